@@ -1,0 +1,1 @@
+"""Configuration: Hydra groups, mappings, catalogs and guardrail packs as yaml."""

@@ -1,0 +1,211 @@
+"""The catalog: every action that exists, as channel x hour slot x content arm, plus hold (action 0).
+
+Action `1 + (c * H + h) * K + a` sends arm `a` on channel `c` in hour slot `h`; nothing here builds per-contact arrays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from engine.errors import ConfigError, DataError, ParameterError
+from engine.types import HOLD, PURPOSES, CodeArray, IntArray
+
+SEPARATOR = "|"
+NOW = "now"
+
+
+class Arm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One content arm: an id, or a tuple of approved block ids, with the attributes that rules and learners read.
+
+    Attributes:
+        id: unique in the catalog.
+        blocks: ids of the blocks that the arm is assembled from, in slot order; empty for a plain arm.
+        purpose: one of `PURPOSES`; mandatory for arms of our own catalogs, checked at load.
+        approved: only approved arms may be sent.
+        channels: channels that the arm is made for; empty means every channel of the catalog.
+        locale: BCP 47 tag, or "" where the arm fits every locale.
+        category: product category, or "".
+        discount_depth: share of the price given away, in [0, 1).
+        margin_usd: expected margin of one conversion before the discount, or None where unknown.
+        valid_from / valid_until: ISO 8601 with offset, half-open [from, until); None means unbounded.
+        attributes: anything else that a learner may use as a factor (urgency, richness ...).
+    """
+
+    id: str
+    blocks: tuple[str, ...] = ()
+    purpose: str = "promotional"
+    approved: bool = False
+    channels: tuple[str, ...] = ()
+    locale: str = ""
+    category: str = ""
+    discount_depth: float = 0.0
+    margin_usd: float | None = None
+    valid_from: str | None = None
+    valid_until: str | None = None
+    attributes: dict[str, str | float] = {}
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            raise ParameterError("id", "Arm", allowed="a non-empty string", got=self.id)
+        if self.purpose not in PURPOSES:
+            raise ParameterError("purpose", f"arm {self.id!r}", allowed=f"one of {PURPOSES}", got=self.purpose)
+        if not 0.0 <= self.discount_depth < 1.0:
+            raise ParameterError("discount_depth", f"arm {self.id!r}", allowed="in [0, 1)", got=self.discount_depth)
+
+
+class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
+    """Channels x hour slots x arms, plus hold.
+
+    Attributes:
+        name: for people; the machine's name is `version`.
+        channels: C unique names.
+        hours: H unique slots: 0-23 (the contact's local hour), "now", or, in logs that others wrote, their own label.
+        arms: K arms with unique ids.
+        hold_name: what the log calls "no message"; always also reachable as "hold".
+        aliases: other names of actions -> the action's own name.
+    """
+
+    name: str
+    channels: tuple[str, ...]
+    hours: tuple[int | str, ...]
+    arms: tuple[Arm, ...]
+    hold_name: str = "hold"
+    aliases: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        for axis, values in (("channels", self.channels), ("hours", self.hours), ("arms", self.arm_ids)):
+            if not values or len(set(map(str, values))) != len(values):
+                raise ParameterError(axis, f"catalog {self.name!r}", allowed="non-empty and unique", got=values)
+        for hour in self.hours:
+            if isinstance(hour, int) and not 0 <= hour <= 23:
+                raise ParameterError("hours", f"catalog {self.name!r}", allowed="in 0..23 or a label", got=hour)
+        for arm in self.arms:
+            unknown = set(arm.channels) - set(self.channels)
+            if unknown:
+                raise ParameterError(
+                    "channels", f"arm {arm.id!r}", allowed=f"among {self.channels}", got=sorted(unknown)
+                )
+        if len(self._index_of) != self.k:
+            raise ParameterError(
+                "arms",
+                f"catalog {self.name!r}",
+                allowed="free of names that collide when joined",
+                got=sorted({n for n in self.action_names if self.action_names.count(n) > 1}),
+            )
+        for alias, name in self.aliases.items():
+            if name not in self._index_of:
+                raise ParameterError("aliases", f"catalog {self.name!r}", allowed="names of actions", got={alias: name})
+
+    @property
+    def arm_ids(self) -> tuple[str, ...]:
+        return tuple(arm.id for arm in self.arms)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, K)."""
+        return len(self.channels), len(self.hours), len(self.arms)
+
+    @property
+    def k(self) -> int:
+        """Number of actions, hold included."""
+        channels, hours, arms = self.shape
+        return 1 + channels * hours * arms
+
+    @cached_property
+    def version(self) -> str:
+        """16 hex digits of the SHA-256 of the canonical JSON."""
+        canonical = json.dumps(msgspec.to_builtins(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    @cached_property
+    def action_names(self) -> tuple[str, ...]:
+        """(k,) names. Axes of size 1 are left out: a log with one channel and one slot names its actions by arm."""
+        axes: list[tuple[str, ...]] = [self.channels, tuple(map(str, self.hours)), self.arm_ids]
+        shown = [len(axis) > 1 for axis in axes]
+        if not any(shown):
+            shown[2] = True
+        names = [self.hold_name]
+        for channel in axes[0]:
+            for hour in axes[1]:
+                for arm in axes[2]:
+                    parts = zip((channel, hour, arm), shown, strict=True)
+                    names.append(SEPARATOR.join(part for part, keep in parts if keep))
+        return tuple(names)
+
+    @cached_property
+    def _index_of(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.action_names)}
+
+    @cached_property
+    def purpose_codes(self) -> IntArray:
+        """(K,) index into `PURPOSES` of each arm."""
+        return np.array([PURPOSES.index(arm.purpose) for arm in self.arms], dtype=np.int64)
+
+    def index(self, channel: int, hour: int, arm: int) -> int:
+        """Action of the cell (channel, hour, arm), all positions on their axes."""
+        _, hours, arms = self.shape
+        return 1 + (channel * hours + hour) * arms + arm
+
+    def split(self, actions: IntArray | CodeArray) -> tuple[IntArray, IntArray, IntArray]:
+        """(n,) actions -> (n,) channel, hour and arm positions; -1 on every axis for hold."""
+        _, hours, arms = self.shape
+        cell = np.asarray(actions, dtype=np.int64) - 1
+        send = cell >= 0
+        channel, hour, arm = cell // (hours * arms), cell // arms % hours, cell % arms
+        return np.where(send, channel, -1), np.where(send, hour, -1), np.where(send, arm, -1)
+
+    def resolve(self, name: str) -> int:
+        """Action index of a name, an alias, or "hold".
+
+        Raises:
+            DataError: no such action.
+        """
+        name = self.aliases.get(name, name)
+        if name in self._index_of:
+            return self._index_of[name]
+        if name == "hold":
+            return HOLD
+        shown = ", ".join(repr(known) for known in self.action_names[:12])
+        more = f", ... {self.k - 12} more" if self.k > 12 else ""
+        raise DataError(f"unknown action {name!r}", hint=f"the catalog {self.name!r} knows: {shown}{more}")
+
+    def to_builtins(self) -> dict[str, Any]:
+        """Plain dicts, lists and scalars, for yaml, JSON and file footers."""
+        built: dict[str, Any] = msgspec.to_builtins(self)
+        return built
+
+
+def catalog_from(data: Any, *, source: str = "catalog") -> Catalog:
+    """Validate plain data as a catalog.
+
+    Args:
+        data: what yaml or JSON decoded to.
+        source: named in the error, a path for instance.
+
+    Raises:
+        ConfigError: unknown key, wrong type, or a value out of range.
+    """
+    try:
+        return msgspec.convert(data, Catalog)
+    except (msgspec.ValidationError, ParameterError) as error:
+        raise ConfigError(f"{source} is no catalog: {error}", hint="see docs/catalog.md for every key") from error
+
+
+def one_axis_catalog(
+    name: str, arms: Sequence[str], *, channel: str = "email", hour: int | str = NOW, hold_name: str = "hold"
+) -> Catalog:
+    """Catalog of one channel and one slot, all arms approved: what a plain log of arms needs."""
+    return Catalog(
+        name=name,
+        channels=(channel,),
+        hours=(hour,),
+        hold_name=hold_name,
+        arms=tuple(Arm(id=arm, approved=True) for arm in arms),
+    )

@@ -1,0 +1,81 @@
+"""Factored eligibility: which of the k actions each contact may get, never materialised for all contacts at once.
+
+A send action (c, h, a) is eligible where `channel_arm[i, c, a]` and `channel_hour[i, purpose(a), c, h]` are both true;
+hold is always eligible.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from engine.errors import EligibilityError
+from engine.types import HOLD, BoolArray, ByteArray, IntArray
+
+
+@dataclass(frozen=True)
+class Eligibility:
+    """What n contacts may get.
+
+    Attributes:
+        channel_arm: (n, C, K) bool.
+        channel_hour: (n, P, C, H) bool.
+        purpose_codes: (K,) purpose position of each arm.
+    """
+
+    channel_arm: BoolArray
+    channel_hour: BoolArray
+    purpose_codes: IntArray
+
+    @property
+    def n(self) -> int:
+        return len(self.channel_arm)
+
+    @property
+    def k(self) -> int:
+        channels, arms = self.channel_arm.shape[1:]
+        return 1 + int(channels * self.channel_hour.shape[3] * arms)
+
+    def dense(self) -> BoolArray:
+        """(n, k) bool; column 0 (hold) is all true. Call it on blocks."""
+        n, channels, arms = self.channel_arm.shape
+        hours = self.channel_hour.shape[3]
+        out = np.empty((n, 1 + channels * hours * arms), dtype=np.bool_)
+        out[:, HOLD] = True
+        cells = out[:, 1:].reshape(n, channels, hours, arms)
+        by_arm = self.channel_hour[:, self.purpose_codes]  # (n, K, C, H)
+        np.logical_and(by_arm.transpose(0, 2, 3, 1), self.channel_arm[:, :, None, :], out=cells)
+        return out
+
+    def packed(self) -> ByteArray:
+        """(n, ceil(k / 8)) uint8, little-endian bits: action a is bit a % 8 of byte a // 8."""
+        return pack(self.dense())
+
+    def take(self, rows: slice | np.ndarray[Any, Any]) -> Eligibility:
+        return Eligibility(self.channel_arm[rows], self.channel_hour[rows], self.purpose_codes)
+
+
+def pack(eligible: BoolArray) -> ByteArray:
+    """(n, k) bool -> (n, ceil(k / 8)) uint8, little-endian bits."""
+    return np.packbits(eligible, axis=1, bitorder="little")
+
+
+def unpack(packed: ByteArray, k: int) -> BoolArray:
+    """(n, ceil(k / 8)) uint8 -> (n, k) bool."""
+    return np.unpackbits(packed, axis=1, count=k, bitorder="little").view(np.bool_)
+
+
+def require_eligible(eligible: BoolArray) -> None:
+    """Refuse rows in which nothing is eligible: an empty set is an error, never a default.
+
+    Raises:
+        EligibilityError: some row has no eligible action.
+    """
+    empty = ~eligible.any(axis=1)
+    if empty.any():
+        raise EligibilityError(
+            f"row {int(np.flatnonzero(empty)[0])} has an empty eligible set ({int(empty.sum())} such rows)",
+            hint="hold must always be eligible",
+        )

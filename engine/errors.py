@@ -1,0 +1,93 @@
+"""Every error that Tactful raises on purpose, with the exit code that the command line returns for it.
+
+TactfulError                     1
+|-- ParameterError (ValueError)  2   an argument outside its allowed range
+|-- ConfigError                  4   a yaml or an override that cannot be used
+|-- DataError                    3   rows, files or columns that cannot be used
+|   |-- LogFormatError           3   a file that is no log of ours, empty or truncated
+|   `-- MissingPropensityError   3   an exact estimate asked of a log without propensities
+|-- EligibilityError             6   an empty eligible set, or a guardrail layer that must not start
+|-- LearnError                   7   training failed; the policy stays what it was
+|-- ArtefactError                7   a trained folder that is damaged, foreign or fails parity
+`-- StorageError                 5   the store did not accept a write; nothing counts as written
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class TactfulError(Exception):
+    """Base of the tree: a message, and a hint that says what to do next."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} (hint: {self.hint})" if self.hint else self.message
+
+
+class ParameterError(TactfulError, ValueError):
+    """An argument outside its allowed range, in one template.
+
+    Args:
+        parameter: the argument's name, as the caller wrote it.
+        owner: the class, function or command that takes it.
+        allowed: the allowed values in words ("in [0, 1]").
+        got: what was given; shown with `repr`.
+        hint: what to do about it.
+    """
+
+    exit_code = 2
+
+    def __init__(self, parameter: str, owner: str, *, allowed: str, got: Any, hint: str = "") -> None:
+        super().__init__(f"`{parameter}` of {owner} must be {allowed}, got {got!r}", hint=hint)
+        self.parameter = parameter
+
+
+class ConfigError(TactfulError):
+    """A yaml file or an override that cannot be used."""
+
+    exit_code = 4
+
+
+class DataError(TactfulError):
+    """Rows, files or columns that cannot be used."""
+
+    exit_code = 3
+
+
+class LogFormatError(DataError):
+    """A file that is no log of ours: empty, truncated, or without the log's metadata."""
+
+
+class MissingPropensityError(DataError):
+    """An exact estimate was asked of a log without propensities."""
+
+
+class EligibilityError(TactfulError):
+    """An empty eligible set, or a guardrail layer that must not start."""
+
+    exit_code = 6
+
+
+class LearnError(TactfulError):
+    """Training failed; the policy stays what it was."""
+
+    exit_code = 7
+
+
+class ArtefactError(TactfulError):
+    """A trained folder that is damaged, foreign, or fails its parity check."""
+
+    exit_code = 7
+
+
+class StorageError(TactfulError):
+    """The store did not accept a write; nothing counts as written."""
+
+    exit_code = 5

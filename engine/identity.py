@@ -1,0 +1,36 @@
+"""Keyed hashes: pseudonyms of contacts, decision ids, cluster keys, and the one uniform of a decision.
+
+All are SipHash-2-4 (Aumasson & Bernstein 2012), a keyed pseudo-random function, computed on whole arrays: the same
+string and key give the same value in any order, block size and process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from pandas.util import hash_array
+
+from engine.types import FloatArray, KeyArray, ObjectArray
+
+
+def keyed_hash(strings: ObjectArray, key: str) -> KeyArray:
+    """(n,) strings -> (n,) uint64 under `key` (any string; its SHA-256 gives the 128-bit SipHash key)."""
+    sip_key = hashlib.sha256(key.encode()).hexdigest()[:16]
+    hashed: KeyArray = hash_array(np.asarray(strings, dtype=object), hash_key=sip_key, categorize=False)
+    return hashed
+
+
+def pseudonyms(strings: ObjectArray, key: str) -> ObjectArray:
+    """(n,) strings -> (n,) 32 hex digits (128 bits) under `key`: contact ids in every record are of this kind."""
+    halves = np.empty((len(strings), 2), dtype=">u8")
+    halves[:, 0] = keyed_hash(strings, f"{key}/high")
+    halves[:, 1] = keyed_hash(strings, f"{key}/low")
+    text = halves.tobytes().hex()
+    return np.array([text[i : i + 32] for i in range(0, len(text), 32)], dtype=object)
+
+
+def uniforms(decision_ids: ObjectArray, seed: int) -> FloatArray:
+    """(n,) decision ids -> (n,) floats in [0, 1) with 53 random bits: one uniform per decision, keyed by both."""
+    bits = keyed_hash(decision_ids, f"uniform/{seed}") >> np.uint64(11)
+    return bits.astype(np.float64) * 2.0**-53

@@ -1,0 +1,1 @@
+"""The log: whole Parquet files for batches, SQL for single decisions."""

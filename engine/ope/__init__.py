@@ -1,0 +1,1 @@
+"""Off-policy evaluation over a stream of blocks."""

@@ -1,0 +1,44 @@
+"""The narrow protocols by which the parts meet; each has at most two methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
+
+from engine.features import ContextBlock
+from engine.rounds import RoundBlock
+from engine.types import BoolArray, FloatArray
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Gives a distribution over the eligible actions; never samples.
+
+    `distribution(context, eligible)`: context of n rows and (n, k) bool with at least one true per row ->
+    (n, k) float64, rows sum to 1, removed actions have exactly 0. A pure function of its arguments.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray: ...
+
+
+class Learner(Protocol):
+    """Learns from logged rounds and hands out a policy; a failed `learn` leaves the policy as it was."""
+
+    def learn(self, rounds: Iterable[RoundBlock]) -> None: ...
+
+    def policy(self) -> Policy: ...
+
+
+class RewardModel(Protocol):
+    """Regresses one metric on context and action.
+
+    `fit(rounds)` consumes blocks of usable rounds whose metric is known. `predict(context)` gives (n, k) expected
+    rewards for every action, eligible or not.
+    """
+
+    def fit(self, rounds: Iterable[RoundBlock]) -> None: ...
+
+    def predict(self, context: ContextBlock) -> FloatArray: ...

@@ -1,0 +1,159 @@
+"""The records: one schema for decisions, outcomes and logs, the same words as in code (docs/schema.md is made from it).
+
+A log is a table of decisions; once outcomes are joined it also has `reward_NAME` columns. What is true of the whole
+file (catalog, features, metrics, how propensities were obtained) stands in the file's footer as `LogMeta`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+import pyarrow as pa
+
+from engine.catalog import Catalog
+from engine.errors import LogFormatError, ParameterError
+from engine.features import FeatureSchema
+
+SCHEMA_VERSION: Final = 1
+FOOTER_KEY: Final = b"tactful"
+CONTEXT: Final = "context_"
+STATE: Final = "state_"
+REWARD: Final = "reward_"
+RAW: Final = "raw_"
+
+INSTANT: Final = pa.timestamp("us", tz="UTC")
+LABEL: Final = pa.dictionary(pa.int32(), pa.string())
+
+DECIDED, DISPATCHED, DELIVERED, FAILED, SUPPRESSED = STATES = (
+    "decided",
+    "dispatched",
+    "delivered",
+    "failed",
+    "suppressed",
+)
+TREATMENT, CONTROL, UNIFORM_SLICE = GROUPS = ("treatment", "control", "uniform")
+
+# (name, type, nullable, meaning): the columns of every decision, in file order.
+DECISION_COLUMNS: Final[tuple[tuple[str, pa.DataType, bool, str], ...]] = (
+    ("decision_id", pa.string(), False, "unique in the log; the key of outcomes and of the sampling"),
+    ("contact_id", pa.string(), False, "keyed hash of the contact's id, 32 hex digits"),
+    ("cluster", pa.uint64(), True, "keyed hash of the unit within which decisions depend; null: each row on its own"),
+    ("decided_at", INSTANT, True, "when the decision was taken; null only in logs of others that do not say"),
+    ("use_case", LABEL, False, "the use case, or the mapping's name in logs of others"),
+    ("group", LABEL, False, "treatment, control or uniform (the uniform slice)"),
+    ("channel", LABEL, True, "channel of the chosen action; null for hold"),
+    ("send_hour", LABEL, True, "hour slot of the chosen action; null for hold"),
+    ("arm", LABEL, True, "content arm of the chosen action; null for hold"),
+    ("action_name", LABEL, False, "name of the chosen action in the catalog"),
+    ("action", pa.int32(), False, "index of the chosen action in the catalog; 0 is hold"),
+    ("propensity", pa.float64(), True, "probability with which the action was drawn, in (0, 1]; null where absent"),
+    ("eligible", pa.binary(), False, "k bits, little-endian: action a is bit a % 8 of byte a // 8"),
+    ("available", pa.bool_(), False, "false where no decision could be taken (excluded from learning and evaluation)"),
+    ("state", LABEL, False, "decided, dispatched, delivered, failed or suppressed; hold counts as dispatched"),
+    ("send_at", INSTANT, True, "planned instant of the send; null for hold and in logs of others"),
+    ("policy_version", LABEL, True, "version of the policy that gave the distribution"),
+    ("catalog_version", LABEL, False, "version of the catalog"),
+    ("pack_version", LABEL, True, "version of the guardrail pack"),
+    ("schema_version", LABEL, False, "version of the feature schema"),
+    ("seed", pa.int64(), True, "seed of the sampling"),
+    ("rule_inputs", pa.binary(), True, "JSON of what the guardrail rules read of this contact, for replay"),
+)
+
+OUTCOME_COLUMNS: Final[tuple[tuple[str, pa.DataType, bool, str], ...]] = (
+    ("decision_id", pa.string(), False, "the decision that the outcome is credited to"),
+    ("event", LABEL, False, "what happened: delivered, bounced, opened, clicked, purchased, unsubscribed ..."),
+    ("at", INSTANT, False, "when it happened"),
+    ("value_usd", pa.float64(), True, "money, where the event has any"),
+)
+
+
+class RewardSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A metric of the log.
+
+    Attributes:
+        low / high: declared range, inclusive; the cost range of learning and the bounds of intervals come from it.
+        unit: "usd", "share", "log steps" ...
+        description: one line for reports.
+    """
+
+    low: float
+    high: float
+    unit: str = ""
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ParameterError("low", "a reward", allowed=f"below high = {self.high}", got=self.low)
+
+
+class LogMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is true of a whole log; the JSON footer of its file.
+
+    Attributes:
+        catalog / features: the actions and the context columns of every row.
+        rewards: the metrics whose `reward_NAME` columns are there.
+        propensity: "logged" where each row has its own; "absent" where there is none.
+        clustered: whether the `cluster` column is filled.
+        source: what the log was made from.
+        notes: sentences that every report must repeat ("SIMULATED by its provider").
+        raw_columns: names of the `raw_NAME` columns that were carried along untouched.
+        policy: folder of the policy that decided, for `explain`; "" where there is none.
+        pack: the guardrail pack that was in force, as plain data; None in logs of others.
+    """
+
+    catalog: Catalog
+    features: FeatureSchema
+    rewards: dict[str, RewardSpec] = {}
+    propensity: Literal["logged", "absent"] = "logged"
+    clustered: bool = False
+    source: str = ""
+    notes: tuple[str, ...] = ()
+    raw_columns: tuple[str, ...] = ()
+    policy: str = ""
+    pack: dict[str, Any] | None = None
+    version: int = SCHEMA_VERSION
+
+
+def log_schema(meta: LogMeta) -> pa.Schema:
+    """The Arrow schema of a log with this meta; raw columns are typed by whoever writes them and not in it."""
+    fields = [pa.field(name, kind, nullable) for name, kind, nullable, _ in DECISION_COLUMNS]
+    for spec in meta.features.features:
+        kind = pa.float64() if spec.type == "numeric" else LABEL
+        fields.append(pa.field(CONTEXT + spec.name, kind, True))
+        fields.append(pa.field(STATE + spec.name, pa.uint8(), False))
+    fields += [pa.field(REWARD + name, pa.float64(), True) for name in meta.rewards]
+    return pa.schema(fields, metadata={FOOTER_KEY: msgspec.json.encode(meta)})
+
+
+def outcome_schema() -> pa.Schema:
+    """The Arrow schema of an outcome file."""
+    return pa.schema([pa.field(name, kind, nullable) for name, kind, nullable, _ in OUTCOME_COLUMNS])
+
+
+def meta_of(schema: pa.Schema, *, source: str) -> LogMeta:
+    """Read the footer of a log.
+
+    Raises:
+        LogFormatError: no footer of ours, or one of a newer version.
+    """
+    footer = (schema.metadata or {}).get(FOOTER_KEY)
+    if footer is None:
+        raise LogFormatError(
+            f"{source} has no Tactful footer",
+            hint="make the log with `tactful import`; to add columns of your own to a log keep its "
+            "Arrow metadata, or give them with `--columns FILE` keyed by decision_id",
+        )
+    try:
+        meta = msgspec.json.decode(footer, type=LogMeta)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise LogFormatError(
+            f"{source} has a footer that cannot be read: {error}",
+            hint="it was written by another version; import the log again",
+        ) from error
+    if meta.version > SCHEMA_VERSION:
+        raise LogFormatError(
+            f"{source} has schema version {meta.version}, this Tactful reads up to {SCHEMA_VERSION}",
+            hint="upgrade Tactful",
+        )
+    return meta

@@ -1,0 +1,1 @@
+"""Experiments: the commands and the reports; the only layer that knows all others."""
