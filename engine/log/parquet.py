@@ -254,7 +254,8 @@ def context_arrays(context: ContextBlock) -> dict[str, pa.Array]:
 
 def labels(codes: CodeArray | IntArray, names: Sequence[str]) -> pa.DictionaryArray:
     """(n,) codes into names -> dictionary column; negative codes are null."""
-    masked = pa.array(np.asarray(codes, dtype=np.int32), mask=np.asarray(codes) < 0)
+    positions = np.asarray(codes, dtype=np.int32)
+    masked = pa.array(positions, mask=positions < 0)
     return pa.DictionaryArray.from_arrays(masked, pa.array(list(names), pa.string()))
 
 
