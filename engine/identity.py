@@ -11,7 +11,7 @@ import hashlib
 import numpy as np
 from pandas.util import hash_array
 
-from engine.types import FloatArray, KeyArray, ObjectArray
+from engine.types import FloatArray, IntArray, KeyArray, ObjectArray
 
 
 def keyed_hash(strings: ObjectArray, key: str) -> KeyArray:
@@ -34,3 +34,23 @@ def uniforms(decision_ids: ObjectArray, seed: int) -> FloatArray:
     """(n,) decision ids -> (n,) floats in [0, 1) with 53 random bits: one uniform per decision, keyed by both."""
     bits = keyed_hash(decision_ids, f"uniform/{seed}") >> np.uint64(11)
     return bits.astype(np.float64) * 2.0**-53
+
+
+def fold_of(keys: KeyArray, folds: int, salt: str) -> IntArray:
+    """(n,) uint64 keys -> (n,) fold numbers in [0, folds), the same for a key wherever it stands.
+
+    The keys are mixed again under `salt` (SplitMix64's finaliser, Steele, Lea & Flood 2014), so that two splits by the
+    same keys are independent of each other.
+    """
+    return (unit_of(keys, salt) * folds).astype(np.int64)
+
+
+def unit_of(keys: KeyArray, salt: str) -> FloatArray:
+    """(n,) uint64 keys -> (n,) floats in [0, 1), uniform and fixed by (key, salt)."""
+    offset = np.uint64(int.from_bytes(hashlib.sha256(salt.encode()).digest()[:8], "little"))
+    with np.errstate(over="ignore"):
+        mixed = np.asarray(keys, dtype=np.uint64) + offset
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        mixed ^= mixed >> np.uint64(31)
+    return (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -19,7 +19,7 @@ from engine.features import Column, ContextBlock
 from engine.identity import keyed_hash
 from engine.records import LogMeta
 from engine.rounds import CHUNK_ROWS, RoundBlock
-from engine.types import NOT_AN_INSTANT, CodeArray, FloatArray, IntArray, ObjectArray
+from engine.types import NOT_AN_INSTANT, CodeArray, FloatArray, IntArray, KeyArray, ObjectArray
 
 
 class ParquetFile:
@@ -142,6 +142,13 @@ class LogReader:
             f"{self.path} has no column {name!r}",
             hint=f"raw columns: {list(self.meta.raw_columns)}; features: {list(self.meta.features.names)}",
         )
+
+    def contacts(self) -> int:
+        """Number of distinct contacts; memory grows by 8 bytes per contact."""
+        seen: KeyArray = np.zeros(0, dtype=np.uint64)
+        for batch in self.batches(["contact_id"]):
+            seen = np.union1d(seen, keyed_hash(_objects(batch, "contact_id"), "contacts"))
+        return len(seen)
 
     def blocks(
         self, *, rewards: Sequence[str] = (), extra: Sequence[str] = (), context: bool = True
