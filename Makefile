@@ -1,0 +1,113 @@
+# One gate for people and machines: `.ci/run` calls the same targets. Each target sets up what it needs by itself,
+# from nothing but Python 3.11 or newer: `make demo`, or `make PYTHON=python3.13 test`.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV ?= .venv
+LOWEST ?= .venv-lowest
+TOOLS ?= .venv-lock
+JOBS ?= 2
+# Branch coverage in whole percent: a gate of 0.97 would mean 0.97 %.
+COVERAGE ?= 85
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := -m pip --disable-pip-version-check --quiet install --use-pep517
+# One thread per worker: `JOBS` processes with a pool of BLAS threads each would fight for the same cores.
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.PHONY: help demo test check format bench study lock smoke-lowest clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' \
+	  | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
+
+demo: $(VENV)/run.stamp ## log -> backtest -> decide on generated data, in under a minute
+	$(BIN)/tactful demo
+
+test: $(VENV)/dev.stamp ## every test but the long studies, with the coverage gate (under ten minutes on 2 cores)
+	$(ONE_THREAD) $(BIN)/python -m pytest -m "not study" -n $(JOBS) --dist worksteal \
+	  --cov --cov-branch --cov-report=term --cov-fail-under=$(COVERAGE) $(PYTEST_ARGS)
+
+check: $(VENV)/dev.stamp ## format, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/dev.stamp ## rewrite the files in the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/dev.stamp ## every benchmark; figures go to tests/benchmarks/results/
+	@mkdir -p tests/benchmarks/results; \
+	for script in tests/benchmarks/bench_*.py; do \
+	  [ -e "$$script" ] || { echo "no tests/benchmarks/bench_*.py" >&2; exit 1; }; \
+	  name=$$(basename "$$script" .py); echo "== $$name"; \
+	  $(BIN)/python "$$script" --json "tests/benchmarks/results/$${name#bench_}.json"; \
+	done
+
+study: $(VENV)/dev.stamp ## the long statistical studies; their tables go to docs/
+	@$(ONE_THREAD) $(BIN)/python -m pytest -m study -n $(JOBS) --dist worksteal $(PYTEST_ARGS) \
+	  || { code=$$?; [ $$code -eq 5 ] || exit $$code; }  # 5: no test carries the mark
+	@for script in experiments/study/[a-z]*.py; do \
+	  [ -e "$$script" ] || continue; \
+	  name=$$(basename "$$script" .py); echo "== $$name"; \
+	  $(BIN)/python -m "experiments.study.$$name"; \
+	done
+
+smoke-lowest: $(LOWEST)/stamp ## the quick tests on the lowest versions that pyproject.toml allows
+	$(ONE_THREAD) $(LOWEST)/bin/python -m pytest -m "not slow and not study" -n $(JOBS) --dist worksteal \
+	  -W default $(PYTEST_ARGS)
+
+# Without index addresses and with markers for every platform, so that one file serves every machine.
+COMPILE = $(TOOLS)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-config \
+  --default-index https://pypi.org/simple --no-emit-index-url --custom-compile-command "make lock" pyproject.toml
+lock: $(TOOLS)/stamp ## resolve the lock files anew: run, dev, lowest
+	$(COMPILE) --extra fast --output-file lock/run.txt
+	$(COMPILE) --extra dev --constraints lock/run.txt --output-file lock/dev.txt
+	$(COMPILE) --extra fast --extra postgres --extra test --resolution lowest-direct --output-file lock/lowest.txt
+
+clean: ## remove environments, caches and build output
+	rm -rf $(VENV) $(LOWEST) $(TOOLS) dist build .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \
+	  .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- environments --------------------------------------------------------------------------------------------------
+
+define new_venv
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: tactful needs Python 3.11 or newer, '$(PYTHON)' is" \
+	       "$$($(PYTHON) --version 2>&1 || true); choose another with: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { \
+	  echo "error: '$(PYTHON)' cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@[ -x $(1)/bin/python ] || $(PYTHON) -m venv $(1)
+endef
+
+$(VENV)/run.stamp: lock/run.txt pyproject.toml
+	$(call new_venv,$(VENV))
+	$(BIN)/python $(PIP) -r lock/run.txt
+	$(BIN)/python $(PIP) --no-deps -e .
+	@touch $@
+
+# The development set holds the run-time set at the same versions, so the two share one environment.
+$(VENV)/dev.stamp: lock/dev.txt pyproject.toml
+	$(call new_venv,$(VENV))
+	$(BIN)/python $(PIP) -r lock/dev.txt
+	$(BIN)/python $(PIP) --no-deps -e .
+	@touch $@ $(VENV)/run.stamp
+
+$(LOWEST)/stamp: lock/lowest.txt pyproject.toml
+	$(call new_venv,$(LOWEST))
+	$(LOWEST)/bin/python $(PIP) -r lock/lowest.txt
+	$(LOWEST)/bin/python $(PIP) --no-deps -e .
+	@touch $@
+
+$(TOOLS)/stamp:
+	$(call new_venv,$(TOOLS))
+	$(TOOLS)/bin/python $(PIP) 'uv>=0.5'
+	@touch $@
