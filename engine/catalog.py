@@ -5,9 +5,12 @@ Action `1 + (c * H + h) * K + a` sends arm `a` on channel `c` in hour slot `h`; 
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
+import math
 from collections.abc import Sequence
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -58,6 +61,28 @@ class Arm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
             raise ParameterError("purpose", f"arm {self.id!r}", allowed=f"one of {PURPOSES}", got=self.purpose)
         if not 0.0 <= self.discount_depth < 1.0:
             raise ParameterError("discount_depth", f"arm {self.id!r}", allowed="in [0, 1)", got=self.discount_depth)
+        # JSON has no infinity: it would come back from a file footer as null.
+        for field, value in (("margin_usd", self.margin_usd), *self.attributes.items()):
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ParameterError(field, f"arm {self.id!r}", allowed="finite", got=value)
+        start, end = (_instant(self, field) for field in ("valid_from", "valid_until"))
+        if start is not None and end is not None and not start < end:
+            raise ParameterError(
+                "valid_until", f"arm {self.id!r}", allowed=f"after valid_from = {self.valid_from}", got=self.valid_until
+            )
+
+
+def _instant(arm: Arm, field: str) -> datetime | None:
+    text: str | None = getattr(arm, field)
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise ParameterError(field, f"arm {arm.id!r}", allowed="ISO 8601 with an offset, or null", got=text)
+    return instant
 
 
 class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
@@ -81,8 +106,10 @@ class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     def __post_init__(self) -> None:
         for axis, values in (("channels", self.channels), ("hours", self.hours), ("arms", self.arm_ids)):
-            if not values or len(set(map(str, values))) != len(values):
-                raise ParameterError(axis, f"catalog {self.name!r}", allowed="non-empty and unique", got=values)
+            if not values or "" in values or len(set(map(str, values))) != len(values):
+                raise ParameterError(
+                    axis, f"catalog {self.name!r}", allowed="non-empty names, at least one, unique", got=values
+                )
         for hour in self.hours:
             if isinstance(hour, int) and not 0 <= hour <= 23:
                 raise ParameterError("hours", f"catalog {self.name!r}", allowed="in 0..23 or a label", got=hour)
@@ -102,6 +129,14 @@ class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         for alias, name in self.aliases.items():
             if name not in self._index_of:
                 raise ParameterError("aliases", f"catalog {self.name!r}", allowed="names of actions", got={alias: name})
+            if alias in self._index_of and alias != name:
+                raise ParameterError(
+                    "aliases", f"catalog {self.name!r}", allowed="no name of another action", got={alias: name}
+                )
+        if self._index_of.get("hold", HOLD) != HOLD:
+            raise ParameterError(
+                "arms", f"catalog {self.name!r}", allowed='free of an action named "hold" that sends', got="hold"
+            )
 
     @property
     def arm_ids(self) -> tuple[str, ...]:
@@ -174,7 +209,9 @@ class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             return HOLD
         shown = ", ".join(repr(known) for known in self.action_names[:12])
         more = f", ... {self.k - 12} more" if self.k > 12 else ""
-        raise DataError(f"unknown action {name!r}", hint=f"the catalog {self.name!r} knows: {shown}{more}")
+        close = difflib.get_close_matches(name, [*self.action_names, *self.aliases], n=1)
+        meant = f"did you mean {close[0]!r}? " if close else ""
+        raise DataError(f"unknown action {name!r}", hint=f"{meant}the catalog {self.name!r} knows: {shown}{more}")
 
     def to_builtins(self) -> dict[str, Any]:
         """Plain dicts, lists and scalars, for yaml, JSON and file footers."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -75,6 +76,13 @@ class FeatureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
                 raise ParameterError(field, owner, allowed="a non-empty string", got=getattr(self, field))
         if self.max_age_days is not None and not self.max_age_days > 0:
             raise ParameterError("max_age_days", owner, allowed="positive, or null", got=self.max_age_days)
+        # JSON has no infinity: it would come back from a file footer as null, under another version.
+        for field in ("low", "high", "max_age_days"):
+            value = getattr(self, field)
+            if value is not None and not math.isfinite(value):
+                raise ParameterError(field, owner, allowed="finite, or null", got=value)
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ParameterError("low", owner, allowed=f"at most high = {self.high}", got=self.low)
 
 
 class FeatureSchema(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):

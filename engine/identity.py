@@ -9,16 +9,46 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
+from pandas.api.types import infer_dtype
 from pandas.util import hash_array
 
+from engine.errors import DataError
 from engine.types import FloatArray, IntArray, KeyArray, ObjectArray
 
 
 def keyed_hash(strings: ObjectArray, key: str) -> KeyArray:
-    """(n,) strings -> (n,) uint64 under `key` (any string; its SHA-256 gives the 128-bit SipHash key)."""
+    """(n,) strings -> (n,) uint64 under `key`.
+
+    The SipHash key is the first 16 hex digits of the key's SHA-256, as 16 ASCII bytes.
+
+    Args:
+        strings: (n,) non-empty strings that UTF-8 can encode.
+        key: any string.
+
+    Raises:
+        DataError: an entry is no string, is empty, or holds a lone surrogate.
+    """
+    values = np.asarray(strings, dtype=object)
+    _require_strings(values)
     sip_key = hashlib.sha256(key.encode()).hexdigest()[:16]
-    hashed: KeyArray = hash_array(np.asarray(strings, dtype=object), hash_key=sip_key, categorize=False)
+    try:
+        hashed: KeyArray = hash_array(values, hash_key=sip_key, categorize=False)
+    except UnicodeEncodeError as error:
+        raise DataError(f"an id cannot be encoded as UTF-8: {error}", hint="re-encode the source as UTF-8") from error
     return hashed
+
+
+def _require_strings(values: ObjectArray) -> None:
+    # The hash below would turn 1 into "1" and None into one shared value, so that unknown contacts became one contact.
+    if len(values) and infer_dtype(values, skipna=False) != "string":
+        row = next(row for row, value in enumerate(values) if not isinstance(value, str))
+        raise DataError(f"an id must be a string, got {values[row]!r} in row {row}", hint="convert the ids to strings")
+    empty = values == ""
+    if np.any(empty):
+        raise DataError(
+            f"an id must not be empty, row {int(np.flatnonzero(empty)[0])} is ({int(np.sum(empty))} such rows)",
+            hint="give every row an id, or refuse the row",
+        )
 
 
 def pseudonyms(strings: ObjectArray, key: str) -> ObjectArray:

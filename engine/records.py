@@ -6,6 +6,7 @@ file (catalog, features, metrics, how propensities were obtained) stands in the 
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final, Literal
 
 import msgspec
@@ -83,6 +84,9 @@ class RewardSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     description: str = ""
 
     def __post_init__(self) -> None:
+        for field, value in (("low", self.low), ("high", self.high)):
+            if not math.isfinite(value):
+                raise ParameterError(field, "a reward", allowed="finite", got=value)
         if not self.low < self.high:
             raise ParameterError("low", "a reward", allowed=f"below high = {self.high}", got=self.low)
 
@@ -115,6 +119,10 @@ class LogMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     version: int = SCHEMA_VERSION
 
 
+class _Version(msgspec.Struct):
+    version: int = 0
+
+
 def log_schema(meta: LogMeta) -> pa.Schema:
     """The Arrow schema of a log with this meta; raw columns are typed by whoever writes them and not in it."""
     fields = [pa.field(name, kind, nullable) for name, kind, nullable, _ in DECISION_COLUMNS]
@@ -145,15 +153,16 @@ def meta_of(schema: pa.Schema, *, source: str) -> LogMeta:
             "Arrow metadata, or give them with `--columns FILE` keyed by decision_id",
         )
     try:
-        meta = msgspec.json.decode(footer, type=LogMeta)
+        # The version first: a newer footer may have keys that this version cannot decode.
+        version = msgspec.json.decode(footer, type=_Version).version
+        if version > SCHEMA_VERSION:
+            raise LogFormatError(
+                f"{source} has schema version {version}, this Tactful reads up to {SCHEMA_VERSION}",
+                hint="upgrade Tactful",
+            )
+        return msgspec.json.decode(footer, type=LogMeta)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise LogFormatError(
             f"{source} has a footer that cannot be read: {error}",
             hint="it was written by another version; import the log again",
         ) from error
-    if meta.version > SCHEMA_VERSION:
-        raise LogFormatError(
-            f"{source} has schema version {meta.version}, this Tactful reads up to {SCHEMA_VERSION}",
-            hint="upgrade Tactful",
-        )
-    return meta

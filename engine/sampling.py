@@ -26,9 +26,7 @@ def check_distribution(probabilities: FloatArray, eligible: BoolArray, owner: st
     if probabilities.shape != eligible.shape:
         raise ParameterError("distribution", owner, allowed=f"of shape {eligible.shape}", got=probabilities.shape)
     if not np.isfinite(probabilities).all() or (probabilities < 0).any():
-        raise ParameterError(
-            "distribution", owner, allowed="finite and non-negative", got=float(np.nanmin(probabilities))
-        )
+        raise ParameterError("distribution", owner, allowed="finite and non-negative", got=_first_bad(probabilities))
     if probabilities[~eligible].any():
         raise ParameterError(
             "distribution", owner, allowed="0 on removed actions", got=float(probabilities[~eligible].max())
@@ -62,8 +60,14 @@ def sample(probabilities: FloatArray, decision_ids: ObjectArray, seed: int) -> t
     draw = uniforms(decision_ids, seed) * total
     # side="right": an action of probability 0 repeats its predecessor's cumulative sum and is stepped over.
     action = (cumulative <= draw[:, None]).sum(axis=1)
-    # draw < total in exact arithmetic; rounding of the product may reach it, then the last possible action is meant.
-    last = probabilities.shape[1] - 1 - np.argmax(probabilities[:, ::-1] > 0, axis=1)
+    # draw < total in exact arithmetic; rounding of the product may reach it, then the action that completes the sum is
+    # meant (not a later one whose probability is too small to move the sum: its propensity would be absurdly small).
+    last = np.argmax(cumulative >= total[:, None], axis=1)
     action = np.minimum(action, last).astype(np.int32)
     chosen = np.take_along_axis(probabilities, action[:, None].astype(np.int64), axis=1)[:, 0]
     return action, chosen / total
+
+
+def _first_bad(probabilities: FloatArray) -> float:
+    bad = ~np.isfinite(probabilities) | (probabilities < 0)
+    return float(probabilities[bad][0])

@@ -2,101 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine import records
-from engine.errors import DataError, LogFormatError, StorageError
+from engine.errors import DataError, LogFormatError
 from engine.features import Column, ContextBlock
 from engine.identity import keyed_hash
+from engine.log.whole_file import ParquetFile
 from engine.records import LogMeta
 from engine.rounds import CHUNK_ROWS, RoundBlock
 from engine.types import NOT_AN_INSTANT, CodeArray, FloatArray, IntArray, KeyArray, ObjectArray
 
-
-class ParquetFile:
-    """Writes one Parquet file under a temporary name and renames it on success.
-
-    A reader never sees half a file; a failure or a kill leaves whatever stood under the name before. Use as a context
-    manager; an exception inside removes the temporary file.
-
-    Args:
-        path: the final name; its folder must exist.
-        schema: Arrow schema with footer metadata.
-
-    Raises:
-        StorageError: the folder is missing, or the disk refused a write (full, read-only ...).
-    """
-
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._path = Path(path)
-        self._temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
-        self._schema = schema
-        self._writer: pq.ParquetWriter | None = None
-        self.rows = 0
-
-    def __enter__(self) -> Self:
-        with self._storage_errors():
-            self._writer = pq.ParquetWriter(self._temporary, self._schema, compression="zstd")
-        return self
-
-    def append(self, table: pa.Table) -> None:
-        """Write one row group.
-
-        Raises:
-            StorageError: the disk refused the write; nothing stands under the final name.
-        """
-        if self._writer is None:
-            raise StorageError(f"{self._path} is not open for writing")
-        with self._storage_errors():
-            self._writer.write_table(table.cast(self._schema))
-        self.rows += table.num_rows
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            with self._storage_errors():
-                if self._writer is not None:
-                    self._writer.close()
-                if kind is None:
-                    _sync(self._temporary)
-                    self._temporary.replace(self._path)
-                    _sync(self._path.parent)
-        except StorageError:
-            # The error inside the block came first and says more than a failing close.
-            if kind is None:
-                raise
-        finally:
-            self._writer = None
-            with contextlib.suppress(OSError):
-                self._temporary.unlink(missing_ok=True)
-
-    @contextlib.contextmanager
-    def _storage_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise StorageError(
-                f"cannot write {self._path}: {error}",
-                hint="nothing was written under that name; free space or choose another folder",
-            ) from error
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+__all__ = [
+    "LogReader",
+    "ParquetFile",
+    "context_arrays",
+    "context_of",
+    "instants",
+    "labels",
+]
 
 
 class LogReader:
@@ -123,7 +53,8 @@ class LogReader:
         self.schema: pa.Schema = self._file.schema_arrow
         self.meta: LogMeta = records.meta_of(self.schema, source=str(self.path))
         self.rows: int = self._file.metadata.num_rows
-        missing = set(records.log_schema(self.meta).names) - set(self.schema.names)
+        self._declared = records.log_schema(self.meta)
+        missing = set(self._declared.names) - set(self.schema.names)
         if missing:
             raise LogFormatError(f"{self.path} lacks the columns {sorted(missing)}", hint="see docs/schema.md")
         if self.rows == 0:
@@ -190,12 +121,28 @@ class LogReader:
                     held.append(head)
                     rows += head.num_rows
                     if rows == CHUNK_ROWS:
-                        yield _one(held)
+                        yield self._conform(_one(held))
                         held, rows = [], 0
         except (pa.ArrowInvalid, OSError) as error:
             raise LogFormatError(f"{self.path} is damaged: {error}", hint="write the file again") from error
         if held:
-            yield _one(held)
+            yield self._conform(_one(held))
+
+    def _conform(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        # Other tools keep the footer but change the types (pandas writes large strings), or leave holes.
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        for name, column in columns.items():
+            position = self._declared.get_field_index(name)
+            if position < 0:
+                continue
+            field = self._declared.field(position)
+            try:
+                columns[name] = conform(column, field)
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+                raise LogFormatError(
+                    f"{self.path} does not keep the schema in column {name!r}: {error}", hint="see docs/schema.md"
+                ) from error
+        return pa.RecordBatch.from_pydict(columns)
 
     def _block(
         self, chunk: int, batch: pa.RecordBatch, rewards: Sequence[str], extra: Sequence[str], context: bool
@@ -205,31 +152,31 @@ class LogReader:
         if len(action) and (action.min() < 0 or action.max() >= k):
             raise LogFormatError(f"{self.path} holds actions outside [0, {k})", hint="the catalog does not fit the log")
         ids = _objects(batch, "decision_id")
-        cluster = batch.column("cluster")
         states = batch.column("state")
         allowed = np.array([s in (records.DISPATCHED, records.DELIVERED) for s in states.dictionary.to_pylist()])
         usable = _numpy(batch, "available").astype(bool) & allowed[states.indices.to_numpy(zero_copy_only=False)]
+        propensity = _floats(batch, "propensity")
+        wrong = usable & ((propensity <= 0) | (propensity > 1))
+        if wrong.any():
+            raise LogFormatError(
+                f"{self.path} holds propensities outside (0, 1], {propensity[wrong][0]!r} for decision "
+                f"{ids[wrong][0]!r}",
+                hint="a propensity is the probability with which the logged action was drawn",
+            )
         return RoundBlock(
             chunk=chunk,
             decision_id=ids,
-            context=self._context(batch) if context else ContextBlock(self.meta.features, {}, len(ids)),
+            context=context_of(batch, self.meta) if context else ContextBlock(self.meta.features, {}, len(ids)),
             action=action,
-            propensity=_floats(batch, "propensity"),
+            propensity=propensity,
             eligible=_bits(batch.column("eligible"), k, self.path),
             k=k,
-            cluster=(
-                keyed_hash(ids, "cluster")
-                if cluster.null_count
-                else cluster.to_numpy(zero_copy_only=False).astype(np.uint64)
-            ),
+            cluster=_clusters(batch.column("cluster"), ids),
             rewards={metric: _floats(batch, records.REWARD + metric) for metric in rewards},
             usable=usable,
             decided_at=instants(batch.column("decided_at")),
             extra={name: batch.column(name).to_numpy(zero_copy_only=False) for name in extra},
         )
-
-    def _context(self, batch: pa.RecordBatch) -> ContextBlock:
-        return context_of(batch, self.meta)
 
 
 def context_of(batch: pa.RecordBatch, meta: LogMeta) -> ContextBlock:
@@ -273,6 +220,25 @@ def instants(array: pa.Array) -> IntArray:
     return values
 
 
+def conform(column: pa.Array, field: pa.Field) -> pa.Array:
+    """A column in the declared type, refused where it cannot be or where it has holes that the schema forbids.
+
+    Raises:
+        ValueError: nulls in a column that has none by its schema; Arrow's errors are of this kind too.
+    """
+    if column.null_count and not field.nullable:
+        raise ValueError(f"{column.null_count} nulls in a column that may have none")
+    if column.type == field.type:
+        return column
+    if pa.types.is_timestamp(field.type) and not pa.types.is_null(column.type):
+        zone = column.type.tz if pa.types.is_timestamp(column.type) else None
+        if zone is None:
+            raise ValueError(f"instants must be timestamps with a time zone, got {column.type}")
+    if pa.types.is_dictionary(field.type):
+        return column.cast(pa.string()).dictionary_encode()
+    return column.cast(field.type)
+
+
 def _one(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
     if len(parts) == 1:
         return parts[0]
@@ -292,11 +258,22 @@ def _objects(batch: pa.RecordBatch, name: str) -> ObjectArray:
     return _numpy(batch, name).astype(object)
 
 
+def _clusters(stored: pa.Array, ids: ObjectArray) -> KeyArray:
+    if stored.null_count == 0:
+        return np.asarray(stored.to_numpy(zero_copy_only=False), dtype=np.uint64)
+    given = np.asarray(stored.fill_null(0).to_numpy(zero_copy_only=False), dtype=np.uint64)
+    return np.where(np.asarray(stored.is_null()), keyed_hash(ids, "cluster"), given)
+
+
 def _bits(array: pa.BinaryArray, k: int, path: Path) -> np.ndarray[Any, Any]:
     width = (k + 7) // 8
-    joined = array.cast(pa.binary(width)) if len(array) else pa.array([], pa.binary(width))
-    if joined.null_count:
-        raise LogFormatError(f"{path} holds rows without an eligible set", hint="see docs/schema.md")
+    try:
+        joined = array.cast(pa.binary(width))
+    except pa.ArrowInvalid as error:
+        raise LogFormatError(
+            f"{path} holds eligible sets that are not {width} bytes long: {error}",
+            hint="the catalog does not fit the log",
+        ) from error
     raw = np.frombuffer(joined.buffers()[1], dtype=np.uint8)
     start = joined.offset * width
     return raw[start : start + len(joined) * width].reshape(len(joined), width)
