@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -22,3 +24,13 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the real data sets are not beside this checkout (../shared/data)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def project_files() -> list[Path]:
+    """Every file of the project, relative to its folder: what git tracks, and what it would take in next."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("needs a git checkout to tell the project's files from others")
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return sorted(Path(name) for name in set(listed.split("\0")) if name and (ROOT / name).is_file())
