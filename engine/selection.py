@@ -40,7 +40,8 @@ class ContactSide:
 
     def keep(self, block: RoundBlock) -> BoolArray:
         """(n,) bool."""
-        return (unit_of(block.cluster, f"split/{self.seed}") < self.fraction) == self.train
+        trains: BoolArray = unit_of(block.cluster, f"split/{self.seed}") < self.fraction
+        return trains if self.train else ~trains
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class TimeSide:
 
     def keep(self, block: RoundBlock) -> BoolArray:
         """(n,) bool."""
-        return (block.decided_at < self.at) == self.train
+        trains: BoolArray = block.decided_at < self.at
+        return trains if self.train else ~trains
 
 
 class Selection:

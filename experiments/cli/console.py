@@ -1,0 +1,66 @@
+"""What every command shares: options, progress on standard error, tables or one JSON object on standard output."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from engine.errors import TactfulError
+from experiments.outputs import ErrorOutput, Output
+from experiments.report.files import json_bytes
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Hydra overrides of the configuration.", show_default=False),
+]
+
+errors = Console(stderr=True)
+Advance = Callable[[float], None]
+
+
+def show(output: Output, tables: Sequence[Table], lines: Sequence[str], *, as_json: bool) -> None:
+    """Print the object, or its tables and lines."""
+    if as_json:
+        sys.stdout.write(json_bytes(output).decode() + "\n")
+        return
+    console = Console()
+    for table in tables:
+        console.print(table)
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def fail(error: TactfulError, *, as_json: bool) -> NoReturn:
+    """Print the error with its hint and leave with its exit code."""
+    if as_json:
+        sys.stdout.write(json_bytes(ErrorOutput(error=error.message, hint=error.hint)).decode() + "\n")
+    errors.print(f"error: {error.message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    if error.hint:
+        errors.print(f"hint: {error.hint}", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(error.exit_code)
+
+
+@contextmanager
+def guarded(*, as_json: bool) -> Iterator[None]:
+    """Turn our errors into a message and an exit code; everything else is a defect and keeps its traceback."""
+    try:
+        yield
+    except TactfulError as error:
+        fail(error, as_json=as_json)
+
+
+@contextmanager
+def progress(label: str, total: float | None) -> Iterator[Advance]:
+    """A progress bar on standard error; silent where that is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda amount: bar.advance(task, amount)

@@ -1,0 +1,61 @@
+"""What to launch: the rule that turns a backtest's differences into one recommendation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from experiments.outputs import DifferenceRow, Launch, ResultRow
+
+BETTER, WORSE, NO_DIFFERENCE, INSUFFICIENT = "better", "worse", "no difference", "insufficient"
+
+
+@dataclass(frozen=True)
+class Contest:
+    """The rows that decide, all by the deciding estimator, fixed before the results are seen.
+
+    Attributes:
+        learned: the learned policy against the baseline (today's segments by default).
+        today: the baseline against doing nothing (hold, or the logged policy where the log never held); None where
+            the baseline is that itself.
+    """
+
+    learned: ResultRow
+    today: ResultRow | None
+
+
+def recommend(contest: Contest) -> Launch:
+    """Recommend the learned policy only where it is shown to be better, else the simplest that is shown to help.
+
+    The order is fixed: (1) the learned policy, if better than the baseline; (2) the baseline, if better than doing
+    nothing; (3) doing nothing. Too little support for the first question is said, and never read as "better".
+    """
+    learned, today = contest.learned, contest.today
+    if learned.verdict == BETTER:
+        return Launch(policy=learned.policy, verdict=BETTER, reason=_sentence(learned, "is better than"))
+    why = {
+        WORSE: _sentence(learned, "is worse than"),
+        NO_DIFFERENCE: _sentence(learned, "is not shown to differ from"),
+    }.get(learned.verdict, f"the log supports {learned.policy} too little to judge it")
+    baseline = learned.difference.baseline if learned.difference else "the baseline"
+    if today is None or today.difference is None:
+        return Launch(policy=baseline, verdict=learned.verdict, reason=f"{why}; stay with {baseline}")
+    if today.verdict == BETTER:
+        reason = f"{why}; {_sentence(today, 'is better than')}"
+        return Launch(policy=today.policy, verdict=learned.verdict, reason=reason)
+    nothing = today.difference.baseline
+    reason = f"{why}; nor is {today.policy} shown to be better than {nothing}"
+    return Launch(policy=nothing, verdict=learned.verdict, reason=reason)
+
+
+def _sentence(row: ResultRow, relation: str) -> str:
+    difference = row.difference
+    if difference is None:
+        return f"{row.policy} has no baseline"
+    return f"{row.policy} {relation} {difference.baseline}: {_figures(difference, row.alpha)}"
+
+
+def _figures(difference: DifferenceRow, alpha: float) -> str:
+    if difference.value is None or difference.low is None or difference.high is None:
+        return "no interval"
+    confidence = 100 * (1 - alpha)
+    return f"{difference.value:+.4g} ({confidence:g} % interval {difference.low:+.4g} to {difference.high:+.4g})"

@@ -1,0 +1,1 @@
+"""Reports: one self-contained page, pictures inline, and tidy tables."""

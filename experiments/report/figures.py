@@ -1,0 +1,98 @@
+"""Pictures of results as inline SVG; matplotlib without a window, same bytes for the same results."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from experiments.outputs import ResultRow
+
+INK, ACCENT, MUTED, GRID = "#1b2733", "#0b6e99", "#7a8794", "#d9e0e6"
+_COLOURS = {"better": "#11734b", "worse": "#b3261e", "no difference": INK, "insufficient": "#a0a8b0"}
+_STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "tactful",
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "text.color": INK,
+}
+
+
+def forest(rows: Sequence[ResultRow], title: str, unit: str) -> str:
+    """Values with intervals, one line a policy; insufficient ones are drawn hollow and grey."""
+    drawn = [(row, row.value, row.low, row.high) for row in rows if row.value is not None]
+    return _intervals(drawn, title, unit, zero=False)
+
+
+def differences(rows: Sequence[ResultRow], title: str, unit: str) -> str:
+    """Differences to the baseline with intervals, one line a policy, and the line of no difference."""
+    drawn = [
+        (row, row.difference.value, row.difference.low, row.difference.high)
+        for row in rows
+        if row.difference is not None and row.difference.value is not None
+    ]
+    return _intervals(drawn, title, unit, zero=True)
+
+
+def support(rows: Sequence[ResultRow], title: str) -> str:
+    """Effective sample size as a share of the rows, one bar a policy."""
+    drawn = [row for row in rows if row.ess is not None and row.n]
+    with mpl.rc_context(_STYLE):
+        figure, axes = _axes(len(drawn))
+        shares = [100.0 * (row.ess or 0.0) / row.n for row in drawn]
+        axes.barh(range(len(drawn)), shares, color=[_COLOURS[row.verdict] for row in drawn], height=0.55)
+        for y, share in enumerate(shares):
+            axes.text(share, y, f" {share:.3g} %", va="center", fontsize=9)
+        axes.set_xlim(0, max([*shares, 1.0]) * 1.18)
+        _finish(axes, [row.policy for row in drawn], title, "effective sample size, % of rows")
+        return _svg(figure)
+
+
+def _intervals(
+    drawn: Sequence[tuple[ResultRow, float | None, float | None, float | None]], title: str, unit: str, *, zero: bool
+) -> str:
+    with mpl.rc_context(_STYLE):
+        figure, axes = _axes(len(drawn))
+        for y, (row, value, low, high) in enumerate(drawn):
+            colour = _COLOURS[row.verdict]
+            if low is not None and high is not None:
+                axes.plot([low, high], [y, y], color=colour, linewidth=2.2, solid_capstyle="round")
+            face = "white" if row.verdict == "insufficient" else colour
+            axes.plot([value], [y], "o", color=colour, markerfacecolor=face, markersize=6)
+        if zero:
+            axes.axvline(0.0, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        _finish(axes, [row.policy for row, *_ in drawn], title, unit)
+        return _svg(figure)
+
+
+def _axes(lines: int) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(7.2, 1.1 + 0.34 * max(lines, 1)), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _finish(axes: Any, names: Sequence[str], title: str, unit: str) -> None:
+    axes.set_yticks(range(len(names)), [name if len(name) <= 34 else name[:31] + "..." for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlabel(unit)
+    axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
+    axes.grid(axis="x", color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    # Without a date the same results give the same bytes.
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

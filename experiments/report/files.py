@@ -1,0 +1,77 @@
+"""Writes the files of a report folder; each appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pandas as pd
+
+from engine.errors import StorageError
+from experiments.outputs import Output, ResultRow
+
+
+def make_folder(path: Path) -> Path:
+    """Create a folder for results.
+
+    Raises:
+        StorageError: it cannot be created, or a file is in its place.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot create the folder {path}: {error}", hint="give another --out") from error
+    return path
+
+
+def write_whole(path: Path, content: str | bytes) -> Path:
+    """Write a file under a temporary name, then rename it.
+
+    Raises:
+        StorageError: the disk refused; what stood under the name before is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StorageError(f"cannot write {path}: {error}", hint="free space, or give another --out") from error
+    return path
+
+
+def json_bytes(output: Output) -> bytes:
+    """The object that `--json` prints, indented, with full-precision figures."""
+    return msgspec.json.format(msgspec.json.encode(output), indent=2)
+
+
+def tidy(rows: Sequence[ResultRow], settings: dict[str, Any]) -> pd.DataFrame:
+    """One line a policy x estimator, the difference in columns of its own, the settings in the last column."""
+    records = []
+    for row in rows:
+        record = {key: value for key, value in msgspec.to_builtins(row).items() if key not in ("difference", "notes")}
+        for key in ("baseline", "value", "stderr", "low", "high"):
+            record[f"difference_{key}"] = getattr(row.difference, key) if row.difference else None
+        record["settings"] = msgspec.json.encode(settings, order="sorted").decode()
+        records.append(record)
+    return pd.DataFrame(records)
+
+
+def write_table(path: Path, frame: pd.DataFrame) -> Path:
+    """Write a tidy table as Parquet, whole or not at all.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        frame.to_parquet(temporary, index=False)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StorageError(f"cannot write {path}: {error}", hint="free space, or give another --out") from error
+    return path

@@ -1,0 +1,68 @@
+"""The report page: one self-contained HTML file without scripts, readable on a phone and on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from experiments.outputs import LogSummary, ResultRow, Skipped
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An inline SVG with the sentence that stands in for it."""
+
+    svg: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a page shows.
+
+    Attributes:
+        title: the question.
+        answer: the answer in a sentence.
+        log: what was evaluated.
+        rows: results in the order to be shown.
+        pictures: in order.
+        facts: name -> value lines about the run.
+        reproduce: the command that makes the page again.
+        cautions: what is not known, and why.
+    """
+
+    title: str
+    answer: str
+    log: LogSummary
+    rows: Sequence[ResultRow]
+    pictures: Sequence[Picture]
+    facts: Mapping[str, Any]
+    reproduce: str
+    cautions: Sequence[str] = ()
+    skipped: Sequence[Skipped] = ()
+
+
+def figure_text(value: float | None, digits: int = 4) -> str:
+    """A figure for people: `digits` significant digits, "n/a" where there is none."""
+    return "n/a" if value is None else f"{value:.{digits}g}"
+
+
+def interval_text(low: float | None, high: float | None) -> str:
+    """An interval for people."""
+    return "n/a" if low is None or high is None else f"{low:.4g} to {high:.4g}"
+
+
+def render(report: Report) -> str:
+    """The page as HTML; every text is escaped, only our own SVG is trusted."""
+    environment = Environment(
+        loader=PackageLoader("experiments", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["figure"] = figure_text
+    return environment.get_template("page.html.j2").render(report=report, interval=interval_text)
