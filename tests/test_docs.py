@@ -1,0 +1,80 @@
+"""What the documents promise exists: files, headings, targets."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+TARGET = re.compile(r"`make ((?:[a-z][a-z-]*)(?: [a-z][a-z-]*)*)`")
+
+
+@pytest.fixture(scope="module")
+def documents(project_files: list[Path], root: Path) -> dict[Path, str]:
+    return {path: (root / path).read_text(encoding="utf-8") for path in project_files if path.suffix == ".md"}
+
+
+def links(text: str) -> list[str]:
+    """Targets of links and pictures outside code blocks."""
+    return [first or second for first, second in LINK.findall(FENCE.sub("", text))]
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that a heading gets on common forges."""
+    headings = re.findall(r"^#+ +(.+?) *$", FENCE.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def broken(path: Path, text: str, root: Path) -> list[str]:
+    """Relative links of one document that lead nowhere."""
+    found = []
+    for link in links(text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        target, _, anchor = link.partition("#")
+        file = root / path.parent / target if target else root / path
+        if not file.exists() or (anchor and anchor not in anchors(file.read_text(encoding="utf-8"))):
+            found.append(f"{path}: {link}")
+    return found
+
+
+def test_readme_exists(root: Path) -> None:
+    assert (root / "README.md").is_file()
+
+
+def test_relative_links_resolve(documents: dict[Path, str], root: Path) -> None:
+    assert documents
+    assert [link for path, text in documents.items() for link in broken(path, text, root)] == []
+
+
+def test_targets_exist(documents: dict[Path, str], root: Path) -> None:
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (root / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {
+        (str(path), target)
+        for path, text in documents.items()
+        for names in TARGET.findall(text)
+        for target in names.split()
+    }
+    assert {pair for pair in named if pair[1] not in targets} == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[a](there.md)", []),
+        ("[a](there.md#two-words)", []),
+        ("[a](#here)\n# Here", []),
+        ("[a](https://example.org/x)", []),
+        ("```\n[a](gone.md)\n```", []),
+        ("[a](gone.md)", ["doc.md: gone.md"]),
+        ("![a](gone.png)", ["doc.md: gone.png"]),
+        ("[a](there.md#gone)", ["doc.md: there.md#gone"]),
+    ],
+)
+def test_broken_links_are_found(text: str, expected: list[str], tmp_path: Path) -> None:
+    (tmp_path / "doc.md").write_text(text, encoding="utf-8")
+    (tmp_path / "there.md").write_text("## Two words!\n", encoding="utf-8")
+    assert broken(Path("doc.md"), text, tmp_path) == expected

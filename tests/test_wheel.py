@@ -1,0 +1,94 @@
+"""The wheel, built and installed for real into an environment that knows nothing of this checkout."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+PACKAGES = ("engine", "policies", "simulator", "experiments", "conf")
+pytestmark = pytest.mark.slow
+
+
+def run(command: list[str | Path], cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command with nothing of this checkout, its environment or its coverage in reach."""
+    foreign = ("PYTHON", "COVERAGE", "COV_CORE", "VIRTUAL_ENV")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("dist")
+    built = run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, root], out)
+    assert built.returncode == 0, built.stdout + built.stderr
+    (path,) = out.glob("tactful-*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `bin` folder of a new environment: the wheel, its core dependencies at the tested versions, no extra."""
+    folder = tmp_path_factory.mktemp("empty")
+    made = run([sys.executable, "-m", "venv", folder / "venv"], folder)
+    assert made.returncode == 0, made.stderr
+    scripts = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
+    pip: list[str | Path] = [scripts / "python", "-m", "pip", "--quiet", "install", "--use-pep517"]
+    # One small package first: it tells "no package index here" from "our wheel does not install".
+    if run([*pip, "--no-deps", "tzdata"], folder).returncode:
+        pytest.skip("no package index can be reached: an empty environment cannot be filled")
+    done = run([*pip, "--constraint", root / "lock" / "run.txt", wheel], folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return scripts
+
+
+def test_wheel_holds_every_file_of_every_package(wheel: Path, project_files: list[Path]) -> None:
+    """A plain list of packages would drop sub-packages and every yaml in silence."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    expected = {path.as_posix() for path in project_files if path.parts[0] in PACKAGES}
+    assert names == expected
+
+
+def test_wheel_carries_licence_and_entry_point(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = [name for name in archive.namelist() if ".dist-info/" in name]
+        (entry_points,) = [name for name in names if name.endswith("entry_points.txt")]
+        assert any(name.endswith("licenses/LICENSE") for name in names)
+        assert "tactful = experiments.cli.launch:main" in archive.read(entry_points).decode()
+
+
+@pytest.mark.parametrize("argument", ["--version", "--help"])
+def test_console_script_runs_from_another_folder(argument: str, installed: Path, tmp_path: Path) -> None:
+    done = run([installed / "tactful", argument], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "tactful" in done.stdout.lower()
+
+
+def test_packages_come_from_the_wheel(installed: Path, root: Path, tmp_path: Path) -> None:
+    """Were the checkout in reach, every test above would pass on it."""
+    code = f"import {', '.join(PACKAGES)}; print(*(p.__file__ for p in ({', '.join(PACKAGES)})), sep='\\n')"
+    done = run([installed / "python", "-c", code], tmp_path)
+    assert done.returncode == 0, done.stderr
+    files = [Path(line) for line in done.stdout.splitlines()]
+    assert len(files) == len(PACKAGES)
+    assert all(file.is_relative_to(installed.parent) and not file.is_relative_to(root) for file in files)
+
+
+def test_every_module_imports_without_the_extras(installed: Path, tmp_path: Path) -> None:
+    """The core must work where numba and psycopg are absent."""
+    code = (
+        "import importlib, importlib.util, pkgutil\n"
+        "assert importlib.util.find_spec('numba') is None, 'numba is no core dependency'\n"
+        f"for package in {PACKAGES!r}:\n"
+        "    top = importlib.import_module(package)\n"
+        "    for found in pkgutil.walk_packages(top.__path__, package + '.'):\n"
+        "        if not found.name.endswith('__main__'):\n"
+        "            importlib.import_module(found.name)\n"
+    )
+    done = run([installed / "python", "-W", "ignore", "-c", code], tmp_path)
+    assert done.returncode == 0, done.stderr
