@@ -1,0 +1,207 @@
+"""The layer: all rules of a pack, all of them evaluated, ANDed; hold is always eligible.
+
+Nothing short-circuits, so that an audit finds every reason; a rule whose inputs the batch does not carry removes
+everything in its scope.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from engine.catalog import Catalog
+from engine.contacts import CORE_INPUTS, ContactBatch, plain_contacts
+from engine.eligibility import Eligibility
+from engine.errors import ConfigError, EligibilityError, ParameterError
+from engine.guardrails.counts import RemovalCounts, RuleCount, sends_left
+from engine.guardrails.pack import Pack, RuleEntry
+from engine.guardrails.registry import make_rule
+from engine.guardrails.rule import Cell, Finding, Rule, Scene, Verdict, missing_verdict
+from engine.localtime import instant_of
+from engine.types import HOLD, PURPOSES
+
+REQUIRED_RULE = "consent"
+
+
+@dataclass(frozen=True)
+class Removal:
+    """One reason why one action was removed: the rule and its id in the pack, and what it found (see `Finding`)."""
+
+    rule: str
+    id: str
+    observed: Any
+    limit: Any
+    next_allowed_at: int | None
+    reason: str
+
+
+class Guardrails:
+    """A pack bound to a catalog.
+
+    Args:
+        pack: the rules.
+        catalog: the actions.
+        packages: packages from which the pack may import rules of its own.
+
+    Raises:
+        EligibilityError: an empty pack, or one without the consent rule: the layer must not start.
+        ConfigError: an unknown rule, unknown parameters, or numbers out of range.
+    """
+
+    def __init__(self, pack: Pack, catalog: Catalog, packages: tuple[str, ...] = ()) -> None:
+        if not pack.rules:
+            raise EligibilityError(
+                f"guardrail pack {pack.name!r} is empty", hint="start from conf/guardrails/default.yaml"
+            )
+        if REQUIRED_RULE not in {entry.rule for entry in pack.rules}:
+            raise EligibilityError(
+                f"guardrail pack {pack.name!r} has no {REQUIRED_RULE!r} rule",
+                hint="nothing may be sent without a consent record; add the rule back",
+            )
+        self.pack = pack
+        self.catalog = catalog
+        self._rules = tuple((entry, _bound(entry, catalog, pack, packages)) for entry in pack.rules)
+
+    @property
+    def version(self) -> str:
+        """What records keep as `pack_version`."""
+        return self.pack.pack_version
+
+    @property
+    def extra_inputs(self) -> tuple[str, ...]:
+        """Columns beyond the core ones that the rules read; the reader of contacts must load them."""
+        return tuple(sorted({name for _, rule in self._rules for name in rule.reads} - set(CORE_INPUTS)))
+
+    def scene(self, contacts: ContactBatch, now: datetime) -> Scene:
+        """What the rules see.
+
+        Raises:
+            ParameterError: a naive `now`, or contacts of another catalog.
+        """
+        if contacts.consent.shape[1] != len(self.catalog.channels):
+            raise ParameterError(
+                "contacts",
+                "Guardrails",
+                allowed=f"of {len(self.catalog.channels)} channels",
+                got=contacts.consent.shape,
+            )
+        return Scene(self.catalog, contacts, instant_of(now, owner="Guardrails"), self.pack.latency_margin_s)
+
+    def eligibility(self, contacts: ContactBatch, now: datetime) -> tuple[Eligibility, RemovalCounts]:
+        """Which actions each contact may get, and how many each rule removed.
+
+        Args:
+            contacts: n contacts; memory is n x (P x C x H + C x K) bytes, so call it on blocks.
+            now: aware.
+
+        Raises:
+            ParameterError: a naive `now`, or contacts of another catalog.
+        """
+        scene, n = self.scene(contacts, now), contacts.n
+        channels, hours, arms = self.catalog.shape
+        by_arm = np.zeros((n, channels, arms), dtype=np.bool_)
+        by_hour = np.zeros((n, len(PURPOSES), channels, hours), dtype=np.bool_)
+        sends = self.catalog.k - 1
+        counts: dict[str, RuleCount] = {}
+        for entry, rule in self._rules:
+            verdict = judge(rule, scene)
+            if verdict.channel_arm is not None:
+                by_arm |= verdict.channel_arm
+            if verdict.channel_hour is not None:
+                by_hour |= verdict.channel_hour
+            left = sends_left(verdict, n, self.catalog)
+            counts[entry.id] = RuleCount(entry.rule, n * sends - int(left.sum()), int(n - np.count_nonzero(left)))
+        left = sends_left(Verdict(by_arm, by_hour), n, self.catalog)
+        total = RemovalCounts(n, sends, n * sends - int(left.sum()), int(n - np.count_nonzero(left)), counts)
+        np.logical_not(by_arm, out=by_arm)
+        np.logical_not(by_hour, out=by_hour)
+        return Eligibility(by_arm, by_hour, self.catalog.purpose_codes), total
+
+    def explain(self, contacts: ContactBatch, row: int, now: datetime) -> list[tuple[int, list[Removal]]]:
+        """Every action of the catalog for one contact, with every rule that removed it; no reasons: allowed.
+
+        Raises:
+            ParameterError: a naive `now`, or contacts of another catalog.
+        """
+        scene = self.scene(contacts.alone(row), now)
+        removals: list[tuple[int, list[Removal]]] = [(action, []) for action in range(self.catalog.k)]
+        for entry, rule in self._rules:
+            for action, finding in findings(rule, scene):
+                removals[action][1].append(
+                    Removal(
+                        entry.rule, entry.id, finding.observed, finding.limit, finding.next_allowed_at, finding.reason
+                    )
+                )
+        return removals
+
+
+def _bound(entry: RuleEntry, catalog: Catalog, pack: Pack, packages: tuple[str, ...]) -> Rule:
+    """A rule that has judged an empty batch once: what cannot work must fail at the start, not at the first send."""
+    try:
+        rule = make_rule(entry.rule, entry.params, packages)
+        nobody = plain_contacts(np.empty(0, dtype=object), catalog)
+        judge(rule, Scene(catalog, nobody, 0, pack.latency_margin_s))
+    except ConfigError as error:
+        raise ConfigError(f"{entry.id} of pack {pack.name!r}: {error.message}", hint=error.hint) from error
+    return rule
+
+
+def judge(rule: Rule, scene: Scene) -> Verdict:
+    """A rule's verdict; everything in its scope is removed where the batch lacks an input of the rule."""
+    if absent_inputs(rule, scene):
+        return missing_verdict(rule, scene)
+    return rule.verdict(scene)
+
+
+def absent_inputs(rule: Rule, scene: Scene) -> tuple[str, ...]:
+    """Inputs that a rule reads and the batch does not carry."""
+    return tuple(name for name in rule.reads if not scene.contacts.has(name))
+
+
+def removed(verdict: Verdict, n: int, catalog: Catalog) -> Eligibility:
+    """What a verdict leaves, as an eligibility of full shape."""
+    channels, hours, arms = catalog.shape
+    by_arm = False if verdict.channel_arm is None else verdict.channel_arm
+    by_hour = False if verdict.channel_hour is None else verdict.channel_hour
+    return Eligibility(
+        ~np.broadcast_to(by_arm, (n, channels, arms)),
+        ~np.broadcast_to(by_hour, (n, len(PURPOSES), channels, hours)),
+        catalog.purpose_codes,
+    )
+
+
+def findings(rule: Rule, scene: Scene) -> list[tuple[int, Finding]]:
+    """(action, finding) of every action that a rule removed for the one contact of the scene."""
+    catalog = scene.catalog
+    absent = absent_inputs(rule, scene)
+    verdict = judge(rule, scene)
+    actions = np.flatnonzero(~removed(verdict, 1, catalog).dense()[0])
+    known: dict[tuple[int, ...], Finding] = {}
+    found = []
+    for action, channel, hour, arm in zip(
+        actions.tolist(), *(axis.tolist() for axis in catalog.split(actions)), strict=True
+    ):
+        cell = Cell(channel, hour, arm, int(catalog.purpose_codes[arm]))
+        # A verdict by hour alone cannot depend on the arm beyond its purpose, one by arm alone not on the hour.
+        key: tuple[int, ...] = (channel, hour, arm, 0)
+        if verdict.channel_arm is None:
+            key = (channel, hour, cell.purpose, 1)
+        elif verdict.channel_hour is None:
+            key = (channel, arm, 2)
+        if key not in known:
+            known[key] = _missing(absent) if absent else rule.explain(scene, 0, cell)
+        found.append((action, known[key]))
+    return found
+
+
+def _missing(absent: tuple[str, ...]) -> Finding:
+    names = ", ".join(absent)
+    return Finding("missing", f"a value for {names}", f"the contacts carry no {names}, which this rule reads")
+
+
+def held_only(explained: list[tuple[int, list[Removal]]]) -> bool:
+    """Whether an explanation leaves nothing but hold."""
+    return all(reasons for action, reasons in explained if action != HOLD)

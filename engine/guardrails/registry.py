@@ -1,0 +1,71 @@
+"""From the name of a rule in a pack to its class: a new rule is one file in `engine/guardrails/rules/`."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.errors import ConfigError, ParameterError
+from engine.guardrails import rules
+from engine.guardrails.rule import Rule
+
+_SHIPPED = re.compile(r"[a-z][a-z0-9_]*")
+_FOREIGN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def shipped_rules() -> tuple[str, ...]:
+    """Names of the rules that ship, in alphabetical order."""
+    folder = Path(rules.__path__[0])
+    return tuple(sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__"))
+
+
+def rule_class(name: str, packages: tuple[str, ...] = ()) -> type[Any]:
+    """The class of a rule.
+
+    Args:
+        name: a shipped rule, or "package.module:Class" of a package that the caller allows.
+        packages: top-level packages from which rules may be imported, beside ours.
+
+    Raises:
+        ConfigError: no such rule, or a package that is not allowed.
+    """
+    if _SHIPPED.fullmatch(name) and name in shipped_rules():
+        found: type[Any] = importlib.import_module(f"{rules.__name__}.{name}").RULE
+        return found
+    if _FOREIGN.fullmatch(name):
+        module, _, attribute = name.partition(":")
+        if module.partition(".")[0] in packages:
+            return _imported(module, attribute, name)
+    raise ConfigError(
+        f"unknown rule {name!r}",
+        hint=f"shipped rules: {', '.join(shipped_rules())}; a rule of your own is written package.module:Class, and "
+        "its package must be named in `packages`",
+    )
+
+
+def _imported(module: str, attribute: str, name: str) -> type[Any]:
+    try:
+        found: type[Any] = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"rule {name!r} cannot be imported: {error}") from error
+    return found
+
+
+def make_rule(name: str, params: dict[str, Any], packages: tuple[str, ...] = ()) -> Rule:
+    """A rule with its parameters.
+
+    Raises:
+        ConfigError: unknown rule, unknown parameter, or a value out of range.
+    """
+    kind = rule_class(name, packages)
+    try:
+        rule = msgspec.convert(params, kind)
+    except (msgspec.ValidationError, ParameterError) as error:
+        raise ConfigError(f"rule {name!r} cannot use its parameters: {error}", hint="see docs/guardrails.md") from error
+    if not isinstance(rule, Rule):
+        raise ConfigError(f"{name!r} is no rule", hint="a rule has reads, applies_to, verdict and explain")
+    return rule
