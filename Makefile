@@ -16,7 +16,9 @@ COVERAGE ?= 85
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
-PIP := -m pip --disable-pip-version-check --quiet install --use-pep517
+PIP := -m pip --disable-pip-version-check --quiet install
+# Old pips build source archives the old way and say so at length; new ones ignore the setting.
+export PIP_USE_PEP517 := 1
 # One thread per worker: `JOBS` processes with a pool of BLAS threads each would fight for the same cores.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 

@@ -18,13 +18,15 @@ def run(command: list[str | Path], cwd: Path) -> subprocess.CompletedProcess[str
     """Run a command with nothing of this checkout, its environment or its coverage in reach."""
     foreign = ("PYTHON", "COVERAGE", "COV_CORE", "VIRTUAL_ENV")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    environment["PIP_USE_PEP517"] = "1"  # old pips warn at length about source archives without it
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
 def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel as an index would make it: from the source archive, not from the checkout."""
     out = tmp_path_factory.mktemp("dist")
-    built = run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, root], out)
+    built = run([sys.executable, "-m", "build", "--no-isolation", "--outdir", out, root], out)
     assert built.returncode == 0, built.stdout + built.stderr
     (path,) = out.glob("tactful-*.whl")
     return path
@@ -37,7 +39,7 @@ def installed(wheel: Path, root: Path, tmp_path_factory: pytest.TempPathFactory)
     made = run([sys.executable, "-m", "venv", folder / "venv"], folder)
     assert made.returncode == 0, made.stderr
     scripts = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
-    pip: list[str | Path] = [scripts / "python", "-m", "pip", "--quiet", "install", "--use-pep517"]
+    pip: list[str | Path] = [scripts / "python", "-m", "pip", "--quiet", "install"]
     # One small package first: it tells "no package index here" from "our wheel does not install".
     if run([*pip, "--no-deps", "tzdata"], folder).returncode:
         pytest.skip("no package index can be reached: an empty environment cannot be filled")
