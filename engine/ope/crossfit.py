@@ -1,0 +1,122 @@
+"""Cross-fitting: no row is judged by a model that saw its cluster (Chernozhukov et al. 2018, definition 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.errors import DataError, LearnError, ParameterError
+from engine.identity import fold_of
+from engine.protocols import RewardModel
+from engine.rounds import RoundBlock
+from engine.types import FloatArray, IntArray, KeyArray
+
+RewardModelFactory = Callable[[], RewardModel]
+
+
+def model_fold_of(cluster: KeyArray, folds: int, seed: int) -> IntArray:
+    """(n,) cluster keys -> (n,) fold in [0, folds): a keyed hash, so all rows of a cluster share their fold."""
+    return fold_of(cluster, folds, f"crossfit/{seed}")
+
+
+@dataclass(frozen=True)
+class OtherFolds:
+    """The rows outside one fold, as a re-iterable stream.
+
+    Attributes:
+        rounds: re-iterable.
+        fold: left out.
+        folds: their number.
+        seed: of the hash.
+    """
+
+    rounds: Iterable[RoundBlock]
+    fold: int
+    folds: int
+    seed: int
+
+    def __iter__(self) -> Iterator[RoundBlock]:
+        for block in self.rounds:
+            rest = block.take(model_fold_of(block.cluster, self.folds, self.seed) != self.fold)
+            if rest.n:
+                yield rest
+
+
+@dataclass(frozen=True)
+class CrossFitted:
+    """One fitted model per fold, each blind to its own fold.
+
+    Attributes:
+        models: by fold.
+        seed: of the hash.
+    """
+
+    models: tuple[RewardModel, ...]
+    seed: int
+
+    def predict(self, rounds: RoundBlock) -> FloatArray:
+        """(n, k) expected rewards, each row by the model that did not see its cluster.
+
+        Raises:
+            LearnError: a model predicts another shape than (rows, k).
+        """
+        if len(self.models) == 1:
+            return _predict(self.models[0], rounds)
+        folds = model_fold_of(rounds.cluster, len(self.models), self.seed)
+        out = np.empty((rounds.n, rounds.k))
+        for fold, model in enumerate(self.models):
+            rows = np.flatnonzero(folds == fold)
+            if len(rows):
+                out[rows] = _predict(model, rounds.take(rows))
+        return out
+
+
+def cross_fit(
+    rounds: Iterable[RoundBlock],
+    factory: RewardModelFactory,
+    *,
+    folds: int,
+    seed: int,
+    progress: Callable[[int], None] | None = None,
+) -> CrossFitted:
+    """Fit one reward model per fold on the rows of the other folds, each in a pass of its own over the log.
+
+    Args:
+        rounds: re-iterable; rows whose metric is known.
+        factory: a fresh model per call; it knows its metric.
+        folds: at least 2.
+        seed: of the hash that assigns clusters to folds.
+        progress: called with the number of models fitted so far.
+
+    Raises:
+        ParameterError: `folds` below 2.
+        DataError: some fold leaves no row to train on.
+    """
+    if folds < 2:
+        raise ParameterError("folds", "cross_fit", allowed="at least 2", got=folds)
+    models = []
+    for fold in range(folds):
+        others = OtherFolds(rounds, fold, folds, seed)
+        if next(iter(others), None) is None:
+            raise DataError(
+                f"fold {fold} of {folds} leaves no rows to train on",
+                hint="the log needs clusters in at least two folds: give fewer folds, or evaluate without DM and DR",
+            )
+        model = factory()
+        model.fit(others)
+        models.append(model)
+        if progress is not None:
+            progress(fold + 1)
+    return CrossFitted(tuple(models), seed)
+
+
+def _predict(model: RewardModel, rounds: RoundBlock) -> FloatArray:
+    found = model.predict(rounds.context)
+    if found.shape != (rounds.n, rounds.k):
+        raise LearnError(
+            f"the reward model must predict shape {(rounds.n, rounds.k)}, got {found.shape}",
+            hint="it must have been built for the catalog of this log",
+        )
+    return found

@@ -1,0 +1,36 @@
+"""The direct method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.ope.terms import ONE, PointEstimate, Rows, estimate_rows, require_model
+from engine.types import FloatArray
+
+
+@dataclass(frozen=True)
+class Dm:
+    """mean over rows of sum over a of target(a) q(a): as good as the reward model q, whose error no row shows.
+
+    Beygelzimer & Langford (2009); Dudik, Langford & Li (2011), equation 1. The spread of its terms is the spread of
+    the contexts, not of the model's error, so it carries no standard error and no interval.
+    """
+
+    name: str = "dm"
+    numerator: str = "model_value"
+    denominator: str = ONE
+    needs_model: bool = True
+    has_interval: bool = False
+
+    def terms(self, rows: Rows) -> FloatArray:
+        return require_model(rows, "Dm")[0]
+
+
+def dm(model_value: FloatArray) -> PointEstimate:
+    """Direct method of (n,) expectations under the target; its stderr is NaN. See `Dm`.
+
+    Raises:
+        ParameterError: no rows.
+    """
+    found = estimate_rows(Dm(), Rows(model_value, model_value, model_value, model_value))
+    return PointEstimate(found.value, float("nan"), found.n)

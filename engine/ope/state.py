@@ -1,0 +1,233 @@
+"""The mergeable state of an evaluation: add blocks, merge states of other partitions, ask for results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.errors import DataError, MissingPropensityError
+from engine.ope.bootstrap import BucketSums, resampled_sums, units_of_clusters
+from engine.ope.clusters import ClusterSums
+from engine.ope.moments import Moments, Pair
+from engine.ope.setup import Setup, quadratic
+from engine.ope.support import WeightSummary, WeightSums
+from engine.ope.target import Target, TargetBlock
+from engine.ope.terms import WEIGHT, Rows
+from engine.rounds import RoundBlock
+from engine.types import FloatArray
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What a finished evaluation has summed; enough for every value, error and interval.
+
+    Attributes:
+        n: rows.
+        clusters: independent units.
+        sums: (m,) by column of the layout.
+        weights: by unit of the setup.
+        exact: by unit of the setup.
+        seconds: centred second moments, where each row is its own unit.
+        cluster_sums: (c, m), where rows are clustered.
+        replicates: (draws, m) bootstrap sums, where asked for.
+    """
+
+    n: int
+    clusters: int
+    sums: FloatArray
+    weights: tuple[WeightSummary, ...]
+    exact: tuple[bool, ...]
+    seconds: Mapping[Pair, float]
+    cluster_sums: FloatArray | None
+    replicates: FloatArray | None
+
+    def sum_of_squares(self, form: Mapping[int, float]) -> float:
+        """Sum over independent units of the square of a linear form that sums to 0 over the log."""
+        if self.cluster_sums is None:
+            return quadratic(self.seconds, form)
+        columns = list(form)
+        by_cluster = self.cluster_sums[:, columns] @ np.array([form[column] for column in columns])
+        return float((by_cluster * by_cluster).sum())
+
+
+class EvaluationState:
+    """Sums over the blocks of a log.
+
+    Blocks are canonical chunks, each with its own `chunk`. Adding them in any order, in any partition of states that
+    are merged later, gives the same bytes: rows are summed within their chunk, chunks are combined in their order, and
+    sums by cluster and by bucket are double-doubles.
+
+    Args:
+        setup: what is asked for.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        layout = setup.layout
+        self.setup = setup
+        self._moments = Moments(layout.width, () if setup.clustered else layout.pairs)
+        self._weights = [WeightSums(setup.clip) for _ in setup.units]
+        self._exact = [not setup.allow_inexact for _ in setup.units]
+        self._clusters = ClusterSums(layout.width) if setup.clustered else None
+        resampled = setup.interval == "bootstrap" and not setup.clustered
+        self._buckets = BucketSums(layout.width, setup.seed) if resampled else None
+
+    def add(self, block: RoundBlock) -> None:
+        """Add a canonical chunk of rows whose metric is known.
+
+        Raises:
+            DataError: unknown or non-finite reward, one outside the declared range, a propensity outside (0, 1], a
+                chunk that came before, or a column that does not hold what a target needs.
+            MissingPropensityError: a row without propensity, unless the setup allows it.
+            ParameterError: a policy's answer is no distribution over the eligible set.
+        """
+        if block.n == 0:
+            return
+        reward = _rewards(block, self.setup)
+        _check_propensity(block, self.setup)
+        columns, weights, unsupported = self._columns(block, reward)
+        self._moments.add(block.chunk, columns)
+        for sums, weight, outside in zip(self._weights, weights, unsupported, strict=True):
+            sums.add(block.chunk, weight, outside)
+        if self._clusters is not None:
+            self._clusters.add(block.cluster, columns.T)
+        if self._buckets is not None:
+            self._buckets.add(block.cluster, columns.T)
+
+    def merge(self, other: EvaluationState) -> None:
+        """Add what a state of the same setup has summed over other chunks.
+
+        Raises:
+            DataError: some chunk is in both.
+        """
+        self._moments.merge(other._moments)
+        for sums, others in zip(self._weights, other._weights, strict=True):
+            sums.merge(others)
+        self._exact = [a and b for a, b in zip(self._exact, other._exact, strict=True)]
+        if self._clusters is not None and other._clusters is not None:
+            self._clusters.merge(other._clusters)
+        if self._buckets is not None and other._buckets is not None:
+            self._buckets.merge(other._buckets)
+
+    def totals(self) -> Totals:
+        """Everything summed so far.
+
+        Raises:
+            DataError: no rows were added.
+        """
+        n, sums, seconds = self._moments.result()
+        if n == 0:
+            raise DataError(
+                "the log has no rows to evaluate",
+                hint=f"no row is available, dispatched and has a known {self.setup.metric!r}",
+            )
+        clusters = n
+        cluster_sums: FloatArray | None = None
+        replicates: FloatArray | None = None
+        units: FloatArray | None = None
+        if self._clusters is not None:
+            keys, cluster_sums = self._clusters.totals()
+            clusters = len(keys)
+            units = units_of_clusters(keys, cluster_sums, self.setup.seed)
+        if self._buckets is not None:
+            units = self._buckets.units()
+        if self.setup.interval == "bootstrap" and units is not None:
+            replicates = resampled_sums(units, self.setup.draws, self.setup.seed)
+        return Totals(
+            n=n,
+            clusters=clusters,
+            sums=sums,
+            weights=tuple(weights.result() for weights in self._weights),
+            exact=tuple(self._exact),
+            seconds=seconds,
+            cluster_sums=cluster_sums,
+            replicates=replicates,
+        )
+
+    def _columns(self, block: RoundBlock, reward: FloatArray) -> tuple[FloatArray, list[FloatArray], list[FloatArray]]:
+        setup, layout = self.setup, self.setup.layout
+        columns = np.ones((layout.width, block.n))
+        needs_model = any(e.needs_model for estimators in layout.estimators for e in estimators)
+        predicted = setup.models.predict(block) if setup.models is not None and needs_model else None
+        weights, unsupported = [], []
+        for unit, target in enumerate(setup.units):
+            asked = target.probabilities(block)
+            weight = _weights(asked, block, target)
+            rows = _rows(asked, reward, weight, predicted, block)
+            columns[layout.columns[unit, WEIGHT]] = weight
+            for estimator in layout.estimators[unit]:
+                columns[layout.columns[unit, estimator.numerator]] = estimator.terms(rows)
+            self._exact[unit] = self._exact[unit] and asked.exact
+            weights.append(weight)
+            unsupported.append(asked.unsupported)
+        return columns, weights, unsupported
+
+
+def _rewards(block: RoundBlock, setup: Setup) -> FloatArray:
+    if setup.metric not in block.rewards:
+        raise DataError(
+            f"the log has no metric {setup.metric!r}", hint=f"it has: {', '.join(sorted(block.rewards)) or 'none'}"
+        )
+    reward = np.ascontiguousarray(block.rewards[setup.metric], dtype=np.float64)
+    low, high = setup.reward_range
+    bad = ~((reward >= low) & (reward <= high)) | np.isinf(reward)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise DataError(
+            f"{setup.metric!r} must be in [{low:g}, {high:g}], got {float(reward[row])!r} for decision "
+            f"{block.decision_id[row]!r} ({int(bad.sum())} such rows in chunk {block.chunk})",
+            hint="rows without a known outcome must be left out; a range is widened in the mapping",
+        )
+    return reward
+
+
+def _check_propensity(block: RoundBlock, setup: Setup) -> None:
+    propensity = block.propensity
+    missing = np.isnan(propensity)
+    if missing.any() and not setup.allow_inexact:
+        raise MissingPropensityError(
+            f"{int(missing.sum())} of {block.n} rows in chunk {block.chunk} have no propensity, the first is decision "
+            f"{block.decision_id[int(np.flatnonzero(missing)[0])]!r}",
+            hint="log the probability of each choice; without it only the estimator dm can be asked for, with inexact "
+            "results allowed explicitly, and they are marked as not exact",
+        )
+    bad = ~missing & ~((propensity > 0) & (propensity <= 1))
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise DataError(
+            f"propensity must be in (0, 1], got {float(propensity[row])!r} for decision {block.decision_id[row]!r} "
+            f"({int(bad.sum())} such rows in chunk {block.chunk})",
+            hint="an action that was taken had a positive probability; leave out rows without a choice",
+        )
+
+
+def _weights(asked: TargetBlock, block: RoundBlock, target: Target) -> FloatArray:
+    if asked.logged is None:
+        return np.ones(block.n)
+    with np.errstate(over="ignore"):
+        weight = asked.logged / block.propensity
+    if np.isinf(weight).any():
+        row = int(np.flatnonzero(np.isinf(weight))[0])
+        raise DataError(
+            f"the weight of {target.name!r} overflows for decision {block.decision_id[row]!r}: its propensity is "
+            f"{float(block.propensity[row])!r}",
+            hint="a propensity this small is a fault of the log",
+        )
+    return weight
+
+
+def _rows(
+    asked: TargetBlock, reward: FloatArray, weight: FloatArray, predicted: FloatArray | None, block: RoundBlock
+) -> Rows:
+    if predicted is None or asked.full is None:
+        return Rows(reward, weight)
+    with np.errstate(invalid="ignore"):  # an infinite prediction times 0 is reported below, not as a warning
+        value = np.einsum("nk,nk->n", asked.full, predicted)
+    logged = predicted[np.arange(block.n), block.action]
+    if not (np.isfinite(value).all() and np.isfinite(logged).all()):
+        raise DataError(
+            f"the reward model predicts values that are not finite in chunk {block.chunk}",
+            hint="look for features out of range, or a diverged model",
+        )
+    return Rows(reward, weight, value, logged)
