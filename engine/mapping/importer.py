@@ -1,0 +1,238 @@
+"""Import a foreign log: two passes in flat memory, a whole file or nothing, and every rejected row on record."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+import pyarrow as pa
+
+from engine import records
+from engine.catalog import Catalog
+from engine.errors import DataError, ParameterError, StorageError
+from engine.log.parquet import ParquetFile
+from engine.mapping.actions import catalog_of, propensity_table
+from engine.mapping.eligible import check_eligible_names
+from engine.mapping.needs import Scan, check_columns, raw_columns, scan
+from engine.mapping.rows import Reject, RowConverter
+from engine.mapping.seen import Seen
+from engine.mapping.sources import Source, open_source
+from engine.mapping.spec import Mapping
+from engine.records import LogMeta, log_schema
+from engine.types import HOLD
+
+_DIGEST_BYTES: Final = 1 << 20
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What an import did; rows_kept + rows_rejected = rows_read.
+
+    Attributes:
+        reasons: reason -> number of rejected rows.
+        actions: number of actions that the log could take (hold counts where the log can hold).
+        action_names: their names.
+        propensity: "logged" or "absent".
+        rejects_file: of every rejected row; None where there is none.
+        notes: sentences that every report must repeat.
+        input_sha256: of the input file, hexadecimal.
+    """
+
+    rows_read: int
+    rows_kept: int
+    rows_rejected: int
+    reasons: dict[str, int]
+    actions: int
+    action_names: tuple[str, ...]
+    propensity: Literal["logged", "absent"]
+    rejects_file: Path | None
+    notes: tuple[str, ...]
+    input_sha256: str
+    out: Path
+
+
+def import_log(
+    mapping: Mapping,
+    input_path: Path | str,
+    out_path: Path | str,
+    *,
+    contact_key: str,
+    progress: Progress | None = None,
+) -> ImportReport:
+    """Turn a foreign log into one of ours.
+
+    Args:
+        mapping: from `engine.mapping.dialect.load_mapping`.
+        input_path: CSV, Parquet or JSON lines, also gzipped; companions lie beside it.
+        out_path: the Parquet file to write; rejected rows go to `OUT.rejects.csv` beside it.
+        contact_key: secret key of the pseudonyms of contacts; the same key gives the same pseudonyms.
+        progress: called with (rows done, rows in all) after each block.
+
+    Raises:
+        ParameterError: an empty key, or an output that is the input.
+        ConfigError: the mapping contradicts the log (an unknown action in its tables, for example).
+        DataError: the input cannot be read, lacks columns, or no row of it can be kept.
+        StorageError: the output cannot be written. In every case nothing stands under the output's name that was
+            not there before.
+    """
+    path, out = Path(input_path), Path(out_path)
+    if not contact_key:
+        raise ParameterError("contact_key", "import_log", allowed="a non-empty string", got=contact_key)
+    if path.exists() and out.exists() and path.samefile(out):
+        raise ParameterError("out_path", "import_log", allowed="another file than the input", got=str(out))
+    source = open_source(path, mapping.format, mapping.csv)
+    check_columns(mapping, source, path)
+    raw = raw_columns(mapping, source)
+    found = scan(mapping, source, raw)
+    if found.rows == 0:
+        raise DataError(f"{path} holds no rows", hint="a header alone is no log: export it again")
+    catalog = catalog_of(mapping, source, found, path)
+    propensity_table(mapping, catalog)
+    check_eligible_names(mapping, catalog)
+    digest = _sha256(path)
+    meta = _meta(mapping, catalog, raw, f"{path.name} sha256:{digest}")
+    schema = _with_raw(log_schema(meta), raw, found)
+    converter = RowConverter(mapping, catalog, schema, {n: n not in found.text for n in raw}, contact_key, Seen())
+    tally = _write(converter, source, out, schema, found.rows, progress)
+    names = catalog.action_names[HOLD if mapping.hold is not None else HOLD + 1 :]
+    return ImportReport(
+        rows_read=tally.kept + tally.rejected,
+        rows_kept=tally.kept,
+        rows_rejected=tally.rejected,
+        reasons=dict(tally.reasons.most_common()),
+        actions=len(names),
+        action_names=names,
+        propensity=meta.propensity,
+        rejects_file=rejects_path(out) if tally.rejected else None,
+        notes=mapping.notes,
+        input_sha256=digest,
+        out=out,
+    )
+
+
+def rejects_path(out: Path) -> Path:
+    """Where the rejected rows of an import stand."""
+    return out.with_name(f"{out.name}.rejects.csv")
+
+
+@dataclass
+class _Tally:
+    kept: int = 0
+    rejected: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def count(self, kept: int, rejects: Sequence[Reject]) -> None:
+        self.kept += kept
+        self.rejected += len(rejects)
+        self.reasons.update(reject.reason for reject in rejects)
+
+
+def _write(
+    converter: RowConverter, source: Source, out: Path, schema: pa.Schema, rows: int, progress: Progress | None
+) -> _Tally:
+    tally = _Tally()
+    with _RejectsFile(rejects_path(out)) as rejects, ParquetFile(out, schema) as file:
+        for block in source.blocks():
+            table, rejected = converter.convert(block)
+            if table.num_rows:
+                file.append(table)
+            rejects.append(rejected)
+            tally.count(table.num_rows, rejected)
+            if progress is not None:
+                progress(tally.kept + tally.rejected, rows)
+        if tally.kept == 0:
+            top = "; ".join(f"{reason}: {count}" for reason, count in tally.reasons.most_common(3))
+            example = f" (first: {rejects.example})" if rejects.example else ""
+            raise DataError(
+                f"none of {tally.rejected} rows can be kept: {top}{example}",
+                hint="the mapping does not fit this log; nothing was written",
+            )
+        # Before the log appears, so that a disk that fills up here leaves neither.
+        rejects.sync()
+    return tally
+
+
+class _RejectsFile:
+    """A CSV of rejected rows, under a temporary name until all went well; an earlier one is replaced or removed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        self._file: Any = None
+        self._rows = 0
+        self.example: Reject | None = None
+
+    def __enter__(self) -> Self:
+        with self._storage_errors():
+            self._file = self._temporary.open("w", encoding="utf-8", newline="")
+            csv.writer(self._file).writerow(Reject._fields)
+        return self
+
+    def append(self, rejects: Sequence[Reject]) -> None:
+        with self._storage_errors():
+            csv.writer(self._file).writerows(rejects)
+        self._rows += len(rejects)
+        if rejects and self.example is None:
+            self.example = rejects[0]
+
+    def sync(self) -> None:
+        with self._storage_errors():
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._file.close()
+        try:
+            if kind is None:
+                with self._storage_errors():
+                    if self._rows:
+                        self._temporary.replace(self._path)
+                    else:
+                        self._path.unlink(missing_ok=True)
+        finally:
+            self._temporary.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _storage_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(
+                f"cannot write {self._path}: {error}", hint="free space or choose another folder for the output"
+            ) from error
+
+
+def _meta(mapping: Mapping, catalog: Catalog, raw: Sequence[str], source: str) -> LogMeta:
+    return LogMeta(
+        catalog=catalog,
+        features=mapping.schema(),
+        rewards={name: reward.spec() for name, reward in mapping.rewards.items()},
+        propensity="absent" if mapping.propensity.absent else "logged",
+        clustered=mapping.cluster is not None,
+        source=f"mapping {mapping.name}: {source}",
+        notes=mapping.notes,
+        raw_columns=tuple(raw),
+    )
+
+
+def _with_raw(schema: pa.Schema, raw: Sequence[str], found: Scan) -> pa.Schema:
+    fields = [pa.field(records.RAW + n, pa.string() if n in found.text else pa.float64(), True) for n in raw]
+    return pa.schema([*schema, *fields], metadata=schema.metadata)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(_DIGEST_BYTES):
+            digest.update(part)
+    return digest.hexdigest()

@@ -1,0 +1,316 @@
+"""Turn a block of a foreign log into rows of ours; a row that can not be turned is rejected with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from engine import records
+from engine.catalog import Catalog
+from engine.features import MISSING, PRESENT, FeatureSpec
+from engine.identity import keyed_hash, pseudonyms
+from engine.log.parquet import labels
+from engine.mapping.actions import ActionReader, propensity_table
+from engine.mapping.cells import is_one_of, joined, numbers, text_of
+from engine.mapping.dialect import expressions
+from engine.mapping.eligible import eligible_bits
+from engine.mapping.expression import Expression
+from engine.mapping.instants import instants_of
+from engine.mapping.seen import Seen
+from engine.mapping.sources import Block
+from engine.mapping.spec import Feature, Key, Mapping, Reward
+from engine.types import NOT_AN_INSTANT, BoolArray, ByteArray, FloatArray, IntArray, KeyArray, ObjectArray
+
+DUPLICATE: Final = "duplicate decision id"
+NOT_ELIGIBLE: Final = "logged action outside its eligible set"
+
+
+class Reject(NamedTuple):
+    """One rejected row: its number from 1, why, the offending value, and its decision id where it has one."""
+
+    row: int
+    reason: str
+    value: str
+    decision_id: str
+
+
+@dataclass
+class Faults:
+    """The first fault of each of n rows."""
+
+    n: int
+    ok: BoolArray = field(init=False)
+    first: dict[int, tuple[str, str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.ok = np.ones(self.n, dtype=np.bool_)
+
+    def mark(self, bad: BoolArray, reason: str, values: ObjectArray | FloatArray) -> None:
+        """Reject rows that were fine so far."""
+        new = np.flatnonzero(bad & self.ok)
+        for row in new:
+            self.first[int(row)] = (reason, str(values[row]))
+        self.ok[new] = False
+
+
+@dataclass(frozen=True)
+class RowConverter:
+    """Converts blocks of one log; remembers only the decision ids that it has kept.
+
+    Attributes:
+        mapping / catalog / schema: of the log.
+        raw: raw column -> whether it is stored as floats.
+        contact_key: the key of the pseudonyms.
+        seen: ids kept so far.
+    """
+
+    mapping: Mapping
+    catalog: Catalog
+    schema: pa.Schema
+    raw: dict[str, bool]
+    contact_key: str
+    seen: Seen
+
+    @cached_property
+    def _expressions(self) -> dict[str, Expression]:
+        return expressions(self.mapping)
+
+    @cached_property
+    def _table(self) -> FloatArray | None:
+        return propensity_table(self.mapping, self.catalog)
+
+    def convert(self, block: Block) -> tuple[pa.Table, list[Reject]]:
+        """The kept rows in the log's schema, and the rejected ones."""
+        faults = Faults(block.n)
+        ids = self._decision_ids(block, faults)
+        available = self._available(block, faults)
+        action = self._action(block, faults)
+        propensity = self._propensity(block, action, available, faults)
+        bits = self._eligible(block, action, available, faults)
+        columns = {
+            "decision_id": pa.array(ids, pa.string()),
+            **self._people(block, ids, faults),
+            "decided_at": self._decided_at(block, faults),
+            **self._action_columns(action),
+            "propensity": pa.array(propensity, pa.float64(), from_pandas=True),
+            "eligible": _binary(bits),
+            "available": pa.array(available, pa.bool_()),
+            **self._features(block, faults),
+            **self._rewards(block, available, faults),
+            **self._raw(block),
+        }
+        if self.mapping.decision_id is not None:
+            self._drop_duplicates(ids, faults)
+        kept = pa.array(faults.ok)
+        arrays = [columns.get(item.name) for item in self.schema]
+        full = [
+            pa.nulls(block.n, item.type) if array is None else array.cast(item.type)
+            for item, array in zip(self.schema, arrays, strict=True)
+        ]
+        table = pa.Table.from_arrays(full, schema=pa.schema([f.with_nullable(True) for f in self.schema])).filter(kept)
+        return table, self._rejects(block, ids, faults)
+
+    def _rejects(self, block: Block, ids: ObjectArray, faults: Faults) -> list[Reject]:
+        found = [Reject(number, reason, value, "") for number, reason, value in block.faults]
+        found += [Reject(int(block.rows[i]), reason, value, ids[i]) for i, (reason, value) in faults.first.items()]
+        return sorted(found)
+
+    def _evaluate(self, key: str, block: Block, faults: Faults) -> FloatArray:
+        expression = self._expressions[key]
+        values, bad = expression.evaluate(block.cells, block.n)
+        read = sorted(expression.columns)
+        shown = joined([block.cells[name] for name in read]) if read else block.rows
+        faults.mark(bad, f"{key} reads a cell that is no finite number", shown)
+        return values
+
+    def _key(self, key: Key, name: str, block: Block, faults: Faults) -> ObjectArray:
+        cells = joined([block.cells[column] for column in key.names])
+        for column in key.names:
+            faults.mark(block.cells[column] == "", f"{name} is empty", cells)
+        return cells
+
+    def _decision_ids(self, block: Block, faults: Faults) -> ObjectArray:
+        key = self.mapping.decision_id
+        if key is None or (key.optional and not set(key.names) <= block.cells.keys()):
+            return np.array([str(row) for row in block.rows], dtype=object)
+        return self._key(key, "decision_id", block, faults)
+
+    def _people(self, block: Block, ids: ObjectArray, faults: Faults) -> dict[str, pa.Array]:
+        mapping = self.mapping
+        people = np.array([f"row/{i}" for i in ids], dtype=object)
+        if mapping.contact is not None:
+            people = self._key(mapping.contact, "contact", block, faults)
+        found = {"contact_id": pa.array(pseudonyms(people, self.contact_key), pa.string())}
+        if mapping.cluster is not None:
+            key = mapping.cluster
+            units = people if key == "contact" else self._key(key, "cluster", block, faults)
+            hashed: KeyArray = keyed_hash(units, f"{self.contact_key}/cluster")
+            found["cluster"] = pa.array(hashed, pa.uint64())
+        return found
+
+    def _available(self, block: Block, faults: Faults) -> BoolArray:
+        spec = self.mapping.availability
+        if spec is None:
+            return np.ones(block.n, dtype=np.bool_)
+        if spec.column is not None and spec.values:
+            return is_one_of(block.cells[spec.column], [text_of(value) for value in spec.values])
+        if spec.column is not None:
+            values, shown = numbers(block.cells[spec.column])[0], block.cells[spec.column]
+        else:
+            values = self._evaluate("availability.expression", block, faults)
+            shown = values
+        faults.mark(~np.isfinite(values), "availability is neither true nor false", shown)
+        available: BoolArray = np.isfinite(values) & (values != 0)
+        return available
+
+    def _action(self, block: Block, faults: Faults) -> IntArray:
+        action, found = ActionReader(self.mapping, self.catalog).positions(block)
+        for bad, reason, values in found:
+            faults.mark(bad, reason, values)
+        return action
+
+    def _propensity(self, block: Block, action: IntArray, available: BoolArray, faults: Faults) -> FloatArray:
+        spec = self.mapping.propensity
+        if spec.absent:
+            return np.full(block.n, np.nan)
+        if self._table is not None:
+            values, shown = self._table[action], None
+        elif spec.column is not None:
+            values, shown = numbers(block.cells[spec.column])[0], block.cells[spec.column]
+        else:
+            values, shown = self._evaluate("propensity.expression", block, faults), None
+        fits = (values > 0) & (values <= 1)
+        faults.mark(available & ~fits, "propensity is not in (0, 1]", values if shown is None else shown)
+        return np.where(available & fits, values, np.nan)
+
+    def _eligible(self, block: Block, action: IntArray, available: BoolArray, faults: Faults) -> ByteArray:
+        tests = {}
+        if self.mapping.eligible is not None:
+            for value in self.mapping.eligible.expressions:
+                tests[value] = self._evaluate(f"eligible.expressions.{value}", block, faults)
+        bits = eligible_bits(self.mapping, self.catalog, block, tests, available)
+        taken = bits[np.arange(block.n), action // 8] >> (action % 8).astype(np.uint8) & 1
+        names = np.array(self.catalog.action_names, dtype=object)[action]
+        faults.mark(available & (taken == 0), NOT_ELIGIBLE, names)
+        return bits
+
+    def _decided_at(self, block: Block, faults: Faults) -> pa.Array:
+        spec = self.mapping.decided_at
+        if spec is None:
+            return pa.nulls(block.n, records.INSTANT)
+        cells = block.cells[spec.column]
+        micros, found = instants_of(spec, cells)
+        for bad, reason in found:
+            faults.mark(bad, reason, cells)
+        return pa.array(micros, pa.int64(), mask=micros == NOT_AN_INSTANT).cast(records.INSTANT)
+
+    def _action_columns(self, action: IntArray) -> dict[str, pa.Array]:
+        catalog, n = self.catalog, len(action)
+        channel, hour, arm = catalog.split(action)
+        return {
+            "channel": labels(channel, catalog.channels),
+            "send_hour": labels(hour, [str(slot) for slot in catalog.hours]),
+            "arm": labels(arm, catalog.arm_ids),
+            "action_name": labels(action, catalog.action_names),
+            "action": pa.array(action, pa.int32()),
+            "use_case": _same(self.mapping.name, n),
+            "group": _same(records.TREATMENT, n),
+            "state": _same(records.DISPATCHED, n),
+            "catalog_version": _same(catalog.version, n),
+            "schema_version": _same(self._schema_version, n),
+        }
+
+    @cached_property
+    def _schema_version(self) -> str:
+        return self.mapping.schema().version
+
+    @cached_property
+    def _specs(self) -> Sequence[tuple[Feature, FeatureSpec]]:
+        return tuple(zip(self.mapping.features, self.mapping.schema().features, strict=True))
+
+    def _features(self, block: Block, faults: Faults) -> dict[str, pa.Array]:
+        found: dict[str, pa.Array] = {}
+        for feature, spec in self._specs:
+            cells = block.cells[feature.cells]
+            markers = self.mapping.feature_defaults.missing if feature.missing is None else feature.missing
+            absent = is_one_of(cells, ["", *map(text_of, markers)])
+            if feature.required:
+                faults.mark(absent, f"feature {spec.name!r} is missing", cells)
+            convert = _numeric if spec.type == "numeric" else _categorical
+            found[records.CONTEXT + spec.name] = convert(spec, cells, absent, faults)
+            found[records.STATE + spec.name] = pa.array(np.where(absent, MISSING, PRESENT), pa.uint8())
+        return found
+
+    def _rewards(self, block: Block, available: BoolArray, faults: Faults) -> dict[str, pa.Array]:
+        found = {}
+        for name, reward in self.mapping.rewards.items():
+            values = self._reward(name, reward, block, available, faults)
+            found[records.REWARD + name] = pa.array(values, pa.float64(), from_pandas=True)
+        return found
+
+    def _reward(self, name: str, reward: Reward, block: Block, available: BoolArray, faults: Faults) -> FloatArray:
+        markers = [text_of(marker) for marker in reward.missing]
+        shown: ObjectArray | FloatArray
+        if reward.column is not None:
+            cells = block.cells[reward.column]
+            values, shown = numbers(cells)[0], cells
+            # What was never decided needs no outcome.
+            unknown = is_one_of(cells, markers) | (~available & (cells == ""))
+        else:
+            values = shown = self._evaluate(f"rewards.{name}.expression", block, faults)
+            unknown = np.isnan(values) & (bool(markers) | ~available)
+        faults.mark(~unknown & ~np.isfinite(values), f"reward {name!r} is no finite number", shown)
+        outside = (values < reward.low) | (values > reward.high)
+        faults.mark(~unknown & outside, f"reward {name!r} is outside [{reward.low:g}, {reward.high:g}]", shown)
+        return np.where(unknown, np.nan, values)
+
+    def _raw(self, block: Block) -> dict[str, pa.Array]:
+        found = {}
+        for name, numeric in self.raw.items():
+            cells = block.cells[name]
+            empty = cells == ""
+            if numeric:
+                found[records.RAW + name] = pa.array(numbers(cells)[0], pa.float64(), mask=empty)
+            else:
+                found[records.RAW + name] = pa.array(cells, pa.string(), mask=empty)
+        return found
+
+    def _drop_duplicates(self, ids: ObjectArray, faults: Faults) -> None:
+        fine = np.flatnonzero(faults.ok)
+        again = self.seen.add(keyed_hash(ids[fine], f"{self.contact_key}/decision"))
+        bad = np.zeros(len(ids), dtype=np.bool_)
+        bad[fine[again]] = True
+        faults.mark(bad, DUPLICATE, ids)
+
+
+def _numeric(spec: FeatureSpec, cells: ObjectArray, absent: BoolArray, faults: Faults) -> pa.Array:
+    values, _ = numbers(cells)
+    faults.mark(~absent & ~np.isfinite(values), f"feature {spec.name!r} is no finite number", cells)
+    low = -np.inf if spec.low is None else spec.low
+    high = np.inf if spec.high is None else spec.high
+    outside = ~absent & ((values < low) | (values > high))
+    faults.mark(outside, f"feature {spec.name!r} is outside [{low:g}, {high:g}]", cells)
+    return pa.array(values, pa.float64(), mask=absent)
+
+
+def _categorical(spec: FeatureSpec, cells: ObjectArray, absent: BoolArray, faults: Faults) -> pa.Array:
+    if spec.levels:
+        faults.mark(~absent & ~is_one_of(cells, spec.levels), f"feature {spec.name!r} has an unknown level", cells)
+    codes, levels = pd.factorize(cells)
+    return labels(np.where(absent, -1, codes), [str(level) for level in levels])
+
+
+def _same(value: str, n: int) -> pa.Array:
+    return labels(np.zeros(n, dtype=np.int64), [value])
+
+
+def _binary(bits: ByteArray) -> pa.Array:
+    n, width = bits.shape
+    buffer = pa.py_buffer(np.ascontiguousarray(bits).tobytes())
+    return pa.Array.from_buffers(pa.binary(width), n, [None, buffer]).cast(pa.binary())
