@@ -42,10 +42,7 @@ def check_distribution(probabilities: FloatArray, eligible: BoolArray, owner: st
 
 
 def sample(probabilities: FloatArray, decision_ids: ObjectArray, seed: int) -> tuple[CodeArray, FloatArray]:
-    """Draw one action per row by inversion of the row's cumulative sum.
-
-    The row is normalised by its own sum first, so the propensity that is returned is exactly the probability of the
-    draw. Actions of probability 0 are never drawn.
+    """Draw one action per row, keyed by (seed, decision id): `draw` with the row's one uniform.
 
     Args:
         probabilities: (n, k), checked by `check_distribution`.
@@ -55,12 +52,28 @@ def sample(probabilities: FloatArray, decision_ids: ObjectArray, seed: int) -> t
     Returns:
         action (n,) int32 and propensity (n,) in (0, 1].
     """
+    return draw(probabilities, uniforms(decision_ids, seed))
+
+
+def draw(probabilities: FloatArray, uniform: FloatArray) -> tuple[CodeArray, FloatArray]:
+    """Draw one action per row by inversion of the row's cumulative sum.
+
+    The row is normalised by its own sum first, so the propensity that is returned is exactly the probability of the
+    draw. Actions of probability 0 are never drawn.
+
+    Args:
+        probabilities: (n, k), checked by `check_distribution`.
+        uniform: (n,) in [0, 1).
+
+    Returns:
+        action (n,) int32 and propensity (n,) in (0, 1].
+    """
     cumulative = np.cumsum(probabilities, axis=1)
     total = cumulative[:, -1]
-    draw = uniforms(decision_ids, seed) * total
+    point = uniform * total
     # side="right": an action of probability 0 repeats its predecessor's cumulative sum and is stepped over.
-    action = (cumulative <= draw[:, None]).sum(axis=1)
-    # draw < total in exact arithmetic; rounding of the product may reach it, then the action that completes the sum is
+    action = (cumulative <= point[:, None]).sum(axis=1)
+    # point < total in exact arithmetic; rounding of the product may reach it, then the action that completes the sum is
     # meant (not a later one whose probability is too small to move the sum: its propensity would be absurdly small).
     last = np.argmax(cumulative >= total[:, None], axis=1)
     action = np.minimum(action, last).astype(np.int32)
