@@ -19,6 +19,7 @@ BIN := $(VENV)/bin
 PIP := -m pip --disable-pip-version-check --quiet install
 # Old pips build source archives the old way and say so at length; new ones ignore the setting.
 export PIP_USE_PEP517 := 1
+# A file's tests stay on one worker (`loadfile`), or two workers would each pay for its costly fixtures.
 # One thread per worker: `JOBS` processes with a pool of BLAS threads each would fight for the same cores.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
@@ -32,7 +33,7 @@ demo: $(VENV)/run.stamp ## log -> backtest -> decide on generated data, in under
 	$(BIN)/tactful demo
 
 test: $(VENV)/dev.stamp ## every test but the long studies, with the coverage gate (under ten minutes on 2 cores)
-	$(ONE_THREAD) $(BIN)/python -m pytest -m "not study" -n $(JOBS) --dist worksteal \
+	$(ONE_THREAD) $(BIN)/python -m pytest -m "not study" -n $(JOBS) --dist loadfile \
 	  --cov --cov-branch --cov-report=term --cov-fail-under=$(COVERAGE) $(PYTEST_ARGS)
 
 check: $(VENV)/dev.stamp ## format, lint, types, import rules
@@ -54,7 +55,7 @@ bench: $(VENV)/dev.stamp ## every benchmark; figures go to tests/benchmarks/resu
 	done
 
 study: $(VENV)/dev.stamp ## the long statistical studies; their tables go to docs/
-	@$(ONE_THREAD) $(BIN)/python -m pytest -m study -n $(JOBS) --dist worksteal $(PYTEST_ARGS) \
+	@$(ONE_THREAD) $(BIN)/python -m pytest -m study -n $(JOBS) --dist loadfile $(PYTEST_ARGS) \
 	  || { code=$$?; [ $$code -eq 5 ] || exit $$code; }  # 5: no test carries the mark
 	@for script in experiments/study/[a-z]*.py; do \
 	  [ -e "$$script" ] || continue; \
@@ -63,7 +64,7 @@ study: $(VENV)/dev.stamp ## the long statistical studies; their tables go to doc
 	done
 
 smoke-lowest: $(LOWEST)/stamp ## the quick tests on the lowest versions that pyproject.toml allows
-	$(ONE_THREAD) $(LOWEST)/bin/python -m pytest -m "not slow and not study" -n $(JOBS) --dist worksteal \
+	$(ONE_THREAD) $(LOWEST)/bin/python -m pytest -m "not slow and not study" -n $(JOBS) --dist loadfile \
 	  -W default $(PYTEST_ARGS)
 
 # Without index addresses and with markers for every platform, so that one file serves every machine.
