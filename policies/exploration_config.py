@@ -1,0 +1,56 @@
+"""The exploration of a policy as plain configuration: one kind and its parameters."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from engine.types import BoolArray, FloatArray
+from policies.exploration import epsilon_greedy, greedy, require_in, softmax, squarecb
+
+Kind = Literal["greedy", "epsilon_greedy", "softmax", "squarecb"]
+
+
+class ExplorationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which exploration a policy uses, with its parameters; the ones of other kinds are ignored.
+
+    Attributes:
+        kind: greedy, epsilon_greedy, softmax or squarecb.
+        epsilon: exploring share of epsilon_greedy, in [0, 1].
+        inverse_temperature: of softmax, per unit of reward, >= 0.
+        gamma_scale / gamma_exponent: squarecb's gamma is gamma_scale * t ** gamma_exponent, where t is the number of
+            rounds learnt from; gamma is per unit of reward.
+    """
+
+    kind: Kind = "squarecb"
+    epsilon: float = 0.05
+    inverse_temperature: float = 10.0
+    gamma_scale: float = 10.0
+    gamma_exponent: float = 0.5
+
+    def __post_init__(self) -> None:
+        require_in("epsilon", self.epsilon, 0.0, 1.0)
+        require_in("inverse_temperature", self.inverse_temperature, 0.0, np.inf)
+        require_in("gamma_scale", self.gamma_scale, 0.0, np.inf)
+        require_in("gamma_exponent", self.gamma_exponent, 0.0, 1.0)
+
+    def gamma(self, rounds: int) -> float:
+        """SquareCB's gamma after learning from `rounds` rounds (Vowpal Wabbit's schedule)."""
+        return float(self.gamma_scale * max(rounds, 1) ** self.gamma_exponent)
+
+    def distribution(self, scores: FloatArray, eligible: BoolArray, rounds: int) -> FloatArray:
+        """(n, k) probabilities under this exploration after `rounds` rounds of learning.
+
+        Raises:
+            EligibilityError: a row without an eligible action.
+            ParameterError: scores that are not finite, or of another shape.
+        """
+        if self.kind == "greedy":
+            return greedy(scores, eligible)
+        if self.kind == "epsilon_greedy":
+            return epsilon_greedy(scores, eligible, self.epsilon)
+        if self.kind == "softmax":
+            return softmax(scores, eligible, self.inverse_temperature)
+        return squarecb(scores, eligible, self.gamma(rounds))

@@ -1,0 +1,96 @@
+"""From a configuration to Vowpal Wabbit's argument strings. Pure functions; golden tests fix every string.
+
+Exploration is not here: it is ours, and has no influence on what is learnt.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import msgspec
+
+from engine.errors import ParameterError
+
+CbType = Literal["mtr", "ips", "dr"]
+PAIRS = ("xc", "xh", "xa", "ch", "ca", "ha")
+
+
+class VwConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How Vowpal Wabbit learns.
+
+    Attributes:
+        cb_type: mtr learns from the chosen action's example alone; ips and dr need the whole eligible set (slower).
+        learning_rate: VW's `-l`, > 0.
+        power_t: VW's `--power_t`, in [0, 1]: how fast adaptive steps shrink.
+        l2: ridge penalty per step, >= 0; continuing after a reload is not exact where it is above 0.
+        bit_precision: VW's `-b`, 10 to 28: log2 of the number of weights.
+        interactions: pairs of namespaces whose products are learnt: x context, c channel, h hour slot, a arm.
+        passes: passes over the rows of one `learn` or `fit`, at least 1.
+        max_levels: levels kept per categorical feature.
+    """
+
+    cb_type: CbType = "mtr"
+    learning_rate: float = 0.5
+    power_t: float = 0.5
+    l2: float = 0.0
+    bit_precision: int = 18
+    interactions: tuple[str, ...] = PAIRS
+    passes: int = 1
+    max_levels: int = 64
+
+    def __post_init__(self) -> None:
+        _require(self.learning_rate > 0, "learning_rate", "finite and above 0", self.learning_rate)
+        _require(0 <= self.power_t <= 1, "power_t", "in [0, 1]", self.power_t)
+        _require(self.l2 >= 0, "l2", "finite and at least 0", self.l2)
+        _require(10 <= self.bit_precision <= 28, "bit_precision", "in 10..28", self.bit_precision)
+        _require(self.passes >= 1, "passes", "at least 1", self.passes)
+        _require(self.max_levels >= 1, "max_levels", "at least 1", self.max_levels)
+        known = set(self.interactions) <= set(PAIRS) and len(set(self.interactions)) == len(self.interactions)
+        if not known:
+            raise ParameterError("interactions", "VwConfig", allowed=f"unique, among {PAIRS}", got=self.interactions)
+
+
+def learning_arguments(config: VwConfig, k: int) -> str:
+    """Arguments of a new contextual-bandit model over k actions.
+
+    mtr's one-action examples carry the probability propensity x mean eligible / k (see `examples.mtr_probability`), so
+    every importance weight is k times too large. Adaptive steps grow with weight ** (1 - power_t), so a learning rate
+    multiplied by k ** (power_t - 1) undoes the factor.
+    """
+    return f"--cb_adf --cb_type {config.cb_type} -b {config.bit_precision}{_interactions(config)} {_steps(config, k)}"
+
+
+def continuing_arguments(config: VwConfig, k: int) -> str:
+    """Arguments that a saved model does not keep and that learning on needs."""
+    return _steps(config, k)
+
+
+def regression_arguments(config: VwConfig) -> str:
+    """Arguments of a squared-loss regression of a reward on context and action."""
+    rate = _number(config.learning_rate)
+    return f"-b {config.bit_precision}{_interactions(config)} -l {rate} --power_t {_number(config.power_t)}" + _l2(
+        config
+    )
+
+
+def _steps(config: VwConfig, k: int) -> str:
+    factor = float(k) ** (config.power_t - 1.0) if config.cb_type == "mtr" else 1.0
+    return f"-l {_number(config.learning_rate * factor)} --power_t {_number(config.power_t)}" + _l2(config)
+
+
+def _l2(config: VwConfig) -> str:
+    return f" --l2 {_number(config.l2)}" if config.l2 else ""
+
+
+def _interactions(config: VwConfig) -> str:
+    return "".join(f" --interactions {pair}" for pair in config.interactions)
+
+
+def _number(value: float) -> str:
+    return f"{value:.9g}"
+
+
+def _require(holds: bool, name: str, allowed: str, value: float) -> None:
+    if not holds or not math.isfinite(value):
+        raise ParameterError(name, "VwConfig", allowed=allowed, got=value)

@@ -1,0 +1,104 @@
+"""The compiled policy: encoder, score tables and exploration. Serving needs numpy, never Vowpal Wabbit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.catalog import Catalog
+from engine.eligibility import Eligibility
+from engine.encoder import Encoder
+from engine.errors import ParameterError
+from engine.features import ContextBlock
+from engine.sampling import draw
+from engine.types import BoolArray, CodeArray, FloatArray
+from policies.exploration_config import ExplorationConfig
+from policies.vw import kernels
+from policies.vw.tables import BLOCK_ROWS, ScoreTables
+
+
+@dataclass(frozen=True)
+class CompiledPolicy:
+    """A policy of arrays alone (`engine.protocols.Policy`), with a fused fast path.
+
+    Attributes:
+        catalog: the actions.
+        encoder: of the context.
+        tables: scores of every action.
+        exploration: from scores to probabilities.
+        rounds: rounds that were learnt from; SquareCB's gamma grows with them.
+        name: begins with "vw".
+        version: of the artefact it was loaded from; "" for one that was never exported.
+        fast: use the numba kernels where numba is installed; the result is the same.
+    """
+
+    catalog: Catalog
+    encoder: Encoder
+    tables: ScoreTables
+    exploration: ExplorationConfig
+    rounds: int
+    name: str = "vw"
+    version: str = ""
+    fast: bool = True
+
+    def scores(self, context: ContextBlock) -> FloatArray:
+        """(n, k) predicted rewards of every action, eligible or not.
+
+        Raises:
+            DataError: the context has another schema.
+        """
+        return self.tables.scores(self.encoder.encode(context))
+
+    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+        """(n, k) probabilities; rows sum to 1, removed actions have exactly 0.
+
+        Raises:
+            EligibilityError: a row without an eligible action.
+            ParameterError: eligible is not of shape (n, k).
+            DataError: the context has another schema.
+        """
+        if eligible.shape != (context.n, self.catalog.k):
+            raise ParameterError(
+                "eligible", self.name, allowed=f"of shape {(context.n, self.catalog.k)}", got=eligible.shape
+            )
+        out = np.empty(eligible.shape, dtype=np.float64)
+        for start in range(0, context.n, BLOCK_ROWS):
+            rows = slice(start, min(start + BLOCK_ROWS, context.n))
+            scores = self.scores(context.take(rows))
+            out[rows] = self.exploration.distribution(scores, eligible[rows], self.rounds)
+        return out
+
+    def choose(
+        self, context: ContextBlock, eligibility: Eligibility, uniform: FloatArray
+    ) -> tuple[CodeArray, FloatArray]:
+        """`distribution` and `engine.sampling.draw` in one, without ever holding (n, k) for all rows.
+
+        Args:
+            eligibility: factored; hold is always eligible.
+            uniform: (n,) in [0, 1), one per decision (`engine.identity.uniforms`).
+
+        Returns:
+            action (n,) int32 and its propensity (n,) in (0, 1].
+
+        Raises:
+            ParameterError: row counts differ, or the eligibility is not of this catalog.
+            DataError: the context has another schema.
+        """
+        if eligibility.n != context.n or len(uniform) != context.n or eligibility.k != self.catalog.k:
+            raise ParameterError(
+                "eligibility",
+                self.name,
+                allowed=f"of {context.n} rows and {self.catalog.k} actions, with as many uniforms",
+                got=(eligibility.n, eligibility.k, len(uniform)),
+            )
+        if self.fast and kernels.AVAILABLE:
+            x = self.encoder.encode(context)
+            return kernels.choose(x, self.tables, eligibility, self.exploration, self.rounds, uniform)
+        action = np.empty(context.n, dtype=np.int32)
+        propensity = np.empty(context.n, dtype=np.float64)
+        for start in range(0, context.n, BLOCK_ROWS):
+            rows = slice(start, min(start + BLOCK_ROWS, context.n))
+            probabilities = self.distribution(context.take(rows), eligibility.take(rows).dense())
+            action[rows], propensity[rows] = draw(probabilities, uniform[rows])
+        return action, propensity

@@ -1,0 +1,201 @@
+"""The learner: logged rounds in, a policy out. VW sees nothing that has not been checked; a failure changes nothing."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from engine.catalog import Catalog
+from engine.encoder import Encoder, fit_encoder
+from engine.errors import LearnError, ParameterError
+from engine.features import FeatureSchema
+from engine.rounds import RoundBlock
+from policies.exploration_config import ExplorationConfig
+from policies.vw import wall
+from policies.vw.arguments import VwConfig, continuing_arguments, learning_arguments
+from policies.vw.compiled import CompiledPolicy
+from policies.vw.compiler import compile_tables
+from policies.vw.examples import context_text, mtr_probability, one_action_examples, whole_set_examples
+from policies.vw.names import action_lines
+from policies.vw.rows import eligible_counts, repeatable, trainable
+from policies.vw.tables import ScoreTables
+
+
+@dataclass(frozen=True)
+class LearnerState:
+    """Everything that a learner has learnt.
+
+    Attributes:
+        encoder: fitted at the first `learn`, then kept.
+        model: bytes of the VW model.
+        rounds: rounds learnt from.
+        eligible_sum: sum of their numbers of eligible actions.
+        skipped: rounds left out: not usable, or the metric not known yet.
+    """
+
+    encoder: Encoder
+    model: bytes
+    rounds: int
+    eligible_sum: int
+    skipped: int
+
+
+class VwLearner:
+    """Contextual-bandit learning with Vowpal Wabbit.
+
+    Args:
+        catalog: the actions.
+        schema: the features of every context.
+        metric: the reward to maximise.
+        reward_range: declared (low, high) of the metric; rewards outside are refused.
+        config: how to learn.
+        exploration: of the policies handed out.
+        state: continue from an earlier learner (`policies.vw.export.resume`).
+
+    Raises:
+        ParameterError: low is not below high.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        schema: FeatureSchema,
+        metric: str,
+        reward_range: tuple[float, float],
+        config: VwConfig | None = None,
+        exploration: ExplorationConfig | None = None,
+        state: LearnerState | None = None,
+    ) -> None:
+        low, high = reward_range
+        if not (np.isfinite([low, high]).all() and low < high):
+            raise ParameterError("reward_range", "VwLearner", allowed="finite, low below high", got=reward_range)
+        self.catalog = catalog
+        self.schema = schema
+        self.metric = metric
+        self.reward_range = (float(low), float(high))
+        self.config = config or VwConfig()
+        self.exploration = exploration or ExplorationConfig()
+        self._state = state
+
+    @property
+    def state(self) -> LearnerState:
+        """What has been learnt.
+
+        Raises:
+            LearnError: nothing yet.
+        """
+        if self._state is None:
+            raise LearnError("nothing has been learnt yet", hint="call learn first")
+        return self._state
+
+    def learn(self, rounds: Iterable[RoundBlock]) -> None:
+        """Learn from rounds, on top of what was learnt before; rows that may not train are skipped and counted.
+
+        The rounds are read twice (counts and encoder, then examples): give a list or an object whose `__iter__` starts
+        anew. A one-shot iterator works too, but is held in memory.
+
+        Raises:
+            LearnError: a reward outside the declared range, a propensity outside (0, 1], an action that was not
+                eligible, no usable round at all, or a failure of VW. The learner is then as it was.
+        """
+        blocks = repeatable(rounds)
+        fresh = self._state is None
+        tally = _Tally()
+        checked = self._checked(blocks, tally)
+        if self._state is None:
+            encoder = fit_encoder(self.schema, (block.context for block in checked), self.config.max_levels)
+        else:
+            encoder = self._state.encoder
+            for _ in checked:
+                pass
+        if tally.rounds == 0:
+            raise LearnError(
+                f"no usable round with a known {self.metric!r} among {tally.skipped} rows",
+                hint="join the outcomes first, or wait until they mature",
+            )
+        before = LearnerState(encoder, b"", 0, 0, 0) if self._state is None else self._state
+        after = replace(
+            before,
+            rounds=before.rounds + tally.rounds,
+            eligible_sum=before.eligible_sum + tally.eligible,
+            skipped=before.skipped + tally.skipped,
+        )
+        self._state = replace(after, model=self._train(blocks, after, fresh))
+
+    def tables(self) -> ScoreTables:
+        """The learnt model as score tables.
+
+        Raises:
+            LearnError: nothing has been learnt yet.
+        """
+        state = self.state
+        with tempfile.TemporaryDirectory(prefix="tactful-") as folder:
+            path = Path(folder) / "model.vw"
+            path.write_bytes(state.model)
+            with wall.load(
+                path, bits=self.config.bit_precision, weights_per_problem=weights_per_problem(self.config)
+            ) as model:
+                return compile_tables(model, state.encoder, self.catalog, self.config, sign=-1.0)
+
+    def policy(self) -> CompiledPolicy:
+        """The policy learnt so far, compiled; it does not change when this learner learns on.
+
+        Raises:
+            LearnError: nothing has been learnt yet.
+        """
+        return CompiledPolicy(
+            catalog=self.catalog,
+            encoder=self.state.encoder,
+            tables=self.tables(),
+            exploration=self.exploration,
+            rounds=self.state.rounds,
+            name=f"vw_{self.config.cb_type}_{self.exploration.kind}",
+        )
+
+    def _checked(self, blocks: Iterable[RoundBlock], tally: _Tally) -> Iterator[RoundBlock]:
+        for block in blocks:
+            kept = trainable(block, self.metric, self.reward_range, self.catalog, propensities=True)
+            tally.rounds += kept.n
+            tally.skipped += block.n - kept.n
+            tally.eligible += int(eligible_counts(kept).sum())
+            yield kept
+
+    def _train(self, blocks: Iterable[RoundBlock], state: LearnerState, fresh: bool) -> bytes:
+        k = self.catalog.k
+        with tempfile.TemporaryDirectory(prefix="tactful-") as folder:
+            data, old, new = (Path(folder) / name for name in ("rounds.txt", "old.vw", "new.vw"))
+            with data.open("wb") as stream:
+                for block in self._checked(blocks, _Tally()):
+                    stream.write(self.examples(block, state))
+            if fresh:
+                wall.train(learning_arguments(self.config, k), data, new, passes=self.config.passes)
+            else:
+                old.write_bytes(state.model)
+                wall.train(continuing_arguments(self.config, k), data, new, old, passes=self.config.passes)
+            return new.read_bytes()
+
+    def examples(self, block: RoundBlock, state: LearnerState) -> bytes:
+        """VW text of a block whose rows may all train."""
+        text = context_text(state.encoder, block.context)
+        lines = action_lines(self.catalog)
+        cost = -block.rewards[self.metric]
+        if self.config.cb_type != "mtr":
+            return whole_set_examples(text, lines, block.action, cost, block.propensity, block.eligible_dense())
+        probability = mtr_probability(block.propensity, state.eligible_sum / state.rounds, self.catalog.k)
+        return one_action_examples(text, lines, block.action, cost, probability)
+
+
+def weights_per_problem(config: VwConfig) -> int:
+    """Weight vectors that VW interleaves: dr keeps its reward model beside the policy."""
+    return 2 if config.cb_type == "dr" else 1
+
+
+@dataclass
+class _Tally:
+    rounds: int = 0
+    skipped: int = 0
+    eligible: int = 0

@@ -1,0 +1,68 @@
+"""Which logged rows may train, checked before Vowpal Wabbit sees them: it would take almost anything in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from engine.catalog import Catalog
+from engine.errors import LearnError
+from engine.rounds import RoundBlock
+from engine.types import BoolArray, CodeArray, FloatArray, IntArray
+
+
+def repeatable(rounds: Iterable[RoundBlock]) -> Iterable[RoundBlock]:
+    """Rounds that can be read more than once; a one-shot iterator is read into memory."""
+    return list(rounds) if isinstance(rounds, Iterator) else rounds
+
+
+def trainable(
+    block: RoundBlock, metric: str, reward_range: tuple[float, float], catalog: Catalog, *, propensities: bool
+) -> RoundBlock:
+    """The rows that may train: usable, with a known metric (NaN means not known yet).
+
+    Args:
+        propensities: also check propensities and that the action was eligible.
+
+    Raises:
+        LearnError: one of these rows has a reward outside the declared range, a propensity outside (0, 1], or an
+            action that was not eligible; or the block lacks the metric or belongs to another catalog.
+    """
+    if block.k != catalog.k:
+        raise LearnError(f"the rounds have {block.k} actions, the catalog has {catalog.k}", hint="check the catalog")
+    if metric not in block.rewards:
+        raise LearnError(f"the rounds have no metric {metric!r}", hint=f"they know {sorted(block.rewards)}")
+    kept = block.usable & ~np.isnan(block.rewards[metric])
+    rows = block if kept.all() else block.take(kept)
+    reward = rows.rewards[metric]
+    low, high = reward_range
+    _refuse(~((reward >= low) & (reward <= high)), metric, f"finite and in [{low:g}, {high:g}]", reward, rows)
+    _refuse((rows.action < 0) | (rows.action >= rows.k), "action", f"in [0, {rows.k})", rows.action, rows)
+    if propensities:
+        outside = ~((rows.propensity > 0) & (rows.propensity <= 1))
+        _refuse(outside, "propensity", "in (0, 1]", rows.propensity, rows)
+        _refuse(~_was_eligible(rows), "action", "among the eligible ones", rows.action, rows)
+    return rows
+
+
+def eligible_counts(block: RoundBlock) -> IntArray:
+    """(n,) number of eligible actions."""
+    counts: IntArray = np.bitwise_count(block.eligible).sum(axis=1, dtype=np.int64)
+    return counts
+
+
+def _was_eligible(rows: RoundBlock) -> BoolArray:
+    byte = np.take_along_axis(rows.eligible, (rows.action // 8).astype(np.int64)[:, None], axis=1)[:, 0]
+    was: BoolArray = (byte >> (rows.action % 8).astype(np.uint8)) & 1 > 0
+    return was
+
+
+def _refuse(bad: BoolArray, name: str, allowed: str, values: FloatArray | CodeArray, rows: RoundBlock) -> None:
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise LearnError(
+            f"`{name}` of a logged round must be {allowed}, got {values[row].item()!r} in decision "
+            f"{rows.decision_id[row]!r} ({int(bad.sum())} such rows)",
+            hint="correct the log; nothing was learnt from it",
+        )
