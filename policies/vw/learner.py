@@ -92,6 +92,10 @@ class VwLearner:
             raise LearnError("nothing has been learnt yet", hint="call learn first")
         return self._state
 
+    @property
+    def policy_name(self) -> str:
+        return f"vw_{self.config.cb_type}_{self.exploration.kind}"
+
     def learn(self, rounds: Iterable[RoundBlock]) -> None:
         """Learn from rounds, on top of what was learnt before; rows that may not train are skipped and counted.
 
@@ -153,7 +157,7 @@ class VwLearner:
             tables=self.tables(),
             exploration=self.exploration,
             rounds=self.state.rounds,
-            name=f"vw_{self.config.cb_type}_{self.exploration.kind}",
+            name=self.policy_name,
         )
 
     def _checked(self, blocks: Iterable[RoundBlock], tally: _Tally) -> Iterator[RoundBlock]:

@@ -89,10 +89,11 @@ class ScoreTables:
         out = np.empty((len(x), self.k), dtype=np.float64)
         for start in range(0, len(x), BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
-            self._fill(x[rows], out[rows])
+            self.score_into(x[rows], out[rows])
         return out
 
-    def _fill(self, x: Float32Array, out: FloatArray) -> None:
+    def score_into(self, x: Float32Array, out: FloatArray) -> None:
+        """`scores` of a block of at most some hundred rows into an array of the caller, (n, k)."""
         channels, hours, arms = self.shape
         channel_hour, channel_arm, hour_arm = self.pairs
         parts = affine(x, self.linear)

@@ -1,0 +1,134 @@
+"""Trained folders: plain files with a manifest of their SHA-256, written whole or not at all, verified before use.
+
+Learners and readers of other formats load half a file or a flipped bit without a word; so nothing of a folder is read
+before its hash agrees.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from engine.errors import ArtefactError, StorageError
+
+MANIFEST: Final = "manifest.json"
+_BLOCK: Final = 1 << 20
+
+
+def publish(folder: Path, kind: str, manifest: dict[str, Any], write: Callable[[Path], None]) -> str:
+    """Write a folder under a temporary name and rename it into place.
+
+    A failure leaves whatever stood under the name before. An existing folder is moved aside just before the rename and
+    removed after it; a kill between the two renames leaves it beside, as `.NAME.old.*`.
+
+    Args:
+        folder: final name; its parent must exist.
+        kind: what the folder is, checked by `verified`.
+        manifest: plain data; `kind`, `files`, `version` are added.
+        write: called with the temporary folder, writes the files.
+
+    Returns:
+        The version: 16 hex digits of the SHA-256 of the manifest without it.
+
+    Raises:
+        StorageError: the disk refused a write, or the parent folder is missing.
+    """
+    folder = Path(folder)
+    if not folder.parent.is_dir():
+        raise StorageError(f"{folder.parent} is no folder, {folder.name} cannot be written there", hint="make it first")
+    if folder.exists() and not (folder / MANIFEST).is_file():
+        raise StorageError(f"{folder} exists and is no trained folder", hint="choose another name")
+    try:
+        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.part.", dir=folder.parent))
+        try:
+            part.chmod(0o755)
+            write(part)
+            files = {path.name: sha256(path) for path in sorted(part.iterdir())}
+            content = {**manifest, "kind": kind, "files": files}
+            content.pop("version", None)
+            version = _digest(content)
+            (part / MANIFEST).write_text(json.dumps({**content, "version": version}, indent=1, sort_keys=True) + "\n")
+            for path in (*part.iterdir(), part):
+                _sync(path)
+            _swap(part, folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    except OSError as error:
+        raise StorageError(f"cannot write {folder}: {error}", hint="nothing was changed under that name") from error
+    return version
+
+
+def verified(folder: Path, kind: str) -> dict[str, Any]:
+    """The manifest of a folder whose every file has the SHA-256 that it says.
+
+    Raises:
+        ArtefactError: missing, foreign, truncated or changed.
+    """
+    path = Path(folder) / MANIFEST
+    again = "it is damaged or foreign; write it again, for instance with `tactful train`"
+    try:
+        manifest = json.loads(path.read_text())
+    except OSError as error:
+        raise ArtefactError(
+            f"{folder} is no trained folder: {error}", hint="give the folder that training wrote"
+        ) from error
+    except ValueError as error:
+        raise ArtefactError(f"{path} cannot be read: {error}", hint=again) from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise ArtefactError(f"{path} is no manifest", hint=again)
+    content = {name: value for name, value in manifest.items() if name != "version"}
+    if manifest.get("version") != _digest(content):
+        raise ArtefactError(f"{path} was changed after it was written", hint=again)
+    if manifest.get("kind") != kind:
+        raise ArtefactError(f"{folder} is a {manifest.get('kind')!r}, expected a {kind!r}", hint="give another folder")
+    for name, expected in manifest["files"].items():
+        file = Path(folder) / name
+        if not file.is_file() or sha256(file) != expected:
+            raise ArtefactError(f"{file} is missing, truncated or changed", hint=again)
+    return manifest
+
+
+def sha256(path: Path) -> str:
+    """Hex SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _digest(content: dict[str, Any]) -> str:
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _swap(part: Path, folder: Path) -> None:
+    if not folder.exists():
+        part.rename(folder)
+    else:
+        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent)) / folder.name
+        folder.rename(old)
+        try:
+            part.rename(folder)
+        except OSError:
+            old.rename(folder)
+            raise
+        finally:
+            shutil.rmtree(old.parent, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        _sync(folder.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,105 @@
+"""A trained folder: `model.vw` to learn on, `tables.npz` to score with, `manifest.json` with everything else."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from engine.artefact import publish
+from engine.errors import ArtefactError
+from policies.vw import wall
+from policies.vw.arguments import VwConfig
+from policies.vw.compiler import parity
+from policies.vw.folder import FORMAT, KIND, MODEL, TABLES, Manifest, read_manifest
+from policies.vw.learner import LearnerState, VwLearner, weights_per_problem
+from policies.vw.tables import ScoreTables
+
+PARITY_LIMIT: Final = 1e-5
+
+
+def export_policy(learner: VwLearner, folder: Path, *, seed: int = 0, source: dict[str, Any] | None = None) -> Manifest:
+    """Write what a learner has learnt as a trained folder; it appears whole or not at all.
+
+    Args:
+        folder: final name; a trained folder under it is replaced on success.
+        seed: of the random contexts of the parity check.
+        source: plain data about the training log, kept in the manifest.
+
+    Raises:
+        LearnError: nothing has been learnt.
+        ArtefactError: the tables differ from VW's own predictions by more than 1e-5 x max(1, width of the reward
+            range); then nothing is written. VW computes in float32, so its rounding grows with the rewards.
+        StorageError: the disk refused a write.
+    """
+    state = learner.state
+    tables = learner.tables()
+    measured = _parity(learner, tables, seed)
+    low, high = learner.reward_range
+    limit = PARITY_LIMIT * max(1.0, high - low)
+    if not measured <= limit:
+        raise ArtefactError(
+            f"the compiled scores differ from Vowpal Wabbit's by {measured:.3g}, allowed is {limit:.3g}",
+            hint="weights this large point to a diverged model: lower learning_rate",
+        )
+    manifest = Manifest(
+        format=FORMAT,
+        catalog=learner.catalog,
+        features=learner.schema,
+        encoder=state.encoder,
+        metric=learner.metric,
+        reward_range=learner.reward_range,
+        config=learner.config,
+        exploration=learner.exploration,
+        rounds=state.rounds,
+        eligible_sum=state.eligible_sum,
+        skipped=state.skipped,
+        parity=measured,
+        name=learner.policy_name,
+        made_with={"vowpalwabbit": wall.VERSION, "numpy": np.__version__},
+        source=source or {},
+    )
+
+    def write(part: Path) -> None:
+        (part / MODEL).write_bytes(state.model)
+        tables.save(part / TABLES)
+
+    publish(Path(folder), KIND, msgspec.to_builtins(manifest), write)
+    return read_manifest(Path(folder))
+
+
+def resume(folder: Path) -> VwLearner:
+    """The learner of a trained folder, to learn on. Exact for mtr and ips; dr does not keep its estimates of reward.
+
+    Raises:
+        ArtefactError: the folder is missing, damaged or foreign.
+    """
+    manifest = read_manifest(folder)
+    state = LearnerState(
+        encoder=manifest.encoder,
+        model=(Path(folder) / MODEL).read_bytes(),
+        rounds=manifest.rounds,
+        eligible_sum=manifest.eligible_sum,
+        skipped=manifest.skipped,
+    )
+    return VwLearner(
+        manifest.catalog,
+        manifest.features,
+        manifest.metric,
+        manifest.reward_range,
+        manifest.config,
+        manifest.exploration,
+        state,
+    )
+
+
+def _parity(learner: VwLearner, tables: ScoreTables, seed: int) -> float:
+    config: VwConfig = learner.config
+    with tempfile.TemporaryDirectory(prefix="tactful-") as scratch:
+        path = Path(scratch) / MODEL
+        path.write_bytes(learner.state.model)
+        with wall.load(path, bits=config.bit_precision, weights_per_problem=weights_per_problem(config)) as model:
+            return parity(model, tables, learner.state.encoder, learner.catalog, seed=seed)

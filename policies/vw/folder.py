@@ -1,0 +1,94 @@
+"""The manifest of a trained folder, and loading a policy from it, without Vowpal Wabbit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from engine.artefact import verified
+from engine.catalog import Catalog
+from engine.encoder import Encoder
+from engine.errors import ArtefactError, ParameterError
+from engine.features import FeatureSchema
+from policies.exploration_config import ExplorationConfig
+from policies.vw.arguments import VwConfig
+from policies.vw.compiled import CompiledPolicy
+from policies.vw.tables import load_tables
+
+KIND: Final = "tactful-vw-policy"
+FORMAT: Final = 1
+MODEL: Final = "model.vw"
+TABLES: Final = "tables.npz"
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What `manifest.json` says of a trained folder.
+
+    Attributes:
+        format: of this manifest.
+        catalog / features / encoder: that the policy was trained with.
+        metric / reward_range: what it maximises, and the declared (low, high).
+        config / exploration: how it learnt, how it explores.
+        rounds / eligible_sum / skipped: counts of training, see `LearnerState`.
+        parity: largest |score - VW's prediction| measured at export, in reward units.
+        name: of the policy.
+        made_with: versions of the libraries.
+        source: about the training log.
+        kind / files / version: of the folder, see `engine.artefact`.
+    """
+
+    format: int
+    catalog: Catalog
+    features: FeatureSchema
+    encoder: Encoder
+    metric: str
+    reward_range: tuple[float, float]
+    config: VwConfig
+    exploration: ExplorationConfig
+    rounds: int
+    eligible_sum: int
+    skipped: int
+    parity: float
+    name: str
+    made_with: dict[str, str]
+    source: dict[str, Any] = {}
+    kind: str = KIND
+    files: dict[str, str] = {}
+    version: str = ""
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a trained folder; every hash has been verified.
+
+    Raises:
+        ArtefactError: missing, damaged, foreign, or written by a newer version.
+    """
+    data = verified(Path(folder), KIND)
+    if data.get("format") != FORMAT:
+        raise ArtefactError(
+            f"{folder} has format {data.get('format')}, this Tactful reads {FORMAT}", hint="train again, or upgrade"
+        )
+    try:
+        return msgspec.convert(data, Manifest)
+    except (msgspec.ValidationError, ParameterError) as error:
+        raise ArtefactError(f"{folder} has a manifest that cannot be used: {error}", hint="train again") from error
+
+
+def load_policy(folder: Path) -> CompiledPolicy:
+    """The compiled policy of a trained folder.
+
+    Raises:
+        ArtefactError: missing, damaged, foreign, or its tables do not fit its catalog and encoder.
+    """
+    manifest = read_manifest(folder)
+    return CompiledPolicy(
+        catalog=manifest.catalog,
+        encoder=manifest.encoder,
+        tables=load_tables(Path(folder) / TABLES, manifest.catalog, manifest.encoder.d),
+        exploration=manifest.exploration,
+        rounds=manifest.rounds,
+        name=manifest.name,
+        version=manifest.version,
+    )
