@@ -11,7 +11,7 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
     """Base of every object that a command prints."""
 
 
-class LogSummary(Output):
+class LogSummary(Output, frozen=True, kw_only=True):
     """What was evaluated.
 
     Attributes:
@@ -33,7 +33,7 @@ class LogSummary(Output):
     notes: tuple[str, ...] = ()
 
 
-class DifferenceRow(Output):
+class DifferenceRow(Output, frozen=True, kw_only=True):
     """Value of the policy minus value of the baseline, on the same rows."""
 
     baseline: str
@@ -43,7 +43,7 @@ class DifferenceRow(Output):
     high: float | None
 
 
-class ResultRow(Output):
+class ResultRow(Output, frozen=True, kw_only=True):
     """One policy by one estimator; null where a figure is not defined."""
 
     policy: str
@@ -58,7 +58,7 @@ class ResultRow(Output):
     ess: float | None
     mean_weight: float | None
     max_weight: float | None
-    unsupported_mass: float
+    unsupported_mass: float | None
     verdict: str
     difference: DifferenceRow | None
     exact: bool = True
@@ -66,7 +66,7 @@ class ResultRow(Output):
     notes: tuple[str, ...] = ()
 
 
-class Skipped(Output):
+class Skipped(Output, frozen=True, kw_only=True):
     """A policy x estimator that is not defined on this log, and why."""
 
     policy: str
@@ -74,7 +74,7 @@ class Skipped(Output):
     reason: str
 
 
-class EvaluateOutput(Output):
+class EvaluateOutput(Output, frozen=True, kw_only=True):
     """`tactful evaluate --json`."""
 
     log: LogSummary
@@ -83,7 +83,7 @@ class EvaluateOutput(Output):
     files: dict[str, str] = {}
 
 
-class Launch(Output):
+class Launch(Output, frozen=True, kw_only=True):
     """What to launch.
 
     Attributes:
@@ -97,7 +97,7 @@ class Launch(Output):
     reason: str
 
 
-class BacktestOutput(Output):
+class BacktestOutput(Output, frozen=True, kw_only=True):
     """`tactful backtest --json`.
 
     Attributes:
@@ -113,7 +113,7 @@ class BacktestOutput(Output):
     files: dict[str, str] = {}
 
 
-class ImportOutput(Output):
+class ImportOutput(Output, frozen=True, kw_only=True):
     """`tactful import --json`."""
 
     rows_read: int
@@ -128,7 +128,7 @@ class ImportOutput(Output):
     notes: tuple[str, ...] = ()
 
 
-class TrainOutput(Output):
+class TrainOutput(Output, frozen=True, kw_only=True):
     """`tactful train --json`."""
 
     policy: str
@@ -140,7 +140,7 @@ class TrainOutput(Output):
     version: str
 
 
-class DecideOutput(Output):
+class DecideOutput(Output, frozen=True, kw_only=True):
     """`tactful decide --json`.
 
     Attributes:
@@ -164,7 +164,31 @@ class DecideOutput(Output):
     now: str
 
 
-class RemovalRow(Output):
+class MetricJoin(Output, frozen=True, kw_only=True):
+    """Outcomes of one metric: credited and late ones; decisions with and without a reward yet."""
+
+    credited: int
+    late: int
+    matured: int
+    pending: int
+
+
+class JoinOutput(Output, frozen=True, kw_only=True):
+    """`tactful join --json`; see `engine.join.JoinReport` for every count."""
+
+    log: str
+    decisions: int
+    unusable: int
+    outcomes: int
+    duplicates: int
+    after_now: int
+    before_decision: int
+    without_decision: int
+    unused: int
+    metrics: dict[str, MetricJoin]
+
+
+class RemovalRow(Output, frozen=True, kw_only=True):
     """Why one action was removed."""
 
     rule: str
@@ -174,7 +198,7 @@ class RemovalRow(Output):
     next_allowed_at: str | None = None
 
 
-class ActionRow(Output):
+class ActionRow(Output, frozen=True, kw_only=True):
     """One action of one decision."""
 
     action: str
@@ -184,7 +208,7 @@ class ActionRow(Output):
     removed_by: tuple[RemovalRow, ...] = ()
 
 
-class ExplainOutput(Output):
+class ExplainOutput(Output, frozen=True, kw_only=True):
     """`tactful explain --json`."""
 
     decision_id: str
@@ -194,7 +218,15 @@ class ExplainOutput(Output):
     actions: tuple[ActionRow, ...]
 
 
-class ErrorOutput(Output):
+class DemoOutput(Output, frozen=True, kw_only=True):
+    """`tactful demo --json`."""
+
+    backtest: BacktestOutput
+    decisions: DecideOutput
+    folder: str
+
+
+class ErrorOutput(Output, frozen=True, kw_only=True):
     """Any command with `--json` that failed."""
 
     error: str
@@ -208,6 +240,8 @@ OUTPUTS: dict[str, type[Output]] = {
     "train": TrainOutput,
     "decide": DecideOutput,
     "explain": ExplainOutput,
+    "join": JoinOutput,
+    "demo": DemoOutput,
     "error": ErrorOutput,
 }
 

@@ -1,0 +1,48 @@
+"""`tactful backtest`: the main job of a team before launch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from experiments.backtest import BacktestRequest, backtest
+from experiments.cli.console import Json, Overrides, guarded, progress, show
+from experiments.cli.results import results_table
+from experiments.settings import BacktestConfig, compose_settings
+
+
+def run(
+    log: Annotated[Path, typer.Option(help="A log in our schema.")],
+    metric: Annotated[str, typer.Option(help="The reward to judge by, a metric of the log.")],
+    out: Annotated[Path, typer.Option(help="Folder for the report, the results and the trained policy.")],
+    train_fraction: Annotated[float, typer.Option(help="Share of the log that trains, in (0, 1).")] = 0.5,
+    split: Annotated[Literal["contact", "time"], typer.Option(help="What the split keeps apart.")] = "contact",
+    baseline: Annotated[
+        str, typer.Option(help="Today's practice: static_segments, merge_tag_blast, logged, uniform or always:ACTION.")
+    ] = "static_segments",
+    as_json: Json = False,
+    overrides: Overrides = None,
+) -> None:
+    """Train on one part of a log, judge on the other, and say what to launch.
+
+    Learnt and tuned policies never see the part that they are judged on. The estimator that decides is fixed in the
+    configuration before any result is seen.
+    """
+    with guarded(as_json=as_json):
+        config = compose_settings("backtest", overrides or [], BacktestConfig)
+        request = BacktestRequest(
+            log=log, metric=metric, out=out, train_fraction=train_fraction, split=split, baseline=baseline
+        )
+        with progress("backtesting", None) as advance:
+            output = backtest(request, config, advance)
+        deciding = [row for row in output.results if row.estimator == config.deciding_estimator]
+        lines = [*output.log.notes, f"launch: {output.launch.policy} ({output.launch.verdict})", output.launch.reason]
+        lines += [f"{name}: {path}" for name, path in output.files.items()]
+        show(
+            output,
+            [results_table(deciding, f"{metric} on {log.name}, by {config.deciding_estimator}")],
+            lines,
+            as_json=as_json,
+        )

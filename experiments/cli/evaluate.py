@@ -1,0 +1,66 @@
+"""`tactful evaluate`: judge policies on a log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from experiments.cli.console import Json, Overrides, guarded, progress, show
+from experiments.cli.results import results_table
+from experiments.evaluate import EvaluateRequest, evaluate_log
+from experiments.settings import EvaluateConfig, compose_settings
+
+DEFAULT_ESTIMATORS = "ips,clipped,snips,dm,dr"
+
+
+def run(
+    log: Annotated[Path, typer.Option(help="A log in our schema (`tactful import` makes one).")],
+    policy: Annotated[
+        list[str],
+        typer.Option(help="always:ACTION | uniform | logged | column:NAME[@action] | FOLDER; repeat for several."),
+    ],
+    metric: Annotated[str, typer.Option(help="The reward to judge by, a metric of the log.")],
+    baseline: Annotated[str, typer.Option(help="Policy that the differences are taken to.")] = "logged",
+    estimator: Annotated[str, typer.Option(help="Comma-separated: ips, clipped, snips, dm, dr.")] = DEFAULT_ESTIMATORS,
+    out: Annotated[Path | None, typer.Option(help="Folder for report.html, report.json and results.parquet.")] = None,
+    columns: Annotated[
+        Path | None, typer.Option(help="CSV or Parquet keyed by decision_id with further columns for column:NAME.")
+    ] = None,
+    not_exact: Annotated[
+        bool,
+        typer.Option(
+            "--not-exact", help="Allow a model-based estimate of a log without propensities, marked `exact: false`."
+        ),
+    ] = False,
+    as_json: Json = False,
+    overrides: Overrides = None,
+) -> None:
+    """Off-policy evaluation with intervals, differences to a baseline, diagnostics and verdicts.
+
+    Clusters are what the log's mapping declares. A log without propensities is refused unless --not-exact asks for a
+    model's opinion. Overrides, for instance: evaluation.alpha=0.1 evaluation.interval=bootstrap.
+    """
+    with guarded(as_json=as_json):
+        config = compose_settings("evaluate", overrides or [], EvaluateConfig)
+        request = EvaluateRequest(
+            log=log,
+            policies=tuple(policy),
+            baseline=baseline,
+            metric=metric,
+            estimators=tuple(name.strip() for name in estimator.split(",") if name.strip()),
+            out=out,
+            columns=columns,
+            allow_inexact=not_exact,
+        )
+        with progress("evaluating", None) as advance:
+            output = evaluate_log(request, config, advance)
+        lines = [f"{name}: {path}" for name, path in output.files.items()]
+        lines += [f"skipped {s.policy} by {s.estimator}: {s.reason}" for s in output.skipped]
+        show(
+            output,
+            [results_table(output.results, f"{metric} on {log.name}")],
+            [*output.log.notes, *lines],
+            as_json=as_json,
+        )

@@ -1,0 +1,57 @@
+"""`tactful join`: outcomes to their decisions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from engine.join import join
+from engine.outcomes import read_outcomes
+from experiments.cli.console import Json, Overrides, guarded, show
+from experiments.decide import parse_now
+from experiments.outputs import JoinOutput, MetricJoin
+from experiments.settings import JoinConfig, compose_settings
+
+
+def run(
+    log: Annotated[Path, typer.Option(help="A decision log.")],
+    outcomes: Annotated[Path, typer.Option(help="Outcome file: decision_id, event, at, value_usd.")],
+    now: Annotated[str, typer.Option(help="Until when outcomes are known, ISO 8601 with offset.")],
+    out: Annotated[Path, typer.Option(help="The log with rewards to write (Parquet).")],
+    as_json: Json = False,
+    overrides: Overrides = None,
+) -> None:
+    """Join outcomes by decision id into reward columns, with windows, duplicates and late events accounted for.
+
+    Metrics are configuration (`conf/metrics/`): metrics=demo, or a group of your own.
+    """
+    with guarded(as_json=as_json):
+        config = compose_settings("join", overrides or [], JoinConfig)
+        table, _ = read_outcomes(outcomes)
+        report = join(log, table, config.metrics, parse_now(now), out)
+        output = JoinOutput(
+            log=str(out),
+            decisions=report.decisions,
+            unusable=report.unusable,
+            outcomes=report.outcomes,
+            duplicates=report.duplicates,
+            after_now=report.after_now,
+            before_decision=report.before_decision,
+            without_decision=report.without_decision,
+            unused=report.unused,
+            metrics={
+                name: MetricJoin(credited=m.credited, late=m.late, matured=m.matured, pending=m.pending)
+                for name, m in report.metrics.items()
+            },
+        )
+        show(output, [_table(output)], [f"log: {out}"], as_json=as_json)
+
+
+def _table(output: JoinOutput) -> Table:
+    table = Table("metric", "credited", "late", "matured", "pending", title=f"{output.decisions} decisions joined")
+    for name, metric in output.metrics.items():
+        table.add_row(name, *map(str, (metric.credited, metric.late, metric.matured, metric.pending)))
+    return table

@@ -1,0 +1,53 @@
+"""`tactful`: the console script; one module per command, this one only gathers them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from engine.startup import check_names
+from experiments.cli import backtest, decide, demo, evaluate, explain, import_log, join, train
+from experiments.cli.console import guarded
+
+app = typer.Typer(
+    name="tactful",
+    help="Decide who gets a message, on which channel, at which hour, with which content, and when to stay silent.",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+app.command("import")(import_log.run)
+app.command("evaluate")(evaluate.run)
+app.command("train")(train.run)
+app.command("backtest")(backtest.run)
+app.command("decide")(decide.run)
+app.command("explain")(explain.run)
+app.command("join")(join.run)
+app.command("demo")(demo.run)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version  # noqa: PLC0415 - only this option needs it
+
+        typer.echo(f"tactful {version('tactful')}")
+        raise typer.Exit
+
+
+@app.callback()
+def callback(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Check the installation before any command runs."""
+    del version
+    with guarded(as_json=False):
+        check_names()
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

@@ -1,0 +1,34 @@
+"""`tactful train`: learn a policy from a log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from experiments.cli.console import Json, Overrides, guarded, progress, show
+from experiments.settings import TrainConfig, compose_settings
+from experiments.train import train_on_log
+
+
+def run(
+    log: Annotated[Path, typer.Option(help="A log in our schema.")],
+    metric: Annotated[str, typer.Option(help="The reward to learn, a metric of the log.")],
+    out: Annotated[Path, typer.Option(help="Folder of the trained policy; it appears whole or not at all.")],
+    as_json: Json = False,
+    overrides: Overrides = None,
+) -> None:
+    """Train a Vowpal Wabbit contextual bandit and compile it.
+
+    The folder holds VW's model to learn on, the score tables to serve with, and a manifest with the parity measured
+    between the two. Overrides, for instance: learner=dr exploration=softmax learner.learning_rate=0.1.
+    """
+    with guarded(as_json=as_json):
+        config = compose_settings("train", overrides or [], TrainConfig)
+        with progress("training", None):
+            output = train_on_log(log, metric, out, config)
+        table = Table("metric", "rows", "actions", "parity", title="Trained policy")
+        table.add_row(output.metric, str(output.rows), str(output.actions), f"{output.parity:.2g}")
+        show(output, [table], [f"policy: {output.folder}"], as_json=as_json)

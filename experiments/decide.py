@@ -1,0 +1,142 @@
+"""Decide for a contact file: blocks of contacts in, one whole decision log out, in flat memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from engine.contact_file import contact_blocks
+from engine.decide import Decided, Plan, Summary, decide_block, decision_meta
+from engine.errors import ParameterError
+from engine.features import FeatureSchema
+from engine.guardrails.layer import Guardrails
+from engine.guardrails.pack import pack_from
+from engine.log.parquet import conform
+from engine.log.whole_file import ParquetFile
+from engine.records import log_schema
+from engine.types import HOLD
+from experiments.outputs import DecideOutput
+from experiments.settings import DecideConfig
+from policies.vw.compiled import load_policy
+
+Advance = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class DecideRequest:
+    """What is asked.
+
+    Attributes:
+        policy: folder of a trained policy.
+        contacts: contact file, see docs/contacts.md.
+        now: aware instant of the decisions.
+        out: the decision log to write.
+        contact_key: key of the contacts' pseudonyms.
+    """
+
+    policy: Path
+    contacts: Path
+    now: datetime
+    out: Path
+    contact_key: str
+
+
+def parse_now(text: str) -> datetime:
+    """An ISO 8601 instant with offset.
+
+    Raises:
+        ParameterError: not ISO, or without an offset.
+    """
+    try:
+        now = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ParameterError("now", "decide", allowed="ISO 8601, as 2026-11-22T15:00:00+00:00", got=text) from error
+    if now.tzinfo is None:
+        raise ParameterError(
+            "now",
+            "decide",
+            allowed="with an offset, as 2026-11-22T15:00:00+00:00",
+            got=text,
+            hint="an instant without an offset means another one in every zone",
+        )
+    return now
+
+
+def decide_file(request: DecideRequest, config: DecideConfig, advance: Advance | None = None) -> DecideOutput:
+    """Decide for every contact of a file; the log appears whole or not at all.
+
+    Raises:
+        ArtefactError: a damaged policy folder.
+        ConfigError: a guardrail pack that cannot be used.
+        DataError: contacts that cannot be read, or a wrong value, with its row.
+        EligibilityError: a pack that must not start (empty, or without the consent rule).
+        StorageError: the log cannot be written.
+    """
+    policy = load_policy(request.policy)
+    guardrails = Guardrails(pack_from(config.guardrails, source="guardrails"), policy.catalog)
+    plan = Plan(
+        guardrails,
+        policy,
+        policy.version,
+        seed=config.seed,
+        use_case=config.use_case,
+        contact_key=request.contact_key,
+        control_share=config.control_share,
+        uniform_share=config.uniform_share,
+    )
+    return decide_with(plan, policy.schema, request, config.block_rows, advance)
+
+
+def decide_with(
+    plan: Plan, schema: FeatureSchema, request: DecideRequest, block_rows: int, advance: Advance | None = None
+) -> DecideOutput:
+    """`decide_file` for any policy of ours, not only a trained folder."""
+    blocks = contact_blocks(
+        request.contacts, schema, plan.catalog, request.now, block_rows, plan.guardrails.extra_inputs
+    )
+    total = Summary()
+    first = next(blocks)
+    meta = decision_meta(plan, first, source=str(request.contacts), policy_folder=str(request.policy))
+    file_schema = log_schema(meta)
+    with ParquetFile(request.out, file_schema) as file:
+        decided = decide_block(plan, first, request.now)
+        _append(file, decided, total, file_schema)
+        for contacts in blocks:
+            decided = decide_block(plan, contacts, request.now)
+            _append(file, decided, total, file_schema)
+            if advance is not None:
+                advance(contacts.n)
+    return _output(plan, request, total)
+
+
+def _append(file: ParquetFile, decided: Decided, total: Summary, schema: pa.Schema) -> None:
+    columns = [conform(decided.table.column(field.name).combine_chunks(), field) for field in schema]
+    file.append(pa.Table.from_arrays(columns, schema=schema))
+    total.add(decided)
+
+
+def _output(plan: Plan, request: DecideRequest, total: Summary) -> DecideOutput:
+    catalog = plan.catalog
+    by_channel: dict[str, int] = {}
+    for action, times in total.by_action.items():
+        if action != HOLD:
+            channel = catalog.channels[(action - 1) // (catalog.shape[1] * catalog.shape[2])]
+            by_channel[channel] = by_channel.get(channel, 0) + times
+    rules = total.removed.rules
+    return DecideOutput(
+        log=str(request.out),
+        contacts=total.removed.contacts,
+        held=total.by_action.get(HOLD, 0),
+        held_all_removed=total.removed.held,
+        sends=dict(total.sends(catalog)),
+        by_channel=by_channel,
+        removed={name: count.pairs for name, count in rules.items()},
+        blocked_contacts={name: count.contacts for name, count in rules.items()},
+        policy=str(request.policy),
+        pack=plan.guardrails.version,
+        now=request.now.isoformat(),
+    )

@@ -1,0 +1,191 @@
+"""Evaluate policies on a log: from a request to the object that `tactful evaluate` prints, and its files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from engine.errors import DataError, MissingPropensityError
+from engine.log.parquet import LogReader
+from engine.ope.estimate import Estimate
+from engine.ope.evaluate import Evaluation, evaluate
+from engine.ope.target import Target
+from engine.rounds import RoundBlock
+from engine.selection import Selection, count
+from experiments.extra_columns import with_columns
+from experiments.outputs import EvaluateOutput, LogSummary, ResultRow, Skipped
+from experiments.report.evaluation import evaluation_report
+from experiments.report.files import json_bytes, make_folder, tidy, write_table, write_whole
+from experiments.report.page import render
+from experiments.settings import EvaluateConfig, EvaluationSettings
+from experiments.specs import parse_spec
+from policies.vw.arguments import VwConfig
+from policies.vw.reward_model import VwRewardModel
+
+Advance = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """What is asked.
+
+    Attributes:
+        log: a log in our schema.
+        policies: specifications, see `experiments.specs`.
+        baseline: specification that the differences are taken to.
+        metric: a metric of the log.
+        estimators: names, in the order of the results.
+        out: folder for files, or None.
+        columns: file with further columns keyed by decision_id, or None.
+        allow_inexact: whether a log without propensities may be judged by a model, marked as not exact.
+    """
+
+    log: Path
+    policies: tuple[str, ...]
+    metric: str
+    baseline: str = "logged"
+    estimators: tuple[str, ...] = ("ips", "snips")
+    out: Path | None = None
+    columns: Path | None = None
+    allow_inexact: bool = False
+
+
+def evaluate_log(request: EvaluateRequest, config: EvaluateConfig, advance: Advance | None = None) -> EvaluateOutput:
+    """Judge policies on a log and write the report.
+
+    Raises:
+        DataError: an unreadable log, an unknown metric, policy or column, or rows that cannot be used.
+        MissingPropensityError: a log without propensities, unless `allow_inexact`.
+        ParameterError: a setting outside its range.
+        StorageError: the report cannot be written.
+    """
+    with with_columns(request.log, request.columns) as reader:
+        estimators = _allowed_estimators(request, reader)
+        counts = count(reader, request.metric)
+        parsed = [parse_spec(spec, reader) for spec in dict.fromkeys(request.policies)]
+        baseline, baseline_columns = parse_spec(request.baseline, reader)
+        extra = sorted({name for _, names in parsed for name in names} | set(baseline_columns))
+        rounds = Selection(reader, request.metric, extra=extra)
+        found = run_evaluation(
+            rounds,
+            reader,
+            [target for target, _ in parsed],
+            baseline,
+            request.metric,
+            estimators,
+            config.evaluation,
+            config.model,
+            allow_inexact=request.allow_inexact,
+            advance=advance,
+        )
+        output = EvaluateOutput(
+            log=summary(reader, request.metric, counts.contacts, counts.dropped),
+            results=tuple(result_row(estimate) for estimate in found.results),
+            skipped=skipped(found),
+        )
+    if request.out is None:
+        return output
+    return _write(output, request, config)
+
+
+def run_evaluation(  # noqa: PLR0913 - the choices of the person who asks
+    rounds: Iterable[RoundBlock],
+    reader: LogReader,
+    targets: Sequence[Target],
+    baseline: Target,
+    metric: str,
+    estimators: Sequence[str],
+    settings: EvaluationSettings,
+    model: VwConfig,
+    *,
+    allow_inexact: bool = False,
+    advance: Advance | None = None,
+) -> Evaluation:
+    """`engine.ope.evaluate` with the log's own range and clusters, and Vowpal Wabbit as the reward model."""
+    spec = reader.meta.rewards[metric]
+    catalog, features = reader.meta.catalog, reader.meta.features
+    return evaluate(
+        rounds,
+        targets,
+        metric=metric,
+        reward_range=(spec.low, spec.high),
+        estimators=estimators,
+        baseline=baseline,
+        alpha=settings.alpha,
+        interval=settings.interval,
+        clip=settings.clip,
+        seed=settings.seed,
+        reward_model_factory=lambda: VwRewardModel(catalog, features, metric, (spec.low, spec.high), model),
+        folds=settings.folds,
+        clustered=reader.meta.clustered,
+        allow_inexact=allow_inexact,
+        draws=settings.replicates,
+        progress=None if advance is None else (lambda _stage, _done: advance(1.0)),
+    )
+
+
+def _allowed_estimators(request: EvaluateRequest, reader: LogReader) -> tuple[str, ...]:
+    if reader.meta.propensity == "logged":
+        return request.estimators
+    if not request.allow_inexact:
+        raise MissingPropensityError(
+            f"{reader.path} has no propensities: how likely each choice was is not known, so no estimate is exact",
+            hint="log the probability of each choice, give it in the mapping, or ask a model's opinion with "
+            "--not-exact, which marks every figure as not exact",
+        )
+    if "dm" not in request.estimators:
+        raise DataError("without propensities only the estimator dm is defined", hint="ask for --estimator dm")
+    return ("dm",)
+
+
+def summary(reader: LogReader, metric: str, contacts: int, dropped: dict[str, int]) -> LogSummary:
+    """What the log is."""
+    meta = reader.meta
+    return LogSummary(
+        path=str(reader.path),
+        rows=reader.rows,
+        contacts=contacts,
+        actions=meta.catalog.k - (not reader.can_hold()),
+        metric=metric,
+        dropped=dropped,
+        propensity=meta.propensity,
+        clusters="contact" if meta.clustered else "row",
+        notes=meta.notes,
+    )
+
+
+def result_row(estimate: Estimate) -> ResultRow:
+    """An estimate as it is printed; what is not finite becomes null."""
+    plain = estimate.to_json()
+    notes = (*plain.pop("reasons"), *plain.pop("notes"))
+    plain.pop("trustworthy")
+    plain["interval"] = plain["interval"] or ""
+    return msgspec.convert({**plain, "notes": notes}, ResultRow)
+
+
+def skipped(found: Evaluation) -> tuple[Skipped, ...]:
+    """What was not defined, and why."""
+    return tuple(Skipped(policy=policy, estimator=name, reason=reason) for policy, name, reason in found.skipped)
+
+
+def _write(output: EvaluateOutput, request: EvaluateRequest, config: EvaluateConfig) -> EvaluateOutput:
+    folder = make_folder(Path(str(request.out)))
+    names = {"report": "report.html", "json": "report.json", "results": "results.parquet"}
+    files = {name: str(folder / file) for name, file in names.items()}
+    output = msgspec.structs.replace(output, files=files)
+    settings = msgspec.to_builtins(config)
+    write_table(folder / names["results"], tidy(output.results, settings))
+    write_whole(folder / names["json"], json_bytes(output))
+    write_whole(folder / names["report"], render(evaluation_report(output, request.baseline, reproduce(request))))
+    return output
+
+
+def reproduce(request: EvaluateRequest) -> str:
+    """The command that asks the same again."""
+    parts = ["tactful evaluate", f"--log {request.log}", f"--metric {request.metric}"]
+    parts += [f'--policy "{spec}"' for spec in request.policies]
+    parts += [f'--baseline "{request.baseline}"', f"--estimator {','.join(request.estimators)}", f"--out {request.out}"]
+    return " ".join(parts)

@@ -1,0 +1,113 @@
+"""Explain one logged decision: replay the rules on what they read, and the policy on the logged context."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine.errors import DataError
+from engine.guardrails.layer import Guardrails, Removal
+from engine.guardrails.pack import pack_from
+from engine.guardrails.replay import contacts_from_rule_inputs
+from engine.log.parquet import LogReader, context_of, instants
+from engine.types import NOT_AN_INSTANT
+from experiments.outputs import ActionRow, ExplainOutput, RemovalRow
+from policies.vw.compiled import CompiledPolicy, load_policy
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def explain_decision(log: Path, decision_id: str, policy_folder: Path | None = None) -> ExplainOutput:
+    """Every action of a decision with its score, its probability and the rules that removed it.
+
+    Args:
+        log: a decision log that `decide` wrote.
+        decision_id: one of its ids.
+        policy_folder: the policy, where it is no longer in the folder that the log names.
+
+    Raises:
+        DataError: no such decision, or a log without guardrail pack or policy.
+        ArtefactError: a damaged policy folder.
+    """
+    reader = LogReader(log)
+    batch = _row(reader, decision_id)
+    if reader.meta.pack is None or batch.column("rule_inputs").null_count:
+        raise DataError(
+            f"{log} was not written by `tactful decide`, so no rules can be replayed",
+            hint="explain works on decision logs; for logs of others there were no guardrails of ours",
+        )
+    catalog = reader.meta.catalog
+    contacts = contacts_from_rule_inputs([batch.column("rule_inputs")[0].as_py()], [decision_id], catalog)
+    guardrails = Guardrails(pack_from(reader.meta.pack, source=f"the footer of {log}"), catalog)
+    now_at = int(instants(batch.column("decided_at"))[0])
+    explained = guardrails.explain(contacts, 0, _datetime(now_at))
+    eligible = np.array([[not reasons for _, reasons in explained]])
+    policy = _policy(reader, policy_folder)
+    context = context_of(batch, reader.meta)
+    scores = policy.scores(context)[0]
+    probability = policy.distribution(context, eligible)[0]
+    rows = tuple(
+        ActionRow(
+            action=catalog.action_names[action],
+            eligible=not reasons,
+            score=float(scores[action]),
+            probability=float(probability[action]),
+            removed_by=_removals(reasons),
+        )
+        for action, reasons in explained
+    )
+    return ExplainOutput(
+        decision_id=decision_id,
+        decided_at=_datetime(now_at).isoformat(),
+        action=batch.column("action_name")[0].as_py(),
+        propensity=batch.column("propensity")[0].as_py(),
+        actions=rows,
+    )
+
+
+def _row(reader: LogReader, decision_id: str) -> pa.RecordBatch:
+    for batch in reader.batches():
+        found = pc.index(batch.column("decision_id"), decision_id).as_py()
+        if found >= 0:
+            return batch.slice(found, 1)
+    raise DataError(f"{reader.path} has no decision {decision_id!r}", hint="decision ids stand in column decision_id")
+
+
+def _policy(reader: LogReader, folder: Path | None) -> CompiledPolicy:
+    named = folder or (Path(reader.meta.policy) if reader.meta.policy else None)
+    if named is None or not named.is_dir():
+        raise DataError(f"the policy of {reader.path} is not at {str(named)!r}", hint="give its folder with --policy")
+    return load_policy(named)
+
+
+def _removals(reasons: Sequence[Removal]) -> tuple[RemovalRow, ...]:
+    return tuple(
+        RemovalRow(
+            rule=f"{removal.id} {removal.rule}",
+            reason=removal.reason,
+            observed=_plain(removal.observed),
+            limit=_plain(removal.limit),
+            next_allowed_at=_instant(removal.next_allowed_at),
+        )
+        for removal in reasons
+    )
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _instant(at: Any) -> str | None:
+    if at is None or isinstance(at, str):
+        return at
+    return at.isoformat() if isinstance(at, datetime) else (None if at == NOT_AN_INSTANT else _datetime(at).isoformat())
+
+
+def _datetime(at: int) -> datetime:
+    return EPOCH + timedelta(microseconds=int(at))

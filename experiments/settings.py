@@ -1,0 +1,152 @@
+"""Configuration: Hydra composes the yaml of a command from `conf/`, a struct checks it and holds the defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import msgspec
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from engine.errors import ConfigError, ParameterError
+from engine.join import MetricSpec
+from policies.exploration_config import ExplorationConfig
+from policies.segments import SegmentConfig
+from policies.vw.arguments import VwConfig
+
+T = TypeVar("T")
+
+
+class EvaluationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How policies are evaluated.
+
+    Attributes:
+        alpha: 1 - confidence of the intervals, in (0, 1).
+        interval: delta or bootstrap.
+        clip: largest weight of the clipped estimator.
+        folds: cross-fitting folds of the reward model.
+        replicates: bootstrap replicates.
+        seed: of folds and bootstrap.
+    """
+
+    alpha: float = 0.05
+    interval: str = "delta"
+    clip: float = 20.0
+    folds: int = 3
+    replicates: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.alpha < 1.0:
+            raise ParameterError("alpha", "evaluation", allowed="in (0, 1)", got=self.alpha)
+        if self.interval not in ("delta", "bootstrap"):
+            raise ParameterError("interval", "evaluation", allowed="delta or bootstrap", got=self.interval)
+        if not self.clip > 0:
+            raise ParameterError("clip", "evaluation", allowed="positive", got=self.clip)
+        if self.folds < 2:
+            raise ParameterError(
+                "folds",
+                "evaluation",
+                allowed="at least 2",
+                got=self.folds,
+                hint="a model must not predict the rows that it was fitted on",
+            )
+        if self.replicates < 100:
+            raise ParameterError("replicates", "evaluation", allowed="at least 100", got=self.replicates)
+
+
+class EvaluateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Configuration of `tactful evaluate`."""
+
+    evaluation: EvaluationSettings
+    model: VwConfig
+
+
+class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Configuration of `tactful train`."""
+
+    learner: VwConfig
+    exploration: ExplorationConfig
+    seed: int = 0
+
+
+class BacktestConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Configuration of `tactful backtest`.
+
+    Attributes:
+        deciding_estimator: the estimator that the launch verdict rests on, fixed before any result is seen.
+    """
+
+    evaluation: EvaluationSettings
+    model: VwConfig
+    learner: VwConfig
+    exploration: ExplorationConfig
+    segments: SegmentConfig
+    deciding_estimator: str = "dr"
+    seed: int = 0
+
+
+class JoinConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Configuration of `tactful join`: metrics by name."""
+
+    metrics: dict[str, MetricSpec]
+
+
+class DecideConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Configuration of `tactful decide`.
+
+    Attributes:
+        use_case: written into every decision.
+        seed: of the sampling.
+        control_share / uniform_share: shares of contacts that are always held / that get a uniform eligible action.
+        block_rows: contacts per block.
+    """
+
+    guardrails: dict[str, Any]
+    use_case: str = "default"
+    seed: int = 0
+    control_share: float = 0.0
+    uniform_share: float = 0.0
+    block_rows: int = 16384
+
+    def __post_init__(self) -> None:
+        for name in ("control_share", "uniform_share"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ParameterError(name, "decide", allowed="in [0, 1]", got=getattr(self, name))
+        if self.control_share + self.uniform_share > 1.0:
+            raise ParameterError("uniform_share", "decide", allowed="at most 1 - control_share", got=self.uniform_share)
+        if not 1 <= self.block_rows <= 1_000_000:
+            raise ParameterError("block_rows", "decide", allowed="in 1..1000000", got=self.block_rows)
+
+
+def compose_settings(command: str, overrides: Sequence[str], kind: type[T]) -> T:
+    """Compose `conf/<command>.yaml` with overrides and check it.
+
+    Args:
+        command: name of the primary yaml.
+        overrides: Hydra overrides (`evaluation.alpha=0.1`, `exploration=softmax`).
+        kind: the struct that the result must fit.
+
+    Raises:
+        ConfigError: unknown key, wrong type or a value out of range, with Hydra's or the struct's own words.
+    """
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_module(version_base="1.3", config_module="conf"):
+            composed = compose(config_name=command, overrides=list(overrides))
+            plain = OmegaConf.to_container(composed, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(
+            f"the configuration of `{command}` cannot be composed: {error}",
+            hint="overrides are key=value; see conf/ and docs/configuration.md",
+        ) from error
+    try:
+        return msgspec.convert(plain, kind)
+    except (msgspec.ValidationError, ParameterError) as error:
+        raise ConfigError(
+            f"the configuration of `{command}` is not valid: {error}", hint=f"{kind.__name__} lists every key"
+        ) from error
