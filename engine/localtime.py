@@ -28,6 +28,8 @@ MINUTES_PER_WEEK: Final = 7 * 24 * 60
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _THURSDAY: Final = 3  # weekday of 1970-01-01, Monday is 0
+# A week of a slot's occurrences and the days around a far opening; an hour closed on all of them stays closed.
+_OCCURRENCES: Final = 12
 # A slot is at most this far ahead: a whole day, and one more where a gap swallows the hour or the date line moves.
 FARTHEST_SLOT_US: Final = 49 * HOUR_US
 
@@ -220,11 +222,14 @@ def first_pass(zone: str, hour: int | str, now_at: int, next_open: Callable[[int
         hour: the slot: 0-23 or "now".
         now_at: an instant at which the slot is closed.
         next_open: from a planned instant to the first open instant at or after it; None where there is none.
+
+    Returns:
+        None where the slot stays closed on every occurrence in more than a week.
     """
     if hour == NOW:
         return next_open(now_at)
     now = now_at
-    for _ in range(400):
+    for _ in range(_OCCURRENCES):
         planned = int(slot_instants((zone,), (hour,), now)[0, 0])
         opens = next_open(planned)
         if opens is None:

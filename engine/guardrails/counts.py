@@ -83,4 +83,5 @@ def _free_hours(closed: BoolArray, hours: int) -> IntArray:
         for word in range(1, words.shape[-1]):
             taken += words[..., word]
         return hours - taken
-    return hours - closed.sum(axis=-1, dtype=np.int64)
+    counted: IntArray = closed.sum(axis=-1, dtype=np.int64)
+    return hours - counted

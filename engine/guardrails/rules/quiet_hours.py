@@ -123,7 +123,8 @@ class _OpenSearch:
         return None
 
     def _is_open(self, instants: IntArray) -> BoolArray:
-        inside: BoolArray = self._table[_minutes(self._zone, instants, self._margin_us)].all(axis=-1)
+        looks = self._table[_minutes(self._zone, instants, self._margin_us)]
+        inside: BoolArray = np.logical_and.reduce(looks, axis=-1)
         return inside
 
 

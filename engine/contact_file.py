@@ -1,0 +1,202 @@
+"""Contact files to batches: columns by convention (docs/contacts.md), flat memory, and no silent repair.
+
+An absent value is missing, and rules block on it; a wrong value is an error with its row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from engine.catalog import Catalog
+from engine.contact_columns import Block, coded, flags, instants, known, numbers, text
+from engine.contact_sends import sends_of
+from engine.contact_source import row_blocks
+from engine.contacts import UNKNOWN, YES, ContactBatch, LevelArray
+from engine.errors import DataError, ParameterError
+from engine.features import (
+    MISSING,
+    PRESENT,
+    Column,
+    ContextBlock,
+    FeatureSchema,
+    FeatureSpec,
+    age_states,
+    categorical_column,
+    numeric_column,
+)
+from engine.identity import keyed_hash
+from engine.localtime import instant_of, require_zone
+from engine.seen import SeenHashes
+from engine.types import NOT_AN_INSTANT, PURPOSES, CodeArray, IntArray, KeyArray, ObjectArray
+
+DEFAULT_ROWS: Final = 8192
+
+
+def contact_blocks(
+    path: str | Path,
+    schema: FeatureSchema,
+    catalog: Catalog,
+    now: datetime,
+    rows: int = DEFAULT_ROWS,
+    extra: Sequence[str] = (),
+) -> Iterator[ContactBatch]:
+    """Read a contact file block by block.
+
+    Args:
+        path: .parquet, .csv, .csv.gz, .jsonl or .jsonl.gz.
+        schema: the features; a feature without a column is missing in every row.
+        catalog: gives the channels.
+        now: aware; values newer than it are not seen.
+        rows: at most so many contacts per block.
+        extra: further columns that guardrail rules read (`Guardrails.extra_inputs`), kept as objects.
+
+    Raises:
+        DataError: a wrong value (with its row), a duplicate contact id, or a file that cannot be read.
+        ParameterError: a naive `now`, or rows < 1.
+    """
+    if rows < 1:
+        raise ParameterError("rows", "contact_blocks", allowed="1 or more", got=rows)
+    reader = _Reader(schema, catalog, instant_of(now, owner="contact_blocks"), tuple(extra))
+    for block in row_blocks(Path(path), rows):
+        yield reader.batch(block)
+
+
+class _Reader:
+    """What outlives a block: the zones and locales met so far, and the hashes of the ids."""
+
+    def __init__(self, schema: FeatureSchema, catalog: Catalog, now_at: int, extra: tuple[str, ...]) -> None:
+        self._schema, self._catalog, self._now_at, self._extra = schema, catalog, now_at, extra
+        self._zones: dict[str, int] = {}
+        self._locales: dict[str, int] = {}
+        self._seen = SeenHashes()
+
+    def batch(self, block: Block) -> ContactBatch:
+        ids = self._ids(block)
+        sends = sends_of(block, self._catalog)
+        zone_code = self._codes(block, "time_zone", self._zones)
+        locale_code = self._codes(block, "locale", self._locales)
+        return ContactBatch(
+            contact_id=ids,
+            zone_code=zone_code,
+            zones=tuple(self._zones),
+            context=self._context(block),
+            consent=self._consent(block),
+            suppressed=self._suppressed(block),
+            sent_offsets=sends.offsets,
+            sent_at=sends.at,
+            sent_channel=sends.channel,
+            sent_purpose=sends.purpose,
+            history_known=sends.known,
+            locale_code=locale_code,
+            locales=tuple(self._locales),
+            extra={name: _objects(block, name) for name in self._extra if name in block.columns},
+        )
+
+    def _ids(self, block: Block) -> ObjectArray:
+        column = block.column("contact_id")
+        if column is None:
+            raise DataError(
+                f"{block.source} has no column 'contact_id'", hint=f"its columns are {', '.join(block.columns)}"
+            )
+        column = text(column)
+        block.fail("contact_id", ~known(column), column, "must not be empty")
+        ids: ObjectArray = column.to_numpy(zero_copy_only=False).astype(object)
+        hashes: KeyArray = keyed_hash(ids, "contact file")
+        again = np.ones(block.n, dtype=np.bool_)
+        again[np.unique(hashes, return_index=True)[1]] = False
+        again |= self._seen.known(hashes)
+        block.fail("contact_id", again, ids, "must be unique", "keep one row per contact: two rows mean two decisions")
+        self._seen.add(hashes)
+        return ids
+
+    def _codes(self, block: Block, name: str, table: dict[str, int]) -> CodeArray:
+        """Codes into a table that grows with the file; new zones are checked once."""
+        column = block.column(name)
+        if column is None:
+            return np.full(block.n, UNKNOWN, dtype=np.int32)
+        codes, levels = coded(column)
+        if name == "time_zone":
+            for position, level in enumerate(levels):
+                if level not in table:
+                    row = block.first_row + int(np.argmax(codes == position))
+                    require_zone(level, where=f"{block.source}, column 'time_zone', row {row}")
+        positions = [table.setdefault(level, len(table)) for level in levels]
+        return np.array([*positions, UNKNOWN], dtype=np.int32)[codes]
+
+    def _consent(self, block: Block) -> LevelArray:
+        """A record counts with source and timestamp, and from its timestamp on."""
+        channels = self._catalog.channels
+        levels = np.full((block.n, len(channels), len(PURPOSES)), UNKNOWN, dtype=np.int8)
+        for position, channel in enumerate(channels):
+            for purpose_position, purpose in enumerate(PURPOSES):
+                name = f"consent_{channel}_{purpose}"
+                value, source = block.column(name), block.column(f"{name}_source")
+                if value is None:
+                    continue
+                level = flags(block, name, value)
+                at = self._instants(block, f"{name}_at")
+                proven = (at != NOT_AN_INSTANT) & (at <= self._now_at)
+                proven &= False if source is None else known(text(source))
+                levels[:, position, purpose_position] = np.where(proven, level, np.where(level == YES, UNKNOWN, level))
+        return levels
+
+    def _suppressed(self, block: Block) -> LevelArray:
+        levels = np.full((block.n, len(self._catalog.channels)), UNKNOWN, dtype=np.int8)
+        for position, channel in enumerate(self._catalog.channels):
+            column = block.column(f"suppressed_{channel}")
+            if column is not None:
+                levels[:, position] = flags(block, f"suppressed_{channel}", column)
+        return levels
+
+    def _instants(self, block: Block, name: str) -> IntArray:
+        column = block.column(name)
+        if column is None:
+            return np.full(block.n, NOT_AN_INSTANT, dtype=np.int64)
+        return instants(block, name, column)
+
+    def _context(self, block: Block) -> ContextBlock:
+        fallback = self._instants(block, "as_of")
+        columns = {spec.name: self._feature(block, spec, fallback) for spec in self._schema.features}
+        return ContextBlock(self._schema, columns, block.n)
+
+    def _feature(self, block: Block, spec: FeatureSpec, fallback: IntArray) -> Column:
+        column = block.column(spec.name)
+        if column is None:
+            column = pa.nulls(block.n, pa.float64() if spec.type == "numeric" else pa.string())
+        as_of = self._instants(block, f"{spec.name}_at")
+        as_of = np.where(as_of == NOT_AN_INSTANT, fallback, as_of)
+        if spec.type == "numeric":
+            values, present = numbers(block, spec.name, column)
+            _check_range(block, spec, column, values)
+            return numeric_column(spec, values, self._states(spec, present, as_of))
+        codes, levels = coded(column)
+        _check_levels(block, spec, column, codes, levels)
+        return categorical_column(spec, codes, levels, self._states(spec, codes >= 0, as_of))
+
+    def _states(self, spec: FeatureSpec, present: np.ndarray[Any, Any], as_of: IntArray) -> np.ndarray[Any, Any]:
+        state = np.where(present, PRESENT, MISSING).astype(np.uint8)
+        return age_states(state, as_of, self._now_at, spec.max_age_days, NOT_AN_INSTANT)
+
+
+def _check_range(block: Block, spec: FeatureSpec, column: pa.Array, values: np.ndarray[Any, Any]) -> None:
+    low = -np.inf if spec.low is None else spec.low
+    high = np.inf if spec.high is None else spec.high
+    block.fail(spec.name, (values < low) | (values > high), column, f"must be in [{low:g}, {high:g}]")
+
+
+def _check_levels(block: Block, spec: FeatureSpec, column: pa.Array, codes: CodeArray, levels: tuple[str, ...]) -> None:
+    if spec.levels:
+        allowed = np.array([*(level in spec.levels for level in levels), True], dtype=np.bool_)
+        block.fail(spec.name, ~allowed[codes], column, f"must be one of {list(spec.levels)}")
+
+
+def _objects(block: Block, name: str) -> np.ndarray[Any, Any]:
+    values = np.empty(block.n, dtype=object)
+    values[:] = block.columns[name].to_pylist()
+    return values
