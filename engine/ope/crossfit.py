@@ -91,11 +91,19 @@ def cross_fit(
         progress: called with the number of models fitted so far.
 
     Raises:
-        ParameterError: `folds` below 2.
+        ParameterError: `folds` below 2, or `rounds` can be read once only.
         DataError: some fold leaves no row to train on.
     """
     if folds < 2:
         raise ParameterError("folds", "cross_fit", allowed="at least 2", got=folds)
+    if iter(rounds) is rounds:
+        raise ParameterError(
+            "rounds",
+            "cross_fit",
+            allowed="re-iterable",
+            got=type(rounds).__name__,
+            hint="give the reader or a list of blocks, not a generator: each fold reads the log anew",
+        )
     models = []
     for fold in range(folds):
         others = OtherFolds(rounds, fold, folds, seed)

@@ -1,7 +1,9 @@
 """Sums that do not depend on the order of their terms: double-double arithmetic on whole arrays.
 
 A double-double is an unevaluated pair (high, low) with 106 significant bits (Dekker 1971; Knuth, TAOCP 2, 4.2.2,
-theorem B). Rounded back to 53 bits, a sum comes out the same in any order and under any partition of its terms.
+theorem B). Rounded back to 53 bits, a sum comes out the same in any order and under any partition of its terms: always
+where the terms of one sum span less than about 2**40 in magnitude, because the pair then holds the sum without error;
+beyond that unless the sum lies within a relative 2**-100 of the middle between two neighbouring floats.
 """
 
 from __future__ import annotations

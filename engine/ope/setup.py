@@ -164,14 +164,19 @@ class Layout:
     def _pairs(self) -> tuple[Pair, ...]:
         needed: dict[Pair, None] = {}
         for unit, target in enumerate(self._setup.units):
-            needed[self.columns[unit, WEIGHT], self.columns[unit, WEIGHT]] = None
+            weight = self.columns[unit, WEIGHT]
+            needed[weight, weight] = None
             for estimator in self._setup.estimators:
-                if self._setup.obstacle(target, estimator) is not None or not estimator.has_interval:
-                    continue
-                forms = (*self.form(unit, estimator), *self.form(0, self.baseline_estimator(estimator)))
-                used = sorted({column for column in forms if column != ONE_COLUMN})
-                needed.update(dict.fromkeys((i, j) for i in used for j in used if i <= j))
+                judge = self.baseline_estimator(estimator)
+                own = judge if unit == 0 else estimator
+                if self._setup.obstacle(target, own) is None and own.has_interval:
+                    self._need(needed, (*self.form(unit, own), *self.form(0, judge)))
         return tuple(needed)
+
+    @staticmethod
+    def _need(needed: dict[Pair, None], columns: tuple[int, ...]) -> None:
+        used = sorted({column for column in columns if column != ONE_COLUMN})
+        needed.update(dict.fromkeys((i, j) for i in used for j in used if i <= j))
 
 
 def quadratic(seconds: Mapping[Pair, float], form: Mapping[int, float]) -> float:
