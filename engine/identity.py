@@ -1,8 +1,8 @@
 """Keyed hashes: pseudonyms of contacts, decision ids, cluster keys, and the one uniform of a decision.
 
 All are SipHash-2-4 (Aumasson & Bernstein 2012), a keyed pseudo-random function, followed by the finaliser of SplitMix64
-(a bijection that pandas adds), computed on whole arrays: the same string and key give the same value in any order, block
-size and process.
+(a bijection that pandas adds), computed on whole arrays: the same string and key give the same value in any order,
+block size and process.
 """
 
 from __future__ import annotations

@@ -8,7 +8,15 @@ from hypothesis.extra import numpy as hnp
 
 from engine.catalog import Arm, Catalog
 from engine.eligibility import Eligibility
-from engine.features import PRESENT, Column, ContextBlock, FeatureSchema, FeatureSpec, categorical_column, numeric_column
+from engine.features import (
+    PRESENT,
+    Column,
+    ContextBlock,
+    FeatureSchema,
+    FeatureSpec,
+    categorical_column,
+    numeric_column,
+)
 from engine.types import PURPOSES, BoolArray, FloatArray
 
 NAMES = st.text("abcdefgh", min_size=1, max_size=6)
