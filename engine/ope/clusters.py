@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -59,14 +58,24 @@ class ClusterSums:
 
     def _merge_last_two(self) -> None:
         last, before = self._runs.pop(), self._runs.pop()
-        self._runs.append(_union((before, last)))
+        self._runs.append(_union(before, last))
 
 
-def _union(runs: Iterable[_Run]) -> _Run:
-    keys, high, low = (np.concatenate(parts) for parts in zip(*runs, strict=True))
-    order = np.argsort(keys, kind="stable")
-    keys, high, low = keys[order], high[order], low[order]
-    first = np.concatenate([[True], keys[1:] != keys[:-1]])
-    second = np.flatnonzero(~first)  # a key stands at most once in each of the two runs
-    high[second - 1], low[second - 1] = add_pairs(high[second - 1], low[second - 1], high[second], low[second])
-    return _Run(keys[first], high[first], low[first])
+def _union(a: _Run, b: _Run) -> _Run:
+    # Scattered into place rather than concatenated and sorted: one copy of the sums instead of three.
+    both_keys = np.concatenate([a.keys, b.keys])
+    order = np.argsort(both_keys, kind="stable")  # a merge of two sorted runs: linear time
+    ordered = both_keys[order]
+    first = np.concatenate([[True], ordered[1:] != ordered[:-1]])
+    keys, slots = ordered[first], np.empty(len(order), dtype=np.int64)
+    slots[order] = np.cumsum(first) - 1
+    at_a, at_b = np.split(slots, [len(a.keys)])
+    taken = np.zeros(len(keys), dtype=np.bool_)
+    taken[at_a] = True
+    both = taken[at_b]
+    high, low = (np.empty((len(keys), a.high.shape[1])) for _ in range(2))
+    high[at_a], low[at_a] = a.high, a.low
+    new, shared = at_b[~both], at_b[both]
+    high[new], low[new] = b.high[~both], b.low[~both]
+    high[shared], low[shared] = add_pairs(high[shared], low[shared], b.high[both], b.low[both])
+    return _Run(keys, high, low)
