@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from engine.errors import ConfigError, DataError, ParameterError
 from engine.features import MISSING, PRESENT, STALE, Column, ContextBlock, FeatureSchema
+from engine.moments import Moments
 from engine.types import BoolArray, Float32Array, FloatArray, IntArray
 
 CLIP: Final = 8.0
@@ -137,19 +137,19 @@ def fit_encoder(schema: FeatureSchema, blocks: Iterable[ContextBlock], max_level
     """
     if max_levels < 1:
         raise ParameterError("max_levels", "fit_encoder", allowed="at least 1", got=max_levels)
-    moments = {spec.name: _Moments() for spec in schema.features if spec.type == "numeric"}
+    moments = {spec.name: Moments() for spec in schema.features if spec.type == "numeric"}
     counts: dict[str, Counter[str]] = {spec.name: Counter() for spec in schema.features if spec.type != "numeric"}
     for block in blocks:
         if block.schema.version != schema.version:
             raise DataError(f"a block has feature schema {block.schema.version}, expected {schema.version}")
         for name, moment in moments.items():
-            moment.add(name, block.columns[name])
+            moment.add(_present(name, block.columns[name]))
         for name, counter in counts.items():
             _count(counter, block.columns[name])
     return Encoder(
         schema.version,
         tuple(
-            moments[spec.name].coding(spec.name)
+            NumericCoding(spec.name, moments[spec.name].mean, moments[spec.name].scale)
             if spec.type == "numeric"
             else CategoricalCoding(spec.name, _frequent(counts[spec.name], max_levels))
             for spec in schema.features
@@ -157,32 +157,11 @@ def fit_encoder(schema: FeatureSchema, blocks: Iterable[ContextBlock], max_level
     )
 
 
-@dataclass
-class _Moments:
-    """Running count, mean and sum of squared deviations (Chan, Golub & LeVeque 1983, equation 2.1)."""
-
-    n: int = 0
-    mean: float = 0.0
-    squares: float = field(default=0.0)
-
-    def add(self, name: str, column: Column) -> None:
-        values = np.asarray(column.values[column.state == PRESENT], dtype=np.float64)
-        if not len(values):
-            return
-        if not np.isfinite(values).all():
-            raise DataError(f"feature {name!r} holds a present value that is not finite", hint="mark it as missing")
-        mean = float(values.mean())
-        total = self.n + len(values)
-        delta = mean - self.mean
-        self.squares += float(((values - mean) ** 2).sum()) + delta * delta * self.n * len(values) / total
-        self.mean += delta * len(values) / total
-        self.n = total
-
-    def coding(self, name: str) -> NumericCoding:
-        deviation = float(np.sqrt(self.squares / self.n)) if self.n else 0.0
-        # A column whose spread is rounding noise of its mean is constant.
-        constant = not np.isfinite(deviation) or deviation <= 1e-12 * max(1.0, abs(self.mean))
-        return NumericCoding(name, self.mean, 1.0 if constant else deviation)
+def _present(name: str, column: Column) -> FloatArray:
+    values: FloatArray = np.asarray(column.values[column.state == PRESENT], dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise DataError(f"feature {name!r} holds a present value that is not finite", hint="mark it as missing")
+    return values
 
 
 def _count(counter: Counter[str], column: Column) -> None:

@@ -26,8 +26,11 @@ class VwConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         l2: ridge penalty per step, >= 0; continuing after a reload is not exact where it is above 0.
         bit_precision: VW's `-b`, 10 to 28: log2 of the number of weights.
         interactions: pairs of namespaces whose products are learnt: x context, c channel, h hour slot, a arm.
-        passes: passes over the rows of one `learn` or `fit`, at least 1.
+        passes: passes over the rows of one `learn`, at least 1.
         max_levels: levels kept per categorical feature.
+        regression: of reward models: bfgs (batch, order of rows and scale of rewards do not matter) or sgd.
+        regression_passes: most passes of a reward model; bfgs stops by itself when the loss no longer falls.
+        ridge: squared-norm penalty of a bfgs reward model, in units of rows, >= 0.
     """
 
     cb_type: CbType = "mtr"
@@ -38,6 +41,9 @@ class VwConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     interactions: tuple[str, ...] = PAIRS
     passes: int = 1
     max_levels: int = 64
+    regression: Literal["bfgs", "sgd"] = "bfgs"
+    regression_passes: int = 20
+    ridge: float = 1.0
 
     def __post_init__(self) -> None:
         _require(self.learning_rate > 0, "learning_rate", "finite and above 0", self.learning_rate)
@@ -46,6 +52,9 @@ class VwConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         _require(10 <= self.bit_precision <= 28, "bit_precision", "in 10..28", self.bit_precision)
         _require(self.passes >= 1, "passes", "at least 1", self.passes)
         _require(self.max_levels >= 1, "max_levels", "at least 1", self.max_levels)
+        least = 2 if self.regression == "bfgs" else 1
+        _require(self.regression_passes >= least, "regression_passes", f"at least {least}", self.regression_passes)
+        _require(self.ridge >= 0, "ridge", "finite and at least 0", self.ridge)
         known = set(self.interactions) <= set(PAIRS) and len(set(self.interactions)) == len(self.interactions)
         if not known:
             raise ParameterError("interactions", "VwConfig", allowed=f"unique, among {PAIRS}", got=self.interactions)
@@ -68,10 +77,11 @@ def continuing_arguments(config: VwConfig, k: int) -> str:
 
 def regression_arguments(config: VwConfig) -> str:
     """Arguments of a squared-loss regression of a reward on context and action."""
-    rate = _number(config.learning_rate)
-    return f"-b {config.bit_precision}{_interactions(config)} -l {rate} --power_t {_number(config.power_t)}" + _l2(
-        config
-    )
+    shape = f"-b {config.bit_precision}{_interactions(config)}"
+    if config.regression == "bfgs":
+        # VW refuses to write a bfgs model that could be continued, and to read one without the same flag.
+        return f"{shape} --bfgs --predict_only_model --l2 {_number(config.ridge)}"
+    return f"{shape} -l {_number(config.learning_rate)} --power_t {_number(config.power_t)}{_l2(config)}"
 
 
 def _steps(config: VwConfig, k: int) -> str:

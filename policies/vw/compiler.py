@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.encoder import Encoder
-from engine.types import Float32Array
+from engine.types import Float32Array, FloatArray
 from policies.vw import wall
 from policies.vw.arguments import VwConfig
 from policies.vw.examples import context_row
@@ -32,7 +32,8 @@ def compile_tables(
     catalog: Catalog,
     config: VwConfig,
     *,
-    sign: float,
+    scale: float,
+    shift: float,
     limits: tuple[float, float] = (-np.inf, np.inf),
 ) -> ScoreTables:
     """Tables of a linear model.
@@ -42,7 +43,7 @@ def compile_tables(
         encoder: that its examples were written with.
         catalog: its actions.
         config: that it was trained with: the interactions tell which weights exist.
-        sign: -1 where the model predicts costs, +1 where it predicts rewards.
+        scale / shift: reward = shift + scale x the model's prediction; scale is negative where it predicts costs.
         limits: scores are clipped to this range.
     """
     context = [model.hash_of("x", escape(name)) for name in encoder.column_names]
@@ -52,19 +53,21 @@ def compile_tables(
     pairs = set(config.interactions)
 
     def with_context(hashes: list[int | None], pair: str) -> Float32Array:
-        return sign * np.stack([_row(model, context, own, pair in pairs) for own in hashes])
+        rows = np.stack([_row(model, context, own, pair in pairs) for own in hashes])
+        return (scale * rows).astype(np.float32)
 
     def table(first: list[int | None], second: list[int | None], pair: str) -> Float32Array:
-        out = np.zeros((len(first), len(second)), dtype=np.float32)
+        out = np.zeros((len(first), len(second)))
         if pair in pairs:
             for i, one in enumerate(first):
                 for j, other in enumerate(second):
-                    out[i, j] = 0.0 if one is None or other is None else sign * model.weight(one, other)
-        return out
+                    out[i, j] = 0.0 if one is None or other is None else scale * model.weight(one, other)
+        return out.astype(np.float32)
 
-    base = [model.weight(own) for own in context] + [model.weight(wall.CONSTANT_HASH)]
+    base = scale * np.array([model.weight(own) for own in (*context, wall.CONSTANT_HASH)])
+    base[-1] += shift
     return ScoreTables(
-        base=np.asarray(base, dtype=np.float32) * np.float32(sign),
+        base=base.astype(np.float32),
         hold=with_context([model.hash_of("a", HOLD_FEATURE)], "xa")[0],
         channel=with_context(channels, "xc"),
         hour=with_context(hours, "xh"),
@@ -98,6 +101,8 @@ def parity(
     encoder: Encoder,
     catalog: Catalog,
     *,
+    scale: float,
+    shift: float,
     seed: int = 0,
     contexts: int = 200,
     on_progress: Callable[[int], None] | None = None,
@@ -105,6 +110,7 @@ def parity(
     """Largest |score - VW's prediction| over random contexts x every action, in reward units.
 
     Args:
+        scale / shift: as for `compile_tables`.
         contexts: how many; fewer (at least 20) where contexts x k exceeds `PARITY_PAIRS`.
         on_progress: called with the number of contexts done.
     """
@@ -115,7 +121,7 @@ def parity(
     worst = 0.0
     for row in range(n):
         costs = model.costs(f"shared {context_row(encoder.column_names, x[row])}\n{actions}", catalog.k)
-        worst = max(worst, float(np.abs(scores[row] + costs).max()))
+        worst = max(worst, float(np.abs(scores[row] - (shift + scale * costs)).max()))
         if on_progress:
             on_progress(row + 1)
     return worst
@@ -125,9 +131,9 @@ def _hashes(model: wall.Model, namespace: str, features: tuple[str, ...]) -> lis
     return [model.hash_of(namespace, feature) if feature else None for feature in features]
 
 
-def _row(model: wall.Model, context: list[int], own: int | None, with_context: bool) -> Float32Array:
+def _row(model: wall.Model, context: list[int], own: int | None, with_context: bool) -> FloatArray:
     """(d + 1,) weights of one value of an axis: its products with the context, then its own."""
-    out = np.zeros(len(context) + 1, dtype=np.float32)
+    out: FloatArray = np.zeros(len(context) + 1)
     if own is None:
         return out
     if with_context:

@@ -57,6 +57,8 @@ def export_policy(learner: VwLearner, folder: Path, *, seed: int = 0, source: di
         rounds=state.rounds,
         eligible_sum=state.eligible_sum,
         skipped=state.skipped,
+        centre=state.centre,
+        unit=state.unit,
         parity=measured,
         name=learner.policy_name,
         made_with={"vowpalwabbit": wall.VERSION, "numpy": np.__version__},
@@ -84,6 +86,8 @@ def resume(folder: Path) -> VwLearner:
         rounds=manifest.rounds,
         eligible_sum=manifest.eligible_sum,
         skipped=manifest.skipped,
+        centre=manifest.centre,
+        unit=manifest.unit,
     )
     return VwLearner(
         manifest.catalog,
@@ -98,8 +102,11 @@ def resume(folder: Path) -> VwLearner:
 
 def _parity(learner: VwLearner, tables: ScoreTables, seed: int) -> float:
     config: VwConfig = learner.config
+    state = learner.state
     with tempfile.TemporaryDirectory(prefix="tactful-") as scratch:
         path = Path(scratch) / MODEL
-        path.write_bytes(learner.state.model)
+        path.write_bytes(state.model)
         with wall.load(path, bits=config.bit_precision, weights_per_problem=weights_per_problem(config)) as model:
-            return parity(model, tables, learner.state.encoder, learner.catalog, seed=seed)
+            return parity(
+                model, tables, state.encoder, learner.catalog, scale=-state.unit, shift=state.centre, seed=seed
+            )

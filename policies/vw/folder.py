@@ -31,7 +31,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         catalog / features / encoder: that the policy was trained with.
         metric / reward_range: what it maximises, and the declared (low, high).
         config / exploration: how it learnt, how it explores.
-        rounds / eligible_sum / skipped: counts of training, see `LearnerState`.
+        rounds / eligible_sum / skipped / centre / unit: of training, see `LearnerState`.
         parity: largest |score - VW's prediction| measured at export, in reward units.
         name: of the policy.
         made_with: versions of the libraries.
@@ -50,6 +50,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     rounds: int
     eligible_sum: int
     skipped: int
+    centre: float
+    unit: float
     parity: float
     name: str
     made_with: dict[str, str]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from engine.catalog import Catalog
 from engine.encoder import Encoder, fit_encoder
 from engine.errors import LearnError, ParameterError
 from engine.features import FeatureSchema
+from engine.moments import Moments
 from engine.rounds import RoundBlock
 from policies.exploration_config import ExplorationConfig
 from policies.vw import wall
@@ -35,6 +36,9 @@ class LearnerState:
         rounds: rounds learnt from.
         eligible_sum: sum of their numbers of eligible actions.
         skipped: rounds left out: not usable, or the metric not known yet.
+        centre / unit: mean and standard deviation of the rewards of the first `learn`. VW learns the cost
+            (centre - reward) / unit: its steps have a fixed size, so rewards of another scale would learn too slowly or
+            overshoot, and ips has the least variance where the costs are centred.
     """
 
     encoder: Encoder
@@ -42,6 +46,8 @@ class LearnerState:
     rounds: int
     eligible_sum: int
     skipped: int
+    centre: float
+    unit: float
 
 
 class VwLearner:
@@ -116,15 +122,16 @@ class VwLearner:
             encoder = self._state.encoder
             for _ in checked:
                 pass
-        if tally.rounds == 0:
+        if tally.rewards.n == 0:
             raise LearnError(
                 f"no usable round with a known {self.metric!r} among {tally.skipped} rows",
                 hint="join the outcomes first, or wait until they mature",
             )
-        before = LearnerState(encoder, b"", 0, 0, 0) if self._state is None else self._state
+        rewards = tally.rewards
+        before = self._state or LearnerState(encoder, b"", 0, 0, 0, rewards.mean, rewards.scale)
         after = replace(
             before,
-            rounds=before.rounds + tally.rounds,
+            rounds=before.rounds + tally.rewards.n,
             eligible_sum=before.eligible_sum + tally.eligible,
             skipped=before.skipped + tally.skipped,
         )
@@ -143,7 +150,9 @@ class VwLearner:
             with wall.load(
                 path, bits=self.config.bit_precision, weights_per_problem=weights_per_problem(self.config)
             ) as model:
-                return compile_tables(model, state.encoder, self.catalog, self.config, sign=-1.0)
+                return compile_tables(
+                    model, state.encoder, self.catalog, self.config, scale=-state.unit, shift=state.centre
+                )
 
     def policy(self) -> CompiledPolicy:
         """The policy learnt so far, compiled; it does not change when this learner learns on.
@@ -163,7 +172,7 @@ class VwLearner:
     def _checked(self, blocks: Iterable[RoundBlock], tally: _Tally) -> Iterator[RoundBlock]:
         for block in blocks:
             kept = trainable(block, self.metric, self.reward_range, self.catalog, propensities=True)
-            tally.rounds += kept.n
+            tally.rewards.add(kept.rewards[self.metric])
             tally.skipped += block.n - kept.n
             tally.eligible += int(eligible_counts(kept).sum())
             yield kept
@@ -186,7 +195,7 @@ class VwLearner:
         """VW text of a block whose rows may all train."""
         text = context_text(state.encoder, block.context)
         lines = action_lines(self.catalog)
-        cost = -block.rewards[self.metric]
+        cost = (state.centre - block.rewards[self.metric]) / state.unit
         if self.config.cb_type != "mtr":
             return whole_set_examples(text, lines, block.action, cost, block.propensity, block.eligible_dense())
         probability = mtr_probability(block.propensity, state.eligible_sum / state.rounds, self.catalog.k)
@@ -200,6 +209,6 @@ def weights_per_problem(config: VwConfig) -> int:
 
 @dataclass
 class _Tally:
-    rounds: int = 0
+    rewards: Moments = field(default_factory=Moments)
     skipped: int = 0
     eligible: int = 0

@@ -104,8 +104,11 @@ class Model:
 
 
 @contextlib.contextmanager
-def load(model: Path, *, bits: int, weights_per_problem: int = 1) -> Iterator[Model]:
+def load(model: Path, *, bits: int, weights_per_problem: int = 1, batch: bool = False) -> Iterator[Model]:
     """Load a model for predictions.
+
+    Args:
+        batch: the model was trained by bfgs.
 
     Raises:
         ArtefactError: no file there, or VW cannot read it. VW loads many damaged files without a word: compare the
@@ -114,7 +117,7 @@ def load(model: Path, *, bits: int, weights_per_problem: int = 1) -> Iterator[Mo
     if not model.is_file():
         raise ArtefactError(f"{model} does not exist", hint="train first")
     try:
-        with _workspace(["-i", str(model)]) as workspace:
+        with _workspace(["-i", str(model), *(["-t", "--predict_only_model"] if batch else [])]) as workspace:
             yield Model(workspace, weights_per_problem, bits)
     except RuntimeError as error:
         raise ArtefactError(f"Vowpal Wabbit cannot use {model}: {error}", hint="train again") from error
