@@ -45,17 +45,17 @@ def catalog_of(mapping: Mapping, source: Source, found: Scan, path: Path) -> Cat
             channels=tuple(map(text_of, values["channel"])),
             hours=tuple(hour if isinstance(hour, int) else text_of(hour) for hour in values["send_hour"]),
             arms=_arms(mapping.catalog.arm, [text_of(value) for value in values["arm"]], path),
-            hold_name=_hold_name(mapping, values["arm"]),
+            hold_name=_hold_name(mapping),
             aliases=mapping.aliases,
         )
     except ParameterError as error:
         raise DataError(f"{path}: the actions make no catalog: {error.message}", hint="see docs/mapping.md") from error
 
 
-def _hold_name(mapping: Mapping, arms: Sequence[Scalar]) -> str:
-    if mapping.hold is not None:
-        return mapping.hold.name or text_of(mapping.hold.values[0])
-    return "hold" if "hold" not in arms else "no message"
+def _hold_name(mapping: Mapping) -> str:
+    if mapping.hold is None:
+        return "hold"
+    return mapping.hold.name or text_of(mapping.hold.values[0]) or "hold"
 
 
 def _values(name: str, axis: Axis, source: Source, found: Scan, path: Path) -> list[Scalar]:

@@ -21,6 +21,8 @@ from engine.mapping.cells import numbers
 from engine.types import BoolArray, FloatArray, ObjectArray
 
 _MAX_LENGTH: Final = 2000
+# Bounds the depth of the walk too, far below Python's own limit.
+_MOST_NODES: Final = 400
 _LARGEST: Final = 1e300
 _ARITHMETIC: Final[dict[type[ast.operator], Callable[[Any, Any], Any]]] = {
     ast.Add: operator.add,
@@ -110,6 +112,8 @@ def compile_expression(text: str, *, owner: str) -> Expression:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ConfigError(f"{owner}: {text!r} does not parse: {error}", hint=f"allowed: {_GRAMMAR}") from error
+    if sum(1 for _ in ast.walk(tree)) > _MOST_NODES:
+        raise ConfigError(f"{owner}: an expression must have at most {_MOST_NODES} parts: {text[:80]!r} ...")
     columns: set[str] = set()
     _check(tree, owner, columns)
     return Expression(text, tree, frozenset(columns))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import fcntl
 import hashlib
 import os
 from collections import Counter
@@ -174,6 +175,8 @@ class _RejectsFile:
     def __enter__(self) -> Self:
         with self._storage_errors():
             self._file = self._temporary.open("w", encoding="utf-8", newline="")
+            # As with the log beside it: locked while alive, so that the next writer removes what a killed one left.
+            fcntl.flock(self._file.fileno(), fcntl.LOCK_EX)
             csv.writer(self._file).writerow(Reject._fields)
         return self
 
@@ -190,8 +193,6 @@ class _RejectsFile:
             os.fsync(self._file.fileno())
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with contextlib.suppress(OSError):
-            self._file.close()
         try:
             if kind is None:
                 with self._storage_errors():
@@ -200,7 +201,10 @@ class _RejectsFile:
                     else:
                         self._path.unlink(missing_ok=True)
         finally:
-            self._temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._file.close()
 
     @contextlib.contextmanager
     def _storage_errors(self) -> Iterator[None]:

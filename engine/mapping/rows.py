@@ -146,11 +146,11 @@ class RowConverter:
         people = np.array([f"row/{i}" for i in ids], dtype=object)
         if mapping.contact is not None:
             people = self._key(mapping.contact, "contact", block, faults)
-        found = {"contact_id": pa.array(pseudonyms(people, self.contact_key), pa.string())}
+        found = {"contact_id": pa.array(pseudonyms(_hashable(people), self.contact_key), pa.string())}
         if mapping.cluster is not None:
             key = mapping.cluster
             units = people if key == "contact" else self._key(key, "cluster", block, faults)
-            hashed: KeyArray = keyed_hash(units, f"{self.contact_key}/cluster")
+            hashed: KeyArray = keyed_hash(_hashable(units), f"{self.contact_key}/cluster")
             found["cluster"] = pa.array(hashed, pa.uint64())
         return found
 
@@ -304,6 +304,11 @@ def _categorical(spec: FeatureSpec, cells: ObjectArray, absent: BoolArray, fault
         faults.mark(~absent & ~is_one_of(cells, spec.levels), f"feature {spec.name!r} has an unknown level", cells)
     codes, levels = pd.factorize(cells)
     return labels(np.where(absent, -1, codes), [str(level) for level in levels])
+
+
+def _hashable(ids: ObjectArray) -> ObjectArray:
+    # A row with an empty id is rejected, yet stands in its block until the end.
+    return np.where(ids == "", "-", ids).astype(object)
 
 
 def _same(value: str, n: int) -> pa.Array:

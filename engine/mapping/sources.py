@@ -210,7 +210,9 @@ class JsonLines:
                 number += 1
                 try:
                     record = json.loads(line, parse_float=str, parse_int=str, parse_constant=str)
-                except (json.JSONDecodeError, RecursionError) as error:
+                    # An escaped half of a surrogate pair is JSON, but no text that a file can hold.
+                    json.dumps(record, ensure_ascii=False).encode()
+                except (json.JSONDecodeError, RecursionError, UnicodeEncodeError) as error:
                     record = str(error)
                 yield number, record
 

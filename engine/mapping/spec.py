@@ -16,7 +16,11 @@ Observed = Literal["observed"]
 
 
 def _exactly_one(owner: str, alternatives: dict[str, Any]) -> None:
-    given = [name for name, value in alternatives.items() if value not in (None, (), False, {})]
+    given = [
+        name
+        for name, value in alternatives.items()
+        if value is not None and value is not False and value not in ((), {})
+    ]
     if len(given) != 1:
         raise ParameterError(
             " / ".join(alternatives), owner, allowed="given exactly once", got=given, hint="keep one of these keys"
