@@ -185,7 +185,10 @@ def _read_csv(path: Path) -> pa.Table:
 def _read_jsonl(path: Path) -> pa.Table:
     kinds = {name: pa.float64() if name == "value_usd" else pa.string() for name in _COLUMNS}
     parse = pa.json.ParseOptions(explicit_schema=pa.schema(list(kinds.items())))
-    return pa.json.read_json(path, parse_options=parse)
+    table = pa.json.read_json(path, parse_options=parse)
+    # The explicit schema adds the columns that no line has.
+    absent = [name for name in _COLUMNS if table.num_rows and table.column(name).null_count == table.num_rows]
+    return table.drop_columns(absent)
 
 
 _READERS: Final[Mapping[str, Callable[[Path], Any]]] = {

@@ -7,6 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples in every run, and no limit per example: a busy machine must not fail a test.
+settings.register_profile("project", derandomize=True, deadline=None, database=None)
+settings.load_profile("project")
 
 ROOT = Path(__file__).resolve().parents[1]
 
