@@ -3,8 +3,8 @@
 Units are clusters; where there are more than `BUCKETS` of them, each is put by a keyed hash of its key into one of
 `BUCKETS` buckets, and buckets are resampled. That is valid because the buckets are themselves independent clusters: a
 hash that does not look at the data splits independent clusters into independent groups, and the variance of a sum of
-mean-zero influences over groups equals that over their members in expectation (the bag of little clusters of Cameron,
-Gelbach & Miller 2008; the "hashed" Poisson bootstrap of Chamandy et al. 2012). What is lost is a relative error of
+mean-zero influences over groups equals that over their members in expectation (a bag of clusters is a cluster; for the
+bootstrap by cluster see Cameron, Gelbach & Miller 2008). What is lost is a relative error of
 about sqrt(1 / (2 BUCKETS)) = 1.1 % in the width, less than the Monte Carlo error of 1,000 draws. A replicate
 recomputes numerator and denominator on the resampled units (the ratio bootstrap), so the denominator of SNIPS is as
 random as its numerator, and a difference is recomputed from both policies on the same draw.

@@ -1,4 +1,4 @@
-"""Cross-fitting: no row is judged by a model that saw its cluster (Chernozhukov et al. 2018, definition 3.1)."""
+"""Cross-fitting: no row is judged by a model that saw its cluster (Chernozhukov et al. 2018, section 3)."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from engine.types import FloatArray
 class Dm:
     """mean over rows of sum over a of target(a) q(a): as good as the reward model q, whose error no row shows.
 
-    Beygelzimer & Langford (2009); Dudik, Langford & Li (2011), equation 1. The spread of its terms is the spread of
+    Dudik, Langford & Li (2011), section 2. The spread of its terms is the spread of
     the contexts, not of the model's error, so it carries no standard error and no interval.
     """
 

@@ -12,7 +12,7 @@ from engine.types import FloatArray, KeyArray
 class Dr:
     """mean(sum over a of target(a) q(a) + w (r - q(logged action))): right where the model or the propensities are.
 
-    Dudik, Langford & Li (2011), equation 3. With q fitted on other folds (`engine.ope.crossfit`) its terms are
+    Dudik, Langford & Li (2011), section 2. With q fitted on other folds (`engine.ope.crossfit`) its terms are
     independent of the model's noise, and the spread of the terms gives its error (Chernozhukov et al. 2018, section 3).
     """
 

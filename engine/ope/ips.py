@@ -12,7 +12,7 @@ from engine.types import FloatArray, KeyArray
 class Ips:
     """mean(w r), w = target / propensity: unbiased where the log's propensities are right and nothing is unsupported.
 
-    Horvitz & Thompson (1952), equation 3; for logged bandits Dudik, Langford & Li (2011), equation 2. Its influence
+    Horvitz & Thompson (1952); for logged bandits Dudik, Langford & Li (2011), section 2. Its influence
     function is w r - value.
     """
 

@@ -56,7 +56,7 @@ class ChunkTable:
 class Moments:
     """Sums of m columns and centred second moments of chosen pairs of them.
 
-    Chunks are combined by the pairwise update of Chan, Golub & LeVeque (1979), equation 2.1b.
+    Chunks are combined by the pairwise update of Chan, Golub & LeVeque (1979).
 
     Args:
         columns: m.

@@ -147,10 +147,9 @@ def _notes(
 ) -> tuple[str, ...]:
     found = []
     if isinstance(estimator, Clipped):
-        found.append(
-            f"weights are clipped at {estimator.clip:g}, which cuts {1 - weights.kept:.1%} of their sum: "
-            "a bias that the interval does not hold"
-        )
+        all_kept = weights.largest <= estimator.clip
+        lost = f"{1 - weights.kept:.1%} of their sum is cut, a bias that the interval does not hold"
+        found.append(f"weights are clipped at {estimator.clip:g}: " + ("no weight is larger" if all_kept else lost))
     if not estimator.has_interval:
         found.append("no interval: the spread of the rows does not show the reward model's own error")
     if stderr == 0.0:

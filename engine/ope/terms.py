@@ -2,7 +2,7 @@
 
 Every estimator of this package is value = sum(numerator) / sum(denominator). Its influence function at row i is
 (numerator_i - value * denominator_i) / mean(denominator); the variance of the value is that of the mean influence
-(the delta method: Owen, "Monte Carlo theory, methods and examples", 2013, equation 9.9), summed by cluster where rows
+(the delta method: Owen, "Monte Carlo theory, methods and examples", 2013, section 9.2), summed by cluster where rows
 depend on each other (Liang & Zeger 1986).
 """
 

@@ -195,6 +195,18 @@ def test_an_action_column_is_resolved_and_its_unsupported_mass_counted(ope) -> N
         run(log(ope), target)
 
 
+@pytest.mark.parametrize(
+    ("clip", "note"),
+    [(2.0, "clipped at 2: 33.3% of their sum is cut, a bias"), (3.0, "clipped at 3: no weight is larger")],
+)
+def test_the_clipping_is_reported(ope, clip, note) -> None:
+    """Weights are 3 or 0; clipped at 2 a third of their sum is gone."""
+    target = PolicyTarget(ope.TablePolicy("one", [0, 1, 0]))
+    blocks = log(ope, propensity=[1 / 3] * N)
+    (estimate,) = run(blocks, target, estimators=("clipped",), clip=clip).results
+    assert note in estimate.notes[0]
+
+
 def test_skipped_estimators_say_why(ope) -> None:
     target = PolicyTarget(ope.TablePolicy("one", [0, 1, 0]))
     found = run(log(ope), target, LoggedTarget(), estimators=("ips", "dm", "dr"))
