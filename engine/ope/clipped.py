@@ -15,7 +15,7 @@ from engine.types import FloatArray, KeyArray
 class Clipped:
     """mean(min(w, clip) r): less variance for a bias that the interval does not hold.
 
-    Ionides (2008), truncated importance sampling; Bottou et al. (2013), section 4. For rewards of one sign the bias is towards 0.
+    Ionides (2008); Bottou et al. (2013), section 4. For rewards of one sign the bias is towards 0.
 
     Attributes:
         clip: largest weight that is let through, positive.

@@ -12,8 +12,8 @@ from engine.types import FloatArray, KeyArray
 class Snips:
     """sum(w r) / sum(w): within the range of the rewards, unmoved by a constant added to all of them, slightly biased.
 
-    Swaminathan & Joachims (2015), the self-normalised estimator. Its influence function is w (r - value) / mean(w): the denominator is
-    random and its error is part of the interval.
+    Swaminathan & Joachims (2015). Its influence function is w (r - value) / mean(w): the denominator is random and its
+    error is part of the interval.
     """
 
     name: str = "snips"
