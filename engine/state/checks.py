@@ -1,0 +1,43 @@
+"""Checks at the border of the store, in the one template of errors."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Final
+
+from engine.errors import ParameterError
+
+# 1900 to 2200: what lies outside is seconds or milliseconds by mistake.
+EARLIEST: Final = -2_208_988_800_000_000
+LATEST: Final = 7_258_118_400_000_000
+MAX_SPAN_S: Final = 3660 * 86_400
+
+
+def require_instant(name: str, owner: str, value: Any, *, optional: bool = False) -> None:
+    """Refuse what is no instant in int microseconds (or None where optional)."""
+    if value is None and optional:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or not EARLIEST <= value <= LATEST:
+        raise ParameterError(name, owner, allowed="int microseconds since 1970 UTC, in 1900 to 2200", got=value)
+
+
+def require_id(name: str, owner: str, value: Any) -> None:
+    """Refuse what is no non-empty string that both databases can hold."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ParameterError(name, owner, allowed="a non-empty string without NUL", got=value)
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ParameterError(name, owner, allowed="a string that UTF-8 can encode", got=value) from error
+
+
+def require_choice(name: str, owner: str, value: Any, choices: Collection[str]) -> None:
+    """Refuse what is not among the choices."""
+    if value not in choices:
+        raise ParameterError(name, owner, allowed=f"one of {tuple(choices)}", got=value)
+
+
+def require_span(name: str, owner: str, value: Any) -> None:
+    """Refuse what is no duration of 1 second to 10 years."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_SPAN_S:
+        raise ParameterError(name, owner, allowed="in (0, 10 years], seconds", got=value)

@@ -1,0 +1,183 @@
+"""SQLite (WAL, every commit synced) or PostgreSQL by URL: the same transactions and one kind of error for both."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from engine.errors import ConfigError, ParameterError, StorageError
+
+READ_ONLY: Final = "tactful_reads_only"
+_KINDS: Final = "sqlite:///FILE or postgresql://USER@HOST/NAME"
+_CREATE_LOCK: Final = 7_263_002
+
+
+def open_database(
+    url: str, metadata: sa.MetaData, *, owner: str, busy_timeout_s: float = 30.0, connections: int = 5
+) -> sa.Engine:
+    """Open a store and create the tables that are missing.
+
+    Args:
+        url: `sqlite:///FILE` or `postgresql://USER@HOST/NAME`.
+        metadata: the tables.
+        owner: named in errors.
+        busy_timeout_s: how long a transaction waits for a connection, and for another writer (SQLite); positive.
+        connections: kept open by this process, at most; positive.
+
+    Raises:
+        ParameterError: another kind of URL, a store in memory, or a number out of range.
+        ConfigError: the driver is not installed.
+        StorageError: the store cannot be opened.
+    """
+    if not busy_timeout_s > 0:
+        raise ParameterError("busy_timeout_s", owner, allowed="positive", got=busy_timeout_s)
+    if connections < 1:
+        raise ParameterError("connections", owner, allowed="1 or more", got=connections)
+    engine = _engine(_parsed(url, owner), busy_timeout_s, connections)
+    try:
+        with writing(engine, f"open {owner}") as connection:
+            if is_postgresql(connection):
+                # Two processes that open an empty database at once would both create the tables.
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATE_LOCK)))
+            metadata.create_all(connection)
+    except StorageError:
+        engine.dispose()
+        raise
+    return engine
+
+
+@contextlib.contextmanager
+def writing(engine: sa.Engine, what: str) -> Iterator[sa.Connection]:
+    """One transaction, durable when the block ends; an error inside leaves nothing of it.
+
+    Raises:
+        StorageError: the store refused (full, read-only, locked, gone).
+    """
+    with _storage_errors(what), engine.begin() as connection:
+        yield connection
+
+
+@contextlib.contextmanager
+def reading(engine: sa.Engine, what: str) -> Iterator[sa.Connection]:
+    """One snapshot, the same for every query inside; it holds no writer up.
+
+    Raises:
+        StorageError: the store cannot be read.
+    """
+    with _storage_errors(what), engine.connect() as raw:
+        options: dict[str, Any] = {READ_ONLY: True}
+        if is_postgresql(raw):
+            options["isolation_level"] = "REPEATABLE READ"
+        with raw.execution_options(**options) as connection:
+            yield connection
+
+
+def is_postgresql(connection: sa.Connection) -> bool:
+    return connection.dialect.name == "postgresql"
+
+
+def among(connection: sa.Connection, column: sa.Column[str], values: Sequence[str]) -> sa.ColumnElement[bool]:
+    """`column` is one of the values, as one bound parameter however many they are."""
+    if is_postgresql(connection):
+        bound = sa.bindparam(None, list(values), type_=postgresql.ARRAY(sa.Text()))
+        return column == sa.func.any(bound)
+    listed = sa.func.json_each(json.dumps(list(values))).table_valued("value")
+    return column.in_(sa.select(listed.c.value))
+
+
+def insert_missing(connection: sa.Connection, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
+    """An insert that leaves rows alone whose key is there already."""
+    return insert(connection, table).on_conflict_do_nothing()
+
+
+def insert(connection: sa.Connection, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
+    """The dialect's insert, which knows `on_conflict_do_update`."""
+    return postgresql.insert(table) if is_postgresql(connection) else sqlite.insert(table)
+
+
+@contextlib.contextmanager
+def _storage_errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except sa.exc.SQLAlchemyError as error:
+        reason = getattr(error, "orig", None) or error
+        raise StorageError(
+            f"cannot {what}: {reason}", hint="nothing of it was written; free the store and try again"
+        ) from error
+
+
+def _parsed(url: str, owner: str) -> sa.URL:
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise ParameterError("url", owner, allowed=_KINDS, got=url) from error
+    kind = parsed.get_backend_name()
+    if kind == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
+    if kind != "sqlite" or parsed.database in (None, "", ":memory:"):
+        raise ParameterError(
+            "url", owner, allowed=_KINDS, got=parsed.render_as_string(), hint="a store in memory is not durable"
+        )
+    return parsed
+
+
+def _engine(url: sa.URL, busy_timeout_s: float, connections: int) -> sa.Engine:
+    pool: dict[str, Any] = {"pool_size": connections, "max_overflow": 0, "pool_timeout": busy_timeout_s}
+    if url.get_backend_name() == "postgresql":
+        try:
+            # A lock that is waited for must be followed by a fresh look: a snapshot from before the wait (REPEATABLE
+            # READ as the server's default) would not see what the other holder of the lock has reserved.
+            engine = sa.create_engine(url, isolation_level="READ COMMITTED", pool_pre_ping=True, **pool)
+        except ImportError as error:
+            raise ConfigError(
+                "PostgreSQL needs the package psycopg", hint='install it: pip install "tactful[postgres]"'
+            ) from error
+        sa.event.listen(engine, "connect", _make_durable)
+        return engine
+    engine = sa.create_engine(url, connect_args={"timeout": busy_timeout_s}, **pool)
+
+    @sa.event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _: object) -> None:
+        # The driver's own transactions begin at the first write; ours begin where we say.
+        connection.isolation_level = None
+        _enter_wal(connection, busy_timeout_s)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @sa.event.listens_for(engine, "begin")
+    def _on_begin(connection: sa.Connection) -> None:
+        # IMMEDIATE takes the write lock at once: a transaction that reads first could not be upgraded and would fail.
+        reads = connection.get_execution_options().get(READ_ONLY, False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _enter_wal(connection: Any, busy_timeout_s: float) -> None:
+    # The change to WAL does not wait like other writes do: it fails at once while another process opens the file.
+    deadline = time.monotonic() + busy_timeout_s
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _make_durable(connection: Any, _: object) -> None:
+    """A server that is set to acknowledge before it writes would lose reservations that were granted."""
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW synchronous_commit")
+        if cursor.fetchone()[0] == "off":
+            cursor.execute("SET synchronous_commit TO on")
+    connection.commit()

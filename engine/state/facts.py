@@ -1,0 +1,222 @@
+"""Facts about contacts: what the outside world reports and the store keeps."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from engine.errors import ParameterError
+from engine.localtime import require_zone
+from engine.state.checks import require_choice, require_id, require_instant
+from engine.types import PURPOSES
+
+GRANTED: Final = "granted"
+STATUSES: Final = (GRANTED, "denied", "withdrawn")
+EXPRESS: Final = "express"
+CONSENT_KINDS: Final = (EXPRESS, "implied_purchase", "implied_inquiry", "soft_opt_in")
+PROFILING: Final = "profiling"
+CONSENT_PURPOSES: Final = (*PURPOSES, PROFILING)
+EVENT_KINDS: Final = (
+    "delivered",
+    "open",
+    "click",
+    "reply",
+    "hard_bounce",
+    "soft_bounce",
+    "complaint",
+    "unsubscribe",
+    "purchase",
+    "ticket_opened",
+    "ticket_closed",
+)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Where and how a contact can be reached; a field that is None leaves what is known as it is.
+
+    Attributes:
+        contact_id: pseudonym.
+        observed_at: of this profile; an older one than the stored one changes nothing.
+        zone: IANA name.
+        zone_source: how the zone is known ("explicit", "device", "postal", "area_code").
+        region: state or region of residence.
+        area_code: of the telephone number.
+        locale: BCP 47 tag.
+        history_from_at: since when every send to the contact is in this store; None: not known, and frequency rules
+            block.
+    """
+
+    table: ClassVar[str] = "contact"
+
+    contact_id: str
+    observed_at: int
+    zone: str | None = None
+    zone_source: str | None = None
+    region: str | None = None
+    area_code: str | None = None
+    locale: str | None = None
+    history_from_at: int | None = None
+
+    def __post_init__(self) -> None:
+        require_id("contact_id", "Profile", self.contact_id)
+        require_instant("observed_at", "Profile", self.observed_at)
+        require_instant("history_from_at", "Profile", self.history_from_at, optional=True)
+        if self.zone is not None:
+            require_zone(self.zone, where="Profile.zone")
+
+
+@dataclass(frozen=True)
+class Consent:
+    """A consent that was given or refused.
+
+    Attributes:
+        contact_id: pseudonym.
+        channel: name; None is every channel, which only a refusal may say.
+        purpose: one of `CONSENT_PURPOSES`; None is every purpose, which only a refusal may say.
+        status: granted, denied, withdrawn.
+        recorded_at: when; a grant without it is kept but does not count.
+        source: where; a grant without it is kept but does not count.
+        kind: express, or an implied kind, which never outweighs a refusal.
+        basis: the wording or the legal basis.
+        expires_at: first instant at which it no longer holds; None is without end.
+    """
+
+    table: ClassVar[str] = "consent"
+
+    contact_id: str
+    channel: str | None
+    purpose: str | None
+    status: str
+    recorded_at: int | None
+    source: str = ""
+    kind: str = EXPRESS
+    basis: str = ""
+    expires_at: int | None = None
+
+    def __post_init__(self) -> None:
+        require_id("contact_id", "Consent", self.contact_id)
+        require_choice("status", "Consent", self.status, STATUSES)
+        require_choice("kind", "Consent", self.kind, CONSENT_KINDS)
+        grants = self.status == GRANTED
+        if self.channel is not None or grants:
+            require_id("channel", "a granted Consent" if grants else "Consent", self.channel)
+        if self.purpose is not None or grants:
+            require_choice("purpose", "Consent", self.purpose, CONSENT_PURPOSES)
+        require_instant("recorded_at", "Consent", self.recorded_at, optional=grants)
+        require_instant("expires_at", "Consent", self.expires_at, optional=True)
+        if not grants and self.expires_at is not None:
+            raise ParameterError("expires_at", f"a {self.status} Consent", allowed="None", got=self.expires_at)
+
+
+@dataclass(frozen=True)
+class Suppression:
+    """A channel (None: all of them) on which a contact must not be reached; `lifted` ends earlier ones.
+
+    Attributes:
+        contact_id: pseudonym.
+        channel: name, or None for every channel.
+        reason: why ("opt_out", "hard_bounce", "complaint" ...); a lift ends only rows of its own channel and reason.
+        at: since when.
+        source: who said so.
+        until_at: first instant at which it no longer holds; None is without end.
+        lifted: true for the row that ends earlier ones.
+    """
+
+    table: ClassVar[str] = "suppression"
+
+    contact_id: str
+    channel: str | None
+    reason: str
+    at: int
+    source: str = ""
+    until_at: int | None = None
+    lifted: bool = False
+
+    def __post_init__(self) -> None:
+        require_id("contact_id", "Suppression", self.contact_id)
+        require_id("reason", "Suppression", self.reason)
+        if self.channel is not None:
+            require_id("channel", "Suppression", self.channel)
+        require_instant("at", "Suppression", self.at)
+        require_instant("until_at", "Suppression", self.until_at, optional=True)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that a contact did, or that happened to a message.
+
+    Attributes:
+        contact_id: pseudonym.
+        kind: one of `EVENT_KINDS`.
+        at: when it happened.
+        event_id: the source's own id, by which a repeat is known; "" takes the content.
+        decision_id: of the send that it answers.
+        channel: name.
+        category: product category.
+        value_usd: of a purchase, finite.
+    """
+
+    table: ClassVar[str] = "event"
+
+    contact_id: str
+    kind: str
+    at: int
+    event_id: str = ""
+    decision_id: str | None = None
+    channel: str | None = None
+    category: str | None = None
+    value_usd: float | None = None
+
+    def __post_init__(self) -> None:
+        require_id("contact_id", "Event", self.contact_id)
+        require_choice("kind", "Event", self.kind, EVENT_KINDS)
+        require_instant("at", "Event", self.at)
+        if self.value_usd is not None and not math.isfinite(self.value_usd):
+            raise ParameterError("value_usd", "Event", allowed="finite", got=self.value_usd)
+
+
+@dataclass(frozen=True)
+class PastSend:
+    """A message that went out without a reservation: imported history, or another system's send. It counts.
+
+    Attributes:
+        decision_id: the source's own id of the message.
+        contact_id: pseudonym.
+        channel: name.
+        purpose: one of `PURPOSES`.
+        at: when it went out.
+        topic / template / category: as of a reservation, or "".
+    """
+
+    table: ClassVar[str] = "send"
+
+    decision_id: str
+    contact_id: str
+    channel: str
+    purpose: str
+    at: int
+    topic: str = ""
+    template: str = ""
+    category: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("decision_id", "contact_id", "channel"):
+            require_id(name, "PastSend", getattr(self, name))
+        require_choice("purpose", "PastSend", self.purpose, PURPOSES)
+        require_instant("at", "PastSend", self.at)
+
+
+Fact = Profile | Consent | Suppression | Event | PastSend
+
+
+def fact_id(fact: Consent | Suppression | Event) -> str:
+    """The natural key of a fact: SHA-256 of its content, or of an event's own id."""
+    content: dict[str, Any] = dataclasses.asdict(fact)
+    if isinstance(fact, Event) and fact.event_id:
+        content = {"event_id": fact.event_id}
+    return hashlib.sha256(json.dumps([fact.table, content], sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,88 @@
+"""Contact state in one SQL database: reader, writer, reserver and dispatcher in one object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from engine.catalog import Catalog
+from engine.contacts import ContactBatch
+from engine.state.caps import SendRequest, SendRule
+from engine.state.database import open_database
+from engine.state.facts import Fact
+from engine.state.protocols import History, Refused, Reserved
+from engine.state.reader import ContactReader
+from engine.state.reservations import Reservations
+from engine.state.tables import METADATA
+from engine.state.writer import FactWriter
+from engine.types import ObjectArray
+
+
+class SqlState:
+    """Contact state; several threads, processes and machines may share one store.
+
+    Args:
+        url: `sqlite:///FILE` (processes of one machine) or `postgresql://USER@HOST/NAME`.
+        busy_timeout_s: how long a call waits for others, seconds.
+        connections: that this process keeps open, at most.
+
+    Raises:
+        ParameterError: another kind of URL, or a number out of range.
+        ConfigError: the driver is not installed.
+        StorageError: the store cannot be opened.
+    """
+
+    def __init__(self, url: str, *, busy_timeout_s: float = 30.0, connections: int = 5) -> None:
+        self._engine = open_database(
+            url, METADATA, owner="SqlState", busy_timeout_s=busy_timeout_s, connections=connections
+        )
+        self._reader = ContactReader(self._engine)
+        self._writer = FactWriter(self._engine)
+        self._sends = Reservations(self._engine)
+
+    def record(self, facts: Sequence[Fact]) -> None:
+        """See `FactWriter.record`."""
+        self._writer.record(facts)
+
+    def batch(self, contact_ids: ObjectArray, catalog: Catalog, *, now_at: int) -> ContactBatch:
+        """See `ContactReader.batch`."""
+        return self._reader.batch(contact_ids, catalog, now_at=now_at)
+
+    def history(self, contact_ids: ObjectArray, *, now_at: int) -> History:
+        """See `ContactReader.history`."""
+        return self._reader.history(contact_ids, now_at=now_at)
+
+    def reserve(
+        self, requests: Sequence[SendRequest], rules: Sequence[SendRule], *, now_at: int, lease_s: float
+    ) -> tuple[Reserved | Refused, ...]:
+        """See `Reservations.reserve`."""
+        return self._sends.reserve(requests, rules, now_at=now_at, lease_s=lease_s)
+
+    def expire(self, *, now_at: int) -> int:
+        """See `Reservations.expire`."""
+        return self._sends.expire(now_at=now_at)
+
+    def dispatch(self, decision_id: str, rules: Sequence[SendRule], *, now_at: int) -> Reserved | Refused:
+        """See `Reservations.dispatch`."""
+        return self._sends.dispatch(decision_id, rules, now_at=now_at)
+
+    def settle(self, decision_id: str, state: str, *, now_at: int, reason: str = "") -> bool:
+        """See `Reservations.settle`."""
+        return self._sends.settle(decision_id, state, now_at=now_at, reason=reason)
+
+    def unsettled(self, *, now_at: int) -> tuple[str, ...]:
+        """See `Reservations.unsettled`."""
+        return self._sends.unsettled(now_at=now_at)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,123 @@
+"""The tables of contact state. Instants are integers: microseconds since 1970 UTC.
+
+Consents, suppressions, events and steps are only ever added to; a profile and a send are rows that change, and each
+change of a send leaves a row in `send_step`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+METADATA: Final = sa.MetaData()
+DIGEST_LENGTH: Final = 64
+
+RESERVED: Final = "reserved"
+DISPATCHING: Final = "dispatching"
+DISPATCHED: Final = "dispatched"
+FAILED: Final = "failed"
+RELEASED: Final = "released"
+STATES: Final = (RESERVED, DISPATCHING, DISPATCHED, FAILED, RELEASED)
+
+
+def _text(name: str, comment: str, *, nullable: bool = False) -> sa.Column[Any]:
+    return sa.Column(name, sa.Text(), nullable=nullable, comment=comment)
+
+
+def _instant(name: str, comment: str, *, nullable: bool = False) -> sa.Column[Any]:
+    return sa.Column(name, sa.BigInteger(), nullable=nullable, comment=comment)
+
+
+def _fact_id() -> sa.Column[Any]:
+    return sa.Column(
+        "fact_id", sa.String(DIGEST_LENGTH), primary_key=True, comment="SHA-256 of the fact, or its own id"
+    )
+
+
+CONTACT: Final = sa.Table(
+    "contact",
+    METADATA,
+    sa.Column("contact_id", sa.Text(), primary_key=True, comment="pseudonym"),
+    _instant("observed_at", "of the newest profile"),
+    _text("zone", "IANA name", nullable=True),
+    _text("zone_source", "explicit, device, postal, area_code ...", nullable=True),
+    _instant("zone_observed_at", "when the zone was last seen", nullable=True),
+    _text("region", "state or region of residence", nullable=True),
+    _text("area_code", "of the telephone number", nullable=True),
+    _text("locale", "BCP 47 tag", nullable=True),
+    _instant("history_from_at", "every send since then is known; null: nobody knows what was sent", nullable=True),
+)
+CONSENT: Final = sa.Table(
+    "consent",
+    METADATA,
+    _fact_id(),
+    _text("contact_id", "pseudonym"),
+    _text("channel", "null is every channel (only of a refusal)", nullable=True),
+    _text("purpose", "null is every purpose (only of a refusal)", nullable=True),
+    _text("status", "granted, denied or withdrawn"),
+    _text("kind", "express or one of the implied kinds"),
+    _text("source", "where it was given; a grant without one does not count"),
+    _text("basis", "wording or legal basis"),
+    _instant("recorded_at", "when it was given; a grant without one does not count", nullable=True),
+    _instant("expires_at", "null is without end", nullable=True),
+    sa.Index("consent_by_contact", "contact_id"),
+)
+SUPPRESSION: Final = sa.Table(
+    "suppression",
+    METADATA,
+    _fact_id(),
+    _text("contact_id", "pseudonym"),
+    _text("channel", "null is every channel", nullable=True),
+    _text("reason", "opt_out, hard_bounce, complaint, minor ..."),
+    _text("source", "who said so"),
+    _instant("at", "since when"),
+    _instant("until_at", "null is without end", nullable=True),
+    sa.Column("lifted", sa.Boolean(), nullable=False, comment="ends earlier rows of the same channel and reason"),
+    sa.Index("suppression_by_contact", "contact_id"),
+)
+EVENT: Final = sa.Table(
+    "event",
+    METADATA,
+    _fact_id(),
+    _text("contact_id", "pseudonym"),
+    _text("kind", "open, click, hard_bounce, purchase ..."),
+    _instant("at", "when it happened"),
+    _text("decision_id", "of the send that it answers", nullable=True),
+    _text("channel", "", nullable=True),
+    _text("category", "product category", nullable=True),
+    sa.Column("value_usd", sa.Double(), nullable=True, comment="of a purchase"),
+    sa.Index("event_by_contact", "contact_id", "at"),
+)
+SEND: Final = sa.Table(
+    "send",
+    METADATA,
+    sa.Column("decision_id", sa.Text(), primary_key=True, comment="idempotency key"),
+    _text("contact_id", "pseudonym"),
+    _text("channel", "name"),
+    _text("purpose", "promotional or transactional"),
+    _text("topic", "subject matter, or empty"),
+    _text("template", "arm, or empty"),
+    _text("category", "product category, or empty"),
+    _instant("at", "planned instant; once it is being dispatched, the real one"),
+    _instant("planned_at", "planned instant"),
+    _text("state", ", ".join(STATES)),
+    _instant("lease_until", "from then on a reserved send is free again"),
+    sa.Column("step", sa.Integer(), nullable=False, comment="number of the last change"),
+    sa.Index("send_by_contact", "contact_id", "at"),
+    sa.Index("send_by_lease", "state", "lease_until"),
+)
+SEND_STEP: Final = sa.Table(
+    "send_step",
+    METADATA,
+    sa.Column("decision_id", sa.ForeignKey("send.decision_id"), primary_key=True),
+    sa.Column("step", sa.Integer(), primary_key=True, autoincrement=False, comment="0 for the first reservation"),
+    _text("state", "the state that it entered"),
+    _instant("at", "when"),
+    _text("reason", "why, or empty"),
+)
+SEND_LOCK: Final = sa.Table(
+    "send_lock",
+    METADATA,
+    sa.Column("contact_id", sa.Text(), primary_key=True, comment="whoever holds this row decides on the contact"),
+)

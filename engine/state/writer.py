@@ -1,0 +1,123 @@
+"""Taking facts in: one transaction, and a fact that is known already changes nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from engine.errors import DataError, ParameterError
+from engine.state.database import among, insert, insert_missing, writing
+from engine.state.facts import Consent, Event, Fact, PastSend, Profile, Suppression, fact_id
+from engine.state.reservations import lock_contacts
+from engine.state.tables import CONSENT, CONTACT, DISPATCHED, EVENT, SEND, SEND_STEP, SUPPRESSION
+
+_APPENDED: Final = {Consent: CONSENT, Suppression: SUPPRESSION, Event: EVENT}
+_IMPORTED: Final = "recorded without a reservation"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FactWriter:
+    """Writes facts to one store.
+
+    Attributes:
+        engine: of `open_database`.
+    """
+
+    engine: sa.Engine
+
+    def record(self, facts: Sequence[Fact]) -> None:
+        """Write facts in one transaction; they are on the disk when this returns.
+
+        Raises:
+            ParameterError: something that is no fact; nothing is written.
+            DataError: a past send whose id is another contact's; nothing is written.
+            StorageError: the store refused; nothing is written.
+        """
+        strange = [fact for fact in facts if not isinstance(fact, Fact)]
+        if strange:
+            raise ParameterError(
+                "facts", "record", allowed="facts of engine.state.facts", got=type(strange[0]).__name__
+            )
+        with writing(self.engine, "record facts") as connection:
+            _write_sends(connection, [fact for fact in facts if isinstance(fact, PastSend)])
+            _write_profiles(connection, [fact for fact in facts if isinstance(fact, Profile)])
+            for kind, table in _APPENDED.items():
+                rows = [_row(fact) for fact in facts if isinstance(fact, kind)]
+                if rows:
+                    # In one order everywhere: two processes that insert the same keys would else wait in a circle.
+                    rows.sort(key=lambda row: str(row["fact_id"]))
+                    connection.execute(insert_missing(connection, table), rows)
+
+
+def _row(fact: Fact) -> Row:
+    row = dataclasses.asdict(fact)
+    if isinstance(fact, Consent | Suppression | Event):
+        row["fact_id"] = fact_id(fact)
+    row.pop("event_id", None)
+    return row
+
+
+def _write_profiles(connection: sa.Connection, profiles: Sequence[Profile]) -> None:
+    rows = [{**_row(profile), "zone_observed_at": profile.observed_at} for profile in profiles]
+    for row in rows:
+        if row["zone"] is None:
+            row["zone_observed_at"] = row["zone_source"] = None
+    if not rows:
+        return
+    statement = insert(connection, CONTACT)
+    given = statement.excluded
+    values: Row = {"observed_at": given.observed_at}
+    for name in ("region", "area_code", "locale", "history_from_at"):
+        values[name] = sa.func.coalesce(given[name], CONTACT.c[name])
+    # A zone comes with its own source and instant, or not at all: they must never mix with another zone's.
+    for name in ("zone", "zone_source", "zone_observed_at"):
+        values[name] = sa.case((given.zone.is_not(None), given[name]), else_=CONTACT.c[name])
+    newer = CONTACT.c.observed_at <= given.observed_at
+    statement = statement.on_conflict_do_update(index_elements=["contact_id"], set_=values, where=newer)
+    connection.execute(statement, sorted(rows, key=lambda row: (row["contact_id"], row["observed_at"])))
+
+
+def _write_sends(connection: sa.Connection, sends: Sequence[PastSend]) -> None:
+    """What really went out counts, also where its reservation was released or failed."""
+    if not sends:
+        return
+    lock_contacts(connection, sorted({send.contact_id for send in sends}))
+    statement = insert(connection, SEND)
+    going = statement.excluded
+    upsert = statement.on_conflict_do_update(
+        index_elements=["decision_id"],
+        set_={"at": going.at, "state": DISPATCHED, "step": SEND.c.step + 1},
+        where=sa.and_(SEND.c.state != DISPATCHED, SEND.c.contact_id == going.contact_id),
+    ).returning(SEND.c.decision_id, SEND.c.step)
+    rows = [
+        {**_row(send), "planned_at": send.at, "state": DISPATCHED, "lease_until": send.at, "step": 0}
+        for send in sorted(sends, key=lambda send: send.decision_id)
+    ]
+    changed: dict[str, int] = {row.decision_id: row.step for row in connection.execute(upsert, rows)}
+    _require_contacts(connection, [send for send in sends if send.decision_id not in changed])
+    at = {send.decision_id: send.at for send in sends}
+    steps = [
+        {"decision_id": key, "step": step, "state": DISPATCHED, "at": at[key], "reason": _IMPORTED}
+        for key, step in changed.items()
+    ]
+    if steps:
+        connection.execute(sa.insert(SEND_STEP), steps)
+
+
+def _require_contacts(connection: sa.Connection, sends: Sequence[PastSend]) -> None:
+    """Refuse a send that is known as another contact's: left out in silence, it would not count."""
+    query = sa.select(SEND.c.decision_id, SEND.c.contact_id)
+    ids = [send.decision_id for send in sends]
+    found = connection.execute(query.where(among(connection, SEND.c.decision_id, ids)))
+    known: dict[str, str] = {row.decision_id: row.contact_id for row in found}
+    for send in sends:
+        if known[send.decision_id] != send.contact_id:
+            raise DataError(
+                f"send {send.decision_id!r} is known as another contact's", hint="give every message an id of its own"
+            )
