@@ -155,3 +155,14 @@ def test_a_log_that_pandas_wrote_again_reads_the_same(tmp_path: Path) -> None:
 def test_the_table_of_a_test_fits_the_schema() -> None:
     meta = small_meta()
     assert decision_table([decision_row(0, meta)], meta).schema == log_schema(meta)
+
+
+def test_a_damaged_row_group_is_refused(tmp_path: Path) -> None:
+    """The footer is whole, the pages are not: zeros in the middle of the file."""
+    meta = small_meta()
+    path = write_log(tmp_path / "log.parquet", [decision_row(number, meta) for number in range(5000)], meta)
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + bytes(len(content) // 2) + content[4 + len(content) // 2 :])
+    reader = LogReader(path)
+    with pytest.raises(LogFormatError, match=r"is damaged"):
+        list(reader.blocks())

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
-from engine.errors import DataError, ParameterError, StorageError
+from engine.errors import ConfigError, DataError, ParameterError, StorageError
 from engine.log.parquet import LogReader
 from engine.log.sql import SqlLog
 from engine.log.tables import DECISION, OUTCOME, sql_type
@@ -244,6 +244,12 @@ def test_export_is_ordered_and_streams_more_than_one_chunk(url: str, tmp_path: P
 def test_stores_that_do_not_last_are_refused(bad: str) -> None:
     with pytest.raises(ParameterError, match="`url` of SqlLog"):
         SqlLog(bad)
+
+
+def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ConfigError, match=r"tactful\[postgres\]"):
+        SqlLog("postgresql://user@host/name")
 
 
 def test_a_timeout_must_be_positive(url: str) -> None:
