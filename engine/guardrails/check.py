@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.catalog import Catalog
 from engine.contacts import ContactBatch
@@ -49,8 +50,9 @@ def check_rule(rule: Rule, catalog: Catalog, contacts: Contacts = specimen_conta
     for now in INSTANTS:
         now_at = instant_of(now)
         scene = Scene(catalog, contacts(catalog, CONTACTS, now_at), now_at, MARGIN_S)
+        before = _arrays(scene.contacts)
         _check_shapes(rule, scene)
-        _check_purity(rule, scene)
+        _check_purity(rule, scene, before)
         _check_blocks(rule, scene)
         _check_missing(rule, scene)
         for row in range(min(EXPLAINED, scene.contacts.n)):
@@ -85,13 +87,15 @@ def _check_shapes(rule: Rule, scene: Scene) -> None:
     _require(_left(rule, empty).n == 0, rule, "must judge an empty batch")
 
 
-def _check_purity(rule: Rule, scene: Scene) -> None:
-    contacts = scene.contacts
-    before = {name: column.copy() for name, column in vars(contacts).items() if isinstance(column, np.ndarray)}
+def _arrays(contacts: ContactBatch) -> dict[str, NDArray[Any]]:
+    return {name: column.copy() for name, column in vars(contacts).items() if isinstance(column, np.ndarray)}
+
+
+def _check_purity(rule: Rule, scene: Scene, before: dict[str, NDArray[Any]]) -> None:
     first, again = _left(rule, scene).packed(), _left(rule, scene).packed()
     _require(bool((first == again).all()), rule, "must give the same verdict twice")
     for name, column in before.items():
-        _require(np.array_equal(column, getattr(contacts, name)), rule, f"must not change its input {name}")
+        _require(np.array_equal(column, getattr(scene.contacts, name)), rule, f"must not change its input {name}")
 
 
 def _check_blocks(rule: Rule, scene: Scene) -> None:

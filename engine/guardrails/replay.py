@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -41,7 +42,6 @@ def rule_inputs(contacts: ContactBatch) -> list[bytes]:
     Raises:
         DataError: an extra column with values that JSON cannot hold.
     """
-    n = contacts.n
     zones = [*contacts.zones, None]
     locales = [*contacts.locales, None]
     sends = list(
@@ -51,7 +51,7 @@ def rule_inputs(contacts: ContactBatch) -> list[bytes]:
     extras = {name: column.tolist() for name, column in contacts.extra.items()}
     encode = msgspec.json.Encoder().encode
     rows = zip(
-        contacts.consent.reshape(n, -1).tolist(),
+        contacts.consent.reshape(contacts.n, math.prod(contacts.consent.shape[1:])).tolist(),
         contacts.suppressed.tolist(),
         contacts.history_known.tolist(),
         contacts.zone_code.tolist(),

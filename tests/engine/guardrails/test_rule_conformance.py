@@ -1,0 +1,191 @@
+"""Every shipped rule passes the conformance suite, and the suite catches rules that break it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from engine.catalog import Arm, Catalog
+from engine.contacts import ContactBatch
+from engine.errors import ConfigError, EligibilityError
+from engine.guardrails.check import check_rule
+from engine.guardrails.layer import findings
+from engine.guardrails.pack import load_pack
+from engine.guardrails.registry import make_rule, shipped_rules
+from engine.guardrails.rule import Cell, Finding, Scene, Verdict
+from engine.guardrails.specimens import specimen_contacts
+from engine.types import PURPOSES
+
+CATALOG = Catalog(
+    name="small",
+    channels=("email", "sms"),
+    hours=(0, 2, 9, 19, 20, "now"),
+    arms=(
+        Arm(id="a", approved=True),
+        Arm(id="b", approved=True, purpose="transactional"),
+        Arm(id="c"),
+        Arm(id="d", approved=True, locale="en", channels=("sms",)),
+        Arm(id="e", approved=True, valid_from="2026-03-09T00:00:00Z", valid_until="2026-11-02T12:00:00+02:00"),
+        Arm(id="f", approved=True, valid_from="2027-01-01T00:00:00Z"),
+    ),
+)
+ENTRIES = load_pack().rules
+ODD = {
+    "capped at zero": (
+        "frequency",
+        {"caps": [{"max": 0, "window_s": 1, "channels": ["sms"]}, {"max": 2, "window_s": 9}]},
+    ),
+    "transactional too": (
+        "frequency",
+        {"caps": [{"max": 1, "window_s": 7}], "applies_to": list(PURPOSES), "counts": list(PURPOSES)},
+    ),
+    "across midnight": ("quiet_hours", {"windows": {"sms": {"sat": ["22:00-06:30"]}}, "applies_to": list(PURPOSES)}),
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=[entry.id for entry in ENTRIES])
+def test_shipped_rules_conform(entry: object) -> None:
+    check_rule(make_rule(entry.rule, entry.params), CATALOG)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_parameters_conform(name: str) -> None:
+    check_rule(make_rule(*ODD[name]), CATALOG)
+
+
+def test_every_shipped_rule_is_in_the_default_pack() -> None:
+    assert {entry.rule for entry in ENTRIES} == set(shipped_rules())
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Removes e-mails of contacts whose `state` is FL: a rule with an input of its own."""
+
+    reads: ClassVar[tuple[str, ...]] = ("state",)
+    applies_to: ClassVar[tuple[str, ...]] = PURPOSES
+
+    def verdict(self, scene: Scene) -> Verdict:
+        florida = scene.contacts.extra["state"] == "FL"
+        email = np.array([channel == "email" for channel in scene.catalog.channels])
+        return Verdict(channel_arm=(florida[:, None] & email)[:, :, None])
+
+    def explain(self, scene: Scene, row: int, cell: Cell) -> Finding:
+        return Finding(scene.contacts.extra["state"][row], "not FL", "no e-mail to Florida")
+
+
+def with_states(catalog: Catalog, n: int, now_at: int) -> ContactBatch:
+    states = np.array(["FL", "NY"], dtype=object)[np.arange(n) % 2]
+    return replace(specimen_contacts(catalog, n, now_at), extra={"state": states})
+
+
+def test_a_rule_of_ones_own_conforms() -> None:
+    check_rule(Sound(), CATALOG, with_states)
+    scene = Scene(CATALOG, specimen_contacts(CATALOG, 1, 10**15), 10**15, 0)
+    found = findings(Sound(), scene)
+    assert len(found) == CATALOG.k - 1  # the contacts carry no state: everything is removed
+    assert {finding.observed for _, finding in found} == {"missing"}
+
+
+def _wrong_dtype(self: Sound, scene: Scene) -> Verdict:
+    return Verdict(channel_arm=np.zeros((scene.contacts.n, 2, 6), dtype=np.int8))
+
+
+def _wrong_shape(self: Sound, scene: Scene) -> Verdict:
+    return Verdict(channel_arm=np.zeros((scene.contacts.n, 3, 6), dtype=np.bool_))
+
+
+def _no_row_axis(self: Sound, scene: Scene) -> Verdict:
+    return Verdict(channel_hour=np.zeros((1, 2, 2, 6), dtype=np.bool_))
+
+
+def _by_position(self: Sound, scene: Scene) -> Verdict:
+    return Verdict(channel_arm=(np.arange(scene.contacts.n) % 2 == 0)[:, None, None])
+
+
+def _changes_input(self: Sound, scene: Scene) -> Verdict:
+    scene.contacts.suppressed[:] = 0
+    return Verdict()
+
+
+_calls = iter(range(10**6))
+
+
+def _fickle(self: Sound, scene: Scene) -> Verdict:
+    return Verdict(channel_arm=np.full((scene.contacts.n, 1, 1), next(_calls) % 2 == 0))
+
+
+def _fails_open(self: Sound, scene: Scene) -> Verdict:
+    return Verdict(channel_arm=(scene.contacts.consent[:, :, :1] == 0))
+
+
+def _no_verdict(self: Sound, scene: Scene) -> object:
+    return None
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reads", "message"),
+    [
+        (_wrong_dtype, ("state",), "as bool"),
+        (_wrong_shape, ("state",), "of a shape like"),
+        (_no_row_axis, ("state",), "of a shape like"),
+        (_by_position, ("state",), "one by one"),
+        (_changes_input, ("state",), "must not change its input suppressed"),
+        (_fickle, ("state",), "same verdict twice"),
+        (_fails_open, ("consent",), "where consent is missing"),
+        (_no_verdict, ("state",), "return a Verdict"),
+    ],
+)
+def test_broken_verdicts_are_caught(verdict: Callable[..., object], reads: tuple[str, ...], message: str) -> None:
+    broken = type("Broken", (Sound,), {"verdict": verdict, "reads": reads})
+    with pytest.raises(EligibilityError, match=message):
+        check_rule(broken(), CATALOG, with_states)
+
+
+@pytest.mark.parametrize(
+    ("finding", "message"),
+    [
+        (Finding("FL", "not FL", ""), "must give a reason"),
+        (Finding("FL", "not FL", "because", 5), "after now"),
+        (Finding("FL", "not FL", "because", 4 * 10**15), "but removes it there"),
+    ],
+)
+def test_broken_findings_are_caught(finding: Finding, message: str) -> None:
+    broken = type("Broken", (Sound,), {"explain": lambda self, scene, row, cell: finding})
+    with pytest.raises(EligibilityError, match=message):
+        check_rule(broken(), CATALOG, with_states)
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "message"),
+    [
+        ("nonsense", {}, "unknown rule"),
+        ("../rule", {}, "unknown rule"),
+        ("os:system", {}, "unknown rule"),
+        ("consent", {"off": True}, "unknown field"),
+        ("frequency", {"caps": [{"max": -1, "window_s": 1}]}, "0 or more"),
+        ("frequency", {"caps": [{"max": 1, "window_s": 0}]}, "window_s"),
+        ("frequency", {"caps": [{"max": 1, "window_s": 1, "channels": []}]}, "channels"),
+        ("frequency", {"caps": [{"window_s": 1}]}, "max"),
+        ("frequency", {"caps": [], "counts": ["fun"]}, "counts"),
+        ("quiet_hours", {"windows": {"*": {"noday": ["09:00-20:00"]}}}, "days"),
+        ("quiet_hours", {"windows": {"*": {"mon": ["9-20"]}}}, "window"),
+        ("quiet_hours", {"windows": {"*": {"mon": ["09:00-09:00"]}}}, "window"),
+        ("quiet_hours", {"windows": {}, "applies_to": ["fun"]}, "applies_to"),
+    ],
+)
+def test_rules_that_cannot_be_made(name: str, params: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_rule(name, params)
+
+
+def test_rules_from_packages_must_exist_and_be_rules() -> None:
+    with pytest.raises(ConfigError, match="cannot be imported"):
+        make_rule("engine.nothing:Rule", {}, packages=("engine",))
+    with pytest.raises(ConfigError, match="is no rule"):
+        make_rule("engine.guardrails.rules.frequency:Cap", {"max": 1, "window_s": 1}, packages=("engine",))
+    made = make_rule("engine.guardrails.rules.consent:ConsentRule", {}, packages=("engine",))
+    assert made.reads == ("consent",)
