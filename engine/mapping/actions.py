@@ -75,7 +75,7 @@ def _values_from(name: str, spec: ValuesFrom, source: Source, found: Scan, path:
         listed = [match.group(1) for match in matches if match]
         problem = f"no column of {path} matches the pattern {spec.pattern!r}"
     else:
-        companion = path.with_name(spec.file or "")
+        companion = path.parent / (spec.file or "")
         problem = f"{companion}, the companion of {path.name}, is not there"
         if companion.is_file():
             column = spec.column or ""
@@ -118,7 +118,7 @@ def _arms(axis: Axis, ids: Sequence[str], path: Path) -> tuple[Arm, ...]:
 
 def _described(spec: Attributes, path: Path) -> dict[str, dict[str, str | float]]:
     """Arm id -> its attributes; a column in which every filled cell is a number gives floats."""
-    companion = path.with_name(spec.file)
+    companion = path.parent / spec.file
     if not companion.is_file() and "*" in spec.file:
         companion = next(iter(sorted(path.parent.glob(spec.file))), companion)
     if not companion.is_file():

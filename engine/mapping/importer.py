@@ -23,10 +23,10 @@ from engine.mapping.actions import catalog_of, propensity_table
 from engine.mapping.eligible import check_eligible_names
 from engine.mapping.needs import Scan, check_columns, raw_columns, scan
 from engine.mapping.rows import Reject, RowConverter
-from engine.mapping.seen import Seen
 from engine.mapping.sources import Source, open_source
 from engine.mapping.spec import Mapping
 from engine.records import LogMeta, log_schema
+from engine.seen import SeenHashes
 from engine.types import HOLD
 
 _DIGEST_BYTES: Final = 1 << 20
@@ -102,7 +102,7 @@ def import_log(
     digest = _sha256(path)
     meta = _meta(mapping, catalog, raw, f"{path.name} sha256:{digest}")
     schema = _with_raw(log_schema(meta), raw, found)
-    converter = RowConverter(mapping, catalog, schema, {n: n not in found.text for n in raw}, contact_key, Seen())
+    converter = RowConverter(mapping, catalog, schema, {n: n not in found.text for n in raw}, contact_key, SeenHashes())
     tally = _write(converter, source, out, schema, found.rows, progress)
     names = catalog.action_names[HOLD if mapping.hold is not None else HOLD + 1 :]
     return ImportReport(

@@ -22,12 +22,13 @@ from engine.mapping.dialect import expressions
 from engine.mapping.eligible import eligible_bits
 from engine.mapping.expression import Expression
 from engine.mapping.instants import instants_of
-from engine.mapping.seen import Seen
 from engine.mapping.sources import Block
 from engine.mapping.spec import Feature, Key, Mapping, Reward
+from engine.seen import SeenHashes
 from engine.types import NOT_AN_INSTANT, BoolArray, ByteArray, FloatArray, IntArray, KeyArray, ObjectArray
 
 DUPLICATE: Final = "duplicate decision id"
+_LONGEST_VALUE: Final = 200
 NOT_ELIGIBLE: Final = "logged action outside its eligible set"
 
 
@@ -55,7 +56,7 @@ class Faults:
         """Reject rows that were fine so far."""
         new = np.flatnonzero(bad & self.ok)
         for row in new:
-            self.first[int(row)] = (reason, str(values[row]))
+            self.first[int(row)] = (reason, str(values[row])[:_LONGEST_VALUE])
         self.ok[new] = False
 
 
@@ -75,7 +76,7 @@ class RowConverter:
     schema: pa.Schema
     raw: dict[str, bool]
     contact_key: str
-    seen: Seen
+    seen: SeenHashes
 
     @cached_property
     def _expressions(self) -> dict[str, Expression]:
@@ -283,9 +284,13 @@ class RowConverter:
 
     def _drop_duplicates(self, ids: ObjectArray, faults: Faults) -> None:
         fine = np.flatnonzero(faults.ok)
-        again = self.seen.add(keyed_hash(ids[fine], f"{self.contact_key}/decision"))
+        hashes = keyed_hash(ids[fine], f"{self.contact_key}/decision")
+        first = np.zeros(len(hashes), dtype=np.bool_)
+        first[np.unique(hashes, return_index=True)[1]] = True
+        first &= ~self.seen.known(hashes)
+        self.seen.add(hashes[first])
         bad = np.zeros(len(ids), dtype=np.bool_)
-        bad[fine[again]] = True
+        bad[fine[~first]] = True
         faults.mark(bad, DUPLICATE, ids)
 
 

@@ -131,10 +131,7 @@ class CsvSource:
         if header is None:
             raise DataError(f"{path} is empty", hint="an empty file is no log: export it again")
         names = tuple(name.strip() or f"unnamed_{position}" for position, name in enumerate(header))
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise DataError(f"{path} has columns of the same name: {twice}", hint="rename one of each pair")
-        self.columns = names
+        self.columns = _unique(names, path)
 
     def _reader(self, file: IO[str]) -> Any:
         # The limit is the module's; only raised, so that an HTML body of any length is one field.
@@ -241,7 +238,7 @@ class ParquetSource:
         self._path = path
         with _readable(path):
             schema = pq.ParquetFile(path).schema_arrow
-        self.columns = tuple(schema.names)
+        self.columns = _unique(tuple(schema.names), path)
 
     def blocks(self) -> Iterator[Block]:
         """Blocks in file order.
@@ -255,6 +252,13 @@ class ParquetSource:
                 rows = np.arange(start, start + batch.num_rows, dtype=np.int64)
                 start += batch.num_rows
                 yield Block(rows, {n: _text(c) for n, c in zip(self.columns, batch.columns, strict=True)})
+
+
+def _unique(names: tuple[str, ...], path: Path) -> tuple[str, ...]:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{path} has columns of the same name: {twice}", hint="rename one of each pair")
+    return names
 
 
 def _block_rows(width: int) -> int:

@@ -179,10 +179,12 @@ from engine.errors import StorageError
 from engine.mapping.dialect import load_mapping
 from engine.mapping.importer import import_log
 mapping = load_mapping(sys.argv[1])
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), int(sys.argv[4])))
+before = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), before[1]))
 try:
     import_log(mapping, Path(sys.argv[2]), Path(sys.argv[3]), contact_key="k")
 except StorageError as error:
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)  # a tracer of coverage writes at exit
     print(error)
     sys.exit(error.exit_code)
 """

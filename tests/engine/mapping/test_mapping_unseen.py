@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from engine.eligibility import unpack
+from engine.errors import DataError
 from engine.log.parquet import LogReader
-from engine.mapping.dialect import mapping_from
+from engine.mapping import spec
+from engine.mapping.dialect import load_mapping, mapping_from
 from engine.mapping.importer import import_log
 
 Mapped = dict[str, Any]
@@ -277,3 +280,96 @@ def test_progress_pseudonyms_and_block_borders(tmp_path: Path, mapped: Mapped, g
     assert sorted(Counter(log["contact_id"]).values()) == sorted(Counter(log["cluster"]).values())
     assert log["contact_id"].nunique() == 7
     assert not log["contact_id"].str.contains("u").any()
+
+
+def test_the_worked_example_of_the_docs(root: Path, tmp_path: Path) -> None:
+    """What docs/mapping.md shows is what runs."""
+    text = (root / "docs" / "mapping.md").read_text(encoding="utf-8")
+    example = text.split("```yaml\n")[1].split("```")[0]
+    rows = [line.strip() for line in text.splitlines() if line.startswith(("    donor,", "    17,", "    18,"))]
+    (tmp_path / "letters.yaml").write_text(example, encoding="utf-8")
+    (tmp_path / "letters.csv").write_text("\n".join(rows), encoding="utf-8")
+    mapping = load_mapping(tmp_path / "letters.yaml")
+    report = import_log(mapping, tmp_path / "letters.csv", tmp_path / "o.parquet", contact_key="k")
+    assert (report.rows_kept, report.action_names) == (2, ("control", "2|50k|low"))
+
+
+def test_every_key_is_documented(root: Path) -> None:
+    text = (root / "docs" / "mapping.md").read_text(encoding="utf-8")
+    structs = [spec.Mapping, spec.Axes, spec.Axis, spec.ValuesFrom, spec.Attributes, spec.Hold, spec.Propensity]
+    structs += [spec.Availability, spec.Eligible, spec.Key, spec.DecidedAt, spec.Feature, spec.Reward, spec.CsvOptions]
+    missing = [key for struct in structs for key in struct.__struct_fields__ if key not in text]
+    assert missing == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"values": {"file": "arms.csv", "column": "arm"}}, "companion of log.csv, is not there"),
+        ({"values": {"file": "there.csv", "column": "arms"}}, r"lacks the columns \['arms'\]"),
+        ({"values": {"file": "odd.csv", "column": "arm"}}, "row cannot be read"),
+        ({"values": {"pattern": "score_(.*)"}}, "no column of .* matches"),
+        ({"attributes": {"file": "sub/arms.csv", "key": "arm"}}, "optional: true"),
+        ({"attributes": {"file": "there*.csv", "key": "id"}}, r"lacks the columns \['id'\]"),
+        ({"values": ["none"]}, "has no value"),
+        ({"values": ["A", "A"]}, "make no catalog"),
+    ],
+)
+def test_actions_that_cannot_be_found(
+    run: Callable[..., Any], tmp_path: Path, mapped: Mapped, good: tuple[str, str], change: Mapped, words: str
+) -> None:
+    (tmp_path / "there.csv").write_text("arm\nA\n", encoding="utf-8")
+    (tmp_path / "odd.csv").write_text("arm\nA,B\n", encoding="utf-8")
+    mapped["catalog"]["arm"] |= change
+    with pytest.raises(DataError, match=words):
+        run(mapped, *good)
+
+
+def test_an_axis_that_is_an_id_is_refused(run: Callable[..., Any], mapped: Mapped, good: tuple[str, str]) -> None:
+    mapped["catalog"]["arm"] = {"column": "extra"}
+    mapped["hold"] = {"column": "arm", "values": ["none"]}
+    row = good[1].removesuffix("x")
+    with pytest.raises(DataError, match="is an id, not an action"):
+        run(mapped, good[0], *[f"{row}{i}" for i in range(20_001)])
+
+
+def test_two_parquet_columns_of_one_name(tmp_path: Path, mapped: Mapped) -> None:
+    table = pa.table([pa.array([1]), pa.array([2])], names=["id", "id"])
+    pq.write_table(table, tmp_path / "log.parquet")
+    with pytest.raises(DataError, match="same name"):
+        import_log(mapping_from(mapped), tmp_path / "log.parquet", tmp_path / "o.parquet", contact_key="k")
+
+
+def test_parquet_types_become_the_text_of_a_csv(tmp_path: Path) -> None:
+    stamp = pd.to_datetime(["2024-07-01T12:00", "2024-07-01T13:00"])
+    table = pa.table(
+        {
+            "arm": pa.array(["A", "B"]).dictionary_encode(),
+            "at": pa.array(stamp.tz_localize("Asia/Tokyo")),
+            "naive": pa.array(stamp),
+            "p": pa.array([0.1, 0.2], pa.float32()),
+            "y": pa.array([True, None]),
+            "code": pa.array([1.0, None]),
+            "raw": pa.array([b"x", None]),
+            "many": pa.array([{"k": [1]}, None]),
+        }
+    )
+    pq.write_table(table, tmp_path / "log.parquet")
+    mapped = {
+        "name": "types",
+        "catalog": {"channel": {"constant": "email"}, "arm": {"column": "arm"}},
+        "propensity": {"column": "p"},
+        "decided_at": {"column": "at", "format": "iso"},
+        "features": [{"name": "code", "type": "categorical", **BENEFIT}],
+        "rewards": {"y": {"column": "y", "low": 0, "high": 1, "missing": [""]}},
+    }
+    import_log(mapping_from(mapped), tmp_path / "log.parquet", tmp_path / "o.parquet", contact_key="k")
+    first, second = pq.read_table(tmp_path / "o.parquet").to_pylist()
+    assert (first["arm"], first["context_code"], first["reward_y"]) == ("A", "1", 1.0)
+    assert first["propensity"] == float(np.float32(0.1))
+    assert first["decided_at"] == pd.Timestamp("2024-07-01T03:00Z")
+    assert (first["raw_raw"], json.loads(first["raw_many"])) == ("x", {"k": [1]})
+    assert (second["context_code"], second["reward_y"], second["raw_many"]) == (None, None, None)
+    naive = mapped | {"decided_at": {"column": "naive", "format": "iso", "time_zone": "Asia/Tokyo"}}
+    import_log(mapping_from(naive), tmp_path / "log.parquet", tmp_path / "o.parquet", contact_key="k")
+    assert pq.read_table(tmp_path / "o.parquet")["decided_at"].to_pylist()[0] == first["decided_at"]
