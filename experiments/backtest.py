@@ -15,9 +15,9 @@ from engine.ope.target import LoggedTarget, PolicyTarget, Target
 from engine.selection import Selection, Side, contact_split, count, time_split
 from experiments.evaluate import result_row, run_evaluation, skipped, summary
 from experiments.launch import Contest, recommend
-from experiments.outputs import BacktestOutput, Launch, LogSummary, ResultRow
+from experiments.outputs import BacktestOutput, Launch, LogSummary, ResultRow, json_bytes
 from experiments.report.backtest import backtest_report
-from experiments.report.files import json_bytes, make_folder, tidy, write_table, write_whole
+from experiments.report.files import make_folder, tidy, write_table, write_whole
 from experiments.report.page import render
 from experiments.settings import BacktestConfig
 from experiments.train import learn

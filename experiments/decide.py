@@ -21,7 +21,7 @@ from engine.records import log_schema
 from engine.types import HOLD
 from experiments.outputs import DecideOutput
 from experiments.settings import DecideConfig
-from policies.vw.compiled import load_policy
+from policies.vw.folder import load_policy, read_manifest
 
 Advance = Callable[[float], None]
 
@@ -88,7 +88,7 @@ def decide_file(request: DecideRequest, config: DecideConfig, advance: Advance |
         control_share=config.control_share,
         uniform_share=config.uniform_share,
     )
-    return decide_with(plan, policy.schema, request, config.block_rows, advance)
+    return decide_with(plan, read_manifest(request.policy).features, request, config.block_rows, advance)
 
 
 def decide_with(

@@ -16,9 +16,9 @@ from engine.ope.target import Target
 from engine.rounds import RoundBlock
 from engine.selection import Selection, count
 from experiments.extra_columns import with_columns
-from experiments.outputs import EvaluateOutput, LogSummary, ResultRow, Skipped
+from experiments.outputs import EvaluateOutput, LogSummary, ResultRow, Skipped, json_bytes
 from experiments.report.evaluation import evaluation_report
-from experiments.report.files import json_bytes, make_folder, tidy, write_table, write_whole
+from experiments.report.files import make_folder, tidy, write_table, write_whole
 from experiments.report.page import render
 from experiments.settings import EvaluateConfig, EvaluationSettings
 from experiments.specs import parse_spec

@@ -18,7 +18,8 @@ from engine.guardrails.replay import contacts_from_rule_inputs
 from engine.log.parquet import LogReader, context_of, instants
 from engine.types import NOT_AN_INSTANT
 from experiments.outputs import ActionRow, ExplainOutput, RemovalRow
-from policies.vw.compiled import CompiledPolicy, load_policy
+from policies.vw.compiled import CompiledPolicy
+from policies.vw.folder import load_policy
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -250,3 +250,8 @@ def json_schema(command: str) -> dict[str, Any]:
     """JSON schema (draft 2020-12) of what a command prints."""
     schema: dict[str, Any] = msgspec.json.schema(OUTPUTS[command])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def json_bytes(output: Output) -> bytes:
+    """The object that `--json` prints, indented, with full-precision figures."""
+    return msgspec.json.format(msgspec.json.encode(output), indent=2)

@@ -9,7 +9,8 @@ from engine.log.parquet import LogReader
 from engine.ope.target import ColumnActionTarget, ColumnTarget, LoggedTarget, PolicyTarget, Target
 from policies.always import AlwaysPolicy
 from policies.uniform import UniformPolicy
-from policies.vw.compiled import CompiledPolicy, load_policy
+from policies.vw.compiled import CompiledPolicy
+from policies.vw.folder import load_policy, read_manifest
 
 FORMS = "always:ACTION, uniform, logged, column:NAME, column:NAME@action, or the folder of a trained policy"
 ACTION_SUFFIX = "@action"
@@ -60,7 +61,7 @@ def load_for(folder: Path, reader: LogReader) -> CompiledPolicy:
             f"the policy in {folder} chooses among other actions than {reader.path} logged",
             hint="train it on a log of the same catalog",
         )
-    missing = set(policy.encoder.schema.names) - set(reader.meta.features.names)
+    missing = set(read_manifest(folder).features.names) - set(reader.meta.features.names)
     if missing:
         raise DataError(
             f"the policy in {folder} needs the features {sorted(missing)}, which {reader.path} lacks",

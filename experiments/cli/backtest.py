@@ -7,10 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from experiments.backtest import BacktestRequest, backtest
 from experiments.cli.console import Json, Overrides, guarded, progress, show
-from experiments.cli.results import results_table
-from experiments.settings import BacktestConfig, compose_settings
 
 
 def run(
@@ -30,6 +27,10 @@ def run(
     Learnt and tuned policies never see the part that they are judged on. The estimator that decides is fixed in the
     configuration before any result is seen.
     """
+    from experiments.backtest import BacktestRequest, backtest
+    from experiments.cli.results import results_table
+    from experiments.settings import BacktestConfig, compose_settings
+
     with guarded(as_json=as_json):
         config = compose_settings("backtest", overrides or [], BacktestConfig)
         request = BacktestRequest(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,8 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from engine.errors import TactfulError
-from experiments.outputs import ErrorOutput, Output
-from experiments.report.files import json_bytes
+from experiments.outputs import ErrorOutput, Output, json_bytes
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Overrides = Annotated[
@@ -22,8 +22,16 @@ Overrides = Annotated[
     typer.Argument(metavar="[KEY=VALUE]...", help="Hydra overrides of the configuration.", show_default=False),
 ]
 
+CONTACT_KEY = "TACTFUL_CONTACT_KEY"
+WIDE = 160
+
 errors = Console(stderr=True)
 Advance = Callable[[float], None]
+
+
+def contact_key() -> str:
+    """The key of contact pseudonyms: the environment's, or a public default that hides nothing from its holder."""
+    return os.environ.get(CONTACT_KEY, "tactful")
 
 
 def show(output: Output, tables: Sequence[Table], lines: Sequence[str], *, as_json: bool) -> None:
@@ -32,6 +40,9 @@ def show(output: Output, tables: Sequence[Table], lines: Sequence[str], *, as_js
         sys.stdout.write(json_bytes(output).decode() + "\n")
         return
     console = Console()
+    if not console.is_terminal:
+        # A file or a pipe has no width of its own; tables must not be cut there.
+        console = Console(width=WIDE)
     for table in tables:
         console.print(table)
     for line in lines:

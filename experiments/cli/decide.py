@@ -8,11 +8,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from experiments.cli.console import Json, Overrides, guarded, progress, show
-from experiments.cli.import_log import contact_key
-from experiments.decide import DecideRequest, decide_file, parse_now
+from experiments.cli.console import Json, Overrides, contact_key, guarded, progress, show
 from experiments.outputs import DecideOutput
-from experiments.settings import DecideConfig, compose_settings
 
 SHOWN = 12
 
@@ -30,6 +27,9 @@ def run(
     Guardrails run first: a policy never sees a removed action. The log appears whole or not at all. Overrides, for
     instance: guardrails=default seed=7 control_share=0.1 uniform_share=0.05.
     """
+    from experiments.decide import DecideRequest, decide_file, parse_now
+    from experiments.settings import DecideConfig, compose_settings
+
     with guarded(as_json=as_json):
         config = compose_settings("decide", overrides or [], DecideConfig)
         request = DecideRequest(policy, contacts, parse_now(now), out, contact_key())

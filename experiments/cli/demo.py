@@ -8,9 +8,6 @@ from typing import Annotated
 import typer
 
 from experiments.cli.console import Json, errors, guarded, show
-from experiments.cli.decide import summary_tables
-from experiments.cli.results import results_table
-from experiments.demo import METRIC, demo
 
 
 def run(
@@ -20,6 +17,10 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Simulate a randomised campaign, backtest on its log, decide for fresh contacts. Takes under a minute."""
+    from experiments.cli.decide import summary_tables
+    from experiments.cli.results import results_table
+    from experiments.demo import METRIC, demo
+
     with guarded(as_json=as_json):
         output = demo(out, contacts, seed, lambda line: errors.print(line, highlight=False))
         judged = output.backtest

@@ -8,9 +8,6 @@ from typing import Annotated
 import typer
 
 from experiments.cli.console import Json, Overrides, guarded, progress, show
-from experiments.cli.results import results_table
-from experiments.evaluate import EvaluateRequest, evaluate_log
-from experiments.settings import EvaluateConfig, compose_settings
 
 DEFAULT_ESTIMATORS = "ips,clipped,snips,dm,dr"
 
@@ -42,6 +39,10 @@ def run(
     Clusters are what the log's mapping declares. A log without propensities is refused unless --not-exact asks for a
     model's opinion. Overrides, for instance: evaluation.alpha=0.1 evaluation.interval=bootstrap.
     """
+    from experiments.cli.results import results_table
+    from experiments.evaluate import EvaluateRequest, evaluate_log
+    from experiments.settings import EvaluateConfig, compose_settings
+
     with guarded(as_json=as_json):
         config = compose_settings("evaluate", overrides or [], EvaluateConfig)
         request = EvaluateRequest(

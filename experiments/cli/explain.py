@@ -9,7 +9,6 @@ import typer
 from rich.table import Table
 
 from experiments.cli.console import Json, guarded, show
-from experiments.explain import explain_decision
 from experiments.outputs import ExplainOutput
 
 
@@ -20,6 +19,8 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Show every action of a decision with its score, probability and the rules that removed it."""
+    from experiments.explain import explain_decision
+
     with guarded(as_json=as_json):
         output = explain_decision(log, decision, policy)
         show(

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from engine.mapping.dialect import load_mapping
-from engine.mapping.importer import ImportReport, import_log
-from experiments.cli.console import Json, guarded, progress, show
+from experiments.cli.console import Json, contact_key, guarded, progress, show
 from experiments.outputs import ImportOutput
 
-CONTACT_KEY = "TACTFUL_CONTACT_KEY"
-
-
-def contact_key() -> str:
-    """The key of contact pseudonyms: the environment's, or a public default that hides nothing from its holder."""
-    return os.environ.get(CONTACT_KEY, "tactful")
+if TYPE_CHECKING:
+    from engine.mapping.importer import ImportReport
 
 
 def run(
@@ -33,6 +26,9 @@ def run(
     Rows that break the mapping are written with their number and reason to OUT.rejects.csv. Contact ids are
     replaced by keyed hashes (key: environment variable TACTFUL_CONTACT_KEY).
     """
+    from engine.mapping.dialect import load_mapping
+    from engine.mapping.importer import import_log
+
     with guarded(as_json=as_json):
         with progress("importing", None) as advance:
             report = import_log(

@@ -8,12 +8,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from engine.join import join
-from engine.outcomes import read_outcomes
 from experiments.cli.console import Json, Overrides, guarded, show
-from experiments.decide import parse_now
 from experiments.outputs import JoinOutput, MetricJoin
-from experiments.settings import JoinConfig, compose_settings
 
 
 def run(
@@ -28,6 +24,11 @@ def run(
 
     Metrics are configuration (`conf/metrics/`): metrics=demo, or a group of your own.
     """
+    from engine.join import join
+    from engine.outcomes import read_outcomes
+    from experiments.decide import parse_now
+    from experiments.settings import JoinConfig, compose_settings
+
     with guarded(as_json=as_json):
         config = compose_settings("join", overrides or [], JoinConfig)
         table, _ = read_outcomes(outcomes)

@@ -30,7 +30,7 @@ app.command("demo")(demo.run)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version  # noqa: PLC0415 - only this option needs it
+        from importlib.metadata import version
 
         typer.echo(f"tactful {version('tactful')}")
         raise typer.Exit

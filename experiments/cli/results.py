@@ -7,18 +7,16 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from experiments.outputs import ResultRow
-from experiments.report.page import figure_text, interval_text
+from experiments.report.text import figure_text, interval_text
 
 _STYLES = {"better": "green", "worse": "red", "insufficient": "dim italic", "no difference": ""}
 
 
 def results_table(rows: Sequence[ResultRow], title: str) -> Table:
-    """Values, intervals and differences; rows of too little support are dimmed and show no figure to rely on."""
+    """Values and differences with their intervals; rows of too little support are dimmed and show no figure."""
     table = Table(title=title)
-    for name in ("policy", "estimator"):
-        table.add_column(name, no_wrap=True)
-    for name in ("value", "interval", "difference", "its interval", "ESS", "verdict"):
-        table.add_column(name, justify="left" if name == "verdict" else "right", no_wrap=True)
+    for name in ("policy", "estimator", "value", "difference", "ESS", "verdict"):
+        table.add_column(name, justify="right" if name == "ESS" else "left", overflow="fold")
     for row in rows:
         table.add_row(*_cells(row), style=_STYLES.get(row.verdict, ""))
     return table
@@ -26,16 +24,14 @@ def results_table(rows: Sequence[ResultRow], title: str) -> Table:
 
 def _cells(row: ResultRow) -> list[str]:
     estimator = row.estimator if row.exact else f"{row.estimator} (not exact)"
+    ess = figure_text(row.ess, 6)
     if row.verdict == "insufficient":
-        return [row.policy, estimator, "-", "-", "-", "-", figure_text(row.ess), row.verdict]
-    difference = row.difference
-    return [
-        row.policy,
-        estimator,
-        figure_text(row.value),
-        interval_text(row.low, row.high),
-        figure_text(difference.value) if difference else "n/a",
-        interval_text(difference.low, difference.high) if difference else "n/a",
-        figure_text(row.ess),
-        row.verdict,
-    ]
+        return [row.policy, estimator, "-", "-", ess, row.verdict]
+    difference = "n/a"
+    if row.difference is not None:
+        difference = _with_interval(row.difference.value, row.difference.low, row.difference.high)
+    return [row.policy, estimator, _with_interval(row.value, row.low, row.high), difference, ess, row.verdict]
+
+
+def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
+    return f"{figure_text(value)} ({interval_text(low, high)})"

@@ -9,8 +9,6 @@ import typer
 from rich.table import Table
 
 from experiments.cli.console import Json, Overrides, guarded, progress, show
-from experiments.settings import TrainConfig, compose_settings
-from experiments.train import train_on_log
 
 
 def run(
@@ -25,6 +23,9 @@ def run(
     The folder holds VW's model to learn on, the score tables to serve with, and a manifest with the parity measured
     between the two. Overrides, for instance: learner=dr exploration=softmax learner.learning_rate=0.1.
     """
+    from experiments.settings import TrainConfig, compose_settings
+    from experiments.train import train_on_log
+
     with guarded(as_json=as_json):
         config = compose_settings("train", overrides or [], TrainConfig)
         with progress("training", None):

@@ -7,7 +7,8 @@ from msgspec.structs import replace
 from experiments.outputs import BacktestOutput, ResultRow
 from experiments.report.evaluation import cautions, pictures
 from experiments.report.figures import differences
-from experiments.report.page import Picture, Report, interval_text
+from experiments.report.page import Picture, Report
+from experiments.report.text import interval_text
 
 
 def backtest_report(output: BacktestOutput, baseline: str, estimator: str, command: str) -> Report:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from experiments.outputs import EvaluateOutput, ResultRow
 from experiments.report.figures import differences, forest, support
-from experiments.report.page import Picture, Report, figure_text, interval_text
+from experiments.report.page import Picture, Report
+from experiments.report.text import figure_text, interval_text
 
 # The estimator whose pictures are drawn: the first of these that the results hold.
 PREFERENCE = ("dr", "snips", "ips", "clipped", "dm")

@@ -11,7 +11,7 @@ import msgspec
 import pandas as pd
 
 from engine.errors import StorageError
-from experiments.outputs import Output, ResultRow
+from experiments.outputs import ResultRow
 
 
 def make_folder(path: Path) -> Path:
@@ -42,11 +42,6 @@ def write_whole(path: Path, content: str | bytes) -> Path:
         temporary.unlink(missing_ok=True)
         raise StorageError(f"cannot write {path}: {error}", hint="free space, or give another --out") from error
     return path
-
-
-def json_bytes(output: Output) -> bytes:
-    """The object that `--json` prints, indented, with full-precision figures."""
-    return msgspec.json.format(msgspec.json.encode(output), indent=2)
 
 
 def tidy(rows: Sequence[ResultRow], settings: dict[str, Any]) -> pd.DataFrame:

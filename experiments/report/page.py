@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from experiments.outputs import LogSummary, ResultRow, Skipped
+from experiments.report.text import figure_text, interval_text
 
 
 @dataclass(frozen=True)
@@ -43,16 +44,6 @@ class Report:
     reproduce: str
     cautions: Sequence[str] = ()
     skipped: Sequence[Skipped] = ()
-
-
-def figure_text(value: float | None, digits: int = 4) -> str:
-    """A figure for people: `digits` significant digits, "n/a" where there is none."""
-    return "n/a" if value is None else f"{value:.{digits}g}"
-
-
-def interval_text(low: float | None, high: float | None) -> str:
-    """An interval for people."""
-    return "n/a" if low is None or high is None else f"{low:.4g} to {high:.4g}"
 
 
 def render(report: Report) -> str:
