@@ -17,7 +17,7 @@ from engine.catalog import Catalog
 from engine.contacts import ContactBatch
 from engine.eligibility import Eligibility
 from engine.errors import EligibilityError
-from engine.guardrails.layer import findings, judge, removed
+from engine.guardrails.judging import findings, judge, removed
 from engine.guardrails.rule import Rule, Scene, Verdict, purpose_mask
 from engine.guardrails.specimens import specimen_contacts
 from engine.localtime import instant_of

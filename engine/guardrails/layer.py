@@ -17,9 +17,10 @@ from engine.contacts import CORE_INPUTS, ContactBatch, plain_contacts
 from engine.eligibility import Eligibility
 from engine.errors import ConfigError, EligibilityError, ParameterError
 from engine.guardrails.counts import RemovalCounts, RuleCount, sends_left
+from engine.guardrails.judging import findings, judge
 from engine.guardrails.pack import Pack, RuleEntry
 from engine.guardrails.registry import make_rule
-from engine.guardrails.rule import Cell, Finding, Rule, Scene, Verdict, missing_verdict
+from engine.guardrails.rule import Rule, Scene, Verdict
 from engine.localtime import instant_of
 from engine.types import HOLD, PURPOSES
 
@@ -147,59 +148,6 @@ def _bound(entry: RuleEntry, catalog: Catalog, pack: Pack, packages: tuple[str, 
     except ConfigError as error:
         raise ConfigError(f"{entry.id} of pack {pack.name!r}: {error.message}", hint=error.hint) from error
     return rule
-
-
-def judge(rule: Rule, scene: Scene) -> Verdict:
-    """A rule's verdict; everything in its scope is removed where the batch lacks an input of the rule."""
-    if absent_inputs(rule, scene):
-        return missing_verdict(rule, scene)
-    return rule.verdict(scene)
-
-
-def absent_inputs(rule: Rule, scene: Scene) -> tuple[str, ...]:
-    """Inputs that a rule reads and the batch does not carry."""
-    return tuple(name for name in rule.reads if not scene.contacts.has(name))
-
-
-def removed(verdict: Verdict, n: int, catalog: Catalog) -> Eligibility:
-    """What a verdict leaves, as an eligibility of full shape."""
-    channels, hours, arms = catalog.shape
-    by_arm = False if verdict.channel_arm is None else verdict.channel_arm
-    by_hour = False if verdict.channel_hour is None else verdict.channel_hour
-    return Eligibility(
-        ~np.broadcast_to(by_arm, (n, channels, arms)),
-        ~np.broadcast_to(by_hour, (n, len(PURPOSES), channels, hours)),
-        catalog.purpose_codes,
-    )
-
-
-def findings(rule: Rule, scene: Scene) -> list[tuple[int, Finding]]:
-    """(action, finding) of every action that a rule removed for the one contact of the scene."""
-    catalog = scene.catalog
-    absent = absent_inputs(rule, scene)
-    verdict = judge(rule, scene)
-    actions = np.flatnonzero(~removed(verdict, 1, catalog).dense()[0])
-    known: dict[tuple[int, ...], Finding] = {}
-    found = []
-    for action, channel, hour, arm in zip(
-        actions.tolist(), *(axis.tolist() for axis in catalog.split(actions)), strict=True
-    ):
-        cell = Cell(channel, hour, arm, int(catalog.purpose_codes[arm]))
-        # A verdict by hour alone cannot depend on the arm beyond its purpose, one by arm alone not on the hour.
-        key: tuple[int, ...] = (channel, hour, arm, 0)
-        if verdict.channel_arm is None:
-            key = (channel, hour, cell.purpose, 1)
-        elif verdict.channel_hour is None:
-            key = (channel, arm, 2)
-        if key not in known:
-            known[key] = _missing(absent) if absent else rule.explain(scene, 0, cell)
-        found.append((action, known[key]))
-    return found
-
-
-def _missing(absent: tuple[str, ...]) -> Finding:
-    names = ", ".join(absent)
-    return Finding("missing", f"a value for {names}", f"the contacts carry no {names}, which this rule reads")
 
 
 def held_only(explained: list[tuple[int, list[Removal]]]) -> bool:

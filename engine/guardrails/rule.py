@@ -101,8 +101,9 @@ class Finding:
 class Rule(Protocol):
     """A guardrail.
 
-    `reads` names the inputs without which the rule blocks everything in its scope (`zone`, `consent`, `suppressed`,
-    `sends`, or columns of `ContactBatch.extra`). `applies_to` are the purposes in its scope.
+    `reads` names the inputs without which everything in the rule's scope is removed: `zone`, `consent`, `suppressed`,
+    `sends` (the rule sees their unknown values and must remove) or columns of `ContactBatch.extra` (the rule never sees
+    a contact without them: the layer removes). `applies_to` are the purposes in its scope.
 
     `verdict(scene)` judges all contacts and must be a pure function. `explain(scene, row, cell)` is asked only for
     actions that `verdict` removed, in a scene that may hold a single contact.
@@ -122,9 +123,3 @@ class Rule(Protocol):
 def purpose_mask(purposes: tuple[str, ...]) -> BoolArray:
     """(P,) bool: which purposes are named."""
     return np.array([purpose in purposes for purpose in PURPOSES], dtype=np.bool_)
-
-
-def missing_verdict(rule: Rule, scene: Scene) -> Verdict:
-    """Everything in the rule's scope removed, for every contact: an input of the rule is absent."""
-    scope = purpose_mask(rule.applies_to)[None, :, None, None]
-    return Verdict(channel_hour=np.repeat(scope, scene.contacts.n, axis=0))

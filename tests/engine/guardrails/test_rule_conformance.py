@@ -13,7 +13,7 @@ from engine.catalog import Arm, Catalog
 from engine.contacts import ContactBatch
 from engine.errors import ConfigError, EligibilityError
 from engine.guardrails.check import check_rule
-from engine.guardrails.layer import findings
+from engine.guardrails.judging import findings, judge, removed
 from engine.guardrails.pack import load_pack
 from engine.guardrails.registry import make_rule, shipped_rules
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
@@ -88,6 +88,25 @@ def test_a_rule_of_ones_own_conforms() -> None:
     found = findings(Sound(), scene)
     assert len(found) == CATALOG.k - 1  # the contacts carry no state: everything is removed
     assert {finding.observed for _, finding in found} == {"missing"}
+
+
+def test_rows_without_an_input_are_removed_before_the_rule_sees_them() -> None:
+    """The second contact has no state: nothing is sent; the third lives elsewhere; a numeric column lacks by NaN."""
+    states = np.array(["FL", None, "NY"], dtype=object)
+    contacts = replace(
+        specimen_contacts(CATALOG, 3, 10**15), extra={"state": states, "score": np.array([1, np.nan, 2.0])}
+    )
+    scene = Scene(CATALOG, contacts, 10**15, 0)
+    per_contact = removed(judge(Sound(), scene), 3, CATALOG).dense()[:, 1:].sum(axis=1)
+    assert per_contact.tolist() == [36, 0, 72]  # SMS only; nothing; everything
+    scored = type("Scored", (Sound,), {"reads": ("score",), "verdict": _sees_numbers_only})
+    assert removed(judge(scored(), scene), 3, CATALOG).dense()[:, 1:].any(axis=1).tolist() == [True, False, True]
+    assert len(findings(Sound(), replace(scene, contacts=contacts.take(np.array([1]))))) == 72
+
+
+def _sees_numbers_only(self: Sound, scene: Scene) -> Verdict:
+    closed = scene.contacts.extra["score"] != np.round(scene.contacts.extra["score"])  # NaN would be unequal
+    return Verdict(channel_hour=closed[:, None, None, None] & np.ones((1, 2, 2, 6), dtype=np.bool_))
 
 
 def _wrong_dtype(self: Sound, scene: Scene) -> Verdict:

@@ -10,7 +10,7 @@ import pytest
 
 from engine.catalog import Arm, Catalog
 from engine.contacts import plain_contacts
-from engine.guardrails.layer import findings, judge, removed
+from engine.guardrails.judging import findings, judge, removed
 from engine.guardrails.registry import make_rule
 from engine.guardrails.rule import Finding, Scene
 from engine.guardrails.rules.content import speaks

@@ -1,0 +1,103 @@
+"""One rule on one scene: rows that lack an input of the rule are removed before the rule sees them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from engine.catalog import Catalog
+from engine.contacts import CORE_INPUTS, ContactBatch
+from engine.eligibility import Eligibility
+from engine.guardrails.rule import Cell, Finding, Rule, Scene, Verdict, purpose_mask
+from engine.types import PURPOSES, BoolArray
+
+
+def judge(rule: Rule, scene: Scene) -> Verdict:
+    """A rule's verdict; everything in its scope is removed from contacts that lack an input of the rule.
+
+    Core inputs have a value for "unknown" that rules judge themselves; of further columns a rule only sees rows that
+    have them all.
+    """
+    lacking = lacking_rows(rule, scene.contacts)
+    if not lacking.any():
+        return rule.verdict(scene)
+    scope = purpose_mask(rule.applies_to)[:, None, None]
+    if lacking.all():
+        return Verdict(channel_hour=np.repeat(scope[None], scene.contacts.n, axis=0))
+    seen = rule.verdict(replace(scene, contacts=scene.contacts.take(~lacking)))
+    by_hour = np.broadcast_to(scope, (len(lacking), *scope.shape)) & lacking[:, None, None, None]
+    if seen.channel_hour is not None:
+        by_hour = np.broadcast_to(by_hour, (len(lacking), len(PURPOSES), *seen.channel_hour.shape[2:])).copy()
+        by_hour[~lacking] = seen.channel_hour
+    by_arm = None
+    if seen.channel_arm is not None:
+        by_arm = np.zeros((len(lacking), *seen.channel_arm.shape[1:]), dtype=np.bool_)
+        by_arm[~lacking] = seen.channel_arm
+    return Verdict(by_arm, by_hour)
+
+
+def further_inputs(rule: Rule) -> tuple[str, ...]:
+    """Columns of `ContactBatch.extra` that a rule reads."""
+    return tuple(name for name in rule.reads if name not in CORE_INPUTS)
+
+
+def lacking_rows(rule: Rule, contacts: ContactBatch) -> BoolArray:
+    """(n,) contacts without a value in a further column that the rule reads; all of them where the column is absent."""
+    lacking = np.zeros(contacts.n, dtype=np.bool_)
+    for name in further_inputs(rule):
+        lacking |= _missing(contacts, name)
+    return lacking
+
+
+def _missing(contacts: ContactBatch, name: str) -> BoolArray:
+    column = contacts.extra.get(name)
+    if column is None:
+        return np.ones(contacts.n, dtype=np.bool_)
+    if column.dtype == object:
+        return np.array([value is None for value in column], dtype=np.bool_)
+    if np.issubdtype(column.dtype, np.floating):
+        nan: BoolArray = np.isnan(column)
+        return nan
+    return np.zeros(contacts.n, dtype=np.bool_)
+
+
+def removed(verdict: Verdict, n: int, catalog: Catalog) -> Eligibility:
+    """What a verdict leaves, as an eligibility of full shape."""
+    channels, hours, arms = catalog.shape
+    by_arm = False if verdict.channel_arm is None else verdict.channel_arm
+    by_hour = False if verdict.channel_hour is None else verdict.channel_hour
+    return Eligibility(
+        ~np.broadcast_to(by_arm, (n, channels, arms)),
+        ~np.broadcast_to(by_hour, (n, len(PURPOSES), channels, hours)),
+        catalog.purpose_codes,
+    )
+
+
+def findings(rule: Rule, scene: Scene) -> list[tuple[int, Finding]]:
+    """(action, finding) of every action that a rule removed for the one contact of the scene."""
+    catalog = scene.catalog
+    absent = tuple(name for name in further_inputs(rule) if _missing(scene.contacts, name)[0])
+    verdict = judge(rule, scene)
+    actions = np.flatnonzero(~removed(verdict, 1, catalog).dense()[0])
+    known: dict[tuple[int, ...], Finding] = {}
+    found = []
+    for action, channel, hour, arm in zip(
+        actions.tolist(), *(axis.tolist() for axis in catalog.split(actions)), strict=True
+    ):
+        cell = Cell(channel, hour, arm, int(catalog.purpose_codes[arm]))
+        # A verdict by hour alone cannot depend on the arm beyond its purpose, one by arm alone not on the hour.
+        key: tuple[int, ...] = (channel, hour, arm, 0)
+        if verdict.channel_arm is None:
+            key = (channel, hour, cell.purpose, 1)
+        elif verdict.channel_hour is None:
+            key = (channel, arm, 2)
+        if key not in known:
+            known[key] = _lacking(absent) if absent else rule.explain(scene, 0, cell)
+        found.append((action, known[key]))
+    return found
+
+
+def _lacking(absent: tuple[str, ...]) -> Finding:
+    names = ", ".join(absent)
+    return Finding("missing", f"a value for {names}", f"the contact has no {names}, which this rule reads")
