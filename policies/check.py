@@ -35,7 +35,10 @@ def check_policy(policy: Policy, catalog: Catalog, schema: FeatureSchema, seed: 
     eligible = random_eligible(catalog, ROWS, generator)
     if not isinstance(policy.name, str) or not policy.name:
         raise _failed(policy, "a non-empty name", policy.name)
+    before = _bytes(context, eligible)
     probabilities = _distribution(policy, context, eligible)
+    if _bytes(context, eligible) != before:
+        raise _failed(policy, "a function that leaves its inputs as they are", "changed inputs")
     _pure(policy, context, eligible, probabilities)
     _by_rows(policy, context, eligible, probabilities, generator)
     _refuses_empty(policy, context, eligible)
@@ -66,10 +69,7 @@ def _distribution(policy: Policy, context: ContextBlock, eligible: BoolArray) ->
 
 
 def _pure(policy: Policy, context: ContextBlock, eligible: BoolArray, expected: FloatArray) -> None:
-    before = _bytes(context, eligible)
     again = policy.distribution(context, eligible)
-    if _bytes(context, eligible) != before:
-        raise _failed(policy, "a function that leaves its inputs as they are", "changed inputs")
     if again.tobytes() != expected.tobytes():
         raise _failed(policy, "a pure function: the same input, the same bytes", "two answers")
 

@@ -1,6 +1,7 @@
 """From a configuration to Vowpal Wabbit's argument strings. Pure functions; golden tests fix every string.
 
-Exploration is not here: it is ours, and has no influence on what is learnt.
+Exploration is not here: it is ours, and has no influence on what is learnt. Nor is --l2: VW then keeps a contraction
+factor beside the weights, so they cannot be read out, and learning does not go on exactly after a reload.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ class VwConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         cb_type: mtr learns from the chosen action's example alone; ips and dr need the whole eligible set (slower).
         learning_rate: VW's `-l`, > 0.
         power_t: VW's `--power_t`, in [0, 1]: how fast adaptive steps shrink.
-        l2: ridge penalty per step, >= 0; continuing after a reload is not exact where it is above 0.
         bit_precision: VW's `-b`, 10 to 28: log2 of the number of weights.
         interactions: pairs of namespaces whose products are learnt: x context, c channel, h hour slot, a arm.
         passes: passes over the rows of one `learn`, at least 1.
@@ -34,9 +34,8 @@ class VwConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """
 
     cb_type: CbType = "mtr"
-    learning_rate: float = 0.5
+    learning_rate: float = 0.1
     power_t: float = 0.5
-    l2: float = 0.0
     bit_precision: int = 18
     interactions: tuple[str, ...] = PAIRS
     passes: int = 1
@@ -48,7 +47,6 @@ class VwConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def __post_init__(self) -> None:
         _require(self.learning_rate > 0, "learning_rate", "finite and above 0", self.learning_rate)
         _require(0 <= self.power_t <= 1, "power_t", "in [0, 1]", self.power_t)
-        _require(self.l2 >= 0, "l2", "finite and at least 0", self.l2)
         _require(10 <= self.bit_precision <= 28, "bit_precision", "in 10..28", self.bit_precision)
         _require(self.passes >= 1, "passes", "at least 1", self.passes)
         _require(self.max_levels >= 1, "max_levels", "at least 1", self.max_levels)
@@ -81,16 +79,12 @@ def regression_arguments(config: VwConfig) -> str:
     if config.regression == "bfgs":
         # VW refuses to write a bfgs model that could be continued, and to read one without the same flag.
         return f"{shape} --bfgs --predict_only_model --l2 {_number(config.ridge)}"
-    return f"{shape} -l {_number(config.learning_rate)} --power_t {_number(config.power_t)}{_l2(config)}"
+    return f"{shape} -l {_number(config.learning_rate)} --power_t {_number(config.power_t)}"
 
 
 def _steps(config: VwConfig, k: int) -> str:
     factor = float(k) ** (config.power_t - 1.0) if config.cb_type == "mtr" else 1.0
-    return f"-l {_number(config.learning_rate * factor)} --power_t {_number(config.power_t)}" + _l2(config)
-
-
-def _l2(config: VwConfig) -> str:
-    return f" --l2 {_number(config.l2)}" if config.l2 else ""
+    return f"-l {_number(config.learning_rate * factor)} --power_t {_number(config.power_t)}"
 
 
 def _interactions(config: VwConfig) -> str:

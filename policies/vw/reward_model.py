@@ -1,0 +1,153 @@
+"""A reward model: Vowpal Wabbit's squared-loss regression of one metric on context and action, compiled to tables."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from engine.catalog import Catalog
+from engine.encoder import Encoder, fit_encoder
+from engine.errors import LearnError, ParameterError
+from engine.features import ContextBlock, FeatureSchema
+from engine.moments import Moments
+from engine.rounds import RoundBlock
+from engine.types import FloatArray
+from policies.vw import wall
+from policies.vw.arguments import VwConfig, regression_arguments
+from policies.vw.compiler import compile_tables
+from policies.vw.examples import context_text, regression_examples
+from policies.vw.names import action_lines
+from policies.vw.rows import repeatable, trainable
+from policies.vw.tables import ScoreTables, expected_shapes
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """What a reward model learnt: the encoder and the tables, whose scores are clipped to the declared range."""
+
+    encoder: Encoder
+    tables: ScoreTables
+    rounds: int
+
+
+class VwRewardModel:
+    """Regression of one metric (`engine.protocols.RewardModel`).
+
+    The targets are standardised first, so that the ridge penalty shrinks towards the mean reward, not towards 0. The
+    default method is VW's bfgs: no learning rate, and neither the order of rows nor the scale of rewards matters.
+
+    Args:
+        catalog: the actions.
+        schema: the features of every context.
+        metric: the reward to predict.
+        reward_range: declared (low, high) of the metric; predictions are clipped to it.
+        config: `regression`, `regression_passes`, `ridge`, interactions, bits and levels are used.
+        weighted: weight every round by 1 / propensity.
+
+    Raises:
+        ParameterError: low is not below high.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        schema: FeatureSchema,
+        metric: str,
+        reward_range: tuple[float, float],
+        config: VwConfig | None = None,
+        *,
+        weighted: bool = False,
+    ) -> None:
+        low, high = reward_range
+        if not (np.isfinite([low, high]).all() and low < high):
+            raise ParameterError("reward_range", "VwRewardModel", allowed="finite, low below high", got=reward_range)
+        self.catalog = catalog
+        self.schema = schema
+        self.metric = metric
+        self.reward_range = (float(low), float(high))
+        self.config = config or VwConfig()
+        self.weighted = weighted
+        self._fitted: FittedModel | None = None
+
+    @property
+    def fitted(self) -> FittedModel:
+        """What was learnt.
+
+        Raises:
+            LearnError: `fit` was not called.
+        """
+        if self._fitted is None:
+            raise LearnError("the reward model is not fitted", hint="call fit first")
+        return self._fitted
+
+    def fit(self, rounds: Iterable[RoundBlock]) -> None:
+        """Fit anew; rows that may not train (not usable, metric not known) are left out.
+
+        The rounds are read twice: give a list or an object whose `__iter__` starts anew; a one-shot iterator is held in
+        memory.
+
+        Raises:
+            LearnError: a reward outside the declared range, a propensity outside (0, 1] where `weighted`, no round to
+                learn from, or a failure of VW. The model is then as it was.
+        """
+        blocks = repeatable(rounds)
+        seen = Moments()
+        encoder = fit_encoder(self.schema, self._contexts(blocks, seen), self.config.max_levels)
+        if not seen.n:
+            raise LearnError(f"no usable round with a known {self.metric!r}", hint="join the outcomes first")
+        with tempfile.TemporaryDirectory(prefix="tactful-") as folder:
+            data, model = Path(folder) / "rounds.txt", Path(folder) / "model.vw"
+            self._write(data, blocks, encoder, seen)
+            # With equal targets there is nothing to regress, and bfgs gives up at a gradient of 0.
+            tables = self._regress(data, model, encoder, seen) if seen.squares else self._flat(encoder, seen)
+        if not all(np.isfinite(array).all() for array in (tables.base, tables.arm, tables.channel, tables.hour)):
+            raise LearnError("the reward model diverged", hint="raise ridge, or use regression: bfgs")
+        self._fitted = FittedModel(encoder, tables, seen.n)
+
+    def predict(self, context: ContextBlock) -> FloatArray:
+        """(n, k) expected rewards of every action, within the declared range.
+
+        Raises:
+            LearnError: `fit` was not called.
+            DataError: the context has another schema.
+        """
+        fitted = self.fitted
+        return fitted.tables.scores(fitted.encoder.encode(context))
+
+    def _contexts(self, blocks: Iterable[RoundBlock], seen: Moments) -> Iterator[ContextBlock]:
+        for block in blocks:
+            rows = self._rows(block)
+            seen.add(rows.rewards[self.metric])
+            yield rows.context
+
+    def _rows(self, block: RoundBlock) -> RoundBlock:
+        return trainable(block, self.metric, self.reward_range, self.catalog, propensities=self.weighted)
+
+    def _write(self, data: Path, blocks: Iterable[RoundBlock], encoder: Encoder, seen: Moments) -> None:
+        lines = action_lines(self.catalog)
+        with data.open("wb") as stream:
+            for block in blocks:
+                rows = self._rows(block)
+                target = (rows.rewards[self.metric] - seen.mean) / seen.scale
+                weight = 1.0 / rows.propensity if self.weighted else None
+                text = context_text(encoder, rows.context)
+                stream.write(regression_examples(text, lines, rows.action, target, weight))
+
+    def _regress(self, data: Path, path: Path, encoder: Encoder, seen: Moments) -> ScoreTables:
+        config = self.config
+        wall.train(regression_arguments(config), data, path, passes=config.regression_passes)
+        with wall.load(path, bits=config.bit_precision, batch=config.regression == "bfgs") as model:
+            return compile_tables(
+                model, encoder, self.catalog, config, scale=seen.scale, shift=seen.mean, limits=self.reward_range
+            )
+
+    def _flat(self, encoder: Encoder, seen: Moments) -> ScoreTables:
+        shapes = expected_shapes(self.catalog, encoder.d)
+        tables = ScoreTables(**{name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()})
+        tables.base[-1] = seen.mean
+        tables.limits[:] = self.reward_range
+        return tables
