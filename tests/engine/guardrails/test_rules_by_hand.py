@@ -166,3 +166,13 @@ def test_frequency_names_the_cap_that_holds_longest() -> None:
     assert reasons["sms|now|promo"].next_allowed_at == at + 22 * hour
     assert "sms|now|receipt" not in reasons
     assert found("frequency", caps, scene())["sms|now|promo"].observed == "unknown"
+
+
+@pytest.mark.parametrize(("early_us", "passes"), [(1, True), (0, False)])
+def test_the_end_of_validity_is_exact(early_us: int, passes: bool) -> None:
+    """With "now" as the only slot the last send is 600 s after now; an end is half-open like a window's."""
+    catalog = Catalog(name="now", channels=("email",), hours=("now",), arms=CATALOG.arms[5:6])
+    now_at = instant_of(datetime(2026, 12, 1, tzinfo=UTC)) - 600_000_000 - early_us
+    contacts = plain_contacts(np.array(["c"], dtype=object), catalog)
+    verdict = judge(make_rule("content", {}), Scene(catalog, contacts, now_at, 600))
+    assert removed(verdict, 1, catalog).dense()[0].tolist() == [True, passes]
