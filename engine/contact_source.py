@@ -20,7 +20,7 @@ from engine.errors import DataError
 PARQUET = (".parquet",)
 CSV = (".csv", ".csv.gz")
 JSON_LINES = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
-_CSV_BUFFER_BYTES = 8 << 20
+_CSV_BUFFER_BYTES = 2 << 20
 
 
 def row_blocks(path: Path, rows: int) -> Iterator[Block]:
@@ -86,7 +86,7 @@ def _csv(path: Path, rows: int) -> Iterator[Columns]:
         column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
     )
     parse = pa_csv.ParseOptions(newlines_in_values=True)
-    read = pa_csv.ReadOptions(block_size=_CSV_BUFFER_BYTES)
+    read = pa_csv.ReadOptions(block_size=_CSV_BUFFER_BYTES, use_threads=False)
     with _opened(path) as file, pa_csv.open_csv(pa.PythonFile(file, mode="r"), read, parse, convert) as reader:
         for batch in reader:
             for start in range(0, batch.num_rows, rows):
