@@ -20,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 
 from engine import records
+from engine.dispatch_states import advance_states
 from engine.errors import DataError, ParameterError
 from engine.identity import keyed_hash
 from engine.log.parquet import LogReader, ParquetFile, instants
@@ -89,7 +90,8 @@ class JoinReport:
         after_now: outcomes later than `now`, ignored.
         before_decision / before_decision_ids: outcomes earlier than their decision, rejected; the first `SHOWN` ids.
         without_decision / without_decision_ids: outcomes whose decision is not in this log; the first `SHOWN` ids.
-        unused: matched outcomes of events that no metric counts.
+        unused: matched outcomes of events that no metric counts and that name no state.
+        illegal_states: outcomes naming a state that could not follow the decision's state, passed over.
         metrics: counts by metric.
     """
 
@@ -103,6 +105,7 @@ class JoinReport:
     without_decision: int
     without_decision_ids: tuple[str, ...]
     unused: int
+    illegal_states: int
     metrics: Mapping[str, MetricCounts]
 
 
@@ -116,6 +119,9 @@ def join(
     strict: bool = False,
 ) -> JoinReport:
     """Write a log again with one reward column per metric; the result does not depend on the order of the outcomes.
+
+    Outcomes whose event is a state (dispatched, delivered, failed, suppressed) move the decision's state, so that only
+    what was really dispatched trains.
 
     Memory holds the outcomes and a few chunks of decisions.
 
@@ -203,7 +209,7 @@ class _Run:
         self._reader, self._index, self._metrics, self._now_us = reader, index, metrics, now_us
         self._counts = {name: Counter[str]() for name in metrics}
         self._unusable = 0
-        self._unused = 0
+        self._unused = self._illegal = 0
         self._before: list[int] = []
 
     def joined(self, batch: pa.RecordBatch, *, file_schema: pa.Schema) -> pa.Table:
@@ -219,13 +225,13 @@ class _Run:
             )
         delay = self._index.at[outcome] - decided_at[row]
         self._before += outcome[delay < 0].tolist()
-        self._count_rows(batch)
         valid = delay >= 0
         row, outcome, delay = row[valid], outcome[valid], delay[valid]
-        used = np.zeros(len(outcome), dtype=np.bool_)
-        table = pa.Table.from_batches([batch])
+        event = self._index.event[outcome]
+        used: BoolArray = np.isin(event, records.STATES)
+        table = self._with_states(batch, row, event)
         for name, metric in self._metrics.items():
-            counts = np.isin(self._index.event[outcome], metric.events)
+            counts = np.isin(event, metric.events)
             used |= counts
             reward = self._reward(name, metric, (row[counts], outcome[counts], delay[counts]), decided_at, ids)
             table = table.append_column(records.REWARD + name, pa.array(reward, from_pandas=True))
@@ -247,14 +253,21 @@ class _Run:
             without_decision=len(orphans),
             without_decision_ids=tuple(sorted(set(orphans))[:SHOWN]),
             unused=self._unused,
+            illegal_states=self._illegal,
             metrics={name: MetricCounts(**counts) for name, counts in self._counts.items()},
         )
 
-    def _count_rows(self, batch: pa.RecordBatch) -> None:
-        state = batch.column("state").cast(pa.string()).to_numpy(zero_copy_only=False)
+    def _with_states(self, batch: pa.RecordBatch, row: IntArray, event: ObjectArray) -> pa.Table:
+        """The chunk in the states that its dispatch reports led to; counts what is not usable then."""
+        before: ObjectArray = batch.column("state").cast(pa.string()).to_numpy(zero_copy_only=False).astype(object)
+        state, illegal = advance_states(before, row, event)
+        self._illegal += illegal
         available = batch.column("available").to_numpy(zero_copy_only=False).astype(bool)
-        sent = np.isin(state.astype(object), [records.DISPATCHED, records.DELIVERED])
+        sent = np.isin(state, [records.DISPATCHED, records.DELIVERED])
         self._unusable += int((~(sent & available)).sum())
+        place = batch.schema.get_field_index("state")
+        column = pa.array(state, pa.string()).cast(records.LABEL)
+        return pa.Table.from_batches([batch]).set_column(place, batch.schema.field("state"), column)
 
     def _reward(
         self,

@@ -33,6 +33,7 @@ from policies.vw.learner import VwLearner
 LEARNED = "vw"
 GREEDY = "vw_greedy"
 SEGMENTS = "static_segments"
+NAMED = (SEGMENTS, "merge_tag_blast", "logged", "uniform", LEARNED, GREEDY)
 ESTIMATORS = ("ips", "clipped", "snips", "dm", "dr")
 # More constant actions than this are not judged one by one: nobody would launch the winner of such a contest.
 MAX_CONSTANTS = 120
@@ -60,41 +61,80 @@ class BacktestRequest:
     baseline: str = SEGMENTS
 
 
-def backtest(request: BacktestRequest, config: BacktestConfig, advance: Advance | None = None) -> BacktestOutput:
-    """Run a backtest and write its folder.
+@dataclass(frozen=True)
+class Prepared:
+    """What a backtest judges, learnt and tuned on the training side alone.
+
+    Attributes:
+        reader: the log.
+        learner: the trained bandit.
+        segments: the tuned segments.
+        targets: everything to be judged, by name.
+        judge: the side of the log that nothing was learnt from.
+    """
+
+    reader: LogReader
+    learner: VwLearner
+    segments: StaticSegments
+    targets: dict[str, Target]
+    judge: Side
+
+
+def prepare(request: BacktestRequest, config: BacktestConfig) -> Prepared:
+    """Split the log, learn and tune on the training side.
 
     Raises:
         DataError: an unreadable log, an unknown metric or baseline, a split that leaves a side empty.
         MissingPropensityError: a log without propensities.
         LearnError: rounds that cannot train.
         ParameterError: a setting outside its range.
-        StorageError: the folder cannot be written.
     """
     if config.deciding_estimator not in ESTIMATORS:
         raise ParameterError(
             "deciding_estimator", "backtest", allowed=f"one of {ESTIMATORS}", got=config.deciding_estimator
         )
     reader = LogReader(request.log)
+    _check_baseline(request.baseline, reader)
     train, judge = _sides(request, reader, config.seed)
     learner = learn(reader, request.metric, config.learner, config.exploration, train)
-    segments = tune_segments(
-        Selection(reader, request.metric, side=train),
-        request.metric,
-        reader.meta.catalog,
-        reader.meta.features,
-        config.segments,
-    )
-    targets = _targets(reader, request.metric, learner, segments, train)
+    rounds = Selection(reader, request.metric, side=train)
+    segments = tune_segments(rounds, request.metric, reader.meta.catalog, reader.meta.features, config.segments)
+    targets = _targets(rounds, learner, segments)
     if request.baseline not in targets:
-        raise DataError(f"unknown baseline {request.baseline!r}", hint=f"one of {', '.join(targets)}")
+        raise DataError(
+            f"the baseline {request.baseline!r} was never logged in the training part",
+            hint=f"one of {', '.join(targets)}",
+        )
+    return Prepared(reader, learner, segments, targets, judge)
+
+
+def backtest(request: BacktestRequest, config: BacktestConfig, advance: Advance | None = None) -> BacktestOutput:
+    """Run a backtest and write its folder.
+
+    Raises:
+        DataError, MissingPropensityError, LearnError, ParameterError: see `prepare`.
+        StorageError: the folder cannot be written.
+    """
+    return judge_prepared(prepare(request, config), request, config, advance)
+
+
+def judge_prepared(
+    prepared: Prepared, request: BacktestRequest, config: BacktestConfig, advance: Advance | None = None
+) -> BacktestOutput:
+    """Judge what was prepared on the other side of the log, recommend, and write the folder.
+
+    Raises:
+        DataError: rows that cannot be used.
+        StorageError: the folder cannot be written.
+    """
     folder = make_folder(request.out)
-    export_policy(learner, folder / "policy")
-    run = _Run(reader, request, config, judge, targets, advance)
+    export_policy(prepared.learner, folder / "policy")
+    run = _Run(prepared.reader, request, config, prepared.judge, prepared.targets, advance)
     found = run.against(request.baseline, ESTIMATORS)
     rows = tuple(result_row(estimate) for estimate in found.results)
     comparisons = run.comparisons()
     output = BacktestOutput(
-        log=_summary(reader, request.metric),
+        log=_summary(prepared.reader, request.metric),
         results=rows,
         launch=_launch(rows, comparisons, request, run.nothing, config.deciding_estimator),
         comparisons=comparisons,
@@ -103,12 +143,20 @@ def backtest(request: BacktestRequest, config: BacktestConfig, advance: Advance 
             "by": request.split,
             "train_fraction": request.train_fraction,
             "seed": config.seed,
-            "train_rows": learner.state.rounds,
+            "train_rows": prepared.learner.state.rounds,
             "evaluation_rows": found.n,
-            "segments": [cut.feature for cut in segments.segmentation.cuts],
+            "segments": [cut.feature for cut in prepared.segments.segmentation.cuts],
         },
     )
     return _write(output, request, config, folder)
+
+
+def _check_baseline(baseline: str, reader: LogReader) -> None:
+    """Refuse an unknown baseline before any work is done."""
+    if baseline.startswith("always:"):
+        reader.meta.catalog.resolve(baseline.removeprefix("always:"))
+    elif baseline not in NAMED:
+        raise DataError(f"unknown baseline {baseline!r}", hint=f"one of {', '.join(NAMED)}, or always:ACTION")
 
 
 @dataclass(frozen=True)
@@ -165,30 +213,28 @@ def _sides(request: BacktestRequest, reader: LogReader, seed: int) -> tuple[Side
     return contact_split(request.train_fraction, seed)
 
 
-def _targets(
-    reader: LogReader, metric: str, learner: VwLearner, segments: StaticSegments, train: Side
-) -> dict[str, Target]:
-    """Everything to be judged, by name; learnt and tuned on the training side alone."""
-    catalog = reader.meta.catalog
-    sums = ActionSums(metric, catalog.k)
-    for block in Selection(reader, metric, side=train):
+def _targets(rounds: Selection, learner: VwLearner, segments: StaticSegments) -> dict[str, Target]:
+    """Everything to be judged, by name."""
+    catalog = learner.catalog
+    sums = ActionSums(learner.metric, catalog.k)
+    for block in rounds:
         sums.add(block)
     values = sums.result()
     learned = learner.policy()
+    greedy = replace(learned, exploration=ExplorationConfig(kind="greedy"))
     targets: dict[str, Target] = {
         LEARNED: PolicyTarget(learned, LEARNED),
-        GREEDY: PolicyTarget(replace(learned, exploration=ExplorationConfig(kind="greedy")), GREEDY),
+        GREEDY: PolicyTarget(greedy, GREEDY),
         SEGMENTS: PolicyTarget(segments, SEGMENTS),
         "merge_tag_blast": PolicyTarget(MergeTagBlast(values)),
         "uniform": PolicyTarget(UniformPolicy()),
         "logged": LoggedTarget(),
     }
-    logged = [action for action in range(catalog.k) if values.rows[0, action]]
-    if len(logged) <= MAX_CONSTANTS:
-        for action in logged:
-            name = f"always:{catalog.action_names[action]}"
-            targets[name] = PolicyTarget(AlwaysPolicy(catalog, catalog.action_names[action]), name)
-    return targets
+    logged = [catalog.action_names[action] for action in range(catalog.k) if values.rows[0, action]]
+    constants = logged if len(logged) <= MAX_CONSTANTS else []
+    return targets | {
+        f"always:{name}": PolicyTarget(AlwaysPolicy(catalog, name), f"always:{name}") for name in constants
+    }
 
 
 def _summary(reader: LogReader, metric: str) -> LogSummary:

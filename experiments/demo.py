@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
@@ -20,13 +21,13 @@ from engine.join import join
 from engine.log.parquet import LogReader
 from engine.log.whole_file import ParquetFile
 from engine.outcomes import read_outcomes
-from experiments.backtest import BacktestRequest, backtest
+from experiments.backtest import BacktestRequest, Prepared, judge_prepared, prepare
 from experiments.decide import DecideRequest, decide_file, decide_with
 from experiments.outputs import DemoOutput
 from experiments.report.files import make_folder
 from experiments.settings import BacktestConfig, DecideConfig, JoinConfig, compose_settings
 from policies.uniform import UniformPolicy
-from simulator.demo_world import NOTE, make_contacts, outcomes_of
+from simulator.demo_world import NOTE, expected_margin, make_contacts, outcomes_of
 
 METRIC = "margin"
 START = datetime(2026, 9, 1, 14, 0, tzinfo=UTC)
@@ -54,14 +55,31 @@ def demo(folder: Path, contacts: int, seed: int, say: Say) -> DemoOutput:
     say("2/4 outcomes joined to their decisions")
     say("3/4 backtest: learned policy and tuned segments on one half, judged on the other")
     config = compose_settings("backtest", [f"seed={seed}"], BacktestConfig)
-    judged = backtest(BacktestRequest(log, METRIC, folder / "backtest"), config)
+    asked = BacktestRequest(log, METRIC, folder / "backtest")
+    prepared = prepare(asked, config)
+    judged = judge_prepared(prepared, asked, config)
+    truth = true_values(prepared, pq.read_table(folder / "contacts.parquet"), seed)
     say("4/4 decisions of the trained policy for fresh contacts")
     later = START + timedelta(days=14)
     fresh = folder / "fresh_contacts.parquet"
     pq.write_table(make_contacts(max(contacts // 4, 1), seed, later, first=contacts), fresh)
     request = DecideRequest(folder / "backtest" / "policy", fresh, later, folder / "decisions.parquet", "demo")
     decided = decide_file(request, compose_settings("decide", [f"seed={seed}", "use_case=demo"], DecideConfig))
-    return DemoOutput(backtest=judged, decisions=decided, folder=str(folder))
+    return DemoOutput(backtest=judged, decisions=decided, truth=truth, folder=str(folder))
+
+
+def true_values(prepared: Prepared, contacts: pa.Table, seed: int) -> dict[str, float]:
+    """What each judged policy is truly worth per decision in this world, over the whole campaign, in USD."""
+    values = expected_margin(contacts, prepared.reader.meta.catalog, seed)
+    totals: dict[str, float] = {}
+    row = 0
+    for block in prepared.reader.blocks():
+        for name, target in prepared.targets.items():
+            full = target.probabilities(block).full
+            if full is not None:
+                totals[name] = totals.get(name, 0.0) + float((full * values[row : row + block.n]).sum())
+        row += block.n
+    return {name: total / row for name, total in totals.items()}
 
 
 def _campaign(folder: Path, catalog: Catalog, schema: FeatureSchema, contacts: int, seed: int) -> Path:

@@ -185,6 +185,7 @@ class JoinOutput(Output, frozen=True, kw_only=True):
     before_decision: int
     without_decision: int
     unused: int
+    illegal_states: int
     metrics: dict[str, MetricJoin]
 
 
@@ -219,10 +220,15 @@ class ExplainOutput(Output, frozen=True, kw_only=True):
 
 
 class DemoOutput(Output, frozen=True, kw_only=True):
-    """`tactful demo --json`."""
+    """`tactful demo --json`.
+
+    Attributes:
+        truth: policy -> its true value per decision in the simulated world, to hold the estimates against.
+    """
 
     backtest: BacktestOutput
     decisions: DecideOutput
+    truth: dict[str, float]
     folder: str
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from engine.catalog import Catalog
 from engine.identity import uniforms
 from engine.records import outcome_schema
 from engine.types import CodeArray, FloatArray, ObjectArray
@@ -42,6 +43,7 @@ ARM_BY_MOTIVE = np.array(
         [0.75, 0.05, 0.05, -0.15],
     ]
 )
+SHIPPING, DISCOUNT = 2, 3
 HOUR_MATCH = 0.30
 CHANNEL_LIFT = np.array([0.15, 0.35])
 PRESSURE = -0.12
@@ -102,7 +104,7 @@ def outcomes_of(decisions: pa.Table, contacts: pa.Table, seed: int) -> pa.Table:
     leaves = sent & (draw("leave") < UNSUBSCRIBE[channel])
     basket = BASKET_USD * (0.4 + 1.2 * draw("basket"))
     # The cheaper shipping and the discount are paid on every order that follows such a message, organic ones too.
-    given = np.where(arm == 3, 0.10 * basket, np.where(arm == 2, 3.0, 0.0))
+    given = np.where(arm == DISCOUNT, 0.10 * basket, np.where(arm == SHIPPING, 3.0, 0.0))
     ids = np.asarray(decisions.column("decision_id").to_pylist(), dtype=object)
     at = decisions.column("decided_at").cast(pa.int64()).to_numpy()
     parts = [
@@ -124,12 +126,32 @@ def outcomes_of(decisions: pa.Table, contacts: pa.Table, seed: int) -> pa.Table:
                     "decision_id": list(who),
                     "event": [event] * len(who),
                     "at": pa.array(when, pa.int64()).cast(schema.field("at").type),
-                    "value_usd": worth,
+                    "value_usd": pa.array(worth, from_pandas=True),
                 }
             ).cast(schema)
             for who, event, when, worth in parts
         ]
     )
+
+
+def expected_margin(contacts: pa.Table, catalog: Catalog, seed: int) -> FloatArray:
+    """(n, k) expected margin of every action for every contact, in USD: the truth that estimates can be held against.
+
+    Args:
+        contacts: the file that was decided on.
+        catalog: `conf/catalog/demo.yaml`.
+        seed: of the world, as given to `outcomes_of`.
+    """
+    n = contacts.num_rows
+    draw = _Draws(np.asarray(contacts.column("contact_id").to_pylist(), dtype=object), seed)
+    values = np.empty((n, catalog.k))
+    for action, (channel, hour, arm) in enumerate(zip(*catalog.split(np.arange(catalog.k)), strict=True)):
+        cell = [np.full(n, position, dtype=np.int32) for position in (channel, arm, hour)]
+        given = 0.10 * BASKET_USD if arm == DISCOUNT else 3.0 if arm == SHIPPING else 0.0
+        values[:, action] = _order_probability(contacts, draw, *cell) * (MARGIN * BASKET_USD - given)
+        if arm >= 0:
+            values[:, action] -= SEND_COST_USD[channel] + UNSUBSCRIBE[channel] * UNSUBSCRIBE_COST_USD
+    return values
 
 
 def _order_probability(

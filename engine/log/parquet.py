@@ -74,6 +74,13 @@ class LogReader:
             hint=f"raw columns: {list(self.meta.raw_columns)}; features: {list(self.meta.features.names)}",
         )
 
+    def can_hold(self) -> bool:
+        """Whether hold was eligible in any row: logs of others may never have held."""
+        k = self.meta.catalog.k
+        return any(
+            (_bits(batch.column("eligible"), k, self.path)[:, 0] & 1).any() for batch in self.batches(["eligible"])
+        )
+
     def contacts(self) -> int:
         """Number of distinct contacts; memory grows by 8 bytes per contact."""
         seen: KeyArray = np.zeros(0, dtype=np.uint64)

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from engine import records
+from engine.dispatch_states import LEGAL
 from engine.errors import DataError, ParameterError
 from engine.log import checks, rows
 from engine.log.rows import Row
@@ -31,13 +32,6 @@ from engine.types import MICROSECONDS_PER_S
 
 Records: TypeAlias = pa.Table | Sequence[Mapping[str, Any]]
 
-LEGAL: Final[Mapping[str, tuple[str, ...]]] = {
-    records.DECIDED: (records.DISPATCHED, records.FAILED, records.SUPPRESSED),
-    records.DISPATCHED: (records.DELIVERED, records.FAILED, records.SUPPRESSED),
-    records.DELIVERED: (),
-    records.FAILED: (),
-    records.SUPPRESSED: (),
-}
 _IDS_PER_QUERY: Final = 500
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 

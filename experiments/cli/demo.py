@@ -33,6 +33,11 @@ def run(
             f"policy: {judged.files['policy']}",
             f"decisions: {output.decisions.log}",
         ]
+        learned, today, nothing = (output.truth[name] for name in ("vw", "static_segments", "always:hold"))
+        lines.append(
+            f"true values in this world: vw {learned:.4g}, static_segments {today:.4g} "
+            f"({100 * (learned / today - 1):+.1f} % for vw), always:hold {nothing:.4g}"
+        )
         show(
             output,
             [*summary_tables(output.decisions)[:1], results_table(deciding, f"{METRIC} per decision, by dr")],

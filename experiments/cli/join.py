@@ -43,6 +43,7 @@ def run(
             before_decision=report.before_decision,
             without_decision=report.without_decision,
             unused=report.unused,
+            illegal_states=report.illegal_states,
             metrics={
                 name: MetricJoin(credited=m.credited, late=m.late, matured=m.matured, pending=m.pending)
                 for name, m in report.metrics.items()
