@@ -56,8 +56,13 @@ def choose(
 def scores(x: Float32Array, tables: ScoreTables) -> FloatArray:
     """`ScoreTables.scores` by numba, bit for bit, for tables without limits."""
     out = np.empty((len(x), tables.k), dtype=np.float64)
-    _compiled("_scores")(np.ascontiguousarray(x), tables.linear, *tables.pairs, out)
+    score_into(x, tables, out)
     return out
+
+
+def score_into(x: Float32Array, tables: ScoreTables, out: FloatArray) -> None:
+    """`scores` into an array of the caller, (n, k)."""
+    _compiled("_scores")(np.ascontiguousarray(x), tables.linear, *tables.pairs, out)
 
 
 def _coded(exploration: ExplorationConfig, rounds: int) -> tuple[int, float]:

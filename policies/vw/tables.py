@@ -113,18 +113,23 @@ class ScoreTables:
 
 
 def affine(x: Float32Array, linear: FloatArray) -> FloatArray:
-    """(n, d) and (d + 1, m) -> (n, m): the constant row plus the columns one by one, from left to right.
+    """(n, d) and (d + 1, m) -> (n, m): the constant row plus each row's non-zero columns, from left to right.
 
-    A matrix product would be faster, but its rounding depends on how many rows come together.
+    A matrix product would multiply mostly zeros, and its rounding depends on how many rows come together.
     """
+    rows, columns = np.nonzero(x)
+    values = x[rows, columns].astype(np.float64)[:, None]
+    counts = np.bincount(rows, minlength=len(x))
+    first = np.cumsum(counts) - counts
     out = np.repeat(linear[-1:], len(x), axis=0)
-    for column in range(x.shape[1]):
-        values = x[:, column]
-        rows = np.flatnonzero(values)
-        if len(rows) == len(values):
-            out += values[:, None] * linear[column]
-        elif len(rows):
-            out[rows] += values[rows, None] * linear[column]
+    for rank in range(int(counts.max(initial=0))):
+        # The rank-th non-zero column of every row that has as many.
+        some = np.flatnonzero(counts > rank)
+        at = first[some] + rank
+        if len(some) == len(x):
+            out += linear[columns[at]] * values[at]
+        else:
+            out[some] += linear[columns[at]] * values[at]
     return out
 
 

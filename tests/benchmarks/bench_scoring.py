@@ -1,0 +1,130 @@
+"""Speed of scoring alone at 577 actions: python tests/benchmarks/bench_scoring.py [--json OUT] [--contacts N].
+
+The compiled tables (numpy, numba, and the fused kernel with SquareCB and the draw) beside VW's own predictions of the
+same model, in the same run and in turns, from ready-made texts; so the ratio holds on a busy machine too. `difference`
+is the largest |score - VW's prediction| over `--contacts` random contacts x 577 actions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import numpy as np
+from synthetic_rounds import reference_catalog, reference_rounds, reference_schema
+
+from engine.eligibility import Eligibility
+from policies.exploration_config import ExplorationConfig
+from policies.vw import kernels, wall
+from policies.vw.compiler import random_contexts
+from policies.vw.examples import context_row
+from policies.vw.learner import VwLearner
+from policies.vw.names import action_lines
+from policies.vw.tables import BLOCK_ROWS
+
+ROUNDS = 5
+CONTACTS = 16_384
+VW_CONTACTS = 200
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--contacts", type=int, default=10_000, help="contacts of the comparison with VW")
+    options = parser.parse_args()
+    result = measure(options.contacts)
+    print(json.dumps(result, indent=2))
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def measure(contacts: int) -> dict[str, Any]:
+    catalog = reference_catalog()
+    learner = VwLearner(catalog, reference_schema(), "click", (0.0, 1.0))
+    learner.learn(reference_rounds(40_960))
+    state, tables = learner.state, learner.tables()
+    x = random_contexts(state.encoder, CONTACTS, seed=1)
+    block = np.empty((BLOCK_ROWS, catalog.k))
+    everyone = eligibility_of(catalog, CONTACTS)
+    uniform = np.random.default_rng(2).random(CONTACTS)
+    exploration = ExplorationConfig(kind="squarecb")
+
+    def numpy_path() -> None:
+        for start in range(0, CONTACTS, BLOCK_ROWS):
+            tables.score_into(x[start : start + BLOCK_ROWS], block)
+
+    def numba_path() -> None:
+        for start in range(0, CONTACTS, BLOCK_ROWS):
+            kernels.score_into(x[start : start + BLOCK_ROWS], tables, block)
+
+    def fused_path() -> None:
+        kernels.choose(x, tables, everyone, exploration, state.rounds, uniform)
+
+    paths: dict[str, tuple[Callable[[], None], int]] = {"numpy": (numpy_path, CONTACTS)}
+    if kernels.AVAILABLE:
+        paths |= {"numba": (numba_path, CONTACTS), "fused_squarecb": (fused_path, CONTACTS)}
+    lines = "\n".join(action_lines(catalog)) + "\n"
+    names = state.encoder.column_names
+    texts = [f"shared {context_row(names, row)}\n{lines}" for row in x[:VW_CONTACTS]]
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model.vw"
+        model.write_bytes(state.model)
+        with wall.load(model, bits=learner.config.bit_precision) as loaded:
+
+            def vw_path() -> None:
+                for text in texts:
+                    loaded.costs(text, catalog.k)
+
+            rates = in_turns({**paths, "vowpal_wabbit": (vw_path, VW_CONTACTS)})
+            worst = 0.0
+            asked = random_contexts(state.encoder, contacts, seed=3)
+            for start in range(0, contacts, BLOCK_ROWS):
+                rows = asked[start : start + BLOCK_ROWS]
+                scores = tables.scores(rows)
+                for row, score in zip(rows, scores, strict=True):
+                    costs = loaded.costs(f"shared {context_row(names, row)}\n{lines}", catalog.k)
+                    worst = max(worst, float(np.abs(score - (state.centre - state.unit * costs)).max()))
+    theirs = rates["vowpal_wabbit"]
+    return {
+        "machine": {"cpus": os.cpu_count(), "processor": platform.machine(), "python": platform.python_version()},
+        "actions": catalog.k,
+        "encoded_features": state.encoder.d,
+        "contacts_per_s": rates,
+        "ratio_to_vowpal_wabbit": {name: rate / theirs for name, rate in rates.items()},
+        "difference": {"contacts": contacts, "actions": catalog.k, "largest": worst},
+    }
+
+
+def eligibility_of(catalog: Any, n: int) -> Eligibility:
+    channels, hours, arms = catalog.shape
+    rng = np.random.default_rng(4)
+    return Eligibility(
+        rng.random((n, channels, arms)) < 0.8, rng.random((n, 2, channels, hours)) < 0.7, catalog.purpose_codes
+    )
+
+
+def in_turns(paths: dict[str, tuple[Callable[[], None], int]]) -> dict[str, float]:
+    """Contacts per second of every path: the best of `ROUNDS` turns, after one turn to warm up."""
+    best = dict.fromkeys(paths, 0.0)
+    for turn in range(ROUNDS + 1):
+        for name, (run, contacts) in paths.items():
+            start = time.perf_counter()
+            run()
+            if turn:
+                best[name] = max(best[name], contacts / (time.perf_counter() - start))
+    return best
+
+
+if __name__ == "__main__":
+    main()
