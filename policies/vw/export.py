@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from policies.vw.arguments import VwConfig
 from policies.vw.compiler import parity
 from policies.vw.folder import FORMAT, KIND, MODEL, TABLES, Manifest, read_manifest
 from policies.vw.learner import LearnerState, VwLearner, weights_per_problem
+from policies.vw.scratch import scratch
 from policies.vw.tables import ScoreTables
 
 PARITY_LIMIT: Final = 1e-5
@@ -103,8 +103,8 @@ def resume(folder: Path) -> VwLearner:
 def _parity(learner: VwLearner, tables: ScoreTables, seed: int) -> float:
     config: VwConfig = learner.config
     state = learner.state
-    with tempfile.TemporaryDirectory(prefix="tactful-") as scratch:
-        path = Path(scratch) / MODEL
+    with scratch() as temporary:
+        path = temporary / MODEL
         path.write_bytes(state.model)
         with wall.load(path, bits=config.bit_precision, weights_per_problem=weights_per_problem(config)) as model:
             return parity(

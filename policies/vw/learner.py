@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -23,6 +21,7 @@ from policies.vw.compiler import compile_tables
 from policies.vw.examples import context_text, mtr_probability, one_action_examples, whole_set_examples
 from policies.vw.names import action_lines
 from policies.vw.rows import eligible_counts, repeatable, trainable
+from policies.vw.scratch import scratch
 from policies.vw.tables import ScoreTables
 
 
@@ -135,7 +134,10 @@ class VwLearner:
             eligible_sum=before.eligible_sum + tally.eligible,
             skipped=before.skipped + tally.skipped,
         )
-        self._state = replace(after, model=self._train(blocks, after, fresh))
+        after = replace(after, model=self._train(blocks, after, fresh))
+        if not np.isfinite(self._compiled(after).linear).all():
+            raise LearnError("the model diverged: its weights are not finite", hint="lower learning_rate")
+        self._state = after
 
     def tables(self) -> ScoreTables:
         """The learnt model as score tables.
@@ -143,16 +145,7 @@ class VwLearner:
         Raises:
             LearnError: nothing has been learnt yet.
         """
-        state = self.state
-        with tempfile.TemporaryDirectory(prefix="tactful-") as folder:
-            path = Path(folder) / "model.vw"
-            path.write_bytes(state.model)
-            with wall.load(
-                path, bits=self.config.bit_precision, weights_per_problem=weights_per_problem(self.config)
-            ) as model:
-                return compile_tables(
-                    model, state.encoder, self.catalog, self.config, scale=-state.unit, shift=state.centre
-                )
+        return self._compiled(self.state)
 
     def policy(self) -> CompiledPolicy:
         """The policy learnt so far, compiled; it does not change when this learner learns on.
@@ -169,6 +162,17 @@ class VwLearner:
             name=self.policy_name,
         )
 
+    def _compiled(self, state: LearnerState) -> ScoreTables:
+        with scratch() as folder:
+            path = folder / "model.vw"
+            path.write_bytes(state.model)
+            with wall.load(
+                path, bits=self.config.bit_precision, weights_per_problem=weights_per_problem(self.config)
+            ) as model:
+                return compile_tables(
+                    model, state.encoder, self.catalog, self.config, scale=-state.unit, shift=state.centre
+                )
+
     def _checked(self, blocks: Iterable[RoundBlock], tally: _Tally) -> Iterator[RoundBlock]:
         for block in blocks:
             kept = trainable(block, self.metric, self.reward_range, self.catalog, propensities=True)
@@ -179,8 +183,8 @@ class VwLearner:
 
     def _train(self, blocks: Iterable[RoundBlock], state: LearnerState, fresh: bool) -> bytes:
         k = self.catalog.k
-        with tempfile.TemporaryDirectory(prefix="tactful-") as folder:
-            data, old, new = (Path(folder) / name for name in ("rounds.txt", "old.vw", "new.vw"))
+        with scratch() as folder:
+            data, old, new = (folder / name for name in ("rounds.txt", "old.vw", "new.vw"))
             with data.open("wb") as stream:
                 for block in self._checked(blocks, _Tally()):
                     stream.write(self.examples(block, state))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from policies.vw.compiler import compile_tables
 from policies.vw.examples import context_text, regression_examples
 from policies.vw.names import action_lines
 from policies.vw.rows import repeatable, trainable
+from policies.vw.scratch import scratch
 from policies.vw.tables import ScoreTables, expected_shapes
 
 
@@ -99,8 +99,8 @@ class VwRewardModel:
         encoder = fit_encoder(self.schema, self._contexts(blocks, seen), self.config.max_levels)
         if not seen.n:
             raise LearnError(f"no usable round with a known {self.metric!r}", hint="join the outcomes first")
-        with tempfile.TemporaryDirectory(prefix="tactful-") as folder:
-            data, model = Path(folder) / "rounds.txt", Path(folder) / "model.vw"
+        with scratch() as folder:
+            data, model = folder / "rounds.txt", folder / "model.vw"
             self._write(data, blocks, encoder, seen)
             # With equal targets there is nothing to regress, and bfgs gives up at a gradient of 0.
             tables = self._regress(data, model, encoder, seen) if seen.squares else self._flat(encoder, seen)

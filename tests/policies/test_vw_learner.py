@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,9 +62,6 @@ def test_one_action_mtr_equals_whole_set_mtr(world):
 
 
 def whole_set_scores(world, text, state):
-    import tempfile
-    from pathlib import Path
-
     from policies.vw.compiler import compile_tables
 
     config = VwConfig()
@@ -103,9 +102,6 @@ def test_continuing_equals_learning_in_one_go(world, cb_type):
 
 
 def straight_scores(world, learner, text, x):
-    import tempfile
-    from pathlib import Path
-
     from policies.vw.arguments import learning_arguments
     from policies.vw.compiler import compile_tables
 
@@ -212,6 +208,36 @@ def test_a_failure_of_vw_leaves_the_learner_as_it_was(world):
     with pytest.raises(LearnError):
         broken.learn([world.rounds(200, seed=17)])
     assert broken.state is before
+
+
+def test_a_failing_disk_leaves_the_learner_as_it_was(world, monkeypatch, tmp_path):
+    learner = learner_of(world)
+    learner.learn([world.rounds(200, seed=18)])
+    before = learner.state
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "unmounted"))
+    with pytest.raises(LearnError, match="temporary files"):
+        learner.learn([world.rounds(200, seed=19)])
+    assert learner.state is before
+
+
+def test_a_full_disk_leaves_the_learner_as_it_was(world, monkeypatch, tmp_path):
+    """The examples are written to /dev/full: the kernel answers every write with "no space left"."""
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no /dev/full")
+    learner = learner_of(world)
+
+    class Full(tempfile.TemporaryDirectory):
+        def __enter__(self):
+            folder = super().__enter__()
+            (Path(folder) / "rounds.txt").symlink_to(full)
+            return folder
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", Full)
+    with pytest.raises(LearnError, match="No space left"):
+        learner.learn([world.rounds(5000, seed=20)])
+    with pytest.raises(LearnError, match="nothing has been learnt"):
+        learner.policy()
 
 
 @pytest.mark.parametrize("limits", [(1.0, 1.0), (2.0, 1.0), (0.0, np.inf), (np.nan, 1.0)])

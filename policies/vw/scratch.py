@@ -1,0 +1,26 @@
+"""Scratch folders for what Vowpal Wabbit reads and writes; a failing disk is a failed learn, nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from engine.errors import LearnError
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """A temporary folder, removed at the end.
+
+    Raises:
+        LearnError: the folder cannot be made, or a write in it failed (full disk ...).
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="tactful-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise LearnError(
+            f"cannot write temporary files for training: {error}", hint="free space, or set TMPDIR to another disk"
+        ) from error
