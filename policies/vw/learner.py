@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from engine.encoder import Encoder, fit_encoder
 from engine.errors import LearnError, ParameterError
 from engine.features import FeatureSchema
 from engine.moments import Moments
-from engine.rounds import RoundBlock
+from engine.rounds import CHUNK_ROWS, RoundBlock
 from policies.exploration_config import ExplorationConfig
 from policies.vw import wall
 from policies.vw.arguments import VwConfig, continuing_arguments, learning_arguments
@@ -23,6 +24,8 @@ from policies.vw.names import action_lines
 from policies.vw.rows import eligible_counts, repeatable, trainable
 from policies.vw.scratch import scratch
 from policies.vw.tables import ScoreTables
+
+LINES_PER_PIECE: Final = 500_000
 
 
 @dataclass(frozen=True)
@@ -183,11 +186,14 @@ class VwLearner:
 
     def _train(self, blocks: Iterable[RoundBlock], state: LearnerState, fresh: bool) -> bytes:
         k = self.catalog.k
+        # Text of whole sets is long: in pieces, memory stays flat and Arrow's 2 GiB per string column is far off.
+        rows = CHUNK_ROWS if self.config.cb_type == "mtr" else max(1, LINES_PER_PIECE // k)
         with scratch() as folder:
             data, old, new = (folder / name for name in ("rounds.txt", "old.vw", "new.vw"))
             with data.open("wb") as stream:
                 for block in self._checked(blocks, _Tally()):
-                    stream.write(self.examples(block, state))
+                    for start in range(0, block.n, rows):
+                        stream.write(self.examples(block.take(slice(start, start + rows)), state))
             if fresh:
                 wall.train(learning_arguments(self.config, k), data, new, passes=self.config.passes)
             else:
