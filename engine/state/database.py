@@ -92,6 +92,11 @@ def among(connection: sa.Connection, column: sa.Column[str], values: Sequence[st
     return column.in_(sa.select(listed.c.value))
 
 
+def in_byte_order(connection: sa.Connection, column: sa.Column[str]) -> sa.ColumnElement[str]:
+    """To sort as Python sorts strings, whatever the database's locale; SQLite does so anyway."""
+    return sa.collate(column, "C") if is_postgresql(connection) else column
+
+
 def insert_missing(connection: sa.Connection, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
     """An insert that leaves rows alone whose key is there already."""
     return insert(connection, table).on_conflict_do_nothing()

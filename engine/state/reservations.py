@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from engine.errors import DataError
 from engine.state.caps import SendRequest, SendRule, conflict, longest_window_us
 from engine.state.checks import require_choice, require_instant, require_span
-from engine.state.database import among, insert_missing, is_postgresql, reading, writing
+from engine.state.database import among, in_byte_order, insert_missing, is_postgresql, reading, writing
 from engine.state.protocols import Refused, Reserved
 from engine.state.tables import (
     DISPATCHED,
@@ -218,7 +218,7 @@ def lock_contacts(connection: sa.Connection, contacts: Sequence[str]) -> None:
         return
     connection.execute(insert_missing(connection, SEND_LOCK), [{"contact_id": contact} for contact in contacts])
     query = sa.select(SEND_LOCK.c.contact_id).where(among(connection, SEND_LOCK.c.contact_id, contacts))
-    connection.execute(query.order_by(sa.collate(SEND_LOCK.c.contact_id, "C")).with_for_update()).all()
+    connection.execute(query.order_by(in_byte_order(connection, SEND_LOCK.c.contact_id)).with_for_update()).all()
 
 
 def _locked(connection: sa.Connection, decision_id: str) -> Row:

@@ -1,0 +1,1 @@
+"""Limits on the whole set of sends: volume, budget, average depth, ramp."""

@@ -1,0 +1,129 @@
+"""One block under set-level limits: take quota, admit, settle."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.catalog import Catalog
+from engine.errors import ParameterError, TactfulError
+from engine.limits.admission import Admission, Draw, admission_order, admit
+from engine.limits.costs import Costs
+from engine.limits.kinds import SetLimit
+from engine.limits.quota import ALL_DAYS, Meter, Need, QuotaStore
+from engine.localtime import DAY_US, local_us
+from engine.types import NOT_AN_INSTANT, BoolArray, IntArray, ObjectArray
+
+
+@dataclass(frozen=True)
+class LimitedBlock:
+    """What a block needs to be admitted.
+
+    Attributes:
+        grant_id: names the block; the same name again gives the same decisions.
+        limits: L limits with distinct names.
+        catalog: of the actions.
+        planned: (n, H) planned instants, `NOT_AN_INSTANT` where unknown (counted on the decision's day).
+        zone: IANA name of the zone in which the limits' days begin.
+    """
+
+    grant_id: str
+    limits: tuple[SetLimit, ...]
+    catalog: Catalog
+    planned: IntArray
+    zone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        names = [limit.name for limit in self.limits]
+        if len(set(names)) != len(names):
+            raise ParameterError("limits", "LimitedBlock", allowed="distinct names", got=names)
+
+    def costs(self, now_at: int) -> tuple[Costs, tuple[int, ...]]:
+        """The block's meters, and their days (days since 1970 in the zone), D of them."""
+        planned = np.where(self.planned == NOT_AN_INSTANT, now_at, self.planned)
+        days, day = np.unique(local_us(self.zone, planned.ravel()) // DAY_US, return_inverse=True)
+        if not len(days):
+            days = np.array([now_at // DAY_US])
+        channels, _, arms = self.catalog.shape
+        empty = np.zeros((0, channels, arms), dtype=np.int64)
+        amounts = [limit.amounts(self.catalog) for limit in self.limits]
+        costs = Costs(
+            amount=np.stack([used for used, _ in amounts]) if amounts else empty,
+            earned=np.stack([earned for _, earned in amounts]) if amounts else empty,
+            day=day.reshape(self.planned.shape).astype(np.int64),
+            days=len(days),
+            pooled=np.array([not limit.per_day for limit in self.limits], dtype=np.bool_),
+        )
+        return costs, tuple(int(number) for number in days)
+
+
+def admit_block(
+    block: LimitedBlock,
+    store: QuotaStore,
+    eligible: BoolArray,
+    decision_ids: ObjectArray,
+    draw: Draw,
+    *,
+    seed: int,
+    now_at: int,
+    lease_s: float = 600.0,
+    share: float = 1.0,
+) -> Admission:
+    """Decide for a block so that no limit is exceeded, whatever other processes do at the same time.
+
+    What the block may use is granted before anything is drawn, so the grant cannot depend on the block's draws; within
+    the grant the contacts are admitted one after the other (see `admission`). When this returns, what was used is
+    settled and what was not is free again. If it raises, nothing was used and nothing may be sent.
+
+    Args:
+        block: limits, catalog and planned instants.
+        store: shared by everybody whom the limits couple.
+        eligible: (n, k) what the guardrails allow.
+        decision_ids: (n,) unique; with the seed they fix the order of admission.
+        draw: as `admit` wants it.
+        seed: of the run.
+        now_at: of the decisions.
+        lease_s: the block's quota is given back if it has not settled by then.
+        share: of the free quota that the block may take, at most.
+
+    Raises:
+        ParameterError: what `admit` and the store refuse.
+        DataError: the block's name was used for another block, or has expired.
+        StorageError: the store refused, or the lease ran out.
+    """
+    costs, days = block.costs(now_at)
+    worst = costs.worst_case(eligible)
+    needs = [
+        Need(limit, days[column] if limit.per_day else ALL_DAYS, int(worst[row, column]))
+        for row, limit in enumerate(block.limits)
+        for column in range(len(days) if limit.per_day else 1)
+    ]
+    granted = store.acquire(block.grant_id, needs, now_at=now_at, lease_s=lease_s, share=share)
+    try:
+        remaining = np.zeros(costs.shape, dtype=np.int64)
+        for (row, column), meter in _meters(block, days).items():
+            remaining[row, column] = granted[meter]
+        admission = admit(eligible, costs, remaining, admission_order(decision_ids, seed), draw)
+    except BaseException:
+        # Not a must: the lease gives the quota back as well, only later.
+        with contextlib.suppress(TactfulError):
+            store.settle(block.grant_id, {}, {})
+        raise
+    store.settle(block.grant_id, _by_meter(block, days, admission.used), _by_meter(block, days, admission.earned))
+    return admission
+
+
+def _meters(block: LimitedBlock, days: Sequence[int]) -> Mapping[tuple[int, int], Meter]:
+    """(limit, day position) -> meter; a limit that is not per day has position 0 only."""
+    return {
+        (row, column): Meter(limit.name, days[column] if limit.per_day else ALL_DAYS)
+        for row, limit in enumerate(block.limits)
+        for column in range(len(days) if limit.per_day else 1)
+    }
+
+
+def _by_meter(block: LimitedBlock, days: Sequence[int], amounts: IntArray) -> dict[Meter, int]:
+    return {meter: int(amounts[position]) for position, meter in _meters(block, days).items()}
