@@ -58,8 +58,9 @@ def train(arguments: str, data: Path, model_out: Path, model_in: Path | None = N
     except (RuntimeError, OSError) as error:
         raise LearnError(f"Vowpal Wabbit failed with {arguments!r}: {error}") from error
     finally:
-        part.unlink(missing_ok=True)
-        cache.unlink(missing_ok=True)
+        # VW writes to NAME.writing and renames; after a failure all of these may be left.
+        for left in (part, cache, Path(f"{part}.writing"), Path(f"{cache}.writing")):
+            left.unlink(missing_ok=True)
 
 
 class Model:

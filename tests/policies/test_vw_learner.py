@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -238,6 +239,19 @@ def test_a_full_disk_leaves_the_learner_as_it_was(world, monkeypatch, tmp_path):
         learner.learn([world.rounds(5000, seed=20)])
     with pytest.raises(LearnError, match="nothing has been learnt"):
         learner.policy()
+
+
+# VW fails to finish the half-made workspace a second time when Python collects it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_full_disk_under_the_model(tmp_path):
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    data = tmp_path / "rounds.txt"
+    data.write_text("shared |x f\n0:-1:0.5 |a b\n\n" * 20)
+    (tmp_path / f".model.vw.{os.getpid()}.part.writing").symlink_to("/dev/full")
+    with pytest.raises(LearnError):
+        wall.train("--cb_adf --cb_type mtr -b 10", data, tmp_path / "model.vw")
+    assert [path.name for path in tmp_path.iterdir()] == ["rounds.txt"]
 
 
 @pytest.mark.parametrize("limits", [(1.0, 1.0), (2.0, 1.0), (0.0, np.inf), (np.nan, 1.0)])
