@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,26 +43,32 @@ def train(arguments: str, data: Path, model_out: Path, model_in: Path | None = N
     if not model_out.parent.is_dir():
         # VW itself would train, write nothing and say nothing.
         raise LearnError(f"{model_out.parent} is no folder, the model cannot be saved there", hint="make it first")
-    part = model_out.with_name(f".{model_out.name}.{os.getpid()}.part")
-    cache = part.with_suffix(".cache")
-    start = ["-i", str(model_in)] if model_in else []
-    if passes > 1:
-        # Without --holdout_off every tenth row would be kept from learning.
-        start += ["--passes", str(passes), "--cache_file", str(cache), "-k", "--holdout_off"]
     try:
-        with _workspace([*start, *arguments.split(), "-d", str(data), "-f", str(part), "--no_stdin"]):
-            pass
-        if not part.is_file() or part.stat().st_size == 0:
-            raise LearnError(f"Vowpal Wabbit wrote no model for {arguments!r}", hint="is the disk full?")
-        _sync(part)
-        part.replace(model_out)
+        with tempfile.TemporaryDirectory(prefix=f".{model_out.name}.", dir=model_out.parent) as folder:
+            part = Path(folder) / model_out.name
+            start = ["-i", str(model_in)] if model_in else []
+            if passes > 1:
+                # Without --holdout_off every tenth row would be kept from learning.
+                start += ["--passes", str(passes), "--cache_file", f"{part}.cache", "-k", "--holdout_off"]
+            _run([*start, *arguments.split(), "-d", str(data), "-f", str(part), "--no_stdin"])
+            if not part.is_file() or part.stat().st_size == 0:
+                raise LearnError(f"Vowpal Wabbit wrote no model for {arguments!r}", hint="is the disk full?")
+            _sync(part)
+            part.replace(model_out)
         _sync(model_out.parent)
     except (RuntimeError, OSError) as error:
         raise LearnError(f"Vowpal Wabbit failed with {arguments!r}: {error}") from error
-    finally:
-        # VW writes to NAME.writing and renames; after a failure all of these may be left.
-        for left in (part, cache, Path(f"{part}.writing"), Path(f"{cache}.writing")):
-            left.unlink(missing_ok=True)
+
+
+def _run(arguments: list[str]) -> None:
+    try:
+        with _workspace(arguments):
+            pass
+    except RuntimeError as error:
+        # The error's frames keep the half-made workspace alive; collected later, it would write its model once more,
+        # and make the removed folder again for it.
+        traceback.clear_frames(error.__traceback__)
+        raise
 
 
 class Model:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import gc
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -243,14 +243,22 @@ def test_a_full_disk_leaves_the_learner_as_it_was(world, monkeypatch, tmp_path):
 
 # VW fails to finish the half-made workspace a second time when Python collects it.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_full_disk_under_the_model(tmp_path):
+def test_a_full_disk_under_the_model(tmp_path, monkeypatch):
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     data = tmp_path / "rounds.txt"
     data.write_text("shared |x f\n0:-1:0.5 |a b\n\n" * 20)
-    (tmp_path / f".model.vw.{os.getpid()}.part.writing").symlink_to("/dev/full")
-    with pytest.raises(LearnError):
+
+    class Full(tempfile.TemporaryDirectory):
+        def __enter__(self):
+            folder = super().__enter__()
+            (Path(folder) / "model.vw.writing").symlink_to("/dev/full")
+            return folder
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", Full)
+    with pytest.raises(LearnError, match="Failed to write"):
         wall.train("--cb_adf --cb_type mtr -b 10", data, tmp_path / "model.vw")
+    gc.collect()
     assert [path.name for path in tmp_path.iterdir()] == ["rounds.txt"]
 
 
