@@ -1,0 +1,36 @@
+"""The JSON schemas that ship in `schemas/`, one per command: written from the structs, so that they cannot differ.
+
+`python -m experiments.shipped_schemas` writes them anew after a change of `experiments.outputs`.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+
+from experiments.outputs import OUTPUTS, json_schema
+
+FOLDER = "schemas"
+
+
+def schema_text(command: str) -> str:
+    """The content of `schemas/<command>.schema.json`; keys are sorted, so that the same structs give the same bytes."""
+    return json.dumps(json_schema(command), indent=2, sort_keys=True) + "\n"
+
+
+def shipped_schema(command: str) -> str:
+    """The text that lies in the package."""
+    return (resources.files("experiments") / FOLDER / f"{command}.schema.json").read_text(encoding="utf-8")
+
+
+def write_schemas(folder: Path) -> list[Path]:
+    """Write every schema into a folder that exists; returns the paths."""
+    paths = [folder / f"{command}.schema.json" for command in OUTPUTS]
+    for command, path in zip(OUTPUTS, paths, strict=True):
+        path.write_text(schema_text(command), encoding="utf-8")
+    return paths
+
+
+if __name__ == "__main__":
+    write_schemas(Path(__file__).parent / FOLDER)

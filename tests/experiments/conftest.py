@@ -1,0 +1,60 @@
+"""Logs imported once, and one small demonstration whose policy and contacts many tests use."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.experiments.commands import Imported, run
+
+
+@pytest.fixture(scope="session")
+def imported(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Imported:
+    """`imported(mapping, file)`: the log of a real data set, imported once in a session."""
+    folder = tmp_path_factory.mktemp("imported")
+    known: dict[tuple[str, str], Path] = {}
+
+    def log_of(mapping: str, file: str) -> Path:
+        if (mapping, file) not in known:
+            path = folder / f"{file.replace('/', '_')}.parquet"
+            out = run("import", "--mapping", mapping, "--input", shared_data / file, "--out", path)
+            (folder / f"{path.name}.json").write_text(json.dumps(out))
+            known[mapping, file] = path
+        return known[mapping, file]
+
+    return log_of
+
+
+@pytest.fixture(scope="session")
+def hillstrom(imported: Imported) -> Path:
+    return imported("hillstrom", "hillstrom/hillstrom_dev.csv.gz")
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A demonstration: its folder and the object that it printed."""
+
+    folder: Path
+    out: dict[str, Any]
+
+    @property
+    def policy(self) -> Path:
+        return self.folder / "backtest" / "policy"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log.parquet"
+
+    @property
+    def contacts(self) -> Path:
+        return self.folder / "fresh_contacts.parquet"
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    folder = tmp_path_factory.mktemp("demo") / "out"
+    return Demo(folder, run("demo", "--contacts", 2000, "--seed", 3, "--out", folder))
