@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -95,4 +96,10 @@ def _svg(figure: Figure) -> str:
     # Without a date the same results give the same bytes.
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    # What matplotlib says of itself names addresses; a page that loads nothing should not look as if it did.
+    return re.sub(r"<metadata>.*?</metadata>\s*", "", text[text.index("<svg") :], flags=re.DOTALL)
+
+
+def with_prefix(svg: str, prefix: str) -> str:
+    """The picture with every id of its own: pictures of one page must not draw each other's shapes."""
+    return re.sub(r'(\sid="|href="#|url\(#)', rf"\g<1>{prefix}", svg)

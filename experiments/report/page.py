@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from experiments.outputs import LogSummary, ResultRow, Skipped
+from experiments.report.figures import with_prefix
 from experiments.report.text import figure_text, interval_text
 
 
@@ -56,4 +57,5 @@ def render(report: Report) -> str:
         lstrip_blocks=True,
     )
     environment.filters["figure"] = figure_text
+    environment.filters["own_ids"] = with_prefix
     return environment.get_template("page.html.j2").render(report=report, interval=interval_text)
