@@ -15,7 +15,7 @@ from engine.errors import ParameterError
 from engine.features import FeatureSchema
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import pack_from
-from engine.log.parquet import conform
+from engine.log.parquet import conform_to
 from engine.log.whole_file import ParquetFile
 from engine.records import log_schema
 from engine.types import HOLD
@@ -114,8 +114,7 @@ def decide_with(
 
 
 def _append(file: ParquetFile, decided: Decided, total: Summary, schema: pa.Schema) -> None:
-    columns = [conform(decided.table.column(field.name).combine_chunks(), field) for field in schema]
-    file.append(pa.Table.from_arrays(columns, schema=schema))
+    file.append(conform_to(decided.table, schema))
     total.add(decided)
 
 

@@ -246,6 +246,16 @@ def conform(column: pa.Array, field: pa.Field) -> pa.Array:
     return column.cast(field.type)
 
 
+def conform_to(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns of a schema, in its order and types.
+
+    Raises:
+        LogFormatError: a column that does not fit.
+    """
+    columns = [conform(table.column(field.name).combine_chunks(), field) for field in schema]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
 def _one(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
     if len(parts) == 1:
         return parts[0]

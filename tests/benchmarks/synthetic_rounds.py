@@ -48,24 +48,17 @@ def reference_rounds(rows: int, seed: int = 0) -> list[RoundBlock]:
 
 def _chunk(chunk: int, n: int, seed: int) -> RoundBlock:
     rng = np.random.default_rng([seed, chunk])
-    schema, k = reference_schema(), reference_catalog().k
-    columns = {}
-    for spec in schema.features:
-        state = rng.choice(3, p=[0.9, 0.05, 0.05], size=n).astype(np.uint8)
-        if spec.type == "numeric":
-            columns[spec.name] = numeric_column(spec, rng.normal(size=n), state)
-        else:
-            codes = rng.integers(len(LEVELS), size=n).astype(np.int32)
-            columns[spec.name] = categorical_column(spec, codes, LEVELS, state)
+    k = reference_catalog().k
+    context = reference_context(rng, n)
     eligible = rng.random((n, k)) < 0.6
     eligible[:, 0] = True
     action = np.where(eligible, rng.random((n, k)), -1.0).argmax(axis=1).astype(np.int32)
-    first = np.nan_to_num(columns["feature 0"].values)
+    first = np.nan_to_num(context.columns["feature 0"].values)
     click = rng.random(n) < 0.1 + 0.08 * (action % 8 == 3) * (first > 0)
     return RoundBlock(
         chunk=chunk,
         decision_id=np.array([f"{chunk}-{i}" for i in range(n)], dtype=object),
-        context=ContextBlock(schema, columns, n),
+        context=context,
         action=action,
         propensity=1.0 / eligible.sum(axis=1),
         eligible=pack(eligible),
@@ -76,3 +69,17 @@ def _chunk(chunk: int, n: int, seed: int) -> RoundBlock:
         decided_at=np.zeros(n, dtype=np.int64),
         extra={},
     )
+
+
+def reference_context(rng: np.random.Generator, n: int) -> ContextBlock:
+    """n random contexts with missing and stale values."""
+    schema = reference_schema()
+    columns = {}
+    for spec in schema.features:
+        state = rng.choice(3, p=[0.9, 0.05, 0.05], size=n).astype(np.uint8)
+        if spec.type == "numeric":
+            columns[spec.name] = numeric_column(spec, rng.normal(size=n), state)
+        else:
+            codes = rng.integers(len(LEVELS), size=n).astype(np.int32)
+            columns[spec.name] = categorical_column(spec, codes, LEVELS, state)
+    return ContextBlock(schema, columns, n)
