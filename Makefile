@@ -69,7 +69,7 @@ smoke-lowest: $(LOWEST)/stamp ## the quick tests on the lowest versions that pyp
 
 # Without index addresses and with markers for every platform, so that one file serves every machine.
 COMPILE = $(TOOLS)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-config \
-  --default-index https://pypi.org/simple --no-emit-index-url --custom-compile-command "make lock" pyproject.toml
+  --no-emit-index-url --custom-compile-command "make lock" pyproject.toml
 lock: $(TOOLS)/stamp ## resolve the lock files anew: run, dev, lowest
 	$(COMPILE) --extra fast --output-file lock/run.txt
 	$(COMPILE) --extra dev --constraints lock/run.txt --output-file lock/dev.txt
