@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from experiments.outputs import ResultRow
 
@@ -16,7 +17,7 @@ INK, ACCENT, MUTED, GRID = "#1b2733", "#0b6e99", "#7a8794", "#d9e0e6"
 _COLOURS = {"better": "#11734b", "worse": "#b3261e", "no difference": INK, "insufficient": "#a0a8b0"}
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
-    "font.size": 10,
+    "font.size": 10.5,
     "svg.fonttype": "path",
     "svg.hashsalt": "tactful",
     "axes.edgecolor": MUTED,
@@ -49,12 +50,17 @@ def support(rows: Sequence[ResultRow], title: str) -> str:
     with mpl.rc_context(_STYLE):
         figure, axes = _axes(len(drawn))
         shares = [100.0 * (row.ess or 0.0) / row.n for row in drawn]
-        axes.barh(range(len(drawn)), shares, color=[_COLOURS[row.verdict] for row in drawn], height=0.55)
+        axes.barh(range(len(drawn)), shares, color=[_bar(row) for row in drawn], height=0.55)
         for y, share in enumerate(shares):
             axes.text(share, y, f" {share:.3g} %", va="center", fontsize=9)
         axes.set_xlim(0, max([*shares, 1.0]) * 1.18)
         _finish(axes, [row.policy for row in drawn], title, "effective sample size, % of rows")
         return _svg(figure)
+
+
+def _bar(row: ResultRow) -> str:
+    """Support is no verdict on the policy, so it does not wear the verdicts' colours."""
+    return _COLOURS[row.verdict] if row.verdict == "insufficient" else ACCENT
 
 
 def _intervals(
@@ -75,7 +81,7 @@ def _intervals(
 
 
 def _axes(lines: int) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(7.2, 1.1 + 0.34 * max(lines, 1)), layout="constrained")
+    figure = Figure(figsize=(5.6, 1.1 + 0.34 * max(lines, 1)), layout="constrained")
     return figure, figure.add_subplot()
 
 
@@ -83,6 +89,7 @@ def _finish(axes: Any, names: Sequence[str], title: str, unit: str) -> None:
     axes.set_yticks(range(len(names)), [name if len(name) <= 34 else name[:31] + "..." for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlabel(unit)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
     axes.grid(axis="x", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
