@@ -97,7 +97,12 @@ def admit_block(
     costs, days = block.costs(now_at)
     worst = costs.worst_case(eligible)
     needs = [
-        Need(limit, days[column] if limit.per_day else ALL_DAYS, int(worst[row, column]))
+        Need(
+            limit,
+            days[column] if limit.per_day else ALL_DAYS,
+            int(worst[row, column]),
+            unit=int(costs.amount[row].max(initial=0)),
+        )
         for row, limit in enumerate(block.limits)
         for column in range(len(days) if limit.per_day else 1)
     ]

@@ -61,11 +61,19 @@ class Meter(NamedTuple):
 
 @dataclass(frozen=True)
 class Need:
-    """How much of a limit a block may need on a day (`ALL_DAYS` for a limit that is not per day)."""
+    """How much of a limit a block may need on a day.
+
+    Attributes:
+        limit: the limit.
+        day: days since 1970, or `ALL_DAYS` for a limit that is not per day.
+        amount: at most.
+        unit: what the dearest single send uses: a share smaller than that could not be used at all.
+    """
 
     limit: SetLimit
     day: int
     amount: int
+    unit: int = 1
 
     @property
     def meter(self) -> Meter:
@@ -137,7 +145,7 @@ class SqlQuota:
                 used, earned = usage[need.meter]
                 capacity = need.limit.capacity(_before(connection, need))
                 free = need.amount if capacity is None else capacity + earned - used - held.get(need.meter, 0)
-                amounts[need.meter] = min(need.amount, _share(max(free, 0), share))
+                amounts[need.meter] = min(need.amount, _share(max(free, 0), share, need.unit))
             lease_until = now_at + round(lease_s * MICROSECONDS_PER_S)
             same = {"grant_id": grant_id, "used": 0, "earned": 0, "state": HELD, "lease_until": lease_until}
             rows = [{**same, **meter._asdict(), "amount": amount} for meter, amount in amounts.items()]
@@ -301,6 +309,5 @@ def _before(connection: sa.Connection, need: Need) -> tuple[int, ...]:
     return tuple(used.get(day, 0) for day in days)
 
 
-def _share(free: int, share: float) -> int:
-    # Rounded up, or the last one could never be had.
-    return free if share == 1 else min(free, math.ceil(free * share))
+def _share(free: int, share: float, unit: int) -> int:
+    return free if share == 1 else min(free, max(math.ceil(free * share), unit))

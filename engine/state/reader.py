@@ -69,7 +69,7 @@ class ContactReader:
         known = parts.pop("known")
         consent, expires = fold_consents(consents, row_of, catalog.channels, now_at)
         suppressed = fold_suppressions(suppressions, row_of, catalog.channels, now_at)
-        suppressed[~known & (suppressed == NO)] = UNKNOWN
+        suppressed[~known[:, None] & (suppressed == NO)] = UNKNOWN
         extra = parts.pop("extra") | _event_part(events, row_of, known)
         extra["consent_expires_at"] = expires
         extra["profiling_objection"] = profiling_objections(consents, row_of, catalog.channels)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +13,7 @@ from engine.state.caps import Cap, SendRequest
 from engine.state.protocols import Reserved
 from engine.state.store import SqlState
 from engine.types import MICROSECONDS_PER_S
+from tests.worker_pool import Pool
 
 WORKER = Path(__file__).with_name("reserve_worker.py")
 S = MICROSECONDS_PER_S
@@ -23,23 +21,6 @@ NOW = 1_790_000_000 * S
 PROCESSES, THREADS = 4, 50
 CAP = Cap("three_a_day", 3, 86_400)
 CONTACT = np.array(["the-contact"], dtype=object)
-
-
-def start(root: Path, url: str, *, threads: int, rounds: int, now: int, prefix: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(WORKER), url, str(threads), str(rounds), str(now), prefix]
-    environment = os.environ | {"PYTHONPATH": str(root)}
-    process = subprocess.Popen(
-        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n", process.communicate()[1]
-    return process
-
-
-def go(process: subprocess.Popen[str]) -> None:
-    assert process.stdin is not None
-    process.stdin.write("go\n")
-    process.stdin.flush()
 
 
 def answers(outputs: list[str], word: str) -> set[str]:
@@ -53,15 +34,9 @@ def standing(state: SqlState, now: int) -> list[str]:
 
 def test_exactly_three_of_200_get_through(root: Path, store_url: str) -> None:
     with SqlState(store_url) as state:
-        pool = [
-            start(root, store_url, threads=THREADS, rounds=1, now=NOW, prefix=f"p{number}")
-            for number in range(PROCESSES)
-        ]
-        for process in pool:
-            go(process)
-        done = [process.communicate(timeout=120) for process in pool]
-        assert [process.returncode for process in pool] == [0] * PROCESSES, done
-        outputs = [out for out, _ in done]
+        pool = Pool(root, WORKER, PROCESSES, store_url, THREADS, 1, NOW, "p")
+        pool.go()
+        outputs = [pool.rest()]
         assert len(answers(outputs, "refused")) == PROCESSES * THREADS - 3
         assert len(answers(outputs, "reserved")) == len(answers(outputs, "sent")) == 3
         assert standing(state, NOW) == ["dispatched"] * 3
@@ -75,38 +50,25 @@ def test_killed_workers_lose_nothing_and_hold_nothing(root: Path, store_url: str
     with SqlState(store_url) as state:
         for trial in range(6):
             now = NOW + trial * 10 * 86_400 * S
-            pool = [
-                start(root, store_url, threads=8, rounds=4, now=now, prefix=f"t{trial}p{number}") for number in range(2)
-            ]
-            for process in pool:
-                go(process)
-            heard = "" if trial % 2 else _first_promise(pool[0])
+            pool = Pool(root, WORKER, 2, store_url, 8, 4, now, f"t{trial}")
+            pool.go()
+            heard = "" if trial % 2 else _first_promise(pool)
             time.sleep(chance.uniform(0.0, 0.1) if trial % 2 else 0.0)
-            for process in pool:
-                process.kill()
-            outputs = [heard, *(_rest(process) for process in pool)]
+            pool.kill()
+            outputs = [heard, pool.rest()]
             left_open += _check_after_kill(state, outputs, now, trial)
     # The kills must have struck in mid-flight at least once, or this test shows nothing.
     assert left_open > 0
 
 
-def _first_promise(process: subprocess.Popen[str]) -> str:
-    """What a process says up to its first reservation, which it has not dispatched by then."""
-    assert process.stdout is not None
+def _first_promise(pool: Pool) -> str:
+    """What the workers say up to the first reservation, which is not dispatched by then."""
     heard = ""
-    for line in process.stdout:
-        heard += line
+    while line := pool.line():
+        heard += f"{line}\n"
         if line.startswith("reserved"):
             break
     return heard
-
-
-def _rest(process: subprocess.Popen[str]) -> str:
-    """What else a dead process said; `communicate` would skip what an earlier read has buffered."""
-    assert process.stdout is not None
-    said = process.stdout.read()
-    process.communicate(timeout=60)
-    return said
 
 
 def _check_after_kill(state: SqlState, outputs: list[str], now: int, trial: int) -> int:
