@@ -16,6 +16,7 @@ from engine.rounds import RoundBlock
 from engine.sampling import check_distribution
 from policies.action_values import ActionSums
 from policies.always import AlwaysPolicy
+from policies.check import check_policy
 from policies.merge_tag import MergeTagBlast
 from policies.segmentation import fit_cuts
 from policies.segments import SegmentConfig, tune_segments
@@ -58,6 +59,19 @@ def rounds(block: ContextBlock, action: list[int], reward: list[float], propensi
         decided_at=np.zeros(n, dtype=np.int64),
         extra={},
     )
+
+
+def test_every_baseline_passes_the_conformance_suite() -> None:
+    log = rounds(context([1, 2, 3, 4], [0, 1, 0, 1]), [0, 1, 2, 2], [0.0, 1.0, 2.0, 0.0])
+    sums = ActionSums("r", 3)
+    sums.add(log)
+    for policy in (
+        UniformPolicy(),
+        AlwaysPolicy(CATALOG, "b"),
+        MergeTagBlast(sums.result()),
+        tune_segments([log], "r", CATALOG, SCHEMA, SegmentConfig()),
+    ):
+        check_policy(policy, CATALOG, SCHEMA)
 
 
 def test_uniform_gives_the_double_that_a_log_of_one_over_k_holds() -> None:
