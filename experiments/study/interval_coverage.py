@@ -170,7 +170,8 @@ def table(rows: list[Row], replications: int) -> str:
         "# Coverage of the 95 % intervals",
         "",
         f"{replications} seeded logs of {ROWS} rows a setting, in a world whose values are known in closed form",
-        f"(`python -m experiments.study.interval_coverage`); the Monte Carlo error of a coverage is {error:.1f} points.",
+        "(`python -m experiments.study.interval_coverage`); the Monte Carlo error of a coverage is "
+        f"{error:.1f} points.",
         "",
         "| log and interval | estimator | value covered | mean width | difference covered | mean width |",
         "|---|---|---|---|---|---|",
