@@ -170,8 +170,7 @@ def table(rows: list[Row], replications: int) -> str:
         "# Coverage of the 95 % intervals",
         "",
         f"{replications} seeded logs of {ROWS} rows a setting, in a world whose values are known in closed form",
-        "(`python -m experiments.study.interval_coverage`); the Monte Carlo error of a coverage is "
-        f"{error:.1f} points.",
+        f"(`python -m experiments.study.interval_coverage`). Monte Carlo error of a coverage: {error:.1f} points.",
         "",
         "| log and interval | estimator | value covered | mean width | difference covered | mean width |",
         "|---|---|---|---|---|---|",
