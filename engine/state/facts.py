@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import math
@@ -216,7 +215,7 @@ Fact = Profile | Consent | Suppression | Event | PastSend
 
 def fact_id(fact: Consent | Suppression | Event) -> str:
     """The natural key of a fact: SHA-256 of its content, or of an event's own id."""
-    content: dict[str, Any] = dataclasses.asdict(fact)
+    content: dict[str, Any] = dict(vars(fact))
     if isinstance(fact, Event) and fact.event_id:
         content = {"event_id": fact.event_id}
     return hashlib.sha256(json.dumps([fact.table, content], sort_keys=True).encode()).hexdigest()

@@ -27,6 +27,7 @@ from engine.state.tables import (
     SEND,
     SEND_LOCK,
     SEND_STEP,
+    in_state,
 )
 from engine.types import MICROSECONDS_PER_S
 
@@ -100,7 +101,7 @@ class Reservations:
         require_instant("now_at", "expire", now_at)
         with writing(self.engine, "expire reservations") as connection:
             # Rows that somebody works on are left to the next call: to wait here could be to wait in a circle.
-            over = sa.select(SEND.c.decision_id).where(SEND.c.state == RESERVED, SEND.c.lease_until <= now_at)
+            over = sa.select(SEND.c.decision_id).where(in_state(RESERVED), SEND.c.lease_until <= now_at)
             free = over.order_by(SEND.c.decision_id).with_for_update(skip_locked=True)
             return _lapse(connection, SEND.c.decision_id.in_(free), now_at)
 
@@ -162,7 +163,7 @@ class Reservations:
         Raises:
             StorageError: the store cannot be read.
         """
-        query = sa.select(SEND.c.decision_id).where(SEND.c.state == DISPATCHING, SEND.c.lease_until <= now_at)
+        query = sa.select(SEND.c.decision_id).where(in_state(DISPATCHING), SEND.c.lease_until <= now_at)
         require_instant("now_at", "unsettled", now_at)
         with reading(self.engine, "read unsettled sends") as connection:
             return tuple(connection.execute(query.order_by(SEND.c.decision_id)).scalars())
@@ -260,7 +261,7 @@ def _require_same(request: SendRequest, row: Row) -> None:
 
 def _lapse(connection: sa.Connection, where: sa.ColumnElement[bool], now_at: int) -> int:
     """Release what is reserved beyond its lease: written down, so that a slow holder cannot go on with it later."""
-    change = sa.update(SEND).where(where, SEND.c.state == RESERVED, SEND.c.lease_until <= now_at)
+    change = sa.update(SEND).where(where, in_state(RESERVED), SEND.c.lease_until <= now_at)
     change = change.values(state=RELEASED, step=SEND.c.step + 1)
     changed = connection.execute(change.returning(SEND.c.decision_id, SEND.c.step)).all()
     _log(connection, ({"decision_id": key, "step": step, "state": RELEASED} for key, step in changed), now_at, EXPIRED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -56,7 +55,8 @@ class FactWriter:
 
 
 def _row(fact: Fact) -> Row:
-    row = dataclasses.asdict(fact)
+    # Not `asdict`: it copies every value deeply, which took most of the time of a large import.
+    row = dict(vars(fact))
     if isinstance(fact, Consent | Suppression | Event):
         row["fact_id"] = fact_id(fact)
     row.pop("event_id", None)
