@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from engine.contacts import NO, UNKNOWN, YES
@@ -19,16 +18,20 @@ from engine.state.facts import EXPRESS, GRANTED, PROFILING
 from engine.types import NOT_AN_INSTANT, PURPOSES, IntArray
 
 WITHOUT_END: Final = np.iinfo(np.int64).max
+CONSENT_COLUMNS: Final = ("channel", "purpose", "status", "kind", "source", "recorded_at", "expires_at")
+_NEVER: Final = np.iinfo(np.int64).max
+_ABSENT: Final = -2
+_EVERY: Final = -1
+
+Columns = Mapping[str, Sequence[Any]]
 
 
-def fold_consents(
-    rows: Sequence[sa.Row[Any]], row_of: Mapping[str, int], channels: tuple[str, ...], now_at: int
-) -> tuple[NDArray[np.int8], IntArray]:
+def fold_consents(found: Columns, n: int, channels: tuple[str, ...], now_at: int) -> tuple[NDArray[np.int8], IntArray]:
     """Consent levels (n, C, P) and when they expire (n, C, P).
 
     Args:
-        rows: of the table `consent`.
-        row_of: contact -> row in [0, n).
+        found: `CONSENT_COLUMNS` and `owner`, the contact's row in [0, n).
+        n: contacts.
         channels: C names.
         now_at: microseconds.
 
@@ -36,77 +39,60 @@ def fold_consents(
         1 granted, 0 refused or lapsed, -1 no record that counts; and the last instant of expiry, the largest int64 for
         a consent without end, `NOT_AN_INSTANT` where there is no consent.
     """
-    shape = (len(row_of), len(channels), len(PURPOSES))
+    shape = (n, len(channels), len(PURPOSES))
     level = np.full(shape, UNKNOWN, dtype=np.int8)
     expires = np.full(shape, NOT_AN_INSTANT, dtype=np.int64)
     refused = np.full(shape, NOT_AN_INSTANT, dtype=np.int64)
-    refusals = [row for row in rows if row.status != GRANTED]
-    cells = _cells(refusals, row_of, channels)
-    for row, where in zip(refusals, cells, strict=True):
-        refused[where] = np.maximum(refused[where], row.recorded_at)
-        level[where] = NO
-    grants = [
-        row
-        for row in rows
-        if row.status == GRANTED
-        and row.source
-        and row.recorded_at is not None
-        and row.recorded_at <= now_at
-        and row.channel in channels
-        and row.purpose in PURPOSES
-    ]
-    if not grants:
-        return level, expires
-    cell = tuple(
-        np.array(axis)
-        for axis in zip(
-            *((row_of[row.contact_id], channels.index(row.channel), PURPOSES.index(row.purpose)) for row in grants),
-            strict=True,
-        )
+    cell = (
+        np.array(found["owner"], dtype=np.int64),
+        _codes(found["channel"], channels),
+        _codes(found["purpose"], PURPOSES),
     )
-    given = np.array([row.recorded_at for row in grants], dtype=np.int64)
-    until = np.array([WITHOUT_END if row.expires_at is None else row.expires_at for row in grants], dtype=np.int64)
-    express = np.array([row.kind == EXPRESS for row in grants], dtype=np.bool_)
+    granted = np.array([status == GRANTED for status in found["status"]], dtype=np.bool_)
+    given = np.array([_NEVER if at is None else at for at in found["recorded_at"]], dtype=np.int64)
+    until = np.array([WITHOUT_END if at is None else at for at in found["expires_at"]], dtype=np.int64)
+    sourced = np.array([bool(source) for source in found["source"]], dtype=np.bool_)
+    express = np.array([kind == EXPRESS for kind in found["kind"]], dtype=np.bool_)
+    for row in np.flatnonzero(~granted):
+        where = (cell[0][row], _stretch(int(cell[1][row])), _stretch(int(cell[2][row])))
+        refused[where] = np.maximum(refused[where], given[row])
+        level[where] = NO
+    counts = granted & sourced & (given <= now_at) & (cell[1] >= 0) & (cell[2] >= 0)
+    cell = (cell[0][counts], cell[1][counts], cell[2][counts])
+    given, until, express = given[counts], until[counts], express[counts]
     free = refused[cell] == NOT_AN_INSTANT
     holds = (until > now_at) & (free | (express & (given > refused[cell])))
     level[cell] = np.maximum(level[cell], NO)
-    holding = tuple(axis[holds] for axis in cell)
+    holding = (cell[0][holds], cell[1][holds], cell[2][holds])
     level[holding] = YES
     np.maximum.at(expires, holding, until[holds])
     return level, expires
 
 
-def profiling_objections(
-    rows: Sequence[sa.Row[Any]], row_of: Mapping[str, int], channels: tuple[str, ...]
-) -> NDArray[np.int8]:
+def profiling_objections(found: Columns, n: int, channels: tuple[str, ...]) -> NDArray[np.int8]:
     """(n, C) 1 where the contact has objected to profiling for a channel (or all) and not agreed again since."""
-    refused = np.full((len(row_of), len(channels)), NOT_AN_INSTANT, dtype=np.int64)
+    refused = np.full((n, len(channels)), NOT_AN_INSTANT, dtype=np.int64)
     agreed = np.full_like(refused, NOT_AN_INSTANT)
-    for row in rows:
-        if row.purpose is not None and row.purpose != PROFILING:
+    named = ("owner", "channel", "purpose", "status", "recorded_at", "source")
+    for owner, channel, purpose, status, at, source in zip(*(found[name] for name in named), strict=True):
+        if purpose not in (None, PROFILING) or at is None or (status == GRANTED and not source):
             continue
-        target = agreed if row.status == GRANTED else refused
-        if row.recorded_at is None or (row.status == GRANTED and not row.source):
-            continue
-        where = (row_of[row.contact_id], _positions(row.channel, channels))
-        target[where] = np.maximum(target[where], row.recorded_at)
+        target = agreed if status == GRANTED else refused
+        where = (owner, _stretch(int(_codes([channel], channels)[0])))
+        target[where] = np.maximum(target[where], at)
     objected: NDArray[np.int8] = ((refused != NOT_AN_INSTANT) & (refused >= agreed)).astype(np.int8)
     return objected
 
 
-def _cells(
-    rows: Sequence[sa.Row[Any]], row_of: Mapping[str, int], channels: tuple[str, ...]
-) -> list[tuple[int, Any, Any]]:
-    return [
-        (row_of[row.contact_id], _positions(row.channel, channels), _positions(row.purpose, PURPOSES)) for row in rows
-    ]
+def _codes(names: Sequence[str | None], axis: tuple[str, ...]) -> IntArray:
+    """Positions on an axis; `_EVERY` for None, `_ABSENT` for a name that the axis does not have."""
+    code: dict[str | None, int] = {name: at for at, name in enumerate(axis)}
+    code[None] = _EVERY
+    return np.array([code.get(name, _ABSENT) for name in names], dtype=np.int64)
 
 
-def _positions(name: str | None, axis: tuple[str, ...]) -> slice:
-    """The stretch of an axis that a name means: all of it for None, nothing for a name that it does not have."""
-    if name is None:
+def _stretch(code: int) -> slice:
+    """The stretch of an axis that a code means."""
+    if code == _EVERY:
         return slice(None)
-    if name not in axis:
-        return slice(0, 0)
-    at = axis.index(name)
-    return slice(at, at + 1)
+    return slice(0, 0) if code == _ABSENT else slice(code, code + 1)

@@ -14,16 +14,19 @@ from engine.catalog import Catalog
 from engine.contacts import NO, UNKNOWN, ContactBatch, plain_contacts
 from engine.errors import ParameterError
 from engine.state.checks import require_id, require_instant
-from engine.state.consents import fold_consents, profiling_objections
+from engine.state.consents import CONSENT_COLUMNS, Columns, fold_consents, profiling_objections
 from engine.state.database import among, reading
 from engine.state.protocols import History
-from engine.state.suppressions import fold_suppressions
+from engine.state.suppressions import SUPPRESSION_COLUMNS, fold_suppressions
 from engine.state.tables import CONSENT, CONTACT, DISPATCHED, DISPATCHING, EVENT, RESERVED, SEND, SUPPRESSION
-from engine.types import NOT_AN_INSTANT, PURPOSES, CodeArray, IntArray, ObjectArray
+from engine.types import NOT_AN_INSTANT, PURPOSES, BoolArray, CodeArray, IntArray, ObjectArray
 
 _NAMED: Final = ("zone_source", "region", "area_code")
+_DATED: Final = ("zone_observed_at", "history_from_at")
+_PROFILE: Final = ("zone", "locale", *_NAMED, *_DATED)
 _ENGAGED: Final = ("open", "click", "reply", "purchase")
 _SENT: Final = ("channel", "purpose", "topic", "template", "category", "state")
+_HAPPENED: Final = ("kind", "channel", "category")
 
 
 @dataclass(frozen=True)
@@ -57,32 +60,32 @@ class ContactReader:
             StorageError: the store cannot be read.
         """
         require_instant("now_at", "batch", now_at)
-        ids, back = _distinct(contact_ids)
+        row_of, back = _distinct(contact_ids)
         with reading(self.engine, "read contacts") as connection:
-            profiles = _fetch(connection, CONTACT, ids)
-            consents = _fetch(connection, CONSENT, ids)
-            suppressions = _fetch(connection, SUPPRESSION, ids)
-            sends = _fetch(connection, SEND, ids, _standing(now_at))
-            events = _fetch(connection, EVENT, ids, EVENT.c.at <= now_at)
-        row_of = {contact: row for row, contact in enumerate(ids)}
-        parts = _profile_part(profiles, row_of)
+            profiles = _fetch(connection, CONTACT, _PROFILE, row_of)
+            consents = _fetch(connection, CONSENT, CONSENT_COLUMNS, row_of)
+            suppressions = _fetch(connection, SUPPRESSION, SUPPRESSION_COLUMNS, row_of)
+            sends = _fetch(connection, SEND, ("at", "channel", "purpose"), row_of, _standing(now_at))
+            events = _fetch(connection, EVENT, ("at", "kind"), row_of, EVENT.c.at <= now_at)
+        n = len(row_of)
+        parts = _profile_part(profiles, n)
         known = parts.pop("known")
-        consent, expires = fold_consents(consents, row_of, catalog.channels, now_at)
-        suppressed = fold_suppressions(suppressions, row_of, catalog.channels, now_at)
+        consent, expires = fold_consents(consents, n, catalog.channels, now_at)
+        suppressed = fold_suppressions(suppressions, n, catalog.channels, now_at)
         suppressed[~known[:, None] & (suppressed == NO)] = UNKNOWN
-        extra = parts.pop("extra") | _event_part(events, row_of, known)
+        extra = parts.pop("extra") | _event_part(events, known)
         extra["consent_expires_at"] = expires
-        extra["profiling_objection"] = profiling_objections(consents, row_of, catalog.channels)
+        extra["profiling_objection"] = profiling_objections(consents, n, catalog.channels)
         batch = plain_contacts(
-            np.array(ids, dtype=object),
+            np.array(list(row_of), dtype=object),
             catalog,
             consent=consent,
             suppressed=suppressed,
             extra=extra,
             **parts,
-            **_send_part(sends, row_of, catalog.channels),
+            **_send_part(sends, n, catalog.channels),
         )
-        return batch if np.array_equal(back, np.arange(len(ids))) else batch.take(back)
+        return batch if np.array_equal(back, np.arange(n)) else batch.take(back)
 
     def history(self, contact_ids: ObjectArray, *, now_at: int) -> History:
         """Every send that counts at `now_at` and every event up to then, oldest first.
@@ -92,33 +95,31 @@ class ContactReader:
             StorageError: the store cannot be read.
         """
         require_instant("now_at", "history", now_at)
-        ids, back = _distinct(contact_ids)
+        row_of, back = _distinct(contact_ids)
+        n = len(row_of)
+        if n != len(back):
+            raise ParameterError("contact_ids", "history", allowed="distinct", got=f"{len(back) - n} repeats")
         with reading(self.engine, "read history") as connection:
-            sends = _fetch(connection, SEND, ids, _standing(now_at))
-            events = _fetch(connection, EVENT, ids, EVENT.c.at <= now_at)
-        row_of = {str(contact_ids[at]): at for at in range(len(contact_ids))}
-        if len(ids) != len(back):
-            raise ParameterError("contact_ids", "history", allowed="distinct", got=f"{len(back) - len(ids)} repeats")
-        sent_offsets, sent_at, sent = _csr(sends, row_of)
-        event_offsets, event_at, event = _csr(events, row_of)
+            sends = _fetch(connection, SEND, ("at", *_SENT), row_of, _standing(now_at))
+            events = _fetch(connection, EVENT, ("at", *_HAPPENED), row_of, EVENT.c.at <= now_at)
+        sent_offsets, sent = _csr(sends, n)
+        event_offsets, event = _csr(events, n)
         return History(
             sent_offsets=sent_offsets,
-            sent_at=sent_at,
-            **{f"sent_{name}": sent(name) for name in _SENT},
+            **{f"sent_{name}": sent[name] for name in ("at", *_SENT)},
             event_offsets=event_offsets,
-            event_at=event_at,
-            **{f"event_{name}": event(name) for name in ("kind", "channel", "category")},
+            **{f"event_{name}": event[name] for name in ("at", *_HAPPENED)},
         )
 
 
-def _distinct(contact_ids: ObjectArray) -> tuple[list[str], IntArray]:
-    """Distinct ids in order of first appearance, and each row's position among them."""
+def _distinct(contact_ids: ObjectArray) -> tuple[dict[str, int], IntArray]:
+    """Position of each distinct id, in order of first appearance, and each row's position among them."""
     position: dict[str, int] = {}
     back = np.empty(len(contact_ids), dtype=np.int64)
     for row, contact in enumerate(contact_ids):
         require_id("contact_id", "ContactReader", contact)
         back[row] = position.setdefault(contact, len(position))
-    return list(position), back
+    return position, back
 
 
 def _standing(now_at: int) -> sa.ColumnElement[bool]:
@@ -127,24 +128,31 @@ def _standing(now_at: int) -> sa.ColumnElement[bool]:
 
 
 def _fetch(
-    connection: sa.Connection, table: sa.Table, ids: Sequence[str], *where: sa.ColumnElement[bool]
-) -> Sequence[sa.Row[Any]]:
-    query = sa.select(table).where(among(connection, table.c.contact_id, ids), *where)
-    return connection.execute(query).all()
+    connection: sa.Connection,
+    table: sa.Table,
+    names: Sequence[str],
+    row_of: Mapping[str, int],
+    *where: sa.ColumnElement[bool],
+) -> Columns:
+    """The named columns of every row of these contacts, and `owner`, the contact's row in the batch."""
+    query = sa.select(table.c.contact_id, *(table.c[name] for name in names))
+    query = query.where(among(connection, table.c.contact_id, list(row_of)), *where)
+    rows = connection.execute(query).all()
+    # Column by column: to ask each row for its attributes by name took most of the time of a batch.
+    owners, *columns = zip(*rows, strict=True) if rows else [()] * (1 + len(names))
+    return {"owner": tuple(row_of[contact] for contact in owners), **dict(zip(names, columns, strict=True))}
 
 
-def _profile_part(rows: Sequence[sa.Row[Any]], row_of: Mapping[str, int]) -> dict[str, Any]:
-    n = len(row_of)
+def _profile_part(found: Columns, n: int) -> dict[str, Any]:
+    at = np.array(found["owner"], dtype=np.int64)
     known = np.zeros(n, dtype=np.bool_)
+    known[at] = True
     names = {name: np.full(n, None, dtype=object) for name in ("zone", "locale", *_NAMED)}
-    instants = {name: np.full(n, NOT_AN_INSTANT, dtype=np.int64) for name in ("zone_observed_at", "history_from_at")}
-    if rows:
-        at = np.array([row_of[row.contact_id] for row in rows], dtype=np.int64)
-        known[at] = True
-        for name, column in names.items():
-            column[at] = np.array([getattr(row, name) for row in rows], dtype=object)
-        for name, column in instants.items():
-            column[at] = [NOT_AN_INSTANT if (value := getattr(row, name)) is None else value for row in rows]
+    for name, column in names.items():
+        column[at] = np.array(found[name], dtype=object)
+    instants = {name: np.full(n, NOT_AN_INSTANT, dtype=np.int64) for name in _DATED}
+    for name, dates in instants.items():
+        dates[at] = [NOT_AN_INSTANT if value is None else value for value in found[name]]
     zone_code, zones = _levels(names["zone"])
     locale_code, locales = _levels(names["locale"])
     return {
@@ -165,29 +173,25 @@ def _levels(values: ObjectArray) -> tuple[CodeArray, tuple[str, ...]]:
     return np.array([code[value] for value in values], dtype=np.int32), tuple(levels)
 
 
-def _send_part(
-    rows: Sequence[sa.Row[Any]], row_of: Mapping[str, int], channels: tuple[str, ...]
-) -> dict[str, NDArray[Any]]:
-    offsets, sent_at, column = _csr(rows, row_of)
+def _send_part(found: Columns, n: int, channels: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    offsets, sent = _csr(found, n)
     channel = {name: at for at, name in enumerate(channels)}
     purpose = {name: at for at, name in enumerate(PURPOSES)}
     return {
         "sent_offsets": offsets,
-        "sent_at": sent_at,
-        "sent_channel": np.array([channel.get(name, UNKNOWN) for name in column("channel")], dtype=np.int32),
-        "sent_purpose": np.array([purpose[name] for name in column("purpose")], dtype=np.int32),
+        "sent_at": sent["at"],
+        "sent_channel": np.array([channel.get(name, UNKNOWN) for name in sent["channel"]], dtype=np.int32),
+        "sent_purpose": np.array([purpose[name] for name in sent["purpose"]], dtype=np.int32),
     }
 
 
-def _event_part(
-    rows: Sequence[sa.Row[Any]], row_of: Mapping[str, int], known: NDArray[np.bool_]
-) -> dict[str, NDArray[Any]]:
-    owner = np.array([row_of[row.contact_id] for row in rows], dtype=np.int64)
-    at = np.array([row.at for row in rows], dtype=np.int64)
-    kind = np.array([row.kind for row in rows], dtype=object)
+def _event_part(found: Columns, known: BoolArray) -> dict[str, NDArray[Any]]:
+    owner = np.array(found["owner"], dtype=np.int64)
+    at = np.array(found["at"], dtype=np.int64)
+    kind = np.array(found["kind"], dtype=object)
 
     def last(kinds: Iterable[str]) -> IntArray:
-        newest = np.full(len(row_of), NOT_AN_INSTANT, dtype=np.int64)
+        newest = np.full(len(known), NOT_AN_INSTANT, dtype=np.int64)
         chosen = np.isin(kind, list(kinds))
         np.maximum.at(newest, owner[chosen], at[chosen])
         return newest
@@ -204,24 +208,10 @@ def _event_part(
     }
 
 
-class _Column:
-    """Reads columns of fetched rows in a given order."""
-
-    def __init__(self, rows: Sequence[sa.Row[Any]], order: IntArray) -> None:
-        self.rows = rows
-        self.order = order
-
-    def __call__(self, name: str) -> ObjectArray:
-        values = np.empty(len(self.rows), dtype=object)
-        values[:] = [getattr(row, name) for row in self.rows]
-        return values[self.order]
-
-
-def _csr(rows: Sequence[sa.Row[Any]], row_of: Mapping[str, int]) -> tuple[IntArray, IntArray, _Column]:
-    """Offsets, instants and the other columns of rows that have `contact_id` and `at`, oldest first per contact."""
-    owner = np.array([row_of[row.contact_id] for row in rows], dtype=np.int64)
-    at = np.array([row.at for row in rows], dtype=np.int64)
-    order = np.lexsort((at, owner))
-    counts = np.bincount(owner, minlength=len(row_of))
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return offsets, at[order], _Column(rows, order)
+def _csr(found: Columns, n: int) -> tuple[IntArray, dict[str, NDArray[Any]]]:
+    """Offsets, and the columns (`at` as int64, the others as objects) oldest first per contact."""
+    owner = np.array(found["owner"], dtype=np.int64)
+    order = np.lexsort((np.array(found["at"], dtype=np.int64), owner))
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=n))]).astype(np.int64)
+    kinds = {name: np.int64 if name == "at" else object for name in found}
+    return offsets, {name: np.array(column, dtype=kinds[name])[order] for name, column in found.items()}

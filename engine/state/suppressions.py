@@ -7,40 +7,41 @@ own channel and reason only: START after STOP does not make a number reachable t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
-import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from engine.contacts import YES
 
+SUPPRESSION_COLUMNS: Final = ("channel", "reason", "at", "until_at", "lifted")
+
 
 def fold_suppressions(
-    rows: Sequence[sa.Row[Any]], row_of: Mapping[str, int], channels: tuple[str, ...], now_at: int
+    found: Mapping[str, Sequence[Any]], n: int, channels: tuple[str, ...], now_at: int
 ) -> NDArray[np.int8]:
     """(n, C): 1 suppressed, 0 not.
 
     Args:
-        rows: of the table `suppression`.
-        row_of: contact -> row in [0, n).
+        found: `SUPPRESSION_COLUMNS` and `owner`, the contact's row in [0, n).
+        n: contacts.
         channels: C names.
         now_at: microseconds; lifts that lie later do not count yet.
     """
-    level = np.zeros((len(row_of), len(channels)), dtype=np.int8)
-    lifted: dict[tuple[str, str | None, str], int] = {}
-    for row in rows:
-        if row.lifted and row.at <= now_at:
-            key = (row.contact_id, row.channel, row.reason)
-            lifted[key] = max(lifted.get(key, row.at), row.at)
-    for row in rows:
-        if row.lifted or (row.until_at is not None and row.until_at <= now_at):
+    level = np.zeros((n, len(channels)), dtype=np.int8)
+    rows = list(zip(found["owner"], *(found[name] for name in SUPPRESSION_COLUMNS), strict=True))
+    lifted_at: dict[tuple[int, str | None, str], int] = {}
+    for owner, channel, reason, at, _, lifted in rows:
+        if lifted and at <= now_at:
+            key = (owner, channel, reason)
+            lifted_at[key] = max(lifted_at.get(key, at), at)
+    for owner, channel, reason, at, until_at, lifted in rows:
+        if lifted or (until_at is not None and until_at <= now_at):
             continue
-        ended = lifted.get((row.contact_id, row.channel, row.reason))
-        if ended is not None and ended > row.at:
+        if lifted_at.get((owner, channel, reason), at) > at:
             continue
-        if row.channel is None:
-            level[row_of[row.contact_id]] = YES
-        elif row.channel in channels:
-            level[row_of[row.contact_id], channels.index(row.channel)] = YES
+        if channel is None:
+            level[owner] = YES
+        elif channel in channels:
+            level[owner, channels.index(channel)] = YES
     return level
