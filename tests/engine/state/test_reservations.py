@@ -10,10 +10,12 @@ import sqlalchemy as sa
 
 from engine.errors import DataError, ParameterError, StorageError
 from engine.state.caps import Cap, SendRequest, gap
+from engine.state.database import among
 from engine.state.facts import PastSend
 from engine.state.protocols import Refused, Reserved, SendDispatcher, SendReserver, StateReader, StateWriter
+from engine.state.reservations import COUNTED
 from engine.state.store import SqlState
-from engine.state.tables import SEND_STEP
+from engine.state.tables import SEND, SEND_STEP
 from engine.types import MICROSECONDS_PER_S
 
 DAY_S = 86_400
@@ -228,3 +230,13 @@ def test_store_that_cannot_be_opened(tmp_path: object) -> None:
     for arguments in ({"connections": 0}, {"busy_timeout_s": 0}):
         with pytest.raises(ParameterError):
             SqlState(f"sqlite:///{tmp_path}/x.sqlite", **arguments)  # type: ignore[arg-type]
+
+
+def test_one_contact_is_found_by_its_index(tmp_path: object) -> None:
+    """With an index over all states SQLite read every send that was ever made, for each reservation."""
+    with SqlState(f"sqlite:///{tmp_path}/x.sqlite") as state, state._engine.connect() as connection:
+        where = sa.and_(among(connection, SEND.c.contact_id, ["c"]), SEND.c.state.in_(COUNTED), SEND.c.at > 0)
+        query = sa.select(SEND).where(where).compile(connection, compile_kwargs={"render_postcompile": True})
+        values = tuple(query.params[name] for name in query.positiontup or ())
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", values).all()
+    assert any("send_by_contact" in row[-1] for row in plan), plan
