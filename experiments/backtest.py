@@ -13,13 +13,14 @@ from engine.log.parquet import LogReader
 from engine.ope.evaluate import Evaluation
 from engine.ope.target import LoggedTarget, PolicyTarget, Target
 from engine.selection import Selection, Side, contact_split, count, time_split
-from experiments.evaluate import result_row, run_evaluation, skipped, summary
+from experiments.evaluate import model_factory, result_row, run_evaluation, skipped, summary
 from experiments.launch import Contest, recommend
 from experiments.outputs import BacktestOutput, Launch, LogSummary, ResultRow, json_bytes
 from experiments.report.backtest import backtest_report
 from experiments.report.files import make_folder, tidy, write_table, write_whole
 from experiments.report.page import render
 from experiments.settings import BacktestConfig
+from experiments.shared_models import SharedModels
 from experiments.train import learn
 from policies.action_values import ActionSums
 from policies.always import AlwaysPolicy
@@ -129,7 +130,8 @@ def judge_prepared(
     """
     folder = make_folder(request.out)
     export_policy(prepared.learner, folder / "policy")
-    run = _Run(prepared.reader, request, config, prepared.judge, prepared.targets, advance)
+    models = SharedModels(model_factory(prepared.reader, request.metric, config.model))
+    run = _Run(prepared.reader, request, config, prepared.judge, prepared.targets, models, advance)
     found = run.against(request.baseline, ESTIMATORS)
     rows = tuple(result_row(estimate) for estimate in found.results)
     comparisons = run.comparisons()
@@ -168,6 +170,7 @@ class _Run:
     config: BacktestConfig
     side: Side
     targets: dict[str, Target]
+    models: SharedModels
     advance: Advance | None
 
     @property
@@ -187,7 +190,7 @@ class _Run:
             self.request.metric,
             estimators,
             self.config.evaluation,
-            self.config.model,
+            self.models.factory(),
             advance=self.advance,
         )
 

@@ -21,6 +21,7 @@ from experiments.report.evaluation import evaluation_report
 from experiments.report.files import make_folder, tidy, write_table, write_whole
 from experiments.report.page import render
 from experiments.settings import EvaluateConfig, EvaluationSettings
+from experiments.shared_models import Factory
 from experiments.specs import parse_spec
 from policies.vw.arguments import VwConfig
 from policies.vw.reward_model import VwRewardModel
@@ -77,7 +78,7 @@ def evaluate_log(request: EvaluateRequest, config: EvaluateConfig, advance: Adva
             request.metric,
             estimators,
             config.evaluation,
-            config.model,
+            model_factory(reader, request.metric, config.model),
             allow_inexact=request.allow_inexact,
             advance=advance,
         )
@@ -99,14 +100,13 @@ def run_evaluation(  # noqa: PLR0913 - the choices of the person who asks
     metric: str,
     estimators: Sequence[str],
     settings: EvaluationSettings,
-    model: VwConfig,
+    make_model: Factory,
     *,
     allow_inexact: bool = False,
     advance: Advance | None = None,
 ) -> Evaluation:
-    """`engine.ope.evaluate` with the log's own range and clusters, and Vowpal Wabbit as the reward model."""
+    """`engine.ope.evaluate` with the log's own range and clusters."""
     spec = reader.meta.rewards[metric]
-    catalog, features = reader.meta.catalog, reader.meta.features
     return evaluate(
         rounds,
         targets,
@@ -118,13 +118,20 @@ def run_evaluation(  # noqa: PLR0913 - the choices of the person who asks
         interval=settings.interval,
         clip=settings.clip,
         seed=settings.seed,
-        reward_model_factory=lambda: VwRewardModel(catalog, features, metric, (spec.low, spec.high), model),
+        reward_model_factory=make_model,
         folds=settings.folds,
         clustered=reader.meta.clustered,
         allow_inexact=allow_inexact,
         draws=settings.replicates,
         progress=None if advance is None else (lambda _stage, _done: advance(1.0)),
     )
+
+
+def model_factory(reader: LogReader, metric: str, config: VwConfig) -> Factory:
+    """Makes Vowpal Wabbit regressions of a metric."""
+    spec = reader.meta.rewards[metric]
+    catalog, features = reader.meta.catalog, reader.meta.features
+    return lambda: VwRewardModel(catalog, features, metric, (spec.low, spec.high), config)
 
 
 def _allowed_estimators(request: EvaluateRequest, reader: LogReader) -> tuple[str, ...]:

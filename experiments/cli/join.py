@@ -31,14 +31,14 @@ def run(
 
     with guarded(as_json=as_json):
         config = compose_settings("join", overrides or [], JoinConfig)
-        table, _ = read_outcomes(outcomes)
+        table, read = read_outcomes(outcomes)
         report = join(log, table, config.metrics, parse_now(now), out)
         output = JoinOutput(
             log=str(out),
             decisions=report.decisions,
             unusable=report.unusable,
-            outcomes=report.outcomes,
-            duplicates=report.duplicates,
+            outcomes=read.rows_read,
+            duplicates=read.duplicates + report.duplicates,
             after_now=report.after_now,
             before_decision=report.before_decision,
             without_decision=report.without_decision,

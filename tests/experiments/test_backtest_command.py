@@ -176,3 +176,11 @@ def test_contacts_are_kept_whole_by_the_contact_split() -> None:
     kept = train.keep(Block(cluster))  # type: ignore[arg-type]
     assert (kept == ~judge.keep(Block(cluster))).all()  # type: ignore[arg-type]
     assert not set(cluster[kept]) & set(cluster[~kept])
+
+
+def test_models_that_are_shared_give_the_same_figures(against_nothing: dict[str, Any]) -> None:
+    """Comparisons reuse the reward models of the first evaluation; where both judge the same pair they agree."""
+    again = [row for row in against_nothing["comparisons"] if row["difference"]["baseline"] == NOTHING]
+    assert {row["policy"] for row in again} == {"vw", "static_segments"}
+    for row in again:
+        assert row == result(against_nothing, row["policy"], "dr")

@@ -1,0 +1,144 @@
+"""Every yaml in conf/ composes and is accepted by the class that it configures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from engine.catalog import catalog_from
+from engine.errors import ConfigError
+from engine.features import schema_from
+from engine.guardrails.layer import Guardrails
+from engine.guardrails.pack import pack_from
+from engine.join import MetricSpec
+from engine.mapping.dialect import load_mapping
+from experiments.demo import shipped_catalog
+from experiments.settings import (
+    BacktestConfig,
+    DecideConfig,
+    EvaluateConfig,
+    EvaluationSettings,
+    JoinConfig,
+    TrainConfig,
+    compose_settings,
+)
+from policies.exploration_config import ExplorationConfig
+from policies.segments import SegmentConfig
+from policies.vw.arguments import VwConfig
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+FILES = sorted(path.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml"))
+COMMANDS: dict[str, Any] = {
+    "backtest": BacktestConfig,
+    "decide": DecideConfig,
+    "evaluate": EvaluateConfig,
+    "join": JoinConfig,
+    "train": TrainConfig,
+}
+# The commands that a group belongs to.
+USED_BY = {
+    "evaluation": ("evaluate", "backtest"),
+    "model": ("evaluate", "backtest"),
+    "learner": ("train", "backtest"),
+    "exploration": ("train", "backtest"),
+    "segments": ("backtest",),
+    "guardrails": ("decide",),
+    "metrics": ("join",),
+}
+
+
+def of_struct(kind: type) -> Callable[[Any], object]:
+    return lambda data: msgspec.convert(data, kind)
+
+
+VALIDATE: dict[str, Callable[[Any], object]] = {
+    "evaluation": of_struct(EvaluationSettings),
+    "model": of_struct(VwConfig),
+    "learner": of_struct(VwConfig),
+    "exploration": of_struct(ExplorationConfig),
+    "segments": of_struct(SegmentConfig),
+    "metrics": of_struct(dict[str, MetricSpec]),
+    "catalog": catalog_from,
+    "features": schema_from,
+    "guardrails": lambda data: Guardrails(pack_from(data), shipped_catalog("default")),
+}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_yaml_is_accepted(file: str) -> None:
+    path = CONF / file
+    group = path.parent.name if path.parent != CONF else ""
+    if not group:
+        assert isinstance(compose_settings(path.stem, [], COMMANDS[path.stem]), COMMANDS[path.stem])
+    elif group == "mapping":
+        assert load_mapping(path.stem).name == path.stem
+    else:
+        VALIDATE[group](yaml.safe_load(path.read_text()))
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.split("/")[0] in USED_BY])
+def test_every_choice_of_a_group_composes(file: str) -> None:
+    group, choice = file.removesuffix(".yaml").split("/")
+    for command in USED_BY[group]:
+        config = compose_settings(command, [f"{group}={choice}"], COMMANDS[command])
+        assert msgspec.to_builtins(getattr(config, group)) is not None
+
+
+@pytest.mark.parametrize("catalog", ["default", "demo"])
+def test_every_pack_fits_every_catalog(catalog: str) -> None:
+    for path in sorted((CONF / "guardrails").glob("*.yaml")):
+        assert Guardrails(pack_from(yaml.safe_load(path.read_text())), shipped_catalog(catalog)).version
+
+
+def test_yaml_of_a_class_repeats_its_defaults() -> None:
+    """Where a yaml says nothing the class decides; shipped defaults of evaluation are the class's own."""
+    assert compose_settings("evaluate", [], EvaluateConfig).evaluation == EvaluationSettings()
+
+
+def test_overrides_reach_the_class() -> None:
+    config = compose_settings("train", ["learner=dr", "exploration=softmax", "learner.passes=3", "seed=9"], TrainConfig)
+    assert (config.learner.cb_type, config.exploration.kind, config.learner.passes) == ("dr", "softmax", 3)
+    assert config.seed == 9
+
+
+@pytest.mark.parametrize(
+    ("command", "override", "named"),
+    [
+        ("evaluate", "evaluation.alpa=0.1", "alpa"),
+        ("evaluate", "evaluation.alpha=2", "alpha"),
+        ("evaluate", "evaluation.alpha=much", "alpha"),
+        ("evaluate", "evaluation.interval=exact", "interval"),
+        ("evaluate", "evaluation.clip=0", "clip"),
+        ("evaluate", "evaluation.clip=.nan", "clip"),
+        ("evaluate", "evaluation.folds=1", "folds"),
+        ("evaluate", "evaluation.replicates=3", "replicates"),
+        ("train", "learner=deepest", "deepest"),
+        ("train", "learner.passes=0", "passes"),
+        ("train", "exploration.kind=greedier", "kind"),
+        ("train", "no_key=1", "no_key"),
+        ("train", "+extra=1", "extra"),
+        ("train", "=", "="),
+        ("backtest", "segments.bins=0", "bins"),
+        ("backtest", "segments.max_features=-1", "max_features"),
+        ("decide", "control_share=1.5", "control_share"),
+        ("decide", "control_share=.nan", "control_share"),
+        ("decide", "block_rows=0", "block_rows"),
+        ("decide", "use_case=3", "use_case"),
+        ("join", "metrics.margin.window_s=-1", "window_s"),
+    ],
+)
+def test_a_wrong_override_is_named(command: str, override: str, named: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose_settings(command, [override], COMMANDS[command])
+    assert named in caught.value.message
+    assert caught.value.hint
+
+
+def test_shares_above_one_together_are_refused() -> None:
+    with pytest.raises(ConfigError, match="uniform_share"):
+        compose_settings("decide", ["control_share=0.6", "uniform_share=0.6"], DecideConfig)

@@ -1,0 +1,139 @@
+"""`tactful decide` and `tactful explain`: the same for any block size, and nothing unexplained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from engine.log.parquet import LogReader
+from tests.experiments.commands import refused, run
+from tests.experiments.conftest import Demo
+
+NOW = "2026-09-15T14:00:00+00:00"
+
+
+def decide(demo: Demo, out: Path, *overrides: str, contacts: Path | None = None) -> dict[str, Any]:
+    return run(
+        *("decide", "--policy", demo.policy, "--contacts", contacts or demo.contacts, "--now", NOW, "--out", out),
+        *overrides,
+    )
+
+
+@pytest.fixture(scope="module")
+def decided(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    path = tmp_path_factory.mktemp("decide") / "decisions.parquet"
+    return decide(demo, path, "seed=5", "control_share=0.1", "uniform_share=0.1"), path
+
+
+@pytest.mark.parametrize("rows", [3, 77, 100_000])
+def test_same_decisions_in_blocks_of_any_size(
+    rows: int, demo: Demo, decided: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
+    out = decide(demo, tmp_path / "d.parquet", "seed=5", "control_share=0.1", "uniform_share=0.1", f"block_rows={rows}")
+    # As values: a dictionary lists its levels in the order of appearance, which blocks may change.
+    assert pq.read_table(tmp_path / "d.parquet").to_pydict() == pq.read_table(decided[1]).to_pydict()
+    assert {**out, "log": ""} == {**decided[0], "log": ""}
+
+
+def test_same_seed_same_bytes_another_seed_other_decisions(demo: Demo, tmp_path: Path) -> None:
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        decide(demo, tmp_path / f"{name}.parquet", f"seed={seed}")
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+    first, other = (pq.read_table(tmp_path / f"{name}.parquet") for name in "ac")
+    assert first["decision_id"].equals(other["decision_id"])
+    assert first["action"] != other["action"]
+
+
+def test_summary_adds_up(decided: tuple[dict[str, Any], Path], demo: Demo) -> None:
+    out, path = decided
+    table = pq.read_table(path)
+    actions = table["action"].to_numpy()
+    assert out["contacts"] == table.num_rows == pq.read_metadata(demo.contacts).num_rows == 500
+    assert out["held"] == int((actions == 0).sum())
+    assert sum(out["sends"].values()) == sum(out["by_channel"].values()) == out["contacts"] - out["held"]
+    names = np.array(table["action_name"].to_pylist())
+    assert out["sends"] == {name: int((names == name).sum()) for name in set(names[actions != 0])}
+    nothing_left = sum(bits[0] == 1 and not any(bits[1:]) for bits in table["eligible"].to_pylist())
+    assert 0 < out["held_all_removed"] == nothing_left <= out["held"]
+    assert set(out["removed"]) == set(out["blocked_contacts"])
+    sends = LogReader(path).meta.catalog.k - 1
+    assert all(0 <= pairs <= sends * 500 for pairs in out["removed"].values())
+    assert all(out["blocked_contacts"][rule] * sends <= pairs for rule, pairs in out["removed"].items())
+
+
+def test_nobody_without_consent_zone_or_history_is_sent_to(demo: Demo, tmp_path: Path) -> None:
+    contacts = pq.read_table(demo.contacts)
+    decide(demo, tmp_path / "d.parquet", "uniform_share=1.0")
+    table = pq.read_table(tmp_path / "d.parquet")
+    channel = np.array(table["channel"].to_pylist(), dtype=object)
+    no_zone = np.array([zone is None for zone in contacts["time_zone"].to_pylist()])
+    no_history = np.array([sends is None for sends in contacts["sends"].to_pylist()])
+    assert no_zone.any()
+    assert no_history.any()
+    assert (channel[no_zone | no_history] == None).all()  # noqa: E711 - elementwise
+    for name in ("email", "sms"):
+        denied = ~np.array(contacts[f"consent_{name}_promotional"].to_pylist())
+        blocked = np.array(contacts[f"suppressed_{name}"].to_pylist())
+        assert denied.any()
+        assert not (channel[denied | blocked] == name).any()
+    assert (channel != None).any()  # noqa: E711 - elementwise
+
+
+def test_contacts_without_any_permission_are_all_held(demo: Demo, tmp_path: Path) -> None:
+    bare = pa.table({"contact_id": [f"c{i}" for i in range(20)]})
+    pq.write_table(bare, tmp_path / "bare.parquet")
+    out = decide(demo, tmp_path / "d.parquet", contacts=tmp_path / "bare.parquet")
+    assert out["held"] == out["held_all_removed"] == 20
+    assert pq.read_table(tmp_path / "d.parquet")["propensity"].to_pylist() == [1.0] * 20
+
+
+def test_every_decision_is_explained_in_full(decided: tuple[dict[str, Any], Path]) -> None:
+    """Each action once; allowed + removed = catalog; the replay agrees with the logged eligible set."""
+    _, path = decided
+    table = pq.read_table(path)
+    catalog = LogReader(path).meta.catalog
+    for group in ("treatment", "control", "uniform"):
+        for send in (True, False):
+            rows = [
+                row
+                for row in table.select(["decision_id", "group", "action", "action_name", "propensity", "eligible"])
+                .filter(pa.compute.equal(table["group"].cast(pa.string()), group))
+                .to_pylist()
+                if (row["action"] != 0) == send
+            ]
+            if not rows:
+                assert (group, send) == ("control", True)
+                continue
+            check_explained(rows[0], path, catalog.action_names)
+
+
+def check_explained(row: dict[str, Any], path: Path, names: tuple[str, ...]) -> None:
+    out = run("explain", "--log", path, "--decision", row["decision_id"])
+    assert (out["action"], out["propensity"]) == (row["action_name"], row["propensity"])
+    assert sorted(action["action"] for action in out["actions"]) == sorted(names)
+    bits = np.unpackbits(np.frombuffer(row["eligible"], np.uint8), count=len(names), bitorder="little")
+    for action in out["actions"]:
+        assert action["eligible"] == bool(bits[names.index(action["action"])])
+        assert action["eligible"] == (not action["removed_by"])
+        assert action["eligible"] or action["probability"] == 0
+        assert all(removal["rule"] and removal["reason"] for removal in action["removed_by"])
+    assert sum(action["probability"] for action in out["actions"]) == pytest.approx(1)
+    # The logged propensity is over the assignment to groups too: 10 % held, 10 % uniform.
+    (chosen,) = [action for action in out["actions"] if action["action"] == row["action_name"]]
+    eligible = int(bits.sum())
+    mixed = 0.1 * (row["action"] == 0) + 0.1 / eligible + 0.8 * chosen["probability"]
+    assert row["propensity"] == pytest.approx(mixed, abs=1e-9)
+
+
+def test_explain_says_what_is_missing(decided: tuple[dict[str, Any], Path], hillstrom: Path, tmp_path: Path) -> None:
+    _, path = decided
+    some = pq.read_table(path)["decision_id"][0].as_py()
+    assert "no decision" in refused(3, "explain", "--log", path, "--decision", "nobody")[0]
+    assert "tactful decide" in refused(3, "explain", "--log", hillstrom, "--decision", "1")[0]
+    _, hint = refused(3, "explain", "--log", path, "--decision", some, "--policy", tmp_path / "gone")
+    assert "--policy" in hint
