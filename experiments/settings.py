@@ -71,7 +71,6 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     learner: VwConfig
     exploration: ExplorationConfig
-    seed: int = 0
 
 
 class BacktestConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -101,9 +101,8 @@ def test_yaml_of_a_class_repeats_its_defaults() -> None:
 
 
 def test_overrides_reach_the_class() -> None:
-    config = compose_settings("train", ["learner=dr", "exploration=softmax", "learner.passes=3", "seed=9"], TrainConfig)
+    config = compose_settings("train", ["learner=dr", "exploration=softmax", "learner.passes=3"], TrainConfig)
     assert (config.learner.cb_type, config.exploration.kind, config.learner.passes) == ("dr", "softmax", 3)
-    assert config.seed == 9
 
 
 @pytest.mark.parametrize(

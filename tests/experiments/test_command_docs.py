@@ -1,0 +1,73 @@
+"""docs/commands.md and docs/configuration.md name what is there: commands, options, printed keys, groups, defaults."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+import typer.main
+
+from engine import errors
+from experiments.cli.main import app
+from experiments.outputs import OUTPUTS
+from experiments.settings import BacktestConfig, DecideConfig, EvaluateConfig, compose_settings
+
+COMMANDS = sorted(set(OUTPUTS) - {"error"})
+
+
+@pytest.fixture(scope="module")
+def sections(root: Path) -> dict[str, str]:
+    text = (root / "docs" / "commands.md").read_text(encoding="utf-8")
+    parts = re.split(r"^## (\w+)$", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_every_command_has_a_section(sections: dict[str, str]) -> None:
+    assert sorted(sections) == COMMANDS
+    assert sorted(typer.main.get_command(app).commands) == COMMANDS  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_and_key_is_described(command: str, sections: dict[str, str]) -> None:
+    parameters = typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]
+    options = {option for parameter in parameters for option in parameter.opts if option.startswith("--")}
+    assert {option for option in options - {"--help"} if option not in sections[command]} == set()
+    # What a backtest shares with an evaluation is said there.
+    said = sections[command] + (sections["evaluate"] if command == "backtest" else "")
+    assert {key for key in OUTPUTS[command].__struct_fields__ if f"`{key}`" not in said} == set()
+
+
+def test_every_exit_code_is_described(root: Path) -> None:
+    text = (root / "docs" / "commands.md").read_text(encoding="utf-8")
+    listed = {int(code) for code in re.findall(r"^\| (\d) \|", text, re.MULTILINE)}
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.TactfulError)]
+    # 1 belongs to the base of the tree, which nothing raises.
+    assert listed == {0, *(kind.exit_code for kind in kinds)} - {1}
+
+
+def test_groups_and_defaults_are_those_of_the_configuration(root: Path) -> None:
+    text = (root / "docs" / "configuration.md").read_text(encoding="utf-8")
+    for name in ("evaluation", "model", "learner", "exploration", "segments", "guardrails", "metrics"):
+        (line,) = re.findall(rf"^\| `{name}` \| (.*?) \|", text, re.MULTILINE)
+        choices = {path.stem for path in (root / "conf" / name).glob("*.yaml")}
+        assert set(re.findall(r"`(\w+)`", line)) == choices, name
+    composed = {
+        "evaluate": msgspec.to_builtins(compose_settings("evaluate", [], EvaluateConfig)),
+        "backtest": msgspec.to_builtins(compose_settings("backtest", [], BacktestConfig)),
+        "decide": msgspec.to_builtins(compose_settings("decide", [], DecideConfig)),
+    }
+    command = ""
+    keys = 0
+    for owner, names, default in re.findall(r"^\| ([\w, ]*) ?\| (`.*?) \| (\S+) \|", text, re.MULTILINE):
+        command = owner.split(",")[0].strip() or command
+        if command not in composed:
+            continue
+        for name in re.findall(r"`([\w.]+)`", names):
+            value = composed[command]
+            for part in name.split("."):
+                value = value[part]
+            assert str(value).removesuffix(".0") == default.strip("`"), name
+            keys += 1
+    assert keys >= 12
