@@ -104,3 +104,59 @@ class Moments:
             for slot, (i, j) in enumerate(self.pairs)
         }
         return n, sums, seconds
+
+
+class Extremes:
+    """Smallest and largest value of m columns; exact in any order.
+
+    Args:
+        columns: m.
+    """
+
+    def __init__(self, columns: int) -> None:
+        self.low, self.high = np.full(columns, np.inf), np.full(columns, -np.inf)
+
+    def add(self, values: FloatArray) -> None:
+        """Add a chunk: (m, n) values, n at least 1."""
+        self.low = np.minimum(self.low, values.min(axis=1))
+        self.high = np.maximum(self.high, values.max(axis=1))
+
+    def merge(self, other: Extremes) -> None:
+        """Take over another's."""
+        self.low, self.high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
+
+
+class Spread:
+    """Kurtosis of one column, from its raw moments by chunk: how rare the values are that make its variance.
+
+    1 over it is the share of rows that carry the variance: p for a reward that is 1 with a small probability p, a third
+    for a normal one.
+    """
+
+    def __init__(self) -> None:
+        self._table = ChunkTable()
+
+    def add(self, chunk: int, values: FloatArray) -> None:
+        """Add a chunk of (n,) values of order 1.
+
+        Raises:
+            DataError: the chunk was added before.
+        """
+        squares = values * values
+        powers = (np.ones_like(values), values, squares, squares * values, squares * squares)
+        self._table.add(chunk, np.array([power.sum() for power in powers]))
+
+    def merge(self, other: Spread) -> None:
+        """Take over the chunks of another; see `ChunkTable.merge`."""
+        self._table.merge(other._table)
+
+    def kurtosis(self) -> float:
+        """Fourth central moment over the squared variance, at least 1; NaN where nothing varies."""
+        sums = [math.fsum(column) for column in self._table.stack(5).T]
+        if not sums[0]:
+            return math.nan
+        mean, second, third, fourth = (total / sums[0] for total in sums[1:])
+        variance = second - mean * mean
+        central = fourth - 4 * mean * third + 6 * mean * mean * second - 3 * mean**4
+        # Below this the difference of moments is rounding, not spread.
+        return central / variance**2 if variance > 1e-12 * max(second, 1e-300) else math.nan

@@ -51,6 +51,8 @@ def estimate_of(setup: Setup, totals: Totals, target: Target, estimator: Estimat
     difference = Difference(setup.baseline.name, value - base, gap_stderr, gap_low, gap_high)
     weights = totals.weights[unit]
     reasons = _reasons(setup, totals, unit, value)
+    if covered:
+        reasons += _decided_by_few(setup, totals, own, other)
     verdict = verdict_of(difference, reasons)
     return Estimate(
         policy=target.name,
@@ -136,10 +138,25 @@ def _reasons(setup: Setup, totals: Totals, unit: int, value: float) -> tuple[str
     return own + base
 
 
+def _decided_by_few(setup: Setup, totals: Totals, own: tuple[int, int], other: tuple[int, int]) -> tuple[str, ...]:
+    """Where one unit carries much of the sampling variance no normal interval holds, however large ESS may look."""
+    ours, theirs = _influence(totals, own), _influence(totals, other)
+    if any(math.isnan(factor) for factor in (*ours.values(), *theirs.values())):
+        return ()
+    if totals.cluster_sums is not None:
+        return setup.rule.error_reasons(totals.largest_share(_minus(ours, theirs)), clustered=True)
+    base = setup.rule.error_reasons(totals.largest_share(theirs), clustered=False)
+    return (
+        *setup.rule.error_reasons(totals.largest_share(ours), clustered=False),
+        *(f"baseline {setup.baseline.name}: {reason}" for reason in base),
+    )
+
+
 def _support(setup: Setup, totals: Totals, unit: int) -> tuple[str, ...]:
     form = {setup.layout.columns[unit, WEIGHT]: 1.0, ONE_COLUMN: -totals.weights[unit].mean}
     spread = standard_error(totals.sum_of_squares(form), totals.clusters, totals.n)
-    return setup.rule.reasons(totals.weights[unit], spread, totals.clusters)
+    weights = totals.weights[unit]
+    return setup.rule.reasons(weights, spread, totals.clusters) + setup.rule.outcome_reasons(weights, totals.kurtosis)
 
 
 def _notes(

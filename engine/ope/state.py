@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,8 +11,8 @@ import numpy as np
 from engine.errors import DataError, MissingPropensityError
 from engine.ope.bootstrap import BucketSums, resampled_sums, units_of_clusters
 from engine.ope.clusters import ClusterSums
-from engine.ope.moments import Moments, Pair
-from engine.ope.setup import Setup, quadratic
+from engine.ope.moments import Extremes, Moments, Pair, Spread
+from engine.ope.setup import ONE_COLUMN, Setup, quadratic
 from engine.ope.support import WeightSummary, WeightSums
 from engine.ope.target import Target, TargetBlock
 from engine.ope.terms import WEIGHT, Rows
@@ -29,6 +30,8 @@ class Totals:
         sums: (m,) by column of the layout.
         weights: by unit of the setup.
         exact: by unit of the setup.
+        extremes: smallest and largest value of each column.
+        kurtosis: of the reward; NaN where it never varies.
         seconds: centred second moments, where each row is its own unit.
         cluster_sums: (c, m), where rows are clustered.
         replicates: (draws, m) bootstrap sums, where asked for.
@@ -39,6 +42,8 @@ class Totals:
     sums: FloatArray
     weights: tuple[WeightSummary, ...]
     exact: tuple[bool, ...]
+    extremes: Extremes
+    kurtosis: float
     seconds: Mapping[Pair, float]
     cluster_sums: FloatArray | None
     replicates: FloatArray | None
@@ -47,9 +52,31 @@ class Totals:
         """Sum over independent units of the square of a linear form that sums to 0 over the log."""
         if self.cluster_sums is None:
             return quadratic(self.seconds, form)
-        columns = list(form)
-        by_cluster = self.cluster_sums[:, columns] @ np.array([form[column] for column in columns])
+        by_cluster = self._by_cluster(form)
         return float((by_cluster * by_cluster).sum())
+
+    def largest_share(self, form: Mapping[int, float]) -> float:
+        """Largest share of one independent unit in `sum_of_squares`; 0 where nothing varies.
+
+        Exact by cluster. By row it is exact for a form in one column; for a ratio, where the row of the largest
+        numerator is not known with its weight, the numerator alone is taken.
+        """
+        total = self.sum_of_squares(form)
+        if total <= 0 or math.isnan(total):
+            return 0.0
+        if self.cluster_sums is not None:
+            by_cluster = self._by_cluster(form)
+            return float((by_cluster * by_cluster).max() / total)
+        numerator, factor = next(iter(form.items()))
+        centre = self.sums[numerator] / self.n if form.keys() <= {numerator, ONE_COLUMN} else 0.0
+        reach = max(self.extremes.high[numerator] - centre, centre - self.extremes.low[numerator])
+        return float((factor * reach) ** 2 / total)
+
+    def _by_cluster(self, form: Mapping[int, float]) -> FloatArray:
+        columns = list(form)
+        sums: FloatArray = np.zeros(0) if self.cluster_sums is None else self.cluster_sums[:, columns]
+        by_cluster: FloatArray = sums @ np.array([form[column] for column in columns])
+        return by_cluster
 
 
 class EvaluationState:
@@ -67,6 +94,8 @@ class EvaluationState:
         layout = setup.layout
         self.setup = setup
         self._moments = Moments(layout.width, () if setup.clustered else layout.pairs)
+        self._extremes = Extremes(layout.width)
+        self._spread = Spread()
         self._weights = [WeightSums(setup.clip) for _ in setup.units]
         self._exact = [not setup.allow_inexact for _ in setup.units]
         self._clusters = ClusterSums(layout.width) if setup.clustered else None
@@ -88,6 +117,9 @@ class EvaluationState:
         _check_propensity(block, self.setup)
         columns, weights, unsupported = self._columns(block, reward)
         self._moments.add(block.chunk, columns)
+        self._extremes.add(columns)
+        low, high = self.setup.reward_range
+        self._spread.add(block.chunk, (reward - low) / (high - low))
         for sums, weight, outside in zip(self._weights, weights, unsupported, strict=True):
             sums.add(block.chunk, weight, outside)
         if self._clusters is not None:
@@ -102,6 +134,8 @@ class EvaluationState:
             DataError: some chunk is in both.
         """
         self._moments.merge(other._moments)
+        self._extremes.merge(other._extremes)
+        self._spread.merge(other._spread)
         for sums, others in zip(self._weights, other._weights, strict=True):
             sums.merge(others)
         self._exact = [a and b for a, b in zip(self._exact, other._exact, strict=True)]
@@ -140,6 +174,8 @@ class EvaluationState:
             sums=sums,
             weights=tuple(weights.result() for weights in self._weights),
             exact=tuple(self._exact),
+            extremes=self._extremes,
+            kurtosis=self._spread.kurtosis(),
             seconds=seconds,
             cluster_sums=cluster_sums,
             replicates=replicates,

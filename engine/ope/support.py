@@ -105,6 +105,12 @@ class SupportRule:
         max_weight_share: largest share of one row in the sum of weights, in (0, 1].
         max_square_share: largest share of one row in the sum of squared weights, in (0, 1].
         max_unsupported: largest mean target mass outside the eligible set, in [0, 1].
+        min_outcomes: smallest effective number of rows that carry the reward's variance: ESS over the kurtosis of the
+            reward, which for a rare event is the expected number of events. With fewer, none may have been seen by
+            chance, and an interval of no width is drawn around the wrong figure.
+        max_error_share: largest share of one row in the sampling variance of an estimate, in (0, 1]: with five
+            rows of a rare reward behind a figure its interval is no interval.
+        max_cluster_error_share: the same of one cluster; looser, as the clusters of small trials differ in size.
         mean_weight_sigmas: how many of its standard errors the mean weight may lie from its expectation
             (1 - unsupported mass); further off, the propensities are not those of the log.
         mean_weight_slack: absolute distance that is always allowed: logs round their propensities.
@@ -115,14 +121,23 @@ class SupportRule:
     max_weight_share: float = 0.05
     max_square_share: float = 0.10
     max_unsupported: float = 0.05
+    min_outcomes: float = 5.0
+    max_error_share: float = 0.2
+    max_cluster_error_share: float = 0.35
     mean_weight_sigmas: float = 4.0
     mean_weight_slack: float = 0.01
 
     def __post_init__(self) -> None:
-        for name in ("max_weight_share", "max_square_share", "max_unsupported"):
+        for name in (
+            "max_weight_share",
+            "max_square_share",
+            "max_unsupported",
+            "max_error_share",
+            "max_cluster_error_share",
+        ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ParameterError(name, "SupportRule", allowed="in [0, 1]", got=getattr(self, name))
-        for name in ("min_ess", "min_clusters", "mean_weight_sigmas", "mean_weight_slack"):
+        for name in ("min_ess", "min_outcomes", "min_clusters", "mean_weight_sigmas", "mean_weight_slack"):
             if not getattr(self, name) >= 0:
                 raise ParameterError(name, "SupportRule", allowed="at least 0", got=getattr(self, name))
 
@@ -154,6 +169,21 @@ class SupportRule:
                 "the propensities or the target's probabilities do not fit the log"
             )
         return tuple(found)
+
+    def outcome_reasons(self, weights: WeightSummary, kurtosis: float) -> tuple[str, ...]:
+        """Why the reward is too rare for the support."""
+        if math.isnan(kurtosis) or weights.ess >= self.min_outcomes * kurtosis:
+            return ()
+        held = weights.ess / kurtosis
+        return (f"the effective rows hold about {held:.1f} of the rare outcomes that make the metric",)
+
+    def error_reasons(self, largest: float, *, clustered: bool) -> tuple[str, ...]:
+        """Why the error of an estimate is not to be trusted, given the largest share of one unit in its variance."""
+        limit = self.max_cluster_error_share if clustered else self.max_error_share
+        if largest <= limit:
+            return ()
+        unit = "cluster" if clustered else "row"
+        return (f"one {unit} carries {largest:.1%} of the sampling variance: too few rewards decide the figure",)
 
 
 def verdict_of(difference: Difference | None, reasons: tuple[str, ...]) -> str:

@@ -19,7 +19,16 @@ from engine.ope.target import PolicyTarget
 
 WEIGHT = np.array([2.0, 0.0, 4.0])
 REWARD = np.array([1.0, 1.0, 0.5])
-NO_LIMITS = SupportRule(min_ess=0, min_clusters=0, max_weight_share=1, max_square_share=1, mean_weight_slack=9)
+NO_LIMITS = SupportRule(
+    min_ess=0,
+    min_clusters=0,
+    min_outcomes=0,
+    max_weight_share=1,
+    max_square_share=1,
+    max_error_share=1,
+    max_cluster_error_share=1,
+    mean_weight_slack=9,
+)
 
 
 def test_ips() -> None:

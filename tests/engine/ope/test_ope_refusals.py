@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import kurtosis
 
 from engine.catalog import one_axis_catalog
 from engine.errors import DataError, LearnError, MissingPropensityError, ParameterError
 from engine.ope.crossfit import cross_fit, model_fold_of
 from engine.ope.evaluate import evaluate
+from engine.ope.moments import Spread
 from engine.ope.support import SupportRule
 from engine.ope.target import ColumnActionTarget, ColumnTarget, LoggedTarget, PolicyTarget
 
@@ -119,7 +121,14 @@ def test_targets_must_have_distinct_names(ope) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"max_weight_share": 1.5}, {"max_square_share": -0.1}, {"max_unsupported": 2.0}, {"min_ess": -1.0}],
+    [
+        {"max_weight_share": 1.5},
+        {"max_square_share": -0.1},
+        {"max_unsupported": 2.0},
+        {"min_ess": -1.0},
+        {"min_outcomes": -1.0},
+        {"max_error_share": 2.0},
+    ],
 )
 def test_support_rules_outside_their_range(changes) -> None:
     with pytest.raises(ParameterError):
@@ -235,6 +244,49 @@ def test_too_few_rows_or_clusters_are_insufficient(ope) -> None:
     assert any("effective sample size 20.0" in reason for reason in run(short).results[0].reasons)
     few = log(ope, cluster=np.arange(N) % 4)
     assert any("4 independent units" in reason for reason in run(few, clustered=True).results[0].reasons)
+
+
+def test_rare_outcomes_are_insufficient_however_even_the_weights(ope) -> None:
+    """300 even rows with 4 events, 2 of them on the target's half: one carries half of the variance.
+
+    p = 1/75: kurtosis (1 - 3 p (1 - p)) / (p (1 - p)) = 73.0, so the 150 effective rows hold 150 / 73 = 2.1 events.
+    """
+    n = 300
+    reward = np.zeros(n)
+    reward[[3, 80, 150, 222]] = 1.0
+    blocks = ope.blocks(np.arange(n) % 2, np.full(n, 0.5), {"r": reward}, k=2)
+    (estimate,) = run(blocks, PolicyTarget(ope.TablePolicy("one", [0, 1])), estimators=("ips",)).results
+    assert estimate.verdict == "insufficient"
+    assert any("about 2.1 of the rare outcomes" in reason for reason in estimate.reasons)
+    assert any("of the sampling variance" in reason for reason in estimate.reasons)
+
+
+def test_many_rare_outcomes_are_enough(ope) -> None:
+    """The same rate over ten times the rows: 20 expected events on the target's half."""
+    n = 3000
+    reward = np.zeros(n)
+    reward[np.arange(7, n, 75)] = 1.0
+    blocks = ope.blocks((np.arange(n) // 75) % 2, np.full(n, 0.5), {"r": reward}, k=2)
+    (estimate,) = run(blocks, PolicyTarget(ope.TablePolicy("one", [0, 1])), estimators=("ips",)).results
+    assert not estimate.reasons
+    assert estimate.verdict == "no difference"
+
+
+def test_kurtosis_is_that_of_scipy_and_blind_to_the_partition() -> None:
+    """A reward that is 1 with probability p has kurtosis about 1 / p; nothing that varies gives NaN."""
+    rng = np.random.default_rng(8)
+    values = (rng.random(9000) < 0.02) * 0.7
+    whole, first, second = Spread(), Spread(), Spread()
+    for chunk, start in enumerate(range(0, 9000, 3000)):
+        part = values[start : start + 3000]
+        whole.add(chunk, part)
+        (first if chunk == 1 else second).add(chunk, part)
+    second.merge(first)
+    assert whole.kurtosis() == second.kurtosis() == pytest.approx(kurtosis(values, fisher=False))
+    constant = Spread()
+    constant.add(0, np.full(50, 0.3))
+    assert np.isnan(constant.kurtosis())
+    assert np.isnan(Spread().kurtosis())
 
 
 def test_a_thin_baseline_spoils_the_verdict(ope) -> None:
