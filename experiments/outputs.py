@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -254,8 +255,18 @@ OUTPUTS: dict[str, type[Output]] = {
 
 def json_schema(command: str) -> dict[str, Any]:
     """JSON schema (draft 2020-12) of what a command prints."""
-    schema: dict[str, Any] = msgspec.json.schema(OUTPUTS[command])
+    schema: dict[str, Any] = _ordered(msgspec.json.schema(OUTPUTS[command]))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _ordered(node: Any) -> Any:
+    """The same schema with alternatives in one order: versions of msgspec differ in theirs."""
+    if isinstance(node, dict):
+        ordered = {key: _ordered(value) for key, value in node.items()}
+        if "anyOf" in ordered:
+            ordered["anyOf"] = sorted(ordered["anyOf"], key=lambda option: json.dumps(option, sort_keys=True))
+        return ordered
+    return [_ordered(item) for item in node] if isinstance(node, list) else node
 
 
 def json_bytes(output: Output) -> bytes:

@@ -26,7 +26,7 @@ from policies.vw.arguments import VwConfig
 from policies.vw.reward_model import VwRewardModel
 
 DOC: Final = Path(__file__).resolve().parents[2] / "docs" / "interval-coverage.md"
-REPLICATIONS: Final = 500
+REPLICATIONS: Final = 300
 ROWS: Final = 800
 TARGET: Final = np.array([0.2, 0.2, 0.6])
 BASE: Final = np.array([0.4, 0.4, 0.2])

@@ -146,7 +146,7 @@ def ope() -> SimpleNamespace:
 @pytest.fixture(scope="session")
 def hillstrom(shared_data: Path) -> list[RoundBlock]:
     """Actions 0 No E-Mail, 1 Mens E-Mail, 2 Womens E-Mail; one third each."""
-    frame = pd.read_csv(shared_data / "hillstrom" / "hillstrom_dev.csv.gz")
+    frame = pd.read_csv(shared_data / "hillstrom" / "hillstrom_dev.csv.gz", float_precision="round_trip")
     code = {"No E-Mail": 0, "Mens E-Mail": 1, "Womens E-Mail": 2}
     return blocks(
         frame["segment"].map(code).to_numpy(),
@@ -179,7 +179,9 @@ def open_bandit(shared_data: Path) -> Callable[[str, str], list[RoundBlock]]:
 
     def read(behaviour: str, campaign: str) -> list[RoundBlock]:
         k = {"all": 80, "men": 34, "women": 46}[campaign]
-        frame = pd.read_csv(shared_data / "open_bandit" / behaviour / campaign / f"{campaign}.csv.gz")
+        frame = pd.read_csv(
+            shared_data / "open_bandit" / behaviour / campaign / f"{campaign}.csv.gz", float_precision="round_trip"
+        )
         eligible = np.ones((len(frame), k + 1), dtype=bool)
         eligible[:, 0] = False
         return blocks(
@@ -196,7 +198,7 @@ def open_bandit(shared_data: Path) -> Callable[[str, str], list[RoundBlock]]:
 @pytest.fixture(scope="session")
 def heartsteps(shared_data: Path) -> list[RoundBlock]:
     """Available decisions only; action 1 = send (0.6), 0 = not (0.4); clustered by user."""
-    frame = pd.read_csv(shared_data / "heartsteps" / "heartsteps_decisions.csv.gz")
+    frame = pd.read_csv(shared_data / "heartsteps" / "heartsteps_decisions.csv.gz", float_precision="round_trip")
     frame = frame[frame["avail"] == 1]
     features = {name: frame[name].to_numpy(dtype=np.float64) for name in ("prelog", "day")}
     features |= {f"slot{s}": (frame["slot"] == s).to_numpy(dtype=np.float64) for s in (2, 3, 4, 5)}
