@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from engine import records
 from engine.catalog import one_axis_catalog
-from engine.features import STATE_NAMES, FeatureSchema, FeatureSpec
 from engine.dispatch_states import LEGAL
+from engine.features import STATE_NAMES, FeatureSchema, FeatureSpec
 from engine.log.tables import METADATA
 from engine.records import LogMeta, RewardSpec
 from engine.rounds import CHUNK_ROWS

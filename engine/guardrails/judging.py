@@ -38,7 +38,7 @@ def judge(rule: Rule, scene: Scene) -> Verdict:
 
 
 def further_inputs(rule: Rule) -> tuple[str, ...]:
-    """Columns of `ContactBatch.extra` that a rule reads."""
+    """What a rule reads beyond the core inputs."""
     return tuple(name for name in rule.reads if name not in CORE_INPUTS)
 
 
@@ -51,9 +51,16 @@ def lacking_rows(rule: Rule, contacts: ContactBatch) -> BoolArray:
 
 
 def _missing(contacts: ContactBatch, name: str) -> BoolArray:
-    column = contacts.extra.get(name)
-    if column is None:
+    if not contacts.has(name):
         return np.ones(contacts.n, dtype=np.bool_)
+    if name in contacts.sent_details:
+        return ~contacts.history_known
+    if name == "events" and contacts.events is not None:
+        return ~contacts.events.known
+    column = contacts.extra[name]
+    if name in contacts.levels:
+        absent: BoolArray = column < 0
+        return absent
     if column.dtype == object:
         return np.array([value is None for value in column], dtype=np.bool_)
     if np.issubdtype(column.dtype, np.floating):

@@ -16,6 +16,7 @@ from engine.catalog import Catalog
 from engine.contacts import CORE_INPUTS, ContactBatch, plain_contacts
 from engine.eligibility import Eligibility
 from engine.errors import ConfigError, EligibilityError, ParameterError
+from engine.guardrails.conditions import Conditions
 from engine.guardrails.counts import RemovalCounts, RuleCount, sends_left
 from engine.guardrails.judging import findings, judge
 from engine.guardrails.pack import Pack, RuleEntry
@@ -25,6 +26,10 @@ from engine.localtime import instant_of
 from engine.types import HOLD, PURPOSES
 
 REQUIRED_RULE = "consent"
+
+
+# Nothing is known of the sender: rules that need it remove what is in their scope.
+NOTHING_SAID = Conditions()
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class Guardrails:
         """Columns beyond the core ones that the rules read; the reader of contacts must load them."""
         return tuple(sorted({name for _, rule in self._rules for name in rule.reads} - set(CORE_INPUTS)))
 
-    def scene(self, contacts: ContactBatch, now: datetime) -> Scene:
+    def scene(self, contacts: ContactBatch, now: datetime, conditions: Conditions = NOTHING_SAID) -> Scene:
         """What the rules see.
 
         Raises:
@@ -89,9 +94,13 @@ class Guardrails:
                 allowed=f"of {len(self.catalog.channels)} channels",
                 got=contacts.consent.shape,
             )
-        return Scene(self.catalog, contacts, instant_of(now, owner="Guardrails"), self.pack.latency_margin_s)
+        return Scene(
+            self.catalog, contacts, instant_of(now, owner="Guardrails"), self.pack.latency_margin_s, conditions
+        )
 
-    def eligibility(self, contacts: ContactBatch, now: datetime) -> tuple[Eligibility, RemovalCounts]:
+    def eligibility(
+        self, contacts: ContactBatch, now: datetime, conditions: Conditions = NOTHING_SAID
+    ) -> tuple[Eligibility, RemovalCounts]:
         """Which actions each contact may get, and how many each rule removed.
 
         Args:
@@ -101,7 +110,7 @@ class Guardrails:
         Raises:
             ParameterError: a naive `now`, or contacts of another catalog.
         """
-        scene, n = self.scene(contacts, now), contacts.n
+        scene, n = self.scene(contacts, now, conditions), contacts.n
         channels, hours, arms = self.catalog.shape
         by_arm = np.zeros((n, channels, arms), dtype=np.bool_)
         by_hour = np.zeros((n, len(PURPOSES), channels, hours), dtype=np.bool_)
@@ -121,13 +130,15 @@ class Guardrails:
         np.logical_not(by_hour, out=by_hour)
         return Eligibility(by_arm, by_hour, self.catalog.purpose_codes), total
 
-    def explain(self, contacts: ContactBatch, row: int, now: datetime) -> list[tuple[int, list[Removal]]]:
+    def explain(
+        self, contacts: ContactBatch, row: int, now: datetime, conditions: Conditions = NOTHING_SAID
+    ) -> list[tuple[int, list[Removal]]]:
         """Every action of the catalog for one contact, with every rule that removed it; no reasons: allowed.
 
         Raises:
             ParameterError: a naive `now`, or contacts of another catalog.
         """
-        scene = self.scene(contacts.alone(row), now)
+        scene = self.scene(contacts.alone(row), now, conditions)
         removals: list[tuple[int, list[Removal]]] = [(action, []) for action in range(self.catalog.k)]
         for entry, rule in self._rules:
             for action, finding in findings(rule, scene):

@@ -14,6 +14,7 @@ import numpy as np
 
 from engine.catalog import NOW, Catalog
 from engine.contacts import ContactBatch
+from engine.guardrails.conditions import Conditions
 from engine.localtime import slot_instants
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, PURPOSES, BoolArray, IntArray
 
@@ -27,12 +28,14 @@ class Scene:
         contacts: n contacts.
         now_at: the decision's instant, microseconds.
         latency_margin_s: the longest delay between a planned instant and the real send, seconds.
+        conditions: the sender's side: use case, volumes, rates, switches.
     """
 
     catalog: Catalog
     contacts: ContactBatch
     now_at: int
     latency_margin_s: int
+    conditions: Conditions = Conditions()
 
     @property
     def margin_us(self) -> int:
