@@ -44,3 +44,7 @@ class Conditions:
     paused_channels: frozenset[str] = frozenset()
     paused_arms: frozenset[str] = frozenset()
     paused_use_cases: frozenset[str] = field(default_factory=frozenset)
+
+
+# Nothing is known of the sender: rules that need it remove what is in their scope.
+NOTHING_SAID = Conditions()

@@ -16,7 +16,7 @@ from engine.catalog import Catalog
 from engine.contacts import CORE_INPUTS, ContactBatch, plain_contacts
 from engine.eligibility import Eligibility
 from engine.errors import ConfigError, EligibilityError, ParameterError
-from engine.guardrails.conditions import Conditions
+from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.guardrails.counts import RemovalCounts, RuleCount, sends_left
 from engine.guardrails.judging import findings, judge
 from engine.guardrails.pack import Pack, RuleEntry
@@ -26,10 +26,6 @@ from engine.localtime import instant_of
 from engine.types import HOLD, PURPOSES
 
 REQUIRED_RULE = "consent"
-
-
-# Nothing is known of the sender: rules that need it remove what is in their scope.
-NOTHING_SAID = Conditions()
 
 
 @dataclass(frozen=True)

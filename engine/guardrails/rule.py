@@ -14,7 +14,7 @@ import numpy as np
 
 from engine.catalog import NOW, Catalog
 from engine.contacts import ContactBatch
-from engine.guardrails.conditions import Conditions
+from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.localtime import slot_instants
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, PURPOSES, BoolArray, IntArray
 
@@ -35,7 +35,7 @@ class Scene:
     contacts: ContactBatch
     now_at: int
     latency_margin_s: int
-    conditions: Conditions = Conditions()
+    conditions: Conditions = NOTHING_SAID
 
     @property
     def margin_us(self) -> int:
