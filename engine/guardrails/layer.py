@@ -73,6 +73,11 @@ class Guardrails:
         return self.pack.pack_version
 
     @property
+    def rules(self) -> tuple[tuple[RuleEntry, Rule], ...]:
+        """The pack's entries with their rules, in the pack's order."""
+        return self._rules
+
+    @property
     def extra_inputs(self) -> tuple[str, ...]:
         """Columns beyond the core ones that the rules read; the reader of contacts must load them."""
         return tuple(sorted({name for _, rule in self._rules for name in rule.reads} - set(CORE_INPUTS)))
