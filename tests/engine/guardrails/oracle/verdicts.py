@@ -1,0 +1,23 @@
+"""All rules of a pack on one contact, one action, one instant: the ids of those that remove it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from engine.guardrails.pack import Pack
+from tests.engine.guardrails.oracle import basic, permission
+from tests.engine.guardrails.oracle.people import Action, Person, Setting
+
+ORACLE: dict[str, Callable[[Mapping[str, Any], Person, Action, Setting], bool]] = {
+    "consent": permission.consent,
+    "quiet_hours": permission.quiet_hours,
+    "suppression": basic.suppression,
+    "frequency": basic.frequency,
+    "content": basic.content,
+}
+
+
+def reasons(pack: Pack, person: Person, action: Action, setting: Setting) -> set[str]:
+    """Ids of the rules that remove an action."""
+    return {entry.id for entry in pack.rules if ORACLE[entry.rule](entry.params, person, action, setting)}
