@@ -16,8 +16,9 @@ from engine.types import PURPOSES, BoolArray
 def judge(rule: Rule, scene: Scene) -> Verdict:
     """A rule's verdict; everything in its scope is removed from contacts that lack an input of the rule.
 
-    Core inputs have a value for "unknown" that rules judge themselves; of further columns a rule only sees rows that
-    have them all.
+    Core inputs have a value for "unknown" that rules judge themselves. Of further columns a rule only sees rows that
+    have them all where the column is of objects; where a missing value is a number (a code below 0, NaN, no events) the
+    rule is shown all rows, for speed, and what it says of those that lack something is written over.
     """
     lacking = lacking_rows(rule, scene.contacts)
     if not lacking.any():
@@ -25,6 +26,20 @@ def judge(rule: Rule, scene: Scene) -> Verdict:
     scope = purpose_mask(rule.applies_to)[:, None, None]
     if lacking.all():
         return Verdict(channel_hour=np.repeat(scope[None], scene.contacts.n, axis=0))
+    if any(_of_objects(scene.contacts, name) for name in further_inputs(rule)):
+        return _judge_some(rule, scene, lacking)
+    with np.errstate(invalid="ignore"):
+        seen = rule.verdict(scene)
+    by_hour = scope & lacking[:, None, None, None]
+    kept = ~lacking
+    if seen.channel_hour is not None:
+        by_hour = by_hour | (seen.channel_hour & kept[:, None, None, None])
+    by_arm = None if seen.channel_arm is None else seen.channel_arm & kept[:, None, None]
+    return Verdict(by_arm, by_hour)
+
+
+def _judge_some(rule: Rule, scene: Scene, lacking: BoolArray) -> Verdict:
+    scope = purpose_mask(rule.applies_to)[:, None, None]
     seen = rule.verdict(replace(scene, contacts=scene.contacts.take(~lacking)))
     by_hour = np.broadcast_to(scope, (len(lacking), *scope.shape)) & lacking[:, None, None, None]
     if seen.channel_hour is not None:
@@ -35,6 +50,10 @@ def judge(rule: Rule, scene: Scene) -> Verdict:
         by_arm = np.zeros((len(lacking), *seen.channel_arm.shape[1:]), dtype=np.bool_)
         by_arm[~lacking] = seen.channel_arm
     return Verdict(by_arm, by_hour)
+
+
+def _of_objects(contacts: ContactBatch, name: str) -> bool:
+    return name in contacts.extra and contacts.extra[name].dtype == object
 
 
 def further_inputs(rule: Rule) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from engine.contacts import CORE_INPUTS, ContactBatch, plain_contacts
 from engine.eligibility import Eligibility
 from engine.errors import ConfigError, EligibilityError, ParameterError
 from engine.guardrails.conditions import NOTHING_SAID, Conditions
-from engine.guardrails.counts import RemovalCounts, RuleCount, sends_left
+from engine.guardrails.counts import RemovalCounts, RuleCount, removed_by, sends_left
 from engine.guardrails.judging import findings, judge
 from engine.guardrails.pack import Pack, RuleEntry
 from engine.guardrails.registry import make_rule
@@ -123,8 +123,7 @@ class Guardrails:
                 by_arm |= verdict.channel_arm
             if verdict.channel_hour is not None:
                 by_hour |= verdict.channel_hour
-            left = sends_left(verdict, n, self.catalog)
-            counts[entry.id] = RuleCount(entry.rule, n * sends - int(left.sum()), int(n - np.count_nonzero(left)))
+            counts[entry.id] = RuleCount(entry.rule, *removed_by(verdict, n, self.catalog))
         left = sends_left(Verdict(by_arm, by_hour), n, self.catalog)
         total = RemovalCounts(n, sends, n * sends - int(left.sum()), int(n - np.count_nonzero(left)), counts)
         np.logical_not(by_arm, out=by_arm)

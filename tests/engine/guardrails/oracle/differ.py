@@ -1,4 +1,4 @@
-"""The layer and the oracle on the same (contact, action, now) triples: how often they agree, and every case where not."""
+"""The layer and the oracle on the same (contact, action, now) triples: how often they agree, and where they do not."""
 
 from __future__ import annotations
 

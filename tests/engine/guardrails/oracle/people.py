@@ -174,6 +174,6 @@ def _fact(batch: ContactBatch, name: str, row: int) -> Any:
     value = batch.extra[name][row]
     if name in batch.levels:
         return _level(batch.levels[name], int(value))
-    if isinstance(value, float) or getattr(value, "dtype", None) == float:
+    if isinstance(value, float):  # numpy's float64 is one, too
         return None if value != value else float(value)
     return value
