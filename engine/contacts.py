@@ -43,6 +43,10 @@ EVENTS: Final = (
     "ticket_closed",
 )
 
+# How a consent was given: positions are the codes of the column `consent_basis`.
+CONSENT_BASES: Final = ("express_written", "express", "implied_purchase", "implied_inquiry", "soft_opt_in")
+OBJECTIONS: Final = ("no", "yes")
+
 
 @dataclass(frozen=True)
 class Events:
