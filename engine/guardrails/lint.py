@@ -13,7 +13,7 @@ from engine.guardrails.flaws import ERROR, Flaw, Linted, warning
 from engine.guardrails.lint_contradictions import contradictions
 from engine.guardrails.lint_legal import looser_than_law
 from engine.guardrails.lint_reach import never_fires
-from engine.guardrails.lint_shape import usable_rules
+from engine.guardrails.lint_shape import NO_DATE, usable_rules
 from engine.guardrails.pack import RuleEntry
 
 OLD_DAYS: Final = 365
@@ -54,7 +54,7 @@ def provenance(one: Linted, today: dt.date) -> list[Flaw]:
     found, entry = [], one.entry
     if entry.checked_on > today:
         found.append(warning("provenance", one.where, f"checked_on {entry.checked_on} lies in the future of {today}"))
-    if (today - entry.checked_on).days > OLD_DAYS and entry.source != "none given":
+    if (today - entry.checked_on).days > OLD_DAYS and entry.checked_on != NO_DATE:
         hint = "read the source again and write today's date"
         found.append(warning("provenance", one.where, f"checked_on {entry.checked_on} is older than a year", hint))
     if entry.kind == "legal" and entry.confidence == "-":

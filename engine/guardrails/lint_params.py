@@ -34,7 +34,12 @@ def weeks(params: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """(path, days -> windows) of every weekly table in the parameters."""
     for path, mapping in mappings(params):
         keys = [str(key) for key in mapping]
-        if keys and all(key.split("-")[0] in DAYS for key in keys) and not any(map(_is_mapping, mapping.values())):
+        # An empty table of a channel says that the channel is closed for good; an empty mapping elsewhere says nothing.
+        if (
+            (keys or ".windows." in path)
+            and all(key.split("-")[0] in DAYS for key in keys)
+            and not any(map(_is_mapping, mapping.values()))
+        ):
             yield path, mapping
 
 

@@ -6,6 +6,7 @@ flaw does not hide the next: what is wrong is left out, and the rest is looked a
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
@@ -21,7 +22,8 @@ from engine.guardrails.registry import make_rule, shipped_rules
 
 PACK: Final = "pack"
 PROVENANCE: Final = ("kind", "jurisdiction", "source", "checked_on")
-_STAND_INS: Final = {"kind": "eng", "jurisdiction": "any", "source": "none given", "checked_on": "2000-01-01"}
+NO_DATE: Final = dt.date.min
+_STAND_INS: Final = {"kind": "eng", "jurisdiction": "any", "source": "none given", "checked_on": NO_DATE}
 _REFERENCE = re.compile(r"#/\$defs/(.*)")
 
 Report = Callable[[Flaw], None]

@@ -75,7 +75,7 @@ def test_unknown_keys_are_all_found_with_the_nearest_name() -> None:
     flaws = lint(wrong)
     assert codes(flaws) == [("error", "unknown-key")] * 2
     assert {flaw.where for flaw in flaws} == {"X1", "X1.params.caps[0]"}
-    assert [flaw.hint.split("?")[0] for flaw in flaws] == ["did you mean 'confidence'", "did you mean 'channels'"]
+    assert {flaw.hint.split("?")[0] for flaw in flaws} == {"did you mean 'confidence'", "did you mean 'channels'"}
 
 
 def test_unknown_rules_are_found_with_the_nearest_name() -> None:
@@ -110,7 +110,7 @@ def test_dates_of_the_future_and_older_than_a_year_are_warnings(checked_on: dt.d
     [
         (caps((3, 86_400), (2, 604_800)), "contradiction"),
         (caps((-1, 86_400)), "params"),
-        (hours({"sms": {}}), ""),
+        (hours({"sms": {}}), "never-opens"),
         (hours({"sms": {"mon": []}}), "never-opens"),
         (hours({"sms": {"daily": ["09:00-09:05"]}}), "never-opens"),
         (hours({"sms": {"daily": ["25:00-26:00"]}}), "params"),
@@ -120,7 +120,7 @@ def test_dates_of_the_future_and_older_than_a_year_are_warnings(checked_on: dt.d
     ],
 )
 def test_contradictions_and_rules_that_never_fire_are_errors(rule: dict[str, Any], code: str) -> None:
-    assert codes(lint(rule, catalog=CATALOG)) == ([("error", code)] if code else [])
+    assert codes(lint(rule, catalog=CATALOG)) == [("error", code)]
 
 
 @pytest.mark.parametrize(
