@@ -77,7 +77,8 @@ def decide_file(request: DecideRequest, config: DecideConfig, advance: Advance |
         StorageError: the log cannot be written.
     """
     policy = load_policy(request.policy)
-    guardrails = Guardrails(pack_from(config.guardrails, source="guardrails"), policy.catalog)
+    schema = read_manifest(request.policy).features
+    guardrails = Guardrails(pack_from(config.guardrails, source="guardrails"), policy.catalog, features=schema)
     plan = Plan(
         guardrails,
         policy,
@@ -88,7 +89,7 @@ def decide_file(request: DecideRequest, config: DecideConfig, advance: Advance |
         control_share=config.control_share,
         uniform_share=config.uniform_share,
     )
-    return decide_with(plan, read_manifest(request.policy).features, request, config.block_rows, advance)
+    return decide_with(plan, schema, request, config.block_rows, advance)
 
 
 def decide_with(

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.contacts import CORE_INPUTS, ContactBatch, plain_contacts
+from engine.contacts import CORE_INPUTS, ContactBatch, empty_context, plain_contacts
 from engine.eligibility import Eligibility
 from engine.errors import ConfigError, EligibilityError, ParameterError
+from engine.features import ContextBlock, FeatureSchema
 from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.guardrails.counts import RemovalCounts, RuleCount, removed_by, sends_left
 from engine.guardrails.judging import findings, judge
@@ -47,13 +48,21 @@ class Guardrails:
         pack: the rules.
         catalog: the actions.
         packages: packages from which the pack may import rules of its own.
+        features: what the context of the contacts will carry; a pack that does not allow it is refused here rather than
+            at the first batch.
 
     Raises:
         EligibilityError: an empty pack, or one without the consent rule: the layer must not start.
         ConfigError: an unknown rule, unknown parameters, or numbers out of range.
     """
 
-    def __init__(self, pack: Pack, catalog: Catalog, packages: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        pack: Pack,
+        catalog: Catalog,
+        packages: tuple[str, ...] = (),
+        features: FeatureSchema | None = None,
+    ) -> None:
         if not pack.rules:
             raise EligibilityError(
                 f"guardrail pack {pack.name!r} is empty", hint="start from conf/guardrails/default.yaml"
@@ -65,7 +74,7 @@ class Guardrails:
             )
         self.pack = pack
         self.catalog = catalog
-        self._rules = tuple((entry, _bound(entry, catalog, pack, packages)) for entry in pack.rules)
+        self._rules = tuple((entry, _bound(entry, catalog, pack, packages, features)) for entry in pack.rules)
 
     @property
     def version(self) -> str:
@@ -80,7 +89,8 @@ class Guardrails:
     @property
     def extra_inputs(self) -> tuple[str, ...]:
         """Columns beyond the core ones that the rules read; the reader of contacts must load them."""
-        return tuple(sorted({name for _, rule in self._rules for name in rule.reads} - set(CORE_INPUTS)))
+        named = {name for _, rule in self._rules for name in (*rule.reads, *getattr(rule, "may_read", ()))}
+        return tuple(sorted(named - set(CORE_INPUTS)))
 
     def scene(self, contacts: ContactBatch, now: datetime, conditions: Conditions = NOTHING_SAID) -> Scene:
         """What the rules see.
@@ -150,11 +160,14 @@ class Guardrails:
         return removals
 
 
-def _bound(entry: RuleEntry, catalog: Catalog, pack: Pack, packages: tuple[str, ...]) -> Rule:
+def _bound(
+    entry: RuleEntry, catalog: Catalog, pack: Pack, packages: tuple[str, ...], features: FeatureSchema | None
+) -> Rule:
     """A rule that has judged an empty batch once: what cannot work must fail at the start, not at the first send."""
     try:
         rule = make_rule(entry.rule, entry.params, packages)
-        nobody = plain_contacts(np.empty(0, dtype=object), catalog)
+        context = empty_context(0) if features is None else ContextBlock(features, {}, 0)
+        nobody = plain_contacts(np.empty(0, dtype=object), catalog, context=context)
         judge(rule, Scene(catalog, nobody, 0, pack.latency_margin_s))
     except ConfigError as error:
         raise ConfigError(f"{entry.id} of pack {pack.name!r}: {error.message}", hint=error.hint) from error

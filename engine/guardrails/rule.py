@@ -108,6 +108,9 @@ class Rule(Protocol):
     `sends` (the rule sees their unknown values and must remove) or columns of `ContactBatch.extra` (the rule never sees
     a contact without them: the layer removes). `applies_to` are the purposes in its scope.
 
+    A rule may also have `may_read`: further inputs that the reader of contacts loads, and without which the rule judges
+    by itself what to remove.
+
     `verdict(scene)` judges all contacts and must be a pure function. `explain(scene, row, cell)` is asked only for
     actions that `verdict` removed, in a scene that may hold a single contact.
     """

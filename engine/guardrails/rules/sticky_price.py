@@ -1,0 +1,170 @@
+"""A contact never sees two live prices for one item (catalogue O5).
+
+A price that was sent is alive for a while; until it ends, arms that show another price for the same item, or where no
+item is named for the same category, are removed. An arm shows a price where it gives a discount or carries `price_usd`.
+Two prices in dollars differ from half a cent on; where either is not known in dollars, the depths are compared.
+A depth that nobody knows differs from every other. By arm, so judged over the whole span of planned instants.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from engine.catalog import Arm, Catalog
+from engine.contacts import ContactBatch
+from engine.guardrails.keyed import recent
+from engine.guardrails.lookback import (
+    alone,
+    arms_in,
+    first_after,
+    first_instants,
+    nth_newest,
+    require_purposes,
+    require_window,
+    rows_of,
+)
+from engine.guardrails.rule import Cell, Finding, Scene, Verdict
+from engine.guardrails.rules.cooldown import template_of
+from engine.guardrails.rules.margin_floor import PRICE
+from engine.types import MICROSECONDS_PER_S, BoolArray, IntArray
+
+ITEM = "item"
+_HALF_CENT = 0.005
+_SAME_DEPTH = 1e-9
+
+
+class StickyPriceRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Removes arms that show another price than one that is still alive.
+
+    Attributes:
+        life_s: how long a price lives, seconds; null: prices bind nobody.
+        applies_to: purposes that are held; prices bind whatever the purpose of the send that showed them.
+    """
+
+    life_s: int | None
+    applies_to: tuple[str, ...] = ("promotional",)
+
+    def __post_init__(self) -> None:
+        require_window("sticky_price", "life_s", self.life_s)
+        require_purposes("sticky_price", applies_to=self.applies_to)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return () if self.life_s is None else ("sends", "sent_template", "sent_category", "sent_discount")
+
+    @property
+    def _life_us(self) -> int:
+        return (self.life_s or 0) * MICROSECONDS_PER_S
+
+    def verdict(self, scene: Scene) -> Verdict:
+        """Distinct (template, category, depth) among the live prices are compared with the arms, not every send."""
+        if self.life_s is None or not scene.contacts.n:
+            return Verdict()
+        rows, arms, release = self._releases(scene)
+        hit = release > first_instants(scene)[scene.contacts.zone_code[rows]]
+        if not hit.any():
+            return Verdict()
+        closed = np.zeros((scene.contacts.n, len(scene.catalog.arms)), dtype=np.bool_)
+        closed[rows[hit], arms[hit]] = True
+        return Verdict(channel_arm=closed[:, None, :])
+
+    def _releases(self, scene: Scene) -> tuple[IntArray, IntArray, IntArray]:
+        """(row, arm, release) of the arms that show another price than a recent send did."""
+        sends, conflicts = self._conflicts(scene)
+        at, arms = np.nonzero(conflicts)
+        rows = rows_of(scene.contacts.sent_offsets, sends)[at]
+        group = rows * len(scene.catalog.arms) + arms
+        order = np.argsort(group, kind="stable")
+        newest = order[nth_newest(group[order], 1)]
+        return rows[newest], arms[newest], scene.contacts.sent_at[sends[at[newest]]] + self._life_us
+
+    def _conflicts(self, scene: Scene) -> tuple[IntArray, BoolArray]:
+        """(m,) recent sends that conflict with some arm, and (m, K) with which."""
+        contacts = scene.contacts
+        with_price = _priced(scene.catalog)
+        priced = np.array([*(name in with_price for name in contacts.levels["sent_template"]), False], dtype=np.bool_)
+        sends = recent(scene, contacts.sent_at, self._life_us)
+        details = contacts.sent_details
+        sends = sends[(details["sent_discount"][sends] != 0.0) | priced[details["sent_template"][sends]]]
+        in_scope = arms_in(scene, self.applies_to)
+        if not len(sends):
+            return sends, np.zeros((0, len(in_scope)), dtype=np.bool_)
+        templates, categories, depths = (
+            details[name][sends] for name in ("sent_template", "sent_category", "sent_discount")
+        )
+        # NaN sorts last and is one value; codes are shifted so that none is 0.
+        values, which = np.unique(depths, return_inverse=True)
+        mixed = ((templates.astype(np.int64) + 1) << 40) | ((categories.astype(np.int64) + 1) << 20) | which
+        _, firsts, kinds = np.unique(mixed, return_index=True, return_inverse=True)
+        offers = [_offer(contacts, templates[at], categories[at], float(values[which[at]])) for at in firsts]
+        table = np.array([_differs(scene.catalog, *offer) for offer in offers])
+        table &= in_scope
+        some = table.any(axis=1)[kinds]
+        return sends[some], table[kinds[some]]
+
+    def explain(self, scene: Scene, row: int, cell: Cell) -> Finding:
+        """The price that was sent last among those that differ."""
+        one, arm = alone(scene, row), scene.catalog.arms[cell.arm]
+        _, arms, release = self._releases(one)
+        end = int(release[arms == cell.arm][0])
+        sends, conflicts = self._conflicts(one)
+        last = int(sends[conflicts[:, cell.arm]][-1])
+        depth = float(one.contacts.sent_details["sent_discount"][last])
+        observed = {"depth_sent": None if np.isnan(depth) else depth, "depth": arm.discount_depth}
+        reason = f"another price for {arm.attributes.get(ITEM) or arm.category!r} was sent and is still alive"
+        return Finding(observed, {"live_prices": 1, "life_s": self.life_s}, reason, first_after(one, 0, end))
+
+
+def _offer(contacts: ContactBatch, template: int, category: int, depth: float) -> tuple[str, str, float]:
+    """(template, category, depth) of one kind of send; "" where none."""
+    names = [
+        "" if code < 0 else contacts.levels[column][code]
+        for column, code in (("sent_template", template), ("sent_category", category))
+    ]
+    return names[0], names[1], depth
+
+
+def _differs(catalog: Catalog, template: str, category: str, depth: float) -> BoolArray:
+    """(K,) arms that show another price for what was sent."""
+    sent = [arm for arm in catalog.arms if template in (arm.id, template_of(arm))]
+    return np.array([_conflict(arm, sent, category, depth) for arm in catalog.arms], dtype=np.bool_)
+
+
+def _conflict(arm: Arm, sent: list[Arm], category: str, depth: float) -> bool:
+    if not _shows_price(arm):
+        return False
+    item = arm.attributes.get(ITEM)
+    if not sent:
+        # Of a send whose arm is gone only the category is known: it may have been this item.
+        return bool(arm.category and arm.category == category) and not _same_depth(arm.discount_depth, depth)
+    return any(
+        (one.attributes.get(ITEM) == item if item else bool(arm.category) and arm.category in (one.category, category))
+        and not _same_price(arm, one, depth)
+        for one in sent
+        if depth != 0.0 or _shows_price(one)
+    )
+
+
+def _same_price(arm: Arm, sent: Arm, depth: float) -> bool:
+    prices = arm.attributes.get(PRICE), sent.attributes.get(PRICE)
+    if all(isinstance(price, int | float) for price in prices):
+        mine, theirs = (float(price) for price in prices)  # type: ignore[arg-type]
+        return abs(mine * (1 - arm.discount_depth) - theirs * (1 - depth)) < _HALF_CENT
+    return _same_depth(arm.discount_depth, depth)
+
+
+def _same_depth(one: float, other: float) -> bool:
+    return abs(one - other) <= _SAME_DEPTH
+
+
+def _shows_price(arm: Arm) -> bool:
+    return arm.discount_depth > 0 or PRICE in arm.attributes
+
+
+def _priced(catalog: Catalog) -> set[str]:
+    """Names under which sends of arms with a price of their own appear."""
+    return {name for arm in catalog.arms if PRICE in arm.attributes for name in (arm.id, template_of(arm))}
+
+
+RULE = StickyPriceRule
