@@ -77,7 +77,7 @@ def _missing(contacts: ContactBatch, name: str) -> BoolArray:
     if name == "events" and contacts.events is not None:
         return ~contacts.events.known
     column = contacts.extra[name]
-    if name in contacts.levels:
+    if name in contacts.levels and column.dtype != object:
         absent: BoolArray = column < 0
         return absent
     if column.dtype == object:

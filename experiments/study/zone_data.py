@@ -53,7 +53,7 @@ def main(folder: Path) -> None:
     )
     _write(
         folder / "countries.yaml",
-        "# Country (ISO 3166 alpha-2) -> zones, from zone.tab of the tz database. Made by experiments/study/zone_data.py.\n",
+        "# Country (ISO 3166 alpha-2) -> zones, from zone.tab. Made by experiments/study/zone_data.py.\n",
         countries(),
     )
 
