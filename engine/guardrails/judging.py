@@ -21,10 +21,11 @@ def judge(rule: Rule, scene: Scene) -> Verdict:
     rule is shown all rows, for speed, and what it says of those that lack something is written over.
     """
     lacking = lacking_rows(rule, scene.contacts)
-    if not lacking.any():
+    absent = not all(scene.contacts.has(name) for name in further_inputs(rule))
+    if not absent and not lacking.any():
         return rule.verdict(scene)
     scope = purpose_mask(rule.applies_to)[:, None, None]
-    if lacking.all():
+    if absent or lacking.all():
         return Verdict(channel_hour=np.repeat(scope[None], scene.contacts.n, axis=0))
     if any(_of_objects(scene.contacts, name) for name in further_inputs(rule)):
         return _judge_some(rule, scene, lacking)

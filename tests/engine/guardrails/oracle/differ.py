@@ -16,10 +16,10 @@ from engine.guardrails.judging import judge
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import Pack
 from engine.types import PURPOSES, BoolArray, IntArray
-from tests.engine.guardrails.oracle.people import Action, Setting, people_of
+from tests.engine.guardrails.oracle.people import Action, Person, Setting, people_of
 from tests.engine.guardrails.oracle.verdicts import reasons
 
-SHOWN = 20
+SHOWN = 6  # of each rule
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Tally:
         self.sent += other.sent
         for name in ("removed", "allowed", "differ"):
             getattr(self, name).update(getattr(other, name))
-        self.cases = [*self.cases, *other.cases][:SHOWN]
+        self.cases = [*self.cases, *other.cases]
         return self
 
 
@@ -67,13 +67,22 @@ def compare(
             if judged[i] != (rule in found):
                 tally.differ[rule] += 1
                 side = "layer removes" if judged[i] else "oracle removes"
+                if tally.differ[rule] > SHOWN:
+                    continue
                 name = catalog.action_names[actions[i]]
-                tally.cases.append(f"{rule}: {side} {name} at {now.isoformat()} of {people[row]} world {world}")
+                tally.cases.append(f"{rule}: {side} {name} at {now.isoformat()} of {shown(people[row])}; {world}")
             else:
                 (tally.removed if judged[i] else tally.allowed)[rule] += 1
         if allowed[i] != (not found):
             tally.differ["all"] += 1
     return tally
+
+
+def shown(person: Person) -> str:
+    """A contact on a few lines, for a failing test."""
+    consent = {"/".join(key): value for key, value in person.consent.items()}
+    facts = {**vars(person), "consent": consent}
+    return "\n  ".join(f"{name}: {value}" for name, value in facts.items()).replace("tzinfo=datetime.timezone.utc", "Z")
 
 
 def layer_removes(

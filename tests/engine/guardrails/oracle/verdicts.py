@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from engine.guardrails.pack import Pack
-from tests.engine.guardrails.oracle import basic, permission
+from tests.engine.guardrails.oracle import basic, history, offers, operations, permission
 from tests.engine.guardrails.oracle.people import Action, Person, Setting
 
 ORACLE: dict[str, Callable[[Mapping[str, Any], Person, Action, Setting], bool]] = {
@@ -15,6 +15,20 @@ ORACLE: dict[str, Callable[[Mapping[str, Any], Person, Action, Setting], bool]] 
     "suppression": basic.suppression,
     "frequency": basic.frequency,
     "content": basic.content,
+    "topic_cap": history.topic_cap,
+    "cooldown": history.cooldown,
+    "sequence": history.sequence,
+    "sunset": history.sunset,
+    "recent_purchase": history.recent_purchase,
+    "open_ticket": history.open_ticket,
+    "discount": offers.discount,
+    "first_touch": offers.first_touch,
+    "margin_floor": offers.margin_floor,
+    "operations": operations.operations,
+    "emergency": operations.emergency,
+    "volume": operations.volume,
+    "ramp": operations.ramp,
+    "brake": operations.brake,
 }
 
 
