@@ -13,6 +13,7 @@ from engine.contact_file import contact_blocks
 from engine.decide import Decided, Plan, Summary, decide_block, decision_meta
 from engine.errors import ParameterError
 from engine.features import FeatureSchema
+from engine.guardrails.conditions import NOTHING_SAID, load_conditions
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import pack_from
 from engine.log.parquet import conform
@@ -36,6 +37,7 @@ class DecideRequest:
         now: aware instant of the decisions.
         out: the decision log to write.
         contact_key: key of the contacts' pseudonyms.
+        conditions: yaml or JSON file of the sender's side (docs/brakes.md); None says nothing.
     """
 
     policy: Path
@@ -43,6 +45,7 @@ class DecideRequest:
     now: datetime
     out: Path
     contact_key: str
+    conditions: Path | None = None
 
 
 def parse_now(text: str) -> datetime:
@@ -71,7 +74,7 @@ def decide_file(request: DecideRequest, config: DecideConfig, advance: Advance |
 
     Raises:
         ArtefactError: a damaged policy folder.
-        ConfigError: a guardrail pack that cannot be used.
+        ConfigError: a guardrail pack or conditions that cannot be used.
         DataError: contacts that cannot be read, or a wrong value, with its row.
         EligibilityError: a pack that must not start (empty, or without the consent rule).
         StorageError: the log cannot be written.
@@ -88,6 +91,7 @@ def decide_file(request: DecideRequest, config: DecideConfig, advance: Advance |
         contact_key=request.contact_key,
         control_share=config.control_share,
         uniform_share=config.uniform_share,
+        conditions=NOTHING_SAID if request.conditions is None else load_conditions(request.conditions),
     )
     return decide_with(plan, schema, request, config.block_rows, advance)
 

@@ -164,6 +164,33 @@ class DecideOutput(Output, frozen=True, kw_only=True):
     now: str
 
 
+class DispatchOutput(Output, frozen=True, kw_only=True):
+    """`tactful dispatch --json`.
+
+    Attributes:
+        outcomes: the file of events `dispatched` and `suppressed`.
+        decisions: rows of the decision log; of them `holds` have nothing to send, `done` have a state already.
+        not_due: sends planned for later; they stay decided.
+        deferred: second sends of a contact who got one in this run; they stay decided.
+        dispatched / suppressed: events written.
+        unknown_contacts: of the suppressed, decisions whose contact is not in the contact file.
+        reasons: rule -> suppressed sends that it refuses; a send may have several.
+    """
+
+    outcomes: str
+    decisions: int
+    holds: int
+    done: int
+    not_due: int
+    deferred: int
+    dispatched: int
+    suppressed: int
+    unknown_contacts: int
+    reasons: dict[str, int]
+    pack: str
+    now: str
+
+
 class MetricJoin(Output, frozen=True, kw_only=True):
     """Outcomes of one metric: credited and late ones; decisions with and without a reward yet."""
 
@@ -246,6 +273,7 @@ OUTPUTS: dict[str, type[Output]] = {
     "train": TrainOutput,
     "decide": DecideOutput,
     "explain": ExplainOutput,
+    "dispatch": DispatchOutput,
     "join": JoinOutput,
     "demo": DemoOutput,
     "error": ErrorOutput,
