@@ -11,7 +11,6 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from engine.catalog import Arm, Catalog
 from engine.contacts import ContactBatch
 from engine.guardrails.keyed import recent
 from engine.guardrails.lookback import (
@@ -24,14 +23,9 @@ from engine.guardrails.lookback import (
     require_window,
     rows_of,
 )
+from engine.guardrails.prices import ITEM, price_list
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
-from engine.guardrails.rules.cooldown import template_of
-from engine.guardrails.rules.margin_floor import PRICE
 from engine.types import MICROSECONDS_PER_S, BoolArray, IntArray
-
-ITEM = "item"
-_HALF_CENT = 0.005
-_SAME_DEPTH = 1e-9
 
 
 class StickyPriceRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -82,7 +76,8 @@ class StickyPriceRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     def _conflicts(self, scene: Scene) -> tuple[IntArray, BoolArray]:
         """(m,) recent sends that conflict with some arm, and (m, K) with which."""
         contacts = scene.contacts
-        with_price = _priced(scene.catalog)
+        prices = price_list(scene.catalog)
+        with_price = prices.priced
         priced = np.array([*(name in with_price for name in contacts.levels["sent_template"]), False], dtype=np.bool_)
         sends = recent(scene, contacts.sent_at, self._life_us)
         details = contacts.sent_details
@@ -97,11 +92,11 @@ class StickyPriceRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         values, which = np.unique(depths, return_inverse=True)
         mixed = ((templates.astype(np.int64) + 1) << 40) | ((categories.astype(np.int64) + 1) << 20) | which
         _, firsts, kinds = np.unique(mixed, return_index=True, return_inverse=True)
-        offers = [_offer(contacts, templates[at], categories[at], float(values[which[at]])) for at in firsts]
-        table = np.array([_differs(scene.catalog, *offer) for offer in offers])
-        table &= in_scope
-        some = table.any(axis=1)[kinds]
-        return sends[some], table[kinds[some]]
+        offers = [_sent(contacts, templates[at], categories[at], float(values[which[at]])) for at in firsts]
+        table = np.stack([prices.differ(*offer) for offer in offers]) & in_scope
+        some: BoolArray = np.logical_or.reduce(table, axis=1)
+        hit = np.flatnonzero(some[kinds])
+        return sends[hit], table[kinds[hit]]
 
     def explain(self, scene: Scene, row: int, cell: Cell) -> Finding:
         """The price that was sent last among those that differ."""
@@ -116,55 +111,13 @@ class StickyPriceRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         return Finding(observed, {"live_prices": 1, "life_s": self.life_s}, reason, first_after(one, 0, end))
 
 
-def _offer(contacts: ContactBatch, template: int, category: int, depth: float) -> tuple[str, str, float]:
+def _sent(contacts: ContactBatch, template: int, category: int, depth: float) -> tuple[str, str, float]:
     """(template, category, depth) of one kind of send; "" where none."""
     names = [
         "" if code < 0 else contacts.levels[column][code]
         for column, code in (("sent_template", template), ("sent_category", category))
     ]
     return names[0], names[1], depth
-
-
-def _differs(catalog: Catalog, template: str, category: str, depth: float) -> BoolArray:
-    """(K,) arms that show another price for what was sent."""
-    sent = [arm for arm in catalog.arms if template in (arm.id, template_of(arm))]
-    return np.array([_conflict(arm, sent, category, depth) for arm in catalog.arms], dtype=np.bool_)
-
-
-def _conflict(arm: Arm, sent: list[Arm], category: str, depth: float) -> bool:
-    if not _shows_price(arm):
-        return False
-    item = arm.attributes.get(ITEM)
-    if not sent:
-        # Of a send whose arm is gone only the category is known: it may have been this item.
-        return bool(arm.category and arm.category == category) and not _same_depth(arm.discount_depth, depth)
-    return any(
-        (one.attributes.get(ITEM) == item if item else bool(arm.category) and arm.category in (one.category, category))
-        and not _same_price(arm, one, depth)
-        for one in sent
-        if depth != 0.0 or _shows_price(one)
-    )
-
-
-def _same_price(arm: Arm, sent: Arm, depth: float) -> bool:
-    prices = arm.attributes.get(PRICE), sent.attributes.get(PRICE)
-    if all(isinstance(price, int | float) for price in prices):
-        mine, theirs = (float(price) for price in prices)  # type: ignore[arg-type]
-        return abs(mine * (1 - arm.discount_depth) - theirs * (1 - depth)) < _HALF_CENT
-    return _same_depth(arm.discount_depth, depth)
-
-
-def _same_depth(one: float, other: float) -> bool:
-    return abs(one - other) <= _SAME_DEPTH
-
-
-def _shows_price(arm: Arm) -> bool:
-    return arm.discount_depth > 0 or PRICE in arm.attributes
-
-
-def _priced(catalog: Catalog) -> set[str]:
-    """Names under which sends of arms with a price of their own appear."""
-    return {name for arm in catalog.arms if PRICE in arm.attributes for name in (arm.id, template_of(arm))}
 
 
 RULE = StickyPriceRule
