@@ -23,6 +23,7 @@ from engine.guardrails.judging import findings, judge
 from engine.guardrails.pack import Pack, RuleEntry
 from engine.guardrails.registry import make_rule
 from engine.guardrails.rule import Rule, Scene, Verdict
+from engine.guardrails.union import Union
 from engine.localtime import instant_of
 from engine.types import HOLD, PURPOSES
 
@@ -123,17 +124,15 @@ class Guardrails:
         """
         scene, n = self.scene(contacts, now, conditions), contacts.n
         channels, hours, arms = self.catalog.shape
-        by_arm = np.zeros((n, channels, arms), dtype=np.bool_)
-        by_hour = np.zeros((n, len(PURPOSES), channels, hours), dtype=np.bool_)
+        gone_by_arm, gone_by_hour = Union((n, channels, arms)), Union((n, len(PURPOSES), channels, hours))
         sends = self.catalog.k - 1
         counts: dict[str, RuleCount] = {}
         for entry, rule in self._rules:
             verdict = judge(rule, scene)
-            if verdict.channel_arm is not None:
-                by_arm |= verdict.channel_arm
-            if verdict.channel_hour is not None:
-                by_hour |= verdict.channel_hour
+            gone_by_arm.add(verdict.channel_arm)
+            gone_by_hour.add(verdict.channel_hour)
             counts[entry.id] = RuleCount(entry.rule, *removed_by(verdict, n, self.catalog))
+        by_arm, by_hour = gone_by_arm.result(), gone_by_hour.result()
         left = sends_left(Verdict(by_arm, by_hour), n, self.catalog)
         total = RemovalCounts(n, sends, n * sends - int(left.sum()), int(n - np.count_nonzero(left)), counts)
         np.logical_not(by_arm, out=by_arm)

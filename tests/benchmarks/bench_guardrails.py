@@ -124,7 +124,7 @@ def slow(name: str, triples: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--contacts", type=int, default=1_000_000)
-    parser.add_argument("--block", type=int, default=4_096)
+    parser.add_argument("--block", type=int, default=8_192)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--pack", default="full")
     parser.add_argument("--oracle", type=int, default=20_000, help="triples for the oracle")

@@ -1,4 +1,4 @@
-"""Rules on what was sent and what happened, from their words: topics, cool-downs, sequences, sunset, purchases, tickets."""
+"""Rules on what was sent and what happened: topics, cool-downs, sequences, sunset, purchases, tickets."""
 
 from __future__ import annotations
 

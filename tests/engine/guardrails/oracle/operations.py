@@ -98,7 +98,7 @@ def brake(params: Params, person: Person, action: Action, setting: Setting) -> b
 
 @lru_cache(maxsize=10_000)
 def _proven(events: int, sent: int, limits: tuple[float, ...], confidence: float) -> int:
-    """The highest tier whose limit the exact lower bound of the rate exceeds: at the limit so many would be too rare."""
+    """The highest tier whose limit lies below the exact bound: were it the rate, so many events would be too rare."""
     proven = [at for at, limit in enumerate(limits) if events and _tail(events, sent, limit) < 1 - confidence]
     return max(proven, default=-1)
 
