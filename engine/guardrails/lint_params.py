@@ -35,11 +35,8 @@ def weeks(params: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for path, mapping in mappings(params):
         keys = [str(key) for key in mapping]
         # An empty table of a channel says that the channel is closed for good; an empty mapping elsewhere says nothing.
-        if (
-            (keys or ".windows." in path)
-            and all(key.split("-")[0] in DAYS for key in keys)
-            and not any(map(_is_mapping, mapping.values()))
-        ):
+        by_day = all(key.split("-")[0] in DAYS for key in keys)
+        if (keys or ".windows." in path) and by_day and not any(map(_is_mapping, mapping.values())):
             yield path, mapping
 
 
