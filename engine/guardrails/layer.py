@@ -22,6 +22,7 @@ from engine.guardrails.counts import RemovalCounts, RuleCount, removed_by, sends
 from engine.guardrails.judging import findings, judge
 from engine.guardrails.pack import Pack, RuleEntry
 from engine.guardrails.registry import make_rule
+from engine.guardrails.required import require_consent
 from engine.guardrails.rule import Rule, Scene, Verdict
 from engine.guardrails.union import Union
 from engine.localtime import instant_of
@@ -53,7 +54,8 @@ class Guardrails:
             at the first batch.
 
     Raises:
-        EligibilityError: an empty pack, or one without the consent rule: the layer must not start.
+        EligibilityError: an empty pack, or one whose consent rule is missing or without effect: the layer must not
+            start.
         ConfigError: an unknown rule, unknown parameters, or numbers out of range.
     """
 
@@ -76,6 +78,8 @@ class Guardrails:
         self.pack = pack
         self.catalog = catalog
         self._rules = tuple((entry, _bound(entry, catalog, pack, packages, features)) for entry in pack.rules)
+        consent = [rule for entry, rule in self._rules if entry.rule == REQUIRED_RULE]
+        require_consent(consent, pack.name, catalog, pack.latency_margin_s)
 
     @property
     def version(self) -> str:
