@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -18,6 +19,8 @@ from engine.types import BoolArray
 
 # Thresholds of one brake must rise in this order.
 _RISING: Final = ("release", "warn", "slow", "stop", "hard")
+_PER = re.compile(r"(.*)_per_(\d+d|day|week|month)")
+_DAYS: Final = {"day": 1, "week": 7, "month": 30}
 _DAY_S: Final = 86_400
 
 
@@ -55,7 +58,17 @@ def _pairs(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
             other = "_".join(later if word == step else word for word in words)
             if other in numbers:
                 pairs.append((name, other))
-    return pairs
+    return [*pairs, *_longer(numbers)]
+
+
+def _longer(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Pairs like max_per_day and max_per_7d: the shorter span, then the longer one."""
+    spans = [(found[1], _days(found[2]), found[0]) for found in map(_PER.fullmatch, map(str, numbers)) if found]
+    return [(a, b) for what, days, a in spans for other, more, b in spans if what == other and days < more]
+
+
+def _days(text: str) -> int:
+    return _DAYS[text] if text in _DAYS else int(text.removesuffix("d"))
 
 
 def _number(value: Any) -> bool:
@@ -119,7 +132,7 @@ def _never_opens(rules: Sequence[Linted], margin_s: int, catalog: Catalog | None
     Judged by the rules themselves: a contact about whom everything is known and nothing is wrong, in every state, at
     every half hour of a week.
     """
-    hours = [one for one in rules if "zone" in one.rule.reads and any(True for _ in weeks(one.entry.params))]
+    hours = [one for one in rules if any(True for _ in weeks(one.entry.params))]
     if not hours:
         return
     board = probe_catalog(rules, catalog)

@@ -12,6 +12,7 @@ from engine.guardrails.flaws import Flaw, Linted, did_you_mean, error, warning
 from engine.guardrails.lint_params import mappings, named
 from engine.guardrails.lint_probes import STATES
 
+_LIMIT = re.compile(r"max|max_.*|floor_usd")
 _COUNTRY = re.compile(r"^([A-Z]{2})\t", re.MULTILINE)
 
 
@@ -27,15 +28,22 @@ def never_fires(rules: Sequence[Linted], catalog: Catalog | None) -> list[Flaw]:
 
 
 def _no_caps(one: Linted) -> Iterator[Flaw]:
-    """A cap whose `max` is null is no cap; a rule of nothing else removes nothing."""
-    caps = [(path, numbers["max"]) for path, numbers in mappings(one.entry.params) if "max" in numbers]
-    empty = [path for path, number in caps if number is None]
-    if empty and len(empty) == len(caps):
+    """A limit of null is none; a rule of nothing else removes nothing."""
+    limits = [
+        (f"{path}.{key}", number)
+        for path, numbers in mappings(one.entry.params)
+        for key, number in numbers.items()
+        if _LIMIT.fullmatch(str(key))
+    ]
+    empty = [path for path, number in limits if number is None]
+    if empty and len(empty) == len(limits):
         hint = "null is no cap; write 0 for never, or take the rule out"
-        yield error("never-fires", one.where, "every cap of the rule is null, so it never fires", hint)
+        yield error("never-fires", one.where, "every limit of the rule is null, so it never fires", hint)
         return
     for path in empty:
-        yield warning("never-fires", one.where, f"{path}.max is null, which is no cap", "0 is never")
+        # One of several limits of a rule may be left open on purpose; an entry of a list of caps has no other use.
+        if path.endswith("].max"):
+            yield warning("never-fires", one.where, f"{path} is null, which is no cap", "0 is never")
 
 
 def _unknown_places(one: Linted) -> Iterator[Flaw]:

@@ -191,3 +191,46 @@ def test_a_law_without_any_rule_is_a_warning_of_the_whole_pack_only() -> None:
 def test_places_that_do_not_exist_are_found() -> None:
     flaws = lint(entry("emergency", {"states": ["FL", "Florida", "XX"]}))
     assert codes(flaws) == [("error", "never-fires")] * 2
+
+
+@pytest.mark.parametrize(
+    ("rule", "code"),
+    [
+        (entry("volume", {"max_per_day": 9, "max_per_7d": 5}), "contradiction"),
+        (entry("volume", {"max_per_day": None, "max_per_7d": None}), "never-fires"),
+        (entry("volume", {"max_per_day": 5, "max_per_7d": None}), ""),
+        (entry("volume", {"max_per_day": 5, "max_per_7d": 5}), ""),
+    ],
+)
+def test_limits_per_span(rule: dict[str, Any], code: str) -> None:
+    assert codes(lint(rule)) == [("error", code)] * bool(code)
+
+
+def state_hours(state: str, *windows: str) -> dict[str, Any]:
+    law = {"id": "L", "country": "US", "states": [state], "windows": {"daily": list(windows)}, "source": "s"}
+    return entry("state_hours", {"hours": [law]}, id="Q2")
+
+
+def test_hours_wider_than_a_states_are_looser_than_its_law() -> None:
+    reference = (law(state_hours("FL", "08:00-20:00")),)
+    wide = hours({"*": {"daily": ["08:00-21:00"]}})
+    (flaw,) = lint(wide, state_hours("TX", "09:00-20:00"), reference=reference)
+    assert (flaw.code, flaw.where) == ("looser-than-law", "Q2")
+    assert "sms" in flaw.text
+    assert flaw.text.endswith("a contact of FL")
+    assert lint(hours({"*": {"daily": ["08:00-20:00"]}}), state_hours("TX", "09:00-20:00"), reference=reference) == ()
+
+
+def test_hours_that_a_state_and_the_pack_never_share_are_found_with_the_state() -> None:
+    (flaw,) = lint(hours({"*": {"daily": ["08:00-12:00"]}}), state_hours("FL", "12:00-20:00"))
+    assert (flaw.code, flaw.where) == ("never-opens", "X1, Q2")
+    assert "on sms for contacts of FL" in flaw.text
+
+
+def test_a_higher_cap_per_topic_than_a_states_is_looser_than_its_law() -> None:
+    reference = (law(entry("topic_cap", {"max": 3, "window_s": 86_400, "states": ["FL", "OK"]})),)
+    (flaw,) = lint(entry("topic_cap", {"max": 4, "window_s": 86_400, "states": ["FL", "OK"]}), reference=reference)
+    assert flaw.code == "looser-than-law"
+    assert "to a contact of FL with 3 sends 1 h ago on email" in flaw.text
+    assert lint(entry("topic_cap", {"max": 3, "window_s": 86_400}), reference=reference) == ()
+    assert lint(caps((3, 86_400)), reference=reference) == ()
