@@ -203,22 +203,47 @@ def allowed_of(rule: str, params: dict[str, Any], at: Scene) -> np.ndarray[Any, 
 def require_first(rule: str, params: dict[str, Any], contacts: ContactBatch, catalog: Catalog = CATALOG) -> int:
     """Every `next_allowed_at` of one contact is the first instant at which the action passes, by brute force.
 
-    Looks at every ten minutes up to it, and at the minutes and microseconds just before; returns how many it tried.
+    Looks at every eleventh hour, and at minutes and microseconds before it; returns how many instants it tried.
     """
     base = scene(contacts, catalog=catalog)
-    tried = 0
-    for action, finding in findings(make_rule(rule, params), base):
+    listed = findings(make_rule(rule, params), base)
+    ends = {finding.next_allowed_at for _, finding in listed} - {None}
+    probes = {*range(NOW_AT, max(ends, default=NOW_AT + 40 * DAY_US), 11 * HOUR_US)}
+    for end in ends:
+        probes |= {end, end - 1, end - 2, *(end - minute * 60_000_000 for minute in (1, 2, 5, 29, 30, 31, 59, 60, 61))}
+    passes = {probe: allowed_of(rule, params, replace(base, now_at=probe))[0] for probe in probes if probe >= NOW_AT}
+    for action, finding in listed:
         later = finding.next_allowed_at
-        probes = np.arange(NOW_AT, later if later is not None else NOW_AT + 40 * DAY_US, 2 * HOUR_US)
-        if later is not None:
-            tried += 1
-            close = later - np.concatenate([[1, 2, 1_000], np.arange(1, 90) * 60_000_000])
-            probes = np.concatenate([probes, close[close >= NOW_AT]])
-            assert allowed_of(rule, params, replace(base, now_at=later))[0, action], (
-                catalog.action_names[action],
-                later,
-            )
-        for probe in probes.tolist():
-            passes = bool(allowed_of(rule, params, replace(base, now_at=probe))[0, action])
-            assert not passes, (catalog.action_names[action], finding, probe)
-    return tried
+        first = min((probe for probe, allowed in passes.items() if allowed[action]), default=None)
+        assert first == later, (catalog.action_names[action], finding)
+    return len(ends)
+
+
+def without_sends(contacts: ContactBatch, share: float, seed: int) -> ContactBatch:
+    """The same contacts with only some of their sends."""
+    kept = np.random.default_rng(seed).random(len(contacts.sent_at)) < share
+    return replace(
+        contacts,
+        sent_offsets=np.concatenate([[0], np.cumsum(kept)])[contacts.sent_offsets],
+        sent_at=contacts.sent_at[kept],
+        sent_channel=contacts.sent_channel[kept],
+        sent_purpose=contacts.sent_purpose[kept],
+        sent_details={name: column[kept] for name, column in contacts.sent_details.items()},
+    )
+
+
+def without_events(contacts: ContactBatch, share: float, seed: int, kinds: Sequence[str]) -> ContactBatch:
+    """The same contacts with only some of their events of some kinds."""
+    events = contacts.events
+    assert events is not None
+    named = np.isin(events.kind, [EVENTS.index(kind) for kind in kinds])
+    kept = ~named | (np.random.default_rng(seed).random(len(events.at)) < share)
+    fewer = replace(
+        events,
+        offsets=np.concatenate([[0], np.cumsum(kept)])[events.offsets],
+        at=events.at[kept],
+        kind=events.kind[kept],
+        channel=events.channel[kept],
+        category=events.category[kept],
+    )
+    return replace(contacts, events=fewer)
