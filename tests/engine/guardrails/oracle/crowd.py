@@ -14,7 +14,7 @@ from engine.types import NOT_AN_INSTANT
 CHANNELS = ("email", "sms", "push")
 ZONES = tuple(sorted(zone_names()))
 COUNTRIES = ("US", "CA", "DE", "GB", "FR", "IN")
-STATES = ("", "FL", "OK", "WA", "TX", "CT", "MD", "NJ", "KY", "CA", "RI", "NY")
+STATES = ("", "FL", "OK", "WA", "TX", "CT", "MD", "NJ", "KY", "CA", "RI", "NY", "ON")
 LINE_TYPES = ("mobile", "landline", "voip", "")
 LISTS = ("", "employee", "minor", "deceased", "litigator", "employee,minor", "vip")
 PLAUSIBLE = ("America/New_York,America/Chicago", "America/Chicago", "Europe/Berlin,Asia/Tokyo", "America/Phoenix")
@@ -34,7 +34,7 @@ CATALOG = Catalog(
     hours=(*range(24), "now"),
     arms=(
         arm("promo", category="shoes"),
-        arm("plain", margin_usd=None, attributes={}),
+        arm("plain", margin_usd=None, attributes={"own_similar": "yes"}),
         arm("receipt", purpose="transactional", margin_usd=None),
         arm(
             "deal", discount_depth=0.2, category="hats", attributes={"topic": "news", "item": "cap", "price_usd": 20.0}

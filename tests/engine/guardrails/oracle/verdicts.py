@@ -9,6 +9,13 @@ from engine.guardrails.pack import Pack
 from tests.engine.guardrails.oracle import basic, history, offers, operations, permission
 from tests.engine.guardrails.oracle.people import Action, Person, Setting
 
+
+
+def permits_everything(params: Mapping[str, Any], person: Person, action: Action, setting: Setting) -> bool:
+    """O9 stops the start, not a send."""
+    return False
+
+
 ORACLE: dict[str, Callable[[Mapping[str, Any], Person, Action, Setting], bool]] = {
     "consent": permission.consent,
     "quiet_hours": permission.quiet_hours,
@@ -23,6 +30,16 @@ ORACLE: dict[str, Callable[[Mapping[str, Any], Person, Action, Setting], bool]] 
     "open_ticket": history.open_ticket,
     "discount": offers.discount,
     "first_touch": offers.first_touch,
+    "sticky_price": offers.sticky_price,
+    "features_allowed": permits_everything,
+    "consent_basis": permission.consent_basis,
+    "revoke_all": permission.revoke_all,
+    "profiling": permission.profiling,
+    "lists": permission.lists,
+    "line_type": permission.line_type,
+    "incidents": permission.incidents,
+    "holidays": permission.holidays,
+    "state_hours": permission.state_hours,
     "margin_floor": offers.margin_floor,
     "operations": operations.operations,
     "emergency": operations.emergency,
