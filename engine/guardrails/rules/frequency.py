@@ -80,7 +80,9 @@ class FrequencyRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         if not caps:
             return Verdict()
         contacts = scene.contacts
-        release = np.full((contacts.n, len(scene.catalog.channels)), _OPEN, dtype=np.int64)
+        # A channel without a cap is not in the rule's scope: not even a slot without an instant is closed there.
+        release = np.full((contacts.n, len(scene.catalog.channels)), NOT_AN_INSTANT, dtype=np.int64)
+        release[:, np.unique(np.concatenate([channels for _, channels in caps]))] = _OPEN
         touched = (contacts.zone_code < 0) | ~contacts.history_known
         for cap, channels in caps:
             if not cap.max:

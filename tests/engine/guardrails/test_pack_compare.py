@@ -103,3 +103,15 @@ def test_packs_of_two_catalogs_cannot_be_compared() -> None:
     other = Catalog(name="o", channels=("email",), hours=("now",), arms=CATALOG.arms)
     with pytest.raises(ParameterError, match="catalog"):
         Comparison(Guardrails(FIRST, CATALOG), Guardrails(FIRST, other))
+
+
+def test_a_cap_of_one_channel_leaves_the_others_alone_where_no_zone_is_known() -> None:
+    only_sms = msgspec.structs.replace(OTHERS["other caps"], rules=(FIRST.rules[0], OTHERS["other caps"].rules[3]))
+    guardrails = Guardrails(only_sms, CATALOG)
+    contacts = specimen_contacts(CATALOG, 60, instant_of(NOW), seed=3)
+    assert (contacts.zone_code < 0).any()
+    for row in range(contacts.n):
+        for action, removals in guardrails.explain(contacts, row, NOW):
+            capped = "F4" in {removal.id for removal in removals}
+            name = CATALOG.action_names[action]
+            assert capped == (name.startswith("sms") and not name.endswith("b"))
