@@ -11,11 +11,12 @@ from importlib import resources
 from itertools import chain
 from typing import Final
 
+import msgspec
 import numpy as np
 import yaml
 
 from engine.catalog import Catalog
-from engine.errors import ConfigError
+from engine.errors import ConfigError, ParameterError
 from engine.guardrails.flaws import Flaw, Linted, error, warning
 from engine.guardrails.judging import judge, removed
 from engine.guardrails.lint_params import weeks
@@ -28,7 +29,7 @@ from engine.guardrails.lint_probes import (
     week_of_scenes,
     wronged_people,
 )
-from engine.guardrails.pack import DEFAULT_PACK, RuleEntry, pack_from, read_pack
+from engine.guardrails.pack import DEFAULT_PACK, RuleEntry, read_pack
 from engine.guardrails.registry import make_rule
 from engine.guardrails.rule import Scene
 from engine.localtime import datetime_of
@@ -56,8 +57,11 @@ def legal_reference() -> tuple[RuleEntry, ...]:
 
 
 def _legal(rules: list[object]) -> tuple[RuleEntry, ...]:
-    pack = pack_from({"name": "reference", "version": "0", "rules": rules}, source="the legal reference")
-    return tuple(entry for entry in pack.rules if entry.kind == LEGAL)
+    try:
+        entries = msgspec.convert(rules, tuple[RuleEntry, ...])
+    except (msgspec.ValidationError, ParameterError) as failure:
+        raise ConfigError(f"the legal reference is damaged: {failure}", hint="it ships in conf/guardrails") from failure
+    return tuple(entry for entry in entries if entry.kind == LEGAL)
 
 
 def looser_than_law(rules: Sequence[Linted], reference: Sequence[RuleEntry], *, whole: bool) -> list[Flaw]:

@@ -144,10 +144,8 @@ def test_weights_of_an_obeying_policy_by_hand() -> None:
     """Uniform over five: without SMS hold has 3/5 (hold), or all three that are left 1/3 (next)."""
     eligible = eligible_of(6)
     block = logged(eligible / eligible.sum(axis=1, keepdims=True), 0)
-    block = replace(
-        block, action=np.array([0, 0, 1, 1, 3, 2], dtype=np.int32), propensity=np.array([1 / 3, *[0.2] * 5])
-    )
-    block = replace(block, propensity=np.where(np.arange(6) % 3 == 0, 1 / 3, 0.2))
+    third = np.arange(6) % 3 == 0
+    block = replace(block, action=np.array([0, 0, 1, 1, 3, 2], dtype=np.int32), propensity=np.where(third, 1 / 3, 0.2))
     plan = deciding_plan(Rounds(block), None)
     assert plan is not None
     assert (plan.control, plan.uniform) == pytest.approx((0.0, 1.0))
