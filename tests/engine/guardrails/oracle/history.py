@@ -60,7 +60,7 @@ def _may_be_in(person: Person, states: list[str]) -> bool:
 
 
 def cooldown(params: Params, person: Person, action: Action, setting: Setting) -> bool:
-    """F9: the same template not again within a while; a send of an unknown template may have been this one."""
+    """F9: the same template not again within a while; arms may share one."""
     if not scoped(params, action):
         return False
     most = params.get("max", 1)
@@ -70,8 +70,8 @@ def cooldown(params: Params, person: Person, action: Action, setting: Setting) -
         return True
     window, template = timedelta(seconds=params["window_s"]), template_of(action.arm)
     templates = {arm.id: template_of(arm) for arm in setting.catalog.arms}
-    # A send names its arm; a log may name the template instead.
-    same = [s for s in person.sends or () if not s.template or template in (s.template, templates.get(s.template))]
+    # A send names its arm; a log may name the template instead. A send without one is of none.
+    same = [s for s in person.sends or () if template in (s.template, templates.get(s.template or ""))]
     return any(len(counted(same, at, window, PURPOSES, None)) >= most for at in horizon(person, setting))
 
 
@@ -129,7 +129,8 @@ def sunset(params: Params, person: Person, action: Action, setting: Setting) -> 
     counts = params.get("counts", [PROMOTIONAL])
     sends = [sent for sent in person.sends if sent.purpose in counts]
     since = [sent for sent in sends if not signs or sent.at > max(signs)]
-    begun = max(signs) if signs else min((sent.at for sent in sends), default=None)
+    # Without any send there is nothing to end.
+    begun = None if not sends else max(signs) if signs else min(sent.at for sent in sends)
     for at in moments_of(person, action, setting):
         if most is not None and len(counted(since, at, timedelta(seconds=params["window_s"]), counts, None)) >= most:
             return True

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from tests.engine.guardrails.oracle.basic import Params, within
 from tests.engine.guardrails.oracle.clocks import planned
-from tests.engine.guardrails.oracle.history import moments_of, scoped
+from tests.engine.guardrails.oracle.history import scoped
 from tests.engine.guardrails.oracle.people import PROMOTIONAL, PURPOSES, Action, Person, Setting
 
 # Area codes of Canada; all others of the crowd are of the United States.
@@ -19,10 +19,13 @@ PROVINCES = {"ON": "CA", "QC": "CA"}
 def consent(params: Params, person: Person, action: Action, setting: Setting) -> bool:
     """C1, C12: a record of its own for the channel and the purpose, granted, and not over when the send may leave."""
     record = person.consent[action.channel, action.arm.purpose]
-    if record.state != "granted":
-        return True
-    latest = max(moments_of(person, action, setting)) + setting.margin
-    return record.expires_at is not None and latest >= record.expires_at
+    return record.state != "granted" or _over(record.expires_at, person, action, setting)
+
+
+def _over(end: datetime | None, person: Person, action: Action, setting: Setting) -> bool:
+    """Whether a send may leave when something has ended; of a slot without a known instant nobody can tell."""
+    at = planned(person.zone, action.hour, setting.now)
+    return end is not None and (at is None or at + setting.margin >= end)
 
 
 def consent_basis(params: Params, person: Person, action: Action, setting: Setting) -> bool:
@@ -34,6 +37,8 @@ def consent_basis(params: Params, person: Person, action: Action, setting: Setti
     if country is not None and ((countries is not None and country not in countries) or country in others):
         return False
     record, bases = person.consent[action.channel, action.arm.purpose], params["bases"]
+    if record.state != "granted":
+        return False  # the consent rule's to say
     if record.basis is None or record.basis not in bases:
         return True
     if record.basis == "soft_opt_in" and action.arm.attributes.get("own_similar") != "yes":
@@ -41,8 +46,7 @@ def consent_basis(params: Params, person: Person, action: Action, setting: Setti
     days = bases[record.basis]
     if days is None:
         return False
-    latest = max(moments_of(person, action, setting)) + setting.margin
-    return record.at is None or latest - record.at >= timedelta(days=days)
+    return record.at is None or _over(record.at + timedelta(days=days), person, action, setting)
 
 
 def revoke_all(params: Params, person: Person, action: Action, setting: Setting) -> bool:
@@ -57,6 +61,8 @@ def revoke_all(params: Params, person: Person, action: Action, setting: Setting)
         if channel in channels and purpose in purposes and record.state == "denied"
     ]
     own = person.consent[action.channel, action.arm.purpose]
+    if refusals and own.state != "granted":
+        return True
     return any(own.at is None or refusal.at is None or own.at <= refusal.at for refusal in refusals)
 
 
@@ -141,17 +147,18 @@ def place_may_hold(country: str, states: Sequence[str], person: Person) -> bool:
 
 
 def holidays(params: Params, person: Person, action: Action, setting: Setting) -> bool:
-    """No texts on public holidays of any place where the contact may be; a year that nobody looked up is closed."""
+    """No texts on public holidays of a place where the contact may be; there, a year that nobody looked up is closed."""
     if not scoped(params, action) or action.channel not in params.get("channels", ["sms"]):
         return False
     at = planned(person.zone, action.hour, setting.now)
-    if at is None:
-        return True
+    off = [dates for key, dates in params["days"].items() if _may_be(key, person)]
+    if at is None or not off:
+        return bool(off)
     first, after = (_date(value) for value in params["covers"])
     for zone in zones_of(person):
         day, last = ((at + late).astimezone(ZoneInfo(zone)).date() for late in (timedelta(0), setting.margin))
         while day <= last:
-            if not first <= day < after or any(_is_off(key, dates, day, person) for key, dates in params["days"].items()):
+            if not first <= day < after or any(day in map(_date, dates) for dates in off):
                 return True
             day += timedelta(days=1)
     return False
@@ -161,6 +168,6 @@ def _date(value: date | str) -> date:
     return value if isinstance(value, date) else date.fromisoformat(value)
 
 
-def _is_off(key: str, dates: Sequence[date | str], day: date, person: Person) -> bool:
-    country, _, state = key.partition("-")
-    return day in map(_date, dates) and place_may_hold(country, [state] if state else [], person)
+def _may_be(place: str, person: Person) -> bool:
+    country, _, state = place.partition("-")
+    return place_may_hold(country, [state] if state else [], person)
