@@ -77,7 +77,9 @@ class PriceList:
         if known is None:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
-            sent = [offer for offer in self.offers if template in offer.names]
+            # An arm's own id says more than the name of a template that several arms may share.
+            exact = [offer for offer in self.offers if template == offer.names[0]]
+            sent = exact or [offer for offer in self.offers if template in offer.names]
             known = np.array([_differs(offer, sent, category, depth) for offer in self.offers], dtype=np.bool_)
             self._known[key] = known
         return known

@@ -70,7 +70,7 @@ class Which(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         names = {self.name}
         if self.field == "arm":
             # A log may write the template's name where it should write the arm's id.
-            names |= {template_of(arm) for arm in catalog.arms if arm.id == self.name}
+            names |= {template_of(arm) for arm in catalog.arms if arm.id == self.name} - {*catalog.arm_ids}
         return np.array([*(level in names for level in contacts.levels[self.column]), False], dtype=np.bool_)
 
     def __str__(self) -> str:

@@ -29,6 +29,13 @@ def test_a_is_not_sent_soon_after_b(a: dict[str, str], b: dict[str, str], send: 
     assert gone("sequence", pair(a, b), contact([send])) == expected
 
 
+def test_an_arm_is_known_by_its_id_not_by_a_template_that_is_another_arm() -> None:
+    """shoes10 uses the template "shoes", which is also an arm of its own."""
+    rule = pair({"arm": "news"}, {"arm": "shoes10"})
+    assert gone("sequence", rule, contact([Send(1, template="shoes10")])) == {"news"}
+    assert gone("sequence", rule, contact([Send(1, template="shoes")])) == set()
+
+
 def test_one_way_unless_both_are_asked_for() -> None:
     a, b = {"arm": "news"}, {"arm": "hats30"}
     who = contact([Send(1, template="news")])
