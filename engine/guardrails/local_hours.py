@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -18,6 +18,31 @@ _DAY_NAMES: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 # From instants (S,) to whether each may be a planned one.
 IsOpen = Callable[[IntArray], BoolArray]
+
+_MOST_KEPT: Final = 100_000
+
+
+class KeptSlots:
+    """(H,) flags by group of contacts, of one decision instant: every block of contacts asks for the same again."""
+
+    def __init__(self) -> None:
+        self._of: tuple[object, ...] = ()
+        self._kept: dict[Group, BoolArray] = {}
+
+    def rows(self, scene: Scene, groups: Sequence[Group], make: Callable[[Group], BoolArray]) -> list[BoolArray]:
+        """What `make` gives for each group, made once per scene's hours, instant and margin."""
+        of = (scene.catalog.hours, scene.now_at, scene.latency_margin_s)
+        kept = self._kept
+        if of != self._of or len(kept) > _MOST_KEPT:
+            kept = {}
+        found = []
+        for group in groups:
+            flags = kept.get(group)
+            if flags is None:
+                flags = kept[group] = make(group)
+            found.append(flags)
+        self._of, self._kept = of, kept
+        return found
 
 
 def span_minutes(zone: str, instants: IntArray, margin_us: int) -> IntArray:

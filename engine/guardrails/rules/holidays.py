@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from engine.errors import ParameterError
-from engine.guardrails.local_hours import IsOpen, next_pass
+from engine.guardrails.local_hours import IsOpen, KeptSlots, next_pass
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
 from engine.guardrails.whereabouts import MOST_PLACES, Group, Place, groups_of
 from engine.localtime import DAY_US, local_us, slot_instants
@@ -57,6 +57,10 @@ class HolidaysRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         return ()
 
     @cached_property
+    def _kept(self) -> KeptSlots:
+        return KeptSlots()
+
+    @cached_property
     def _places(self) -> tuple[Place, ...]:
         parts = (name.partition("-") for name in self.days)
         return tuple(Place(country, (state,) if state else ()) for country, _, state in parts)
@@ -73,20 +77,21 @@ class HolidaysRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     def verdict(self, scene: Scene) -> Verdict:
         """By group of contacts first, then gathered."""
-        channels, hours, _ = scene.catalog.shape
         named = np.array([channel in self.channels for channel in scene.catalog.channels])
         if not named.any():
             return Verdict()
         groups, code = groups_of(scene.contacts, self._places)
-        by_group = np.zeros((len(groups), len(PURPOSES), channels, hours), dtype=np.bool_)
+        if not groups:
+            return Verdict()
         scope = purpose_mask(self.applies_to)[:, None, None] & named[:, None]
-        for row, group in enumerate(groups):
-            if group.laws:
-                by_group[row] = scope & self._closed(group, scene)
+        closed = self._kept.rows(scene, groups, lambda group: self._closed(group, scene))
+        by_group = scope & np.stack(closed)[:, None, None, :]
         return Verdict(channel_hour=by_group[code]) if by_group.any() else Verdict()
 
     def _closed(self, group: Group, scene: Scene) -> BoolArray:
         """(H,) slots that touch a holiday, or that have no known instant."""
+        if not group.laws:
+            return np.zeros(len(scene.catalog.hours), dtype=np.bool_)
         if group.zone is None:
             return np.ones(len(scene.catalog.hours), dtype=np.bool_)
         planned = slot_instants((group.zone,), scene.catalog.hours, scene.now_at)[0]

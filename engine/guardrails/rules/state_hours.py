@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from engine.errors import ParameterError
-from engine.guardrails.local_hours import inside_windows, local_time, next_pass, open_slots
+from engine.guardrails.local_hours import KeptSlots, inside_windows, local_time, next_pass, open_slots
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
 from engine.guardrails.whereabouts import MOST_PLACES, Group, Place, groups_of
 from engine.guardrails.windows import week_table
@@ -76,6 +76,10 @@ class StateHoursRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         return ()
 
     @cached_property
+    def _kept(self) -> KeptSlots:
+        return KeptSlots()
+
+    @cached_property
     def _tables(self) -> list[BoolArray]:
         return [week_table(law.windows) for law in self.hours]
 
@@ -88,18 +92,23 @@ class StateHoursRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     def verdict(self, scene: Scene) -> Verdict:
         """By group of contacts first, then gathered; a group for which no law holds is left alone."""
-        channels, hours, _ = scene.catalog.shape
         named = np.array([channel in self.channels for channel in scene.catalog.channels])
         if not named.any():
             return Verdict()
         groups, code = groups_of(scene.contacts, [law.place for law in self.hours])
-        by_group = np.zeros((len(groups), len(PURPOSES), channels, hours), dtype=np.bool_)
+        if not groups:
+            return Verdict()
         scope = purpose_mask(self.applies_to)
-        for row, group in enumerate(groups):
-            if group.laws:
-                closed = ~open_slots(self._table(group)[None], group, scene)
-                by_group[row] = scope[:, None, None] & named[:, None] & closed
+        closed = self._kept.rows(scene, groups, lambda group: self._closed(group, scene))
+        by_group = (scope[:, None, None] & named[:, None]) & np.stack(closed)[:, None, None, :]
         return Verdict(channel_hour=by_group[code]) if by_group.any() else Verdict()
+
+    def _closed(self, group: Group, scene: Scene) -> BoolArray:
+        """(H,) slots outside the hours of some law that may hold."""
+        if not group.laws:
+            return np.zeros(len(scene.catalog.hours), dtype=np.bool_)
+        closed: BoolArray = ~open_slots(self._table(group)[None], group, scene)[0]
+        return closed
 
     def explain(self, scene: Scene, row: int, cell: Cell) -> Finding:
         """The planned local time against every law that may hold."""
