@@ -284,3 +284,49 @@ def test_every_object_has_a_json_schema() -> None:
 
     for name, kind in GUARDRAIL_OUTPUTS.items():
         assert msgspec.json.schema(kind)["$defs"], name
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("guardrails.rules=[]", "is empty"),
+        (
+            "guardrails.rules=[{id:K1,rule:suppression,kind:legal,jurisdiction:any,source:s,checked_on:2026-11-01}]",
+            "has no 'consent' rule",
+        ),
+    ],
+)
+def test_decide_does_not_start_without_rules_or_without_the_consent_rule(
+    folder: Path, override: str, words: str
+) -> None:
+    policy, out = folder / "policy", folder / "decisions.parquet"
+    if not policy.is_dir():
+        trained = ["train", "--log", folder / "log.parquet", "--metric", "m", "--out", policy]
+        assert run.invoke(app, [*map(str, trained)]).exit_code == 0
+    decide = ["decide", "--policy", policy, "--contacts", folder / "contacts.parquet", "--now", NOW, "--out", out]
+    result = run.invoke(app, [*map(str, decide), "--json", override])
+    assert result.exit_code == 6, result.output
+    assert words in json.loads(result.stdout)["error"]
+    assert not out.exists()
+    assert run.invoke(app, [*map(str, decide), "--json"]).exit_code == 0
+    out.unlink()
+
+
+def test_replay_rebuilds_the_plan_that_decided(folder: Path) -> None:
+    """Control, uniform slice and a trained policy: the log names the folder, and prices of `next` need it."""
+    policy, raw, log = folder / "policy2", folder / "mixed_raw.parquet", folder / "mixed.parquet"
+    trained = ["train", "--log", folder / "log.parquet", "--metric", "m", "--out", policy]
+    assert run.invoke(app, [*map(str, trained)]).exit_code == 0
+    decide = ["decide", "--policy", policy, "--contacts", folder / "contacts.parquet", "--now", NOW, "--out", raw]
+    shares = ["control_share=0.2", "uniform_share=0.3"]
+    assert run.invoke(app, [*map(str, decide), *shares]).exit_code == 0
+    with_rewards(raw, log)
+    words = ["replay", "--log", log, "--pack", folder / "own.yaml", "--metric", "m", "--instead", "next"]
+    (_, sms) = answered(*words)["rules"]
+    assert sms["not_priced"] == ""
+    assert [price["n"] for price in sms["prices"]] == [N, N]
+    policy.rename(folder / "moved")
+    (_, sms) = answered(*words)["rules"]
+    assert "cannot be rebuilt; give its folder with --policy" in sms["not_priced"]
+    (_, sms) = answered(*words, "--policy", folder / "moved")["rules"]
+    assert sms["prices"]
