@@ -13,6 +13,7 @@ from engine.contact_file import contact_blocks
 from engine.decide import Decided, Plan, Summary, decide_block, decision_meta
 from engine.errors import ParameterError
 from engine.features import FeatureSchema
+from engine.guardrails.brakes import tiers_on
 from engine.guardrails.conditions import NOTHING_SAID, load_conditions
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import pack_from
@@ -144,4 +145,5 @@ def _output(plan: Plan, request: DecideRequest, total: Summary) -> DecideOutput:
         policy=str(request.policy),
         pack=plan.guardrails.version,
         now=request.now.isoformat(),
+        brakes=tiers_on((rule for _, rule in plan.guardrails.rules), plan.sender),
     )

@@ -149,6 +149,7 @@ class DecideOutput(Output, frozen=True, kw_only=True):
         held_all_removed: of those, contacts for which guardrails removed every send.
         removed: rule -> (contact, action) pairs that it removes.
         blocked_contacts: rule -> contacts for which it alone removes every send.
+        brakes: "channel rate" -> tier, of the brakes that are on; warnings are among them.
     """
 
     log: str
@@ -162,6 +163,7 @@ class DecideOutput(Output, frozen=True, kw_only=True):
     policy: str
     pack: str
     now: str
+    brakes: dict[str, str] = {}
 
 
 class DispatchOutput(Output, frozen=True, kw_only=True):

@@ -7,13 +7,14 @@ not flutter around its limit.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Literal
 
 import msgspec
 from scipy.special import betaincinv
 
 from engine.errors import ParameterError
-from engine.guardrails.conditions import ChannelHealth, Held
+from engine.guardrails.conditions import ChannelHealth, Conditions, Held
 
 RATES: Final = ("complaints", "hard_bounces", "carrier_filtered", "opt_outs")
 FREE: Final = "none"
@@ -121,6 +122,24 @@ def tier_on(brake: Brake, health: ChannelHealth) -> int:
     """
     held = health.held.get(brake.rate)
     return max(_position(brake, held), proven_tier(brake, getattr(health, brake.rate), health.sent))
+
+
+def tiers_on(rules: Iterable[object], conditions: Conditions) -> dict[str, str]:
+    """ "channel rate" -> tier, of every brake that is on, warnings too: what an operator must see.
+
+    Args:
+        rules: of a pack; those that hold no brake are passed over.
+        conditions: the sender's side.
+    """
+    on = {}
+    for rule in rules:
+        brake, watched = getattr(rule, "brake", None), getattr(rule, "channels", None)
+        for channel, health in (conditions.health or {}).items():
+            if isinstance(brake, Brake) and (watched is None or channel in watched):
+                position = tier_on(brake, health)
+                if position >= 0:
+                    on[f"{channel} {brake.rate}"] = brake.tiers[position].name
+    return on
 
 
 def review(brake: Brake, held: Held | None, window: ChannelHealth, today: ChannelHealth, day: int) -> Held:

@@ -56,4 +56,7 @@ def summary_tables(output: DecideOutput) -> list[Table]:
     rules = Table("rule", "actions removed", "contacts it blocks alone", title="Guardrails")
     for name, pairs in output.removed.items():
         rules.add_row(name, str(pairs), str(output.blocked_contacts[name]))
-    return [people, sends, rules]
+    brakes = Table("channel and rate", "tier", title="Brakes that are on")
+    for name, tier in output.brakes.items():
+        brakes.add_row(name, tier)
+    return [people, sends, rules, *([brakes] if output.brakes else [])]
