@@ -98,7 +98,9 @@ def replay(
     ] = "hold",
     policy: Annotated[Path | None, typer.Option(help="The policy that decided, where its folder has moved.")] = None,
     alpha: Annotated[float, typer.Option(help="Error rate of the intervals.")] = 0.05,
-    conditions: ConditionsFile = None,
+    conditions: Annotated[
+        Path | None, typer.Option(help="Yaml of the sender's side; without it what the log keeps of it holds.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show which logged sends a pack would have blocked, per rule, and at what price.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, get_args
 
 from engine.errors import DataError, MissingPropensityError, ParameterError
+from engine.guardrails.conditions import Conditions, conditions_from, load_conditions
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.lint_legal import LEGAL, legal_reference
 from engine.guardrails.pack import RuleEntry, load_pack
@@ -24,7 +25,6 @@ from engine.log.parquet import LogReader
 from engine.ope.estimate import Estimate
 from engine.ope.evaluate import evaluate
 from engine.selection import Selection
-from experiments.guardrails.sources import conditions_of
 from experiments.outputs_guardrails import Price, ReplayOutput, ReplayRule
 from experiments.specs import load_for
 
@@ -50,7 +50,7 @@ class ReplayRequest:
         instead: "hold" or "next".
         policy: folder of the policy that decided, where it is not in the folder that the log names.
         alpha: error rate of the intervals, in (0, 1).
-        conditions: yaml file of the sender's side, or None.
+        conditions: yaml file of the sender's side; None takes what the log keeps.
     """
 
     log: Path
@@ -81,7 +81,7 @@ def replay_pack(request: ReplayRequest, advance: Advance | None = None) -> Repla
             f"{request.log} was not written by `tactful decide`, so no rules can be replayed",
             hint="logs of others do not say what our rules would have read",
         )
-    rules = LogRules(guardrails, conditions_of(request.conditions))
+    rules = LogRules(guardrails, _conditions(request, reader))
     counts = ReplayCounts()
     for block in reader.blocks(extra=COLUMNS, context=False):
         counts.add(block, rules.verdicts(block))
@@ -100,6 +100,13 @@ def replay_pack(request: ReplayRequest, advance: Advance | None = None) -> Repla
         rules=tuple(_rule(entry, counts, priced, reasons) for entry, _ in guardrails.rules),
         notes=(HYPOTHETICAL, *reader.meta.notes),
     )
+
+
+def _conditions(request: ReplayRequest, reader: LogReader) -> Conditions:
+    """The sender's side as given, or as the log keeps it."""
+    if request.conditions is not None:
+        return load_conditions(request.conditions)
+    return conditions_from(reader.meta.conditions or {}, source=f"the footer of {request.log}")
 
 
 def _rule(
