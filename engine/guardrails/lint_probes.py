@@ -52,6 +52,8 @@ class Person:
         sends: (age in microseconds, channel position) of promotional sends, oldest first.
         events: (age, kind, channel position), oldest first.
         consent: level of every record.
+        withdrawn: channel position on which the promotional record alone is denied; -1 none.
+        suppressed: level on every channel.
         basis / consent_age: of every record.
         lists / line / objects: further flags.
     """
@@ -68,6 +70,7 @@ class Person:
     line: str = "mobile"
     objects: str = "no"
     suppressed: int = NO
+    withdrawn: int = -1
 
 
 def probe_catalog(rules: Sequence[Linted], catalog: Catalog | None = None) -> Catalog:
@@ -111,6 +114,7 @@ def wronged_people() -> list[Person]:
     """Harmless but for one thing each: sends, events, consent, flags."""
     flags: list[dict[str, Any]] = [{"consent": level} for level in (NO, -1)]
     flags += [{"suppressed": level} for level in (YES, -1)] + [{"objects": "yes"}]
+    flags += [{"withdrawn": channel} for channel in range(len(CHANNELS))]
     flags += [{"lists": name} for name in _LISTS] + [{"line": name} for name in _LINES]
     people = [Person(said=" ".join(f"{key} {value}" for key, value in flag.items()), **flag) for flag in flags]
     ages = tuple(days * DAY_US for days in (100, 180, 185, 364, 366, 729, 731, 1500))
@@ -159,13 +163,17 @@ def contacts_of(people: Sequence[Person], board: Catalog, now_at: int) -> Contac
     extra["consent_basis"] = _spread([_BASES.index(one.basis) for one in people], records, np.int8)
     extra["consent_expires_at"] = np.full(records, NOT_AN_INSTANT, dtype=np.int64)
     extra["motive_price"] = np.ones(n)
+    consent = _spread([one.consent for one in people], records, np.int8)
+    for row, one in enumerate(people):
+        if one.withdrawn >= 0:
+            consent[row, one.withdrawn, 0] = NO
     m = len(sends)
     made = plain_contacts(
         np.array([one.said for one in people], dtype=object),
         board,
         zones=("UTC",),
         zone_code=np.zeros(n, dtype=np.int32),
-        consent=_spread([one.consent for one in people], records, np.int8),
+        consent=consent,
         suppressed=_spread([one.suppressed for one in people], records[:2], np.int8),
         sent_offsets=_offsets([len(one.sends) for one in people]),
         sent_at=np.array([at for at, _ in sends], dtype=np.int64),
