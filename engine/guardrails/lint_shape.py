@@ -69,7 +69,7 @@ def _check_whole(rules: list[Any], report: Report, *, part: bool) -> None:
         return
     if not rules:
         report(error("empty", PACK, "the pack has no rules, so the layer will not start"))
-    elif REQUIRED_RULE not in {raw.get("rule") for raw in named}:
+    elif not any(raw.get("rule") == REQUIRED_RULE for raw in named):
         hint = "nothing may be sent without a consent record; add the rule back"
         report(error("consent", PACK, f"the pack has no {REQUIRED_RULE!r} rule, so the layer will not start", hint))
 
