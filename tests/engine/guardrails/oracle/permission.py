@@ -147,12 +147,12 @@ def place_may_hold(country: str, states: Sequence[str], person: Person) -> bool:
 
 
 def holidays(params: Params, person: Person, action: Action, setting: Setting) -> bool:
-    """No texts on public holidays of a place where the contact may be; there, a year that nobody looked up is closed."""
+    """No texts on holidays of a place where the contact may be; years that nobody looked up are closed there."""
     if not scoped(params, action) or action.channel not in params.get("channels", ["sms"]):
         return False
     at = planned(person.zone, action.hour, setting.now)
     off = [dates for key, dates in params["days"].items() if _may_be(key, person)]
-    if at is None or not off:
+    if at is None or person.zone is None or not off:
         return bool(off)
     first, after = (_date(value) for value in params["covers"])
     for zone in zones_of(person):

@@ -10,7 +10,6 @@ from tests.engine.guardrails.oracle import basic, history, offers, operations, p
 from tests.engine.guardrails.oracle.people import Action, Person, Setting
 
 
-
 def permits_everything(params: Mapping[str, Any], person: Person, action: Action, setting: Setting) -> bool:
     """O9 stops the start, not a send."""
     return False
