@@ -15,13 +15,13 @@ SHARES = {"full": 0.8, "strange": 0.2}
 JOBS = 20
 HEAD = """# The guardrail layer against an oracle
 
-The oracle (`tests/engine/guardrails/oracle`) judges one contact, one action and one instant at a time in plain Python: it
-asks `zoneinfo` for every wall clock, counts sends in a loop and adds money in decimals. It was written from the
-catalogue's text and from what the rules' documentation says of their parameters. Where text and layer left two readings,
-the one that is documented stands in both. Only the hash by which slow brakes thin is the engine's own.
+The oracle (`tests/engine/guardrails/oracle`) judges one contact, one action and one instant at a time in plain Python:
+it asks `zoneinfo` for every wall clock, counts sends in a loop and adds money in decimals. It was written from the
+catalogue's text and from what the rules' documentation says of their parameters. Where the text left two readings, the
+documented one stands in both. Only the hash by which slow brakes thin is the engine's own.
 
-Each block of contacts has every zone of the tz database ({zones} names) and some contacts with none, and is judged at an
-instant of its own: at clock changes of 2026 and 2027 ({changes} distinct ones), a microsecond beside them, hours
+Each block of contacts has every zone of the tz database ({zones} names) and some contacts with none, and is judged at
+an instant of its own: at clock changes of 2026 and 2027 ({changes} distinct ones), a microsecond beside them, hours
 before them, on a leap day, at the turn of a year, in 1972 and in 2199. Sends and events lie at the very ends of the
 rules' windows over the contact's own slots, to the microsecond, at the epoch, in the far future, or anywhere; columns
 are missing for single contacts and for whole blocks. `strange` is a pack of odd numbers: zeros, nulls, windows across
