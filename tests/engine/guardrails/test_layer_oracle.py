@@ -40,8 +40,10 @@ def test_every_rule_is_tried_on_both_sides(tried: tuple[Pack, Tally]) -> None:
 
 
 @pytest.mark.study
-def test_a_million_triples(root: Path) -> None:
+def test_a_million_triples(root: Path, request: pytest.FixtureRequest) -> None:
     """Zero differences on a million; the counts go to the docs."""
+    if request.config.getoption("-m") != "study":
+        pytest.skip("ten minutes of two cores: only when it is asked for, with -m study")
     tallies = million(1_000_000)
     (root / REPORT).write_text(report(tallies), encoding="utf-8")
     for name, tally in tallies.items():
