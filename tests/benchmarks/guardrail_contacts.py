@@ -15,7 +15,23 @@ from engine.types import NOT_AN_INSTANT
 CHANNELS = ("email", "sms", "push")
 FEW_ZONES = ("America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles", "Europe/Berlin")
 ALL_ZONES = tuple(sorted(zone_names()))
-STATES = ("", "CA", "FL", "NY", "OK", "TX", "WA")
+STATES = ("", "CA", "CO", "FL", "IL", "NJ", "NY", "OK", "TX", "WA")
+# (zone, country, state) that belong together, by position.
+PLACES = np.array(
+    [
+        (0, 2, 3),
+        (0, 2, 5),
+        (0, 2, 6),
+        (0, 0, 0),
+        (1, 2, 4),
+        (1, 2, 7),
+        (1, 2, 8),
+        (2, 2, 2),
+        (3, 2, 1),
+        (3, 2, 9),
+        (4, 1, 0),
+    ]
+)
 CATEGORIES = ("", "hats", "shoes")
 SENDS_EACH = 5
 EVENTS_EACH = 3
@@ -42,13 +58,18 @@ WORLD = Conditions(
     health={channel: ChannelHealth(50_000, 10, 200, 20, 100) for channel in CHANNELS},
     sent_today=dict.fromkeys(CHANNELS, 10_000),
     sent_yesterday=dict.fromkeys(CHANNELS, 20_000),
+    sent_7d=dict.fromkeys(CHANNELS, 60_000),
+    killed=False,
 )
 
 
 def contacts(seed: int, n: int, zones: tuple[str, ...], now_at: int) -> ContactBatch:
-    """n contacts with five sends and three events each in half a year; few lack anything."""
+    """n contacts with five sends and three events each in half a year; few lack anything.
+
+    Zone, state and area code belong together, except where all zones are asked for: those are drawn at random.
+    """
     rng = np.random.default_rng(seed)
-    wide = (n, len(CHANNELS), 2)
+    wide, home = (n, len(CHANNELS), 2), rng.integers(0, len(PLACES), n)
     offsets, columns = _rows(rng, n, SENDS_EACH, now_at)
     m = len(columns)
     events_offsets, events_at = _rows(rng, n, EVENTS_EACH, now_at)
@@ -56,7 +77,7 @@ def contacts(seed: int, n: int, zones: tuple[str, ...], now_at: int) -> ContactB
         np.array([f"{seed}-{row}" for row in range(n)], dtype=object),
         CATALOG,
         zones=zones,
-        zone_code=_codes(rng, n, len(zones), 0.02),
+        zone_code=_some(rng, PLACES[home, 0], 0.02) if zones == FEW_ZONES else _codes(rng, n, len(zones), 0.02),
         locales=("en-US", "de-DE"),
         locale_code=_codes(rng, n, 2, 0.02),
         consent=rng.choice(np.array([-1, 0, 1], dtype=np.int8), wide, p=[0.03, 0.02, 0.95]),
@@ -66,7 +87,7 @@ def contacts(seed: int, n: int, zones: tuple[str, ...], now_at: int) -> ContactB
         sent_channel=rng.integers(0, 3, m).astype(np.int32),
         sent_purpose=(rng.random(m) < 0.2).astype(np.int32),
         history_known=np.ones(n, dtype=np.bool_),
-        extra=_extra(rng, n, now_at),
+        extra=_extra(rng, home, now_at),
         sent_details={
             "sent_topic": _codes(rng, m, 2, 0.1),
             "sent_template": _codes(rng, m, 8, 0.0),
@@ -99,15 +120,21 @@ def _codes(rng: np.random.Generator, n: int, levels: int, missing: float) -> np.
     return np.where(rng.random(n) < missing, -1, rng.integers(0, levels, n)).astype(np.int32)
 
 
-def _extra(rng: np.random.Generator, n: int, now_at: int) -> dict[str, Any]:
+def _some(rng: np.random.Generator, codes: np.ndarray[Any, Any], missing: float) -> np.ndarray[Any, Any]:
+    return np.where(rng.random(len(codes)) < missing, -1, codes).astype(np.int32)
+
+
+def _extra(rng: np.random.Generator, home: np.ndarray[Any, Any], now_at: int) -> dict[str, Any]:
+    n = len(home)
+    away = rng.integers(0, len(PLACES), n)
     wide = (n, len(CHANNELS), 2)
     return {
-        "country": _codes(rng, n, 3, 0.01),
-        "state": _codes(rng, n, len(STATES), 0.01),
-        "area_state": _codes(rng, n, len(STATES), 0.01),
+        "country": _some(rng, PLACES[home, 1], 0.01),
+        "state": _some(rng, PLACES[home, 2], 0.01),
+        "area_state": _some(rng, PLACES[np.where(rng.random(n) < 0.9, home, away), 2], 0.01),
         "line_type": rng.choice(np.array([-1, 0, 1, 2, 3], dtype=np.int32), n, p=[0.01, 0.05, 0.02, 0.9, 0.02]),
         "lists": rng.choice(np.array([-1, 0, 1, 2], dtype=np.int32), n, p=[0.01, 0.97, 0.01, 0.01]),
-        "plausible_zones": _codes(rng, n, 2, 0.5),
+        "plausible_zones": _codes(rng, n, 2, 0.95),
         "profiling_objection": rng.choice(np.array([-1, 0, 1], dtype=np.int32), n, p=[0.01, 0.97, 0.02]),
         "motive_price": np.where(rng.random(n) < 0.05, np.nan, rng.random(n)),
         "consent_at": now_at - rng.integers(0, 700 * DAY_US, wide),
