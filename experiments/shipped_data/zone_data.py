@@ -47,8 +47,8 @@ def main(folder: Path) -> None:
     version = importlib.import_module("phonenumbers").__version__
     _write(
         folder / "area_codes.yaml",
-        f"# Area code of the North American plan -> [states, zones]. Made by experiments/shipped_data/zone_data.py from the\n"
-        f"# metadata of libphonenumber (phonenumbers {version}); codes without a place (toll-free ...) are absent.\n",
+        "# Area code of the North American plan -> [states, zones]. Made by experiments/shipped_data/zone_data.py\n"
+        f"# from the metadata of libphonenumber (phonenumbers {version}); without codes that have no place (toll-free).\n",
         area_codes(zones, places),
     )
     _write(
