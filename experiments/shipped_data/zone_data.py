@@ -48,7 +48,7 @@ def main(folder: Path) -> None:
     _write(
         folder / "area_codes.yaml",
         "# Area code of the North American plan -> [states, zones]. Made by experiments/shipped_data/zone_data.py\n"
-        f"# from the metadata of libphonenumber (phonenumbers {version}); without codes that have no place (toll-free).\n",
+        f"# from the metadata of libphonenumber (phonenumbers {version}); without codes of no place.\n",
         area_codes(zones, places),
     )
     _write(
