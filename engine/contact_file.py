@@ -15,9 +15,15 @@ import pyarrow as pa
 
 from engine.catalog import Catalog
 from engine.contact_columns import Block, coded, flags, instants, known, numbers, text
+from engine.contact_consent import DETAILS, consent_of
+from engine.contact_events import events_of
+from engine.contact_facts import COLUMNS as FACTS
+from engine.contact_facts import FactReader
+from engine.contact_places import COLUMNS as PLACES
+from engine.contact_places import PlaceReader
 from engine.contact_sends import sends_of
 from engine.contact_source import row_blocks
-from engine.contacts import UNKNOWN, YES, ContactBatch, LevelArray
+from engine.contacts import UNKNOWN, ContactBatch, LevelArray
 from engine.errors import DataError, ParameterError
 from engine.features import (
     MISSING,
@@ -31,11 +37,13 @@ from engine.features import (
     numeric_column,
 )
 from engine.identity import keyed_hash
-from engine.localtime import instant_of, require_zone
+from engine.localtime import instant_of
 from engine.seen import SeenHashes
-from engine.types import NOT_AN_INSTANT, PURPOSES, CodeArray, IntArray, KeyArray, ObjectArray
+from engine.types import NOT_AN_INSTANT, CodeArray, IntArray, KeyArray, ObjectArray
 
 DEFAULT_ROWS: Final = 8192
+# Inputs that the reader makes itself, so that a rule's `reads` never fetches the raw column.
+OF_THE_CONTRACT: Final = frozenset({*PLACES, *FACTS, *DETAILS, "events"})
 
 
 def contact_blocks(
@@ -68,34 +76,42 @@ def contact_blocks(
 
 
 class _Reader:
-    """What outlives a block: the zones and locales met so far, and the hashes of the ids."""
+    """What outlives a block: the names met so far, and the hashes of the ids."""
 
     def __init__(self, schema: FeatureSchema, catalog: Catalog, now_at: int, extra: tuple[str, ...]) -> None:
-        self._schema, self._catalog, self._now_at, self._extra = schema, catalog, now_at, extra
-        self._zones: dict[str, int] = {}
+        self._schema, self._catalog, self._now_at = schema, catalog, now_at
+        self._extra = tuple(name for name in extra if name not in OF_THE_CONTRACT)
+        self._places, self._facts = PlaceReader(), FactReader()
         self._locales: dict[str, int] = {}
         self._seen = SeenHashes()
 
     def batch(self, block: Block) -> ContactBatch:
         ids = self._ids(block)
+        as_of = self._instants(block, "as_of")
         sends = sends_of(block, self._catalog)
-        zone_code = self._codes(block, "time_zone", self._zones)
-        locale_code = self._codes(block, "locale", self._locales)
+        consent, details = consent_of(block, self._catalog, self._now_at)
+        places = self._places.read(block, as_of, self._now_at)
+        extra = {**places.extra, **details, **self._facts.read(block)}
+        levels = {**self._places.levels(), **self._facts.levels()}
+        own = {name: _objects(block, name) for name in self._extra if name in block.columns}
         return ContactBatch(
             contact_id=ids,
-            zone_code=zone_code,
-            zones=tuple(self._zones),
-            context=self._context(block),
-            consent=self._consent(block),
+            zone_code=places.zone_code,
+            zones=tuple(self._places.zones),
+            context=self._context(block, as_of),
+            consent=consent,
             suppressed=self._suppressed(block),
             sent_offsets=sends.offsets,
             sent_at=sends.at,
             sent_channel=sends.channel,
             sent_purpose=sends.purpose,
             history_known=sends.known,
-            locale_code=locale_code,
+            locale_code=self._locale_codes(block),
             locales=tuple(self._locales),
-            extra={name: _objects(block, name) for name in self._extra if name in block.columns},
+            extra=own | extra,
+            sent_details=sends.details,
+            levels={name: known_levels for name, known_levels in levels.items() if name in extra} | sends.levels,
+            events=events_of(block, self._catalog, self._now_at),
         )
 
     def _ids(self, block: Block) -> ObjectArray:
@@ -115,36 +131,14 @@ class _Reader:
         self._seen.add(hashes)
         return ids
 
-    def _codes(self, block: Block, name: str, table: dict[str, int]) -> CodeArray:
-        """Codes into a table that grows with the file; new zones are checked once."""
-        column = block.column(name)
+    def _locale_codes(self, block: Block) -> CodeArray:
+        """Codes into a table that grows with the file."""
+        column = block.column("locale")
         if column is None:
             return np.full(block.n, UNKNOWN, dtype=np.int32)
         codes, levels = coded(column)
-        if name == "time_zone":
-            for position, level in enumerate(levels):
-                if level not in table:
-                    row = block.first_row + int(np.argmax(codes == position))
-                    require_zone(level, where=f"{block.source}, column 'time_zone', row {row}")
-        positions = [table.setdefault(level, len(table)) for level in levels]
+        positions = [self._locales.setdefault(level, len(self._locales)) for level in levels]
         return np.array([*positions, UNKNOWN], dtype=np.int32)[codes]
-
-    def _consent(self, block: Block) -> LevelArray:
-        """A record counts with source and timestamp, and from its timestamp on."""
-        channels = self._catalog.channels
-        levels = np.full((block.n, len(channels), len(PURPOSES)), UNKNOWN, dtype=np.int8)
-        for position, channel in enumerate(channels):
-            for purpose_position, purpose in enumerate(PURPOSES):
-                name = f"consent_{channel}_{purpose}"
-                value, source = block.column(name), block.column(f"{name}_source")
-                if value is None:
-                    continue
-                level = flags(block, name, value)
-                at = self._instants(block, f"{name}_at")
-                proven = (at != NOT_AN_INSTANT) & (at <= self._now_at)
-                proven &= False if source is None else known(text(source))
-                levels[:, position, purpose_position] = np.where(proven, level, np.where(level == YES, UNKNOWN, level))
-        return levels
 
     def _suppressed(self, block: Block) -> LevelArray:
         levels = np.full((block.n, len(self._catalog.channels)), UNKNOWN, dtype=np.int8)
@@ -160,8 +154,7 @@ class _Reader:
             return np.full(block.n, NOT_AN_INSTANT, dtype=np.int64)
         return instants(block, name, column)
 
-    def _context(self, block: Block) -> ContextBlock:
-        fallback = self._instants(block, "as_of")
+    def _context(self, block: Block, fallback: IntArray) -> ContextBlock:
         columns = {spec.name: self._feature(block, spec, fallback) for spec in self._schema.features}
         return ContextBlock(self._schema, columns, block.n)
 

@@ -24,8 +24,78 @@ NO: Final = 0
 YES: Final = 1
 OTHER_CHANNEL: Final = -1
 
-# What a rule may name in its `reads` beside the names in `ContactBatch.extra`.
+# What a rule may name in its `reads` and always finds, with a value of its own for "unknown". Everything else that a
+# rule reads is optional in a batch: columns of `extra`, `events`, and details of sends (`sent_topic` ...).
 CORE_INPUTS: Final = ("zone", "consent", "suppressed", "sends")
+SENT_DETAIL: Final = "sent_"
+
+# What can be known to have happened to a contact, beside our own sends.
+EVENTS: Final = (
+    "opened",
+    "clicked",
+    "replied",
+    "hard_bounced",
+    "soft_bounced",
+    "unreachable",
+    "complained",
+    "purchased",
+    "ticket_opened",
+    "ticket_closed",
+)
+
+# How a consent was given: positions are the codes of the column `consent_basis`.
+CONSENT_BASES: Final = ("express_written", "express", "implied_purchase", "implied_inquiry", "soft_opt_in")
+OBJECTIONS: Final = ("no", "yes")
+
+
+@dataclass(frozen=True)
+class Events:
+    """What happened to n contacts, as compressed rows.
+
+    Attributes:
+        offsets: (n + 1,) int64; the events of row i are `[offsets[i], offsets[i + 1])`, oldest first.
+        at: (m,) int64 microseconds.
+        kind: (m,) int32 position in `EVENTS`.
+        channel: (m,) int32 position on the catalog's channels; -1 where none or another.
+        category: (m,) int32 position in `categories`; -1 where none.
+        categories: distinct product categories.
+        known: (n,) bool; false where nobody knows what happened.
+    """
+
+    offsets: IntArray
+    at: IntArray
+    kind: CodeArray
+    channel: CodeArray
+    category: CodeArray
+    categories: tuple[str, ...]
+    known: BoolArray
+
+    def __post_init__(self) -> None:
+        for name in ("kind", "channel", "category"):
+            if len(getattr(self, name)) != len(self.at):
+                raise ParameterError(name, "Events", allowed=f"{len(self.at)} long", got=len(getattr(self, name)))
+        _check_sends(self.offsets, self.at)
+
+    def take(self, index: IntArray) -> Events:
+        """The rows of an index array."""
+        offsets, kept = taken_rows(self.offsets, index)
+        return replace(
+            self,
+            offsets=offsets,
+            at=self.at[kept],
+            kind=self.kind[kept],
+            channel=self.channel[kept],
+            category=self.category[kept],
+            known=self.known[index],
+        )
+
+
+def taken_rows(offsets: IntArray, index: IntArray) -> tuple[IntArray, IntArray]:
+    """Offsets of the rows of an index array, and the positions of their entries."""
+    begin = offsets[:-1][index]
+    lengths = offsets[1:][index] - begin
+    after = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return after, np.repeat(begin - after[:-1], lengths) + np.arange(after[-1])
 
 
 @dataclass(frozen=True)
@@ -47,6 +117,10 @@ class ContactBatch:
         locale_code: (n,) int32 into `locales`; -1 unknown.
         locales: distinct BCP 47 tags.
         extra: further columns by name, first axis n, that rules declare in `reads` (objects: None is missing).
+        sent_details: further columns of the sends by name, first axis m: `sent_topic`, `sent_template`, `sent_category`
+            (int32 codes into `levels`; -1 none), `sent_discount` (depth in [0, 1), NaN unknown).
+        levels: column name -> levels, of the coded (int32) columns of `extra` (-1 missing) and `sent_details`.
+        events: what happened besides; None where the batch does not carry it.
     """
 
     contact_id: ObjectArray
@@ -63,6 +137,9 @@ class ContactBatch:
     locale_code: CodeArray
     locales: tuple[str, ...] = ()
     extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    sent_details: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    events: Events | None = None
 
     def __post_init__(self) -> None:
         n = self.n
@@ -74,6 +151,13 @@ class ContactBatch:
         for name, column in self.extra.items():
             if len(column) != n:
                 raise ParameterError(name, "ContactBatch.extra", allowed=f"{n} long", got=len(column))
+        for name, column in self.sent_details.items():
+            if len(column) != len(self.sent_at):
+                raise ParameterError(
+                    name, "ContactBatch.sent_details", allowed=f"{len(self.sent_at)} long", got=len(column)
+                )
+        if self.events is not None and len(self.events.known) != n:
+            raise ParameterError("events", "ContactBatch", allowed=f"of {n} rows", got=len(self.events.known))
         if self.consent.shape[1:] != (self.suppressed.shape[1], len(PURPOSES)):
             raise ParameterError("consent", "ContactBatch", allowed="of shape (n, C, P)", got=self.consent.shape)
         _check_sends(self.sent_offsets, self.sent_at)
@@ -84,15 +168,14 @@ class ContactBatch:
 
     def has(self, name: str) -> bool:
         """Whether the batch carries an input that a rule declares (single rows may still lack it)."""
-        return name in CORE_INPUTS or name in self.extra
+        if name == "events":
+            return self.events is not None
+        return name in CORE_INPUTS or name in self.extra or name in self.sent_details
 
     def take(self, rows: slice | NDArray[Any]) -> ContactBatch:
         """The rows of a slice, an index array or a mask."""
         index = np.arange(self.n)[rows]
-        begin = self.sent_offsets[:-1][index]
-        lengths = self.sent_offsets[1:][index] - begin
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        sends = np.repeat(begin - offsets[:-1], lengths) + np.arange(offsets[-1])
+        offsets, sends = taken_rows(self.sent_offsets, index)
         return replace(
             self,
             contact_id=self.contact_id[index],
@@ -107,6 +190,8 @@ class ContactBatch:
             history_known=self.history_known[index],
             locale_code=self.locale_code[index],
             extra={name: column[index] for name, column in self.extra.items()},
+            sent_details={name: column[sends] for name, column in self.sent_details.items()},
+            events=None if self.events is None else self.events.take(index),
         )
 
     def alone(self, row: int) -> ContactBatch:
@@ -131,7 +216,12 @@ class ContactBatch:
                 sent_channel=self.sent_channel[:0],
                 sent_purpose=self.sent_purpose[:0],
                 history_known=np.zeros_like(self.history_known),
+                sent_details={key: column[:0] for key, column in self.sent_details.items()},
             )
+        if name == "events":
+            return replace(self, events=None)
+        if name in self.sent_details:
+            return replace(self, sent_details={key: column for key, column in self.sent_details.items() if key != name})
         return replace(self, extra={key: column for key, column in self.extra.items() if key != name})
 
 

@@ -9,10 +9,11 @@ evaluation, with decisions of one contact as one cluster.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -22,6 +23,7 @@ from engine.contacts import ContactBatch
 from engine.eligibility import Eligibility
 from engine.errors import ParameterError
 from engine.features import ContextBlock
+from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.guardrails.counts import RemovalCounts
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.replay import rule_inputs
@@ -58,6 +60,7 @@ class Plan:
         use_case: written into each record; part of the decision id.
         contact_key: key of the contacts' pseudonyms.
         control_share / uniform_share: shares of contacts in the two groups, in [0, 1], sum at most 1.
+        conditions: the sender's side; its use case is the plan's.
     """
 
     guardrails: Guardrails
@@ -68,6 +71,7 @@ class Plan:
     contact_key: str = "tactful"
     control_share: float = 0.0
     uniform_share: float = 0.0
+    conditions: Conditions = NOTHING_SAID
 
     def __post_init__(self) -> None:
         for name in ("control_share", "uniform_share"):
@@ -79,6 +83,11 @@ class Plan:
     @property
     def catalog(self) -> Catalog:
         return self.guardrails.catalog
+
+    @property
+    def sender(self) -> Conditions:
+        """What the rules read of the sender."""
+        return msgspec.structs.replace(self.conditions, use_case=self.use_case, dispatching=False)
 
 
 @dataclass(frozen=True)
@@ -132,17 +141,23 @@ def decide_block(plan: Plan, contacts: ContactBatch, now: datetime) -> Decided:
         ParameterError: a naive `now`, or a policy whose answer is no distribution over the eligible set.
         EligibilityError: an empty eligible set.
     """
-    eligibility, removed = plan.guardrails.eligibility(contacts, now)
     now_at = instant_of(now, owner="decide_block")
     key = f"decision/{plan.contact_key}/{plan.use_case}/{now_at}"
     ids = pseudonyms(contacts.contact_id, key)
-    who = pseudonyms(contacts.contact_id, f"contact/{plan.contact_key}")
+    who = contact_pseudonyms(contacts.contact_id, plan.contact_key)
+    # Rules see the pseudonyms that the log keeps, so that what they hash can be repeated from the log alone.
+    eligibility, removed = plan.guardrails.eligibility(replace(contacts, contact_id=who), now, plan.sender)
     cluster = keyed_hash(who, "cluster")
     group = group_of(cluster, plan)
     action, propensity = _choose(plan, contacts.context, eligibility, ids, group)
     slots = plan.guardrails.scene(contacts, now).slots
     table = _table(plan, contacts, now_at, slots, ids, who, cluster, group, action, propensity, eligibility)
     return Decided(table, action, removed)
+
+
+def contact_pseudonyms(contact_ids: ObjectArray, contact_key: str) -> ObjectArray:
+    """(n,) what the log keeps as `contact_id`."""
+    return pseudonyms(contact_ids, f"contact/{contact_key}")
 
 
 def group_of(cluster: np.ndarray[tuple[int], np.dtype[np.uint64]], plan: Plan) -> CodeArray:
@@ -282,4 +297,5 @@ def decision_meta(plan: Plan, contacts: ContactBatch, *, source: str, policy_fol
         source=source,
         policy=policy_folder,
         pack=plan.guardrails.pack.to_builtins(),
+        conditions=plan.sender.to_builtins(),
     )

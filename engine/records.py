@@ -104,6 +104,7 @@ class LogMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         raw_columns: names of the `raw_NAME` columns that were carried along untouched.
         policy: folder of the policy that decided, for `explain`; "" where there is none.
         pack: the guardrail pack that was in force, as plain data; None in logs of others.
+        conditions: the sender's side that its rules read, as plain data; None in logs of others.
     """
 
     catalog: Catalog
@@ -116,6 +117,7 @@ class LogMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     raw_columns: tuple[str, ...] = ()
     policy: str = ""
     pack: dict[str, Any] | None = None
+    conditions: dict[str, Any] | None = None
     version: int = SCHEMA_VERSION
 
 

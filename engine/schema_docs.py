@@ -124,6 +124,7 @@ _META_MEANING: Final[Mapping[str, str]] = {
     "raw_columns": "names of the `raw_NAME` columns",
     "policy": "folder of the policy that decided, or empty",
     "pack": "the guardrail pack that was in force, or null",
+    "conditions": "the sender's side that the rules read, as plain data, where one was given",
     "version": "version of this schema; newer ones than the reader's are refused",
 }
 

@@ -13,6 +13,8 @@ from engine.contact_file import contact_blocks
 from engine.decide import Decided, Plan, Summary, decide_block, decision_meta
 from engine.errors import ParameterError
 from engine.features import FeatureSchema
+from engine.guardrails.brakes import tiers_on
+from engine.guardrails.conditions import NOTHING_SAID, load_conditions
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import pack_from
 from engine.log.parquet import conform_to
@@ -36,6 +38,7 @@ class DecideRequest:
         now: aware instant of the decisions.
         out: the decision log to write.
         contact_key: key of the contacts' pseudonyms.
+        conditions: yaml or JSON file of the sender's side (docs/brakes.md); None says nothing.
     """
 
     policy: Path
@@ -43,6 +46,7 @@ class DecideRequest:
     now: datetime
     out: Path
     contact_key: str
+    conditions: Path | None = None
 
 
 def parse_now(text: str) -> datetime:
@@ -71,13 +75,14 @@ def decide_file(request: DecideRequest, config: DecideConfig, advance: Advance |
 
     Raises:
         ArtefactError: a damaged policy folder.
-        ConfigError: a guardrail pack that cannot be used.
+        ConfigError: a guardrail pack or conditions that cannot be used.
         DataError: contacts that cannot be read, or a wrong value, with its row.
         EligibilityError: a pack that must not start (empty, or without the consent rule).
         StorageError: the log cannot be written.
     """
     policy = load_policy(request.policy)
-    guardrails = Guardrails(pack_from(config.guardrails, source="guardrails"), policy.catalog)
+    schema = read_manifest(request.policy).features
+    guardrails = Guardrails(pack_from(config.guardrails, source="guardrails"), policy.catalog, features=schema)
     plan = Plan(
         guardrails,
         policy,
@@ -87,8 +92,9 @@ def decide_file(request: DecideRequest, config: DecideConfig, advance: Advance |
         contact_key=request.contact_key,
         control_share=config.control_share,
         uniform_share=config.uniform_share,
+        conditions=NOTHING_SAID if request.conditions is None else load_conditions(request.conditions),
     )
-    return decide_with(plan, read_manifest(request.policy).features, request, config.block_rows, advance)
+    return decide_with(plan, schema, request, config.block_rows, advance)
 
 
 def decide_with(
@@ -138,4 +144,5 @@ def _output(plan: Plan, request: DecideRequest, total: Summary) -> DecideOutput:
         policy=str(request.policy),
         pack=plan.guardrails.version,
         now=request.now.isoformat(),
+        brakes=tiers_on((rule for _, rule in plan.guardrails.rules), plan.sender),
     )

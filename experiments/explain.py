@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.errors import DataError
+from engine.guardrails.conditions import conditions_from
 from engine.guardrails.layer import Guardrails, Removal
 from engine.guardrails.pack import pack_from
 from engine.guardrails.replay import contacts_from_rule_inputs
@@ -44,10 +45,12 @@ def explain_decision(log: Path, decision_id: str, policy_folder: Path | None = N
             hint="explain works on decision logs; for logs of others there were no guardrails of ours",
         )
     catalog = reader.meta.catalog
-    contacts = contacts_from_rule_inputs([batch.column("rule_inputs")[0].as_py()], [decision_id], catalog)
+    who = [batch.column("contact_id")[0].as_py()]
+    contacts = contacts_from_rule_inputs([batch.column("rule_inputs")[0].as_py()], who, catalog)
     guardrails = Guardrails(pack_from(reader.meta.pack, source=f"the footer of {log}"), catalog)
     now_at = int(instants(batch.column("decided_at"))[0])
-    explained = guardrails.explain(contacts, 0, _datetime(now_at))
+    conditions = conditions_from(reader.meta.conditions or {}, source=f"the footer of {log}")
+    explained = guardrails.explain(contacts, 0, _datetime(now_at), conditions)
     eligible = np.array([[not reasons for _, reasons in explained]])
     policy = _policy(reader, policy_folder)
     context = context_of(batch, reader.meta)

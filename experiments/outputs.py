@@ -149,6 +149,7 @@ class DecideOutput(Output, frozen=True, kw_only=True):
         held_all_removed: of those, contacts for which guardrails removed every send.
         removed: rule -> (contact, action) pairs that it removes.
         blocked_contacts: rule -> contacts for which it alone removes every send.
+        brakes: "channel rate" -> tier, of the brakes that are on; warnings are among them.
     """
 
     log: str
@@ -160,6 +161,34 @@ class DecideOutput(Output, frozen=True, kw_only=True):
     removed: dict[str, int]
     blocked_contacts: dict[str, int]
     policy: str
+    pack: str
+    now: str
+    brakes: dict[str, str] = {}
+
+
+class DispatchOutput(Output, frozen=True, kw_only=True):
+    """`tactful dispatch --json`.
+
+    Attributes:
+        outcomes: the file of events `dispatched` and `suppressed`.
+        decisions: rows of the decision log; of them `holds` have nothing to send, `done` have a state already.
+        not_due: sends planned for later; they stay decided.
+        deferred: second sends of a contact who got one in this run; they stay decided.
+        dispatched / suppressed: events written.
+        unknown_contacts: of the suppressed, decisions whose contact is not in the contact file.
+        reasons: rule -> suppressed sends that it refuses; a send may have several.
+    """
+
+    outcomes: str
+    decisions: int
+    holds: int
+    done: int
+    not_due: int
+    deferred: int
+    dispatched: int
+    suppressed: int
+    unknown_contacts: int
+    reasons: dict[str, int]
     pack: str
     now: str
 
@@ -246,6 +275,7 @@ OUTPUTS: dict[str, type[Output]] = {
     "train": TrainOutput,
     "decide": DecideOutput,
     "explain": ExplainOutput,
+    "dispatch": DispatchOutput,
     "join": JoinOutput,
     "demo": DemoOutput,
     "error": ErrorOutput,

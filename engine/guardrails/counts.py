@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.catalog import Catalog
 from engine.guardrails.rule import Verdict
-from engine.types import PURPOSES, BoolArray, IntArray
+from engine.types import PURPOSES, BoolArray, Float32Array, IntArray
 
 
 @dataclass(frozen=True)
@@ -58,30 +60,74 @@ def sends_left(verdict: Verdict, n: int, catalog: Catalog) -> IntArray:
     channels, hours, arms = catalog.shape
     by_purpose = np.eye(len(PURPOSES), dtype=np.float32)[catalog.purpose_codes]  # (K, P)
     if verdict.channel_arm is None:
-        arms_left = np.broadcast_to(by_purpose.sum(axis=0), (1, channels, len(PURPOSES)))
+        each: Float32Array = by_purpose.sum(axis=0, dtype=np.float32)
+        arms_left = np.broadcast_to(each, (1, channels, len(PURPOSES)))
     else:
         free = np.broadcast_to(~verdict.channel_arm, (len(verdict.channel_arm), channels, arms))
-        arms_left = free.astype(np.float32) @ by_purpose  # (n, C, P)
+        # One product of a tall matrix: numpy multiplies stacks of small ones one by one.
+        arms_left = (free.reshape(-1, arms).astype(np.float32) @ by_purpose).reshape(-1, channels, len(PURPOSES))
     if verdict.channel_hour is None:
-        hours_left = np.full((1, len(PURPOSES), channels), hours, dtype=np.int64)
+        hours_left = np.full((1, len(PURPOSES), channels), hours, dtype=np.float32)
     else:
         hours_left = _free_hours(verdict.channel_hour, hours)
-    total = (arms_left.transpose(0, 2, 1) * hours_left).sum(axis=(1, 2))
-    left: IntArray = np.broadcast_to(np.rint(total).astype(np.int64), (n,))
+    total: Float32Array = np.zeros(1, dtype=np.float32)
+    hours_left = np.broadcast_to(hours_left, (len(hours_left), len(PURPOSES), channels))
+    for purpose in range(len(PURPOSES)):
+        for channel in range(channels):
+            total = total + arms_left[:, channel, purpose] * hours_left[:, purpose, channel]
+    left: IntArray = np.broadcast_to(total.astype(np.int64), (n,))
     return left
 
 
-def _free_hours(closed: BoolArray, hours: int) -> IntArray:
+def removed_by(verdict: Verdict, n: int, catalog: Catalog) -> tuple[int, int]:
+    """(contact, send action) pairs that a verdict removes, and contacts to whom it leaves none.
+
+    The same as counting `sends_left`, but cheap where a verdict is one factor and leaves most contacts alone.
+    """
+    gone = verdict.channel_arm, verdict.channel_hour
+    if not any(factor is not None and factor.any() for factor in gone):
+        return 0, 0
+    channels, hours, arms = catalog.shape
+    if verdict.channel_hour is None and verdict.channel_arm is not None:
+        return _count(verdict.channel_arm, channels * arms, hours)
+    if verdict.channel_arm is None and verdict.channel_hour is not None and n:
+        arms_of = np.bincount(catalog.purpose_codes, minlength=len(PURPOSES)).tolist()
+        parts = [(_part(verdict.channel_hour, p), arms_of[p]) for p in range(len(PURPOSES)) if arms_of[p]]
+        touched = [(part, each) for part, each in parts if part.any()]
+        if not touched:
+            return 0, 0
+        if len(touched) == 1:
+            pairs, whole = _count(touched[0][0], channels * hours, touched[0][1])
+            return pairs, whole if len(parts) == 1 else 0
+    left = sends_left(verdict, n, catalog)
+    return n * (catalog.k - 1) - int(left.sum()), int(n - np.count_nonzero(left))
+
+
+def _part(channel_hour: BoolArray, purpose: int) -> BoolArray:
+    return channel_hour[:, purpose if channel_hour.shape[1] > 1 else 0]
+
+
+def _count(factor: BoolArray, cells: int, each: int) -> tuple[int, int]:
+    """Pairs of a factor of which every true cell stands for `each`, and rows that are true all over."""
+    rows = factor.reshape(len(factor), -1)
+    true = int(np.count_nonzero(rows))
+    candidates = np.flatnonzero(rows[:, 0])
+    whole = int(np.count_nonzero(rows[candidates].all(axis=1)))
+    return true * (cells // rows.shape[1]) * each, whole
+
+
+def _free_hours(closed: BoolArray, hours: int) -> Float32Array:
     """Open slots along the last axis; an axis of size 1 stands for all slots."""
     if closed.shape[-1] == 1:
-        free: IntArray = np.where(closed[..., 0], 0, hours)
+        free: Float32Array = np.where(closed[..., 0], np.float32(0), np.float32(hours))
         return free
-    if closed.shape[-1] % 8 == 0 and closed.flags.c_contiguous:
+    if closed.shape[-1] % 8 == 0 and closed.flags.c_contiguous and hours < 256:
         # Eight flags at a time: each byte is 0 or 1, so the bits of a word are its true flags.
         words = np.bitwise_count(closed.view(np.uint64))
-        taken: IntArray = words[..., 0].astype(np.int64)
+        taken: NDArray[Any] = words[..., 0]
         for word in range(1, words.shape[-1]):
-            taken += words[..., word]
-        return hours - taken
-    counted: IntArray = closed.sum(axis=-1, dtype=np.int64)
-    return hours - counted
+            taken = taken + words[..., word]
+    else:
+        taken = closed.sum(axis=-1)
+    left: Float32Array = np.float32(hours) - taken.astype(np.float32)
+    return left

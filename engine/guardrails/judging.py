@@ -16,15 +16,31 @@ from engine.types import PURPOSES, BoolArray
 def judge(rule: Rule, scene: Scene) -> Verdict:
     """A rule's verdict; everything in its scope is removed from contacts that lack an input of the rule.
 
-    Core inputs have a value for "unknown" that rules judge themselves; of further columns a rule only sees rows that
-    have them all.
+    Core inputs have a value for "unknown" that rules judge themselves. Of further columns a rule only sees rows that
+    have them all where the column is of objects; where a missing value is a number (a code below 0, NaN, no events) the
+    rule is shown all rows, for speed, and what it says of those that lack something is written over.
     """
     lacking = lacking_rows(rule, scene.contacts)
-    if not lacking.any():
+    absent = not all(scene.contacts.has(name) for name in further_inputs(rule))
+    if not absent and not lacking.any():
         return rule.verdict(scene)
     scope = purpose_mask(rule.applies_to)[:, None, None]
-    if lacking.all():
+    if absent or lacking.all():
         return Verdict(channel_hour=np.repeat(scope[None], scene.contacts.n, axis=0))
+    if any(_of_objects(scene.contacts, name) for name in further_inputs(rule)):
+        return _judge_some(rule, scene, lacking)
+    with np.errstate(invalid="ignore"):
+        seen = rule.verdict(scene)
+    by_hour = scope & lacking[:, None, None, None]
+    kept = ~lacking
+    if seen.channel_hour is not None:
+        by_hour = by_hour | (seen.channel_hour & kept[:, None, None, None])
+    by_arm = None if seen.channel_arm is None else seen.channel_arm & kept[:, None, None]
+    return Verdict(by_arm, by_hour)
+
+
+def _judge_some(rule: Rule, scene: Scene, lacking: BoolArray) -> Verdict:
+    scope = purpose_mask(rule.applies_to)[:, None, None]
     seen = rule.verdict(replace(scene, contacts=scene.contacts.take(~lacking)))
     by_hour = np.broadcast_to(scope, (len(lacking), *scope.shape)) & lacking[:, None, None, None]
     if seen.channel_hour is not None:
@@ -37,8 +53,12 @@ def judge(rule: Rule, scene: Scene) -> Verdict:
     return Verdict(by_arm, by_hour)
 
 
+def _of_objects(contacts: ContactBatch, name: str) -> bool:
+    return name in contacts.extra and contacts.extra[name].dtype == object
+
+
 def further_inputs(rule: Rule) -> tuple[str, ...]:
-    """Columns of `ContactBatch.extra` that a rule reads."""
+    """What a rule reads beyond the core inputs."""
     return tuple(name for name in rule.reads if name not in CORE_INPUTS)
 
 
@@ -51,9 +71,16 @@ def lacking_rows(rule: Rule, contacts: ContactBatch) -> BoolArray:
 
 
 def _missing(contacts: ContactBatch, name: str) -> BoolArray:
-    column = contacts.extra.get(name)
-    if column is None:
+    if not contacts.has(name):
         return np.ones(contacts.n, dtype=np.bool_)
+    if name in contacts.sent_details:
+        return ~contacts.history_known
+    if name == "events" and contacts.events is not None:
+        return ~contacts.events.known
+    column = contacts.extra[name]
+    if name in contacts.levels and column.dtype != object:
+        absent: BoolArray = column < 0
+        return absent
     if column.dtype == object:
         return np.array([value is None for value in column], dtype=np.bool_)
     if np.issubdtype(column.dtype, np.floating):

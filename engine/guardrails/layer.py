@@ -13,14 +13,18 @@ from typing import Any
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.contacts import CORE_INPUTS, ContactBatch, plain_contacts
+from engine.contacts import CORE_INPUTS, ContactBatch, empty_context, plain_contacts
 from engine.eligibility import Eligibility
 from engine.errors import ConfigError, EligibilityError, ParameterError
-from engine.guardrails.counts import RemovalCounts, RuleCount, sends_left
+from engine.features import ContextBlock, FeatureSchema
+from engine.guardrails.conditions import NOTHING_SAID, Conditions
+from engine.guardrails.counts import RemovalCounts, RuleCount, removed_by, sends_left
 from engine.guardrails.judging import findings, judge
 from engine.guardrails.pack import Pack, RuleEntry
 from engine.guardrails.registry import make_rule
+from engine.guardrails.required import require_consent
 from engine.guardrails.rule import Rule, Scene, Verdict
+from engine.guardrails.union import Union
 from engine.localtime import instant_of
 from engine.types import HOLD, PURPOSES
 
@@ -46,13 +50,22 @@ class Guardrails:
         pack: the rules.
         catalog: the actions.
         packages: packages from which the pack may import rules of its own.
+        features: what the context of the contacts will carry; a pack that does not allow it is refused here rather than
+            at the first batch.
 
     Raises:
-        EligibilityError: an empty pack, or one without the consent rule: the layer must not start.
+        EligibilityError: an empty pack, or one whose consent rule is missing or without effect: the layer must not
+            start.
         ConfigError: an unknown rule, unknown parameters, or numbers out of range.
     """
 
-    def __init__(self, pack: Pack, catalog: Catalog, packages: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        pack: Pack,
+        catalog: Catalog,
+        packages: tuple[str, ...] = (),
+        features: FeatureSchema | None = None,
+    ) -> None:
         if not pack.rules:
             raise EligibilityError(
                 f"guardrail pack {pack.name!r} is empty", hint="start from conf/guardrails/default.yaml"
@@ -64,7 +77,9 @@ class Guardrails:
             )
         self.pack = pack
         self.catalog = catalog
-        self._rules = tuple((entry, _bound(entry, catalog, pack, packages)) for entry in pack.rules)
+        self._rules = tuple((entry, _bound(entry, catalog, pack, packages, features)) for entry in pack.rules)
+        consent = [rule for entry, rule in self._rules if entry.rule == REQUIRED_RULE]
+        require_consent(consent, pack.name, catalog, pack.latency_margin_s)
 
     @property
     def version(self) -> str:
@@ -72,11 +87,17 @@ class Guardrails:
         return self.pack.pack_version
 
     @property
+    def rules(self) -> tuple[tuple[RuleEntry, Rule], ...]:
+        """The pack's entries with their rules, in the pack's order."""
+        return self._rules
+
+    @property
     def extra_inputs(self) -> tuple[str, ...]:
         """Columns beyond the core ones that the rules read; the reader of contacts must load them."""
-        return tuple(sorted({name for _, rule in self._rules for name in rule.reads} - set(CORE_INPUTS)))
+        named = {name for _, rule in self._rules for name in (*rule.reads, *getattr(rule, "may_read", ()))}
+        return tuple(sorted(named - set(CORE_INPUTS)))
 
-    def scene(self, contacts: ContactBatch, now: datetime) -> Scene:
+    def scene(self, contacts: ContactBatch, now: datetime, conditions: Conditions = NOTHING_SAID) -> Scene:
         """What the rules see.
 
         Raises:
@@ -89,9 +110,13 @@ class Guardrails:
                 allowed=f"of {len(self.catalog.channels)} channels",
                 got=contacts.consent.shape,
             )
-        return Scene(self.catalog, contacts, instant_of(now, owner="Guardrails"), self.pack.latency_margin_s)
+        return Scene(
+            self.catalog, contacts, instant_of(now, owner="Guardrails"), self.pack.latency_margin_s, conditions
+        )
 
-    def eligibility(self, contacts: ContactBatch, now: datetime) -> tuple[Eligibility, RemovalCounts]:
+    def eligibility(
+        self, contacts: ContactBatch, now: datetime, conditions: Conditions = NOTHING_SAID
+    ) -> tuple[Eligibility, RemovalCounts]:
         """Which actions each contact may get, and how many each rule removed.
 
         Args:
@@ -101,33 +126,32 @@ class Guardrails:
         Raises:
             ParameterError: a naive `now`, or contacts of another catalog.
         """
-        scene, n = self.scene(contacts, now), contacts.n
+        scene, n = self.scene(contacts, now, conditions), contacts.n
         channels, hours, arms = self.catalog.shape
-        by_arm = np.zeros((n, channels, arms), dtype=np.bool_)
-        by_hour = np.zeros((n, len(PURPOSES), channels, hours), dtype=np.bool_)
+        gone_by_arm, gone_by_hour = Union((n, channels, arms)), Union((n, len(PURPOSES), channels, hours))
         sends = self.catalog.k - 1
         counts: dict[str, RuleCount] = {}
         for entry, rule in self._rules:
             verdict = judge(rule, scene)
-            if verdict.channel_arm is not None:
-                by_arm |= verdict.channel_arm
-            if verdict.channel_hour is not None:
-                by_hour |= verdict.channel_hour
-            left = sends_left(verdict, n, self.catalog)
-            counts[entry.id] = RuleCount(entry.rule, n * sends - int(left.sum()), int(n - np.count_nonzero(left)))
+            gone_by_arm.add(verdict.channel_arm)
+            gone_by_hour.add(verdict.channel_hour)
+            counts[entry.id] = RuleCount(entry.rule, *removed_by(verdict, n, self.catalog))
+        by_arm, by_hour = gone_by_arm.result(), gone_by_hour.result()
         left = sends_left(Verdict(by_arm, by_hour), n, self.catalog)
         total = RemovalCounts(n, sends, n * sends - int(left.sum()), int(n - np.count_nonzero(left)), counts)
         np.logical_not(by_arm, out=by_arm)
         np.logical_not(by_hour, out=by_hour)
         return Eligibility(by_arm, by_hour, self.catalog.purpose_codes), total
 
-    def explain(self, contacts: ContactBatch, row: int, now: datetime) -> list[tuple[int, list[Removal]]]:
+    def explain(
+        self, contacts: ContactBatch, row: int, now: datetime, conditions: Conditions = NOTHING_SAID
+    ) -> list[tuple[int, list[Removal]]]:
         """Every action of the catalog for one contact, with every rule that removed it; no reasons: allowed.
 
         Raises:
             ParameterError: a naive `now`, or contacts of another catalog.
         """
-        scene = self.scene(contacts.alone(row), now)
+        scene = self.scene(contacts.alone(row), now, conditions)
         removals: list[tuple[int, list[Removal]]] = [(action, []) for action in range(self.catalog.k)]
         for entry, rule in self._rules:
             for action, finding in findings(rule, scene):
@@ -139,11 +163,14 @@ class Guardrails:
         return removals
 
 
-def _bound(entry: RuleEntry, catalog: Catalog, pack: Pack, packages: tuple[str, ...]) -> Rule:
+def _bound(
+    entry: RuleEntry, catalog: Catalog, pack: Pack, packages: tuple[str, ...], features: FeatureSchema | None
+) -> Rule:
     """A rule that has judged an empty batch once: what cannot work must fail at the start, not at the first send."""
     try:
         rule = make_rule(entry.rule, entry.params, packages)
-        nobody = plain_contacts(np.empty(0, dtype=object), catalog)
+        context = empty_context(0) if features is None else ContextBlock(features, {}, 0)
+        nobody = plain_contacts(np.empty(0, dtype=object), catalog, context=context)
         judge(rule, Scene(catalog, nobody, 0, pack.latency_margin_s))
     except ConfigError as error:
         raise ConfigError(f"{entry.id} of pack {pack.name!r}: {error.message}", hint=error.hint) from error

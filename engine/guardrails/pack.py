@@ -109,16 +109,24 @@ def load_pack(name_or_path: str | Path = DEFAULT_PACK) -> Pack:
     Raises:
         ConfigError: no such pack, no yaml, or no valid pack.
     """
+    return pack_from(read_pack(name_or_path), source=str(name_or_path))
+
+
+def read_pack(name_or_path: str | Path = DEFAULT_PACK) -> Any:
+    """The plain data of a pack, not validated: a shipped one by name, or a yaml file by path.
+
+    Raises:
+        ConfigError: no such pack, or no yaml.
+    """
     text = str(name_or_path)
     try:
         if text.endswith((".yaml", ".yml")):
             raw = Path(text).read_text(encoding="utf-8")
         else:
             raw = (resources.files("conf") / "guardrails" / f"{text}.yaml").read_text(encoding="utf-8")
-        data = yaml.safe_load(raw)
+        return yaml.safe_load(raw)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(
             f"guardrail pack {text!r} cannot be read: {error}",
             hint=f"give the name of a shipped pack ({DEFAULT_PACK!r}) or the path of a .yaml file",
         ) from error
-    return pack_from(data, source=text)

@@ -8,13 +8,15 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.catalog import Catalog
-from engine.contacts import UNKNOWN, ContactBatch, plain_contacts
+from engine.contacts import EVENTS, SENT_DETAIL, UNKNOWN, ContactBatch, Events, plain_contacts
 from engine.errors import DataError
 from engine.types import PURPOSES
 
 _NO_SENDS: Final[tuple[tuple[int, int, int], ...]] = ()
+_NO_EVENTS: Final[tuple[tuple[int, str, int, str | None], ...]] = ()
 
 
 class RuleInputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -25,7 +27,11 @@ class RuleInputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         consent: C x P levels, row by row.
         suppressed: C levels.
         sends: (at in microseconds, channel, purpose), oldest first; None where the history is unknown.
-        extra: further columns that rules declared.
+        extra: further columns that rules declared, of Python objects.
+        coded: further columns of levels; None is missing.
+        arrays: further columns of numbers: type and (nested) values; null in a float column is missing.
+        sent: details of the sends, in their order: levels or numbers.
+        events: (at, kind, channel, category), oldest first; None where unknown, absent where nobody looked.
     """
 
     consent: list[int]
@@ -34,6 +40,10 @@ class RuleInputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     zone: str | None = None
     locale: str | None = None
     extra: dict[str, Any] = {}
+    coded: dict[str, str | None] = {}
+    arrays: dict[str, tuple[str, Any]] = {}
+    sent: dict[str, list[Any]] = {}
+    events: list[tuple[int, str, int, str | None]] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 def rule_inputs(contacts: ContactBatch) -> list[bytes]:
@@ -42,38 +52,75 @@ def rule_inputs(contacts: ContactBatch) -> list[bytes]:
     Raises:
         DataError: an extra column with values that JSON cannot hold.
     """
-    zones = [*contacts.zones, None]
-    locales = [*contacts.locales, None]
-    sends = list(
-        zip(contacts.sent_at.tolist(), contacts.sent_channel.tolist(), contacts.sent_purpose.tolist(), strict=True)
-    )
+    zones, locales = [*contacts.zones, None], [*contacts.locales, None]
+    columns = (contacts.sent_at, contacts.sent_channel, contacts.sent_purpose)
+    sends = list(zip(*(column.tolist() for column in columns), strict=True))
     offsets = contacts.sent_offsets.tolist()
-    extras = {name: column.tolist() for name, column in contacts.extra.items()}
+    levels = contacts.consent.reshape(contacts.n, math.prod(contacts.consent.shape[1:])).tolist()
+    suppressed, history_known = contacts.suppressed.tolist(), contacts.history_known.tolist()
+    zone, locale = contacts.zone_code.tolist(), contacts.locale_code.tolist()
+    objects, coded, arrays = _extra_rows(contacts)
+    details = {name: _named(contacts, name, column) for name, column in contacts.sent_details.items()}
+    events = _event_rows(contacts)
     encode = msgspec.json.Encoder().encode
-    rows = zip(
-        contacts.consent.reshape(contacts.n, math.prod(contacts.consent.shape[1:])).tolist(),
-        contacts.suppressed.tolist(),
-        contacts.history_known.tolist(),
-        contacts.zone_code.tolist(),
-        contacts.locale_code.tolist(),
-        strict=True,
-    )
     try:
         return [
             encode(
                 RuleInputs(
-                    consent,
-                    suppressed,
-                    sends[offsets[row] : offsets[row + 1]] if known else None,
-                    zones[zone],
-                    locales[locale],
-                    {name: column[row] for name, column in extras.items()} if extras else {},
+                    levels[row],
+                    suppressed[row],
+                    sends[offsets[row] : offsets[row + 1]] if history_known[row] else None,
+                    zones[zone[row]],
+                    locales[locale[row]],
+                    {name: column[row] for name, column in objects.items()},
+                    {name: column[row] for name, column in coded.items()},
+                    {name: (kind, column[row]) for name, (kind, column) in arrays.items()},
+                    {name: column[offsets[row] : offsets[row + 1]] for name, column in details.items()},
+                    events[row],
                 )
             )
-            for row, (consent, suppressed, known, zone, locale) in enumerate(rows)
+            for row in range(contacts.n)
         ]
     except (TypeError, msgspec.MsgspecError) as error:
         raise DataError(f"an input of the rules cannot be written as JSON: {error}") from error
+
+
+def _extra_rows(
+    contacts: ContactBatch,
+) -> tuple[dict[str, list[Any]], dict[str, list[Any]], dict[str, tuple[str, list[Any]]]]:
+    objects, coded, arrays = {}, {}, {}
+    for name, column in contacts.extra.items():
+        if column.dtype == object:
+            objects[name] = column.tolist()
+        elif name in contacts.levels:
+            coded[name] = _named(contacts, name, column)
+        else:
+            arrays[name] = (column.dtype.str, column.tolist())
+    return objects, coded, arrays
+
+
+def _named(contacts: ContactBatch, name: str, column: NDArray[Any]) -> list[Any]:
+    """Values by row; levels instead of codes where the column has levels."""
+    if name not in contacts.levels:
+        values: list[Any] = column.tolist()
+        return values
+    levels = [*contacts.levels[name], None]
+    return [levels[code] for code in column.tolist()]
+
+
+def _event_rows(contacts: ContactBatch) -> list[Any]:
+    events = contacts.events
+    if events is None:
+        return [msgspec.UNSET] * contacts.n
+    categories = [*events.categories, None]
+    entries = [
+        (at, EVENTS[kind], channel, categories[category])
+        for at, kind, channel, category in zip(
+            events.at.tolist(), events.kind.tolist(), events.channel.tolist(), events.category.tolist(), strict=True
+        )
+    ]
+    offsets, known = events.offsets.tolist(), events.known.tolist()
+    return [entries[offsets[row] : offsets[row + 1]] if known[row] else None for row in range(contacts.n)]
 
 
 def contacts_from_rule_inputs(inputs: Sequence[bytes], contact_ids: Sequence[str], catalog: Catalog) -> ContactBatch:
@@ -87,21 +134,13 @@ def contacts_from_rule_inputs(inputs: Sequence[bytes], contact_ids: Sequence[str
     Raises:
         DataError: an entry that cannot be read, or one of another catalog.
     """
-    decode = msgspec.json.Decoder(RuleInputs).decode
+    seen = _decoded(inputs, catalog)
     channels, purposes = len(catalog.channels), len(PURPOSES)
-    try:
-        seen = [decode(entry) for entry in inputs]
-    except msgspec.MsgspecError as error:
-        raise DataError(
-            f"rule inputs cannot be read: {error}", hint="the record is damaged or of another version"
-        ) from error
-    if any(len(one.consent) != channels * purposes or len(one.suppressed) != channels for one in seen):
-        raise DataError("rule inputs belong to another catalog", hint="take the catalog from the log's footer")
     zones, zone_code = _coded([one.zone for one in seen])
     locales, locale_code = _coded([one.locale for one in seen])
     sends = np.array([send for one in seen for send in one.sends or _NO_SENDS], dtype=np.int64).reshape(-1, 3)
-    lengths = [len(one.sends or _NO_SENDS) for one in seen]
-    names = sorted({name for one in seen for name in one.extra})
+    extra, levels = _extra_columns(seen)
+    details, detail_levels = _details(seen)
     return plain_contacts(
         np.array(contact_ids, dtype=object),
         catalog,
@@ -112,21 +151,106 @@ def contacts_from_rule_inputs(inputs: Sequence[bytes], contact_ids: Sequence[str
         consent=np.array([one.consent for one in seen], dtype=np.int8).reshape(-1, channels, purposes),
         suppressed=np.array([one.suppressed for one in seen], dtype=np.int8).reshape(-1, channels),
         history_known=np.array([one.sends is not None for one in seen], dtype=np.bool_),
-        sent_offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        sent_offsets=_offsets([len(one.sends or _NO_SENDS) for one in seen]),
         sent_at=sends[:, 0].copy(),
         sent_channel=sends[:, 1].astype(np.int32),
         sent_purpose=sends[:, 2].astype(np.int32),
-        extra={name: _objects([one.extra.get(name) for one in seen]) for name in names},
+        extra=extra,
+        levels=levels | detail_levels,
+        sent_details=details,
+        events=_events(seen),
     )
 
 
-def _objects(values: list[Any]) -> np.ndarray[Any, Any]:
+def _decoded(inputs: Sequence[bytes], catalog: Catalog) -> list[RuleInputs]:
+    decode = msgspec.json.Decoder(RuleInputs).decode
+    try:
+        seen = [decode(entry) for entry in inputs]
+    except msgspec.MsgspecError as error:
+        raise DataError(
+            f"rule inputs cannot be read: {error}", hint="the record is damaged or of another version"
+        ) from error
+    channels = len(catalog.channels)
+    if any(len(one.consent) != channels * len(PURPOSES) or len(one.suppressed) != channels for one in seen):
+        raise DataError("rule inputs belong to another catalog", hint="take the catalog from the log's footer")
+    for one in seen:
+        if any(kind not in EVENTS for _, kind, _, _ in one.events or _NO_EVENTS):
+            raise DataError("rule inputs cannot be read: an event of an unknown kind")
+        if any(len(values) != len(one.sends or _NO_SENDS) for values in one.sent.values()):
+            raise DataError("rule inputs cannot be read: details of other sends than there are")
+    return seen
+
+
+def _extra_columns(seen: list[RuleInputs]) -> tuple[dict[str, NDArray[Any]], dict[str, tuple[str, ...]]]:
+    """Columns of objects, of levels and of numbers; a row that lacks one is missing there."""
+    columns = {name: _objects([one.extra.get(name) for one in seen]) for name in _names(one.extra for one in seen)}
+    levels: dict[str, tuple[str, ...]] = {}
+    for name in _names(one.coded for one in seen):
+        levels[name], columns[name] = _coded([one.coded.get(name) for one in seen])
+    for name in _names(one.arrays for one in seen):
+        kind = next(one.arrays[name][0] for one in seen if name in one.arrays)
+        if any(name not in one.arrays or one.arrays[name][0] != kind for one in seen):
+            raise DataError(f"rule inputs cannot be read together: {name!r} is not of one type in all of them")
+        columns[name] = _numbers(kind, [one.arrays[name][1] for one in seen], name)
+    return columns, levels
+
+
+def _numbers(kind: str, values: list[Any], name: str) -> NDArray[Any]:
+    try:
+        # JSON has no NaN: a missing float came as null.
+        return np.array(values, dtype=np.float64 if kind[1:2] == "f" else kind).astype(kind)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"rule inputs cannot be read: {name!r}: {error}") from error
+
+
+def _details(seen: list[RuleInputs]) -> tuple[dict[str, NDArray[Any]], dict[str, tuple[str, ...]]]:
+    columns: dict[str, NDArray[Any]] = {}
+    levels: dict[str, tuple[str, ...]] = {}
+    for name in _names(one.sent for one in seen):
+        lengths = [len(one.sends or _NO_SENDS) for one in seen]
+        values = [
+            value for one, length in zip(seen, lengths, strict=True) for value in one.sent.get(name) or [None] * length
+        ]
+        if name == f"{SENT_DETAIL}discount":
+            columns[name] = _numbers("<f8", values, name)
+        else:
+            levels[name], columns[name] = _coded(values)
+    return columns, levels
+
+
+def _events(seen: list[RuleInputs]) -> Events | None:
+    """None where no record carries events; a record without them among others knows nothing."""
+    if all(one.events is msgspec.UNSET for one in seen):
+        return None
+    lists = [one.events or _NO_EVENTS for one in seen]
+    flat = [event for events in lists for event in events]
+    categories, category = _coded([event[3] for event in flat])
+    return Events(
+        _offsets([len(events) for events in lists]),
+        np.array([event[0] for event in flat], dtype=np.int64),
+        np.array([EVENTS.index(event[1]) for event in flat], dtype=np.int32),
+        np.array([event[2] for event in flat], dtype=np.int32),
+        category,
+        categories,
+        np.array([isinstance(one.events, list) for one in seen], dtype=np.bool_),
+    )
+
+
+def _names(rows: Any) -> list[str]:
+    return sorted({name for row in rows for name in row})
+
+
+def _offsets(lengths: list[int]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def _objects(values: list[Any]) -> NDArray[Any]:
     column = np.empty(len(values), dtype=object)
     column[:] = values
     return column
 
 
-def _coded(values: list[str | None]) -> tuple[tuple[str, ...], np.ndarray[Any, Any]]:
+def _coded(values: list[str | None]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
     """Distinct values in order of appearance, and each value's position; -1 for None."""
     codes: dict[str, int] = {}
     positions = [UNKNOWN if value is None else codes.setdefault(value, len(codes)) for value in values]

@@ -14,6 +14,7 @@ import numpy as np
 
 from engine.catalog import NOW, Catalog
 from engine.contacts import ContactBatch
+from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.localtime import slot_instants
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, PURPOSES, BoolArray, IntArray
 
@@ -27,12 +28,14 @@ class Scene:
         contacts: n contacts.
         now_at: the decision's instant, microseconds.
         latency_margin_s: the longest delay between a planned instant and the real send, seconds.
+        conditions: the sender's side: use case, volumes, rates, switches.
     """
 
     catalog: Catalog
     contacts: ContactBatch
     now_at: int
     latency_margin_s: int
+    conditions: Conditions = NOTHING_SAID
 
     @property
     def margin_us(self) -> int:
@@ -104,6 +107,9 @@ class Rule(Protocol):
     `reads` names the inputs without which everything in the rule's scope is removed: `zone`, `consent`, `suppressed`,
     `sends` (the rule sees their unknown values and must remove) or columns of `ContactBatch.extra` (the rule never sees
     a contact without them: the layer removes). `applies_to` are the purposes in its scope.
+
+    A rule may also have `may_read`: further inputs that the reader of contacts loads, and without which the rule judges
+    by itself what to remove.
 
     `verdict(scene)` judges all contacts and must be a pure function. `explain(scene, row, cell)` is asked only for
     actions that `verdict` removed, in a scene that may hold a single contact.

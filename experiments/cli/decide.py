@@ -19,6 +19,9 @@ def run(
     contacts: Annotated[Path, typer.Option(help="Contact file: Parquet, CSV (.gz) or JSON lines.")],
     now: Annotated[str, typer.Option(help="Instant of the decisions, ISO 8601 with offset.")],
     out: Annotated[Path, typer.Option(help="Decision log to write (Parquet).")],
+    conditions: Annotated[
+        Path | None, typer.Option(help="The sender's side: health of channels, volumes, switches (yaml or JSON).")
+    ] = None,
     as_json: Json = False,
     overrides: Overrides = None,
 ) -> None:
@@ -32,7 +35,7 @@ def run(
 
     with guarded(as_json=as_json):
         config = compose_settings("decide", overrides or [], DecideConfig)
-        request = DecideRequest(policy, contacts, parse_now(now), out, contact_key())
+        request = DecideRequest(policy, contacts, parse_now(now), out, contact_key(), conditions)
         with progress("deciding", None) as advance:
             output = decide_file(request, config, advance)
         show(output, summary_tables(output), [f"log: {output.log}"], as_json=as_json)
@@ -53,4 +56,7 @@ def summary_tables(output: DecideOutput) -> list[Table]:
     rules = Table("rule", "actions removed", "contacts it blocks alone", title="Guardrails")
     for name, pairs in output.removed.items():
         rules.add_row(name, str(pairs), str(output.blocked_contacts[name]))
-    return [people, sends, rules]
+    brakes = Table("channel and rate", "tier", title="Brakes that are on")
+    for name, tier in output.brakes.items():
+        brakes.add_row(name, tier)
+    return [people, sends, rules, *([brakes] if output.brakes else [])]

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from engine.startup import check_names
-from experiments.cli import backtest, decide, demo, evaluate, explain, import_log, join, train
+from experiments.cli import backtest, decide, demo, dispatch, evaluate, explain, guardrails, import_log, join, train
 from experiments.cli.console import guarded
 
 app = typer.Typer(
@@ -23,9 +23,11 @@ app.command("evaluate")(evaluate.run)
 app.command("train")(train.run)
 app.command("backtest")(backtest.run)
 app.command("decide")(decide.run)
+app.command("dispatch")(dispatch.run)
 app.command("explain")(explain.run)
 app.command("join")(join.run)
 app.command("demo")(demo.run)
+app.add_typer(guardrails.app, name="guardrails")
 
 
 def _version(wanted: bool) -> None:

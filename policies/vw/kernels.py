@@ -17,6 +17,7 @@ import numpy as np
 from engine.eligibility import Eligibility
 from engine.types import CodeArray, Float32Array, FloatArray
 from policies.exploration_config import ExplorationConfig
+from policies.limits import check_limits, floor_cut, most_sharing
 from policies.vw.tables import ScoreTables
 
 AVAILABLE: Final = importlib.util.find_spec("numba") is not None and not os.environ.get("TACTFUL_NO_NUMBA")
@@ -34,8 +35,11 @@ def choose(
 ) -> tuple[CodeArray, FloatArray]:
     """Encoded contexts (n, d), eligibility and uniforms (n,) -> action (n,) int32 and propensity (n,)."""
     kind, parameter = _coded(exploration, rounds)
+    ceiling, floor = exploration.ceiling, exploration.floor
+    most = most_sharing(floor) if floor > 0.0 else 0
     action = np.empty(len(x), dtype=np.int32)
     propensity = np.empty(len(x), dtype=np.float64)
+    exploring = np.zeros(len(x), dtype=np.float64)
     _compiled("_choose")(
         np.ascontiguousarray(x),
         (tables.linear, *tables.pairs),
@@ -44,12 +48,11 @@ def choose(
             np.ascontiguousarray(eligibility.channel_hour),
             np.ascontiguousarray(eligibility.purpose_codes),
         ),
-        kind,
-        parameter,
+        (kind, parameter, 2.0 if ceiling is None else ceiling, floor_cut(floor), most),
         np.ascontiguousarray(uniform, dtype=np.float64),
-        action,
-        propensity,
+        (action, propensity, exploring),
     )
+    check_limits(exploring, propensity, ceiling, floor)
     return action, propensity
 
 
@@ -85,7 +88,9 @@ def _compiled(name: str) -> Any:
     affine, cells = strict(_affine_row), strict(_cells)
     if name == "_scores":
         return strict(_scores_body(affine, cells))
-    return strict(_choose_body(affine, cells, loose(_probabilities), loose(_draw)))
+    return strict(
+        _choose_body(affine, cells, loose(_probabilities), loose(_under_ceiling), loose(_over_floor), loose(_draw))
+    )
 
 
 def _affine_row(x: Any, linear: Any, parts: Any) -> None:
@@ -140,6 +145,45 @@ def _probabilities(out: Any, m: int, kind: int, parameter: float) -> None:
         out[first] = 1.0 - (total - out[first])
 
 
+def _under_ceiling(out: Any, greedy: Any, ceiling: float) -> None:
+    """The ceiling of `policies.limits.limited` on one row, in place."""
+    exploring = 0.0
+    best = 0.0
+    for a in range(len(out)):
+        if greedy[a]:
+            best += out[a]
+        else:
+            exploring += out[a]
+    if exploring > ceiling:
+        for a in range(len(out)):
+            out[a] *= (1.0 - ceiling) / best if greedy[a] else ceiling / exploring
+
+
+def _over_floor(out: Any, greedy: Any, cut: float, most: int) -> float:
+    """The floor of `policies.limits.limited` on one row, in place; returns the mass left off the greedy actions."""
+    freed = 0.0
+    held = 0.0
+    ties = 0
+    for a in range(len(out)):
+        ties += greedy[a]
+        if out[a] < cut:
+            freed += out[a]
+        elif greedy[a]:
+            held += out[a]
+    rank = 0
+    exploring = 0.0
+    for a in range(len(out)):
+        rank += greedy[a]
+        if held == 0.0:
+            out[a] = 1.0 / min(ties, most) if greedy[a] and rank <= most else 0.0
+        elif out[a] < cut:
+            out[a] = 0.0
+        elif greedy[a]:
+            out[a] *= 1.0 + freed / held
+        exploring += 0.0 if greedy[a] else out[a]
+    return exploring
+
+
 def _draw(out: Any, uniform: float) -> tuple[int, float]:
     """`engine.sampling.draw` of one row."""
     total = 0.0
@@ -177,10 +221,10 @@ def _scores_body(affine: Any, cells: Any) -> Any:
     return body
 
 
-def _choose_body(affine: Any, cells: Any, probabilities: Any, draw: Any) -> Any:
-    def body(
-        x: Any, tables: Any, may: Any, kind: int, parameter: float, uniform: Any, action: Any, propensity: Any
-    ) -> None:
+def _choose_body(affine: Any, cells: Any, probabilities: Any, under: Any, over: Any, draw: Any) -> Any:
+    def body(x: Any, tables: Any, may: Any, explore: Any, uniform: Any, drawn: Any) -> None:
+        kind, parameter, ceiling, cut, most = explore
+        action, propensity, exploring = drawn
         linear, channel_hour, channel_arm, hour_arm = tables
         may_arm, may_hour, purpose = may
         channels, hours = channel_hour.shape
@@ -189,6 +233,8 @@ def _choose_body(affine: Any, cells: Any, probabilities: Any, draw: Any) -> Any:
         second = np.empty(arms)
         both = np.empty(arms, dtype=np.bool_)
         out = np.empty(1 + channels * hours * arms)
+        greedy = np.empty(len(out), dtype=np.bool_)
+        bounded = ceiling <= 1.0 or cut > 0.0
         for row in range(len(x)):
             affine(x[row], linear, parts)
             out[0] = parts[0]
@@ -203,7 +249,16 @@ def _choose_body(affine: Any, cells: Any, probabilities: Any, draw: Any) -> Any:
                     first = parts[1 + c] + parts[1 + channels + h] + channel_hour[c, h]
                     m += cells(first, second, hour_arm[h], both, out[cell : cell + arms])
                     cell += arms
+            if bounded:
+                best = -np.inf
+                for a in range(len(out)):
+                    best = max(best, out[a])
+                for a in range(len(out)):
+                    greedy[a] = out[a] == best
             probabilities(out, m, kind, parameter)
+            if bounded:
+                under(out, greedy, ceiling)
+                exploring[row] = over(out, greedy, cut, most)
             action[row], propensity[row] = draw(out, uniform[row])
 
     return body

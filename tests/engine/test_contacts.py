@@ -85,7 +85,7 @@ def test_blanked_inputs_are_missing() -> None:
     assert (BATCH.blanked("zone").zone_code == -1).all()
     assert (BATCH.blanked("consent").consent == -1).all()
     assert not BATCH.blanked("sends").history_known.any()
-    assert not BATCH.has("state")
+    assert not BATCH.has("plan")
 
 
 @given(st.lists(st.lists(st.integers(0, 2**64 - 1), max_size=20), max_size=20))

@@ -28,6 +28,13 @@ EXPLORATIONS = [
     ExplorationConfig(kind="softmax", inverse_temperature=8.0),
     ExplorationConfig(kind="squarecb"),
     ExplorationConfig(kind="squarecb", gamma_scale=0.0),
+    ExplorationConfig(kind="greedy", ceiling=0.1, floor=0.005),
+    ExplorationConfig(kind="epsilon_greedy", epsilon=0.3, ceiling=0.1, floor=0.005),
+    ExplorationConfig(kind="epsilon_greedy", epsilon=1.0, floor=0.04),
+    ExplorationConfig(kind="softmax", inverse_temperature=8.0, ceiling=0.1, floor=0.02),
+    ExplorationConfig(kind="softmax", inverse_temperature=0.0, ceiling=0.0),
+    ExplorationConfig(kind="squarecb", ceiling=0.1, floor=0.005),
+    ExplorationConfig(kind="squarecb", gamma_scale=0.0, ceiling=0.5, floor=0.01),
 ]
 
 

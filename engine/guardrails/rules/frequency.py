@@ -14,11 +14,11 @@ import numpy as np
 
 from engine.contacts import ContactBatch
 from engine.errors import ParameterError
+from engine.guardrails.lookback import NEVER, not_before, nth_newest, rows_of
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
 from engine.localtime import datetime_of, first_pass
-from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, PURPOSES, BoolArray, IntArray
+from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, PURPOSES, IntArray
 
-NEVER = np.iinfo(np.int64).max
 # Above the sentinel of unknown instants, below every real one: a slot without an instant is closed under any cap.
 _OPEN = NOT_AN_INSTANT + 1
 
@@ -80,12 +80,18 @@ class FrequencyRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         if not caps:
             return Verdict()
         contacts = scene.contacts
-        release = np.full((contacts.n, len(scene.catalog.channels)), _OPEN, dtype=np.int64)
+        # A channel without a cap is not in the rule's scope: not even a slot without an instant is closed there.
+        release = np.full((contacts.n, len(scene.catalog.channels)), NOT_AN_INSTANT, dtype=np.int64)
+        release[:, np.unique(np.concatenate([channels for _, channels in caps]))] = _OPEN
+        touched = (contacts.zone_code < 0) | ~contacts.history_known
         for cap, channels in caps:
-            at = self._release(cap, channels, contacts)
-            release[:, channels] = np.maximum(release[:, channels], at[:, None])
-        capped = release != _OPEN
-        touched = capped.any(axis=1) | (contacts.zone_code < 0)
+            if not cap.max:
+                release[:, channels], touched[:] = NEVER, True
+                continue
+            rows, at = self._releases(cap, channels, contacts, scene.now_at)
+            release[rows[:, None], channels] = np.maximum(release[rows[:, None], channels], at[:, None])
+            touched[rows] = True
+            release[np.flatnonzero(~contacts.history_known)[:, None], channels] = NEVER
         _, hours, _ = scene.catalog.shape
         closed = np.zeros((contacts.n, len(PURPOSES), release.shape[1], hours), dtype=np.bool_)
         rows = np.flatnonzero(touched)
@@ -104,31 +110,26 @@ class FrequencyRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
                 active.append((cap, positions))
         return active
 
-    def _counted(self, cap: Cap, channels: IntArray, contacts: ContactBatch) -> BoolArray:
-        """(m,) which sends count towards a cap."""
-        counted = purpose_mask(self.counts)[contacts.sent_purpose]
+    def _counted(self, cap: Cap, channels: IntArray, contacts: ContactBatch, now_at: int) -> IntArray:
+        """Positions of the sends that count towards a cap and that no slot from now on is past."""
+        sends = np.flatnonzero(contacts.sent_at > now_at - cap.window_us)
+        sends = sends[purpose_mask(self.counts)[contacts.sent_purpose[sends]]]
         if cap.channels is not None:
-            counted = counted & np.isin(contacts.sent_channel, channels)
-        return counted
+            sends = sends[np.isin(contacts.sent_channel[sends], channels)]
+        return sends
 
-    def _release(self, cap: Cap, channels: IntArray, contacts: ContactBatch) -> IntArray:
-        """(n,) first instant that a cap leaves open: a window after the max-th newest of the sends that count."""
-        if not cap.max:
-            return np.full(contacts.n, NEVER, dtype=np.int64)
-        sends = np.flatnonzero(self._counted(cap, channels, contacts))
-        ends = np.searchsorted(sends, contacts.sent_offsets)
-        oldest = ends[1:] - cap.max
-        full = oldest >= ends[:-1]
-        release = np.full(contacts.n, _OPEN, dtype=np.int64)
-        release[full] = contacts.sent_at[sends[oldest[full]]] + cap.window_us
-        release[~contacts.history_known] = NEVER
-        return release
+    def _releases(self, cap: Cap, channels: IntArray, contacts: ContactBatch, now_at: int) -> tuple[IntArray, IntArray]:
+        """(row, first instant that the cap leaves open): a window after the max-th newest of the sends that count."""
+        sends = self._counted(cap, channels, contacts, now_at)
+        rows = rows_of(contacts.sent_offsets, sends)
+        found = nth_newest(rows, cap.max or 1)
+        return rows[found], contacts.sent_at[sends[found]] + cap.window_us
 
     def explain(self, scene: Scene, row: int, cell: Cell) -> Finding:
         """The cap that keeps the slot closed longest."""
         contacts = scene.contacts.take(np.array([row]))
         caps = [(cap, at) for cap, at in self._active(scene.catalog.channels) if cell.channel in at]
-        releases = [int(self._release(cap, at, contacts)[0]) for cap, at in caps]
+        releases = [self._of_one(cap, at, contacts, scene.now_at) for cap, at in caps]
         latest = int(np.argmax(releases))
         cap, channels = caps[latest]
         scope = "all channels" if cap.channels is None else ", ".join(cap.channels)
@@ -141,16 +142,27 @@ class FrequencyRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         zone = scene.zone(row)
         if planned == NOT_AN_INSTANT:
             return Finding("unknown", limit, "the slot has no planned instant: the time zone is unknown")
-        counted = self._counted(cap, channels, contacts) & (contacts.sent_at > planned - cap.window_us)
-        reason = f"{int(counted.sum())} sends on {scope} within {cap.window_s} s of {datetime_of(planned).isoformat()}"
-        opens = partial(_not_before, max(releases))
+        inside = contacts.sent_at[self._counted(cap, channels, contacts, scene.now_at)] > planned - cap.window_us
+        observed, exempt = int(inside.sum()), self._exempt(cap, contacts, planned)
+        reason = (
+            f"{observed} sends on {scope} within {cap.window_s} s of {datetime_of(planned).isoformat()}"
+            f" ({exempt} exempt ones are not counted)"
+        )
+        opens = partial(not_before, max(releases))
         # Without a zone only the slot "now" has an instant, and it needs none.
         following = first_pass(zone or "UTC", scene.catalog.hours[cell.hour], scene.now_at, opens)
-        return Finding(int(counted.sum()), limit, reason, following)
+        return Finding(observed, limit, reason, following)
 
+    def _of_one(self, cap: Cap, channels: IntArray, contacts: ContactBatch, now_at: int) -> int:
+        """The release of one contact."""
+        if not cap.max or not contacts.history_known[0]:
+            return NEVER
+        return int(self._releases(cap, channels, contacts, now_at)[1].max(initial=_OPEN))
 
-def _not_before(release: int, planned: int) -> int:
-    return max(release, planned)
+    def _exempt(self, cap: Cap, contacts: ContactBatch, planned: int) -> int:
+        """Sends of one contact in the window of a slot whose purpose is not counted: they are counted apart."""
+        apart = ~purpose_mask(self.counts)[contacts.sent_purpose]
+        return int((apart & (contacts.sent_at > planned - cap.window_us)).sum())
 
 
 RULE = FrequencyRule

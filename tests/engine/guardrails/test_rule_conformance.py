@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
+import yaml
 
 from engine.catalog import Arm, Catalog
 from engine.contacts import ContactBatch
@@ -57,44 +59,46 @@ def test_odd_parameters_conform(name: str) -> None:
     check_rule(make_rule(*ODD[name]), CATALOG)
 
 
-def test_every_shipped_rule_is_in_the_default_pack() -> None:
-    assert {entry.rule for entry in ENTRIES} == set(shipped_rules())
+def test_every_shipped_rule_is_in_a_shipped_pack(root: Path) -> None:
+    folder = root / "conf" / "guardrails"
+    packs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in folder.rglob("*.yaml")]
+    assert {entry["rule"] for pack in packs for entry in pack["rules"]} == set(shipped_rules())
 
 
 @dataclass(frozen=True)
 class Sound:
-    """Removes e-mails of contacts whose `state` is FL: a rule with an input of its own."""
+    """Removes e-mails of contacts whose `plan` is FL: a rule with an input of its own."""
 
-    reads: ClassVar[tuple[str, ...]] = ("state",)
+    reads: ClassVar[tuple[str, ...]] = ("plan",)
     applies_to: ClassVar[tuple[str, ...]] = PURPOSES
 
     def verdict(self, scene: Scene) -> Verdict:
-        florida = scene.contacts.extra["state"] == "FL"
+        florida = scene.contacts.extra["plan"] == "FL"
         email = np.array([channel == "email" for channel in scene.catalog.channels])
         return Verdict(channel_arm=(florida[:, None] & email)[:, :, None])
 
     def explain(self, scene: Scene, row: int, cell: Cell) -> Finding:
-        return Finding(scene.contacts.extra["state"][row], "not FL", "no e-mail to Florida")
+        return Finding(scene.contacts.extra["plan"][row], "not FL", "no e-mail to this plan")
 
 
-def with_states(catalog: Catalog, n: int, now_at: int) -> ContactBatch:
+def with_plans(catalog: Catalog, n: int, now_at: int) -> ContactBatch:
     states = np.array(["FL", "NY"], dtype=object)[np.arange(n) % 2]
-    return replace(specimen_contacts(catalog, n, now_at), extra={"state": states})
+    return replace(specimen_contacts(catalog, n, now_at), extra={"plan": states})
 
 
 def test_a_rule_of_ones_own_conforms() -> None:
-    check_rule(Sound(), CATALOG, with_states)
+    check_rule(Sound(), CATALOG, with_plans)
     scene = Scene(CATALOG, specimen_contacts(CATALOG, 1, 10**15), 10**15, 0)
     found = findings(Sound(), scene)
-    assert len(found) == CATALOG.k - 1  # the contacts carry no state: everything is removed
+    assert len(found) == CATALOG.k - 1  # the contacts carry no plan: everything is removed
     assert {finding.observed for _, finding in found} == {"missing"}
 
 
 def test_rows_without_an_input_are_removed_before_the_rule_sees_them() -> None:
-    """The second contact has no state: nothing is sent; the third lives elsewhere; a numeric column lacks by NaN."""
+    """The second contact has no plan: nothing is sent; the third lives elsewhere; a numeric column lacks by NaN."""
     states = np.array(["FL", None, "NY"], dtype=object)
     contacts = replace(
-        specimen_contacts(CATALOG, 3, 10**15), extra={"state": states, "score": np.array([1, np.nan, 2.0])}
+        specimen_contacts(CATALOG, 3, 10**15), extra={"plan": states, "score": np.array([1, np.nan, 2.0])}
     )
     scene = Scene(CATALOG, contacts, 10**15, 0)
     per_contact = removed(judge(Sound(), scene), 3, CATALOG).dense()[:, 1:].sum(axis=1)
@@ -148,20 +152,20 @@ def _no_verdict(self: Sound, scene: Scene) -> object:
 @pytest.mark.parametrize(
     ("verdict", "reads", "message"),
     [
-        (_wrong_dtype, ("state",), "as bool"),
-        (_wrong_shape, ("state",), "of a shape like"),
-        (_no_row_axis, ("state",), "of a shape like"),
-        (_by_position, ("state",), "one by one"),
-        (_changes_input, ("state",), "must not change its input suppressed"),
-        (_fickle, ("state",), "same verdict twice"),
+        (_wrong_dtype, ("plan",), "as bool"),
+        (_wrong_shape, ("plan",), "of a shape like"),
+        (_no_row_axis, ("plan",), "of a shape like"),
+        (_by_position, ("plan",), "one by one"),
+        (_changes_input, ("plan",), "must not change its input suppressed"),
+        (_fickle, ("plan",), "same verdict twice"),
         (_fails_open, ("consent",), "where consent is missing"),
-        (_no_verdict, ("state",), "return a Verdict"),
+        (_no_verdict, ("plan",), "return a Verdict"),
     ],
 )
 def test_broken_verdicts_are_caught(verdict: Callable[..., object], reads: tuple[str, ...], message: str) -> None:
     broken = type("Broken", (Sound,), {"verdict": verdict, "reads": reads})
     with pytest.raises(EligibilityError, match=message):
-        check_rule(broken(), CATALOG, with_states)
+        check_rule(broken(), CATALOG, with_plans)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +179,7 @@ def test_broken_verdicts_are_caught(verdict: Callable[..., object], reads: tuple
 def test_broken_findings_are_caught(finding: Finding, message: str) -> None:
     broken = type("Broken", (Sound,), {"explain": lambda self, scene, row, cell: finding})
     with pytest.raises(EligibilityError, match=message):
-        check_rule(broken(), CATALOG, with_states)
+        check_rule(broken(), CATALOG, with_plans)
 
 
 @pytest.mark.parametrize(

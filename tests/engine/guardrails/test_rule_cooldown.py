@@ -1,0 +1,42 @@
+"""Cool-downs by hand: a template, shared by two arms, wears off."""
+
+from __future__ import annotations
+
+from tests.engine.guardrails.histories import DAY_US, NOW_AT, Send, contact, found, gone
+
+FIFTEEN_DAYS = {"window_s": 15 * 86_400}
+
+
+def test_arms_that_share_a_template_cool_down_together() -> None:
+    """shoes10 has the template "shoes", which is the default template of the arm shoes."""
+    for template in ("shoes", "shoes10"):
+        assert gone("cooldown", FIFTEEN_DAYS, contact([Send(24, template=template)])) == {"shoes", "shoes10"}
+    assert gone("cooldown", FIFTEEN_DAYS, contact([Send(24, template="news")])) == {"news"}
+
+
+def test_sends_of_retired_or_unnamed_templates_hold_nothing() -> None:
+    assert gone("cooldown", FIFTEEN_DAYS, contact([Send(1, template="retired"), Send(2)])) == set()
+
+
+def test_it_ends_to_the_microsecond_after_the_newest_send() -> None:
+    who = contact([Send(24 * 10, template="news"), Send(24, template="news")])
+    assert found("cooldown", FIFTEEN_DAYS, who)["news"].next_allowed_at == NOW_AT + 14 * DAY_US
+    assert gone("cooldown", FIFTEEN_DAYS, who, NOW_AT + 14 * DAY_US - 1) == {"news"}
+    assert gone("cooldown", FIFTEEN_DAYS, who, NOW_AT + 14 * DAY_US) == set()
+
+
+def test_more_than_one_may_be_allowed() -> None:
+    twice = {**FIFTEEN_DAYS, "max": 2}
+    assert gone("cooldown", twice, contact([Send(24, template="news")])) == set()
+    who = contact([Send(48, template="shoes"), Send(24, template="shoes10")])
+    assert found("cooldown", twice, who)["shoes"].observed == 2
+
+
+def test_every_purpose_counts_but_transactional_arms_are_exempt() -> None:
+    assert gone("cooldown", FIFTEEN_DAYS, contact([Send(1, template="receipt")])) == set()
+    both = {**FIFTEEN_DAYS, "applies_to": ["promotional", "transactional"]}
+    assert gone("cooldown", both, contact([Send(1, template="receipt")])) == {"receipt"}
+
+
+def test_an_unknown_history_blocks() -> None:
+    assert "shoes" in gone("cooldown", FIFTEEN_DAYS, contact(None))
