@@ -15,6 +15,10 @@ from engine.state.reservations import lock_contacts
 from engine.state.tables import CONSENT, CONTACT, DISPATCHED, EVENT, SEND, SEND_STEP, SUPPRESSION
 
 _APPENDED: Final = {Consent: CONSENT, Suppression: SUPPRESSION, Event: EVENT}
+_KEPT: Final = (
+    *("region", "country", "area_code", "locale", "history_from_at"),
+    *("line_type", "lists", "motive_price"),
+)
 _IMPORTED: Final = "recorded without a reservation"
 
 Row = dict[str, Any]
@@ -73,7 +77,7 @@ def _write_profiles(connection: sa.Connection, profiles: Sequence[Profile]) -> N
     statement = insert(connection, CONTACT)
     given = statement.excluded
     values: Row = {"observed_at": given.observed_at}
-    for name in ("region", "area_code", "locale", "history_from_at"):
+    for name in _KEPT:
         values[name] = sa.func.coalesce(given[name], CONTACT.c[name])
     # A zone comes with its own source and instant, or not at all: they must never mix with another zone's.
     for name in ("zone", "zone_source", "zone_observed_at"):
