@@ -150,6 +150,9 @@ class DecideOutput(Output, frozen=True, kw_only=True):
         removed: rule -> (contact, action) pairs that it removes.
         blocked_contacts: rule -> contacts for which it alone removes every send.
         brakes: "channel rate" -> tier, of the brakes that are on; warnings are among them.
+        suppressed: sends that were drawn but found no room in the state store; they are recorded as suppressed.
+        suppressed_by: cap -> sends that it refused.
+        limited: set-level limit -> contacts from whom it took some send.
     """
 
     log: str
@@ -164,6 +167,9 @@ class DecideOutput(Output, frozen=True, kw_only=True):
     pack: str
     now: str
     brakes: dict[str, str] = {}
+    suppressed: int = 0
+    suppressed_by: dict[str, int] = {}
+    limited: dict[str, int] = {}
 
 
 class DispatchOutput(Output, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from engine.catalog import Catalog
+from engine.errors import DataError
 from engine.guardrails.layer import Removal
 from engine.limits.admission import Admission
 from engine.limits.costs import Costs
@@ -71,6 +72,22 @@ def shortages(metered: Metered, before: BoolArray, admission: Admission) -> list
                     day = ALL_DAYS if pooled else metered.days[column]
                     found[row].append(Shortage(name, day, int(left[row, limit, column])))
     return found
+
+
+class _Record(msgspec.Struct):
+    limits: tuple[Shortage, ...] = ()
+
+
+def limits_of(rule_inputs: bytes) -> tuple[Shortage, ...]:
+    """The shortages that a decision's record keeps.
+
+    Raises:
+        DataError: a damaged record.
+    """
+    try:
+        return msgspec.json.decode(rule_inputs, type=_Record).limits
+    except msgspec.MsgspecError as error:
+        raise DataError(f"rule inputs cannot be read: {error}", hint="the record is damaged") from error
 
 
 def removed_by_limits(

@@ -66,7 +66,8 @@ def place_part(named: Mapping[str, NDArray[Any]], zone: ObjectArray, objected: I
     n = len(zone)
     by_device = named["zone_source"] == DEVICE
     seen_at = pa.array(named["zone_observed_at"], pa.int64(), mask=named["zone_observed_at"] == NOT_AN_INSTANT)
-    told = {"time_zone": np.where(by_device, None, zone), "device_time_zone": np.where(by_device, zone, None)}
+    nowhere: ObjectArray = np.full(n, None, dtype=object)
+    told = {"time_zone": np.where(by_device, nowhere, zone), "device_time_zone": np.where(by_device, zone, nowhere)}
     told |= {"country": named["country"], "state": named["region"], "phone_area_code": named["area_code"]}
     told |= {"line_type": named["line_type"], "lists": named["lists"]}
     columns = {name: pa.array(values, pa.string()) for name, values in told.items()}
