@@ -197,7 +197,7 @@ def _limited_draw(
     """
     kind, parameter, ceiling, floor, cut = explore
     best = _largest(scores)
-    ties = _within(scores, best, np.inf, found[0])
+    ties = _ties(scores, best, found[0])
     mass, norm = _mass(scores, best, ties, m, kind, parameter, ceiling)
     budget = min(mass, ceiling, 1.0 - floor)
     for i in range(ties):
@@ -216,6 +216,21 @@ def _limited_draw(
         values[0, i] *= (1.0 - off) / held
     action, propensity = _draw_two(found, values, tied, kept, uniform)
     return action, propensity, off, gap
+
+
+@_loose
+def _ties(scores: Any, best: float, found: Any) -> int:
+    """Indices of the greedy actions, in order. Counting first is vectorised, and most rows have but one."""
+    ties = 0
+    for a in range(len(scores)):
+        ties += scores[a] == best
+    n = a = 0
+    while n < ties:
+        if scores[a] == best:
+            found[n] = a
+            n += 1
+        a += 1
+    return ties
 
 
 @_strict
@@ -284,10 +299,11 @@ def _explored(
     while True:
         low = max(best - reach, _LOWEST)
         n = _within(scores, low, best, found[1])
-        listed = _leading(scores, most, n, found[1])
+        listed = _leading(scores, most, n, found[1], values[1])
         kept, total, factor = 0, 0.0, 0.0
         while kept < listed:
-            value = _one(best - scores[found[1, kept]], False, 0, m, kind, parameter, mass, norm)
+            score = values[1, kept]
+            value = _one(best - score, False, 0, m, kind, parameter, mass, norm)
             total += value
             values[1, kept] = value
             # One more action leaves less for each, so the first that misses the floor ends the search.
@@ -298,28 +314,28 @@ def _explored(
             kept += 1
         # Something was left out, so everything that is better was looked at.
         if kept < n or low == _LOWEST:
-            gap = 1.1 * (best - scores[found[1, kept - 1]]) if kept > 0 else reach
+            gap = 1.25 * (best - scores[found[1, kept - 1]]) if kept > 0 else reach
             _by_index(kept, found[1], values[1])
             return kept, factor, gap
         reach = 2.0 * reach if kept > 0 else np.inf
 
 
 @_strict
-def _leading(scores: Any, most: int, n: int, found: Any) -> int:
-    """The `most` best of the n candidates to the front, the best first, among equals the lower index first."""
+def _leading(scores: Any, most: int, n: int, found: Any, values: Any) -> int:
+    """The `most` best of the n candidates to the front, with their scores; the best first, among equals by index."""
     listed = 0
     for i in range(n):
         action = found[i]
         score = scores[action]
         if listed < most:
             listed += 1
-        elif score <= scores[found[listed - 1]]:
+        elif score <= values[listed - 1]:
             continue
         at = listed - 1
-        while at > 0 and scores[found[at - 1]] < score:
-            found[at] = found[at - 1]
+        while at > 0 and values[at - 1] < score:
+            found[at], values[at] = found[at - 1], values[at - 1]
             at -= 1
-        found[at] = action
+        found[at], values[at] = action, score
     return listed
 
 

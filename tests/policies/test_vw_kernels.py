@@ -79,8 +79,8 @@ print(out.tolist(), sum(stats.cache_hits.values()), sum(stats.cache_misses.value
 """
 
 
-def run(root: Path, folder: Path) -> str:
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder), "PYTHONPATH": str(root)}
+def run(root: Path, folder: Path, **others: str) -> str:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder), "PYTHONPATH": str(root), **others}
     made = subprocess.run(
         [sys.executable, "-c", PROGRAM], env=environment, cwd=root, capture_output=True, text=True, check=True
     )
@@ -100,3 +100,10 @@ def test_a_damaged_cache_is_compiled_anew(root: Path, tmp_path: Path) -> None:
     for path in damaged:
         path.write_bytes(path.read_bytes()[:40])
     assert run(root, tmp_path).startswith("[[2.0, 9.0]]")
+
+
+def test_without_a_folder_to_write_to_it_compiles(root: Path, tmp_path: Path) -> None:
+    """A folder under a regular file cannot be made, by nobody; and numba may look nowhere else."""
+    (tmp_path / "file").write_text("")
+    only = {"NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator"}
+    assert run(root, tmp_path / "file" / "cache", **only).startswith("[[2.0, 9.0]]")
