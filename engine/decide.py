@@ -181,7 +181,7 @@ def decide_block(plan: Plan, contacts: ContactBatch, now: datetime) -> Decided:
     cluster = keyed_hash(who, "cluster")
     group = group_of(cluster, plan)
     slots = plan.guardrails.scene(contacts, now).slots
-    drawn = _draw(plan, contacts, eligibility, slots, ids, group, now_at)
+    drawn = _draw_block(plan, contacts, eligibility, slots, ids, group, now_at)
     refused = None
     if plan.promises is not None:
         send_at = slots[contacts.zone_code, np.maximum(plan.catalog.split(drawn.action)[1], 0)]
@@ -243,7 +243,7 @@ class _Drawn:
     shortages: list[list[Shortage]] | None = None
 
 
-def _draw(
+def _draw_block(
     plan: Plan,
     contacts: ContactBatch,
     eligibility: Eligibility,

@@ -183,6 +183,7 @@ class DispatchOutput(Output, frozen=True, kw_only=True):
         dispatched / suppressed: events written.
         unknown_contacts: of the suppressed, decisions whose contact is not in the contact file.
         reasons: rule -> suppressed sends that it refuses; a send may have several.
+        unsettled: sends that another run has handed over, or was about to when it died; nothing is written of them.
     """
 
     outcomes: str
@@ -197,6 +198,7 @@ class DispatchOutput(Output, frozen=True, kw_only=True):
     reasons: dict[str, int]
     pack: str
     now: str
+    unsettled: int = 0
 
 
 class MetricJoin(Output, frozen=True, kw_only=True):
@@ -288,9 +290,9 @@ OUTPUTS: dict[str, type[Output]] = {
 }
 
 
-def json_schema(command: str) -> dict[str, Any]:
-    """JSON schema (draft 2020-12) of what a command prints."""
-    schema: dict[str, Any] = msgspec.json.schema(OUTPUTS[command])
+def json_schema(output: type[Output]) -> dict[str, Any]:
+    """JSON schema (draft 2020-12) of an object that a command prints."""
+    schema: dict[str, Any] = msgspec.json.schema(output)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

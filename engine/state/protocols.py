@@ -88,9 +88,12 @@ class StateReader(Protocol):
 
 
 class StateWriter(Protocol):
-    """Takes facts in, all or none, durable on return; a fact that is known already changes nothing."""
+    """Takes facts in, all or none, durable on return; a fact that is known already changes nothing.
 
-    def record(self, facts: Sequence[Fact]) -> None: ...
+    `record` answers how many changed the store.
+    """
+
+    def record(self, facts: Sequence[Fact]) -> int: ...
 
 
 class SendReserver(Protocol):

@@ -41,9 +41,9 @@ class SqlState:
         self._writer = FactWriter(self._engine)
         self._sends = Reservations(self._engine)
 
-    def record(self, facts: Sequence[Fact]) -> None:
+    def record(self, facts: Sequence[Fact]) -> int:
         """See `FactWriter.record`."""
-        self._writer.record(facts)
+        return self._writer.record(facts)
 
     def batch(
         self, contact_ids: ObjectArray, catalog: Catalog, *, now_at: int, without: Sequence[str] = ()
