@@ -4,10 +4,16 @@ Contacts may be assigned to a control group (always held) or a uniform slice (a 
 hash, the same group for the same contact every time. The logged propensity is the probability over this assignment
 too: control_share [a = hold] + uniform_share / |eligible| + rest * policy(a). So every row of the log stays usable for
 evaluation, with decisions of one contact as one cluster.
+
+With set-level limits the eligible set is what they leave at the contact's turn, and all of the above is over that set
+(docs/limits.md). With a state store contacts are read from it and every send is promised there before the record is
+made; a send that another promise leaves no room for is recorded as suppressed (docs/state.md).
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -20,20 +26,23 @@ import pyarrow as pa
 from engine import records
 from engine.catalog import Catalog
 from engine.contacts import ContactBatch
-from engine.eligibility import Eligibility
+from engine.decision_table import DecisionRows, decision_table
+from engine.eligibility import Eligibility, pack
 from engine.errors import ParameterError
 from engine.features import ContextBlock
 from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.guardrails.counts import RemovalCounts
 from engine.guardrails.layer import Guardrails
-from engine.guardrails.replay import rule_inputs
 from engine.identity import keyed_hash, pseudonyms, uniforms, unit_of
+from engine.limits.reasons import Shortage
+from engine.limits.shared import SharedLimits
 from engine.localtime import instant_of
-from engine.log.parquet import context_arrays, labels
+from engine.log.parquet import context_arrays
 from engine.protocols import Policy
 from engine.records import LogMeta
 from engine.sampling import check_distribution, sample
-from engine.types import HOLD, NOT_AN_INSTANT, CodeArray, FloatArray, IntArray, ObjectArray
+from engine.state.promises import Promises
+from engine.types import HOLD, BoolArray, ByteArray, CodeArray, FloatArray, IntArray, ObjectArray
 
 # Rows whose (rows, k) float64 distribution is built at once where a policy has no fused path: 32 MiB.
 _PLAIN_BYTES = 32 << 20
@@ -61,6 +70,8 @@ class Plan:
         contact_key: key of the contacts' pseudonyms.
         control_share / uniform_share: shares of contacts in the two groups, in [0, 1], sum at most 1.
         conditions: the sender's side; its use case is the plan's.
+        limits: set-level limits; None is none.
+        promises: the store of contact state; None reads contacts from what is given and promises nothing.
     """
 
     guardrails: Guardrails
@@ -72,6 +83,8 @@ class Plan:
     control_share: float = 0.0
     uniform_share: float = 0.0
     conditions: Conditions = NOTHING_SAID
+    limits: SharedLimits | None = None
+    promises: Promises | None = None
 
     def __post_init__(self) -> None:
         for name in ("control_share", "uniform_share"):
@@ -98,11 +111,17 @@ class Decided:
         table: rows in the log's schema.
         action: (n,) chosen actions.
         removed: what the guardrails removed.
+        suppressed: (n,) sends that are recorded as suppressed.
+        reasons: cap -> sends that it refused.
+        limited: set-level limit -> contacts from whom it took some send.
     """
 
     table: pa.Table
     action: CodeArray
     removed: RemovalCounts
+    suppressed: BoolArray
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    limited: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -110,17 +129,25 @@ class Summary:
     """Sums over blocks of decisions.
 
     Attributes:
-        by_action: action index -> times chosen.
+        by_action: action index -> times chosen; without what was suppressed at once.
         removed: sums of the blocks' removals.
+        suppressed: sends that were suppressed at once.
+        reasons / limited: as of `Decided`.
     """
 
     by_action: dict[int, int] = field(default_factory=dict)
     removed: RemovalCounts = field(default_factory=RemovalCounts)
+    suppressed: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    limited: Counter[str] = field(default_factory=Counter)
 
     def add(self, decided: Decided) -> None:
-        for action, times in zip(*np.unique(decided.action, return_counts=True), strict=True):
+        for action, times in zip(*np.unique(decided.action[~decided.suppressed], return_counts=True), strict=True):
             self.by_action[int(action)] = self.by_action.get(int(action), 0) + int(times)
         self.removed = self.removed + decided.removed
+        self.suppressed += int(decided.suppressed.sum())
+        self.reasons.update(decided.reasons)
+        self.limited.update(decided.limited)
 
     def sends(self, catalog: Catalog) -> Mapping[str, int]:
         """Action name -> times sent."""
@@ -138,21 +165,60 @@ def decide_block(plan: Plan, contacts: ContactBatch, now: datetime) -> Decided:
         now: aware.
 
     Raises:
+        DataError: quota under the block's name that was closed otherwise.
+        StorageError: a store refused, and nothing of the block may be sent.
         ParameterError: a naive `now`, or a policy whose answer is no distribution over the eligible set.
         EligibilityError: an empty eligible set.
     """
     now_at = instant_of(now, owner="decide_block")
-    key = f"decision/{plan.contact_key}/{plan.use_case}/{now_at}"
-    ids = pseudonyms(contacts.contact_id, key)
+    ids = decision_ids(contacts.contact_id, plan, now_at)
     who = contact_pseudonyms(contacts.contact_id, plan.contact_key)
+    if plan.promises is not None:
+        contacts = plan.promises.contacts(contacts, who, ids.tolist(), plan.catalog, now_at)
     # Rules see the pseudonyms that the log keeps, so that what they hash can be repeated from the log alone.
-    eligibility, removed = plan.guardrails.eligibility(replace(contacts, contact_id=who), now, plan.sender)
+    seen = replace(contacts, contact_id=who)
+    eligibility, removed = plan.guardrails.eligibility(seen, now, plan.sender)
     cluster = keyed_hash(who, "cluster")
     group = group_of(cluster, plan)
-    action, propensity = _choose(plan, contacts.context, eligibility, ids, group)
     slots = plan.guardrails.scene(contacts, now).slots
-    table = _table(plan, contacts, now_at, slots, ids, who, cluster, group, action, propensity, eligibility)
-    return Decided(table, action, removed)
+    drawn = _draw_block(plan, contacts, eligibility, slots, ids, group, now_at)
+    refused = None
+    if plan.promises is not None:
+        send_at = slots[contacts.zone_code, np.maximum(plan.catalog.split(drawn.action)[1], 0)]
+        refused = plan.promises.reserve(plan.guardrails, seen, ids, drawn.action, send_at, now_at)
+    table = decision_table(
+        DecisionRows(
+            plan.guardrails,
+            contacts,
+            plan.use_case,
+            plan.policy_version,
+            plan.seed,
+            now_at,
+            slots,
+            ids,
+            who,
+            cluster,
+            group,
+            drawn.action,
+            drawn.propensity,
+            drawn.packed,
+            drawn.shortages,
+            refused,
+        )
+    )
+    return Decided(
+        table,
+        drawn.action,
+        removed,
+        np.array([bool(reasons) for reasons in refused or [()] * contacts.n], dtype=np.bool_),
+        Counter(reason for reasons in refused or () for reason in reasons),
+        Counter(name for one in drawn.shortages or () for name in {shortage.limit for shortage in one}),
+    )
+
+
+def decision_ids(contact_ids: ObjectArray, plan: Plan, now_at: int) -> ObjectArray:
+    """(n,) the same contact, use case and instant have the same id."""
+    return pseudonyms(contact_ids, f"decision/{plan.contact_key}/{plan.use_case}/{now_at}")
 
 
 def contact_pseudonyms(contact_ids: ObjectArray, contact_key: str) -> ObjectArray:
@@ -167,6 +233,81 @@ def group_of(cluster: np.ndarray[tuple[int], np.dtype[np.uint64]], plan: Plan) -
     group[draw < plan.control_share + plan.uniform_share] = records.GROUPS.index(records.UNIFORM_SLICE)
     group[draw < plan.control_share] = records.GROUPS.index(records.CONTROL)
     return group
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    action: CodeArray
+    propensity: FloatArray
+    packed: ByteArray
+    shortages: list[list[Shortage]] | None = None
+
+
+def _draw_block(
+    plan: Plan,
+    contacts: ContactBatch,
+    eligibility: Eligibility,
+    slots: IntArray,
+    ids: ObjectArray,
+    group: CodeArray,
+    now_at: int,
+) -> _Drawn:
+    """Draw from the eligible sets, which limits make smaller as the block goes on."""
+    if plan.limits is None:
+        action, propensity = _choose(plan, contacts.context, eligibility, ids, group)
+        return _Drawn(action, propensity, eligibility.packed())
+    eligible = eligibility.dense()
+    admission, shortages = plan.limits.admit(
+        _block_name(plan, contacts.context, eligibility, ids),
+        plan.catalog,
+        slots[contacts.zone_code],
+        eligible,
+        ids,
+        lambda rows, left: _choose_dense(plan, contacts.context.take(rows), left, ids[rows], group[rows]),
+        seed=plan.seed,
+        now_at=now_at,
+    )
+    return _Drawn(admission.action, admission.propensity, pack(admission.eligible), shortages)
+
+
+def _block_name(plan: Plan, context: ContextBlock, eligibility: Eligibility, ids: ObjectArray) -> str:
+    """Names a block by all that its decisions depend on: only the very same block may find the quota that it took."""
+    settings = [plan.policy_version, plan.guardrails.version, plan.use_case, plan.seed]
+    settings += [plan.control_share, plan.uniform_share, plan.limits and plan.limits.limits.to_builtins()]
+    digest = hashlib.sha256(msgspec.json.encode(settings))
+    digest.update("\n".join(ids.tolist()).encode())
+    digest.update(eligibility.packed().tobytes())
+    arrays = context_arrays(context)
+    if arrays:
+        batch = pa.RecordBatch.from_pydict(arrays)
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        digest.update(sink.getvalue())
+    return f"decide/{digest.hexdigest()}"
+
+
+def _choose_dense(
+    plan: Plan, context: ContextBlock, eligible: BoolArray, ids: ObjectArray, group: CodeArray
+) -> tuple[CodeArray, FloatArray]:
+    """`_choose` from eligible sets that are no products of factors."""
+    control, uniform = plan.control_share, plan.uniform_share
+    action, propensity = np.zeros(len(ids), dtype=np.int32), np.zeros(len(ids))
+    for rows in _plain_blocks(np.arange(len(ids)), eligible.shape[1]):
+        allowed = eligible[rows]
+        policy = _distribution(plan.policy, context.take(rows), allowed)
+        flat = allowed / allowed.sum(axis=1, keepdims=True)
+        by_policy, own = sample(policy, ids[rows], plan.seed)
+        at_random, _ = sample(flat, ids[rows], plan.seed)
+        in_slice = group[rows] == records.GROUPS.index(records.UNIFORM_SLICE)
+        held = group[rows] == records.GROUPS.index(records.CONTROL)
+        chosen = np.where(held, HOLD, np.where(in_slice, at_random, by_policy)).astype(np.int32)
+        action[rows], propensity[rows] = chosen, own
+        if control or uniform:
+            cell = (np.arange(len(rows)), chosen)
+            rest = 1.0 - control - uniform
+            propensity[rows] = control * (chosen == HOLD) + uniform * flat[cell] + rest * policy[cell]
+    return action, propensity
 
 
 def _choose(
@@ -235,58 +376,6 @@ def _eligible_counts(eligibility: Eligibility) -> IntArray:
     return count
 
 
-def _table(  # noqa: PLR0913 - the columns of one block, gathered once
-    plan: Plan,
-    contacts: ContactBatch,
-    now_at: int,
-    slots: IntArray,
-    ids: ObjectArray,
-    who: ObjectArray,
-    cluster: np.ndarray[tuple[int], np.dtype[np.uint64]],
-    group: CodeArray,
-    action: CodeArray,
-    propensity: FloatArray,
-    eligibility: Eligibility,
-) -> pa.Table:
-    n, catalog = contacts.n, plan.catalog
-    channel, hour, arm = catalog.split(action)
-    planned = slots[contacts.zone_code, np.maximum(hour, 0)]
-    # A hold has nothing to dispatch, so it is over with the decision; a send waits for its dispatch.
-    state = np.where(action == HOLD, records.STATES.index(records.DISPATCHED), records.STATES.index(records.DECIDED))
-    same = np.zeros(n, dtype=np.int32)
-    width = (catalog.k + 7) // 8
-    packed = pa.Array.from_buffers(pa.binary(width), n, [None, pa.py_buffer(eligibility.packed().tobytes())])
-    instants = pa.array(np.full(n, now_at), pa.int64()).cast(records.INSTANT)
-    send_at = pa.array(planned, pa.int64(), mask=(action == HOLD) | (planned == NOT_AN_INSTANT)).cast(records.INSTANT)
-    return pa.table(
-        {
-            "decision_id": pa.array(ids, pa.string()),
-            "contact_id": pa.array(who, pa.string()),
-            "cluster": pa.array(cluster, pa.uint64()),
-            "decided_at": instants,
-            "use_case": labels(same, [plan.use_case]),
-            "group": labels(group, records.GROUPS),
-            "channel": labels(channel, catalog.channels),
-            "send_hour": labels(hour, [str(slot) for slot in catalog.hours]),
-            "arm": labels(arm, catalog.arm_ids),
-            "action_name": labels(action, catalog.action_names),
-            "action": pa.array(action, pa.int32()),
-            "propensity": pa.array(propensity, pa.float64()),
-            "eligible": packed.cast(pa.binary()),
-            "available": pa.array(np.ones(n, dtype=np.bool_)),
-            "state": labels(state, records.STATES),
-            "send_at": send_at,
-            "policy_version": labels(same, [plan.policy_version]),
-            "catalog_version": labels(same, [catalog.version]),
-            "pack_version": labels(same, [plan.guardrails.version]),
-            "schema_version": labels(same, [contacts.context.schema.version]),
-            "seed": pa.array(np.full(n, plan.seed), pa.int64()),
-            "rule_inputs": pa.array(rule_inputs(contacts), pa.binary()),
-            **context_arrays(contacts.context),
-        }
-    )
-
-
 def decision_meta(plan: Plan, contacts: ContactBatch, *, source: str, policy_folder: str) -> LogMeta:
     """The footer of a file of these decisions."""
     return LogMeta(
@@ -298,4 +387,5 @@ def decision_meta(plan: Plan, contacts: ContactBatch, *, source: str, policy_fol
         policy=policy_folder,
         pack=plan.guardrails.pack.to_builtins(),
         conditions=plan.sender.to_builtins(),
+        limits=msgspec.UNSET if plan.limits is None else plan.limits.limits.to_builtins(),
     )

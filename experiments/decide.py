@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 import pyarrow as pa
 
 from engine.contact_file import contact_blocks
+from engine.contact_size import has_at_least
 from engine.decide import Decided, Plan, Summary, decide_block, decision_meta
 from engine.errors import ParameterError
 from engine.features import FeatureSchema
@@ -17,15 +20,24 @@ from engine.guardrails.brakes import tiers_on
 from engine.guardrails.conditions import NOTHING_SAID, load_conditions
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import pack_from
+from engine.limits.config import load_limits
+from engine.limits.quota import SqlQuota
+from engine.limits.shared import SharedLimits
 from engine.log.parquet import conform_to
 from engine.log.whole_file import ParquetFile
 from engine.records import log_schema
+from engine.state.promises import Promises
+from engine.state.store import SqlState
 from engine.types import HOLD
 from experiments.outputs import DecideOutput
 from experiments.settings import DecideConfig
 from policies.vw.folder import load_policy, read_manifest
 
 Advance = Callable[[float], None]
+# Contacts from which on the numba kernels save more than compiling them costs. Numba and numpy agree on propensities to
+# 1e-12, not to the last bit, so the size of the whole file decides: the same file gives the same bytes in blocks of any
+# size.
+FAST_FROM: Final = 200_000
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,8 @@ class DecideRequest:
         out: the decision log to write.
         contact_key: key of the contacts' pseudonyms.
         conditions: yaml or JSON file of the sender's side (docs/brakes.md); None says nothing.
+        state: URL of the store of contact state (docs/state.md); None reads contacts from the file alone.
+        limits: set-level limits by name or path of a yaml (docs/limits.md), counted in the same store.
     """
 
     policy: Path
@@ -47,6 +61,18 @@ class DecideRequest:
     out: Path
     contact_key: str
     conditions: Path | None = None
+    state: str | None = None
+    limits: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.limits is not None and self.state is None:
+            raise ParameterError(
+                "limits",
+                "decide",
+                allowed="together with --state",
+                got=self.limits,
+                hint="limits are counted in a store that all processes share",
+            )
 
 
 def parse_now(text: str) -> datetime:
@@ -80,7 +106,8 @@ def decide_file(request: DecideRequest, config: DecideConfig, advance: Advance |
         EligibilityError: a pack that must not start (empty, or without the consent rule).
         StorageError: the log cannot be written.
     """
-    policy = load_policy(request.policy)
+    loaded = load_policy(request.policy)
+    policy = replace(loaded, fast=has_at_least(request.contacts, FAST_FROM))
     schema = read_manifest(request.policy).features
     guardrails = Guardrails(pack_from(config.guardrails, source="guardrails"), policy.catalog, features=schema)
     plan = Plan(
@@ -100,7 +127,25 @@ def decide_file(request: DecideRequest, config: DecideConfig, advance: Advance |
 def decide_with(
     plan: Plan, schema: FeatureSchema, request: DecideRequest, block_rows: int, advance: Advance | None = None
 ) -> DecideOutput:
-    """`decide_file` for any policy of ours, not only a trained folder."""
+    """`decide_file` for any policy of ours, not only a trained folder; state and limits are those of the request."""
+    with ExitStack() as stores:
+        return _decide_all(_with_stores(plan, request, stores), schema, request, block_rows, advance)
+
+
+def _with_stores(plan: Plan, request: DecideRequest, stores: ExitStack) -> Plan:
+    if request.state is None:
+        return plan
+    limits = None
+    if request.limits is not None:
+        named = load_limits(request.limits)
+        named.check(plan.catalog)
+        limits = SharedLimits(named, stores.enter_context(SqlQuota(request.state)))
+    return replace(plan, limits=limits, promises=Promises(stores.enter_context(SqlState(request.state))))
+
+
+def _decide_all(
+    plan: Plan, schema: FeatureSchema, request: DecideRequest, block_rows: int, advance: Advance | None
+) -> DecideOutput:
     blocks = contact_blocks(
         request.contacts, schema, plan.catalog, request.now, block_rows, plan.guardrails.extra_inputs
     )
@@ -144,5 +189,8 @@ def _output(plan: Plan, request: DecideRequest, total: Summary) -> DecideOutput:
         policy=str(request.policy),
         pack=plan.guardrails.version,
         now=request.now.isoformat(),
+        suppressed=total.suppressed,
+        suppressed_by=dict(sorted(total.reasons.items())),
+        limited=dict(sorted(total.limited.items())),
         brakes=tiers_on((rule for _, rule in plan.guardrails.rules), plan.sender),
     )

@@ -7,7 +7,8 @@ that knows of it, so that no cap is exceeded. Memory grows with the due sends, n
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,9 +21,9 @@ import pyarrow as pa
 from engine import records
 from engine.catalog import Catalog
 from engine.contact_file import contact_blocks
-from engine.contacts import ContactBatch
+from engine.contacts import ContactBatch, plain_contacts
 from engine.decide import contact_pseudonyms
-from engine.errors import DataError
+from engine.errors import DataError, ParameterError
 from engine.features import FeatureSchema
 from engine.guardrails.conditions import NOTHING_SAID, Conditions, load_conditions
 from engine.guardrails.layer import Guardrails
@@ -32,8 +33,10 @@ from engine.localtime import instant_of
 from engine.log.parquet import LogReader, instants
 from engine.log.whole_file import ParquetFile
 from engine.outcomes import outcome_frame, read_outcomes
+from engine.state.store import SqlState
 from engine.types import HOLD, NOT_AN_INSTANT, IntArray
 from experiments.outputs import DispatchOutput
+from experiments.promised import STATE_RULE, UNSETTLED, PromisedSends
 
 UNKNOWN_CONTACT = "unknown_contact"
 BLOCK_ROWS = 8192
@@ -49,7 +52,7 @@ class DispatchRequest:
 
     Attributes:
         decisions: decision log.
-        contacts: contact file, see docs/contacts.md; a contact who is not in it gets nothing.
+        contacts: contact file, see docs/contacts.md; a contact who is not in it gets nothing. None with `state`.
         now: aware instant at which the sends leave.
         out: the outcome file to write.
         contact_key: key of the contacts' pseudonyms, as at the decision.
@@ -58,10 +61,11 @@ class DispatchRequest:
         done: outcome files of earlier runs; a decision with a state in them is over.
         reasons: file to write the reasons of the suppressed sends to, or None.
         reserved: whether the contacts' sends hold these sends already, as reservations at their planned instants.
+        state: URL of the store in which the sends were reserved; contacts are read from it as well.
     """
 
     decisions: Path
-    contacts: Path
+    contacts: Path | None
     now: datetime
     out: Path
     contact_key: str
@@ -70,6 +74,13 @@ class DispatchRequest:
     done: tuple[Path, ...] = ()
     reasons: Path | None = None
     reserved: bool = False
+    state: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.contacts is None) == (self.state is None):
+            raise ParameterError("contacts", "dispatch", allowed="exactly one of --contacts and --state", got=None)
+        if self.state is not None and self.reserved:
+            raise ParameterError("reserved", "dispatch", allowed="without --state, which knows it by itself", got=True)
 
 
 def dispatch_file(request: DispatchRequest, advance: Advance | None = None) -> DispatchOutput:
@@ -89,21 +100,26 @@ def dispatch_file(request: DispatchRequest, advance: Advance | None = None) -> D
     guardrails = Guardrails(pack, reader.meta.catalog)
     conditions = NOTHING_SAID if request.conditions is None else load_conditions(request.conditions)
     due, counts = _due(reader, request)
-    run = _Run(guardrails, request, conditions, due)
-    schema = FeatureSchema(features=())
-    for block in contact_blocks(
-        request.contacts, schema, guardrails.catalog, request.now, BLOCK_ROWS, guardrails.extra_inputs
-    ):
-        run.block(block)
-        if advance is not None:
-            advance(block.n)
-    unknown = run.suppress_unknown()
-    _write(request, due["decision_id"].to_numpy(dtype=object), run)
+    with ExitStack() as stack:
+        sends = None
+        if request.state is not None:
+            sends = PromisedSends(stack.enter_context(SqlState(request.state)), guardrails, request.now)
+            sends.require(due["decision_id"].tolist())
+        run = _Run(guardrails, request, conditions, due, sends)
+        for block in _blocks(guardrails, request, run):
+            run.block(block)
+            if advance is not None:
+                advance(block.n)
+        unknown = run.suppress_unknown()
+        _write(request, due["decision_id"].to_numpy(dtype=object), run)
+        if sends is not None:
+            sends.settle(run.state, due["decision_id"].to_numpy(dtype=object))
     state = run.state
     return DispatchOutput(
         outcomes=str(request.out),
         **counts,
         deferred=int((state == records.DECIDED).sum()),
+        unsettled=int((state == UNSETTLED).sum()),
         dispatched=int((state == records.DISPATCHED).sum()),
         suppressed=int((state == records.SUPPRESSED).sum()),
         unknown_contacts=unknown,
@@ -111,6 +127,20 @@ def dispatch_file(request: DispatchRequest, advance: Advance | None = None) -> D
         pack=guardrails.version,
         now=request.now.isoformat(),
     )
+
+
+def _blocks(guardrails: Guardrails, request: DispatchRequest, run: _Run) -> Iterator[ContactBatch]:
+    """Contacts as they are now: from the file, or those of the due sends from the store."""
+    if request.contacts is not None:
+        schema = FeatureSchema(features=())
+        yield from contact_blocks(
+            request.contacts, schema, guardrails.catalog, request.now, BLOCK_ROWS, guardrails.extra_inputs
+        )
+        return
+    who = run.contacts.to_numpy(dtype=object)
+    for start in range(0, len(who), BLOCK_ROWS):
+        # Only who they are: `_Run` reads each turn afresh, so that a contact's second send sees the first.
+        yield plain_contacts(who[start : start + BLOCK_ROWS], guardrails.catalog)
 
 
 def _due(reader: LogReader, request: DispatchRequest) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -157,13 +187,18 @@ class _Run:
     """States of the due sends while the contact blocks pass by."""
 
     def __init__(
-        self, guardrails: Guardrails, request: DispatchRequest, conditions: Conditions, due: pd.DataFrame
+        self,
+        guardrails: Guardrails,
+        request: DispatchRequest,
+        conditions: Conditions,
+        due: pd.DataFrame,
+        sends: PromisedSends | None = None,
     ) -> None:
-        self._guardrails, self._request, self._conditions = guardrails, request, conditions
+        self._guardrails, self._request, self._conditions, self._sends = guardrails, request, conditions, sends
         contact = due["contact_id"].to_numpy(dtype=object)
-        self._contacts = pd.Index(contact).unique()
-        self._first: IntArray = np.searchsorted(self._contacts.get_indexer(contact), np.arange(len(self._contacts) + 1))
-        self._met = np.zeros(len(self._contacts), dtype=np.bool_)
+        self.contacts = pd.Index(contact).unique()
+        self._first: IntArray = np.searchsorted(self.contacts.get_indexer(contact), np.arange(len(self.contacts) + 1))
+        self._met = np.zeros(len(self.contacts), dtype=np.bool_)
         self._id, self._use_case = due["decision_id"].to_numpy(object), due["use_case"].to_numpy(object)
         self._action, self._send_at = due["action"].to_numpy(np.int32), due["send_at"].to_numpy(np.int64)
         self.state = np.full(len(due), records.DECIDED, dtype=object)
@@ -171,7 +206,9 @@ class _Run:
 
     def block(self, contacts: ContactBatch) -> None:
         """Recheck the sends of these contacts: the first due one, and the next where the one before was refused."""
-        known = self._contacts.get_indexer(contact_pseudonyms(contacts.contact_id, self._request.contact_key))
+        named = self._sends is None
+        who = contact_pseudonyms(contacts.contact_id, self._request.contact_key) if named else contacts.contact_id
+        known = self.contacts.get_indexer(who)
         position = np.flatnonzero(known >= 0)
         group = known[position]
         self._met[group] = True
@@ -185,13 +222,20 @@ class _Run:
 
     def _recheck(self, contacts: ContactBatch, rows: IntArray, use_case: str) -> None:
         chosen = Chosen(self._action[rows], self._send_at[rows], np.full(len(rows), self._request.reserved))
+        if self._sends is not None:
+            contacts = self._sends.contacts(contacts.contact_id, self._id[rows])
         conditions = msgspec.structs.replace(self._conditions, use_case=use_case)
         found = recheck_batch(self._guardrails, chosen, contacts, self._request.now, conditions)
-        self.state[rows] = found.state
+        state = found.state
         for row, reasons in found.reasons.items():
             name = str(self._id[rows[row]])
             self.reasons += [(name, reason.id, reason.rule, reason.reason) for reason in reasons]
-        self._conditions = _counted(self._conditions, self._guardrails.catalog, chosen.action[found.allowed])
+        if self._sends is not None:
+            state, refused = self._sends.take(contacts, self._id[rows], state)
+            self.reasons += [(name, reason, STATE_RULE, f"the state store: {reason}") for name, reason in refused]
+        self.state[rows] = state
+        left = state == records.DISPATCHED
+        self._conditions = _counted(self._conditions, self._guardrails.catalog, chosen.action[left])
 
     def suppress_unknown(self) -> int:
         """Suppress the sends of contacts whom the file does not have: nobody knows whether they still may.
@@ -204,7 +248,7 @@ class _Run:
                 f"no due decision belongs to a contact of {self._request.contacts}",
                 hint="give the contacts of these decisions, under the contact key with which they were decided",
             )
-        group = np.repeat(np.arange(len(self._contacts)), np.diff(self._first))
+        group = np.repeat(np.arange(len(self.contacts)), np.diff(self._first))
         rows = np.flatnonzero(~self._met[group])
         self.state[rows] = records.SUPPRESSED
         why = "the contact is not in the contact file"
@@ -227,7 +271,7 @@ def _counted(conditions: Conditions, catalog: Catalog, sent: np.ndarray[tuple[in
 
 
 def _write(request: DispatchRequest, decision_id: np.ndarray[tuple[int], np.dtype[np.object_]], run: _Run) -> None:
-    over = run.state != records.DECIDED
+    over = (run.state == records.DISPATCHED) | (run.state == records.SUPPRESSED)
     now_at = instant_of(request.now, owner="dispatch")
     table = pa.Table.from_arrays(
         [

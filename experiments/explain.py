@@ -11,11 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.contacts import ContactBatch
 from engine.errors import DataError
 from engine.guardrails.conditions import conditions_from
 from engine.guardrails.layer import Guardrails, Removal
 from engine.guardrails.pack import pack_from
 from engine.guardrails.replay import contacts_from_rule_inputs
+from engine.limits.config import limits_from
+from engine.limits.reasons import limits_of, removed_by_limits
 from engine.log.parquet import LogReader, context_of, instants
 from engine.types import NOT_AN_INSTANT
 from experiments.outputs import ActionRow, ExplainOutput, RemovalRow
@@ -51,6 +54,9 @@ def explain_decision(log: Path, decision_id: str, policy_folder: Path | None = N
     now_at = int(instants(batch.column("decided_at"))[0])
     conditions = conditions_from(reader.meta.conditions or {}, source=f"the footer of {log}")
     explained = guardrails.explain(contacts, 0, _datetime(now_at), conditions)
+    for action, removal in _by_limits(reader, batch, contacts, guardrails, now_at):
+        if not explained[action][1]:
+            explained[action][1].append(removal)
     eligible = np.array([[not reasons for _, reasons in explained]])
     policy = _policy(reader, policy_folder)
     context = context_of(batch, reader.meta)
@@ -73,6 +79,19 @@ def explain_decision(log: Path, decision_id: str, policy_folder: Path | None = N
         propensity=batch.column("propensity")[0].as_py(),
         actions=rows,
     )
+
+
+def _by_limits(
+    reader: LogReader, batch: pa.RecordBatch, contacts: ContactBatch, guardrails: Guardrails, now_at: int
+) -> list[tuple[int, Removal]]:
+    """What set-level limits took from the contact of one decision."""
+    if not isinstance(reader.meta.limits, dict):
+        return []
+    found = limits_of(batch.column("rule_inputs")[0].as_py())
+    limits = limits_from(reader.meta.limits, source=f"the footer of {reader.path}")
+    planned = guardrails.scene(contacts, _datetime(now_at)).slots[contacts.zone_code[0]]
+    planned = np.where(planned == NOT_AN_INSTANT, now_at, planned)
+    return removed_by_limits(limits.limits, found, guardrails.catalog, planned, limits.zone)
 
 
 def _row(reader: LogReader, decision_id: str) -> pa.RecordBatch:

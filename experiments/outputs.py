@@ -151,6 +151,9 @@ class DecideOutput(Output, frozen=True, kw_only=True):
         removed: rule -> (contact, action) pairs that it removes.
         blocked_contacts: rule -> contacts for which it alone removes every send.
         brakes: "channel rate" -> tier, of the brakes that are on; warnings are among them.
+        suppressed: sends that were drawn but found no room in the state store; they are recorded as suppressed.
+        suppressed_by: cap -> sends that it refused.
+        limited: set-level limit -> contacts from whom it took some send.
     """
 
     log: str
@@ -165,6 +168,9 @@ class DecideOutput(Output, frozen=True, kw_only=True):
     pack: str
     now: str
     brakes: dict[str, str] = {}
+    suppressed: int = 0
+    suppressed_by: dict[str, int] = {}
+    limited: dict[str, int] = {}
 
 
 class DispatchOutput(Output, frozen=True, kw_only=True):
@@ -178,6 +184,7 @@ class DispatchOutput(Output, frozen=True, kw_only=True):
         dispatched / suppressed: events written.
         unknown_contacts: of the suppressed, decisions whose contact is not in the contact file.
         reasons: rule -> suppressed sends that it refuses; a send may have several.
+        unsettled: sends that another run has handed over, or was about to when it died; nothing is written of them.
     """
 
     outcomes: str
@@ -192,6 +199,7 @@ class DispatchOutput(Output, frozen=True, kw_only=True):
     reasons: dict[str, int]
     pack: str
     now: str
+    unsettled: int = 0
 
 
 class MetricJoin(Output, frozen=True, kw_only=True):
@@ -283,9 +291,9 @@ OUTPUTS: dict[str, type[Output]] = {
 }
 
 
-def json_schema(command: str) -> dict[str, Any]:
-    """JSON schema (draft 2020-12) of what a command prints."""
-    schema: dict[str, Any] = _ordered(msgspec.json.schema(OUTPUTS[command]))
+def json_schema(output: type[Output]) -> dict[str, Any]:
+    """JSON schema (draft 2020-12) of an object that a command prints."""
+    schema: dict[str, Any] = _ordered(msgspec.json.schema(output))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

@@ -8,15 +8,19 @@ from __future__ import annotations
 import json
 from importlib import resources
 from pathlib import Path
+from typing import Final
 
-from experiments.outputs import OUTPUTS, json_schema
+from experiments.outputs import OUTPUTS, Output, json_schema
+from experiments.outputs_guardrails import GUARDRAIL_OUTPUTS
+from experiments.outputs_state import STATE_OUTPUTS
 
 FOLDER = "schemas"
+ALL: Final[dict[str, type[Output]]] = OUTPUTS | GUARDRAIL_OUTPUTS | STATE_OUTPUTS
 
 
 def schema_text(command: str) -> str:
     """The content of `schemas/<command>.schema.json`; keys are sorted, so that the same structs give the same bytes."""
-    return json.dumps(json_schema(command), indent=2, sort_keys=True) + "\n"
+    return json.dumps(json_schema(ALL[command]), indent=2, sort_keys=True) + "\n"
 
 
 def shipped_schema(command: str) -> str:
@@ -26,8 +30,8 @@ def shipped_schema(command: str) -> str:
 
 def write_schemas(folder: Path) -> list[Path]:
     """Write every schema into a folder that exists; returns the paths."""
-    paths = [folder / f"{command}.schema.json" for command in OUTPUTS]
-    for command, path in zip(OUTPUTS, paths, strict=True):
+    paths = [folder / f"{command}.schema.json" for command in ALL]
+    for command, path in zip(ALL, paths, strict=True):
         path.write_text(schema_text(command), encoding="utf-8")
     return paths
 

@@ -24,7 +24,8 @@ class ExplorationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         gamma_scale / gamma_exponent: squarecb's gamma is gamma_scale * t ** gamma_exponent, where t is the number of
             rounds learnt from; gamma is per unit of reward.
         ceiling: largest share of a row's mass off its greedy actions, in [0, 1]; null is no ceiling.
-        floor: smallest probability with which an action may be drawn; anything below becomes 0. In [0, 0.5]; 0 is none.
+        floor: smallest probability with which an action may be drawn, in [0, 0.5]; 0 is none. The exploring mass is
+            gathered on as many actions as can have it, see `policies.limits.limited`.
     """
 
     kind: Kind = "squarecb"

@@ -19,14 +19,14 @@ from experiments.cli.main import app
 
 PACKAGES = ("engine", "policies", "simulator", "experiments")
 # They draw from the eligible set that they are given; everybody else must have got it from the layer.
-PRIMITIVES = {"engine/sampling.py", "policies/vw/compiled.py", "policies/vw/kernels.py"}
+PRIMITIVES = {"engine/sampling.py", "policies/vw/compiled.py", "policies/vw/kernels.py", "policies/vw/jitted.py"}
 SAMPLERS = {"sample", "draw"}
 # Rows of decisions are made by the layer's caller, or by somebody else long ago.
 RECORD = {"decision_id", "action", "propensity", "eligible"}
-RECORD_MAKERS = {"engine/decide.py", "engine/mapping/importer.py", "engine/mapping/rows.py"}
+RECORD_MAKERS = {"engine/decision_table.py", "engine/mapping/importer.py", "engine/mapping/rows.py"}
 
 EMIT_DECISIONS = {"decide", "demo", "dispatch"}
-EMIT_NONE = {"import", "evaluate", "train", "backtest", "explain", "join", "guardrails"}
+EMIT_NONE = {"import", "evaluate", "train", "backtest", "explain", "join", "guardrails", "state"}
 
 
 @dataclass
@@ -129,7 +129,7 @@ def test_every_draw_is_reached_through_the_layer_only(shipped: dict[str, str]) -
 
 def test_only_the_layers_caller_and_the_importer_make_decisions(shipped: dict[str, str]) -> None:
     makers = {made.split(":")[0] for where, source in shipped.items() for made in record_makers(source, where)}
-    assert "engine/decide.py" in makers
+    assert "engine/decision_table.py" in makers
     assert makers <= RECORD_MAKERS
 
 

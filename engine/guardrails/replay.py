@@ -32,6 +32,8 @@ class RuleInputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         arrays: further columns of numbers: type and (nested) values; null in a float column is missing.
         sent: details of the sends, in their order: levels or numbers.
         events: (at, kind, channel, category), oldest first; None where unknown, absent where nobody looked.
+        limits: (limit, day, left) of each set-level limit that took a send (see `engine.limits.reasons`).
+        refused: why the chosen send was suppressed at once: the caps that another promise had used up.
     """
 
     consent: list[int]
@@ -44,9 +46,15 @@ class RuleInputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     arrays: dict[str, tuple[str, Any]] = {}
     sent: dict[str, list[Any]] = {}
     events: list[tuple[int, str, int, str | None]] | msgspec.UnsetType | None = msgspec.UNSET
+    limits: Sequence[Any] = ()
+    refused: Sequence[str] = ()
 
 
-def rule_inputs(contacts: ContactBatch) -> list[bytes]:
+def rule_inputs(
+    contacts: ContactBatch,
+    limits: Sequence[Sequence[Any]] | None = None,
+    refused: Sequence[Sequence[str]] | None = None,
+) -> list[bytes]:
     """(n,) JSON of what the rules read of each contact.
 
     Raises:
@@ -77,6 +85,8 @@ def rule_inputs(contacts: ContactBatch) -> list[bytes]:
                     {name: (kind, column[row]) for name, (kind, column) in arrays.items()},
                     {name: column[offsets[row] : offsets[row + 1]] for name, column in details.items()},
                     events[row],
+                    limits[row] if limits is not None and limits[row] else (),
+                    refused[row] if refused is not None and refused[row] else (),
                 )
             )
             for row in range(contacts.n)

@@ -48,6 +48,7 @@ class Admission:
         used: (L, D) amounts used.
         earned: (L, D) amounts earned.
         rounds: how often a stretch was drawn.
+        remaining: (L, D) what could be used at the first turn.
     """
 
     action: CodeArray
@@ -57,6 +58,7 @@ class Admission:
     used: IntArray
     earned: IntArray
     rounds: int
+    remaining: IntArray
 
 
 def admission_order(decision_ids: ObjectArray, seed: int) -> IntArray:
@@ -115,7 +117,7 @@ def admit(eligible: BoolArray, costs: Costs, remaining: IntArray, order: IntArra
     turn = np.empty(n, dtype=np.int64)
     turn[order] = np.arange(n)
     earned = costs.meters(np.arange(n), action, of=costs.earned).sum(axis=0)
-    return Admission(action, propensity, eligible, turn, used, earned, rounds)
+    return Admission(action, propensity, eligible, turn, used, earned, rounds, remaining.astype(np.int64))
 
 
 def _drawn(draw: Draw, rows: IntArray, eligible: BoolArray) -> tuple[CodeArray, FloatArray]:

@@ -115,7 +115,7 @@ def admit_block(
     except BaseException:
         # Not a must: the lease gives the quota back as well, only later.
         with contextlib.suppress(TactfulError):
-            store.settle(block.grant_id, {}, {})
+            store.abandon(block.grant_id)
         raise
     store.settle(block.grant_id, _by_meter(block, days, admission.used), _by_meter(block, days, admission.earned))
     return admission

@@ -46,6 +46,14 @@ class Costs:
         """(L, D)."""
         return len(self.amount), self.days
 
+    @property
+    def channels(self) -> int:
+        return int(self.amount.shape[1])
+
+    @property
+    def arms(self) -> int:
+        return int(self.amount.shape[2])
+
     def closed(self, remaining: IntArray) -> BoolArray:
         """(D, C, K) sends that cost more than what is left of any limit; `remaining` is (L, D)."""
         left = np.where(self.pooled[:, None], remaining[:, :1], remaining)

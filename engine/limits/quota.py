@@ -91,6 +91,10 @@ class QuotaStore(Protocol):
         self, grant_id: str, used: Mapping[Meter, int], earned: Mapping[Meter, int], *, close: bool = True
     ) -> None: ...
 
+    def abandon(self, grant_id: str) -> None: ...
+
+    def next_name(self, base: str) -> str: ...
+
 
 class SqlQuota:
     """The quota store in SQL; processes and machines may share it, also with the tables of contact state.
@@ -197,6 +201,43 @@ class SqlQuota:
                     "earned": usage[meter][1] + gained - row["earned"],
                 }
                 connection.execute(sa.update(QUOTA).where(*_is(QUOTA, meter)).values(total))
+
+    def abandon(self, grant_id: str) -> None:
+        """Give a grant back of which nothing was settled; nobody can settle it afterwards.
+
+        Raises:
+            StorageError: the store refused; the lease gives it back later.
+        """
+        mine = (GRANT.c.grant_id == grant_id, GRANT.c.state == HELD)
+        with writing(self._engine, "abandon quota") as connection:
+            connection.execute(sa.update(GRANT).where(*mine).values(state=EXPIRED))
+
+    def next_name(self, base: str) -> str:
+        """The name under which a block is to be run: the first of `base/0`, `base/1` ... that was not given back.
+
+        A block that is run again thus finds the grant that it settled or holds, and a new one where it had failed.
+
+        Raises:
+            StorageError: the store cannot be read.
+        """
+        names = GRANT.c.grant_id.startswith(f"{base}/", autoescape=True)
+        query = sa.select(GRANT.c.grant_id).where(names, GRANT.c.state == EXPIRED).distinct()
+        with reading(self._engine, "read quota") as connection:
+            return f"{base}/{len(connection.execute(query).all())}"
+
+    def expire(self, *, now_at: int) -> int:
+        """Give back what is held beyond its lease.
+
+        Returns:
+            How many grants were closed.
+
+        Raises:
+            StorageError: the store refused.
+        """
+        require_instant("now_at", "expire", now_at)
+        over = sa.update(GRANT).where(GRANT.c.state == HELD, GRANT.c.lease_until <= now_at).values(state=EXPIRED)
+        with writing(self._engine, "expire quota") as connection:
+            return len(set(connection.execute(over.returning(GRANT.c.grant_id)).scalars()))
 
     def used(self, name: str) -> dict[int, int]:
         """Settled use of a limit by day.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from engine.errors import ParameterError
-from engine.state.checks import require_choice, require_id, require_instant, require_span
+from engine.state.checks import require_choice, require_depth, require_id, require_instant, require_span
 from engine.types import MICROSECONDS_PER_S, PURPOSES
 
 FIELDS: Final = ("channel", "topic", "template", "category")
@@ -35,6 +35,7 @@ class SendRequest:
         topic: subject matter, or "".
         template: arm, or "".
         category: product category, or "".
+        discount: depth in [0, 1); None is not known.
     """
 
     decision_id: str
@@ -45,12 +46,14 @@ class SendRequest:
     topic: str = ""
     template: str = ""
     category: str = ""
+    discount: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("decision_id", "contact_id", "channel"):
             require_id(name, "SendRequest", getattr(self, name))
         require_choice("purpose", "SendRequest", self.purpose, PURPOSES)
         require_instant("send_at", "SendRequest", self.send_at)
+        require_depth("SendRequest", self.discount)
 
 
 class SendRule(Protocol):

@@ -37,6 +37,12 @@ def require_choice(name: str, owner: str, value: Any, choices: Collection[str]) 
         raise ParameterError(name, owner, allowed=f"one of {tuple(choices)}", got=value)
 
 
+def require_depth(owner: str, value: Any) -> None:
+    """Refuse what is no discount depth, nor None."""
+    if value is not None and not 0 <= value < 1:
+        raise ParameterError("discount", owner, allowed="in [0, 1), or None where not known", got=value)
+
+
 def require_span(name: str, owner: str, value: Any) -> None:
     """Refuse what is no duration of 1 second to 10 years."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_SPAN_S:

@@ -8,13 +8,14 @@ wins. A refusal counts from when it is in the store, whatever its instant.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.contacts import NO, UNKNOWN, YES
-from engine.state.facts import EXPRESS, GRANTED, PROFILING
+from engine.contacts import NO, UNKNOWN, YES, LevelArray
+from engine.state.facts import CONSENT_KINDS, EXPRESS_KINDS, GRANTED, PROFILING
 from engine.types import NOT_AN_INSTANT, PURPOSES, IntArray
 
 WITHOUT_END: Final = np.iinfo(np.int64).max
@@ -26,18 +27,34 @@ _EVERY: Final = -1
 Columns = Mapping[str, Sequence[Any]]
 
 
-def fold_consents(found: Columns, n: int, channels: tuple[str, ...], now_at: int) -> tuple[NDArray[np.int8], IntArray]:
-    """Consent levels (n, C, P) and when they expire (n, C, P).
+@dataclass(frozen=True)
+class Consents:
+    """Consent per contact, channel and purpose, all of shape (n, C, P).
+
+    Where several grants hold, basis, instant and end are all those of one of them, the best basis first and then the
+    latest end: parts of different grants would add up to one that nobody gave.
+
+    Attributes:
+        level: 1 granted, 0 refused or lapsed, -1 no record that counts.
+        given_at: of the grant that holds, else of the newest refusal; `NOT_AN_INSTANT` where there is neither.
+        basis: position in `CONSENT_BASES`; -1 without a grant that holds.
+        expires_at: the largest int64 for a consent without end, `NOT_AN_INSTANT` where there is no consent.
+    """
+
+    level: LevelArray
+    given_at: IntArray
+    basis: LevelArray
+    expires_at: IntArray
+
+
+def fold_consents(found: Columns, n: int, channels: tuple[str, ...], now_at: int) -> Consents:
+    """Consent of n contacts.
 
     Args:
         found: `CONSENT_COLUMNS` and `owner`, the contact's row in [0, n).
         n: contacts.
         channels: C names.
         now_at: microseconds.
-
-    Returns:
-        1 granted, 0 refused or lapsed, -1 no record that counts; and the last instant of expiry, the largest int64 for
-        a consent without end, `NOT_AN_INSTANT` where there is no consent.
     """
     shape = (n, len(channels), len(PURPOSES))
     level = np.full(shape, UNKNOWN, dtype=np.int8)
@@ -52,21 +69,26 @@ def fold_consents(found: Columns, n: int, channels: tuple[str, ...], now_at: int
     given = np.array([_NEVER if at is None else at for at in found["recorded_at"]], dtype=np.int64)
     until = np.array([WITHOUT_END if at is None else at for at in found["expires_at"]], dtype=np.int64)
     sourced = np.array([bool(source) for source in found["source"]], dtype=np.bool_)
-    express = np.array([kind == EXPRESS for kind in found["kind"]], dtype=np.bool_)
+    kind = np.array([CONSENT_KINDS.index(kind) for kind in found["kind"]], dtype=np.int8)
+    express = kind < len(EXPRESS_KINDS)
     for row in np.flatnonzero(~granted):
         where = (cell[0][row], _stretch(int(cell[1][row])), _stretch(int(cell[2][row])))
         refused[where] = np.maximum(refused[where], given[row])
         level[where] = NO
     counts = granted & sourced & (given <= now_at) & (cell[1] >= 0) & (cell[2] >= 0)
     cell = (cell[0][counts], cell[1][counts], cell[2][counts])
-    given, until, express = given[counts], until[counts], express[counts]
+    given, until, express, kind = given[counts], until[counts], express[counts], kind[counts]
     free = refused[cell] == NOT_AN_INSTANT
     holds = (until > now_at) & (free | (express & (given > refused[cell])))
-    level[cell] = np.maximum(level[cell], NO)
     holding = (cell[0][holds], cell[1][holds], cell[2][holds])
     level[holding] = YES
-    np.maximum.at(expires, holding, until[holds])
-    return level, expires
+    # The last one written stands: the best basis, and of these the latest end.
+    order = np.lexsort((given[holds], until[holds], -kind[holds].astype(np.int64)))
+    best = tuple(axis[order] for axis in holding)
+    basis = np.full(shape, UNKNOWN, dtype=np.int8)
+    given_at = np.where(refused == _NEVER, NOT_AN_INSTANT, refused)
+    expires[best], basis[best], given_at[best] = until[holds][order], kind[holds][order], given[holds][order]
+    return Consents(level, given_at, basis, expires)
 
 
 def profiling_objections(found: Columns, n: int, channels: tuple[str, ...]) -> NDArray[np.int8]:

@@ -8,17 +8,21 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
+from engine.contacts import CONSENT_BASES
 from engine.errors import ParameterError
 from engine.localtime import require_zone
-from engine.state.checks import require_choice, require_id, require_instant
+from engine.state.checks import require_choice, require_depth, require_id, require_instant
 from engine.types import PURPOSES
+from engine.zones import is_country
 
 GRANTED: Final = "granted"
 STATUSES: Final = (GRANTED, "denied", "withdrawn")
 EXPRESS: Final = "express"
-CONSENT_KINDS: Final = (EXPRESS, "implied_purchase", "implied_inquiry", "soft_opt_in")
+EXPRESS_KINDS: Final = ("express_written", EXPRESS)
+CONSENT_KINDS: Final = CONSENT_BASES
 PROFILING: Final = "profiling"
 CONSENT_PURPOSES: Final = (*PURPOSES, PROFILING)
+LINES: Final = ("mobile", "landline", "voip", "none")
 EVENT_KINDS: Final = (
     "delivered",
     "open",
@@ -26,6 +30,7 @@ EVENT_KINDS: Final = (
     "reply",
     "hard_bounce",
     "soft_bounce",
+    "unreachable",
     "complaint",
     "unsubscribe",
     "purchase",
@@ -43,9 +48,13 @@ class Profile:
         observed_at: of this profile; an older one than the stored one changes nothing.
         zone: IANA name.
         zone_source: how the zone is known ("explicit", "device", "postal", "area_code").
-        region: state or region of residence.
-        area_code: of the telephone number.
+        region: state or province of residence ("FL"), or "none".
+        country: ISO 3166 alpha-2.
+        area_code: of the telephone number, or "none".
         locale: BCP 47 tag.
+        line_type: kind of the phone line: mobile, landline, voip, or "none".
+        lists: names of the lists that the contact is on, joined by semicolons, or "none".
+        motive_price: probability in [0, 1] that price is what moves the contact.
         history_from_at: since when every send to the contact is in this store; None: not known, and frequency rules
             block.
     """
@@ -60,6 +69,10 @@ class Profile:
     area_code: str | None = None
     locale: str | None = None
     history_from_at: int | None = None
+    country: str | None = None
+    line_type: str | None = None
+    lists: str | None = None
+    motive_price: float | None = None
 
     def __post_init__(self) -> None:
         require_id("contact_id", "Profile", self.contact_id)
@@ -67,6 +80,12 @@ class Profile:
         require_instant("history_from_at", "Profile", self.history_from_at, optional=True)
         if self.zone is not None:
             require_zone(self.zone, where="Profile.zone")
+        if self.line_type is not None:
+            require_choice("line_type", "Profile", self.line_type, LINES)
+        if self.country is not None and not is_country(self.country):
+            raise ParameterError("country", "Profile", allowed="a code of ISO 3166, as DE", got=self.country)
+        if self.motive_price is not None and not 0 <= self.motive_price <= 1:
+            raise ParameterError("motive_price", "Profile", allowed="in [0, 1]", got=self.motive_price)
 
 
 @dataclass(frozen=True)
@@ -190,6 +209,7 @@ class PastSend:
         purpose: one of `PURPOSES`.
         at: when it went out.
         topic / template / category: as of a reservation, or "".
+        discount: depth in [0, 1); None is not known.
     """
 
     table: ClassVar[str] = "send"
@@ -202,12 +222,14 @@ class PastSend:
     topic: str = ""
     template: str = ""
     category: str = ""
+    discount: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("decision_id", "contact_id", "channel"):
             require_id(name, "PastSend", getattr(self, name))
         require_choice("purpose", "PastSend", self.purpose, PURPOSES)
         require_instant("at", "PastSend", self.at)
+        require_depth("PastSend", self.discount)
 
 
 Fact = Profile | Consent | Suppression | Event | PastSend

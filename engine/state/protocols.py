@@ -80,22 +80,33 @@ class StateReader(Protocol):
     events in full.
     """
 
-    def batch(self, contact_ids: ObjectArray, catalog: Catalog, *, now_at: int) -> ContactBatch: ...
+    def batch(
+        self, contact_ids: ObjectArray, catalog: Catalog, *, now_at: int, without: Sequence[str] = ()
+    ) -> ContactBatch: ...
 
     def history(self, contact_ids: ObjectArray, *, now_at: int) -> History: ...
 
 
 class StateWriter(Protocol):
-    """Takes facts in, all or none, durable on return; a fact that is known already changes nothing."""
+    """Takes facts in, all or none, durable on return; a fact that is known already changes nothing.
 
-    def record(self, facts: Sequence[Fact]) -> None: ...
+    `record` answers how many changed the store.
+    """
+
+    def record(self, facts: Sequence[Fact]) -> int: ...
 
 
 class SendReserver(Protocol):
     """Promises sends. `reserve` is one transaction; `expire` frees the promises of holders that died."""
 
     def reserve(
-        self, requests: Sequence[SendRequest], rules: Sequence[SendRule], *, now_at: int, lease_s: float
+        self,
+        requests: Sequence[SendRequest],
+        rules: Sequence[SendRule],
+        *,
+        now_at: int,
+        lease_s: float,
+        strict: bool = True,
     ) -> tuple[Reserved | Refused, ...]: ...
 
     def expire(self, *, now_at: int) -> int: ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,15 +17,17 @@ from engine.state.checks import require_id, require_instant
 from engine.state.consents import CONSENT_COLUMNS, Columns, fold_consents, profiling_objections
 from engine.state.database import among, reading
 from engine.state.protocols import History
+from engine.state.reader_parts import event_part, levels_of, place_part, send_part, ticket_part
 from engine.state.suppressions import SUPPRESSION_COLUMNS, fold_suppressions
 from engine.state.tables import CONSENT, CONTACT, DISPATCHED, DISPATCHING, EVENT, RESERVED, SEND, SUPPRESSION
-from engine.types import NOT_AN_INSTANT, PURPOSES, BoolArray, CodeArray, IntArray, ObjectArray
+from engine.types import NOT_AN_INSTANT, IntArray, ObjectArray
 
-_NAMED: Final = ("zone_source", "region", "area_code")
+_NAMED: Final = ("zone_source", "region", "country", "area_code", "line_type", "lists", "motive_price")
+_PLACES: Final = ("zone_source", "region", "area_code")
 _DATED: Final = ("zone_observed_at", "history_from_at")
 _PROFILE: Final = ("zone", "locale", *_NAMED, *_DATED)
-_ENGAGED: Final = ("open", "click", "reply", "purchase")
 _SENT: Final = ("channel", "purpose", "topic", "template", "category", "state")
+_DETAILS: Final = ("channel", "purpose", "topic", "template", "category", "discount")
 _HAPPENED: Final = ("kind", "channel", "category")
 
 
@@ -39,7 +41,9 @@ class ContactReader:
 
     engine: sa.Engine
 
-    def batch(self, contact_ids: ObjectArray, catalog: Catalog, *, now_at: int) -> ContactBatch:
+    def batch(
+        self, contact_ids: ObjectArray, catalog: Catalog, *, now_at: int, without: Sequence[str] = ()
+    ) -> ContactBatch:
         """What the guardrail rules read of n contacts, as one consistent snapshot.
 
         A contact without a profile is unknown: no zone, no known history, suppression unknown; rules block it.
@@ -48,13 +52,14 @@ class ContactReader:
             contact_ids: (n,) pseudonyms; repeats are fine.
             catalog: names the channels.
             now_at: consents that are given later or have expired do not count; refusals always do.
+            without: decision ids whose own sends are left out: a decision that is judged again must not count itself.
 
         Returns:
-            The batch without context. `extra` has, per contact: zone_source, region, area_code (None: not known);
-            zone_observed_at, history_from_at, engaged_at (last open, click, reply or purchase), purchased_at,
-            ticket_closed_at (microseconds, or `NOT_AN_INSTANT`); open_ticket (-1 unknown, 0, 1); consent_expires_at
-            (n, C, P): the largest int64 where without end, `NOT_AN_INSTANT` without consent; profiling_objection (n, C)
-            (1 objected, 0 not).
+            The batch without context, with all that a contact file can say (docs/contacts.md): places, line type,
+            lists, objection to profiling (on any channel), price motive, consent details, details of sends, events.
+            `extra` has besides: zone_source, region, area_code (None: not known); zone_observed_at, history_from_at,
+            engaged_at (last open, click, reply or purchase), purchased_at, ticket_closed_at (microseconds, or
+            `NOT_AN_INSTANT`); open_ticket (-1 unknown, 0, 1).
 
         Raises:
             StorageError: the store cannot be read.
@@ -65,25 +70,35 @@ class ContactReader:
             profiles = _fetch(connection, CONTACT, _PROFILE, row_of)
             consents = _fetch(connection, CONSENT, CONSENT_COLUMNS, row_of)
             suppressions = _fetch(connection, SUPPRESSION, SUPPRESSION_COLUMNS, row_of)
-            sends = _fetch(connection, SEND, ("at", "channel", "purpose"), row_of, _standing(now_at))
-            events = _fetch(connection, EVENT, ("at", "kind"), row_of, EVENT.c.at <= now_at)
+            own = sa.not_(among(connection, SEND.c.decision_id, without)) if len(without) else sa.true()
+            sends = _fetch(connection, SEND, ("at", *_DETAILS), row_of, _standing(now_at), own)
+            events = _fetch(connection, EVENT, ("at", *_HAPPENED), row_of)
         n = len(row_of)
         parts = _profile_part(profiles, n)
         known = parts.pop("known")
-        consent, expires = fold_consents(consents, n, catalog.channels, now_at)
+        folded = fold_consents(consents, n, catalog.channels, now_at)
         suppressed = fold_suppressions(suppressions, n, catalog.channels, now_at)
         suppressed[~known[:, None] & (suppressed == NO)] = UNKNOWN
-        extra = parts.pop("extra") | _event_part(events, known)
-        extra["consent_expires_at"] = expires
-        extra["profiling_objection"] = profiling_objections(consents, n, catalog.channels)
+        objected = profiling_objections(consents, n, catalog.channels).any(axis=1)
+        named = parts.pop("extra")
+        places = place_part(named, parts.pop("zone"), np.where(objected, 1, np.where(known, 0, UNKNOWN)), now_at)
+        happened = event_part(events, parts["history_known"], catalog.channels, now_at)
+        extra = {name: named[name] for name in (*_PLACES, *_DATED)} | places.extra | ticket_part(events, known, now_at)
+        extra |= {"consent_at": folded.given_at, "consent_basis": folded.basis}
+        extra["consent_expires_at"] = folded.expires_at
+        sent, levels = send_part(*_csr(sends, n), catalog.channels)
         batch = plain_contacts(
             np.array(list(row_of), dtype=object),
             catalog,
-            consent=consent,
+            consent=folded.level,
             suppressed=suppressed,
+            zone_code=places.zone_code,
+            zones=places.zones,
             extra=extra,
+            levels=places.levels | levels,
+            events=happened,
             **parts,
-            **_send_part(sends, n, catalog.channels),
+            **sent,
         )
         return batch if np.array_equal(back, np.arange(n)) else batch.take(back)
 
@@ -153,58 +168,14 @@ def _profile_part(found: Columns, n: int) -> dict[str, Any]:
     instants = {name: np.full(n, NOT_AN_INSTANT, dtype=np.int64) for name in _DATED}
     for name, dates in instants.items():
         dates[at] = [NOT_AN_INSTANT if value is None else value for value in found[name]]
-    zone_code, zones = _levels(names["zone"])
-    locale_code, locales = _levels(names["locale"])
+    locale_code, locales = levels_of(names["locale"])
     return {
         "known": known,
-        "zone_code": zone_code,
-        "zones": zones,
+        "zone": names["zone"],
         "locale_code": locale_code,
         "locales": locales,
         "history_known": instants["history_from_at"] != NOT_AN_INSTANT,
         "extra": {name: names[name] for name in _NAMED} | dict(instants),
-    }
-
-
-def _levels(values: ObjectArray) -> tuple[CodeArray, tuple[str, ...]]:
-    """Codes into the sorted distinct values; None is -1."""
-    levels = sorted({value for value in values if value is not None})
-    code = {level: at for at, level in enumerate(levels)} | {None: UNKNOWN}
-    return np.array([code[value] for value in values], dtype=np.int32), tuple(levels)
-
-
-def _send_part(found: Columns, n: int, channels: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    offsets, sent = _csr(found, n)
-    channel = {name: at for at, name in enumerate(channels)}
-    purpose = {name: at for at, name in enumerate(PURPOSES)}
-    return {
-        "sent_offsets": offsets,
-        "sent_at": sent["at"],
-        "sent_channel": np.array([channel.get(name, UNKNOWN) for name in sent["channel"]], dtype=np.int32),
-        "sent_purpose": np.array([purpose[name] for name in sent["purpose"]], dtype=np.int32),
-    }
-
-
-def _event_part(found: Columns, known: BoolArray) -> dict[str, NDArray[Any]]:
-    owner = np.array(found["owner"], dtype=np.int64)
-    at = np.array(found["at"], dtype=np.int64)
-    kind = np.array(found["kind"], dtype=object)
-
-    def last(kinds: Iterable[str]) -> IntArray:
-        newest = np.full(len(known), NOT_AN_INSTANT, dtype=np.int64)
-        chosen = np.isin(kind, list(kinds))
-        np.maximum.at(newest, owner[chosen], at[chosen])
-        return newest
-
-    opened, closed = last(["ticket_opened"]), last(["ticket_closed"])
-    # A ticket that is opened and closed in the same instant counts as open: the order of the two is not known.
-    ticket = ((opened != NOT_AN_INSTANT) & (opened >= closed)).astype(np.int8)
-    ticket[~known & (ticket == NO)] = UNKNOWN
-    return {
-        "open_ticket": ticket,
-        "ticket_closed_at": closed,
-        "engaged_at": last(_ENGAGED),
-        "purchased_at": last(["purchase"]),
     }
 
 

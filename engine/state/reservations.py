@@ -33,8 +33,9 @@ from engine.types import MICROSECONDS_PER_S
 
 COUNTED: Final = (RESERVED, DISPATCHING, DISPATCHED)
 EXPIRED: Final = "lease ran out"
+OTHERWISE: Final = "reserved_otherwise"
 _SETTLED_FROM: Final[Mapping[str, str]] = {DISPATCHED: DISPATCHING, FAILED: DISPATCHING, RELEASED: RESERVED}
-_CONTENT: Final = ("contact_id", "channel", "purpose", "topic", "template", "category")
+_CONTENT: Final = ("contact_id", "channel", "purpose", "topic", "template", "category", "discount")
 
 Row = dict[str, Any]
 
@@ -50,7 +51,13 @@ class Reservations:
     engine: sa.Engine
 
     def reserve(
-        self, requests: Sequence[SendRequest], rules: Sequence[SendRule], *, now_at: int, lease_s: float
+        self,
+        requests: Sequence[SendRequest],
+        rules: Sequence[SendRule],
+        *,
+        now_at: int,
+        lease_s: float,
+        strict: bool = True,
     ) -> tuple[Reserved | Refused, ...]:
         """Reserve sends, each if it fits beside all that count and beside those before it in the same call.
 
@@ -62,6 +69,8 @@ class Reservations:
             rules: caps; all of them must hold.
             now_at: leases that ended by then no longer count, and cannot be revived.
             lease_s: the reservation holds until this long after now or after its planned instant, the later of both.
+            strict: false refuses a decision that is known with other content or another instant, for the reason
+                `reserved_otherwise`, where true raises.
 
         Returns:
             One answer per request, in order.
@@ -84,7 +93,7 @@ class Reservations:
             _lapse(connection, among(connection, SEND.c.contact_id, contacts), now_at)
             known = {row["decision_id"]: row for row in _rows(connection, among(connection, SEND.c.decision_id, ids))}
             counted = _counted(connection, contacts, since)
-            judge = _Judge(known, counted, rules, now_at, lease_s)
+            judge = _Judge(known, counted, rules, now_at, lease_s, strict)
             answers = tuple(judge.answer(request) for request in requests)
             _write(connection, judge.written, now_at)
         return answers
@@ -157,6 +166,17 @@ class Reservations:
             _advance(connection, row, state, now_at, reason=reason)
         return True
 
+    def states(self, decision_ids: Sequence[str]) -> dict[str, str]:
+        """Decision id -> state of its send; decisions without a reservation are absent.
+
+        Raises:
+            StorageError: the store cannot be read.
+        """
+        with reading(self.engine, "read sends") as connection:
+            query = sa.select(SEND.c.decision_id, SEND.c.state)
+            found = connection.execute(query.where(among(connection, SEND.c.decision_id, list(decision_ids))))
+            return {row.decision_id: row.state for row in found}
+
     def unsettled(self, *, now_at: int) -> tuple[str, ...]:
         """Decisions in `dispatching` beyond their lease: ask the provider, then settle them. Until then they count.
 
@@ -179,18 +199,23 @@ class _Judge:
         rules: Sequence[SendRule],
         now_at: int,
         lease_s: float,
+        strict: bool,
     ) -> None:
         self.known = known
         self.counted = counted
         self.rules = rules
         self.now_at = now_at
+        self.strict = strict
         self.lease_us = round(lease_s * MICROSECONDS_PER_S)
         self.written: list[Row] = []
 
     def answer(self, request: SendRequest) -> Reserved | Refused:
         row = self.known.get(request.decision_id)
         if row is not None:
-            _require_same(request, row)
+            if self.strict:
+                _require_same(request, row)
+            elif _differences(request, row) or (row["state"] in COUNTED and row["planned_at"] != request.send_at):
+                return Refused(request.decision_id, (OTHERWISE,))
             if row["state"] in COUNTED:
                 return Reserved(request.decision_id, row["at"], row["lease_until"], row["state"], fresh=False)
             if row["state"] == FAILED:
@@ -250,8 +275,12 @@ def _request(row: Row, *, send_at: int) -> SendRequest:
     return SendRequest(row["decision_id"], send_at=send_at, **{name: row[name] for name in _CONTENT})
 
 
+def _differences(request: SendRequest, row: Row) -> list[str]:
+    return [name for name in _CONTENT if getattr(request, name) != row[name]]
+
+
 def _require_same(request: SendRequest, row: Row) -> None:
-    other = [name for name in _CONTENT if getattr(request, name) != row[name]]
+    other = _differences(request, row)
     if other:
         raise DataError(
             f"decision {request.decision_id!r} is known with another {other[0]}",

@@ -41,23 +41,31 @@ class SqlState:
         self._writer = FactWriter(self._engine)
         self._sends = Reservations(self._engine)
 
-    def record(self, facts: Sequence[Fact]) -> None:
+    def record(self, facts: Sequence[Fact]) -> int:
         """See `FactWriter.record`."""
-        self._writer.record(facts)
+        return self._writer.record(facts)
 
-    def batch(self, contact_ids: ObjectArray, catalog: Catalog, *, now_at: int) -> ContactBatch:
+    def batch(
+        self, contact_ids: ObjectArray, catalog: Catalog, *, now_at: int, without: Sequence[str] = ()
+    ) -> ContactBatch:
         """See `ContactReader.batch`."""
-        return self._reader.batch(contact_ids, catalog, now_at=now_at)
+        return self._reader.batch(contact_ids, catalog, now_at=now_at, without=without)
 
     def history(self, contact_ids: ObjectArray, *, now_at: int) -> History:
         """See `ContactReader.history`."""
         return self._reader.history(contact_ids, now_at=now_at)
 
     def reserve(
-        self, requests: Sequence[SendRequest], rules: Sequence[SendRule], *, now_at: int, lease_s: float
+        self,
+        requests: Sequence[SendRequest],
+        rules: Sequence[SendRule],
+        *,
+        now_at: int,
+        lease_s: float,
+        strict: bool = True,
     ) -> tuple[Reserved | Refused, ...]:
         """See `Reservations.reserve`."""
-        return self._sends.reserve(requests, rules, now_at=now_at, lease_s=lease_s)
+        return self._sends.reserve(requests, rules, now_at=now_at, lease_s=lease_s, strict=strict)
 
     def expire(self, *, now_at: int) -> int:
         """See `Reservations.expire`."""
@@ -70,6 +78,10 @@ class SqlState:
     def settle(self, decision_id: str, state: str, *, now_at: int, reason: str = "") -> bool:
         """See `Reservations.settle`."""
         return self._sends.settle(decision_id, state, now_at=now_at, reason=reason)
+
+    def states(self, decision_ids: Sequence[str]) -> dict[str, str]:
+        """See `Reservations.states`."""
+        return self._sends.states(decision_ids)
 
     def unsettled(self, *, now_at: int) -> tuple[str, ...]:
         """See `Reservations.unsettled`."""

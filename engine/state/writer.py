@@ -15,6 +15,10 @@ from engine.state.reservations import lock_contacts
 from engine.state.tables import CONSENT, CONTACT, DISPATCHED, EVENT, SEND, SEND_STEP, SUPPRESSION
 
 _APPENDED: Final = {Consent: CONSENT, Suppression: SUPPRESSION, Event: EVENT}
+_KEPT: Final = (
+    *("region", "country", "area_code", "locale", "history_from_at"),
+    *("line_type", "lists", "motive_price"),
+)
 _IMPORTED: Final = "recorded without a reservation"
 
 Row = dict[str, Any]
@@ -30,8 +34,11 @@ class FactWriter:
 
     engine: sa.Engine
 
-    def record(self, facts: Sequence[Fact]) -> None:
+    def record(self, facts: Sequence[Fact]) -> int:
         """Write facts in one transaction; they are on the disk when this returns.
+
+        Returns:
+            How many facts changed the store; the others were known, or older than what was.
 
         Raises:
             ParameterError: something that is no fact; nothing is written.
@@ -44,14 +51,16 @@ class FactWriter:
                 "facts", "record", allowed="facts of engine.state.facts", got=type(strange[0]).__name__
             )
         with writing(self.engine, "record facts") as connection:
-            _write_sends(connection, [fact for fact in facts if isinstance(fact, PastSend)])
-            _write_profiles(connection, [fact for fact in facts if isinstance(fact, Profile)])
+            new = _write_sends(connection, [fact for fact in facts if isinstance(fact, PastSend)])
+            new += _write_profiles(connection, [fact for fact in facts if isinstance(fact, Profile)])
             for kind, table in _APPENDED.items():
                 rows = [_row(fact) for fact in facts if isinstance(fact, kind)]
                 if rows:
                     # In one order everywhere: two processes that insert the same keys would else wait in a circle.
                     rows.sort(key=lambda row: str(row["fact_id"]))
-                    connection.execute(insert_missing(connection, table), rows)
+                    added = insert_missing(connection, table).returning(table.c.fact_id)
+                    new += len(connection.execute(added, rows).all())
+        return new
 
 
 def _row(fact: Fact) -> Row:
@@ -63,30 +72,32 @@ def _row(fact: Fact) -> Row:
     return row
 
 
-def _write_profiles(connection: sa.Connection, profiles: Sequence[Profile]) -> None:
+def _write_profiles(connection: sa.Connection, profiles: Sequence[Profile]) -> int:
     rows = [{**_row(profile), "zone_observed_at": profile.observed_at} for profile in profiles]
     for row in rows:
         if row["zone"] is None:
             row["zone_observed_at"] = row["zone_source"] = None
     if not rows:
-        return
+        return 0
     statement = insert(connection, CONTACT)
     given = statement.excluded
     values: Row = {"observed_at": given.observed_at}
-    for name in ("region", "area_code", "locale", "history_from_at"):
+    for name in _KEPT:
         values[name] = sa.func.coalesce(given[name], CONTACT.c[name])
     # A zone comes with its own source and instant, or not at all: they must never mix with another zone's.
     for name in ("zone", "zone_source", "zone_observed_at"):
         values[name] = sa.case((given.zone.is_not(None), given[name]), else_=CONTACT.c[name])
-    newer = CONTACT.c.observed_at <= given.observed_at
+    says_more = sa.or_(*(CONTACT.c[name].is_distinct_from(value) for name, value in values.items()))
+    newer = sa.and_(CONTACT.c.observed_at <= given.observed_at, says_more)
     statement = statement.on_conflict_do_update(index_elements=["contact_id"], set_=values, where=newer)
-    connection.execute(statement, sorted(rows, key=lambda row: (row["contact_id"], row["observed_at"])))
+    ordered = sorted(rows, key=lambda row: (row["contact_id"], row["observed_at"]))
+    return len(connection.execute(statement.returning(CONTACT.c.contact_id), ordered).all())
 
 
-def _write_sends(connection: sa.Connection, sends: Sequence[PastSend]) -> None:
+def _write_sends(connection: sa.Connection, sends: Sequence[PastSend]) -> int:
     """What really went out counts, also where its reservation was released or failed."""
     if not sends:
-        return
+        return 0
     lock_contacts(connection, sorted({send.contact_id for send in sends}))
     statement = insert(connection, SEND)
     going = statement.excluded
@@ -108,6 +119,7 @@ def _write_sends(connection: sa.Connection, sends: Sequence[PastSend]) -> None:
     ]
     if steps:
         connection.execute(sa.insert(SEND_STEP), steps)
+    return len(changed)
 
 
 def _require_contacts(connection: sa.Connection, sends: Sequence[PastSend]) -> None:

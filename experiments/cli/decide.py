@@ -22,6 +22,12 @@ def run(
     conditions: Annotated[
         Path | None, typer.Option(help="The sender's side: health of channels, volumes, switches (yaml or JSON).")
     ] = None,
+    state: Annotated[
+        str | None, typer.Option(help="Store of contact state: sqlite:///FILE or postgresql://USER@HOST/NAME.")
+    ] = None,
+    limits: Annotated[
+        str | None, typer.Option(help="Limits over all contacts, by name or path of a yaml; needs --state.")
+    ] = None,
     as_json: Json = False,
     overrides: Overrides = None,
 ) -> None:
@@ -35,7 +41,7 @@ def run(
 
     with guarded(as_json=as_json):
         config = compose_settings("decide", overrides or [], DecideConfig)
-        request = DecideRequest(policy, contacts, parse_now(now), out, contact_key(), conditions)
+        request = DecideRequest(policy, contacts, parse_now(now), out, contact_key(), conditions, state, limits)
         with progress("deciding", None) as advance:
             output = decide_file(request, config, advance)
         show(output, summary_tables(output), [f"log: {output.log}"], as_json=as_json)
@@ -46,7 +52,7 @@ def summary_tables(output: DecideOutput) -> list[Table]:
     people = Table("contacts", "sends", "held by the policy", "held, all sends removed", title="Decisions")
     people.add_row(
         str(output.contacts),
-        str(output.contacts - output.held),
+        str(output.contacts - output.held - output.suppressed),
         str(output.held - output.held_all_removed),
         str(output.held_all_removed),
     )
@@ -59,4 +65,7 @@ def summary_tables(output: DecideOutput) -> list[Table]:
     brakes = Table("channel and rate", "tier", title="Brakes that are on")
     for name, tier in output.brakes.items():
         brakes.add_row(name, tier)
-    return [people, sends, rules, *([brakes] if output.brakes else [])]
+    shared = Table("limit or cap", "contacts limited", "sends suppressed", title="Limits and promises")
+    for name in sorted({*output.limited, *output.suppressed_by}):
+        shared.add_row(name, str(output.limited.get(name, 0)), str(output.suppressed_by.get(name, 0)))
+    return [people, sends, rules, *([brakes] if output.brakes else []), *([shared] if shared.rows else [])]

@@ -14,9 +14,12 @@ from experiments.outputs import DispatchOutput
 
 def run(
     decisions: Annotated[Path, typer.Option(help="A decision log that `tactful decide` wrote.")],
-    contacts: Annotated[Path, typer.Option(help="The contacts as they are now.")],
     now: Annotated[str, typer.Option(help="Instant at which the sends leave, ISO 8601 with offset.")],
     out: Annotated[Path, typer.Option(help="Outcome file to write: events dispatched and suppressed (Parquet).")],
+    contacts: Annotated[Path | None, typer.Option(help="The contacts as they are now; not with --state.")] = None,
+    state: Annotated[
+        str | None, typer.Option(help="Store of contact state, in which the sends were reserved at the decision.")
+    ] = None,
     pack: Annotated[str | None, typer.Option(help="Pack in force now, by name or path; else the log's own.")] = None,
     conditions: Annotated[Path | None, typer.Option(help="The sender's side now (yaml or JSON).")] = None,
     done: Annotated[
@@ -46,6 +49,7 @@ def run(
             done=tuple(done or ()),
             reasons=reasons,
             reserved=reserved,
+            state=state,
         )
         with progress("dispatching", None) as advance:
             output = dispatch_file(request, advance)
@@ -54,7 +58,7 @@ def run(
 
 def summary_tables(output: DispatchOutput) -> list[Table]:
     """What left, what did not, and which rules refused it."""
-    names = ("dispatched", "suppressed", "not_due", "deferred", "done", "holds")
+    names = ("dispatched", "suppressed", "not_due", "deferred", "unsettled", "done", "holds")
     sends = Table(*names, title=f"{output.decisions} decisions")
     sends.add_row(*(str(getattr(output, name)) for name in names))
     rules = Table("rule", "sends suppressed", title="Guardrails at dispatch")

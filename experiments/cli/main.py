@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 from engine.startup import check_names
-from experiments.cli import backtest, decide, demo, dispatch, evaluate, explain, guardrails, import_log, join, train
+from experiments.cli import (
+    backtest,
+    decide,
+    demo,
+    dispatch,
+    evaluate,
+    explain,
+    guardrails,
+    import_log,
+    join,
+    state,
+    train,
+)
 from experiments.cli.console import guarded
 
 app = typer.Typer(
@@ -28,6 +40,7 @@ app.command("explain")(explain.run)
 app.command("join")(join.run)
 app.command("demo")(demo.run)
 app.add_typer(guardrails.app, name="guardrails")
+app.add_typer(state.app, name="state")
 
 
 def _version(wanted: bool) -> None:

@@ -30,7 +30,8 @@ class CompiledPolicy:
         rounds: rounds that were learnt from; SquareCB's gamma grows with them.
         name: begins with "vw".
         version: of the artefact it was loaded from; "" for one that was never exported.
-        fast: use the numba kernels where numba is installed; the result is the same.
+        fast: use the numba kernels where numba is installed. Actions are the same but for rounding at the edge of a
+            draw, propensities to 1e-12; so a job sets it once, from its size, never block by block.
     """
 
     catalog: Catalog

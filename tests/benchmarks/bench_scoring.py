@@ -1,8 +1,9 @@
 """Speed of scoring alone at 577 actions: python tests/benchmarks/bench_scoring.py [--json OUT] [--contacts N].
 
-The compiled tables (numpy, numba, and the fused kernel with SquareCB and the draw) beside VW's own predictions of the
-same model, in the same run and in turns, from ready-made texts; so the ratio holds on a busy machine too. `difference`
-is the largest |score - VW's prediction| over `--contacts` random contacts x 577 actions.
+The compiled tables (numpy, numba, and the fused kernel with SquareCB and the draw, without limits and with the shipped
+ceiling and floor) beside VW's own predictions of the same model, in the same run and in turns, from ready-made texts;
+so the ratio holds on a busy machine too. `difference` is the largest |score - VW's prediction| over `--contacts` random
+contacts x 577 actions.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ def measure(contacts: int) -> dict[str, Any]:
     block = np.empty((BLOCK_ROWS, catalog.k))
     everyone = eligibility_of(catalog, CONTACTS)
     uniform = np.random.default_rng(2).random(CONTACTS)
-    exploration = ExplorationConfig(kind="squarecb")
+    free = ExplorationConfig(kind="squarecb")
+    limited = ExplorationConfig(kind="squarecb", ceiling=0.1, floor=0.005)
 
     def numpy_path() -> None:
         for start in range(0, CONTACTS, BLOCK_ROWS):
@@ -69,11 +71,18 @@ def measure(contacts: int) -> dict[str, Any]:
             kernels.score_into(x[start : start + BLOCK_ROWS], tables, block)
 
     def fused_path() -> None:
-        kernels.choose(x, tables, everyone, exploration, state.rounds, uniform)
+        kernels.choose(x, tables, everyone, free, state.rounds, uniform)
+
+    def fused_limited_path() -> None:
+        kernels.choose(x, tables, everyone, limited, state.rounds, uniform)
 
     paths: dict[str, tuple[Callable[[], None], int]] = {"numpy": (numpy_path, CONTACTS)}
     if kernels.AVAILABLE:
-        paths |= {"numba": (numba_path, CONTACTS), "fused_squarecb": (fused_path, CONTACTS)}
+        paths |= {
+            "numba": (numba_path, CONTACTS),
+            "fused_squarecb": (fused_path, CONTACTS),
+            "fused_squarecb_limited": (fused_limited_path, CONTACTS),
+        }
     lines = "\n".join(action_lines(catalog)) + "\n"
     names = state.encoder.column_names
     texts = [f"shared {context_row(names, row)}\n{lines}" for row in x[:VW_CONTACTS]]

@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from experiments.cli.main import app
 from experiments.shipped_schemas import shipped_schema
 
+GROUPS = ("guardrails", "state")
 Imported = Callable[[str, str], Path]
 
 
@@ -53,7 +54,8 @@ def call(*arguments: object) -> Answer:
         except SystemExit as end:
             code = end.code
     answer = Answer(int(code or 0), strict_json(out.getvalue()), err.getvalue())
-    validate("error" if answer.code else str(arguments[0]), answer.out)
+    command = "-".join(map(str, arguments[:2])) if arguments[0] in GROUPS else str(arguments[0])
+    validate("error" if answer.code else command, answer.out)
     return answer
 
 

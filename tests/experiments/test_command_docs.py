@@ -12,9 +12,12 @@ import typer.main
 from engine import errors
 from experiments.cli.main import app
 from experiments.outputs import OUTPUTS
+from experiments.outputs_guardrails import GUARDRAIL_OUTPUTS
+from experiments.outputs_state import STATE_OUTPUTS
 from experiments.settings import BacktestConfig, DecideConfig, EvaluateConfig, compose_settings
 
-COMMANDS = sorted(set(OUTPUTS) - {"error"})
+GROUPS = {"guardrails": GUARDRAIL_OUTPUTS, "state": STATE_OUTPUTS}
+COMMANDS = sorted({*OUTPUTS, *GROUPS} - {"error"})
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +32,7 @@ def test_every_command_has_a_section(sections: dict[str, str]) -> None:
     assert sorted(typer.main.get_command(app).commands) == COMMANDS  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", sorted(set(OUTPUTS) - {"error"}))
 def test_every_option_and_key_is_described(command: str, sections: dict[str, str]) -> None:
     parameters = typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]
     options = {option for parameter in parameters for option in parameter.opts if option.startswith("--")}
@@ -37,6 +40,16 @@ def test_every_option_and_key_is_described(command: str, sections: dict[str, str
     # What a backtest shares with an evaluation is said there.
     said = sections[command] + (sections["evaluate"] if command == "backtest" else "")
     assert {key for key in OUTPUTS[command].__struct_fields__ if f"`{key}`" not in said} == set()
+
+
+def test_every_option_and_key_of_state_is_described(sections: dict[str, str]) -> None:
+    group = typer.main.get_command(app).commands["state"].commands  # type: ignore[attr-defined]
+    assert {f"state-{name}" for name in group} == set(STATE_OUTPUTS) - {"error"}
+    for command in group.values():
+        options = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+        assert {option for option in options - {"--help", "--json"} if option not in sections["state"]} == set()
+    keys = {key for name in set(STATE_OUTPUTS) - {"error"} for key in STATE_OUTPUTS[name].__struct_fields__}
+    assert {key for key in keys if f"`{key}`" not in sections["state"]} == set()
 
 
 def test_every_exit_code_is_described(root: Path) -> None:

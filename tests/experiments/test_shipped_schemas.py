@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
-from experiments.outputs import OUTPUTS, ErrorOutput, json_bytes
-from experiments.shipped_schemas import schema_text, shipped_schema, write_schemas
+from experiments.outputs import ErrorOutput, json_bytes
+from experiments.shipped_schemas import ALL, schema_text, shipped_schema, write_schemas
 from tests.experiments.commands import validate
 
 RESULT = (
@@ -28,7 +28,7 @@ KEYS = {
 }
 
 
-@pytest.mark.parametrize("command", OUTPUTS)
+@pytest.mark.parametrize("command", ALL)
 def test_shipped_schema_is_up_to_date(command: str) -> None:
     assert shipped_schema(command) == schema_text(command), "run python -m experiments.shipped_schemas"
     Draft202012Validator.check_schema(json.loads(shipped_schema(command)))
@@ -41,7 +41,7 @@ def test_nothing_else_ships(root: Path, tmp_path: Path) -> None:
 
 def test_the_contracts_keys_are_required() -> None:
     definitions: dict[str, dict[str, object]] = {}
-    for command in OUTPUTS:
+    for command in ALL:
         definitions |= json.loads(shipped_schema(command))["$defs"]
     for name, keys in KEYS.items():
         required = definitions[name]["required"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -27,10 +28,38 @@ def test_ceiling_by_hand() -> None:
 
 
 def test_floor_by_hand_and_after_the_ceiling() -> None:
-    """0.05 lies under 0.1 and goes to the greedy action; after a ceiling of 0.1 only 0.06 reaches a floor of 0.05."""
+    """Floor 0.1: 0.5 goes to two actions as 0.3 : 0.15. Ceiling 0.1, floor 0.03: a third would get a tenth of 0.1."""
     given_ = np.array([[0.5, 0.3, 0.15, 0.05]])
-    np.testing.assert_allclose(limited(given_, SCORES, EVERY, None, 0.1), [[0.55, 0.3, 0.15, 0]])
-    np.testing.assert_allclose(limited(given_, SCORES, EVERY, 0.1, 0.05), [[0.94, 0.06, 0, 0]])
+    np.testing.assert_allclose(limited(given_, SCORES, EVERY, None, 0.1), [[0.5, 1 / 3, 1 / 6, 0]])
+    np.testing.assert_allclose(limited(given_, SCORES, EVERY, 0.1, 0.03), [[0.9, 0.2 / 3, 0.1 / 3, 0]])
+    np.testing.assert_allclose(limited(given_, SCORES, EVERY, 0.1, 0.05), [[0.9, 0.1, 0, 0]])
+    np.testing.assert_allclose(limited(given_, SCORES, EVERY, 0.1, 0.2), [[1, 0, 0, 0]])
+    assert limited(given_, SCORES, EVERY, 0.5, 0.05).tobytes() == given_.tobytes()
+
+
+def test_an_exploring_action_gets_no_more_than_a_greedy_one() -> None:
+    """Two tie at 0.3, two explore with 0.28 and 0.12. Floor 0.2: one explores; not with 0.4, but with 0.3."""
+    scores = np.array([[1.0, 0.5, 1.0, 0.4]])
+    np.testing.assert_allclose(
+        limited(np.array([[0.3, 0.28, 0.3, 0.12]]), scores, EVERY, None, 0.2), [[0.35, 0.3, 0.35, 0]]
+    )
+
+
+def test_the_greedy_action_has_the_floor_too() -> None:
+    """Four equal probabilities, floor 0.3: the exploring mass falls from 0.75 to 0.7, and 0.3 is left for each."""
+    np.testing.assert_allclose(limited(np.full((1, 4), 0.25), SCORES, EVERY, None, 0.3), [[0.4, 0.3, 0.3, 0]])
+
+
+@pytest.mark.parametrize("kind", ["epsilon_greedy", "softmax", "squarecb"])
+def test_577_actions_are_still_explored(kind) -> None:
+    """Shipped limits: a tenth of the mass, on twenty of the best actions at most."""
+    scores = np.random.default_rng(1).normal(0.05, 0.01, (50, 577))
+    config = ExplorationConfig(kind=kind, epsilon=0.2, inverse_temperature=10.0, ceiling=0.1, floor=0.005)
+    probabilities = config.distribution(scores, np.ones((50, 577), dtype=bool), 10_000)
+    np.testing.assert_allclose(probabilities.max(axis=1), 0.9)
+    drawn = (probabilities > 0).sum(axis=1) - 1
+    assert ((drawn >= 15) & (drawn <= 20)).all()
+    assert (np.where(probabilities > 0, scores, np.inf).min(axis=1) >= np.sort(scores, axis=1)[:, -21]).all()
 
 
 def test_a_probability_that_equals_the_floor_is_kept() -> None:
@@ -75,12 +104,56 @@ def test_limits_hold_on_every_row(scores, sends, config, rounds) -> None:
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-12)
     best = np.where(eligible, scores, -np.inf)
     greedy = best == best.max(axis=1, keepdims=True)
+    exploring = np.where(greedy, 0, probabilities)
     if config.ceiling is not None:
-        assert (np.where(greedy, 0, probabilities).sum(axis=1) <= config.ceiling + 1e-9).all()
+        assert (exploring.sum(axis=1) <= config.ceiling + 1e-9).all()
     positive = probabilities[probabilities > 0]
     assert (positive >= config.floor - 1e-9).all()
     _, propensity = draw(probabilities, np.linspace(0, 0.999, 5))
     assert (propensity >= config.floor - 1e-9).all()
+    for row in range(5):
+        others = np.flatnonzero(eligible[row] & ~greedy[row])
+        # The better score first, among equals the lower index: probabilities must fall along this order.
+        order = others[np.lexsort((others, -scores[row, others]))]
+        assert (np.diff(probabilities[row, order]) <= 1e-12).all()
+        drawn = probabilities[row, greedy[row] & (probabilities[row] > 0)]
+        assert exploring[row].max() <= drawn.min() + 1e-12
+
+
+@given(arrays(np.float64, (5, 9), elements=st.floats(-2, 2)), arrays(np.bool_, (5, 8)), CONFIGS, st.integers(1, 10**6))
+def test_limits_that_do_not_bind_change_nothing(scores, sends, config, rounds) -> None:
+    eligible = np.concatenate([np.ones((5, 1), dtype=bool), sends], axis=1)
+    free = msgspec.structs.replace(config, ceiling=None, floor=0.0).distribution(scores, eligible, rounds)
+    probabilities = config.distribution(scores, eligible, rounds)
+    best = np.where(eligible, scores, -np.inf)
+    exploring = np.where(best == best.max(axis=1, keepdims=True), 0, free).sum(axis=1)
+    inside = (exploring <= (1.0 if config.ceiling is None else config.ceiling) - 1e-12) & (
+        np.where(free > 0, free, 1).min(axis=1) >= config.floor
+    )
+    assert probabilities[inside].tobytes() == free[inside].tobytes()
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.001, 0.3), st.none() | st.floats(0.01, 1.0), st.integers(2, 60))
+def test_equal_to_trying_every_number_of_actions(seed, floor, ceiling, k) -> None:
+    """The definition, tried out number by number on one row."""
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, 30, (1, k)) / 10.0
+    config = ExplorationConfig(kind="softmax", inverse_temperature=rng.uniform(0, 3), ceiling=ceiling, floor=floor)
+    free = msgspec.structs.replace(config, ceiling=None, floor=0.0).distribution(scores, np.ones((1, k), bool), 1)[0]
+    order = np.lexsort((np.arange(k), -scores[0]))
+    ties = int((scores == scores.max()).sum())
+    mass = min(free[order[ties:]].sum(), 1.0 if ceiling is None else ceiling, 1.0 - floor)
+    cut = floor * (1 - 1e-9)
+    tied = max(t for t in range(1, ties + 1) if (1 - mass) / t >= cut)
+    expected, share = np.zeros(k), (1 - mass) / tied
+    for m in range(k - ties, 0, -1):
+        some = order[ties : ties + m]
+        shares = free[some] * min(mass / free[some].sum(), share / free[some].max())
+        if shares.min() >= cut:
+            expected[some] = shares
+            break
+    expected[order[:tied]] = (1 - expected.sum()) / tied
+    np.testing.assert_allclose(config.distribution(scores, np.ones((1, k), bool), 1)[0], expected, atol=1e-12)
 
 
 def test_a_broken_limit_raises() -> None:

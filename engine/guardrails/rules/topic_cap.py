@@ -69,7 +69,7 @@ class TopicCapRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         held = self._held(scene)
         if self.max is None or not scene.contacts.n or not held.any():
             return Verdict()
-        inside = self._inside(scene.contacts)
+        inside = self.inside(scene.contacts)
         if self.max == 0:
             by_arm = inside[:, None] & arms_in(scene, self.applies_to)
             return Verdict(channel_arm=by_arm[:, None, :] & held[:, None])
@@ -87,7 +87,7 @@ class TopicCapRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             return np.ones(1, dtype=np.bool_)
         return np.array([channel in self.channels for channel in scene.catalog.channels], dtype=np.bool_)
 
-    def _inside(self, contacts: ContactBatch) -> BoolArray:
+    def inside(self, contacts: ContactBatch) -> BoolArray:
         """(n,) contacts who live, or may live, in one of the states."""
         if self.states is None:
             return np.ones(contacts.n, dtype=np.bool_)

@@ -52,7 +52,7 @@ IMPLIED = {"kind": "implied_purchase", "expires_at": NOW + DAY}
         ([consent("granted", None)], -1),
         ([consent("granted", NOW + 1)], -1),
         ([consent("granted", NOW)], 1),
-        ([consent("granted", EARLY, expires_at=NOW)], 0),
+        ([consent("granted", EARLY, expires_at=NOW)], -1),
         ([consent("granted", EARLY, expires_at=NOW + 1)], 1),
         ([consent("denied", EARLY)], 0),
         ([GRANT, consent("withdrawn", LATE)], 0),
@@ -87,9 +87,11 @@ def test_consent_that_ends_first_does_not_shorten_the_other(state: SqlState) -> 
 
 def test_objection_to_profiling(state: SqlState) -> None:
     state.record([consent("withdrawn", EARLY, purpose="profiling", channel=None)])
-    assert batch(state, "c").extra["profiling_objection"].tolist() == [[1, 1]]
+    assert batch(state, "c").extra["profiling_objection"].tolist() == [1]
     state.record([consent("granted", LATE, purpose="profiling", channel="email")])
-    assert batch(state, "c").extra["profiling_objection"].tolist() == [[0, 1]]
+    assert batch(state, "c").extra["profiling_objection"].tolist() == [1]  # sms still is refused
+    state.record([consent("granted", LATE, purpose="profiling", channel="sms"), Profile("c", NOW)])
+    assert batch(state, "c", "nobody").extra["profiling_objection"].tolist() == [0, -1]
 
 
 def suppression(channel: str | None = "sms", reason: str = "opt_out", at: int = EARLY, **more: Any) -> Suppression:
@@ -130,13 +132,16 @@ def test_unknown_contact_is_unknown_everywhere(state: SqlState) -> None:
 
 
 def test_profiles(state: SqlState) -> None:
-    state.record([Profile("a", NOW, zone="Europe/Paris", zone_source="explicit", locale="fr", region="FR-75")])
+    state.record([Profile("a", NOW, zone="Europe/Paris", zone_source="explicit", locale="fr", region="FR-IDF")])
     state.record([Profile("a", NOW - 5, zone="Asia/Tokyo", zone_source="device", locale="ja")])
     state.record([Profile("a", NOW + 5, area_code="212", history_from_at=NOW - DAY)])
     state.record([Profile("b", NOW, zone="America/New_York", zone_source="device")])
     found = batch(state, "b", "x", "a")
-    assert found.zones == ("America/New_York", "Europe/Paris")
-    assert found.zone_code.tolist() == [0, -1, 1]
+    assert [None if code < 0 else found.zones[code] for code in found.zone_code] == [
+        "America/New_York",
+        None,
+        "Europe/Paris",
+    ]
     assert found.locales == ("fr",)
     assert found.history_known.tolist() == [False, False, True]
     assert found.extra["zone_observed_at"].tolist() == [NOW, NOT_AN_INSTANT, NOW]
