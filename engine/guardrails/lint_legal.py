@@ -7,13 +7,10 @@ whom that entry removes it. Only contacts about whom everything is known are tri
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from importlib import resources
-from itertools import chain
 from typing import Final
 
 import msgspec
 import numpy as np
-import yaml
 
 from engine.catalog import Catalog
 from engine.errors import ConfigError, ParameterError
@@ -29,31 +26,24 @@ from engine.guardrails.lint_probes import (
     week_of_scenes,
     wronged_people,
 )
-from engine.guardrails.pack import DEFAULT_PACK, RuleEntry, read_pack
+from engine.guardrails.pack import RuleEntry, read_pack
 from engine.guardrails.registry import make_rule
 from engine.guardrails.rule import Scene
 from engine.localtime import datetime_of
 from engine.types import BoolArray
 
 FULL_PACK: Final = "full"
-PARTS: Final = "parts"
 LEGAL: Final = "legal"
 _MARGIN_S: Final = 0
 
 
 def legal_reference() -> tuple[RuleEntry, ...]:
-    """The legal entries that ship: of the full pack, or of the default one and the parts where there is no full one.
+    """The legal entries that ship: those of the full pack.
 
     Raises:
-        ConfigError: a shipped file is damaged.
+        ConfigError: the shipped file is damaged.
     """
-    folder = resources.files("conf") / "guardrails"
-    if (folder / f"{FULL_PACK}.yaml").is_file():
-        return _legal(read_pack(FULL_PACK)["rules"])
-    parts = folder / PARTS
-    texts = [file.read_text(encoding="utf-8") for file in parts.iterdir()] if parts.is_dir() else []
-    raw = [read_pack(DEFAULT_PACK), *(yaml.safe_load(text) for text in texts)]
-    return _legal(list(chain.from_iterable(one["rules"] for one in raw)))
+    return _legal(read_pack(FULL_PACK)["rules"])
 
 
 def _legal(rules: list[object]) -> tuple[RuleEntry, ...]:

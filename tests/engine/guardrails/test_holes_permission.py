@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-import yaml
 
 from engine.contacts import ContactBatch
-from engine.guardrails.pack import pack_from
+from engine.guardrails.pack import load_pack
 from engine.guardrails.registry import make_rule
 from engine.guardrails.rule import Rule
 from engine.optout.classify import classify
@@ -20,11 +18,9 @@ NOON = datetime(2026, 11, 3, 12, 5, tzinfo=ZoneInfo("America/New_York"))
 
 
 @pytest.fixture(scope="module")
-def hours(root: Path) -> list[Rule]:
-    """The rules about hours of the shipped part."""
-    text = (root / "conf" / "guardrails" / "parts" / "permission.yaml").read_text(encoding="utf-8")
-    pack = pack_from({"name": "part", "version": "1", **yaml.safe_load(text)})
-    return [make_rule(entry.rule, entry.params) for entry in pack.rules if entry.id.startswith("Q")]
+def hours() -> list[Rule]:
+    """The rules about hours of the shipped pack."""
+    return [make_rule(entry.rule, entry.params) for entry in load_pack("full").rules if entry.id.startswith("Q")]
 
 
 def passes(hours: list[Rule], contact: ContactBatch, action: str, now: datetime = NOON) -> bool:

@@ -7,12 +7,11 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import ConfigError
-from engine.guardrails.pack import pack_from
+from engine.guardrails.pack import load_pack
 from engine.guardrails.registry import make_rule
 from engine.localtime import instant_of
 from tests.engine.guardrails.one_contact import found, left, one, rule, utc
@@ -173,10 +172,9 @@ def test_parameters_are_checked(name: str, params: dict[str, object]) -> None:
         make_rule(name, params)
 
 
-def test_the_pack_part_is_valid_and_conforms(root: object) -> None:
-    """Every entry of the part makes a rule, and unknown whereabouts leave the intersection 12:00-17:00 on Sundays."""
-    text = (root / "conf" / "guardrails" / "parts" / "permission.yaml").read_text(encoding="utf-8")  # type: ignore[operator]
-    pack = pack_from({"name": "part", "version": "1", **yaml.safe_load(text)})
+def test_the_full_pack_is_valid_and_conforms() -> None:
+    """Every entry makes a rule, and unknown whereabouts leave the intersection 12:00-17:00 on Sundays."""
+    pack = load_pack("full")
     rules = {entry.id: make_rule(entry.rule, entry.params) for entry in pack.rules}
     assert texts(rules["Q1-Q8"], TUESDAY, country="US", state=None, area_state=None) == list(range(10, 18))
     assert texts(rules["Q1-Q8"], SUNDAY, country="US", state=None, area_state=None) == list(range(12, 17))

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +25,7 @@ from engine.guardrails.conditions import (
     load_conditions,
 )
 from engine.guardrails.judging import findings, judge, removed
-from engine.guardrails.pack import Pack, pack_from
+from engine.guardrails.pack import Pack, load_pack
 from engine.guardrails.registry import make_rule
 from engine.guardrails.rule import Scene
 from engine.guardrails.specimens import specimen_contacts
@@ -45,10 +44,9 @@ FINE = {name: ChannelHealth(100_000) for name in CATALOG.channels}
 
 
 @pytest.fixture(scope="module")
-def entries(root: Path) -> Pack:
-    """The shipped part as a pack."""
-    text = (root / "conf" / "guardrails" / "parts" / "sender.yaml").read_text(encoding="utf-8")
-    return pack_from({"name": "sender", "version": "1", **yaml.safe_load(text)})
+def entries() -> Pack:
+    """The shipped pack."""
+    return load_pack("full")
 
 
 def params(entries: Pack, name: str) -> tuple[str, dict[str, Any]]:
