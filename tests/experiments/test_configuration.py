@@ -16,7 +16,11 @@ from engine.features import schema_from
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import pack_from
 from engine.join import MetricSpec
+from engine.limits.config import limits_from
+from engine.localtime import zone_names
 from engine.mapping.dialect import load_mapping
+from engine.optout.codes import provider_codes
+from engine.optout.lists import lists_from
 from experiments.demo import shipped_catalog
 from experiments.settings import (
     BacktestConfig,
@@ -66,7 +70,19 @@ VALIDATE: dict[str, Callable[[Any], object]] = {
     "catalog": catalog_from,
     "features": schema_from,
     "guardrails": lambda data: Guardrails(pack_from(data), shipped_catalog("default")),
+    "limits": limits_from,
+    "optout": lambda data: provider_codes() if "codes" in data else lists_from(data),
+    "zones": lambda data: [_known_zones(entry) for entry in data.values()],
 }
+
+
+def _known_zones(entry: Any) -> None:
+    """Every zone name anywhere in an entry of the zone tables is one of the tz database."""
+    for value in entry.values() if isinstance(entry, dict) else entry:
+        if isinstance(value, list | dict):
+            _known_zones(value)
+        elif "/" in value:
+            assert value in zone_names(), value
 
 
 @pytest.mark.parametrize("file", FILES)

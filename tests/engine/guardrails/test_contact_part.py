@@ -11,7 +11,7 @@ from engine.guardrails.pack import RuleEntry, load_pack, pack_from
 from engine.guardrails.registry import make_rule
 from tests.engine.guardrails.histories import CATALOG, NOW, NOW_AT, detailed
 
-IDS = ('F1', 'F2', 'F4', 'F5', 'F9', 'F9-pairs', 'F12', 'O1', 'O2', 'O4', 'O5', 'O6', 'O7', 'O8', 'O9')
+IDS = ("F1", "F2", "F4", "F5", "F9", "F9-pairs", "F12", "O1", "O2", "O4", "O5", "O6", "O7", "O8", "O9")
 ENTRIES = tuple(entry for entry in load_pack("full").rules if entry.id in IDS)
 
 
