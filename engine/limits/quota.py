@@ -17,10 +17,10 @@ from typing import Any, Final, NamedTuple, Protocol, Self
 
 import sqlalchemy as sa
 
+from engine.database import in_byte_order, insert_missing, open_database, reading, writing
 from engine.errors import DataError, ParameterError, StorageError
 from engine.limits.kinds import SetLimit
 from engine.state.checks import require_id, require_instant, require_span
-from engine.state.database import in_byte_order, insert_missing, open_database, reading, writing
 from engine.types import MICROSECONDS_PER_S
 
 ALL_DAYS: Final = 0
@@ -112,7 +112,7 @@ class SqlQuota:
 
     def __init__(self, url: str, *, busy_timeout_s: float = 30.0, connections: int = 5) -> None:
         self._engine = open_database(
-            url, METADATA, owner="SqlQuota", busy_timeout_s=busy_timeout_s, connections=connections
+            url, METADATA.create_all, owner="SqlQuota", busy_timeout_s=busy_timeout_s, connections=connections
         )
 
     def acquire(

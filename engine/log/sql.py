@@ -19,11 +19,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from engine import records
+from engine.database import open_database, reading, writing
 from engine.dispatch_states import LEGAL
 from engine.errors import DataError, ParameterError
-from engine.log import checks, rows
+from engine.log import checks, rows, tables
 from engine.log.rows import Row
-from engine.log.store import open_store, reading, writing
 from engine.log.tables import DECISION, LOG_META, OUTCOME, TRANSITION
 from engine.log.whole_file import ParquetFile
 from engine.records import LogMeta
@@ -50,7 +50,7 @@ class SqlLog:
     """
 
     def __init__(self, url: str, *, busy_timeout_s: float = 5.0) -> None:
-        self._engine = open_store(url, busy_timeout_s=busy_timeout_s)
+        self._engine = open_database(url, tables.create, owner="SqlLog", busy_timeout_s=busy_timeout_s)
 
     def append(self, decisions: Records, meta: LogMeta | None = None) -> int:
         """Write decisions in one transaction; they are on the disk when this returns.

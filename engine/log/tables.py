@@ -76,9 +76,6 @@ OUTCOME: Final = sa.Table(
 
 def create(connection: sa.Connection) -> None:
     """Create what is missing, with triggers that refuse to change or delete a row."""
-    if connection.dialect.name == "postgresql":
-        # Two processes that open an empty database at once would both create the tables.
-        connection.execute(sa.text("SELECT pg_advisory_xact_lock(7263001)"))
     METADATA.create_all(connection)
     for statement in _POSTGRESQL if connection.dialect.name == "postgresql" else _SQLITE:
         connection.execute(sa.text(statement))

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from engine.catalog import Catalog
 from engine.contacts import NO, UNKNOWN, ContactBatch, plain_contacts
+from engine.database import among, reading
 from engine.errors import ParameterError
 from engine.state.checks import require_id, require_instant
 from engine.state.consents import CONSENT_COLUMNS, Columns, fold_consents, profiling_objections
-from engine.state.database import among, reading
 from engine.state.protocols import History
 from engine.state.reader_parts import event_part, levels_of, place_part, send_part, ticket_part
 from engine.state.suppressions import SUPPRESSION_COLUMNS, fold_suppressions

@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from engine.database import among, in_byte_order, insert_missing, is_postgresql, reading, writing
 from engine.errors import DataError
 from engine.state.caps import SendRequest, SendRule, conflict, longest_window_us
 from engine.state.checks import require_choice, require_instant, require_span
-from engine.state.database import among, in_byte_order, insert_missing, is_postgresql, reading, writing
 from engine.state.protocols import Refused, Reserved
 from engine.state.tables import (
     DISPATCHED,

@@ -8,8 +8,8 @@ from typing import Self
 
 from engine.catalog import Catalog
 from engine.contacts import ContactBatch
+from engine.database import open_database
 from engine.state.caps import SendRequest, SendRule
-from engine.state.database import open_database
 from engine.state.facts import Fact
 from engine.state.protocols import History, Refused, Reserved
 from engine.state.reader import ContactReader
@@ -35,7 +35,7 @@ class SqlState:
 
     def __init__(self, url: str, *, busy_timeout_s: float = 30.0, connections: int = 5) -> None:
         self._engine = open_database(
-            url, METADATA, owner="SqlState", busy_timeout_s=busy_timeout_s, connections=connections
+            url, METADATA.create_all, owner="SqlState", busy_timeout_s=busy_timeout_s, connections=connections
         )
         self._reader = ContactReader(self._engine)
         self._writer = FactWriter(self._engine)

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from engine.database import among, insert, insert_missing, writing
 from engine.errors import DataError, ParameterError
-from engine.state.database import among, insert, insert_missing, writing
 from engine.state.facts import Consent, Event, Fact, PastSend, Profile, Suppression, fact_id
 from engine.state.reservations import lock_contacts
 from engine.state.tables import CONSENT, CONTACT, DISPATCHED, EVENT, SEND, SEND_STEP, SUPPRESSION

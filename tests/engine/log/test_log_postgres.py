@@ -121,5 +121,5 @@ def test_two_writers_of_one_decision_agree_or_one_is_refused(server: str) -> Non
 
 def test_a_server_that_is_not_there_is_a_storage_error(tmp_path: Path) -> None:
     pytest.importorskip("psycopg")
-    with pytest.raises(StorageError, match="cannot open the log"):
+    with pytest.raises(StorageError, match="cannot open SqlLog"):
         SqlLog(f"postgresql://tactful@/postgres?host={tmp_path}")

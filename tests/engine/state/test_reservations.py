@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from engine.database import among
 from engine.errors import DataError, ParameterError, StorageError
 from engine.state.caps import Cap, SendRequest, gap
-from engine.state.database import among
 from engine.state.facts import PastSend
 from engine.state.protocols import Refused, Reserved, SendDispatcher, SendReserver, StateReader, StateWriter
 from engine.state.reservations import COUNTED

@@ -6,7 +6,7 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -20,13 +20,18 @@ _CREATE_LOCK: Final = 7_263_002
 
 
 def open_database(
-    url: str, metadata: sa.MetaData, *, owner: str, busy_timeout_s: float = 30.0, connections: int = 5
+    url: str,
+    create: Callable[[sa.Connection], None],
+    *,
+    owner: str,
+    busy_timeout_s: float = 30.0,
+    connections: int = 5,
 ) -> sa.Engine:
     """Open a store and create the tables that are missing.
 
     Args:
         url: `sqlite:///FILE` or `postgresql://USER@HOST/NAME`.
-        metadata: the tables.
+        create: makes the tables that are missing, for instance `metadata.create_all`.
         owner: named in errors.
         busy_timeout_s: how long a transaction waits for a connection, and for another writer (SQLite); positive.
         connections: kept open by this process, at most; positive.
@@ -46,7 +51,7 @@ def open_database(
             if is_postgresql(connection):
                 # Two processes that open an empty database at once would both create the tables.
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATE_LOCK)))
-            metadata.create_all(connection)
+            create(connection)
     except StorageError:
         engine.dispose()
         raise
