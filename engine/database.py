@@ -97,6 +97,14 @@ def among(connection: sa.Connection, column: sa.Column[str], values: Sequence[st
     return column.in_(sa.select(listed.c.value))
 
 
+def not_among(connection: sa.Connection, column: sa.Column[str], values: Sequence[str]) -> sa.ColumnElement[bool]:
+    """`column` is none of the values; not `sa.not_(among(...))`, which some versions turn into `<> ANY`."""
+    if is_postgresql(connection):
+        bound = sa.bindparam(None, list(values), type_=postgresql.ARRAY(sa.Text()))
+        return column != sa.func.all(bound)
+    return sa.not_(among(connection, column, values))
+
+
 def in_byte_order(connection: sa.Connection, column: sa.Column[str]) -> sa.ColumnElement[str]:
     """To sort as Python sorts strings, whatever the database's locale; SQLite does so anyway."""
     return sa.collate(column, "C") if is_postgresql(connection) else column

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine.catalog import Catalog
 from engine.contacts import NO, UNKNOWN, ContactBatch, plain_contacts
-from engine.database import among, reading
+from engine.database import among, not_among, reading
 from engine.errors import ParameterError
 from engine.state.checks import require_id, require_instant
 from engine.state.consents import CONSENT_COLUMNS, Columns, fold_consents, profiling_objections
@@ -70,7 +70,7 @@ class ContactReader:
             profiles = _fetch(connection, CONTACT, _PROFILE, row_of)
             consents = _fetch(connection, CONSENT, CONSENT_COLUMNS, row_of)
             suppressions = _fetch(connection, SUPPRESSION, SUPPRESSION_COLUMNS, row_of)
-            own = sa.not_(among(connection, SEND.c.decision_id, without)) if len(without) else sa.true()
+            own = not_among(connection, SEND.c.decision_id, without) if len(without) else sa.true()
             sends = _fetch(connection, SEND, ("at", *_DETAILS), row_of, _standing(now_at), own)
             events = _fetch(connection, EVENT, ("at", *_HAPPENED), row_of)
         n = len(row_of)
