@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from engine.durable import sync
 from engine.errors import ArtefactError, StorageError
 
 MANIFEST: Final = "manifest.json"
@@ -56,7 +56,7 @@ def publish(folder: Path, kind: str, manifest: dict[str, Any], write: Callable[[
             version = _digest(content)
             (part / MANIFEST).write_text(json.dumps({**content, "version": version}, indent=1, sort_keys=True) + "\n")
             for path in (*part.iterdir(), part):
-                _sync(path)
+                sync(path)
             _swap(part, folder)
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -123,12 +123,4 @@ def _swap(part: Path, folder: Path) -> None:
         finally:
             shutil.rmtree(old.parent, ignore_errors=True)
     with contextlib.suppress(OSError):
-        _sync(folder.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(folder.parent)

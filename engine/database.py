@@ -7,7 +7,8 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -56,6 +57,24 @@ def open_database(
         engine.dispose()
         raise
     return engine
+
+
+class SqlStore:
+    """A store over one engine: a context manager that gives its connections back."""
+
+    _engine: sa.Engine
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 @contextlib.contextmanager

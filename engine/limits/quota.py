@@ -12,12 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Final, NamedTuple, Protocol, Self
+from typing import Any, Final, NamedTuple, Protocol
 
 import sqlalchemy as sa
 
-from engine.database import in_byte_order, insert_missing, open_database, reading, writing
+from engine.database import SqlStore, in_byte_order, insert_missing, open_database, reading, writing
 from engine.errors import DataError, ParameterError, StorageError
 from engine.limits.kinds import SetLimit
 from engine.state.checks import require_id, require_instant, require_span
@@ -96,7 +95,7 @@ class QuotaStore(Protocol):
     def next_name(self, base: str) -> str: ...
 
 
-class SqlQuota:
+class SqlQuota(SqlStore):
     """The quota store in SQL; processes and machines may share it, also with the tables of contact state.
 
     Args:
@@ -248,18 +247,6 @@ class SqlQuota:
         query = sa.select(QUOTA.c.day, QUOTA.c.used).where(QUOTA.c.name == name).order_by(QUOTA.c.day)
         with reading(self._engine, "read quota") as connection:
             return {row.day: row.used for row in connection.execute(query)}
-
-    def close(self) -> None:
-        """Give the connections back."""
-        self._engine.dispose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _check_acquire(grant_id: str, needs: Sequence[Need], now_at: int, lease_s: float, share: float) -> None:

@@ -10,8 +10,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 import pyarrow as pa
@@ -19,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from engine import records
-from engine.database import open_database, reading, writing
+from engine.database import SqlStore, open_database, reading, writing
 from engine.dispatch_states import LEGAL
 from engine.errors import DataError, ParameterError
 from engine.log import checks, rows, tables
@@ -36,7 +35,7 @@ _IDS_PER_QUERY: Final = 500
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class SqlLog:
+class SqlLog(SqlStore):
     """The log of decisions and outcomes in one SQL database; several processes may share it.
 
     Args:
@@ -248,18 +247,6 @@ class SqlLog:
             if self.export(Path(folder) / name, meta, start=start, end=end):
                 written.append(Path(folder) / name)
         return tuple(written)
-
-    def close(self) -> None:
-        """Give the connections back."""
-        self._engine.dispose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def micros(instant: datetime, *, owner: str) -> int:

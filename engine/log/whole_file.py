@@ -14,6 +14,7 @@ from typing import Final, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from engine.durable import sync
 from engine.errors import DataError, StorageError
 
 _SERIAL: Final = itertools.count()
@@ -94,9 +95,9 @@ class ParquetFile:
     def _publish(self) -> None:
         if self._failed:
             raise StorageError(f"{self._path} was not written: an earlier append failed")
-        _sync(self._temporary)
+        sync(self._temporary)
         self._temporary.replace(self._path)
-        _sync(self._path.parent)
+        sync(self._path.parent)
 
     def _discard(self) -> None:
         with contextlib.suppress(OSError):
@@ -129,11 +130,3 @@ def _remove_leftovers(path: Path) -> None:
                 leftover.unlink(missing_ok=True)
             finally:
                 os.close(descriptor)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 from engine.catalog import Catalog
 from engine.contacts import ContactBatch
-from engine.database import open_database
+from engine.database import SqlStore, open_database
 from engine.state.caps import SendRequest, SendRule
 from engine.state.facts import Fact
 from engine.state.protocols import History, Refused, Reserved
@@ -19,7 +17,7 @@ from engine.state.writer import FactWriter
 from engine.types import ObjectArray
 
 
-class SqlState:
+class SqlState(SqlStore):
     """Contact state; several threads, processes and machines may share one store.
 
     Args:
@@ -86,15 +84,3 @@ class SqlState:
     def unsettled(self, *, now_at: int) -> tuple[str, ...]:
         """See `Reservations.unsettled`."""
         return self._sends.unsettled(now_at=now_at)
-
-    def close(self) -> None:
-        """Give the connections back."""
-        self._engine.dispose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()

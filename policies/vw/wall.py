@@ -7,7 +7,6 @@ an unfinished one leaks, and an unfinished training run never writes its model.
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 import traceback
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import numpy as np
 import vowpalwabbit
 from vowpalwabbit import pyvw
 
+from engine.durable import sync
 from engine.errors import ArtefactError, LearnError
 from engine.types import FloatArray
 
@@ -53,9 +53,9 @@ def train(arguments: str, data: Path, model_out: Path, model_in: Path | None = N
             _run([*start, *arguments.split(), "-d", str(data), "-f", str(part), "--no_stdin"])
             if not part.is_file() or part.stat().st_size == 0:
                 raise LearnError(f"Vowpal Wabbit wrote no model for {arguments!r}", hint="is the disk full?")
-            _sync(part)
+            sync(part)
             part.replace(model_out)
-        _sync(model_out.parent)
+        sync(model_out.parent)
     except (RuntimeError, OSError) as error:
         raise LearnError(f"Vowpal Wabbit failed with {arguments!r}: {error}") from error
 
@@ -140,11 +140,3 @@ def _workspace(arguments: list[str]) -> Iterator[Any]:
         yield workspace
     finally:
         workspace.finish()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
