@@ -34,6 +34,7 @@ from experiments.settings import (
 from policies.exploration_config import ExplorationConfig
 from policies.segments import SegmentConfig
 from policies.vw.arguments import VwConfig
+from simulator.targets.published import published_from
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 FILES = sorted(path.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml"))
@@ -71,6 +72,7 @@ VALIDATE: dict[str, Callable[[Any], object]] = {
     "features": schema_from,
     "guardrails": lambda data: Guardrails(pack_from(data), shipped_catalog("default")),
     "limits": limits_from,
+    "moments": published_from,
     "optout": lambda data: provider_codes() if "codes" in data else lists_from(data),
     "zones": lambda data: [_known_zones(entry) for entry in data.values()],
 }
