@@ -1,0 +1,245 @@
+"""The population: how the latents of contacts are spread. One draw per contact and trait, keyed by the contact."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaincinv, ndtri
+
+from engine.catalog import Catalog
+from engine.errors import ParameterError
+from engine.identity import keyed_hash
+from engine.types import PURPOSES, CodeArray, FloatArray, ObjectArray
+from simulator.numbers import SHARE, number, table
+from simulator.people import (
+    DEVICES,
+    HOUR_KINDS,
+    MOTIVES,
+    NEVER,
+    ONBOARDING,
+    STAGES,
+    Draws,
+    People,
+    pick,
+)
+
+
+class Population(Protocol):
+    """Makes contacts: the same contact for the same id and seed."""
+
+    def people(self, contact_id: ObjectArray, catalog: Catalog, seed: int) -> People: ...
+
+
+Shares = dict[str, float]
+
+
+class ShopperPopulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Independent traits, but for: price sensitivity follows the motive, desktops are not read late at night, and
+    `tells` ties what a scenario knows of a contact to the motive.
+
+    Attributes:
+        zones / sources / categories: name -> share of contacts.
+        unknown_zone: share of contacts without a zone on record.
+        phone: share that reads on a phone.
+        hour_kinds / motives / stages: name -> share.
+        affinity_sd / engagement_sd: spread of the log odds of attention, per channel and over all channels.
+        order_shape / order_rate_per_day: gamma shape of the rate of orders without messages, and its mean.
+        basket_usd / basket_sd: median and log spread, between contacts, of the mean order.
+        reach / transactional_reach: channel -> share with a promotional / transactional permission.
+        no_record: share of (contact, channel) without any record of consent.
+        tenure_days: mean time on the list at the start.
+        arriving: share of contacts that join later, evenly over `arriving_days`.
+        due: none; cycle (due again so many days after an order); date (once, at any day up to `due_days`); trial (so
+            many days after joining).
+        due_days / due_sd: mean and relative spread of the cycle or trial.
+        fields: name -> level -> share: what the scenario knows besides.
+        tells: field -> level -> motive that this level goes with.
+        tells_share: how often it does.
+    """
+
+    zones: Shares = table(
+        {
+            "America/New_York": 0.33,
+            "America/Chicago": 0.2,
+            "America/Denver": 0.07,
+            "America/Los_Angeles": 0.2,
+            "Europe/Berlin": 0.2,
+        }
+    )
+    sources: Shares = table({"checkout": 0.5, "newsletter form": 0.3, "app": 0.15, "store": 0.05})
+    categories: Shares = table({"fashion": 0.4, "home": 0.35, "sport": 0.25})
+    unknown_zone: Annotated[float, number("share", "assumed", "incomplete records", **SHARE)] = 0.01
+    phone: Annotated[float, number("share", "assumed", "most mail is read on phones", **SHARE)] = 0.6
+    hour_kinds: Shares = table({"work_hours": 0.4, "evening": 0.35, "late_mobile": 0.15, "early": 0.1})
+    motives: Shares = table({"price": 0.35, "assortment": 0.25, "convenience": 0.2, "trust": 0.2})
+    stages: Shares = table({"onboarding": 0.05, "active": 0.5, "lapsing": 0.25, "lapsed": 0.2, "gone": 0.0})
+    affinity_sd: Annotated[float, number("log odds", "assumed", "people differ in the channels they read", ge=0.0)] = (
+        0.5
+    )
+    engagement_sd: Annotated[
+        float, number("log odds", "assumed", "44 % open one of six (Campaign Monitor)", ge=0.0)
+    ] = 1.0
+    order_shape: Annotated[
+        float, number("1", "fitted", "BG/NBD on CDNOW (Fader, Hardie & Lee 2005: r = 0.243)", gt=0.0)
+    ] = 0.6
+    order_rate_per_day: Annotated[
+        float, number("orders / day", "fitted", "BG/NBD on CDNOW: r / alpha = 0.055 a week while alive", ge=0.0)
+    ] = 0.008
+    basket_usd: Annotated[float, number("usd", "assumed", "median order of a shop", gt=0.0)] = 55.0
+    basket_sd: Annotated[
+        float, number("log usd", "fitted", "spread of mean orders between CDNOW customers", ge=0.0)
+    ] = 0.4
+    reach: dict[
+        str, Annotated[float, number("share", "published", "push: Batch 2025; e-mail and SMS assumed", **SHARE)]
+    ] = table({"email": 0.95, "sms": 0.45, "push": 0.61})
+    transactional_reach: dict[str, Annotated[float, number("share", "assumed", "given with the order", **SHARE)]] = (
+        table(
+            {
+                "email": 0.98,
+                "sms": 0.65,
+                "push": 0.61,
+            }
+        )
+    )
+    no_record: Annotated[float, number("share", "assumed", "consent without source or date", **SHARE)] = 0.01
+    tenure_days: Annotated[float, number("days", "assumed", "a list with some history", gt=0.0)] = 300.0
+    arriving: Annotated[float, number("share", "assumed", "list growth", **SHARE)] = 0.1
+    arriving_days: Annotated[float, number("days", "assumed", "list growth over a season", gt=0.0)] = 90.0
+    due: Literal["none", "cycle", "date", "trial"] = "none"
+    due_days: Annotated[float, number("days", "assumed", "set by the scenario", gt=0.0)] = 30.0
+    due_sd: Annotated[float, number("share", "assumed", "contacts differ in their cycle", ge=0.0)] = 0.2
+    fields: dict[str, Shares] = {}
+    tells: dict[str, dict[str, str]] = {}
+    tells_share: Annotated[float, number("share", "assumed", "how well a field tells the motive", **SHARE)] = 0.7
+
+    def __post_init__(self) -> None:
+        named = {"motives": MOTIVES, "hour_kinds": HOUR_KINDS, "stages": STAGES}
+        for name, allowed in named.items():
+            if set(getattr(self, name)) != set(allowed):
+                raise ParameterError(name, "ShopperPopulation", allowed=f"exactly {allowed}", got=getattr(self, name))
+        every = {name: getattr(self, name) for name in ("zones", "sources", "categories", *named)} | self.fields
+        for name, shares in every.items():
+            if not shares or min(shares.values()) < 0.0 or sum(shares.values()) <= 0.0:
+                raise ParameterError(name, "ShopperPopulation", allowed="shares >= 0 with a positive sum", got=shares)
+        for field, motives in self.tells.items():
+            unknown = set(motives.values()) - set(MOTIVES)
+            if field not in self.fields or set(motives) - set(self.fields[field]) or unknown:
+                raise ParameterError(
+                    "tells", "ShopperPopulation", allowed="levels of `fields` -> motives", got={field: motives}
+                )
+
+    def people(self, contact_id: ObjectArray, catalog: Catalog, seed: int) -> People:
+        """Draw the contacts of some ids.
+
+        Args:
+            contact_id: (n,) unique strings.
+            catalog: its channels get an affinity and a permission each.
+            seed: of the world.
+
+        Raises:
+            ParameterError: a channel of the catalog without a reach.
+        """
+        for name in ("reach", "transactional_reach"):
+            missing = set(catalog.channels) - set(getattr(self, name))
+            if missing:
+                raise ParameterError(
+                    name,
+                    "ShopperPopulation",
+                    allowed=f"with every channel of the catalog {catalog.channels}",
+                    got=missing,
+                )
+        keys = keyed_hash(contact_id, f"world/{seed}")
+        draw = Draws(keys)
+        n = len(keys)
+        device = np.where(draw("device") < self.phone, 0, DEVICES.index("desktop")).astype(np.int32)
+        fields = {name: pick(draw(f"field {name}"), shares) for name, shares in self.fields.items()}
+        motive = self._motives(draw, fields)
+        join_day = self._join_days(draw)
+        stage = _in_order(pick(draw("stage"), self.stages), tuple(self.stages), STAGES)
+        due_day, cycle_days = self._due(draw, join_day)
+        spread = ndtri(_open(draw("price sensitivity")))
+        centre = np.where(motive == MOTIVES.index("price"), 0.7, 0.35)
+        return People(
+            contact_id=contact_id,
+            keys=keys,
+            zone_code=np.where(draw("no zone") < self.unknown_zone, -1, pick(draw("zone"), self.zones)).astype(
+                np.int32
+            ),
+            zones=tuple(self.zones),
+            device=device,
+            hour_kind=self._hour_kinds(draw, device),
+            motive=motive,
+            price_sensitivity=np.clip(centre + 0.15 * spread, 0.0, 1.0),
+            category=pick(draw("category"), self.categories),
+            categories=tuple(self.categories),
+            affinity=self.affinity_sd
+            * np.stack([ndtri(_open(draw(f"affinity {name}"))) for name in catalog.channels], axis=1),
+            engagement=self.engagement_sd * ndtri(_open(draw("engagement"))),
+            order_rate=np.asarray(
+                self.order_rate_per_day * gammaincinv(self.order_shape, draw("order rate")) / self.order_shape,
+                dtype=np.float64,
+            ),
+            basket_usd=self.basket_usd * np.exp(self.basket_sd * ndtri(_open(draw("basket mean")))),
+            source=pick(draw("source"), self.sources),
+            sources=tuple(self.sources),
+            stage=np.where(join_day > 0, ONBOARDING, stage).astype(np.int32),
+            join_day=join_day,
+            due_day=due_day if self.due != "none" else np.full(n, np.nan),
+            cycle_days=cycle_days if self.due == "cycle" else np.full(n, np.nan),
+            consent=self._consent(draw, catalog),
+            fields=fields,
+            levels={name: tuple(shares) for name, shares in self.fields.items()},
+        )
+
+    def _hour_kinds(self, draw: Draws, device: CodeArray) -> CodeArray:
+        kind = _in_order(pick(draw("hours"), self.hour_kinds), tuple(self.hour_kinds), HOUR_KINDS)
+        at_desk = (kind == HOUR_KINDS.index("late_mobile")) & (device == DEVICES.index("desktop"))
+        return np.where(at_desk, HOUR_KINDS.index("work_hours"), kind).astype(np.int32)
+
+    def _motives(self, draw: Draws, fields: dict[str, CodeArray]) -> CodeArray:
+        motive = _in_order(pick(draw("motive"), self.motives), tuple(self.motives), MOTIVES)
+        for field, tells in self.tells.items():
+            told = np.array([MOTIVES.index(tells[level]) if level in tells else -1 for level in self.fields[field]])
+            follows = (told[fields[field]] >= 0) & (draw(f"tells {field}") < self.tells_share)
+            motive = np.where(follows, told[fields[field]], motive).astype(np.int32)
+        return motive
+
+    def _join_days(self, draw: Draws) -> FloatArray:
+        later = draw("arrives") < self.arriving
+        before = self.tenure_days * np.log1p(-draw("tenure"))
+        return np.floor(np.where(later, 1.0 + draw("arrival day") * self.arriving_days, before))
+
+    def _due(self, draw: Draws, join_day: FloatArray) -> tuple[FloatArray, FloatArray]:
+        cycle = self.due_days * np.exp(self.due_sd * ndtri(_open(draw("cycle"))))
+        if self.due == "trial":
+            return join_day + self.due_days, cycle
+        span = cycle if self.due == "cycle" else np.full(len(cycle), self.due_days)
+        return np.floor(np.maximum(join_day, 0.0) + draw("due") * span), cycle
+
+    def _consent(self, draw: Draws, catalog: Catalog) -> NDArray[np.int8]:
+        consent = np.zeros((len(draw("reach")), len(catalog.channels), len(PURPOSES)), dtype=np.int8)
+        for position, channel in enumerate(catalog.channels):
+            given = draw(f"reach {channel}")
+            # One uniform for both purposes: who allows advertising on a channel allows service messages too.
+            consent[:, position, 0] = given < self.reach[channel]
+            consent[:, position, 1] = given < max(self.reach[channel], self.transactional_reach[channel])
+            consent[draw(f"no record {channel}") < self.no_record, position] = -1
+        return consent
+
+
+def _open(uniform: FloatArray) -> FloatArray:
+    """Uniforms kept off 0, where the normal quantile is infinite."""
+    return np.maximum(uniform, 2.0**-54)
+
+
+def _in_order(code: CodeArray, names: tuple[str, ...], order: tuple[str, ...]) -> CodeArray:
+    """Codes into `names` -> codes into `order`."""
+    return np.array([order.index(name) for name in names], dtype=np.int32)[code]
+
+
+def never(n: int) -> CodeArray:
+    """(n,) step of what has not happened yet."""
+    return np.full(n, -NEVER, dtype=np.int32)

@@ -1,0 +1,99 @@
+"""A policy in a world: who acts, and one step of acting. Truth, environments and benchmarks all step through here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from engine.contacts import ContactBatch
+from engine.decide import FusedPolicy
+from engine.eligibility import Eligibility
+from engine.guardrails.conditions import NOTHING_SAID, Conditions
+from engine.protocols import Policy
+from engine.sampling import check_distribution, draw
+from engine.types import HOLD, CodeArray, FloatArray, IntArray
+from simulator.happened import Happened
+from simulator.world import World
+
+# Rows whose (rows, k) distribution is built at once for a policy without a fused path.
+_DENSE_CELLS = 4_000_000
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Everything that a decision may depend on.
+
+    Attributes:
+        world: for actors that know the latents (oracles); a policy never reads it.
+        rows: (m,) contacts that are decided for.
+        contacts: of the m rows, as known.
+        eligibility: what the guardrails left.
+        uniform: (m,) the one uniform of each decision.
+    """
+
+    world: World
+    rows: IntArray
+    contacts: ContactBatch
+    eligibility: Eligibility
+    uniform: FloatArray
+
+
+class Actor(Protocol):
+    """Chooses an action for each row of a turn."""
+
+    def act(self, turn: Turn) -> tuple[CodeArray, FloatArray]: ...
+
+
+@dataclass(frozen=True)
+class HoldActor:
+    """Never sends."""
+
+    def act(self, turn: Turn) -> tuple[CodeArray, FloatArray]:
+        """(m,) holds, with propensity 1."""
+        return np.full(len(turn.rows), HOLD, dtype=np.int32), np.ones(len(turn.rows))
+
+
+@dataclass(frozen=True)
+class PolicyActor:
+    """A policy that sees contexts and eligible actions, nothing else."""
+
+    policy: Policy
+
+    def act(self, turn: Turn) -> tuple[CodeArray, FloatArray]:
+        """(m,) actions and propensities.
+
+        Raises:
+            ParameterError: the policy's answer is no distribution over the eligible set.
+        """
+        context, eligibility = turn.contacts.context, turn.eligibility
+        if isinstance(self.policy, FusedPolicy):
+            return self.policy.choose(context, eligibility, turn.uniform)
+        action, propensity = np.zeros(len(turn.rows), dtype=np.int32), np.ones(len(turn.rows))
+        size = max(1, _DENSE_CELLS // eligibility.k)
+        for start in range(0, len(turn.rows), size):
+            part = slice(start, min(start + size, len(turn.rows)))
+            eligible = eligibility.take(part).dense()
+            probabilities = self.policy.distribution(context.take(part), eligible)
+            check_distribution(probabilities, eligible, self.policy.name)
+            action[part], propensity[part] = draw(probabilities, turn.uniform[part])
+        return action, propensity
+
+
+def turn_of(world: World, conditions: Conditions = NOTHING_SAID) -> Turn:
+    """What is to be decided in this step, under the guardrails."""
+    rows = np.flatnonzero(world.deciding())
+    contacts = world.contacts(rows)
+    eligibility = world.eligibility(contacts, conditions)
+    return Turn(world, rows, contacts, eligibility, world.draw("decision", world.state.step, rows))
+
+
+def play(world: World, actor: Actor, conditions: Conditions = NOTHING_SAID) -> Happened:
+    """One step: decide for everyone who is to be decided for, send, and let happen."""
+    action = np.full(world.n, HOLD, dtype=np.int32)
+    # Without a message nothing has to be observed or judged: the value of silence is that of the world alone.
+    if not isinstance(actor, HoldActor):
+        turn = turn_of(world, conditions)
+        action[turn.rows], _ = actor.act(turn)
+    return world.advance(action)
