@@ -14,7 +14,7 @@ from engine.types import BoolArray, CodeArray, FloatArray, IntArray, KeyArray, O
 
 MOTIVES: Final = ("price", "assortment", "convenience", "trust")
 HOUR_KINDS: Final = ("work_hours", "evening", "late_mobile", "early")
-DEVICES: Final = ("phone", "desktop")
+DEVICES: Final = ("android", "ios", "desktop")
 STAGES: Final = ("onboarding", "active", "lapsing", "lapsed", "gone")
 ONBOARDING, ACTIVE, LAPSING, LAPSED, GONE = range(len(STAGES))
 NEVER: Final = 1 << 29

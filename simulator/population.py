@@ -43,12 +43,13 @@ class ShopperPopulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     Attributes:
         zones / sources / categories: name -> share of contacts.
         unknown_zone: share of contacts without a zone on record.
-        phone: share that reads on a phone.
+        devices: name -> share of contacts that read there.
         hour_kinds / motives / stages: name -> share.
         affinity_sd / engagement_sd: spread of the log odds of attention, per channel and over all channels.
         order_shape / order_rate_per_day: gamma shape of the rate of orders without messages, and its mean.
         basket_usd / basket_sd: median and log spread, between contacts, of the mean order.
         reach / transactional_reach: channel -> share with a promotional / transactional permission.
+        reach_by_device: channel -> device -> share, where it differs.
         no_record: share of (contact, channel) without any record of consent.
         tenure_days: mean time on the list at the start.
         arriving: share of contacts that join later, evenly over `arriving_days`.
@@ -56,6 +57,7 @@ class ShopperPopulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
             many days after joining).
         due_days / due_sd: mean and relative spread of the cycle or trial.
         fields: name -> level -> share: what the scenario knows besides.
+        order_rate_by / engagement_by: field (or "category") -> level -> factor on the rate of orders / log odds added.
         tells: field -> level -> motive that this level goes with.
         tells_share: how often it does.
     """
@@ -72,7 +74,7 @@ class ShopperPopulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     sources: Shares = table({"checkout": 0.5, "newsletter form": 0.3, "app": 0.15, "store": 0.05})
     categories: Shares = table({"fashion": 0.4, "home": 0.35, "sport": 0.25})
     unknown_zone: Annotated[float, number("share", "assumed", "incomplete records", **SHARE)] = 0.01
-    phone: Annotated[float, number("share", "assumed", "most mail is read on phones", **SHARE)] = 0.6
+    devices: Shares = table({"android": 0.33, "ios": 0.27, "desktop": 0.4})
     hour_kinds: Shares = table({"work_hours": 0.4, "evening": 0.35, "late_mobile": 0.15, "early": 0.1})
     motives: Shares = table({"price": 0.35, "assortment": 0.25, "convenience": 0.2, "trust": 0.2})
     stages: Shares = table({"onboarding": 0.05, "active": 0.5, "lapsing": 0.25, "lapsed": 0.2, "gone": 0.0})
@@ -95,6 +97,9 @@ class ShopperPopulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     reach: dict[
         str, Annotated[float, number("share", "published", "push: Batch 2025; e-mail and SMS assumed", **SHARE)]
     ] = table({"email": 0.95, "sms": 0.45, "push": 0.61})
+    reach_by_device: dict[
+        str, dict[str, Annotated[float, number("share", "published", "Batch 2025: Android 67 %, iOS 56 %", **SHARE)]]
+    ] = table({"push": {"android": 0.67, "ios": 0.56}})
     transactional_reach: dict[str, Annotated[float, number("share", "assumed", "given with the order", **SHARE)]] = (
         table(
             {
@@ -112,11 +117,13 @@ class ShopperPopulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     due_days: Annotated[float, number("days", "assumed", "set by the scenario", gt=0.0)] = 30.0
     due_sd: Annotated[float, number("share", "assumed", "contacts differ in their cycle", ge=0.0)] = 0.2
     fields: dict[str, Shares] = {}
+    order_rate_by: dict[str, dict[str, Annotated[float, number("1", "fitted", "see the scenario", ge=0.0)]]] = {}
+    engagement_by: dict[str, dict[str, Annotated[float, number("log odds", "fitted", "see the scenario")]]] = {}
     tells: dict[str, dict[str, str]] = {}
     tells_share: Annotated[float, number("share", "assumed", "how well a field tells the motive", **SHARE)] = 0.7
 
     def __post_init__(self) -> None:
-        named = {"motives": MOTIVES, "hour_kinds": HOUR_KINDS, "stages": STAGES}
+        named = {"devices": DEVICES, "motives": MOTIVES, "hour_kinds": HOUR_KINDS, "stages": STAGES}
         for name, allowed in named.items():
             if set(getattr(self, name)) != set(allowed):
                 raise ParameterError(name, "ShopperPopulation", allowed=f"exactly {allowed}", got=getattr(self, name))
@@ -154,13 +161,17 @@ class ShopperPopulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         keys = keyed_hash(contact_id, f"world/{seed}")
         draw = Draws(keys)
         n = len(keys)
-        device = np.where(draw("device") < self.phone, 0, DEVICES.index("desktop")).astype(np.int32)
+        device = _in_order(pick(draw("device"), self.devices), tuple(self.devices), DEVICES)
         fields = {name: pick(draw(f"field {name}"), shares) for name, shares in self.fields.items()}
         motive = self._motives(draw, fields)
         join_day = self._join_days(draw)
         stage = _in_order(pick(draw("stage"), self.stages), tuple(self.stages), STAGES)
         due_day, cycle_days = self._due(draw, join_day)
         spread = ndtri(_open(draw("price sensitivity")))
+        category = pick(draw("category"), self.categories)
+        coded = {**fields, "category": category}
+        levels = {**{name: tuple(shares) for name, shares in self.fields.items()}, "category": tuple(self.categories)}
+        rate = self.order_rate_per_day * gammaincinv(self.order_shape, draw("order rate")) / self.order_shape
         centre = np.where(motive == MOTIVES.index("price"), 0.7, 0.35)
         return People(
             contact_id=contact_id,
@@ -173,15 +184,13 @@ class ShopperPopulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
             hour_kind=self._hour_kinds(draw, device),
             motive=motive,
             price_sensitivity=np.clip(centre + 0.15 * spread, 0.0, 1.0),
-            category=pick(draw("category"), self.categories),
+            category=category,
             categories=tuple(self.categories),
             affinity=self.affinity_sd
             * np.stack([ndtri(_open(draw(f"affinity {name}"))) for name in catalog.channels], axis=1),
-            engagement=self.engagement_sd * ndtri(_open(draw("engagement"))),
-            order_rate=np.asarray(
-                self.order_rate_per_day * gammaincinv(self.order_shape, draw("order rate")) / self.order_shape,
-                dtype=np.float64,
-            ),
+            engagement=self.engagement_sd * ndtri(_open(draw("engagement")))
+            + by_level(self.engagement_by, coded, levels, np.add),
+            order_rate=np.asarray(rate * by_level(self.order_rate_by, coded, levels, np.multiply), dtype=np.float64),
             basket_usd=self.basket_usd * np.exp(self.basket_sd * ndtri(_open(draw("basket mean")))),
             source=pick(draw("source"), self.sources),
             sources=tuple(self.sources),
@@ -189,7 +198,7 @@ class ShopperPopulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
             join_day=join_day,
             due_day=due_day if self.due != "none" else np.full(n, np.nan),
             cycle_days=cycle_days if self.due == "cycle" else np.full(n, np.nan),
-            consent=self._consent(draw, catalog),
+            consent=self._consent(draw, catalog, device),
             fields=fields,
             levels={name: tuple(shares) for name, shares in self.fields.items()},
         )
@@ -219,15 +228,37 @@ class ShopperPopulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         span = cycle if self.due == "cycle" else np.full(len(cycle), self.due_days)
         return np.floor(np.maximum(join_day, 0.0) + draw("due") * span), cycle
 
-    def _consent(self, draw: Draws, catalog: Catalog) -> NDArray[np.int8]:
-        consent = np.zeros((len(draw("reach")), len(catalog.channels), len(PURPOSES)), dtype=np.int8)
+    def _consent(self, draw: Draws, catalog: Catalog, device: CodeArray) -> NDArray[np.int8]:
+        consent = np.zeros((len(device), len(catalog.channels), len(PURPOSES)), dtype=np.int8)
         for position, channel in enumerate(catalog.channels):
             given = draw(f"reach {channel}")
             # One uniform for both purposes: who allows advertising on a channel allows service messages too.
-            consent[:, position, 0] = given < self.reach[channel]
-            consent[:, position, 1] = given < max(self.reach[channel], self.transactional_reach[channel])
+            by_device = self.reach_by_device.get(channel, {})
+            reach = np.array([by_device.get(name, self.reach[channel]) for name in DEVICES])[device]
+            consent[:, position, 0] = given < reach
+            consent[:, position, 1] = given < np.maximum(reach, self.transactional_reach[channel])
             consent[draw(f"no record {channel}") < self.no_record, position] = -1
         return consent
+
+
+def by_level(
+    values: dict[str, dict[str, float]],
+    coded: dict[str, CodeArray],
+    levels: dict[str, tuple[str, ...]],
+    join: np.ufunc,
+) -> FloatArray:
+    """(n,) values of each contact's levels, joined over fields; levels without a value count as neutral.
+
+    Raises:
+        ParameterError: a field or level that the population does not have.
+    """
+    neutral = float(join.identity)
+    out = np.full(len(coded["category"]), neutral)
+    for field, by in values.items():
+        if set(by) - set(levels.get(field, ())):
+            raise ParameterError(field, "ShopperPopulation", allowed=f"fields and levels of {levels}", got=by)
+        out = join(out, np.array([by.get(level, neutral) for level in levels[field]])[coded[field]])
+    return out
 
 
 def _open(uniform: FloatArray) -> FloatArray:

@@ -235,6 +235,10 @@ class ShopperResponse(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     category_mismatch: Annotated[
         float, number("log odds", "fitted", "hillstrom: own category against the other", le=0.0)
     ] = -0.25
+    content: dict[
+        str,
+        dict[str, Annotated[float, number("log odds", "fitted", "arm -> category of the contact, see the scenario")]],
+    ] = {}
     urgency: dict[str, Annotated[float, number("log odds", "assumed", "urgent news fits fast channels")]] = table(
         {
             "email": 0.0,
@@ -320,6 +324,12 @@ class BoundShopperResponse:
         self._richness = np.array([_attribute(arm, "richness") for arm in arms])
         self._depth = np.array([arm.discount_depth for arm in arms])
         self._arm_category = tuple(arm.category for arm in arms)
+        unknown = set(numbers.content) - {arm.id for arm in arms}
+        if unknown:
+            raise ParameterError(
+                "content", "ShopperResponse", allowed=f"arms of {catalog.arm_ids}", got=sorted(unknown)
+            )
+        self._by_category = tuple(numbers.content.get(arm.id, {}) for arm in arms)
         self._stage = np.array([numbers.stage_attention[stage] for stage in STAGES])
         self._hours = numbers.hour_log_odds * hour_table()
         # Log odds of content by (arm, channel): what depends on neither the contact nor the step.
@@ -376,14 +386,20 @@ class BoundShopperResponse:
         numbers = self.numbers
         speaks_to = self._motive[arm]
         motive = np.where(speaks_to == state.motive[rows], numbers.appeal, numbers.mismatch) * (speaks_to >= 0)
-        codes = np.array(
-            [people.categories.index(name) if name in people.categories else -1 for name in self._arm_category]
-        )[arm]
-        category = np.where(codes == people.category[rows], numbers.category_match, numbers.category_mismatch) * (
-            codes >= 0
-        )
+        category = self._category_table(people.categories)[arm, people.category[rows]]
         appeal: FloatArray = motive + category
         return appeal
+
+    def _category_table(self, categories: tuple[str, ...]) -> FloatArray:
+        """(K, categories) log odds of an arm for a contact of a category."""
+        numbers = self.numbers
+        out = np.zeros((len(self._arm_category), len(categories)))
+        for arm, own in enumerate(self._arm_category):
+            for position, name in enumerate(categories):
+                if own in categories:
+                    out[arm, position] = numbers.category_match if own == name else numbers.category_mismatch
+                out[arm, position] += self._by_category[arm].get(name, 0.0)
+        return out
 
 
 def _per_channel(values: PerChannel, name: str, catalog: Catalog) -> FloatArray:

@@ -49,6 +49,8 @@ class ScenarioSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         attribution_window_days: an order so many days after a decision is credited to it.
         risk_class: low, medium or high: how much harm a wrong message does.
         catalog / features / guardrails: names of yaml files in conf/catalog, conf/features and conf/guardrails.
+        calibration: names of yaml files in conf/calibration, whose fitted numbers go into the parts before the
+            scenario's own; later ones replace earlier ones.
         money: prices.
         observation: how well the sender sees.
         population / response / dynamics / delay / calendar: `part` and its parameters.
@@ -64,6 +66,7 @@ class ScenarioSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     attribution_window_days: float
     risk_class: Literal["low", "medium", "high"]
     catalog: str
+    calibration: tuple[str, ...] = ("base",)
     features: str = "simulated"
     guardrails: str = "default"
     money: Money = Money()
@@ -143,7 +146,10 @@ def scenario_from(data: Any, packages: tuple[str, ...] = (), *, source: str = "s
     except (msgspec.ValidationError, ParameterError) as error:
         raise ConfigError(f"{source} is no scenario: {error}", hint="see docs/simulator.md for every key") from error
     features = schema_from(shipped_yaml("features", spec.features), source=f"conf/features/{spec.features}.yaml")
-    parts = {kind: make_part(kind, getattr(spec, kind), packages) for kind in PARTS}
+    fitted: dict[str, Any] = {}
+    for name in spec.calibration:
+        fitted = merged(fitted, shipped_yaml("calibration", name)["parts"])
+    parts = {kind: make_part(kind, merged(fitted.get(kind, {}), getattr(spec, kind)), packages) for kind in PARTS}
     catalog = catalog_from(shipped_yaml("catalog", spec.catalog), source=f"conf/catalog/{spec.catalog}.yaml")
     return Scenario(
         spec=spec, catalog=catalog, features=features, pack=load_pack(spec.guardrails), packages=packages, **parts
