@@ -12,7 +12,7 @@ from engine.types import FloatArray, IntArray
 from simulator.fatigue import decay
 from simulator.happened import Happened
 from simulator.hours import PEAKS
-from simulator.people import HOUR_KINDS, Draws, People
+from simulator.people import HOUR_KINDS, People
 from simulator.response import Cells, Chances, Moment
 from simulator.scenario import Scenario
 from simulator.state import State
@@ -35,7 +35,7 @@ class Arrivals:
     def __init__(self, scenario: Scenario, people: People) -> None:
         self._scenario = scenario
         self._people = people
-        self._draw = Draws(people.keys)
+        self._draw = people.draw
 
     def local_hours(self, hours: tuple[int | str, ...], moment: Moment) -> IntArray:
         """(Z + 1, H) hour of the day of each slot: the slot's own, or the zone's hour now; UTC where it is unknown."""

@@ -135,7 +135,7 @@ class BoundShopperDynamics:
 
     def after(self, people: People, state: State, happened: Happened, moment: Moment) -> None:
         """Move the state by one step, in place; `happened` is what the step brought."""
-        draw = Draws(people.keys)
+        draw = people.draw
         self._stocks(state, happened, moment)
         bought = happened.ordered | happened.organic
         self._intent(state, bought, draw, moment)

@@ -17,7 +17,7 @@ from engine.errors import ConfigError
 from engine.features import MISSING, PRESENT, STALE, Column, ContextBlock, FeatureSchema, FeatureSpec
 from engine.types import BoolArray, ByteArray, CodeArray, FloatArray, IntArray
 from simulator.numbers import SHARE, number, table
-from simulator.people import DEVICES, MOTIVES, NEVER, Draws, People, pick
+from simulator.people import DEVICES, MOTIVES, NEVER, People, pick
 from simulator.response import Moment
 from simulator.state import State
 
@@ -76,7 +76,7 @@ class Observer:
         self.schema = schema
         self._people = people
         self._due = due
-        self._draw = Draws(people.keys)
+        self._draw = people.draw
         self._region = np.append(np.arange(len(people.zones)), -1).astype(np.int32)[people.zone_code]
         self._fixed = self._fixed_columns(channels)
         self._lacking = {

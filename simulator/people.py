@@ -48,6 +48,7 @@ class People:
         consent: (n, C, P) int8: 1 granted, 0 denied, -1 no record.
         fields: name -> (n,) positions in `levels[name]`: what a scenario knows besides.
         levels: level names of `fields`.
+        luck: which of the possible lives the contacts lead: another luck, the same contacts and another future.
     """
 
     contact_id: ObjectArray
@@ -73,10 +74,16 @@ class People:
     consent: NDArray[np.int8]
     fields: Mapping[str, CodeArray]
     levels: Mapping[str, tuple[str, ...]]
+    luck: int = 0
 
     @property
     def n(self) -> int:
         return len(self.keys)
+
+    @property
+    def draw(self) -> Draws:
+        """The contacts' uniforms."""
+        return Draws(self.keys, self.luck)
 
 
 def contact_ids(first: int, n: int) -> ObjectArray:
@@ -88,16 +95,17 @@ class Draws:
     """Named uniforms of the contacts: a pure function of (world seed, contact, name, step).
 
     Two policies in one world meet the same uniforms (common random numbers), and no draw depends on how contacts are
-    cut into blocks or spread over processes.
+    cut into blocks or spread over processes. A draw without a step is a trait; only draws with one are luck.
     """
 
-    def __init__(self, keys: KeyArray) -> None:
+    def __init__(self, keys: KeyArray, luck: int = 0) -> None:
         self._keys = keys
+        self._luck = f"/{luck}" if luck else ""
 
     def __call__(self, name: str, step: int | None = None, rows: IntArray | None = None) -> FloatArray:
         """(n,) or (len(rows),) in [0, 1)."""
         keys = self._keys if rows is None else self._keys[rows]
-        return unit_of(keys, name if step is None else f"{name}@{step}")
+        return unit_of(keys, name if step is None else f"{name}@{step}{self._luck}")
 
 
 def pick(uniform: FloatArray, shares: Mapping[str, float]) -> CodeArray:

@@ -7,6 +7,7 @@ so two policies meet the same luck, and blocks of any size give the same world.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -22,7 +23,7 @@ from simulator.arrivals import Arrivals
 from simulator.batch import contact_batch
 from simulator.happened import Happened
 from simulator.observe import Observer
-from simulator.people import Draws, contact_ids
+from simulator.people import contact_ids
 from simulator.response import Cells, Chances, Moment
 from simulator.scenario import Scenario
 from simulator.state import start_state
@@ -37,6 +38,7 @@ class World:
         seed: of the world.
         first: number of the first contact; contacts `first` to `first + n - 1` are the same in any block.
         guardrails: the layer; made from the scenario's pack where None.
+        luck: 0 is the world itself; another number is another future of the same contacts (for planning by rollouts).
 
     Raises:
         ParameterError: n below 1.
@@ -44,7 +46,14 @@ class World:
     """
 
     def __init__(
-        self, scenario: Scenario, n: int, seed: int, *, first: int = 0, guardrails: Guardrails | None = None
+        self,
+        scenario: Scenario,
+        n: int,
+        seed: int,
+        *,
+        first: int = 0,
+        guardrails: Guardrails | None = None,
+        luck: int = 0,
     ) -> None:
         if n < 1:
             raise ParameterError("n", "World", allowed="at least 1", got=n)
@@ -55,8 +64,9 @@ class World:
         self.guardrails = guardrails or Guardrails(
             scenario.pack, scenario.catalog, scenario.packages, scenario.features
         )
-        self.people = scenario.population.people(contact_ids(first, n), scenario.catalog, seed)
-        self.draw = Draws(self.people.keys)
+        people = scenario.population.people(contact_ids(first, n), scenario.catalog, seed)
+        self.people = replace(people, luck=luck) if luck else people
+        self.draw = self.people.draw
         self._response = scenario.response.bind(scenario.catalog)
         self._dynamics = scenario.dynamics.bind(scenario.catalog)
         self._observer = Observer(
