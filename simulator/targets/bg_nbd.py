@@ -14,6 +14,7 @@ from engine.types import FloatArray, IntArray
 
 # Where the log of a parameter ends up when the data say nothing about it.
 _FURTHEST = 12.0
+_NEAR = 1e-7
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,11 @@ class BgNbd:
         """
         if not (np.isfinite(t) & (t >= 0)).all():
             raise ParameterError("t", "expected", allowed="finite and 0 or more", got=t)
-        # At a = 1 the formula is 0 / 0; its limit is reached from close by.
-        a = self.a if abs(self.a - 1) > 1e-7 else 1 + 1e-7
-        series = hyp2f1(self.r, self.b, a + self.b - 1, t / (self.alpha + t))
-        return np.asarray((a + self.b - 1) / (a - 1) * (1 - (self.alpha / (self.alpha + t)) ** self.r * series))
+        # At a = 1 the formula is 0 / 0, at a + b = 1 it is 0 x infinity; its limits are reached from close by.
+        a = self.a if abs(self.a - 1) > _NEAR else 1 + _NEAR
+        b = self.b if abs(a + self.b - 1) > _NEAR else 1 - a + _NEAR
+        series = hyp2f1(self.r, b, a + b - 1, t / (self.alpha + t))
+        return np.asarray((a + b - 1) / (a - 1) * (1 - (self.alpha / (self.alpha + t)) ** self.r * series))
 
     def expected_cumulative(self, first: FloatArray, at: FloatArray) -> FloatArray:
         """(w,) expected repeat purchases of a cohort until each of w instants.

@@ -105,6 +105,13 @@ def test_expectation_passes_through_a_of_one() -> None:
     assert at == pytest.approx((low + high) / 2, rel=1e-6)
 
 
+@pytest.mark.parametrize(("a", "b"), [(0.5, 0.5), (0.25, 0.75), (1.0, 1e-9), (0.3, 0.1)])
+def test_expectation_where_its_series_has_a_pole(a: float, b: float) -> None:
+    """At a + b = 1, and below it, the mean of the probabilities is what counts."""
+    model, x = BgNbd(1.0, 2.0, a, b), np.arange(2_000)
+    assert model.expected(np.array([3.0]))[0] == pytest.approx(x @ model.probability(x, 3.0), rel=1e-5)
+
+
 def test_cohort_by_hand() -> None:
     """Two customers, weeks 0 and 2: at week 3 the sum of what is expected in 3 and in 1 week; at week 0 nothing."""
     found = PUBLISHED.expected_cumulative(np.array([0.0, 2.0]), np.array([0.0, 3.0]))
