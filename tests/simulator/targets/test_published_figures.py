@@ -115,6 +115,21 @@ def test_every_number_of_the_list_is_recorded(shared_data: Path) -> None:
     assert {text for text in texts if float(text) not in have and f"{text} %" not in reasons} == set()
 
 
+def test_document_shows_every_target(root: Path) -> None:
+    """One line of the table per target, with its value, tolerance and kind as the file has them."""
+    text = (root / "docs/calibration-targets.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*)$", text, re.MULTILINE))
+    shown = {key: re.match(r"(?:\w+ )?(-?[\d.]+) \+- ([\d.]+)( %)?.*?\| ([A-Z]) \|", row) for key, row in rows.items()}
+    rows_found = {key: found.groups() for key, found in shown.items() if found}
+    assert set(rows_found) == {target.id for target in SHIPPED.targets()}
+    for target in SHIPPED.targets():
+        value, tolerance, percent, kind = rows_found[target.id]
+        scale = 100 if percent else 1
+        assert float(value) == pytest.approx(scale * target.value, rel=0.011, abs=1e-9)
+        assert float(tolerance) == pytest.approx(scale * target.tolerance, rel=1e-6)
+        assert kind == target.kind
+
+
 @given(points=st.integers(2, 50))
 def test_grid_sweeps_from_low_to_high(points: int) -> None:
     for one in SHIPPED.assumed:
