@@ -305,7 +305,14 @@ class ShopperResponse(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
 
 class BoundShopperResponse:
-    """`ShopperResponse` as arrays by position on the catalog's axes."""
+    """`ShopperResponse` as arrays by position on the catalog's axes.
+
+    Attributes:
+        hour_moves_seen_only: only the chance of being seen depends on the hour, and it does not depend on the arm; a
+            response that says so is judged by (channel, hour) and (channel, arm) in place of every action.
+    """
+
+    hour_moves_seen_only = True
 
     def __init__(self, numbers: ShopperResponse, catalog: Catalog) -> None:
         self.numbers = numbers

@@ -92,6 +92,11 @@ class World:
         self._move_clock()
 
     @property
+    def hour_moves_seen_only(self) -> bool:
+        """Whether the response says that hours act on nothing but attention (see `BoundShopperResponse`)."""
+        return bool(getattr(self._response, "hour_moves_seen_only", False))
+
+    @property
     def now(self) -> datetime:
         """The instant of this step's decisions."""
         return self.scenario.calendar.now(self.state.step)
