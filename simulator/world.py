@@ -26,7 +26,7 @@ from simulator.observe import Observer
 from simulator.people import contact_ids
 from simulator.response import Cells, Chances, Moment
 from simulator.scenario import Scenario
-from simulator.state import start_state
+from simulator.state import State, start_state
 
 
 class World:
@@ -88,7 +88,11 @@ class World:
 
     def reset(self) -> None:
         """Back to the first step."""
-        self.state = start_state(self.people, self.catalog, self.scenario.step_days)
+        self.resume(start_state(self.people, self.catalog, self.scenario.step_days))
+
+    def resume(self, state: State) -> None:
+        """Go on from a state of this block, for instance one that an earlier process left."""
+        self.state = state
         self._move_clock()
 
     @property
