@@ -89,11 +89,16 @@ def turn_of(world: World, conditions: Conditions = NOTHING_SAID) -> Turn:
     return Turn(world, rows, contacts, eligibility, world.draw("decision", world.state.step, rows))
 
 
-def play(world: World, actor: Actor, conditions: Conditions = NOTHING_SAID) -> Happened:
-    """One step: decide for everyone who is to be decided for, send, and let happen."""
+def choose(world: World, actor: Actor, conditions: Conditions = NOTHING_SAID) -> CodeArray:
+    """(n,) actions of one step; hold for everyone who is not decided for."""
     action = np.full(world.n, HOLD, dtype=np.int32)
     # Without a message nothing has to be observed or judged: the value of silence is that of the world alone.
     if not isinstance(actor, HoldActor):
         turn = turn_of(world, conditions)
         action[turn.rows], _ = actor.act(turn)
-    return world.advance(action)
+    return action
+
+
+def play(world: World, actor: Actor, conditions: Conditions = NOTHING_SAID) -> Happened:
+    """One step: decide for everyone who is to be decided for, send, and let happen."""
+    return world.advance(choose(world, actor, conditions))
