@@ -79,7 +79,8 @@ def test_every_row_is_within_the_limits(scenario: Scenario) -> None:
     for step in range(10):
         out = encoded(coding, world.contacts(np.arange(500)).context)
         assert np.isfinite(out).all()
-        assert (out >= coding.low).all() and (out <= coding.high).all()
+        assert (out >= coding.low).all()
+        assert (out <= coding.high).all()
         one_hot = [position for position, name in enumerate(coding.names) if name.startswith("lifecycle_stage=")]
         assert out[:, one_hot].sum(axis=1).tolist() == [1.0] * 500
         world.advance(np.full(500, 1 + step, dtype=np.int32))

@@ -28,7 +28,8 @@ def test_a_picture_before_during_and_after() -> None:
     frames.append(env.render())
     assert not terminated
     for frame in frames:
-        assert frame.shape == SHAPE and frame.dtype == np.uint8
+        assert frame.shape == SHAPE
+        assert frame.dtype == np.uint8
         assert (frame == 255).mean() > 0.5  # mostly paper
     assert (frames[0] != frames[1]).any()
 
@@ -59,10 +60,11 @@ def test_the_timeline_notes_what_was_sent() -> None:
         step for step, (action, *_) in enumerate(stories) if action
     ]
     assert [story["reward_usd"] for story in timeline.stories] == [reward for _, reward, _ in stories]
-    channels, hours, _ = env.scenario.catalog.split(np.array([action for action, *_ in stories if action]))
+    channels, _, _ = env.scenario.catalog.split(np.array([action for action, *_ in stories if action]))
     assert [message.channel for message in timeline.messages] == channels.tolist()
     assert {message.hour for message in timeline.messages} <= set(env.scenario.catalog.hours)
-    assert timeline.pressure[0] == 0.0 and max(timeline.pressure) > 0.0
+    assert timeline.pressure[0] == 0.0
+    assert max(timeline.pressure) > 0.0
 
 
 def test_without_a_mode_nothing_is_drawn() -> None:
@@ -77,7 +79,8 @@ def test_every_fate_can_be_drawn() -> None:
     for _ in range(6):
         env.step(allowed_send(env))
     timeline = env._timeline
-    assert timeline is not None and timeline.messages
+    assert timeline is not None
+    assert timeline.messages
     plain = env.render()
     story = timeline.stories[timeline.messages[0].step]
     for change in (
@@ -100,4 +103,5 @@ def test_gymnasiums_own_recorder_takes_the_frames() -> None:
     env.reset(seed=1)
     env.step(0)
     frames = env.render()
-    assert len(frames) == 2 and frames[0].shape == SHAPE
+    assert len(frames) == 2
+    assert frames[0].shape == SHAPE

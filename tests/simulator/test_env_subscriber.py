@@ -121,7 +121,8 @@ def test_what_the_guardrails_removed_is_held(env: SubscriberEnv) -> None:
             break
     assert env.action_masks().tolist() == info["action_mask"].astype(bool).tolist()
     _, _, _, _, info = env.step(np.int64(removed[0]))
-    assert info["refused"] and not info["happened"]["sent"]
+    assert info["refused"]
+    assert not info["happened"]["sent"]
     _, _, _, _, info = env.step(np.int64(HOLD))
     assert not info["refused"]
 
