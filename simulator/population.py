@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Final, Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -34,6 +34,8 @@ class Population(Protocol):
 
 
 Shares = dict[str, float]
+# Log odds at which nothing is ever seen.
+UNREAD: Final = -30.0
 
 
 class ShopperPopulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -45,6 +47,7 @@ class ShopperPopulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         unknown_zone: share of contacts without a zone on record.
         devices: name -> share of contacts that read there.
         hour_kinds / motives / stages: name -> share.
+        unread: channel -> share of contacts who never look at it (a second address, muted notifications).
         affinity_sd / engagement_sd: spread of the log odds of attention, per channel and over all channels.
         order_shape / order_rate_per_day: gamma shape of the rate of orders without messages, and its mean.
         basket_usd / basket_sd: median and log spread, between contacts, of the mean order.
@@ -84,6 +87,12 @@ class ShopperPopulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     engagement_sd: Annotated[
         float, number("log odds", "assumed", "44 % open one of six (Campaign Monitor)", ge=0.0)
     ] = 1.0
+    unread: dict[
+        str,
+        Annotated[
+            float, number("share", "fitted", "44 % open at least one of six e-mails (Campaign Monitor)", **SHARE)
+        ],
+    ] = table({"email": 0.3, "sms": 0.02, "push": 0.1})
     order_shape: Annotated[
         float, number("1", "fitted", "BG/NBD on CDNOW (Fader, Hardie & Lee 2005: r = 0.243)", gt=0.0)
     ] = 0.6
@@ -186,8 +195,7 @@ class ShopperPopulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
             price_sensitivity=np.clip(centre + 0.15 * spread, 0.0, 1.0),
             category=category,
             categories=tuple(self.categories),
-            affinity=self.affinity_sd
-            * np.stack([ndtri(_open(draw(f"affinity {name}"))) for name in catalog.channels], axis=1),
+            affinity=np.stack([self._affinity(draw, name) for name in catalog.channels], axis=1),
             engagement=self.engagement_sd * ndtri(_open(draw("engagement")))
             + by_level(self.engagement_by, coded, levels, np.add),
             order_rate=np.asarray(rate * by_level(self.order_rate_by, coded, levels, np.multiply), dtype=np.float64),
@@ -202,6 +210,10 @@ class ShopperPopulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
             fields=fields,
             levels={name: tuple(shares) for name, shares in self.fields.items()},
         )
+
+    def _affinity(self, draw: Draws, channel: str) -> FloatArray:
+        spread = self.affinity_sd * ndtri(_open(draw(f"affinity {channel}")))
+        return np.where(draw(f"unread {channel}") < self.unread.get(channel, 0.0), UNREAD, spread)
 
     def _hour_kinds(self, draw: Draws, device: CodeArray) -> CodeArray:
         kind = _in_order(pick(draw("hours"), self.hour_kinds), tuple(self.hour_kinds), HOUR_KINDS)

@@ -24,8 +24,10 @@ from simulator.faults import Fault
 from simulator.money import Money
 from simulator.observe import Observation
 from simulator.population import Population, ShopperPopulation
-from simulator.response import ResponseModel, ShopperResponse
+from simulator.register import Register
+from simulator.response import ResponseModel
 from simulator.season import Calendar, SeasonalCalendar
+from simulator.shopper_response import ShopperResponse
 from simulator.trigger import Trigger
 
 # kind of part -> shipped name -> class.
@@ -48,11 +50,13 @@ class ScenarioSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         outcome: the event that counts as a conversion, in the words of the use case.
         attribution_window_days: an order so many days after a decision is credited to it.
         risk_class: low, medium or high: how much harm a wrong message does.
-        catalog / features / guardrails: names of yaml files in conf/catalog, conf/features and conf/guardrails.
+        catalog / features / guardrails: names of yaml files in conf/catalog, conf/features and conf/guardrails; several
+            files of features are read as one.
         calibration: names of yaml files in conf/calibration, whose fitted numbers go into the parts before the
             scenario's own; later ones replace earlier ones.
         money: prices.
         observation: how well the sender sees.
+        register: what is on record for the guardrail rules.
         population / response / dynamics / delay / calendar: `part` and its parameters.
         faults: what goes wrong on purpose.
         claims: ids of published figures that the scenario claims to meet (docs/calibration.md).
@@ -67,10 +71,11 @@ class ScenarioSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     risk_class: Literal["low", "medium", "high"]
     catalog: str
     calibration: tuple[str, ...] = ("base",)
-    features: str = "simulated"
+    features: str | tuple[str, ...] = "simulated"
     guardrails: str = "default"
     money: Money = Money()
     observation: Observation = Observation()
+    register: Register = Register()
     population: dict[str, Any] = {}
     response: dict[str, Any] = {}
     dynamics: dict[str, Any] = {}
@@ -145,7 +150,7 @@ def scenario_from(data: Any, packages: tuple[str, ...] = (), *, source: str = "s
         spec = msgspec.convert(data, ScenarioSpec)
     except (msgspec.ValidationError, ParameterError) as error:
         raise ConfigError(f"{source} is no scenario: {error}", hint="see docs/simulator.md for every key") from error
-    features = schema_from(shipped_yaml("features", spec.features), source=f"conf/features/{spec.features}.yaml")
+    features = _features(spec.features)
     fitted: dict[str, Any] = {}
     for name in spec.calibration:
         fitted = merged(fitted, shipped_yaml("calibration", name)["parts"])
@@ -154,6 +159,12 @@ def scenario_from(data: Any, packages: tuple[str, ...] = (), *, source: str = "s
     return Scenario(
         spec=spec, catalog=catalog, features=features, pack=load_pack(spec.guardrails), packages=packages, **parts
     )
+
+
+def _features(names: str | tuple[str, ...]) -> FeatureSchema:
+    named = (names,) if isinstance(names, str) else names
+    together = [one for name in named for one in shipped_yaml("features", name)["features"]]
+    return schema_from({"features": together}, source=" and ".join(f"conf/features/{name}.yaml" for name in named))
 
 
 def make_part(kind: str, params: Mapping[str, Any], packages: tuple[str, ...] = ()) -> Any:

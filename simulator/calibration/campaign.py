@@ -1,0 +1,188 @@
+"""The campaign figures: opens, clicks, orders, bounces, opt-outs and complaints of messages to a whole list.
+
+Measured on the newsletter scenario: one e-mail a week (GetResponse: nearly half of all senders), at other frequencies
+for the curve of fatigue, one SMS and two pushes a week; and the best frequency over half a year.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from simulator.calibration.fit import Changes, Fit, Free, Goal, fit
+from simulator.calibration.programme import Programme, Sums, run_programme
+from simulator.people import DEVICES, contact_ids
+from simulator.scenario import load_scenario, merged
+from simulator.targets.published import Published
+
+SCENARIO: Final = "newsletter"
+DAYS_PER_MONTH: Final = 30.4
+HALF_YEAR: Final = 182.0
+# A permission is one draw per contact: shares need many.
+APP_USERS: Final = 20_000
+MONTHLY: Final = (2.0, 4.0, 5.5, 7.0, 8.5, 10.0, 14.0)
+
+# Free numbers and the figures that they are fitted to.
+LEVELS: Final = (
+    Free(("response", "seen", "email"), 0.25, "share"),
+    Free(("population", "unread", "email"), 0.35, "share"),
+    Free(("response", "click", "email"), 0.06, "share"),
+    Free(("response", "order", "email"), 0.05, "share"),
+    Free(("response", "hard_bounce", "email"), 0.003, "share"),
+    Free(("response", "soft_bounce", "email"), 0.006, "share"),
+    Free(("response", "unsubscribe", "email"), 0.0022, "share"),
+    Free(("response", "complaint", "email"), 0.00012, "share"),
+    Free(("response", "fatigue_drop", "email"), 0.5),
+    Free(("response", "fatigue_bend", "email"), 1.5),
+    Free(("response", "click", "sms"), 0.05, "share"),
+    Free(("response", "order", "sms"), 0.2, "share"),
+    Free(("response", "unsubscribe", "sms"), 0.009, "share"),
+    Free(("response", "click", "push"), 0.07, "share"),
+)
+LEVEL_IDS: Final = (
+    "email_open_omnisend_2022",
+    "email_opened_of_six_campaign_monitor_2014",
+    "email_click_omnisend_2022",
+    "email_order_per_click_omnisend_2022",
+    "email_order_per_send_omnisend_2022",
+    "email_hard_bounce_mailchimp_2019",
+    "email_soft_bounce_mailchimp_2019",
+    "email_unsubscribe_mailchimp_2019",
+    "email_complaint_mailchimp_2018",
+    "email_open_by_frequency_2",
+    "email_open_by_frequency_3",
+    "email_open_by_frequency_15",
+    "email_hour_effect_biz_genius",
+    "sms_click_klaviyo_2026",
+    "sms_order_good_klaviyo",
+    "sms_unsubscribe_good_klaviyo",
+    "push_open_batch_2025",
+    "push_opt_in_batch_2025",
+    "push_opt_in_android_batch_2025",
+    "push_opt_in_ios_batch_2025",
+)
+FREQUENCY_IDS: Final = (
+    "email_optimum_zhang_2017",
+    "email_profit_at_4_zhang_2017",
+    "email_profit_at_10_zhang_2017",
+)
+IRRITATION: Final = Free(("dynamics", "irritation"), 0.002)
+
+
+def goals_of(published: Published, ids: tuple[str, ...]) -> tuple[Goal, ...]:
+    """Goals from published figures; the moment of a goal has the figure's id.
+
+    Raises:
+        ConfigError: a figure that is no target.
+    """
+    targets = {target.id: target for target in published.targets()}
+    studies = {figure.id: published.studies[figure.study].source for figure in published.figures}
+    return tuple(
+        Goal(one, one, targets[one].value, targets[one].tolerance, targets[one].unit, studies[one]) for one in ids
+    )
+
+
+def level_moments(changes: Changes, contacts: int, seed: int) -> dict[str, float]:
+    """The figures of `LEVEL_IDS` under a scenario's changes."""
+
+    def run(programme: Programme, more: dict[str, Any] | None = None) -> Sums:
+        return run_programme(load_scenario(SCENARIO, merged(changes, more or {})), programme, contacts, seed)
+
+    weekly, sms, push = run(Programme("email", 1.0)), run(Programme("sms", 1.0)), run(Programme("push", 2.0))
+    # Fifteen a week need more than one step a day.
+    thrice = {"calendar": {"step_hours": 8.0}}
+    often = {2: run(Programme("email", 2.0)), 3: run(Programme("email", 3.0))}
+    often[15] = run(Programme("email", 15.0, days=28.0), thrice)
+    opens = {per_week: sums.rate("seen", "delivered") for per_week, sums in often.items()}
+    by_hour = weekly.by_hour[:, 1] / weekly.by_hour[:, 0]
+    return {
+        "email_open_omnisend_2022": weekly.rate("seen", "delivered"),
+        "email_opened_of_six_campaign_monitor_2014": float(np.nanmean(1.0 - weekly.unopened)),
+        "email_click_omnisend_2022": weekly.rate("clicked", "delivered"),
+        "email_order_per_click_omnisend_2022": weekly.rate("ordered", "clicked"),
+        "email_order_per_send_omnisend_2022": weekly.rate("ordered", "sent"),
+        "email_hard_bounce_mailchimp_2019": weekly.rate("hard_bounced", "sent"),
+        "email_soft_bounce_mailchimp_2019": weekly.rate("soft_bounced", "sent"),
+        "email_unsubscribe_mailchimp_2019": weekly.rate("unsubscribed", "delivered"),
+        "email_complaint_mailchimp_2018": weekly.rate("complained", "delivered"),
+        **{
+            f"email_open_by_frequency_{per_week}": share / weekly.rate("seen", "delivered")
+            for per_week, share in opens.items()
+        },
+        # The slot farthest from the mean, as a share of it; the sign does not matter to the claim.
+        "email_hour_effect_biz_genius": float(np.abs(by_hour / by_hour.mean() - 1.0).max()),
+        "sms_click_klaviyo_2026": sms.rate("clicked", "delivered"),
+        "sms_order_good_klaviyo": sms.rate("ordered", "delivered"),
+        "sms_unsubscribe_good_klaviyo": sms.rate("unsubscribed", "delivered"),
+        "push_open_batch_2025": push.rate("clicked", "delivered"),
+        **_opt_in(changes, contacts, seed),
+    }
+
+
+def _opt_in(changes: Changes, contacts: int, seed: int) -> dict[str, float]:
+    """Share of app users with a push permission; who reads on a desktop has no app."""
+    scenario = load_scenario(SCENARIO, changes)
+    people = scenario.population.people(contact_ids(0, max(contacts, APP_USERS)), scenario.catalog, seed)
+    push = people.consent[:, scenario.catalog.channels.index("push"), 0]
+    devices = {name: (push >= 0) & (people.device == DEVICES.index(name)) for name in ("android", "ios")}
+    both = devices["android"] | devices["ios"]
+    return {
+        "push_opt_in_batch_2025": float(push[both].mean()),
+        "push_opt_in_android_batch_2025": float(push[devices["android"]].mean()),
+        "push_opt_in_ios_batch_2025": float(push[devices["ios"]].mean()),
+    }
+
+
+def frequency_moments(changes: Changes, contacts: int, seed: int) -> dict[str, float]:
+    """The best number of e-mails a month, and what others leave of the value that e-mails add.
+
+    Values are those of half a year, over what contacts are worth without any message: the publication speaks of the
+    profit of a retailer whose sales were largely made by mail, which a shop with orders of its own cannot match.
+    """
+    scenario = load_scenario(SCENARIO, changes)
+
+    def value(per_month: float) -> float:
+        programme = Programme("email", per_month * 7.0 / DAYS_PER_MONTH, warm_up_days=0.0, days=HALF_YEAR)
+        return run_programme(scenario, programme, contacts, seed).reward_usd
+
+    nothing = value(0.0)
+    added = np.array([value(per_month) - nothing for per_month in MONTHLY])
+    best = _peak(np.array(MONTHLY), added)
+    at_best = float(np.interp(best, MONTHLY, added))
+    return {
+        "email_optimum_zhang_2017": best,
+        "email_profit_at_4_zhang_2017": float(added[MONTHLY.index(4.0)]) / at_best,
+        "email_profit_at_10_zhang_2017": float(added[MONTHLY.index(10.0)]) / at_best,
+    }
+
+
+def _peak(at: np.ndarray[Any, np.dtype[np.float64]], value: np.ndarray[Any, np.dtype[np.float64]]) -> float:
+    """Where a smooth curve through the values is highest: a cubic in the square root of the frequency."""
+    curve = np.polynomial.Polynomial.fit(np.sqrt(at), value, 3)
+    fine = np.linspace(np.sqrt(at[0]), np.sqrt(at[-1]), 1000)
+    return float(fine[np.argmax(curve(fine))] ** 2)
+
+
+def fit_campaign(
+    published: Published, contacts: int, seed: int, say: Callable[[str], None] = lambda _: None
+) -> tuple[Fit, Fit]:
+    """Fit the levels, then the irritation that puts the best frequency where it was published.
+
+    Returns:
+        The fit of the levels, and that of the frequency on top of it.
+    """
+    say("levels: opens, clicks, orders, opt-outs, fatigue of opens")
+    levels = fit(
+        LEVELS, goals_of(published, LEVEL_IDS), lambda changes: level_moments(changes, contacts, seed), say=say
+    )
+    say("frequency: irritation against the published optimum")
+    frequency = fit(
+        (IRRITATION,),
+        goals_of(published, FREQUENCY_IDS[:1]),
+        lambda changes: frequency_moments(merged(levels.changes, changes), contacts, seed),
+        trials=24,
+        say=say,
+    )
+    return levels, frequency
