@@ -1,4 +1,4 @@
-"""Further single facts of a contact: kind of phone line, lists, objection to profiling, price motive."""
+"""Further single facts of a contact: kind of phone line, lists, objection to profiling, price motive, due date."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from engine.contact_columns import Block, coded, flags, known, numbers
+from engine.contact_columns import Block, coded, flags, instants, known, numbers
 from engine.contact_places import NONE
 from engine.contacts import OBJECTIONS, UNKNOWN
 from engine.types import CodeArray
 
 LINE_TYPES: Final = ("mobile", "landline", "voip", "")
-COLUMNS: Final = ("line_type", "lists", "profiling_objection", "motive_price")
+COLUMNS: Final = ("line_type", "lists", "profiling_objection", "motive_price", "due_at")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_ .-]*")
 
 
@@ -32,13 +32,14 @@ class FactReader:
 
         Raises:
             DataError: an unknown kind of line, a list's name that cannot be one, a flag that is none, or a probability
-                outside [0, 1].
+                outside [0, 1], or a wrong instant.
         """
         readers: dict[str, Callable[[Block, pa.Array], NDArray[Any]]] = {
             "line_type": _line_types,
             "lists": self._listed,
             "profiling_objection": _objections,
             "motive_price": _motives,
+            "due_at": lambda block, column: instants(block, "due_at", column),
         }
         return {
             name: read(block, block.columns[name]) for name, read in readers.items() if block.column(name) is not None

@@ -95,6 +95,8 @@ def _with_further_inputs(contacts: ContactBatch, rng: np.random.Generator, now_a
     n, m = contacts.n, len(contacts.sent_at)
     extra: dict[str, NDArray[Any]] = {name: _codes(rng, len(levels), n) for name, levels in LEVELS.items()}
     extra["motive_price"] = np.where(rng.random(n) < 0.2, np.nan, rng.random(n))
+    due = now_at + np.arange(n) % 41 * (DAY_US // 4) - DAY_US + np.arange(n) % 3 - 1
+    extra["due_at"] = np.where(np.arange(n) % 7 == 3, NOT_AN_INSTANT, due)
     shape = contacts.consent.shape
     given = now_at - rng.integers(0, 800, shape) * DAY_US + rng.choice(_EDGES, shape)
     extra["consent_at"] = np.where(rng.random(shape) < 0.1, NOT_AN_INSTANT, given)

@@ -7,6 +7,8 @@ products. A contact whose country is unknown is judged as if it lived there; a b
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 import numpy as np
 
@@ -35,6 +37,8 @@ class ConsentBasisRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         channels: to which it applies; null is all.
         applies_to: purposes to which it applies.
     """
+
+    may_read: ClassVar[tuple[str, ...]] = ("country", "consent_at", "consent_basis")
 
     bases: dict[str, int | None]
     countries: tuple[str, ...] | None = None

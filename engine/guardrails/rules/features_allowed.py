@@ -18,7 +18,7 @@ from engine.guardrails.rule import Cell, Finding, Scene, Verdict
 from engine.types import PURPOSES
 
 # What the rules themselves read of an arm.
-READ_BY_RULES: Final = ("topic", "template", "item", "cross_sell", "price_usd", "own_similar")
+READ_BY_RULES: Final = ("topic", "template", "item", "cross_sell", "price_usd", "own_similar", "due_within_days")
 
 
 class FeaturesAllowedRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

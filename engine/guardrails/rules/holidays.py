@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from functools import cached_property
+from typing import ClassVar
 
 import msgspec
 import numpy as np
@@ -32,6 +33,8 @@ class HolidaysRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         channels: to which it applies.
         applies_to: purposes to which it applies.
     """
+
+    may_read: ClassVar[tuple[str, ...]] = ("country", "state", "area_state")
 
     days: dict[str, tuple[dt.date, ...]]
     covers: tuple[dt.date, dt.date]

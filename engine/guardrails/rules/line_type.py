@@ -5,6 +5,8 @@ Only lines of a named kind pass. An unknown kind removes the channels of the tab
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 import numpy as np
 
@@ -21,6 +23,8 @@ class LineTypeRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     Attributes:
         allowed: channel -> kinds of lines that it reaches; channels without an entry are left alone.
     """
+
+    may_read: ClassVar[tuple[str, ...]] = ("line_type",)
 
     allowed: dict[str, tuple[str, ...]]
 

@@ -6,6 +6,8 @@ given after the latest refusal stands.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 import numpy as np
 
@@ -22,6 +24,8 @@ class RevokeAllRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         channels: on which a refusal counts and is spread; null is all.
         applies_to: purposes on which a refusal counts and is spread.
     """
+
+    may_read: ClassVar[tuple[str, ...]] = ("consent_at",)
 
     channels: tuple[str, ...] | None = None
     applies_to: tuple[str, ...] = PURPOSES

@@ -7,7 +7,7 @@ the state or the area code is unknown, every law that may hold does: the interse
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 import numpy as np
@@ -60,6 +60,8 @@ class StateHoursRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         channels: channels to which it applies.
         applies_to: purposes to which it applies.
     """
+
+    may_read: ClassVar[tuple[str, ...]] = ("country", "state", "area_state")
 
     hours: tuple[Law, ...]
     channels: tuple[str, ...] = ("sms",)
