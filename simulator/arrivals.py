@@ -118,7 +118,7 @@ class Arrivals:
         known.visits *= decay(5.0, moment.step_days)
         for event, rows, channels, value in state.arriving.pop(moment.step, ()):
             if event == "unsubscribed":
-                state.consent[rows, channels, 0] = 0
+                _take_back(state, rows, channels, moment)
             elif event in {"complained", "bounced"}:
                 state.suppressed[rows, channels] = 1
             elif event == "ordered":
@@ -154,4 +154,10 @@ class Arrivals:
                 rows = np.flatnonzero(self._draw(f"withdraws {number}") < fault.share)
                 for position, name in enumerate(self._scenario.catalog.channels):
                     if fault.concerns(name):
-                        state.consent[rows, position, 0] = 0
+                        _take_back(state, rows, np.full(len(rows), position), moment)
+
+
+def _take_back(state: State, rows: IntArray, channels: IntArray, moment: Moment) -> None:
+    """Promotional permissions that are on record as withdrawn from now on."""
+    state.consent[rows, channels, 0] = 0
+    state.withdrew[rows, channels] = moment.step

@@ -79,10 +79,7 @@ class Observer:
         self._draw = people.draw
         self._region = np.append(np.arange(len(people.zones)), -1).astype(np.int32)[people.zone_code]
         self._fixed = self._fixed_columns(channels)
-        self._lacking = {
-            spec.name: self._draw(f"lacks {spec.name}") < settings.missing.get(spec.name, 0.0)
-            for spec in schema.features
-        }
+        self._lacking = {spec.name: self._lacks(spec.name) for spec in schema.features}
         unknown = [name for name in schema.names if name not in self._fixed and name not in _MOVING]
         if unknown:
             raise ConfigError(
@@ -147,6 +144,18 @@ class Observer:
     def _noisy(self, name: str, true: CodeArray, levels: tuple[str, ...]) -> CodeArray:
         wrong = pick(self._draw(f"misread {name}"), dict.fromkeys(levels, 1.0))
         return np.where(self._draw(f"reads {name}") < self.settings.right, true, wrong).astype(np.int32)
+
+    def price_motive(self) -> FloatArray:
+        """(n,) probability of a price motive, by Bayes from the one on record and equal shares; NaN where none is."""
+        codes, levels = self._fixed["motive"]
+        wrong = (1.0 - self.settings.right) / len(levels)
+        told = np.where(codes == levels.index("price"), self.settings.right + wrong, wrong)
+        return np.where(self._lacks("motive"), np.nan, told)
+
+    def _lacks(self, feature: str) -> BoolArray:
+        """(n,) contacts of whom a feature is never known."""
+        lacks: BoolArray = self._draw(f"lacks {feature}") < self.settings.missing.get(feature, 0.0)
+        return lacks
 
     def intent_score(self, state: State, moment: Moment, rows: IntArray) -> FloatArray:
         """(m,) noisy score of intent in [0, 1]."""

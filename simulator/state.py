@@ -81,6 +81,7 @@ class State:
         habit: (n,) stock of discounts seen, in units of ten percent.
         arm_step: (n, K) step at which each arm was last sent.
         consent: (n, C, P) int8 as on record now.
+        withdrew: (n, C) step in which a promotional permission was taken back, as on record; -NEVER where it was not.
         suppressed: (n, C) int8: 1 after an opt-out, a hard bounce or a complaint that is known.
         reachable: (n, C) whether the address works; nobody knows until a message bounces.
         finished: (n,) nothing can be ordered any more (a trial that ended, a contract renewed).
@@ -104,6 +105,7 @@ class State:
     habit: FloatArray
     arm_step: CodeArray
     consent: NDArray[np.int8]
+    withdrew: CodeArray
     suppressed: NDArray[np.int8]
     reachable: BoolArray
     finished: BoolArray
@@ -144,6 +146,7 @@ def start_state(people: People, catalog: Catalog, step_days: float) -> State:
         habit=np.zeros(n),
         arm_step=np.full((n, arms), -NEVER, dtype=np.int32),
         consent=people.consent.copy(),
+        withdrew=np.full((n, channels), -NEVER, dtype=np.int32),
         suppressed=np.zeros((n, channels), dtype=np.int8),
         reachable=np.ones((n, channels), dtype=np.bool_),
         finished=np.zeros(n, dtype=np.bool_),

@@ -22,6 +22,7 @@ from engine.types import HOLD, NOT_AN_INSTANT, BoolArray, CodeArray, FloatArray,
 from simulator.arrivals import Arrivals
 from simulator.batch import contact_batch
 from simulator.happened import Happened
+from simulator.inputs import Inputs
 from simulator.observe import Observer
 from simulator.people import contact_ids
 from simulator.response import Cells, Chances, Moment
@@ -77,6 +78,14 @@ class World:
             scenario.catalog.channels,
         )
         self._history = self.draw("history") >= scenario.spec.observation.unknown_history
+        self._inputs = Inputs(
+            self.guardrails.extra_inputs,
+            scenario.spec.register,
+            self.people,
+            scenario.catalog,
+            self._observer,
+            instant_of(scenario.calendar.now(0), owner="World"),
+        )
         self._arrivals = Arrivals(scenario, self.people)
         self._cost = np.array([scenario.spec.money.send_cost_usd.get(name, 0.0) for name in self.catalog.channels])
         self._depth = np.array([arm.discount_depth for arm in self.catalog.arms])
@@ -116,7 +125,8 @@ class World:
             default=0.0,
         )
         context = self._observer.context(self.state, self.moment, rows, frozen)
-        return contact_batch(self.people, self.state, context, self.catalog, rows, self._history[rows])
+        known = self._history[rows]
+        return contact_batch(self.people, self.state, self.moment, context, self.catalog, rows, known, self._inputs)
 
     def eligibility(self, contacts: ContactBatch, conditions: Conditions = NOTHING_SAID) -> Eligibility:
         """What the guardrails leave of the actions."""
