@@ -17,6 +17,8 @@ from simulator.response import Cells, Chances, Moment
 from simulator.scenario import Scenario
 from simulator.state import State
 
+# Events of which a sender keeps count per channel.
+REPORTED: Final = ("unsubscribed", "complained", "bounced")
 # Quarters of the local day that reactions are counted in: night, morning, afternoon, evening.
 QUARTER_ENDS: Final = (6, 12, 18)
 # Middle of each kind's reading time on the clock (`simulator.hours`), and how far single reactions stray from it.
@@ -30,12 +32,16 @@ class Arrivals:
     Args:
         scenario: delay and faults.
         people: the block.
+
+    Attributes:
+        reported: event -> (C,) how many became known at the start of the step.
     """
 
     def __init__(self, scenario: Scenario, people: People) -> None:
         self._scenario = scenario
         self._people = people
         self._draw = people.draw
+        self.reported = self._nothing()
 
     def local_hours(self, hours: tuple[int | str, ...], moment: Moment) -> IntArray:
         """(Z + 1, H) hour of the day of each slot: the slot's own, or the zone's hour now; UTC where it is unknown."""
@@ -116,7 +122,10 @@ class Arrivals:
         known.orders *= decay(180.0, moment.step_days)
         known.spend_usd *= decay(180.0, moment.step_days)
         known.visits *= decay(5.0, moment.step_days)
+        self.reported = self._nothing()
         for event, rows, channels, value in state.arriving.pop(moment.step, ()):
+            if event in self.reported:
+                self.reported[event] += np.bincount(channels, minlength=len(self.reported[event]))
             if event == "unsubscribed":
                 _take_back(state, rows, channels, moment)
             elif event in {"complained", "bounced"}:
@@ -131,6 +140,10 @@ class Arrivals:
             else:
                 self._reacted(state, rows, moment)
         self._withdraw(state, moment)
+
+    def _nothing(self) -> dict[str, IntArray]:
+        channels = len(self._scenario.catalog.channels)
+        return {event: np.zeros(channels, dtype=np.int64) for event in REPORTED}
 
     def _reacted(self, state: State, rows: IntArray, moment: Moment) -> None:
         known = state.known

@@ -110,6 +110,11 @@ class World:
         return bool(getattr(self._response, "hour_moves_seen_only", False))
 
     @property
+    def reported(self) -> dict[str, IntArray]:
+        """Event -> (C,) how many became known at the start of this step: unsubscribed, complained, bounced."""
+        return self._arrivals.reported
+
+    @property
     def now(self) -> datetime:
         """The instant of this step's decisions."""
         return self.scenario.calendar.now(self.state.step)
