@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.catalog import Catalog
 from engine.types import BoolArray, CodeArray, FloatArray, IntArray
-from simulator.people import NEVER, Draws, People
+from simulator.people import NEVER, STAGES, People
 
 # Sends that are remembered per contact; more than any frequency window of a pack may hold in a month of daily sends.
-MEMORY = 40
+MEMORY: Final = 40
+# Mean days since the last reaction of a contact of average engagement at the start, by stage. Assumed.
+LAST_SEEN_DAYS: Final = {"onboarding": 10.0, "active": 20.0, "lapsing": 60.0, "lapsed": 150.0, "gone": 400.0}
 
 
 @dataclass
@@ -126,12 +129,13 @@ class State:
 def start_state(people: People, catalog: Catalog, step_days: float) -> State:
     """The first step: no message has been sent yet, orders and reactions of earlier times are drawn."""
     n, channels, arms = people.n, len(catalog.channels), len(catalog.arms)
-    draw = Draws(people.keys)
+    draw = people.draw
     old = np.maximum(-people.join_day, 0.0)
     # An exponential age with the contact's own rate, within the time on the list.
     rate = np.maximum(people.order_rate, 1e-9)
     ordered_ago = -np.log1p(-draw("last order")) / rate
-    engaged_ago = -20.0 * np.exp(-0.5 * people.engagement) * np.log1p(-draw("last engagement"))
+    seen_ago = np.array([LAST_SEEN_DAYS[stage] for stage in STAGES])[people.stage]
+    engaged_ago = -seen_ago * np.exp(-0.5 * people.engagement) * np.log1p(-draw("last engagement"))
     ordered = _steps_ago(ordered_ago, old, step_days)
     engaged = _steps_ago(engaged_ago, old, step_days)
     orders = np.minimum(old, 365.0) * people.order_rate
