@@ -17,6 +17,7 @@ from experiments.cli import (
     guardrails,
     import_log,
     join,
+    simulate,
     state,
     train,
 )
@@ -38,6 +39,7 @@ app.command("decide")(decide.run)
 app.command("dispatch")(dispatch.run)
 app.command("explain")(explain.run)
 app.command("join")(join.run)
+app.command("simulate")(simulate.run)
 app.command("demo")(demo.run)
 app.add_typer(guardrails.app, name="guardrails")
 app.add_typer(state.app, name="state")

@@ -1,0 +1,196 @@
+"""The blocks of one worker: decide, live through the day, write what was decided and what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import OrderedDict
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine.decide import Plan, contact_pseudonyms, decide_block, decision_ids, group_of
+from engine.guardrails.conditions import NOTHING_SAID, Conditions
+from engine.guardrails.counts import RemovalCounts, RuleCount
+from engine.guardrails.layer import Guardrails
+from engine.identity import keyed_hash
+from engine.join import join
+from engine.localtime import instant_of
+from engine.log.parquet import conform_to
+from engine.log.whole_file import ParquetFile
+from engine.records import log_schema, outcome_schema
+from engine.types import CodeArray, IntArray, ObjectArray
+from experiments.simulate.checkpoint import load_block, save_block
+from experiments.simulate.daily import Sums, before_sums, day_sums
+from experiments.simulate.events import DECIDED_STEP, outcome_table
+from experiments.simulate.job import DayPolicy, Job, log_meta, plan_of
+from experiments.simulate.metrics import scenario_metrics
+from policies.uniform import UniformPolicy
+from simulator.scenario import scenario_from
+from simulator.sender import Counts, counts_of
+from simulator.world import World
+
+# Contacts whose world a worker keeps between two days; others come back from their checkpoints.
+RESIDENT = 200_000
+
+
+@dataclass(frozen=True)
+class BlockDay:
+    """What a block tells of one day.
+
+    Attributes:
+        sums: see `experiments.simulate.daily`.
+        removed: rule id -> (rule, (contact, action) pairs removed, contacts left without a send by it alone).
+        held: contacts with no send left.
+        counts: what the sender sent and heard.
+    """
+
+    sums: Sums
+    removed: dict[str, tuple[str, int, int]]
+    held: int
+    counts: Counts
+
+
+@dataclass
+class _Resident:
+    """A world at the start of a day, with what a run remembers of its contacts."""
+
+    world: World
+    group: CodeArray
+    decided: IntArray
+    step: int
+
+
+class Blocks:
+    """The blocks that one worker has.
+
+    Args:
+        job: the run.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._scenario = scenario_from(job.scenario, job.packages, source="scenario")
+        self._guardrails = Guardrails(
+            self._scenario.pack, self._scenario.catalog, job.packages, self._scenario.features
+        )
+        self._metrics = scenario_metrics(self._scenario)
+        self._window = self._scenario.spec.attribution_window_days / self._scenario.step_days
+        self._worlds: OrderedDict[int, _Resident] = OrderedDict()
+        self._who = DayPolicy(UniformPolicy(), "uniform")
+
+    def use(self, _: int, who: DayPolicy) -> None:
+        """Decide by this policy from now on."""
+        self._who = who
+
+    def live(self, block: int, step: int, conditions: Conditions) -> BlockDay:
+        """One day of a block: decisions, events and the state after it are on disk when this returns.
+
+        Args:
+            block: its number.
+            step: number of the day.
+            conditions: the sender's side.
+        """
+        there = self._at(block, step)
+        world, moment, now = there.world, there.world.moment, there.world.now
+        sums = before_sums(world, there.group)
+        rows = np.flatnonzero(world.deciding())
+        action = np.zeros(world.n, dtype=np.int32)
+        plan = self._plan(moment.day, conditions)
+        removed = RemovalCounts()
+        if len(rows):
+            decided = decide_block(plan, world.contacts(rows), now)
+            action[rows] = np.where(decided.suppressed, 0, decided.action)
+            removed = decided.removed
+            meta = log_meta(self._job, self._scenario, self._guardrails, conditions, "")
+            with ParquetFile(self._job.part("decisions", block, step), log_schema(meta)) as file:
+                file.append(conform_to(decided.table, log_schema(meta)))
+            there.decided[rows] = step
+        happened = world.advance(action)
+        credited = np.where(step - there.decided <= self._window, there.decided, -1)
+        self._write_outcomes(block, step, outcome_table(world, happened, moment, credited, self._ids(world, plan)))
+        sums |= day_sums(world, there.group, rows, happened)
+        there.step = step + 1
+        save_block(self._job.part("state", block, step, "npz"), world.state, there.decided)
+        counts = {name: (count.rule, count.pairs, count.contacts) for name, count in removed.rules.items()}
+        return BlockDay(sums, counts, removed.held, counts_of(world, happened))
+
+    def join(self, block: int, step: int, last: int, now: datetime, kind: str) -> dict[str, Any] | None:
+        """Join the outcomes to the decisions of one day, as far as they are known at `now`.
+
+        Args:
+            block: its number.
+            step: of the decisions.
+            last: last day that was lived.
+            now: until when outcomes are known.
+            kind: of the part to write.
+
+        Returns:
+            The counts of the join as plain data; None where nobody was decided for.
+        """
+        decisions = self._job.part("decisions", block, step)
+        if not decisions.exists():
+            return None
+        until = min(step + int(self._window), last)
+        found = [outcome_schema().empty_table()]
+        for day in range(step, until + 1):
+            path = self._job.part("outcomes", block, day)
+            own = pq.read_table(path, filters=[(DECIDED_STEP, "=", step)]).drop_columns([DECIDED_STEP])
+            found.append(own.cast(outcome_schema()))
+        report = join(decisions, pa.concat_tables(found), self._metrics, now, self._job.part(kind, block, step))
+        return asdict(report)
+
+    def _plan(self, day: float, conditions: Conditions) -> Plan:
+        return plan_of(self._job, self._scenario, self._guardrails, self._who, day, conditions)
+
+    def _ids(self, world: World, plan: Plan) -> Any:
+        def ids_of(rows: IntArray, step: int) -> ObjectArray:
+            now_at = instant_of(self._scenario.calendar.now(step), owner="simulate")
+            return decision_ids(world.people.contact_id[rows], plan, now_at)
+
+        return ids_of
+
+    def _write_outcomes(self, block: int, step: int, table: pa.Table) -> None:
+        with ParquetFile(self._job.part("outcomes", block, step), table.schema) as file:
+            file.append(table)
+
+    def _at(self, block: int, step: int) -> _Resident:
+        """The block at the start of a day, from memory or from the checkpoint of the day before."""
+        there = self._worlds.pop(block, None)
+        if there is None or there.step != step:
+            there = self._make(block, step)
+        self._worlds[block] = there
+        while len(self._worlds) > 1 and len(self._worlds) * self._job.block_rows > RESIDENT:
+            self._worlds.popitem(last=False)
+        return there
+
+    def _make(self, block: int, step: int) -> _Resident:
+        first, n = self._job.rows(block)
+        world = World(self._scenario, n, self._job.seed, first=first, guardrails=self._guardrails)
+        # Nobody was decided for so long ago that nothing is credited to it any more.
+        decided: IntArray = np.full(n, -(1 << 40), dtype=np.int64)
+        if step:
+            decided = load_block(self._job.part("state", block, step - 1, "npz"), world)
+        plan = self._plan(0.0, NOTHING_SAID)
+        cluster = keyed_hash(contact_pseudonyms(world.people.contact_id, self._job.contact_key), "cluster")
+        return _Resident(world, group_of(cluster, plan), decided, step)
+
+
+def forget(job: Job, kind: str, step: int) -> None:
+    """Remove the parts of one kind and day of every block."""
+    ending = "npz" if kind == "state" else "parquet"
+    for block in range(job.blocks):
+        with contextlib.suppress(FileNotFoundError):
+            job.part(kind, block, step, ending).unlink()
+
+
+def removal_counts(days: list[BlockDay]) -> RemovalCounts:
+    """The removals of several blocks together."""
+    total = RemovalCounts()
+    for day in days:
+        rules = {name: RuleCount(*count) for name, count in day.removed.items()}
+        total = total + RemovalCounts(held=day.held, rules=rules)
+    return total

@@ -1,0 +1,97 @@
+"""Configuration of `tactful simulate`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from engine.errors import ParameterError
+from policies.exploration_config import ExplorationConfig
+from policies.segments import SegmentConfig
+from policies.vw.arguments import VwConfig
+
+
+class TuningConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The randomised slice on which segments and blasts are tuned where no training log is given.
+
+    Attributes:
+        contacts: other contacts of the same world, decided for at random.
+        days: for so long.
+    """
+
+    contacts: int = 5000
+    days: int = 14
+
+    def __post_init__(self) -> None:
+        for name in ("contacts", "days"):
+            if getattr(self, name) < 1:
+                raise ParameterError(name, "tuning", allowed="at least 1", got=getattr(self, name))
+
+
+class SimulateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Configuration of `tactful simulate`.
+
+    Attributes:
+        scenario: a yaml of conf/scenario/, as it stands there, with overrides.
+        policy: never, uniform, always:ACTION, merge_tag, segments, vw, or a trained folder.
+        contacts / days: size of the run; a day is one step of the scenario's calendar.
+        first: number of the first contact of the world.
+        seed: of the world and of the sampling.
+        control_share / uniform_share: shares of contacts that are always held / that get a uniform eligible action.
+        block_rows: contacts per block: memory, never results.
+        workers: processes: time, never results.
+        metric: that segments, blasts and vw learn from, a metric of the log.
+        training: log on which segments and merge_tag are tuned; null makes a randomised slice first (`tuning`).
+        tuning: size of that slice.
+        start: trained folder from which vw learns on; null starts at random.
+        warm_up_days: known days before vw learns for the first time; its scale of rewards is fitted on them.
+        learner / exploration / segments: as of the other commands.
+        packages: top-level packages from which parts of the scenario may be imported.
+    """
+
+    scenario: dict[str, Any]
+    policy: str = "uniform"
+    contacts: int = 10_000
+    days: int = 30
+    first: int = 0
+    seed: int = 1
+    control_share: float = 0.0
+    uniform_share: float = 0.0
+    block_rows: int = 8192
+    workers: int = 1
+    metric: str = "margin"
+    training: str | None = None
+    tuning: TuningConfig = TuningConfig()
+    start: str | None = None
+    warm_up_days: int = 7
+    learner: VwConfig = VwConfig()
+    exploration: ExplorationConfig = ExplorationConfig()
+    segments: SegmentConfig = SegmentConfig()
+    packages: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("contacts", 1, 100_000_000),
+            ("days", 1, 3660),
+            ("first", 0, 99_999_999),
+            ("seed", 0, 2**31 - 1),
+            ("block_rows", 1, 1_000_000),
+            ("workers", 1, 256),
+            ("warm_up_days", 1, 3660),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise ParameterError(name, "simulate", allowed=f"in {low}..{high}", got=getattr(self, name))
+        for name in ("control_share", "uniform_share"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ParameterError(name, "simulate", allowed="in [0, 1]", got=getattr(self, name))
+        if self.control_share + self.uniform_share > 1.0:
+            raise ParameterError(
+                "uniform_share", "simulate", allowed="at most 1 - control_share", got=self.uniform_share
+            )
+        if self.start is not None and self.policy != "vw":
+            raise ParameterError("start", "simulate", allowed="null unless policy=vw", got=self.start)
+        if self.training is not None and self.policy not in ("segments", "merge_tag"):
+            raise ParameterError(
+                "training", "simulate", allowed="null unless policy=segments or policy=merge_tag", got=self.training
+            )

@@ -1,0 +1,170 @@
+"""What a step brought, as the outcome events that a sender's systems would report: each at its own instant.
+
+Everything that a message did is credited to its own decision; an order without a message, to the contact's last
+decision within the attribution window. The values of a decision's events add up to its reward (`simulator.money`).
+The feed's faults act here: late, duplicated and lost events; what the sender itself does (dispatched, sent) has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from engine import records
+from engine.localtime import HOUR_US
+from engine.log.parquet import labels
+from engine.types import BoolArray, FloatArray, IntArray, ObjectArray
+from simulator.happened import Happened
+from simulator.response import Moment
+from simulator.world import World
+
+# In this order they stand in the file, for each contact.
+EVENTS: Final = (
+    "dispatched",
+    "sent",
+    "bounced",
+    "delivered",
+    "opened",
+    "clicked",
+    "replied",
+    "purchased",
+    "refunded",
+    "unsubscribed",
+    "complained",
+)
+OWN: Final = ("dispatched", "sent")
+DECIDED_STEP: Final = "decided_step"
+
+
+@dataclass(frozen=True)
+class _Events:
+    """m events of one kind: rows of the block, instants, values (NaN where there are none)."""
+
+    event: str
+    rows: IntArray
+    at: IntArray
+    value: FloatArray
+
+
+def outcome_table(
+    world: World,
+    happened: Happened,
+    moment: Moment,
+    decided: IntArray,
+    ids_of: Callable[[IntArray, int], ObjectArray],
+) -> pa.Table:
+    """The events of one step, by contact, in the columns of an outcome file and `decided_step`.
+
+    Args:
+        world: of the step; its clock may have moved on.
+        happened: what the step brought.
+        moment: the step.
+        decided: (n,) step of the decision to which an order is credited now; negative where there is none.
+        ids_of: decision ids of some rows at a step.
+    """
+    found = [*_of_messages(world, happened, moment), *_of_orders(world, happened, moment)]
+    found = [_reported(world, one, moment.step) for one in found]
+    rows = np.concatenate([one.rows for one in found])
+    rank = np.repeat([EVENTS.index(one.event) for one in found], [len(one.rows) for one in found])
+    at = np.concatenate([one.at for one in found])
+    value = np.concatenate([one.value for one in found])
+    credited = np.flatnonzero(decided[rows] >= 0)
+    order = credited[np.lexsort((at[credited], rank[credited], rows[credited]))]
+    rows, steps = rows[order], decided[rows[order]].astype(np.int64)
+    ids = np.empty(len(rows), dtype=object)
+    for step in np.unique(steps):
+        own = steps == step
+        ids[own] = ids_of(rows[own], int(step))
+    schema = records.outcome_schema()
+    columns = {
+        "decision_id": pa.array(ids, pa.string()),
+        "event": labels(rank[order], EVENTS),
+        "at": pa.array(at[order], pa.int64()).cast(records.INSTANT),
+        "value_usd": pa.array(value[order], pa.float64(), from_pandas=True),
+    }
+    table = pa.table([columns[name] for name in schema.names], schema=schema)
+    return table.append_column(DECIDED_STEP, pa.array(steps, pa.int64()))
+
+
+def _of_messages(world: World, happened: Happened, moment: Moment) -> list[_Events]:
+    rows, sent = happened.rows, happened.send_at
+    money = world.scenario.spec.money
+    cost = -happened.cost_usd[rows]
+    click = _after(world, "clicked", happened, moment)
+    seen = _after(world, "seen", happened, moment)
+    # Nobody clicks what they have not opened; the two curves are drawn apart.
+    seen = np.where(happened.clicked, np.minimum(click, seen), seen)
+    every = np.ones(len(rows), dtype=np.bool_)
+    nothing = np.full(len(rows), np.nan)
+    bounced = happened.bounced_hard | happened.bounced_soft
+    leaves = np.full(len(rows), -money.unsubscribe_usd)
+    complains = np.full(len(rows), -money.complaint_usd)
+    kinds: tuple[tuple[str, BoolArray, IntArray, FloatArray], ...] = (
+        ("dispatched", every, sent, nothing),
+        ("sent", every, sent, cost),
+        ("bounced", bounced, _after(world, "bounced", happened, moment), nothing),
+        ("delivered", happened.delivered, _after(world, "delivered", happened, moment), nothing),
+        ("opened", happened.seen, seen, nothing),
+        ("clicked", happened.clicked, click, nothing),
+        ("replied", happened.replied, _after(world, "replied", happened, moment), nothing),
+        ("unsubscribed", happened.unsubscribed, _after(world, "unsubscribed", happened, moment), leaves),
+        ("complained", happened.complained, _after(world, "complained", happened, moment), complains),
+    )
+    return [_Events(event, rows[flags], at[flags], value[flags]) for event, flags, at, value in kinds]
+
+
+def _of_orders(world: World, happened: Happened, moment: Moment) -> list[_Events]:
+    """Orders by message after their click, others within the day; refunds after their order."""
+    share = world.scenario.spec.money.margin_share
+    total = happened.order_usd + happened.organic_usd
+    discount = np.divide(happened.discount_usd, total, out=np.zeros(len(total)), where=total > 0.0)
+    bought = happened.rows[happened.message_order]
+    clicked = _after(world, "clicked", happened, moment)[happened.message_order]
+    free = np.flatnonzero(happened.organic)
+    found = []
+    ordered_at = np.full(world.n, moment.now_at, dtype=np.int64)
+    for rows, start, value in (
+        (bought, clicked, happened.order_usd),
+        (free, np.full(len(free), moment.now_at), happened.organic_usd),
+    ):
+        at = start + _delay(world, "ordered", "", rows, moment.step)
+        ordered_at[rows] = np.maximum(ordered_at[rows], at)
+        found.append(_Events("purchased", rows, at, (share - discount[rows]) * value[rows]))
+    back = np.flatnonzero(happened.refund_usd > 0.0)
+    at = ordered_at[back] + _delay(world, "refunded", "", back, moment.step)
+    return [*found, _Events("refunded", back, at, -share * happened.refund_usd[back])]
+
+
+def _after(world: World, event: str, happened: Happened, moment: Moment) -> IntArray:
+    """(m,) instants of an event of each message, were it to happen: the delays by which the world learns of it too."""
+    at = happened.send_at.copy()
+    for position in np.unique(happened.channel):
+        own = happened.channel == position
+        name = world.catalog.channels[position]
+        at[own] += _delay(world, event, name, happened.rows[own], moment.step)
+    return at
+
+
+def _delay(world: World, event: str, channel: str, rows: IntArray, step: int) -> IntArray:
+    return world.scenario.delay.delay_us(event, channel, world.draw(f"delay {event}", step, rows))
+
+
+def _reported(world: World, events: _Events, step: int) -> _Events:
+    """What the feed reports of the events, and when."""
+    if events.event in OWN or not len(events.rows):
+        return events
+    delay = world.scenario.delay
+    rows, at, value = events.rows, events.at, events.value
+    late, lost, again = (getattr(delay, f"{name}_share", 0.0) for name in ("late", "lost", "duplicate"))
+    if late:
+        lag = round(getattr(delay, "late_hours", 0.0) * HOUR_US)
+        at = at + lag * (world.draw(f"late {events.event}", step, rows) < late)
+    if lost or again:
+        times = np.where(world.draw(f"duplicate {events.event}", step, rows) < again, 2, 1)
+        times = np.where(world.draw(f"lost {events.event}", step, rows) < lost, 0, times)
+        rows, at, value = np.repeat(rows, times), np.repeat(at, times), np.repeat(value, times)
+    return _Events(events.event, rows, at, value)

@@ -1,0 +1,103 @@
+"""Learning in the loop: once a day, from decisions whose attribution window has closed, and from nothing else."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from experiments.simulate.config import SimulateConfig
+from experiments.simulate.job import DayPolicy
+from experiments.simulate.metrics import scenario_metrics
+from experiments.simulate.policies import Rounds, trained
+from policies.uniform import UniformPolicy
+from policies.vw.export import export_policy, resume
+from policies.vw.folder import read_manifest
+from policies.vw.learner import VwLearner
+from simulator.scenario import Scenario
+
+# Gives the whole joined log of one day as it is known at the start of another; None where nobody was decided for.
+KnownLog = Callable[[int, int], Path | None]
+
+
+@dataclass(frozen=True)
+class Learning:
+    """The learner of a run; what it has learnt lies in trained folders, one per day on which it learnt.
+
+    Every day begins from the folder of an earlier one, so a run that was killed learns as one that was not.
+
+    Attributes:
+        config: how to learn.
+        scenario: its calendar and window say what is known when.
+        folder: of the parts.
+        known: makes the log of a day.
+    """
+
+    config: SimulateConfig
+    scenario: Scenario
+    folder: Path
+    known: KnownLog
+
+    def policy(self, step: int) -> DayPolicy:
+        """Who decides on a day, after learning from what has become known by its start.
+
+        Raises:
+            LearnError: Vowpal Wabbit failed.
+            ArtefactError: what was learnt cannot be exported.
+            StorageError: the disk refused.
+        """
+        if not self._at(step).exists():
+            self._learn(step)
+        last = self.last(step)
+        if last is None and self.config.start is not None:
+            last = Path(self.config.start)
+        return DayPolicy(UniformPolicy(), "uniform") if last is None else trained(last, self.config)
+
+    def last(self, step: int) -> Path | None:
+        """The newest folder of this run up to a day."""
+        return next((self._at(day) for day in range(step, -1, -1) if self._at(day).exists()), None)
+
+    def forget(self, step: int) -> None:
+        """Remove the folders before the newest one."""
+        newest = self.last(step)
+        for folder in self.folder.glob("policy-*"):
+            if newest is not None and folder.name < newest.name:
+                shutil.rmtree(folder)
+
+    def _at(self, step: int) -> Path:
+        return self.folder / f"policy-{step:05d}"
+
+    def _learn(self, step: int) -> None:
+        before = self.last(step)
+        start = before or (Path(self.config.start) if self.config.start is not None else None)
+        through = -1 if before is None else int(read_manifest(before).source["through"])
+        until = self._known_through(step)
+        if start is None and until + 1 < self.config.warm_up_days:
+            return
+        logs = [log for day in range(through + 1, until + 1) if (log := self.known(day, step)) is not None]
+        rounds = Rounds(logs, self.config.metric)
+        if not rounds.empty():
+            learner = self._fresh() if start is None else resume(start)
+            learner.learn(rounds)
+            export_policy(learner, self._at(step), source={"through": until})
+        for log in logs:
+            log.unlink()
+
+    def _known_through(self, step: int) -> int:
+        """The last day whose window has closed by the start of a day; -1 where there is none."""
+        calendar, window = self.scenario.calendar, timedelta(days=self.scenario.spec.attribution_window_days)
+        now = calendar.now(step)
+        return next((day for day in range(step - 1, -1, -1) if calendar.now(day) + window <= now), -1)
+
+    def _fresh(self) -> VwLearner:
+        metric = scenario_metrics(self.scenario)[self.config.metric]
+        return VwLearner(
+            self.scenario.catalog,
+            self.scenario.features,
+            self.config.metric,
+            (metric.low, metric.high),
+            self.config.learner,
+            self.config.exploration,
+        )
