@@ -9,11 +9,14 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 LOWEST ?= .venv-lowest
+RL ?= .venv-rl
 TOOLS ?= .venv-lock
 JOBS ?= 2
 # Branch coverage in whole percent: a gate of 0.97 would mean 0.97 %.
 COVERAGE ?= 85
 PYTEST_ARGS ?=
+# Options of pip for PyTorch alone, an index of CPU wheels for instance.
+RL_PIP ?=
 
 BIN := $(VENV)/bin
 PIP := -m pip --disable-pip-version-check --quiet install
@@ -23,7 +26,7 @@ export PIP_USE_PEP517 := 1
 # One thread per worker: `JOBS` processes with a pool of BLAS threads each would fight for the same cores.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help demo test check format bench study lock smoke-lowest clean
+.PHONY: help demo test check format bench study rl lock smoke-lowest clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' \
@@ -63,6 +66,10 @@ study: $(VENV)/dev.stamp ## the long statistical studies; their tables go to doc
 	  $(BIN)/python -m "experiments.study.$$name"; \
 	done
 
+rl: $(RL)/stamp ## another library's learner on our environments; its table goes to docs/other-library.md
+	$(ONE_THREAD) $(RL)/bin/python -m pytest tests/experiments/test_maskable_ppo.py $(PYTEST_ARGS)
+	$(ONE_THREAD) $(RL)/bin/python -m experiments.rl.maskable_ppo
+
 smoke-lowest: $(LOWEST)/stamp ## the quick tests on the lowest versions that pyproject.toml allows
 	$(ONE_THREAD) $(LOWEST)/bin/python -m pytest -m "not slow and not study" -n $(JOBS) --dist loadfile \
 	  -W default $(PYTEST_ARGS)
@@ -76,7 +83,7 @@ lock: $(TOOLS)/stamp ## resolve the lock files anew: run, dev, lowest
 	$(COMPILE) --extra fast --extra postgres --extra test --resolution lowest-direct --output-file lock/lowest.txt
 
 clean: ## remove environments, caches and build output
-	rm -rf $(VENV) $(LOWEST) $(TOOLS) dist build .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \
+	rm -rf $(VENV) $(LOWEST) $(RL) $(TOOLS) dist build .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \
 	  .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -108,6 +115,13 @@ $(LOWEST)/stamp: lock/lowest.txt pyproject.toml
 	$(call new_venv,$(LOWEST))
 	$(LOWEST)/bin/python $(PIP) -r lock/lowest.txt
 	$(LOWEST)/bin/python $(PIP) --no-deps -e .
+	@touch $@
+
+# PyTorch first and alone: on Linux its default wheel is for CUDA, and RL_PIP may name an index of smaller ones.
+$(RL)/stamp: lock/run.txt pyproject.toml
+	$(call new_venv,$(RL))
+	$(RL)/bin/python $(PIP) $(RL_PIP) 'torch>=2.13'
+	$(RL)/bin/python $(PIP) -c lock/run.txt -e '.[rl,test]'
 	@touch $@
 
 $(TOOLS)/stamp:

@@ -13,7 +13,13 @@ import pytest
 PACKAGES = ("engine", "policies", "simulator", "experiments", "conf")
 WALL = Path("policies/vw/wall.py")
 # Import names that differ from the distribution's name.
-DISTRIBUTION = {"hydra": "hydra-core", "omegaconf": "hydra-core", "yaml": "pyyaml", "hydra_plugins": "hydra-core"}
+DISTRIBUTION = {
+    "sb3_contrib": "sb3-contrib",
+    "hydra": "hydra-core",
+    "omegaconf": "hydra-core",
+    "yaml": "pyyaml",
+    "hydra_plugins": "hydra-core",
+}
 
 
 def imported(source: str) -> set[str]:

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from engine.eligibility import Eligibility
-from engine.types import HOLD, BoolArray, CodeArray, Float32Array, FloatArray
+from engine.types import HOLD, BoolArray, CodeArray, Float32Array, FloatArray, IntArray
 from simulator.envs.coding import Coding
 from simulator.envs.guarded import allowed, masks
 from simulator.happened import Happened
@@ -57,7 +57,7 @@ class Block:
         progress = min(self.world.state.step / steps, 1.0)
         coding.into(out, contacts.context, self.deciding, progress, self.world.now)
 
-    def step(self, actions: CodeArray) -> tuple[FloatArray, BoolArray]:
+    def step(self, actions: CodeArray | IntArray) -> tuple[FloatArray, BoolArray]:
         """Send what may be sent; (m,) rewards and (m,) what was refused."""
         sends = np.flatnonzero(actions != HOLD)
         refused = np.zeros(self.world.n, dtype=np.bool_)

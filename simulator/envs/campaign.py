@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from engine.eligibility import Eligibility
 from engine.errors import ParameterError
 from engine.guardrails.layer import Guardrails
-from engine.types import HOLD, BoolArray, CodeArray, Float32Array, FloatArray
+from engine.types import HOLD, BoolArray, CodeArray, Float32Array, FloatArray, IntArray
 from simulator.envs.block import BLOCK_ROWS, Block
 from simulator.envs.coding import Coding
 from simulator.people import GONE
@@ -24,7 +24,7 @@ from simulator.world import World
 Step = tuple[Float32Array, FloatArray, BoolArray, BoolArray, dict[str, Any]]
 
 
-class CampaignEnv(VectorEnv[Float32Array, CodeArray, Any]):
+class CampaignEnv(VectorEnv[Float32Array, CodeArray | IntArray, Any]):
     """A sender and its whole list: each day, one decision for every contact, all at once.
 
     ## Description
@@ -174,7 +174,7 @@ class CampaignEnv(VectorEnv[Float32Array, CodeArray, Any]):
         self._blocks = list(self._opened())
         return self._observe(), self._info()
 
-    def step(self, actions: CodeArray) -> Step:
+    def step(self, actions: CodeArray | IntArray) -> Step:
         """One decision for every contact.
 
         Raises:
