@@ -34,6 +34,8 @@ from experiments.settings import (
 from policies.exploration_config import ExplorationConfig
 from policies.segments import SegmentConfig
 from policies.vw.arguments import VwConfig
+from simulator.overlays import faults_from
+from simulator.scenario import make_part, scenario_from
 from simulator.targets.published import published_from
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -74,6 +76,9 @@ VALIDATE: dict[str, Callable[[Any], object]] = {
     "limits": limits_from,
     "moments": published_from,
     "optout": lambda data: provider_codes() if "codes" in data else lists_from(data),
+    "calibration": lambda data: [make_part(kind, params) for kind, params in data["parts"].items()],
+    "scenario": scenario_from,
+    "fault": faults_from,
     "zones": lambda data: [_known_zones(entry) for entry in data.values()],
 }
 
@@ -107,7 +112,7 @@ def test_every_choice_of_a_group_composes(file: str) -> None:
         assert msgspec.to_builtins(getattr(config, group)) is not None
 
 
-@pytest.mark.parametrize("catalog", ["default", "demo"])
+@pytest.mark.parametrize("catalog", sorted(path.stem for path in (CONF / "catalog").glob("*.yaml")))
 def test_every_pack_fits_every_catalog(catalog: str) -> None:
     for path in sorted((CONF / "guardrails").glob("*.yaml")):
         assert Guardrails(pack_from(yaml.safe_load(path.read_text())), shipped_catalog(catalog)).version

@@ -52,6 +52,7 @@ CATALOG = Catalog(
         ),
         arm("texts", channels=("sms", "push"), purpose="transactional", discount_depth=0.3, category="shoes"),
         arm("autumn", valid_from="2026-03-08T05:00:00-05:00", valid_until="2026-11-02T00:00:00Z", category="shoes"),
+        arm("ending", attributes={"topic": "news", "due_within_days": 9}),
         arm("over", valid_until="2026-10-25T03:00:00+02:00", attributes={"topic": "news"}),
     ),
 )
@@ -79,6 +80,7 @@ def crowd(rng: np.random.Generator, zones: tuple[str, ...], now_at: int, catalog
         "plausible_zones": _codes(rng, n, PLAUSIBLE, 0.3),
         "profiling_objection": _codes(rng, n, ("no", "yes"), 0.08, first=0.8),
         "motive_price": np.where(rng.random(n) < 0.1, np.nan, rng.choice([0.0, 0.2, 0.5, 0.6, 0.9, 1.0], n)),
+        "due_at": _due(rng, instants, now_at),
         "consent_at": _instants(rng, wide, now_at, -1, 0.05),
         "consent_basis": rng.choice([-1, 0, 1, 2, 3, 4], wide, p=[0.05, 0.5, 0.2, 0.1, 0.05, 0.1]).astype(np.int8),
         "consent_expires_at": _instants(rng, wide, now_at, 1, 0.7),
@@ -121,6 +123,18 @@ def _codes(
 ) -> np.ndarray[Any, Any]:
     codes = np.where(rng.random(n) < first, 0, rng.integers(0, len(levels), n))
     return np.where(rng.random(n) < missing, -1, codes).astype(np.int32)
+
+
+def _due(
+    rng: np.random.Generator, instants: np.ndarray[Any, Any], now_at: int
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Due dates so that the first or the last slot lies at an end of the window to the microsecond, or anywhere."""
+    n = len(instants)
+    first, last = instants.min(axis=1), instants.max(axis=1)
+    edge = np.where(rng.random(n) < 0.5, np.minimum(first, now_at) + 9 * DAY_US, last + 600_000_000)
+    anywhere = now_at + rng.integers(-2, 14, n) * DAY_US
+    at = np.where(rng.random(n) < 0.6, edge, anywhere) + rng.integers(-1, 2, n)
+    return np.where(rng.random(n) < 0.06, NOT_AN_INSTANT, at).astype(np.int64)
 
 
 def _instants(

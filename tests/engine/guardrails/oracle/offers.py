@@ -9,7 +9,7 @@ from typing import NamedTuple
 from engine.catalog import Arm, Catalog
 from tests.engine.guardrails.oracle.basic import Params, counted, last_slot
 from tests.engine.guardrails.oracle.history import details_known, horizon, scoped, template_of
-from tests.engine.guardrails.oracle.people import PROMOTIONAL, PURPOSES, Action, Person, Sent, Setting
+from tests.engine.guardrails.oracle.people import PROMOTIONAL, PURPOSES, Action, Person, Sent, Setting, moment
 
 
 def exact(number: float) -> Decimal:
@@ -50,6 +50,19 @@ def first_touch(params: Params, person: Person, action: Action, setting: Setting
         return True
     window_s = params.get("window_s")
     return window_s is not None and last_slot(person, setting) - max(touches) >= timedelta(seconds=window_s)
+
+
+def due_window(params: Params, person: Person, action: Action, setting: Setting) -> bool:
+    """O14: an arm with its own days waits for them, at every moment for which a decision may plan."""
+    days = action.arm.attributes.get("due_within_days")
+    if days is None:
+        return False
+    told = person.facts.get("due_at")
+    due = None if told is None else moment(told)
+    if due is None:
+        return True
+    soonest = min(horizon(person, setting))
+    return soonest < due - timedelta(days=float(days)) or last_slot(person, setting) + setting.margin > due
 
 
 def margin_floor(params: Params, person: Person, action: Action, setting: Setting) -> bool:

@@ -30,6 +30,7 @@ ORACLE: dict[str, Callable[[Mapping[str, Any], Person, Action, Setting], bool]] 
     "discount": offers.discount,
     "first_touch": offers.first_touch,
     "sticky_price": offers.sticky_price,
+    "due_window": offers.due_window,
     "features_allowed": permits_everything,
     "consent_basis": permission.consent_basis,
     "revoke_all": permission.revoke_all,

@@ -1,0 +1,92 @@
+"""Small worlds for the tests of the simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import conf
+from engine.contacts import ContactBatch
+from engine.eligibility import Eligibility
+from engine.guardrails.conditions import ChannelHealth, Conditions
+from engine.types import BoolArray, FloatArray, IntArray
+from simulator.response import Cells, Moment
+from simulator.scenario import Scenario, load_scenario
+from simulator.world import World
+
+CONF = Path(conf.__file__).parent
+SCENARIOS = tuple(sorted(path.stem for path in (CONF / "scenario").glob("*.yaml")))
+USE_CASES = (
+    "onboarding",
+    "browse_abandonment",
+    "replenishment",
+    "renewal",
+    "cross_sell",
+    "winback",
+    "newsletter",
+)
+FAULTS = tuple(sorted(path.stem for path in (CONF / "fault").glob("*.yaml")))
+
+
+def world(name: str = "newsletter", n: int = 400, seed: int = 5, **changes: Any) -> World:
+    """A block of a scenario with some keys changed."""
+    return World(load_scenario(name, changes), n, seed)
+
+
+def healthy(scenario: Scenario) -> Conditions:
+    """A sender in good health, with nothing used up."""
+    channels = scenario.catalog.channels
+    return Conditions(
+        use_case=scenario.name,
+        health={name: ChannelHealth(10_000) for name in channels},
+        sent_today=dict.fromkeys(channels, 0),
+        sent_yesterday=dict.fromkeys(channels, 10_000),
+        sent_7d=dict.fromkeys(channels, 100),
+        killed=False,
+    )
+
+
+def days(
+    block: World, steps: int, sends: bool = True
+) -> Iterator[tuple[IntArray, ContactBatch, Eligibility, BoolArray]]:
+    """Step a block under uniform choice, or silence; before each step: rows, contacts, eligibility, dense."""
+    conditions = healthy(block.scenario)
+    for _ in range(steps):
+        rows = np.flatnonzero(block.deciding())
+        contacts = block.contacts(rows)
+        eligibility = block.eligibility(contacts, conditions)
+        dense = eligibility.dense()
+        yield rows, contacts, eligibility, dense
+        action = np.zeros(block.n, dtype=np.int32)
+        if sends:
+            pick = block.draw("test policy", block.state.step, rows)
+            action[rows] = (np.cumsum(dense, axis=1) > (pick * dense.sum(axis=1))[:, None]).argmax(axis=1)
+        block.advance(action)
+
+
+def arm_left(block: World, dense: BoolArray, arm: str) -> BoolArray:
+    """(m,) contacts whom some action with the arm is left for."""
+    actions = np.arange(1, block.catalog.k)
+    own = actions[block.catalog.split(actions)[2] == block.catalog.arm_ids.index(arm)]
+    left: BoolArray = dense[:, own].any(axis=1)
+    return left
+
+
+def mean_clicks(block: World, rows: IntArray, channel: str = "email") -> FloatArray:
+    """(K,) mean chance of a click given seen, of each arm, for some rows."""
+    out = []
+    for arm in range(len(block.catalog.arms)):
+        wide = np.full(len(rows), arm, dtype=np.int64)
+        cells = Cells(rows, np.full(len(rows), block.catalog.channels.index(channel)), np.full(len(rows), 12), wide)
+        out.append(float(block.chances(cells).clicked.mean()))
+    return np.array(out)
+
+
+def moment(step: int = 0, step_days: float = 1.0, **changes: float) -> Moment:
+    """A plain step: 2026-09-01 14:00 UTC and so many steps later, with neutral season."""
+    now_at = 1_788_271_200_000_000 + round(step * step_days * 86_400e6)
+    values: dict[str, Any] = {"attention": 0.0, "demand": 1.0} | changes
+    return Moment(step=step, now_at=now_at, day=step * step_days, step_days=step_days, **values)
