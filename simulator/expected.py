@@ -41,23 +41,28 @@ def expected_rewards(world: World, rows: IntArray) -> FloatArray:
 
 def message_gains(world: World, rows: IntArray) -> FloatArray:
     """(m, k - 1) expected reward of each send over that of hold in this step; call it on blocks of rows."""
+    return message_outlook(world, rows)[0]
+
+
+def message_outlook(world: World, rows: IntArray) -> tuple[FloatArray, FloatArray]:
+    """(m, k - 1) expected reward of each send over that of hold, and its chance of a click; call it on blocks."""
     catalog = world.catalog
     shape = (len(rows), len(catalog.channels), len(catalog.hours), len(catalog.arms))
     actions = np.arange(1, catalog.k).reshape(shape[1:])
     if not world.hour_moves_seen_only:
-        flat = np.tile(actions.ravel(), len(rows))
-        own = np.repeat(rows, catalog.k - 1)
-        cells = world.cells(own, flat)
+        cells = _cells(world, rows, actions)
         chances = world.chances(cells)
-        gains = chances.orders * _kept_of_messages(world, own, cells.arm) - _price(world, chances, cells)
-        return gains.reshape(len(rows), -1)
+        clicked = chances.delivered * chances.seen * chances.clicked
+        gains = clicked * chances.ordered * _kept_of_messages(world, cells) - _price(world, chances, cells)
+        return gains.reshape(len(rows), -1), clicked.reshape(len(rows), -1)
     by_hour = world.chances(_cells(world, rows, actions[:, :, 0])).seen.reshape(*shape[:3], 1)
     cells = _cells(world, rows, actions[:, 0])
     chances = world.chances(cells)
-    bought = chances.delivered * chances.clicked * chances.ordered * _kept_of_messages(world, cells.rows, cells.arm)
+    clicked = chances.delivered * chances.clicked
+    bought = clicked * chances.ordered * _kept_of_messages(world, cells)
     by_arm = (shape[0], shape[1], 1, shape[3])
-    separable: FloatArray = by_hour * bought.reshape(by_arm) - _price(world, chances, cells).reshape(by_arm)
-    return separable.reshape(len(rows), -1)
+    gains = by_hour * bought.reshape(by_arm) - _price(world, chances, cells).reshape(by_arm)
+    return gains.reshape(len(rows), -1), (by_hour * clicked.reshape(by_arm)).reshape(len(rows), -1)
 
 
 def gains_of(world: World, rows: IntArray, actions: IntArray | CodeArray) -> FloatArray:
@@ -66,7 +71,7 @@ def gains_of(world: World, rows: IntArray, actions: IntArray | CodeArray) -> Flo
     sent = np.flatnonzero(actions != HOLD)
     cells = world.cells(rows[sent], actions[sent])
     chances = world.chances(cells)
-    gains[sent] = chances.orders * _kept_of_messages(world, cells.rows, cells.arm) - _price(world, chances, cells)
+    gains[sent] = chances.orders * _kept_of_messages(world, cells) - _price(world, chances, cells)
     return gains
 
 
@@ -101,9 +106,10 @@ def _coupon(world: World, rows: IntArray) -> FloatArray:
     return np.where(state.coupon_until[rows] >= state.step, state.coupon_depth[rows], 0.0)
 
 
-def _kept_of_messages(world: World, rows: IntArray, arm: IntArray) -> FloatArray:
-    depth = np.array([one.discount_depth for one in world.catalog.arms])[arm]
-    worth: FloatArray = world.people.basket_usd[rows] * kept(world, np.maximum(depth, _coupon(world, rows)))
+def _kept_of_messages(world: World, cells: Cells) -> FloatArray:
+    depth = np.array([one.discount_depth for one in world.catalog.arms])[cells.arm]
+    coupon = _coupon(world, cells.rows)
+    worth: FloatArray = world.people.basket_usd[cells.rows] * kept(world, np.maximum(depth, coupon))
     return worth
 
 

@@ -32,6 +32,7 @@ from engine.protocols import Policy
 from engine.types import FloatArray, IntArray
 from simulator.expected import expected_rewards, gains_of, organic_rewards
 from simulator.metrics import Metrics, exact_sum
+from simulator.people import present_mask
 from simulator.rollout import Actor, PolicyActor, choose
 from simulator.scenario import Scenario
 from simulator.world import World
@@ -64,6 +65,7 @@ class Value:
         reward_by_step / sends_by_step: (T,) means per contact, not discounted.
         list_by_step: (T + 1,) share of the simulated contacts who can be written to on some channel before each step,
             and after the last.
+        list_by_channel: (T + 1, C) the same of each channel.
         metrics: the sums behind the sixteen metrics.
     """
 
@@ -74,6 +76,7 @@ class Value:
     reward_by_step: FloatArray
     sends_by_step: FloatArray
     list_by_step: FloatArray
+    list_by_channel: FloatArray
     metrics: Metrics
 
     @property
@@ -194,11 +197,12 @@ def compare(  # noqa: PLR0913 - one front door: each argument is a choice of the
     return cast("_Sums", total).comparison()
 
 
-def list_size(world: World) -> int:
-    """Contacts on the list to whom advertising may be sent on at least one channel, as far as the sender knows."""
+def list_size(world: World) -> IntArray:
+    """(1 + C,) contacts to whom advertising may be sent on some channel, and on each, as far as the sender knows."""
     state = world.state
-    open_channel = ((state.consent[:, :, 0] == 1) & (state.suppressed == 0)).any(axis=1)
-    return int(np.count_nonzero(open_channel & (world.people.join_day <= world.moment.day)))
+    open_channel = (state.consent[:, :, 0] == 1) & (state.suppressed == 0)
+    open_channel &= present_mask(world.people, world.moment.day)[:, None]
+    return np.append(np.count_nonzero(open_channel.any(axis=1)), np.count_nonzero(open_channel, axis=0))
 
 
 @dataclass(frozen=True)
@@ -229,7 +233,7 @@ class _Work:
 
     def _play(self, world: World, actor: Actor) -> tuple[FloatArray, _Track]:
         total, rows = np.zeros(world.n), np.arange(world.n)
-        track = _Track(Metrics(self.scenario.spec.outcome), self.steps)
+        track = _Track(Metrics(self.scenario.spec.outcome), self.steps, len(world.catalog.channels))
         track.listed[0] = list_size(world)
         for step in range(self.steps):
             weight = self.discount**world.moment.day
@@ -252,6 +256,7 @@ class _Track:
 
     metrics: Metrics
     steps: int
+    channels: int
     high: FloatArray = field(init=False)
     low: FloatArray = field(init=False)
     sends: IntArray = field(init=False)
@@ -260,7 +265,7 @@ class _Track:
     def __post_init__(self) -> None:
         self.high, self.low = np.zeros(self.steps), np.zeros(self.steps)
         self.sends = np.zeros(self.steps, dtype=np.int64)
-        self.listed = np.zeros(self.steps + 1, dtype=np.int64)
+        self.listed = np.zeros((self.steps + 1, 1 + self.channels), dtype=np.int64)
 
     def merge(self, other: _Track) -> None:
         self.metrics.merge(other.metrics)
@@ -312,7 +317,8 @@ class _Sums:
                 contacts=n,
                 reward_by_step=(track.high + track.low) / n,
                 sends_by_step=track.sends / n,
-                list_by_step=track.listed / n,
+                list_by_step=track.listed[:, 0] / n,
+                list_by_channel=track.listed[:, 1:] / n,
                 metrics=track.metrics,
             )
         return Comparison(values, covariance)
