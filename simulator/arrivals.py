@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from engine.localtime import DAY_US, HOUR_US, local_us
-from engine.types import FloatArray, IntArray
+from engine.types import BoolArray, FloatArray, IntArray
 from simulator.fatigue import decay
 from simulator.happened import Happened
 from simulator.hours import PEAKS
@@ -19,6 +19,8 @@ from simulator.state import State
 
 # Events of which a sender keeps count per channel.
 REPORTED: Final = ("unsubscribed", "complained", "bounced")
+# What an outcome file calls an event, where it is another word.
+LOGGED_AS: Final = {"seen": "opened", "ordered": "purchased"}
 # Quarters of the local day that reactions are counted in: night, morning, afternoon, evening.
 QUARTER_ENDS: Final = (6, 12, 18)
 # Middle of each kind's reading time on the clock (`simulator.hours`), and how far single reactions stray from it.
@@ -110,11 +112,26 @@ class Arrivals:
         for position in np.unique(channels):
             own = channels == position
             us[own] += self._scenario.delay.delay_us(event, names[position], uniform[own])
+        us, kept = self._fed(us, event, rows, moment)
+        rows, channels, us = rows[kept], channels[kept], us[kept]
         steps = moment.step + np.maximum(np.ceil(us / (moment.step_days * DAY_US)), 1).astype(np.int64)
         worth = np.zeros(len(rows)) if value is None else value[rows]
         for step in np.unique(steps):
             due = steps == step
             state.arriving.setdefault(int(step), []).append((event, rows[due], channels[due], worth[due]))
+
+    def _fed(self, us: IntArray, event: str, rows: IntArray, moment: Moment) -> tuple[IntArray, BoolArray]:
+        """Delays with those of a feed that lags, and what it does not lose; an event that comes twice counts once.
+
+        The same draws as those of an outcome file, so that what a log lacks is not known either.
+        """
+        delay, name = self._scenario.delay, LOGGED_AS.get(event, event)
+        late, lost = (getattr(delay, f"{kind}_share", 0.0) for kind in ("late", "lost"))
+        if late:
+            lag = round(getattr(delay, "late_hours", 0.0) * HOUR_US)
+            us = us + lag * (self._draw(f"late {name}", moment.step, rows) < late)
+        kept = self._draw(f"lost {name}", moment.step, rows) >= lost if lost else np.ones(len(rows), dtype=np.bool_)
+        return us, kept
 
     def arrive(self, state: State, moment: Moment) -> None:
         """What becomes known by the start of a step; faults that change the records act here too."""
