@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from scipy.optimize import least_squares
@@ -19,6 +19,8 @@ from engine.types import FloatArray
 
 Moments = Mapping[str, float]
 Changes = dict[str, Any]
+# How far a number is moved, on its line, to see what it does.
+STEP: Final = 0.03
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,13 @@ class Free:
         path: keys from the scenario's yaml down ("response", "seen", "email").
         start: where it starts.
         scale: share (log odds), positive (logarithm) or plain.
+        tied: further numbers that move with it: path -> multiple of this one.
     """
 
     path: tuple[str, ...]
     start: float
     scale: Literal["share", "positive", "plain"] = "positive"
+    tied: Mapping[tuple[str, ...], float] = field(default_factory=dict)
 
     def to_line(self, value: float) -> float:
         """From the number to the real line."""
@@ -149,10 +153,11 @@ def changes_of(free: Sequence[Free], line: FloatArray) -> Changes:
     """Points on the real line as changes of a scenario, rounded so that what ships is what was fitted."""
     changes: Changes = {}
     for one, value in zip(free, line, strict=True):
-        place = changes
-        for key in one.path[:-1]:
-            place = place.setdefault(key, {})
-        place[one.path[-1]] = float(f"{one.from_line(float(value)):.5g}")
+        for path, multiple in {one.path: 1.0, **one.tied}.items():
+            place = changes
+            for key in path[:-1]:
+                place = place.setdefault(key, {})
+            place[path[-1]] = float(f"{multiple * one.from_line(float(value)):.5g}")
     return changes
 
 
