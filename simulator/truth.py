@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from multiprocessing import get_context
 from typing import Final, Protocol, cast, runtime_checkable
 
@@ -216,12 +217,15 @@ class _Work:
     sender: Conditions | SenderOf
     conditional: bool
 
+    @cached_property
+    def _guardrails(self) -> Guardrails:
+        """One layer for all blocks: it depends on the scenario alone."""
+        scenario = self.scenario
+        return Guardrails(scenario.pack, scenario.catalog, scenario.packages, scenario.features)
+
     def run(self, piece: tuple[int, int, int]) -> _Sums:
         seed, first, n = piece
-        guardrails = Guardrails(
-            self.scenario.pack, self.scenario.catalog, self.scenario.packages, self.scenario.features
-        )
-        world = World(self.scenario, n, seed, first=first, guardrails=guardrails)
+        world = World(self.scenario, n, seed, first=first, guardrails=self._guardrails)
         totals, tracks = [], {}
         for name, subject in self.subjects.items():
             world.reset()
