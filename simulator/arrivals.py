@@ -80,15 +80,14 @@ class Arrivals:
         ):
             self._post(state, event, rows[flags], happened.channel[flags], sent_after[flags], moment)
         value = happened.order_usd + happened.organic_usd
-        self._post(
-            state,
-            "ordered",
-            np.flatnonzero(happened.ordered | happened.organic),
-            None,
-            None,
-            moment,
-            value,
+        ordered = np.flatnonzero(happened.ordered | happened.organic)
+        # An order by message follows the click.
+        bought = happened.message_order
+        after = np.zeros(len(value), dtype=np.int64)
+        after[rows[bought]] = sent_after[bought] + self._delays(
+            "clicked", rows[bought], happened.channel[bought], moment
         )
+        self._post(state, "ordered", ordered, None, after[ordered], moment, value)
         state.known.unopened[rows] += 1
         visited = np.flatnonzero(state.browsed == moment.step)
         state.arriving.setdefault(moment.step + 1, []).append(("visited", visited, visited, np.zeros(len(visited))))
@@ -107,11 +106,7 @@ class Arrivals:
             return
         channels = np.zeros(len(rows), dtype=np.int64) if channel is None else channel
         us = np.zeros(len(rows), dtype=np.int64) if after_us is None else after_us.copy()
-        uniform = self._draw(f"delay {event}", moment.step, rows)
-        names = self._scenario.catalog.channels
-        for position in np.unique(channels):
-            own = channels == position
-            us[own] += self._scenario.delay.delay_us(event, names[position], uniform[own])
+        us += self._delays(event, rows, channels, moment)
         us, kept = self._fed(us, event, rows, moment)
         rows, channels, us = rows[kept], channels[kept], us[kept]
         steps = moment.step + np.maximum(np.ceil(us / (moment.step_days * DAY_US)), 1).astype(np.int64)
@@ -119,6 +114,15 @@ class Arrivals:
         for step in np.unique(steps):
             due = steps == step
             state.arriving.setdefault(int(step), []).append((event, rows[due], channels[due], worth[due]))
+
+    def _delays(self, event: str, rows: IntArray, channels: IntArray, moment: Moment) -> IntArray:
+        us = np.zeros(len(rows), dtype=np.int64)
+        uniform = self._draw(f"delay {event}", moment.step, rows)
+        for position in np.unique(channels):
+            own = channels == position
+            name = self._scenario.catalog.channels[position]
+            us[own] = self._scenario.delay.delay_us(event, name, uniform[own])
+        return us
 
     def _fed(self, us: IntArray, event: str, rows: IntArray, moment: Moment) -> tuple[IntArray, BoolArray]:
         """Delays with those of a feed that lags, and what it does not lose; an event that comes twice counts once.
