@@ -15,6 +15,7 @@ from typing import Annotated, Protocol
 
 import msgspec
 import numpy as np
+from scipy.special import betaincinv
 
 from engine.catalog import Catalog
 from engine.errors import ParameterError
@@ -83,6 +84,9 @@ class ShopperDynamics(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     gone_per_order: Annotated[float, number("share", "fitted", "BG/NBD on CDNOW: dropout after an order", **SHARE)] = (
         0.02
     )
+    gone_spread: Annotated[
+        float, number("1", "fitted", "BG/NBD on CDNOW: 1 / (1 + a + b); 0 is the same for everybody", ge=0.0, lt=1.0)
+    ] = 0.0
     address_dies: Annotated[float, number("1 / day", "assumed", "list decay, about 20 % a year", ge=0.0)] = 0.0006
     browses: Annotated[float, Rate] = 0.02
     browses_with_intent: Annotated[float, Rate] = 0.35
@@ -183,7 +187,16 @@ class BoundShopperDynamics:
         state.stage[bought] = ACTIVE
         if numbers.gone_per_order:
             who = np.flatnonzero(bought)
-            state.stage[who[draw("gone", moment.step, who) < numbers.gone_per_order]] = GONE
+            state.stage[who[draw("gone", moment.step, who) < self._gone_per_order(draw, who)]] = GONE
+
+    def _gone_per_order(self, draw: Draws, rows: IntArray) -> FloatArray | float:
+        """Chance to be gone after an order: a trait of the contact, beta over contacts (Fader, Hardie & Lee 2005)."""
+        mean, spread = self.numbers.gone_per_order, self.numbers.gone_spread
+        if not 0.0 < spread or mean >= 1.0:
+            return mean
+        size = 1.0 / spread - 1.0
+        trait: FloatArray = betaincinv(mean * size, (1.0 - mean) * size, draw("gone per order", rows=rows))
+        return trait
 
     def _visits(self, people: People, state: State, bought: BoolArray, draw: Draws, moment: Moment) -> None:
         numbers = self.numbers
