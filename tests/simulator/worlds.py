@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import conf
 from engine.contacts import ContactBatch
 from engine.eligibility import Eligibility
 from engine.guardrails.conditions import ChannelHealth, Conditions
-from engine.types import BoolArray, FloatArray, IntArray
+from engine.types import BoolArray, CodeArray, FloatArray, IntArray
+from simulator.people import ACTIVE
 from simulator.response import Cells, Moment
 from simulator.scenario import Scenario, load_scenario
 from simulator.world import World
@@ -90,3 +92,33 @@ def moment(step: int = 0, step_days: float = 1.0, **changes: float) -> Moment:
     now_at = 1_788_271_200_000_000 + round(step * step_days * 86_400e6)
     values: dict[str, Any] = {"attention": 0.0, "demand": 1.0} | changes
     return Moment(step=step, now_at=now_at, day=step * step_days, step_days=step_days, **values)
+
+
+def neutral(block: World, **traits: Any) -> None:
+    """Make every contact of a block the average one: no affinity, engagement or motive of its own, nothing sent yet."""
+    n, channels = block.n, len(block.catalog.channels)
+    values: dict[str, Any] = {
+        "affinity": np.zeros((n, channels)),
+        "engagement": np.zeros(n),
+        "order_rate": np.full(n, 0.01),
+        "basket_usd": np.full(n, 50.0),
+        "price_sensitivity": np.full(n, 0.5),
+        "join_day": np.full(n, -100.0),
+    }
+    people = replace(block.people, **(values | traits))
+    # The parts of a world keep the block that they were made for; a test changes it in place of them all.
+    for name in values | traits:
+        object.__setattr__(block.people, name, getattr(people, name))
+    state = block.state
+    state.stage[:] = ACTIVE
+    state.intent[:] = False
+    state.due_day[:] = np.nan
+    state.finished[:] = False
+    state.reachable[:] = True
+
+
+def send(block: World, channel: str, arm: str, hour: int = 0) -> CodeArray:
+    """(n,) one message to everybody."""
+    catalog = block.catalog
+    action = catalog.index(catalog.channels.index(channel), hour, catalog.arm_ids.index(arm))
+    return np.full(block.n, action, dtype=np.int32)
