@@ -230,8 +230,10 @@ def _check_sends(offsets: IntArray, sent_at: IntArray) -> None:
         raise ParameterError(
             "sent_offsets", "ContactBatch", allowed="rising from 0 to m", got=offsets[[0, -1]].tolist()
         )
-    falls = np.flatnonzero(np.diff(sent_at) < 0) + 1
-    if len(falls) and not np.isin(falls, offsets).all():
+    falls = sent_at[1:] < sent_at[:-1]
+    starts = offsets[1:-1]
+    falls[starts[(starts > 0) & (starts < len(sent_at))] - 1] = False
+    if falls.any():
         raise DataError("the sends of a contact must be ordered, oldest first", hint="build the batch with order_sends")
 
 

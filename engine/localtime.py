@@ -78,6 +78,8 @@ def require_zone(name: str, *, where: str) -> str:
     )
 
 
+# Neighbouring days look at mostly the same hours: a year of hourly offsets of six zones fits.
+@lru_cache(maxsize=65_536)
 def _offset_us(zone: ZoneInfo, second: int) -> int:
     offset = datetime.fromtimestamp(second, zone).utcoffset()
     return 0 if offset is None else offset // timedelta(microseconds=1)

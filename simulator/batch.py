@@ -36,10 +36,8 @@ def contact_batch(
         inputs: what the pack reads besides.
     """
     sends = state.sends
-    at = sends.at[rows]
-    there = at > 0
-    there &= history_known[:, None]
-    arms = sends.arm[rows][there]
+    offsets, places = sends.of(rows, history_known)
+    arms = sends.arm.ravel()[places]
     m = len(rows)
     further = inputs.of(state, moment, rows, arms, history_known)
     return ContactBatch(
@@ -49,10 +47,10 @@ def contact_batch(
         context=context,
         consent=state.consent[rows],
         suppressed=state.suppressed[rows],
-        sent_offsets=np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int64),
-        sent_at=at[there],
-        sent_channel=sends.channel[rows][there].astype(np.int32),
-        sent_purpose=catalog.purpose_codes[arms].astype(np.int32),
+        sent_offsets=offsets,
+        sent_at=sends.at.ravel()[places],
+        sent_channel=sends.channel.ravel()[places].astype(np.int32),
+        sent_purpose=catalog.purpose_codes.astype(np.int32)[arms],
         history_known=history_known,
         locale_code=np.full(m, -1, dtype=np.int32),
         extra=further.extra,

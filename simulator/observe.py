@@ -15,6 +15,7 @@ import numpy as np
 
 from engine.errors import ConfigError
 from engine.features import MISSING, PRESENT, STALE, Column, ContextBlock, FeatureSchema, FeatureSpec
+from engine.localtime import FARTHEST_SLOT_US
 from engine.types import BoolArray, ByteArray, CodeArray, FloatArray, IntArray
 from simulator.numbers import SHARE, number, table
 from simulator.people import DEVICES, MOTIVES, NEVER, People, pick
@@ -79,7 +80,8 @@ class Observer:
         self._draw = people.draw
         self._region = np.append(np.arange(len(people.zones)), -1).astype(np.int32)[people.zone_code]
         self._fixed = self._fixed_columns(channels)
-        self._lacking = {spec.name: self._lacks(spec.name) for spec in schema.features}
+        lacking = {spec.name: self._lacks(spec.name) for spec in schema.features}
+        self._lacking = {name: lacks if lacks.any() else None for name, lacks in lacking.items()}
         unknown = [name for name in schema.names if name not in self._fixed and name not in _MOVING]
         if unknown:
             raise ConfigError(
@@ -90,6 +92,9 @@ class Observer:
             levels = self._fixed[spec.name][1] if spec.name in self._fixed else _MOVING_LEVELS.get(spec.name, ())
             if spec.levels and set(levels) - set(spec.levels):
                 raise ConfigError(f"feature {spec.name!r} must allow the levels {levels}, it has {spec.levels}")
+        self._columns = {
+            name: _coded(*self._fixed[name], lacking[name]) for name in schema.names if name in self._fixed
+        }
 
     def context(self, state: State, moment: Moment, rows: IntArray, frozen_days: float = 0.0) -> ContextBlock:
         """The context of some rows.
@@ -100,32 +105,35 @@ class Observer:
             rows: (m,) rows that are decided for.
             frozen_days: days for which the feed of everything that moves has stood still (a fault); 0 is none.
         """
-        stale = self._draw("feed", moment.step // max(int(7 / moment.step_days), 1), rows) < self.settings.stale
+        feed = self._draw("feed", moment.step // max(int(7 / moment.step_days), 1), rows)
+        stale = np.flatnonzero(feed < self.settings.stale)
+        view = _View(self, state, moment, rows)
         columns: dict[str, Column] = {}
         for spec in self.schema.features:
-            if spec.name in self._fixed:
-                codes, levels = self._fixed[spec.name]
-                columns[spec.name] = _coded(codes[rows], levels, self._lacking[spec.name][rows])
+            if spec.name in self._columns:
+                columns[spec.name] = self._columns[spec.name].take(rows)
                 continue
-            old = stale if spec.max_age_days is not None else None
+            old = stale if spec.max_age_days is not None else stale[:0]
             if spec.max_age_days is not None and frozen_days > spec.max_age_days:
-                old = np.ones(len(rows), dtype=np.bool_)
-            columns[spec.name] = self._moving(spec, state, moment, rows, old)
+                old = np.arange(len(rows))
+            columns[spec.name] = self._moving(spec, view, old)
         return ContextBlock(self.schema, columns, len(rows))
 
-    def _moving(
-        self, spec: FeatureSpec, state: State, moment: Moment, rows: IntArray, stale: BoolArray | None
-    ) -> Column:
-        lacking = self._lacking[spec.name][rows]
-        values = _MOVING[spec.name](_View(self, state, moment, rows))
+    def _moving(self, spec: FeatureSpec, view: _View, stale: IntArray) -> Column:
+        values = _MOVING[spec.name](view)
         levels = _MOVING_LEVELS.get(spec.name, ())
-        absent = lacking | (values < 0 if levels else np.isnan(values))
-        shown: ByteArray = np.where(absent, MISSING, PRESENT).astype(np.uint8)
-        if stale is not None:
-            shown[stale & ~absent] = STALE
-        if levels:
-            return Column(np.where(shown == PRESENT, values, -1).astype(np.int32), shown, levels)
-        return Column(np.where(shown == PRESENT, values, np.nan), shown)
+        blank = -1 if levels else np.nan
+        absent = values < 0 if levels else np.isnan(values)
+        lacking = self._lacking[spec.name]
+        if lacking is not None:
+            absent |= lacking[view.rows]
+            values[absent] = blank
+        shown: ByteArray = np.where(absent, np.uint8(MISSING), np.uint8(PRESENT))
+        # Few rows are stale: they are written over one by one rather than looked for in every column.
+        old = stale[~absent[stale]]
+        shown[old] = STALE
+        values[old] = blank
+        return Column(values, shown, levels)
 
     def _fixed_columns(self, channels: tuple[str, ...]) -> dict[str, tuple[CodeArray, tuple[str, ...]]]:
         people = self._people
@@ -203,11 +211,15 @@ def _usual(state: State, rows: IntArray) -> CodeArray:
 
 
 def _week_sends(view: _View) -> FloatArray:
-    since = max(view.moment.now_at - 7 * US_PER_DAY, 1)
-    counted: FloatArray = (view.state.sends.at[view.rows] >= since).sum(axis=1).astype(np.float64)
+    now_at, step_days = view.moment.now_at, view.moment.step_days
+    # One send a step at most, planned at most some two days ahead of it: older columns lie before the week.
+    newest = int(np.ceil((7 * US_PER_DAY + FARTHEST_SLOT_US) / (step_days * US_PER_DAY))) + 1
+    at = view.state.sends.newest(newest)
+    counted: FloatArray = (at[view.rows] >= max(now_at - 7 * US_PER_DAY, 1)).sum(axis=1, dtype=np.float64)
     return counted
 
 
+# Each gives an array of its own, which the observer may write to.
 _MOVING: Final[dict[str, Callable[[_View], FloatArray | CodeArray]]] = {
     "days_since_engagement": lambda view: _days_since(view.state.known.engaged[view.rows], view.moment),
     "purchases_365d": lambda view: np.round(view.state.known.orders[view.rows]),

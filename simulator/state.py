@@ -41,6 +41,28 @@ class Sends:
             memory[rows, -1] = new
         self.count[rows] = np.minimum(self.count[rows] + 1, MEMORY)
 
+    def newest(self, most: int) -> IntArray:
+        """(n, <= most) instants of the newest sends: the last columns, without those that are empty for everybody."""
+        width = min(most, int(self.count.max(initial=0)), self.at.shape[1])
+        return self.at[:, self.at.shape[1] - width :]
+
+    def of(self, rows: IntArray, known: BoolArray) -> tuple[IntArray, IntArray]:
+        """The sends of some rows, as compressed rows.
+
+        Args:
+            rows: (m,) rows.
+            known: (m,) rows without are left out.
+
+        Returns:
+            (m + 1,) offsets, and the (s,) positions of the sends in the flattened arrays, oldest first in each row.
+        """
+        memory = self.at.shape[1]
+        counts = np.where(known, self.count[rows], 0).astype(np.int64)
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        # The sends of a row are the last `count` of its `memory` places.
+        begin = rows * memory + memory - counts - offsets[:-1]
+        return offsets, np.repeat(begin, counts) + np.arange(offsets[-1])
+
     def since(self, instant: int) -> CodeArray:
         """(n,) number of remembered sends at or after an instant."""
         counted: CodeArray = (self.at >= max(instant, 1)).sum(axis=1, dtype=np.int32)

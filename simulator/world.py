@@ -135,7 +135,7 @@ class World:
 
     def eligibility(self, contacts: ContactBatch, conditions: Conditions = NOTHING_SAID) -> Eligibility:
         """What the guardrails leave of the actions."""
-        return self.guardrails.eligibility(contacts, self.now, conditions)[0]
+        return self.guardrails.left(contacts, self.now, conditions)
 
     def send_instants(self, rows: IntArray, hour_slots: IntArray) -> IntArray:
         """(m,) planned instant of a slot, in each contact's own zone; now where the zone is unknown."""

@@ -26,7 +26,7 @@ from engine.guardrails.required import require_consent
 from engine.guardrails.rule import Rule, Scene, Verdict
 from engine.guardrails.union import Union
 from engine.localtime import instant_of
-from engine.types import HOLD, PURPOSES
+from engine.types import HOLD, PURPOSES, BoolArray
 
 REQUIRED_RULE = "consent"
 
@@ -126,22 +126,38 @@ class Guardrails:
         Raises:
             ParameterError: a naive `now`, or contacts of another catalog.
         """
-        scene, n = self.scene(contacts, now, conditions), contacts.n
+        scene, n, sends = self.scene(contacts, now, conditions), contacts.n, self.catalog.k - 1
+        counts: dict[str, RuleCount] = {}
+        by_arm, by_hour = self._removed(scene, counts)
+        left = sends_left(Verdict(by_arm, by_hour), n, self.catalog)
+        total = RemovalCounts(n, sends, n * sends - int(left.sum()), int(n - np.count_nonzero(left)), counts)
+        return self._left(by_arm, by_hour), total
+
+    def left(self, contacts: ContactBatch, now: datetime, conditions: Conditions = NOTHING_SAID) -> Eligibility:
+        """`eligibility` for callers who do not ask how many actions each rule removed.
+
+        Raises:
+            ParameterError: a naive `now`, or contacts of another catalog.
+        """
+        return self._left(*self._removed(self.scene(contacts, now, conditions), None))
+
+    def _removed(self, scene: Scene, counts: dict[str, RuleCount] | None) -> tuple[BoolArray, BoolArray]:
+        """What all rules together remove, by arm and by hour, in arrays of the caller's own; counts are filled in."""
+        n = scene.contacts.n
         channels, hours, arms = self.catalog.shape
         gone_by_arm, gone_by_hour = Union((n, channels, arms)), Union((n, len(PURPOSES), channels, hours))
-        sends = self.catalog.k - 1
-        counts: dict[str, RuleCount] = {}
         for entry, rule in self._rules:
             verdict = judge(rule, scene)
             gone_by_arm.add(verdict.channel_arm)
             gone_by_hour.add(verdict.channel_hour)
-            counts[entry.id] = RuleCount(entry.rule, *removed_by(verdict, n, self.catalog))
-        by_arm, by_hour = gone_by_arm.result(), gone_by_hour.result()
-        left = sends_left(Verdict(by_arm, by_hour), n, self.catalog)
-        total = RemovalCounts(n, sends, n * sends - int(left.sum()), int(n - np.count_nonzero(left)), counts)
+            if counts is not None:
+                counts[entry.id] = RuleCount(entry.rule, *removed_by(verdict, n, self.catalog))
+        return gone_by_arm.result(), gone_by_hour.result()
+
+    def _left(self, by_arm: BoolArray, by_hour: BoolArray) -> Eligibility:
         np.logical_not(by_arm, out=by_arm)
         np.logical_not(by_hour, out=by_hour)
-        return Eligibility(by_arm, by_hour, self.catalog.purpose_codes), total
+        return Eligibility(by_arm, by_hour, self.catalog.purpose_codes)
 
     def explain(
         self, contacts: ContactBatch, row: int, now: datetime, conditions: Conditions = NOTHING_SAID

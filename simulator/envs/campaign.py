@@ -180,7 +180,6 @@ class CampaignEnv(VectorEnv[Float32Array, CodeArray | IntArray, Any]):
         Raises:
             ParameterError: no episode is open, or actions of another shape, type or range.
         """
-        actions = np.asarray(actions)
         if actions.shape != (self.num_envs,) or actions.dtype.kind not in "iu":
             raise ParameterError(
                 "actions",
