@@ -22,8 +22,8 @@ def quiet(n: int = 1, **dynamics: Any) -> World:
     """Average contacts to whom nothing happens by itself unless it is asked for."""
     off = {
         "intent_on": 0.0, "intent_off": 0.0, "onboarding_ends": 0.0, "lapses": 0.0, "lapses_further": 0.0,
-        "leaves": 0.0, "gone_per_order": 0.0, "address_dies": 0.0, "browses": 0.0, "browses_with_intent": 0.0, "ticket": 0.0,
-        "motive_changes": 0.0, "fatigue_half_life_days": {"email": 7.0, "sms": 7.0, "push": 7.0},
+        "leaves": 0.0, "gone_per_order": 0.0, "address_dies": 0.0, "browses": 0.0, "browses_with_intent": 0.0,
+        "ticket": 0.0, "motive_changes": 0.0, "fatigue_half_life_days": {"email": 7.0, "sms": 7.0, "push": 7.0},
         "pressure_weight": {"email": 1.0, "sms": 1.5, "push": 0.8}, "irritation": 0.002,
     }  # fmt: skip
     one = world("newsletter", n, calibration=[], dynamics=off | dynamics, calendar={"yearly_peak": 0.0})

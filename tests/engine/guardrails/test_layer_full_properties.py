@@ -204,7 +204,7 @@ def test_tightening_a_number_never_allows_more(name: str) -> None:
 
 
 # Rules that end by waiting, and do so for some action of these crowds.
-WAITING = {f"full-{name}" for name in ("D1", "F4", "F9", "O6", "O7", "O8", "Q1-Q8", "Q9")} | {
+WAITING = {f"full-{name}" for name in ("D1", "F4", "F9", "O6", "O7", "O8", "O14", "Q1-Q8", "Q9")} | {
     f"strange-{name}" for name in ("F1", "F1b", "F12", "F9s", "H", "O6b", "O7c", "Q1")
 }
 
@@ -213,7 +213,7 @@ WAITING = {f"full-{name}" for name in ("D1", "F4", "F9", "O6", "O7", "O8", "Q1-Q
 def test_next_allowed_at_is_the_first_instant(name: str) -> None:
     """The rule alone passes there, and at no instant of a grid before, up to a microsecond before."""
     entry, checked = RULES[name], 0
-    for seed in range(4):
+    for seed in range(8):
         case = Case(50 + seed, contacts=25)
         layer = case.layer([entry] if entry.rule == "consent" else [FULL.rules[0], entry])
         own = layer._rules[-1][0].id

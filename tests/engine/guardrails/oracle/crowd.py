@@ -80,7 +80,7 @@ def crowd(rng: np.random.Generator, zones: tuple[str, ...], now_at: int, catalog
         "plausible_zones": _codes(rng, n, PLAUSIBLE, 0.3),
         "profiling_objection": _codes(rng, n, ("no", "yes"), 0.08, first=0.8),
         "motive_price": np.where(rng.random(n) < 0.1, np.nan, rng.choice([0.0, 0.2, 0.5, 0.6, 0.9, 1.0], n)),
-        "due_at": _due(rng, instants, now_at),
+        "due_at": _due(np.random.default_rng(now_at % 2**63), instants, now_at),
         "consent_at": _instants(rng, wide, now_at, -1, 0.05),
         "consent_basis": rng.choice([-1, 0, 1, 2, 3, 4], wide, p=[0.05, 0.5, 0.2, 0.1, 0.05, 0.1]).astype(np.int8),
         "consent_expires_at": _instants(rng, wide, now_at, 1, 0.7),
