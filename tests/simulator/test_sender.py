@@ -76,7 +76,7 @@ def test_counts_add_up_in_any_order(blocks: list[dict[str, Any]], order: Any) ->
     first = sum((Counts(1, block) for block in blocks), nothing_on(1, 3))
     second = sum((Counts(1, block) for block in shuffled), nothing_on(1, 3))
     assert first == second
-    assert Counts(**first.to_builtins()) == Counts(1, {name: list(v) for name, v in first.by_channel.items()})  # type: ignore[misc]
+    assert Counts(**first.to_builtins()) == Counts(1, {name: list(v) for name, v in first.by_channel.items()})
 
 
 def test_a_brake_goes_on_at_once_and_off_after_straight_days(sender: Sender) -> None:
