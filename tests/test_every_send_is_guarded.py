@@ -20,12 +20,14 @@ from experiments.cli.main import app
 PACKAGES = ("engine", "policies", "simulator", "experiments")
 # They draw from the eligible set that they are given; everybody else must have got it from the layer.
 PRIMITIVES = {"engine/sampling.py", "policies/vw/compiled.py", "policies/vw/kernels.py", "policies/vw/jitted.py"}
+# In a simulated world nobody is reached; these draw from the eligible sets of a world whose layer was asked.
+PRIMITIVES |= {"simulator/rollout.py", "simulator/broken_draw.py"}
 SAMPLERS = {"sample", "draw"}
 # Rows of decisions are made by the layer's caller, or by somebody else long ago.
 RECORD = {"decision_id", "action", "propensity", "eligible"}
 RECORD_MAKERS = {"engine/decision_table.py", "engine/mapping/importer.py", "engine/mapping/rows.py"}
 
-EMIT_DECISIONS = {"decide", "demo", "dispatch"}
+EMIT_DECISIONS = {"decide", "demo", "dispatch", "simulate"}
 EMIT_NONE = {"import", "evaluate", "train", "backtest", "explain", "join", "guardrails", "state"}
 
 
@@ -201,6 +203,17 @@ def test_decide_sends_nothing(world: Path, tmp_path: Path) -> None:
         assert made.exit_code == 0, made.output
         assert sends_in(out) == 0
         assert set(pq.read_table(out)["propensity"].to_pylist()) == {1.0}
+
+
+@pytest.mark.usefixtures("sentinel")
+def test_simulate_sends_nothing(tmp_path: Path) -> None:
+    """Whatever decides, at random or learning in the loop; in this process, where the sentinel is."""
+    for policy in ("policy=uniform", "policy=vw", "policy='always:email|9|time_saver'"):
+        out = tmp_path / "log.parquet"
+        asked = ["simulate", "--out", str(out), "--json", policy, "contacts=100", "days=3", "uniform_share=0.5"]
+        made = CliRunner().invoke(app, asked)
+        assert made.exit_code == 0, made.output
+        assert sends_in(out) == 0
 
 
 @pytest.mark.usefixtures("sentinel")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -39,9 +40,9 @@ def load_block(path: Path, world: World) -> IntArray:
         StorageError: the file is missing, or not of this world.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, BadZipFile) as error:
         raise StorageError(f"{path} cannot be read: {error}", hint="remove the folder and run again") from error
     decided: IntArray = arrays.pop("decided")
     if len(decided) != world.n:

@@ -34,6 +34,7 @@ class SimulateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     Attributes:
         scenario: a yaml of conf/scenario/, as it stands there, with overrides.
+        faults: fault scenarios of conf/fault/ that are laid over it.
         policy: never, uniform, always:ACTION, merge_tag, segments, vw, or a trained folder.
         contacts / days: size of the run; a day is one step of the scenario's calendar.
         first: number of the first contact of the world.
@@ -51,6 +52,7 @@ class SimulateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """
 
     scenario: dict[str, Any]
+    faults: tuple[str, ...] = ()
     policy: str = "uniform"
     contacts: int = 10_000
     days: int = 30

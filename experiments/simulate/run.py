@@ -33,6 +33,7 @@ from experiments.simulate.policies import VW, check_policy, fixed_policy
 from experiments.simulate.pool import Pool
 from experiments.simulate.summary import JoinTotals, day_table, group_totals, removed_pairs
 from policies.vw.export import export_policy, resume
+from simulator.overlays import with_faults
 from simulator.scenario import Scenario, scenario_from
 from simulator.sender import Sender
 
@@ -77,7 +78,7 @@ def simulate(request: SimulateRequest, config: SimulateConfig, advance: Advance 
         StorageError: the disk refused, a worker died, or another process works on the same run.
     """
     make_folder(request.out.parent)
-    scenario = scenario_from(config.scenario, config.packages, source="scenario")
+    scenario = with_faults(scenario_from(config.scenario, config.packages, source="scenario"), *config.faults)
     metrics = scenario_metrics(scenario)
     if config.metric not in metrics:
         raise DataError(f"there is no metric {config.metric!r}", hint=f"one of {', '.join(metrics)}")
@@ -92,6 +93,7 @@ def simulate(request: SimulateRequest, config: SimulateConfig, advance: Advance 
 def _asked(config: SimulateConfig, scenario: Scenario, contact_key: str) -> dict[str, Any]:
     """Everything that bytes depend on; the number of workers is not among it."""
     asked: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(config, workers=1))
+    asked["scenario"] = {**config.scenario, "faults": msgspec.to_builtins(scenario.spec.faults)}
     asked["files"] = check_policy(config, scenario)
     asked["versions"] = {
         "catalog": scenario.catalog.version,
@@ -163,7 +165,7 @@ class _Run:
     def _job(self) -> Job:
         config = self.config
         return Job(
-            scenario=config.scenario,
+            scenario={**config.scenario, "faults": msgspec.to_builtins(self.scenario.spec.faults)},
             packages=config.packages,
             contacts=config.contacts,
             first=config.first,

@@ -11,11 +11,14 @@ import typer.main
 
 from engine import errors
 from experiments.cli.main import app
-from experiments.outputs import OUTPUTS
+from experiments.outputs import OUTPUTS as CORE_OUTPUTS
 from experiments.outputs_guardrails import GUARDRAIL_OUTPUTS
+from experiments.outputs_simulate import SIMULATE_OUTPUTS
 from experiments.outputs_state import STATE_OUTPUTS
 from experiments.settings import BacktestConfig, DecideConfig, EvaluateConfig, compose_settings
+from experiments.simulate.config import SimulateConfig
 
+OUTPUTS = CORE_OUTPUTS | SIMULATE_OUTPUTS
 GROUPS = {"guardrails": GUARDRAIL_OUTPUTS, "state": STATE_OUTPUTS}
 COMMANDS = sorted({*OUTPUTS, *GROUPS} - {"error"})
 
@@ -62,7 +65,7 @@ def test_every_exit_code_is_described(root: Path) -> None:
 
 def test_groups_and_defaults_are_those_of_the_configuration(root: Path) -> None:
     text = (root / "docs" / "configuration.md").read_text(encoding="utf-8")
-    for name in ("evaluation", "model", "learner", "exploration", "segments", "guardrails", "metrics"):
+    for name in ("scenario", "evaluation", "model", "learner", "exploration", "segments", "guardrails", "metrics"):
         (line,) = re.findall(rf"^\| `{name}` \| (.*?) \|", text, re.MULTILINE)
         choices = {path.stem for path in (root / "conf" / name).glob("*.yaml")}
         assert set(re.findall(r"`(\w+)`", line)) == choices, name
@@ -70,6 +73,7 @@ def test_groups_and_defaults_are_those_of_the_configuration(root: Path) -> None:
         "evaluate": msgspec.to_builtins(compose_settings("evaluate", [], EvaluateConfig)),
         "backtest": msgspec.to_builtins(compose_settings("backtest", [], BacktestConfig)),
         "decide": msgspec.to_builtins(compose_settings("decide", [], DecideConfig)),
+        "simulate": msgspec.to_builtins(compose_settings("simulate", [], SimulateConfig)),
     }
     command = ""
     keys = 0
@@ -83,4 +87,4 @@ def test_groups_and_defaults_are_those_of_the_configuration(root: Path) -> None:
                 value = value[part]
             assert str(value).removesuffix(".0") == default.strip("`"), name
             keys += 1
-    assert keys >= 12
+    assert keys >= 24

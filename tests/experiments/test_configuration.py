@@ -31,6 +31,7 @@ from experiments.settings import (
     TrainConfig,
     compose_settings,
 )
+from experiments.simulate.config import SimulateConfig
 from policies.exploration_config import ExplorationConfig
 from policies.segments import SegmentConfig
 from policies.vw.arguments import VwConfig
@@ -45,15 +46,17 @@ COMMANDS: dict[str, Any] = {
     "decide": DecideConfig,
     "evaluate": EvaluateConfig,
     "join": JoinConfig,
+    "simulate": SimulateConfig,
     "train": TrainConfig,
 }
 # The commands that a group belongs to.
 USED_BY = {
     "evaluation": ("evaluate", "backtest"),
     "model": ("evaluate", "backtest"),
-    "learner": ("train", "backtest"),
-    "exploration": ("train", "backtest"),
-    "segments": ("backtest",),
+    "learner": ("train", "backtest", "simulate"),
+    "exploration": ("train", "backtest", "simulate"),
+    "scenario": ("simulate",),
+    "segments": ("backtest", "simulate"),
     "guardrails": ("decide",),
     "metrics": ("join",),
 }
