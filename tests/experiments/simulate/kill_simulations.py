@@ -40,10 +40,10 @@ def start(folder: Path, workers: int) -> int:
     try:
         config = settings(*LEARNS, "contacts=400", "days=6", "block_rows=150", f"workers={workers}")
         simulate(SimulateRequest(folder / "run.parquet", KEY), config)
-        os._exit(0)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - a forked run must never go on as its parent
         sys.stderr.write(f"{error!r}\n")
         os._exit(1)
+    os._exit(0)
 
 
 def killed_at(folder: Path, point: str, workers: int) -> int:

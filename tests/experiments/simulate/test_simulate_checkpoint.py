@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import fields, is_dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def test_the_same_rows_are_the_same_bytes(cuts: list[int], shuffled: bool) -> No
     edges = [0, *sorted(set(cuts)), 100]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for number, (start, end) in enumerate(zip(edges, edges[1:], strict=False)):
+        for number, (start, end) in enumerate(pairwise(edges)):
             levels = sorted(set(words), reverse=shuffled and number % 2 == 0)
             codes = pa.array([levels.index(word) for word in words[start:end]], pa.int32())
             column = pa.DictionaryArray.from_arrays(codes, pa.array(levels))
@@ -156,7 +157,7 @@ def test_days_are_read_back_without_a_gap(tmp_path: Path) -> None:
 def test_other_arguments_do_not_go_on(tmp_path: Path) -> None:
     with Parts(tmp_path / "p", {"seed": 1, "delay": {"late": 0.0}}).held():
         pass
-    with pytest.raises(ConfigError, match=r"delay\.late was 0\.0, is 0\.5") as caught:
-        with Parts(tmp_path / "p", {"seed": 1, "delay": {"late": 0.5}}).held():
-            pass
+    other = Parts(tmp_path / "p", {"seed": 1, "delay": {"late": 0.5}})
+    with pytest.raises(ConfigError, match=r"delay\.late was 0\.0, is 0\.5") as caught, other.held():
+        pass
     assert "remove the folder" in caught.value.hint

@@ -182,7 +182,7 @@ def mean_weight(path: Path, days: slice) -> tuple[float, float]:
 
 
 def test_broken_randomisation_shows_in_the_weights(tmp_path: Path) -> None:
-    """The mean weight of a policy is 1 where propensities are honest (within 4.5 standard errors), and far off later."""
+    """The mean weight of a policy is 1 where propensities are honest (4.5 standard errors), and far off later."""
     fault = "+scenario.faults=[{kind: broken_randomisation, from_day: 3}]"
     small_run(tmp_path / "run.parquet", fault, "contacts=1500", "days=6")
     mean, spread = mean_weight(tmp_path / "run.parquet", slice(0, 3))
