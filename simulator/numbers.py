@@ -55,6 +55,7 @@ class Number:
         name: of the field.
         default: its shipped value; a mapping for numbers per channel.
         unit / kind / source: see `number`.
+        limits: the allowed range in words, like "in [0, 1]"; "" where any number is allowed.
     """
 
     part: str
@@ -63,6 +64,7 @@ class Number:
     unit: str
     kind: str
     source: str
+    limits: str = ""
 
 
 def numbers_of(struct: type[msgspec.Struct]) -> tuple[Number, ...]:
@@ -75,17 +77,31 @@ def numbers_of(struct: type[msgspec.Struct]) -> tuple[Number, ...]:
             default = field.default if field.default is not msgspec.NODEFAULT else None
             if field.default_factory is not msgspec.NODEFAULT:
                 default = field.default_factory()
-            found.append(Number(struct.__name__, field.name, default, meta["unit"], meta["kind"], meta["source"]))
+            said = meta.extra or {}
+            found.append(
+                Number(struct.__name__, field.name, default, said["unit"], said["kind"], said["source"], _limits(meta))
+            )
     return tuple(found)
 
 
-def _meta(hint: Any) -> dict[str, str] | None:
+def _limits(meta: msgspec.Meta) -> str:
+    low, high = ("(" if meta.gt is not None else "["), (")" if meta.lt is not None else "]")
+    least, most = (meta.ge if meta.gt is None else meta.gt), (meta.le if meta.lt is None else meta.lt)
+    if least is not None and most is not None:
+        return f"in {low}{least:g}, {most:g}{high}"
+    if least is not None:
+        return f"above {least:g}" if meta.gt is not None else f"at least {least:g}"
+    if most is not None:
+        return f"below {most:g}" if meta.lt is not None else f"at most {most:g}"
+    return ""
+
+
+def _meta(hint: Any) -> msgspec.Meta | None:
     """The documentation in an annotation, at the top or on the values of a mapping."""
     if get_origin(hint) is Annotated:
         for extra in get_args(hint)[1:]:
             if isinstance(extra, msgspec.Meta) and extra.extra is not None:
-                documented: dict[str, str] = extra.extra
-                return documented
+                return extra
     for inner in get_args(hint):
         found = _meta(inner)
         if found is not None:

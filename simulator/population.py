@@ -34,6 +34,7 @@ class Population(Protocol):
 
 
 Shares = dict[str, float]
+Mix = Annotated[Shares, number("shares", "definition", "who the contacts are; a scenario sets its own mix")]
 # Log odds at which nothing is ever seen.
 UNREAD: Final = -30.0
 
@@ -65,7 +66,7 @@ class ShopperPopulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         tells_share: how often it does.
     """
 
-    zones: Shares = table(
+    zones: Mix = table(
         {
             "America/New_York": 0.33,
             "America/Chicago": 0.2,
@@ -74,13 +75,13 @@ class ShopperPopulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
             "Europe/Berlin": 0.2,
         }
     )
-    sources: Shares = table({"checkout": 0.5, "newsletter form": 0.3, "app": 0.15, "store": 0.05})
-    categories: Shares = table({"fashion": 0.4, "home": 0.35, "sport": 0.25})
+    sources: Mix = table({"checkout": 0.5, "newsletter form": 0.3, "app": 0.15, "store": 0.05})
+    categories: Mix = table({"fashion": 0.4, "home": 0.35, "sport": 0.25})
     unknown_zone: Annotated[float, number("share", "assumed", "incomplete records", **SHARE)] = 0.01
-    devices: Shares = table({"android": 0.33, "ios": 0.27, "desktop": 0.4})
-    hour_kinds: Shares = table({"work_hours": 0.4, "evening": 0.35, "late_mobile": 0.15, "early": 0.1})
-    motives: Shares = table({"price": 0.35, "assortment": 0.25, "convenience": 0.2, "trust": 0.2})
-    stages: Shares = table({"onboarding": 0.05, "active": 0.5, "lapsing": 0.25, "lapsed": 0.2, "gone": 0.0})
+    devices: Mix = table({"android": 0.33, "ios": 0.27, "desktop": 0.4})
+    hour_kinds: Mix = table({"work_hours": 0.4, "evening": 0.35, "late_mobile": 0.15, "early": 0.1})
+    motives: Mix = table({"price": 0.35, "assortment": 0.25, "convenience": 0.2, "trust": 0.2})
+    stages: Mix = table({"onboarding": 0.05, "active": 0.5, "lapsing": 0.25, "lapsed": 0.2, "gone": 0.0})
     affinity_sd: Annotated[float, number("log odds", "assumed", "people differ in the channels they read", ge=0.0)] = (
         0.5
     )

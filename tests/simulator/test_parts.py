@@ -126,7 +126,7 @@ def test_every_number_says_where_it_is_from(struct: type[msgspec.Struct]) -> Non
 
 def test_numbers_are_read_from_annotations() -> None:
     found = numbers_of(FlatResponse)
-    assert found == (Number("FlatResponse", "seen", 0.5, "share", "assumed", "an example"),)
+    assert found == (Number("FlatResponse", "seen", 0.5, "share", "assumed", "an example", "in [0, 1]"),)
     assert table({"a": 1.0}).default_factory() == {"a": 1.0}
 
 
