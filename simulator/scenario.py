@@ -154,11 +154,18 @@ def scenario_from(data: Any, packages: tuple[str, ...] = (), *, source: str = "s
     fitted: dict[str, Any] = {}
     for name in spec.calibration:
         fitted = merged(fitted, shipped_yaml("calibration", name)["parts"])
-    parts = {kind: make_part(kind, merged(fitted.get(kind, {}), getattr(spec, kind)), packages) for kind in PARTS}
+    parts = {kind: make_part(kind, _with_fit(kind, fitted, getattr(spec, kind)), packages) for kind in PARTS}
     catalog = catalog_from(shipped_yaml("catalog", spec.catalog), source=f"conf/catalog/{spec.catalog}.yaml")
     return Scenario(
         spec=spec, catalog=catalog, features=features, pack=load_pack(spec.guardrails), packages=packages, **parts
     )
+
+
+def _with_fit(kind: str, fitted: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """A part's own parameters over the fitted ones; what was fitted for another part is no number of this one."""
+    fit, shipped = fitted.get(kind, {}), next(iter(PARTS[kind]))
+    same = fit.get("part", shipped) == own.get("part", shipped)
+    return merged(fit if same else {}, own)
 
 
 def _features(names: str | tuple[str, ...]) -> FeatureSchema:

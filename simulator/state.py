@@ -34,12 +34,20 @@ class Sends:
     count: CodeArray
 
     def append(self, rows: IntArray, at: IntArray, channel: IntArray, arm: IntArray) -> None:
-        """Remember one send of each row, the newest of its contact."""
+        """Remember one send of each row, in the order of planned instants.
+
+        With several steps a day a later decision may be planned for an earlier hour than the one before.
+        """
         for memory, new in ((self.at, at), (self.channel, channel), (self.arm, arm)):
             kept = memory[rows, 1:]
             memory[rows, :-1] = kept
             memory[rows, -1] = new
         self.count[rows] = np.minimum(self.count[rows] + 1, MEMORY)
+        early = rows[self.at[rows, -1] < self.at[rows, -2]]
+        if len(early):
+            order = np.argsort(self.at[early], axis=1, kind="stable")
+            for memory in (self.at, self.channel, self.arm):
+                memory[early] = np.take_along_axis(memory[early], order, axis=1)
 
     def newest(self, most: int) -> IntArray:
         """(n, <= most) instants of the newest sends: the last columns, without those that are empty for everybody."""

@@ -24,7 +24,7 @@ OWN = {"part": "tests.simulator.own_parts:FlatResponse", "seen": 1.0}
 
 def test_a_part_of_ones_own_works() -> None:
     """Everybody sees; a quarter clicks and half of these buy: about 0.125 orders a message."""
-    scenario = load_scenario("newsletter", {"response": OWN, "calibration": []}, packages=("tests",))
+    scenario = load_scenario("newsletter", {"response": OWN}, packages=("tests",))
     assert scenario.response == FlatResponse(seen=1.0)
     block = World(scenario, 4000, 1)
     happened = block.advance(send(block, "email", "social_proof"))
@@ -47,7 +47,7 @@ def test_a_part_of_ones_own_works() -> None:
 )
 def test_a_part_that_cannot_be_had_is_refused(part: str, packages: tuple[str, ...], named: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        load_scenario("newsletter", {"response": {"part": part}, "calibration": []}, packages=packages)
+        load_scenario("newsletter", {"response": {"part": part}}, packages=packages)
     assert named in f"{caught.value.message} {caught.value.hint}"
 
 

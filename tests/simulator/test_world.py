@@ -162,6 +162,20 @@ def test_what_is_remembered_of_sends_is_what_was_sent() -> None:
     assert block.state.sends.since(block.moment.now_at).sum() <= sent[-2:].sum()
 
 
+def test_with_several_steps_a_day_sends_stay_in_order() -> None:
+    """A message may be planned for tomorrow morning at 14:00, and the next one for this evening six hours later."""
+    block = world("newsletter", 200, guardrails="permission", calendar={"step_hours": 6.0})
+    planned: list[list[int]] = [[] for _ in range(200)]
+    for _ in range(10):
+        one = play(block, UNIFORM)
+        for row, at in zip(one.rows, one.send_at, strict=True):
+            planned[row].append(int(at))
+    assert any(sorted(own) != own for own in planned)
+    for row, own in enumerate(planned):
+        found = block.state.sends.at[row]
+        assert found[found > 0].tolist() == sorted(own)
+
+
 def test_a_policy_never_chooses_what_the_rules_removed() -> None:
     block = world("newsletter", 500)
     for _ in range(5):
