@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.errors import ParameterError
-from engine.types import HOLD, CodeArray, FloatArray
+from engine.types import HOLD, CodeArray, FloatArray, IntArray
 from simulator.rollout import Turn
 from simulator.world import World
 
@@ -23,7 +23,8 @@ class CalendarActor:
         every_days: days between messages, positive; 1 with daily steps is a daily blast.
         channel: name; only this channel is ever used.
         hour: label of an hour slot; "" is the first slot that is eligible.
-        arm: id; "" takes the arms of the catalog in turn.
+        arm: id; "" takes the arms of the catalog in turn, each contact from an arm of its own on, so that every arm has
+            its share from the first day on.
         spread: whether contacts are spread over the days, so that about the same number is sent to each day; else all
             get it on the same day.
     """
@@ -49,15 +50,18 @@ class CalendarActor:
         due = np.flatnonzero(number[0][rows] > number[1][rows])
         action = np.full(len(rows), HOLD, dtype=np.int32)
         if len(due):
-            wanted = self._actions(world)[:, number[0][rows[due]] % self._arms(world)].T
+            wanted = self._actions(world)[:, self._turn(world, number[0])[rows[due]]].T
             eligible = np.take_along_axis(turn.eligibility.take(due).dense(), wanted, axis=1)
             first = eligible.argmax(axis=1)
             chosen = wanted[np.arange(len(due)), first]
             action[due] = np.where(eligible.any(axis=1), chosen, HOLD)
         return action, np.ones(len(rows))
 
-    def _arms(self, world: World) -> int:
-        return 1 if self.arm else len(world.catalog.arms)
+    def _turn(self, world: World, number: CodeArray) -> IntArray:
+        """(n,) position of the arm of each contact's message of this number."""
+        arms = 1 if self.arm else len(world.catalog.arms)
+        turn: IntArray = (number.astype(np.int64) + np.floor(world.draw("calendar arm") * arms).astype(np.int64)) % arms
+        return turn
 
     def _actions(self, world: World) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
         """(hours, arms) actions in the order in which they are tried and taken in turn."""
