@@ -13,6 +13,8 @@ from engine.errors import ConfigError, ParameterError
 from engine.features import STALE
 from engine.localtime import DAY_US
 from engine.types import FloatArray
+from experiments.settings import compose_settings
+from experiments.simulate.config import SimulateConfig
 from simulator.faults import Fault
 from simulator.overlays import faults_from, with_faults
 from simulator.people import NEVER
@@ -269,6 +271,13 @@ def test_every_fault_combines_with_scenarios(name: str, fault: str) -> None:
         pass
     assert len(scenario.spec.faults) == 1
     assert scenario.spec.faults[0].kind == fault
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_laid_over_a_scenario_on_the_command_line(fault: str) -> None:
+    config = compose_settings("simulate", ["scenario=renewal", f"+fault@scenario={fault}"], SimulateConfig)
+    scenario = scenario_from(config.scenario)
+    assert (scenario.name, [one.kind for one in scenario.spec.faults]) == ("renewal", [fault])
 
 
 def test_faults_add_up() -> None:
