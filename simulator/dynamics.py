@@ -192,7 +192,7 @@ class BoundShopperDynamics:
     def _gone_per_order(self, draw: Draws, rows: IntArray) -> FloatArray | float:
         """Chance to be gone after an order: a trait of the contact, beta over contacts (Fader, Hardie & Lee 2005)."""
         mean, spread = self.numbers.gone_per_order, self.numbers.gone_spread
-        if not 0.0 < spread or mean >= 1.0:
+        if spread <= 0.0 or mean >= 1.0:
             return mean
         size = 1.0 / spread - 1.0
         trait: FloatArray = betaincinv(mean * size, (1.0 - mean) * size, draw("gone per order", rows=rows))

@@ -9,6 +9,7 @@ import typer
 from engine.startup import check_names
 from experiments.cli import (
     backtest,
+    calibrate,
     decide,
     demo,
     dispatch,
@@ -40,6 +41,7 @@ app.command("dispatch")(dispatch.run)
 app.command("explain")(explain.run)
 app.command("join")(join.run)
 app.command("simulate")(simulate.run)
+app.command("calibrate")(calibrate.run)
 app.command("demo")(demo.run)
 app.add_typer(guardrails.app, name="guardrails")
 app.add_typer(state.app, name="state")

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from simulator.calibration.fit import Changes, Fit, Free, Goal, fit
+from simulator.calibration.fit import Changes, Free, Goal, fit
 from simulator.calibration.programme import Programme, Sums, run_programme
 from simulator.people import DEVICES, contact_ids
 from simulator.scenario import load_scenario, merged
@@ -19,13 +19,15 @@ from simulator.targets.published import Published
 
 SCENARIO: Final = "newsletter"
 DAYS_PER_MONTH: Final = 30.4
+Measure = Callable[[Changes, int, int], dict[str, float]]
 HALF_YEAR: Final = 182.0
 # A permission is one draw per contact: shares need many.
 APP_USERS: Final = 20_000
 MONTHLY: Final = (2.0, 4.0, 5.5, 7.0, 8.5, 10.0, 14.0)
 
-# Free numbers, from where an earlier fit left them, and the figures that they are fitted to.
-LEVELS: Final = (
+# Free numbers, from where an earlier fit left them, and the figures that they are fitted to. No number of one channel
+# moves a figure of another, so each channel is fitted by itself.
+EMAIL: Final = (
     Free(("response", "seen", "email"), 0.725, "share"),
     Free(("population", "unread", "email"), 0.54, "share"),
     Free(("response", "click", "email"), 0.0474, "share"),
@@ -36,12 +38,14 @@ LEVELS: Final = (
     Free(("response", "complaint", "email"), 0.000115, "share"),
     Free(("response", "fatigue_drop", "email"), 0.396),
     Free(("response", "fatigue_bend", "email"), 1.03),
+)
+SMS: Final = (
     Free(("response", "click", "sms"), 0.0732, "share"),
     Free(("response", "order", "sms"), 0.253, "share"),
     Free(("response", "unsubscribe", "sms"), 0.00821, "share"),
-    Free(("response", "click", "push"), 0.1, "share"),
 )
-LEVEL_IDS: Final = (
+PUSH: Final = (Free(("response", "click", "push"), 0.1, "share"),)
+EMAIL_IDS: Final = (
     "email_open_omnisend_2022",
     "email_opened_of_six_campaign_monitor_2014",
     "email_click_omnisend_2022",
@@ -55,14 +59,11 @@ LEVEL_IDS: Final = (
     "email_open_by_frequency_3",
     "email_open_by_frequency_15",
     "email_hour_effect_biz_genius",
-    "sms_click_klaviyo_2026",
-    "sms_order_good_klaviyo",
-    "sms_unsubscribe_good_klaviyo",
-    "push_open_batch_2025",
-    "push_opt_in_batch_2025",
-    "push_opt_in_android_batch_2025",
-    "push_opt_in_ios_batch_2025",
 )
+SMS_IDS: Final = ("sms_click_klaviyo_2026", "sms_order_good_klaviyo", "sms_unsubscribe_good_klaviyo")
+PUSH_IDS: Final = ("push_open_batch_2025",)
+REACH_IDS: Final = ("push_opt_in_batch_2025", "push_opt_in_android_batch_2025", "push_opt_in_ios_batch_2025")
+LEVEL_IDS: Final = (*EMAIL_IDS, *SMS_IDS, *PUSH_IDS, *REACH_IDS)
 FREQUENCY_IDS: Final = (
     "email_optimum_zhang_2017",
     "email_profit_at_4_zhang_2017",
@@ -86,11 +87,17 @@ def goals_of(published: Published, ids: tuple[str, ...]) -> tuple[Goal, ...]:
 
 def level_moments(changes: Changes, contacts: int, seed: int) -> dict[str, float]:
     """The figures of `LEVEL_IDS` under a scenario's changes."""
+    channels = (email_moments, sms_moments, push_moments, _opt_in)
+    return {name: value for of in channels for name, value in of(changes, contacts, seed).items()}
+
+
+def email_moments(changes: Changes, contacts: int, seed: int) -> dict[str, float]:
+    """The figures of `EMAIL_IDS`: one e-mail a week, and the opens at two, three and fifteen."""
 
     def run(programme: Programme, more: dict[str, Any] | None = None) -> Sums:
         return run_programme(load_scenario(SCENARIO, merged(changes, more or {})), programme, contacts, seed)
 
-    weekly, sms, push = run(Programme("email", 1.0)), run(Programme("sms", 1.0)), run(Programme("push", 2.0))
+    weekly = run(Programme("email", 1.0))
     # Fifteen a week need more than one step a day.
     thrice = {"calendar": {"step_hours": 8.0}}
     often = {2: run(Programme("email", 2.0)), 3: run(Programme("email", 3.0))}
@@ -113,12 +120,23 @@ def level_moments(changes: Changes, contacts: int, seed: int) -> dict[str, float
         },
         # The slot farthest from the mean, as a share of it; the sign does not matter to the claim.
         "email_hour_effect_biz_genius": float(np.abs(by_hour / by_hour.mean() - 1.0).max()),
+    }
+
+
+def sms_moments(changes: Changes, contacts: int, seed: int) -> dict[str, float]:
+    """The figures of `SMS_IDS`: one SMS a week."""
+    sms = run_programme(load_scenario(SCENARIO, changes), Programme("sms", 1.0), contacts, seed)
+    return {
         "sms_click_klaviyo_2026": sms.rate("clicked", "delivered"),
         "sms_order_good_klaviyo": sms.rate("ordered", "delivered"),
         "sms_unsubscribe_good_klaviyo": sms.rate("unsubscribed", "delivered"),
-        "push_open_batch_2025": push.rate("clicked", "delivered"),
-        **_opt_in(changes, contacts, seed),
     }
+
+
+def push_moments(changes: Changes, contacts: int, seed: int) -> dict[str, float]:
+    """The figures of `PUSH_IDS`: two pushes a week."""
+    push = run_programme(load_scenario(SCENARIO, changes), Programme("push", 2.0), contacts, seed)
+    return {"push_open_batch_2025": push.rate("clicked", "delivered")}
 
 
 def _opt_in(changes: Changes, contacts: int, seed: int) -> dict[str, float]:
@@ -166,23 +184,35 @@ def _peak(at: np.ndarray[Any, np.dtype[np.float64]], value: np.ndarray[Any, np.d
 
 
 def fit_campaign(
-    published: Published, contacts: int, seed: int, say: Callable[[str], None] = lambda _: None
-) -> tuple[Fit, Fit]:
-    """Fit the levels, then the irritation that puts the best frequency where it was published.
+    published: Published,
+    contacts: int,
+    seed: int,
+    say: Callable[[str], None] = lambda _: None,
+    taken: Changes | None = None,
+) -> Changes:
+    """Fit the levels channel by channel, then the irritation that puts the best frequency where it was published.
+
+    Args:
+        published: the figures.
+        contacts / seed: of the simulated worlds.
+        say: told the progress.
+        taken: numbers that were fitted elsewhere; they stay as they are.
 
     Returns:
-        The fit of the levels, and that of the frequency on top of it.
+        All numbers, those that were taken over included.
     """
-    say("levels: opens, clicks, orders, opt-outs, fatigue of opens")
-    levels = fit(
-        LEVELS, goals_of(published, LEVEL_IDS), lambda changes: level_moments(changes, contacts, seed), say=say
-    )
-    say("frequency: irritation against the published optimum")
-    frequency = fit(
-        (IRRITATION,),
-        goals_of(published, FREQUENCY_IDS[:1]),
-        lambda changes: frequency_moments(merged(levels.changes, changes), contacts, seed),
-        trials=24,
-        say=say,
-    )
-    return levels, frequency
+    found = dict(taken or {})
+    for channel, free, ids, measure in (
+        ("e-mail", EMAIL, EMAIL_IDS, email_moments),
+        ("SMS", SMS, SMS_IDS, sms_moments),
+        ("push", PUSH, PUSH_IDS, push_moments),
+        ("frequency", (IRRITATION,), FREQUENCY_IDS[:1], frequency_moments),
+    ):
+        say(f"campaign: {channel}")
+
+        def moments(changes: Changes, measure: Measure = measure, so_far: Changes = found) -> dict[str, float]:
+            return measure(merged(so_far, changes), contacts, seed)
+
+        trials = 24 if free == (IRRITATION,) else 60
+        found = merged(found, fit(free, goals_of(published, ids), moments, trials=trials, say=say).changes)
+    return found

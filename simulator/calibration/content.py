@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from engine.types import HOLD
-from simulator.calibration.fit import Changes, Fit, Free, Goal, fit
+from simulator.calibration.fit import Changes, Free, Goal, fit
 from simulator.scenario import Scenario, load_scenario
 from simulator.targets.neyman import SegmentEffects, segment_effects
 from simulator.world import World
@@ -25,8 +25,8 @@ HISTORIES: Final = ("mens", "womens", "both")
 SOURCE: Final = "Hillstrom 2008 (randomised), recomputed by simulator.targets.hillstrom"
 ERRORS: Final = 2.0
 
-# Five numbers for three base rates and six effects: customers who bought both come and react more than the others, men's
-# e-mail works for everybody alike, and women's not for those who bought men's only.
+# Five numbers for three base rates and six effects: customers who bought both come and react more than the others,
+# men's e-mail works for everybody alike, and women's not for those who bought men's only.
 FREE: Final = (
     Free(("population", "order_rate_per_day"), 0.008),
     Free(("population", "order_rate_by", "category", "both"), 1.9),
@@ -93,7 +93,27 @@ def content_moments(changes: Changes, contacts: int, seed: int) -> dict[str, flo
 
 def fit_content(
     effects: SegmentEffects, contacts: int, seed: int, say: Callable[[str], None] = lambda _: None
-) -> Fit:
-    """Fit base rates, level and content to the real test."""
+) -> tuple[Changes, Changes]:
+    """Fit base rates, level and content to the real test.
+
+    Returns:
+        The numbers of the test, and those that a shop scenario takes over: what the own category adds and another one
+        costs, over both e-mails together.
+    """
     say("content: visits by purchase history and e-mail")
-    return fit(FREE, goals(effects), lambda changes: content_moments(changes, contacts, seed), trials=36, say=say)
+    found = fit(FREE, goals(effects), lambda changes: content_moments(changes, contacts, seed), trials=36, say=say)
+    half = float(f"{own_category(effects) / 2.0:.2g}")
+    return found.changes, {"response": {"category_match": half, "category_mismatch": -half}}
+
+
+def own_category(effects: SegmentEffects) -> float:
+    """Log ratio of the effect of the own category's e-mail to that of the other, among who bought one category only.
+
+    Means of men's and women's, weighted by their inverse variances: the ratio of clicks, which are rare, so that it is
+    nearly one of odds.
+    """
+    visit = effects.outcomes.index("visit")
+    effect, weight = effects.effect[:2, :, visit], effects.effect_se[:2, :, visit] ** -2.0
+    own = np.eye(2, dtype=np.bool_)
+    means = [float((effect[of] * weight[of]).sum() / weight[of].sum()) for of in (own, ~own)]
+    return float(np.log(means[0] / means[1]))

@@ -14,7 +14,7 @@ import numpy as np
 
 from engine.types import HOLD
 from simulator.calibration.campaign import goals_of
-from simulator.calibration.fit import Changes, Fit, Free, Goal, fit
+from simulator.calibration.fit import Changes, Free, Goal, fit
 from simulator.scenario import Scenario, load_scenario
 from simulator.targets.heartsteps import Trial, fatigue_effect
 from simulator.targets.published import Published
@@ -26,11 +26,9 @@ AVAILABLE: Final = 0.8
 SENT: Final = 0.6
 
 # How fast attention ends: it falls in a straight line with the stock (bend = - drop), so that one number meets the line
-# and its end. How many follow a suggestion that they saw is set in the scenario, for level and fall can stand in for each
-# other: higher, faster effects give the same line. The half-life of the stock is that of every channel.
-FREE: Final = (
-    Free(("response", "fatigue_drop", "push"), 0.06, tied={("response", "fatigue_bend", "push"): -1.0}),
-)
+# and its end. How many follow a suggestion that they saw is set in the scenario, for level and fall can stand in for
+# each other: higher, faster effects give the same line. The half-life of the stock is that of every channel.
+FREE: Final = (Free(("response", "fatigue_drop", "push"), 0.06, tied={("response", "fatigue_bend", "push"): -1.0}),)
 IDS: Final = ("push_effect_average", "push_effect_day_0", "push_effect_slope", "push_effect_zero_day")
 
 
@@ -72,9 +70,7 @@ def simulate_trial(scenario: Scenario, contacts: int, seed: int) -> Trial:
 def push_moments(changes: Changes, contacts: int, seed: int) -> dict[str, float]:
     """The figures of `IDS` under a scenario's changes; the day on which the line is 0 is NaN where it does not fall."""
     trial = simulate_trial(load_scenario(SCENARIO, changes), contacts, seed)
-    effect = fatigue_effect(
-        trial.day, trial.user, trial.treated, trial.probability, trial.available, trial.outcome
-    )
+    effect = fatigue_effect(trial.day, trial.user, trial.treated, trial.probability, trial.available, trial.outcome)
     return {
         "push_effect_average": effect.average,
         "push_effect_day_0": effect.day_0,
@@ -83,7 +79,9 @@ def push_moments(changes: Changes, contacts: int, seed: int) -> dict[str, float]
     }
 
 
-def fit_push(published: Published, contacts: int, seed: int, say: Callable[[str], None] = lambda _: None) -> Fit:
+def fit_push(published: Published, contacts: int, seed: int, say: Callable[[str], None] = lambda _: None) -> Changes:
     """Fit the fatigue of pushes to the published line."""
     say("push: the effect of a suggestion over 42 days")
-    return fit(FREE, goals(published), lambda changes: push_moments(changes, contacts, seed), trials=16, say=say)
+    return fit(
+        FREE, goals(published), lambda changes: push_moments(changes, contacts, seed), trials=16, say=say
+    ).changes
