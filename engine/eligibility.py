@@ -49,6 +49,15 @@ class Eligibility:
         np.logical_and(by_arm.transpose(0, 2, 3, 1), self.channel_arm[:, :, None, :], out=cells)
         return out
 
+    def sendable(self) -> BoolArray:
+        """(n,) whether any send is eligible, from the factors."""
+        out = np.zeros(self.n, dtype=np.bool_)
+        for purpose in np.unique(self.purpose_codes).tolist():
+            arms: BoolArray = np.any(self.channel_arm[:, :, self.purpose_codes == purpose], axis=2)
+            hours: BoolArray = np.any(self.channel_hour[:, purpose], axis=2)
+            out |= np.any(arms & hours, axis=1)
+        return out
+
     def packed(self) -> ByteArray:
         """(n, ceil(k / 8)) uint8, little-endian bits: action a is bit a % 8 of byte a // 8."""
         return pack(self.dense())

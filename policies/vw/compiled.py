@@ -94,12 +94,23 @@ class CompiledPolicy:
                 got=(eligibility.n, eligibility.k, len(uniform)),
             )
         if self.fast and kernels.AVAILABLE:
-            x = self.encoder.encode(context)
-            return kernels.choose(x, self.tables, eligibility, self.exploration, self.rounds, uniform)
+            return self._choose_fast(context, eligibility, uniform)
         action = np.empty(context.n, dtype=np.int32)
         propensity = np.empty(context.n, dtype=np.float64)
         for start in range(0, context.n, BLOCK_ROWS):
             rows = slice(start, min(start + BLOCK_ROWS, context.n))
             probabilities = self.distribution(context.take(rows), eligibility.take(rows).dense())
             action[rows], propensity[rows] = draw(probabilities, uniform[rows])
+        return action, propensity
+
+    def _choose_fast(
+        self, context: ContextBlock, eligibility: Eligibility, uniform: FloatArray
+    ) -> tuple[CodeArray, FloatArray]:
+        """By kernel; where only hold is left it is certain, and nothing has to be encoded or scored."""
+        rows = np.flatnonzero(eligibility.sendable())
+        action, propensity = np.zeros(context.n, dtype=np.int32), np.ones(context.n)
+        some = len(rows) < context.n
+        x = self.encoder.encode(context.take(rows) if some else context)
+        left, draws = (eligibility.take(rows), uniform[rows]) if some else (eligibility, uniform)
+        action[rows], propensity[rows] = kernels.choose(x, self.tables, left, self.exploration, self.rounds, draws)
         return action, propensity

@@ -171,7 +171,7 @@ class CampaignEnv(VectorEnv[Float32Array, CodeArray | IntArray, Any]):
             self._first = self._start
         elif self._blocks:
             self._first += self.num_envs
-        self._blocks = list(self._opened())
+        self._open()
         return self._observe(), self._info()
 
     def step(self, actions: CodeArray | IntArray) -> Step:
@@ -226,24 +226,26 @@ class CampaignEnv(VectorEnv[Float32Array, CodeArray | IntArray, Any]):
         rewards = np.zeros(self.num_envs)
         if self._renewed():
             self._first += self.num_envs
-            self._blocks = list(self._opened())
+            self._open()
             return rewards, *self._ends(over=False), {"action": action}
         for block in self._blocks:
             happened = block.play(actor)
             rewards[block.span], action[block.span] = happened.reward_usd, happened.action
         return rewards, *self._ends(over=self.over), {"action": action}
 
-    def run(self, actor: Actor) -> FloatArray:
+    def run(self, actor: Actor, *, seed: int | None = None) -> FloatArray:
         """(num_envs,) sums of rewards of one episode from its start, USD: block after block, in the memory of one.
 
-        The episode is the one that is open, played from its first day in worlds of its own; without an open one it is
-        the first. The state of the environment does not change.
+        The episode is the one that is open, played from its first day in worlds of its own. The state of the
+        environment does not change.
 
         Args:
             actor: asked block by block, each block from the first day to the last.
+            seed: of a world to play in instead, from its first contacts; nothing has to be open then.
         """
+        world, first = (int(self.np_random_seed or 0), self._first) if seed is None else (seed, self._start)
         totals = np.zeros(self.num_envs)
-        for block in self._opened():
+        for block in self._opened(world, first):
             for _ in range(self.steps):
                 totals[block.span] += play(block.world, actor).reward_usd
         return totals
@@ -268,14 +270,17 @@ class CampaignEnv(VectorEnv[Float32Array, CodeArray | IntArray, Any]):
         """Whether the episode has ended."""
         return bool(self._blocks) and self._blocks[0].world.state.step >= self.steps
 
-    def _opened(self) -> Iterator[Block]:
+    def _open(self) -> None:
+        self._blocks = list(self._opened(int(self.np_random_seed or 0), self._first))
+
+    def _opened(self, seed: int, first: int) -> Iterator[Block]:
         for start in range(0, self.num_envs, self._block_rows):
             rows = slice(start, min(start + self._block_rows, self.num_envs))
             world = World(
                 self.scenario,
                 rows.stop - rows.start,
-                int(self.np_random_seed or 0),
-                first=self._first + start,
+                seed,
+                first=first + start,
                 guardrails=self._guardrails,
             )
             yield Block(world, rows)

@@ -30,6 +30,7 @@ def test_dense_equals_the_loop(data: st.DataObject) -> None:
                     expected = eligible.channel_arm[row, c, a] and eligible.channel_hour[row, purpose, c, h]
                     assert dense[row, catalog.index(c, h, a)] == expected
     assert (unpack(eligible.packed(), eligible.k) == dense).all()
+    assert eligible.sendable().tolist() == dense[:, 1:].any(axis=1).tolist()
 
 
 @given(hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=20)))

@@ -8,6 +8,7 @@ is a cap of 1. No calendar days anywhere: 23:00 and 00:00 are one hour apart.
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,7 +18,7 @@ from engine.errors import ParameterError
 from engine.guardrails.lookback import NEVER, not_before, nth_newest, rows_of
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
 from engine.localtime import datetime_of, first_pass
-from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, PURPOSES, IntArray
+from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, PURPOSES, CodeArray, IntArray
 
 # Above the sentinel of unknown instants, below every real one: a slot without an instant is closed under any cap.
 _OPEN = NOT_AN_INSTANT + 1
@@ -49,6 +50,14 @@ class Cap(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     @property
     def window_us(self) -> int:
         return self.window_s * MICROSECONDS_PER_S
+
+
+class _Sends(NamedTuple):
+    """Sends of counting purposes, in the order of the batch: row, instant and channel of each."""
+
+    rows: IntArray
+    at: IntArray
+    channel: CodeArray
 
 
 class FrequencyRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -83,21 +92,25 @@ class FrequencyRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         # A channel without a cap is not in the rule's scope: not even a slot without an instant is closed there.
         release = np.full((contacts.n, len(scene.catalog.channels)), NOT_AN_INSTANT, dtype=np.int64)
         release[:, np.unique(np.concatenate([channels for _, channels in caps]))] = _OPEN
-        touched = (contacts.zone_code < 0) | ~contacts.history_known
+        unknown = np.flatnonzero(~contacts.history_known)
+        touched = contacts.zone_code < 0
+        touched[unknown] = True
+        sends = self._counted(caps, contacts, scene.now_at)
         for cap, channels in caps:
             if not cap.max:
                 release[:, channels], touched[:] = NEVER, True
                 continue
-            rows, at = self._releases(cap, channels, contacts, scene.now_at)
-            release[rows[:, None], channels] = np.maximum(release[rows[:, None], channels], at[:, None])
+            rows, at = _releases(cap, channels, sends, scene.now_at)
+            for channel in channels.tolist():
+                release[rows, channel] = np.maximum(release[rows, channel], at)
             touched[rows] = True
-            release[np.flatnonzero(~contacts.history_known)[:, None], channels] = NEVER
+            release[unknown[:, None], channels] = NEVER
         _, hours, _ = scene.catalog.shape
         closed = np.zeros((contacts.n, len(PURPOSES), release.shape[1], hours), dtype=np.bool_)
         rows = np.flatnonzero(touched)
         within = scene.planned[rows][:, None, :] < release[rows][:, :, None]
-        scope = purpose_mask(self.applies_to)
-        closed[rows] = scope[:, None, None] & within[:, None]
+        for purpose in np.flatnonzero(purpose_mask(self.applies_to)):
+            closed[rows, purpose] = within
         return Verdict(channel_hour=closed)
 
     def _active(self, channels: tuple[str, ...]) -> list[tuple[Cap, IntArray]]:
@@ -110,20 +123,12 @@ class FrequencyRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
                 active.append((cap, positions))
         return active
 
-    def _counted(self, cap: Cap, channels: IntArray, contacts: ContactBatch, now_at: int) -> IntArray:
-        """Positions of the sends that count towards a cap and that no slot from now on is past."""
-        sends = np.flatnonzero(contacts.sent_at > now_at - cap.window_us)
+    def _counted(self, caps: list[tuple[Cap, IntArray]], contacts: ContactBatch, now_at: int) -> _Sends:
+        """The sends of counting purposes that some cap may still count: looked for once for all caps."""
+        longest = max(cap.window_us for cap, _ in caps)
+        sends = np.flatnonzero(contacts.sent_at > now_at - longest)
         sends = sends[purpose_mask(self.counts)[contacts.sent_purpose[sends]]]
-        if cap.channels is not None:
-            sends = sends[np.isin(contacts.sent_channel[sends], channels)]
-        return sends
-
-    def _releases(self, cap: Cap, channels: IntArray, contacts: ContactBatch, now_at: int) -> tuple[IntArray, IntArray]:
-        """(row, first instant that the cap leaves open): a window after the max-th newest of the sends that count."""
-        sends = self._counted(cap, channels, contacts, now_at)
-        rows = rows_of(contacts.sent_offsets, sends)
-        found = nth_newest(rows, cap.max or 1)
-        return rows[found], contacts.sent_at[sends[found]] + cap.window_us
+        return _Sends(rows_of(contacts.sent_offsets, sends), contacts.sent_at[sends], contacts.sent_channel[sends])
 
     def explain(self, scene: Scene, row: int, cell: Cell) -> Finding:
         """The cap that keeps the slot closed longest."""
@@ -142,7 +147,8 @@ class FrequencyRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         zone = scene.zone(row)
         if planned == NOT_AN_INSTANT:
             return Finding("unknown", limit, "the slot has no planned instant: the time zone is unknown")
-        inside = contacts.sent_at[self._counted(cap, channels, contacts, scene.now_at)] > planned - cap.window_us
+        sends = self._counted([(cap, channels)], contacts, scene.now_at)
+        inside = sends.at[_counts_towards(cap, channels, sends, scene.now_at)] > planned - cap.window_us
         observed, exempt = int(inside.sum()), self._exempt(cap, contacts, planned)
         reason = (
             f"{observed} sends on {scope} within {cap.window_s} s of {datetime_of(planned).isoformat()}"
@@ -157,12 +163,30 @@ class FrequencyRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         """The release of one contact."""
         if not cap.max or not contacts.history_known[0]:
             return NEVER
-        return int(self._releases(cap, channels, contacts, now_at)[1].max(initial=_OPEN))
+        sends = self._counted([(cap, channels)], contacts, now_at)
+        return int(_releases(cap, channels, sends, now_at)[1].max(initial=_OPEN))
 
     def _exempt(self, cap: Cap, contacts: ContactBatch, planned: int) -> int:
         """Sends of one contact in the window of a slot whose purpose is not counted: they are counted apart."""
         apart = ~purpose_mask(self.counts)[contacts.sent_purpose]
         return int((apart & (contacts.sent_at > planned - cap.window_us)).sum())
+
+
+def _counts_towards(cap: Cap, channels: IntArray, sends: _Sends, now_at: int) -> IntArray:
+    """Positions of the sends that count towards a cap and that no slot from now on is past."""
+    counted = sends.at > now_at - cap.window_us
+    if cap.channels is not None:
+        named = np.zeros(max(channels.max(), sends.channel.max(initial=0)) + 2, dtype=np.bool_)
+        named[channels] = True
+        counted &= named[sends.channel]  # another channel is -1: the last entry
+    return np.flatnonzero(counted)
+
+
+def _releases(cap: Cap, channels: IntArray, sends: _Sends, now_at: int) -> tuple[IntArray, IntArray]:
+    """(row, first instant that the cap leaves open): a window after the max-th newest of the sends that count."""
+    counted = _counts_towards(cap, channels, sends, now_at)
+    found = counted[nth_newest(sends.rows[counted], cap.max or 1)]
+    return sends.rows[found], sends.at[found] + cap.window_us
 
 
 RULE = FrequencyRule
