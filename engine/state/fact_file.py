@@ -22,7 +22,7 @@ from engine.types import NOT_AN_INSTANT
 
 Row = Mapping[str, Any]
 
-_INSTANTS: Final = ("at", "expires_at", "until_at", "history_from_at")
+_INSTANTS: Final = ("at", "expires_at", "until_at", "history_from_at", "due_at")
 _NUMBERS: Final = ("value_usd", "discount", "motive_price")
 _FLAGS: Final = ("lifted",)
 
@@ -71,7 +71,7 @@ def _event(row: Row) -> Fact:
 def _profile(row: Row) -> Fact:
     names = (
         *("zone", "zone_source", "region", "area_code", "locale", "history_from_at"),
-        *("country", "line_type", "lists", "motive_price"),
+        *("country", "line_type", "lists", "motive_price", "due_at"),
     )
     return Profile(row["contact_id"], row["at"], **{name: row[name] for name in names if name in row})
 

@@ -55,6 +55,7 @@ class Profile:
         line_type: kind of the phone line: mobile, landline, voip, or "none".
         lists: names of the lists that the contact is on, joined by semicolons, or "none".
         motive_price: probability in [0, 1] that price is what moves the contact.
+        due_at: when something falls due for the contact, the end of a trial for instance; microseconds.
         history_from_at: since when every send to the contact is in this store; None: not known, and frequency rules
             block.
     """
@@ -73,11 +74,13 @@ class Profile:
     line_type: str | None = None
     lists: str | None = None
     motive_price: float | None = None
+    due_at: int | None = None
 
     def __post_init__(self) -> None:
         require_id("contact_id", "Profile", self.contact_id)
         require_instant("observed_at", "Profile", self.observed_at)
         require_instant("history_from_at", "Profile", self.history_from_at, optional=True)
+        require_instant("due_at", "Profile", self.due_at, optional=True)
         if self.zone is not None:
             require_zone(self.zone, where="Profile.zone")
         if self.line_type is not None:

@@ -24,7 +24,7 @@ from engine.types import NOT_AN_INSTANT, IntArray, ObjectArray
 
 _NAMED: Final = ("zone_source", "region", "country", "area_code", "line_type", "lists", "motive_price")
 _PLACES: Final = ("zone_source", "region", "area_code")
-_DATED: Final = ("zone_observed_at", "history_from_at")
+_DATED: Final = ("zone_observed_at", "history_from_at", "due_at")
 _PROFILE: Final = ("zone", "locale", *_NAMED, *_DATED)
 _SENT: Final = ("channel", "purpose", "topic", "template", "category", "state")
 _DETAILS: Final = ("channel", "purpose", "topic", "template", "category", "discount")
@@ -56,7 +56,8 @@ class ContactReader:
 
         Returns:
             The batch without context, with all that a contact file can say (docs/contacts.md): places, line type,
-            lists, objection to profiling (on any channel), price motive, consent details, details of sends, events.
+            lists, objection to profiling (on any channel), price motive, due date, consent details, details of sends,
+            events.
             `extra` has besides: zone_source, region, area_code (None: not known); zone_observed_at, history_from_at,
             engaged_at (last open, click, reply or purchase), purchased_at, ticket_closed_at (microseconds, or
             `NOT_AN_INSTANT`); open_ticket (-1 unknown, 0, 1).

@@ -50,6 +50,7 @@ CONTACT: Final = sa.Table(
     _text("lists", "names of lists, joined by semicolons; none where the contact is on none", nullable=True),
     sa.Column("motive_price", sa.Double(), nullable=True, comment="probability that price is the motive"),
     _text("locale", "BCP 47 tag", nullable=True),
+    _instant("due_at", "when something falls due: the end of a trial, a renewal", nullable=True),
     _instant("history_from_at", "every send since then is known; null: nobody knows what was sent", nullable=True),
 )
 CONSENT: Final = sa.Table(

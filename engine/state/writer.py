@@ -17,7 +17,7 @@ from engine.state.tables import CONSENT, CONTACT, DISPATCHED, EVENT, SEND, SEND_
 _APPENDED: Final = {Consent: CONSENT, Suppression: SUPPRESSION, Event: EVENT}
 _KEPT: Final = (
     *("region", "country", "area_code", "locale", "history_from_at"),
-    *("line_type", "lists", "motive_price"),
+    *("line_type", "lists", "motive_price", "due_at"),
 )
 _IMPORTED: Final = "recorded without a reservation"
 

@@ -17,6 +17,8 @@ from engine.contact_file import contact_blocks
 from engine.contacts import CONSENT_BASES, EVENTS, ContactBatch
 from engine.errors import DataError
 from engine.features import FeatureSchema
+from engine.localtime import instant_of
+from engine.types import NOT_AN_INSTANT
 
 NOW = datetime(2026, 11, 3, 12, tzinfo=UTC)
 FRESH, OLD, FUTURE = "2026-10-10T00:00:00Z", "2026-10-01T00:00:00Z", "2026-11-09T00:00:00Z"
@@ -31,6 +33,7 @@ ROWS: list[dict[str, Any]] = [
         "lists": ["minor", "employee"],
         "profiling_objection": "false",
         "motive_price": 0.25,
+        "due_at": FUTURE,
         "consent_sms_promotional": "true",
         "consent_sms_promotional_at": OLD,
         "consent_sms_promotional_source": "form",
@@ -108,6 +111,8 @@ def test_every_format_gives_every_input(tmp_path: Path, kind: str) -> None:
     assert levels(batch, "profiling_objection") == ["no", None, None, None, None]
     assert batch.extra["motive_price"][0] == 0.25
     assert np.isnan(batch.extra["motive_price"][1:]).all()
+    assert batch.extra["due_at"][0] == instant_of(datetime.fromisoformat(FUTURE))
+    assert (batch.extra["due_at"][1:] == NOT_AN_INSTANT).all()
     zones = [None if code < 0 else batch.zones[code] for code in batch.zone_code]
     assert zones == ["America/New_York", "Asia/Tokyo", "Europe/Berlin", "Europe/Rome", None]
     assert levels(batch, "plausible_zones") == [
@@ -181,6 +186,7 @@ def test_lists_as_text(tmp_path: Path, cell: str, names: str | None) -> None:
         ({"lists": "[1]"}, "'lists' must be"),
         ({"profiling_objection": "perhaps"}, "'profiling_objection' must be true"),
         ({"motive_price": "1.5"}, "'motive_price' must be a probability"),
+        ({"due_at": "2026-11-09"}, "'due_at' must have a UTC offset"),
         ({"consent_sms_promotional": "true", "consent_sms_promotional_basis": "hearsay"}, "basis' must be one of"),
         ({"consent_sms_promotional": "true", "consent_sms_promotional_expires_at": "soon"}, "expires_at' must"),
         ({"events": '[{"at": "2026-11-03T10:00:00Z", "event": "sneezed"}]'}, "whose `event` is none"),

@@ -134,7 +134,7 @@ def test_unknown_contact_is_unknown_everywhere(state: SqlState) -> None:
 def test_profiles(state: SqlState) -> None:
     state.record([Profile("a", NOW, zone="Europe/Paris", zone_source="explicit", locale="fr", region="FR-IDF")])
     state.record([Profile("a", NOW - 5, zone="Asia/Tokyo", zone_source="device", locale="ja")])
-    state.record([Profile("a", NOW + 5, area_code="212", history_from_at=NOW - DAY)])
+    state.record([Profile("a", NOW + 5, area_code="212", history_from_at=NOW - DAY, due_at=NOW + 9 * DAY)])
     state.record([Profile("b", NOW, zone="America/New_York", zone_source="device")])
     found = batch(state, "b", "x", "a")
     assert [None if code < 0 else found.zones[code] for code in found.zone_code] == [
@@ -147,6 +147,7 @@ def test_profiles(state: SqlState) -> None:
     assert found.extra["zone_observed_at"].tolist() == [NOW, NOT_AN_INSTANT, NOW]
     assert found.extra["zone_source"].tolist() == ["device", None, "explicit"]
     assert found.extra["area_code"].tolist() == [None, None, "212"]
+    assert found.extra["due_at"].tolist() == [NOT_AN_INSTANT, NOT_AN_INSTANT, NOW + 9 * DAY]
 
 
 def test_sends_that_count(state: SqlState) -> None:
@@ -213,6 +214,7 @@ def test_all_or_nothing(state: SqlState) -> None:
     [
         lambda: Profile("", NOW),
         lambda: Profile("c", NOW, history_from_at=True),
+        lambda: Profile("c", NOW, due_at=1.5),
         lambda: Consent("c", None, PROMO, "granted", NOW),
         lambda: Consent("c", "sms", None, "granted", NOW),
         lambda: Consent("c", "sms", "promo", "granted", NOW),
