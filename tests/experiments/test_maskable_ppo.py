@@ -24,7 +24,7 @@ class LastAllowed:
 
 
 def test_never_sending_has_the_value_of_the_world_alone() -> None:
-    total, sends = value(never, contacts=50, days=10)
+    total, sends = value(never, {}, contacts=50, days=10)
     env = CampaignEnv(50, days=10)
     env.reset(seed=maskable_ppo.TEST_WORLD)
     assert sends == 0.0
@@ -32,16 +32,16 @@ def test_never_sending_has_the_value_of_the_world_alone() -> None:
 
 
 def test_a_model_is_asked_with_masks() -> None:
-    total, sends = value(predicting(LastAllowed()), contacts=50, days=10)
+    total, sends = value(predicting(LastAllowed()), {}, contacts=50, days=10)
     assert total.shape == (50,)
     assert 0.0 < sends <= 10.0
 
 
 def test_table_by_hand() -> None:
-    rows = [Row("never sending", 16.8, 0.0, 0.0, 0.0), Row("MaskablePPO", 18.12, 1.25, 0.32, 21.9)]
+    rows = [Row("w", "never sending", 16.8, 0.0, 0.0, 0.0), Row("w", "MaskablePPO", 18.12, 1.25, 0.32, 21.9)]
     shown = table(rows, contacts=1000, days=90.0)
     assert "1,000 contacts" in shown
-    assert "| MaskablePPO | 18.120 | +1.250 +- 0.320 | 21.90 |" in shown
+    assert "| w | MaskablePPO | 18.120 | +1.250 +- 0.320 | 21.90 |" in shown
 
 
 class TestWithTheLibrary:
@@ -67,10 +67,10 @@ class TestWithTheLibrary:
         arguments = ["maskable_ppo", "--steps", "1024", "--contacts", "20", "--days", "6", "--out", str(out)]
         monkeypatch.setattr("sys.argv", arguments)
         maskable_ppo.main()
-        assert out.read_text(encoding="utf-8").count("| MaskablePPO") == 2
+        assert out.read_text(encoding="utf-8").count("| MaskablePPO") == 4
 
     def test_a_trained_model_never_leaves_the_mask(self) -> None:
-        _, model = maskable_ppo.trained(steps=1024, days=6)
+        _, model = maskable_ppo.trained({}, steps=1024, days=6)
         env = CampaignEnv(30, days=6)
         observations, _ = env.reset(seed=5)
         for _ in range(6):
