@@ -1,120 +1,277 @@
-"""The demonstration: a small simulated world through the whole loop, log -> backtest -> decide."""
+"""The demonstration, SIMULATED: a log under today's segments -> backtest -> launch decision -> what then happened."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Final
 
 import msgspec
-import pyarrow as pa
+import numpy as np
 import pyarrow.parquet as pq
 import yaml
 
 from engine.catalog import Catalog, catalog_from
-from engine.decide import Plan
 from engine.features import FeatureSchema, schema_from
-from engine.guardrails.layer import Guardrails
-from engine.guardrails.pack import pack_from
-from engine.join import join
-from engine.log.parquet import LogReader
-from engine.log.whole_file import ParquetFile
-from engine.outcomes import read_outcomes
-from experiments.backtest import BacktestRequest, Prepared, judge_prepared, prepare
-from experiments.decide import DecideRequest, decide_file, decide_with
-from experiments.outputs import DemoOutput
-from experiments.report.files import make_folder
-from experiments.settings import BacktestConfig, DecideConfig, JoinConfig, compose_settings
+from engine.guardrails.conditions import Conditions
+from experiments.backtest import LEARNED, SEGMENTS, BacktestRequest, Prepared, judge_prepared, prepare
+from experiments.decide import DecideRequest, decide_file
+from experiments.launch import BETTER, NO_DIFFERENCE, WORSE
+from experiments.outputs import BacktestOutput, DecideOutput
+from experiments.outputs_simulate import DemoOutput, LivePolicy
+from experiments.report.files import make_folder, write_whole
+from experiments.settings import BacktestConfig, DecideConfig, compose_settings
+from experiments.simulate.config import SimulateConfig
+from experiments.simulate.contact_file import contact_table
+from experiments.simulate.curves import picture
+from experiments.simulate.job import NOTE
+from experiments.simulate.run import SimulateRequest, simulate
 from policies.uniform import UniformPolicy
-from simulator.demo_world import NOTE, expected_margin, make_contacts, outcomes_of
+from simulator.rollout import HoldActor, PolicyActor, play
+from simulator.scenario import Scenario, scenario_from
+from simulator.truth import Comparison, compare
+from simulator.world import World
 
-METRIC = "margin"
-START = datetime(2026, 9, 1, 14, 0, tzinfo=UTC)
+METRIC: Final = "margin"
+SILENCE: Final = "no_contact"
+KEY: Final = "demo"
+LOG_DAYS: Final = 10
+LIVE_DAYS: Final = 30
+# Days of the log whose attribution window has closed by its end: what the backtest sees.
+KNOWN_DAYS: Final = 8
+# A fortnight after the start, when the list has a history of sends.
+FRESH_STEP: Final = 14
+# Contact-days from which on a second process saves more than it costs to start.
+SECOND_PROCESS_FROM: Final = 150_000
 Say = Callable[[str], None]
 
 
 def demo(folder: Path, contacts: int, seed: int, say: Say) -> DemoOutput:
-    """Make contacts and a logged campaign, backtest on it, decide for fresh contacts with what was trained.
-
-    The campaign is fully randomised over what the guardrails leave, as a first test of a new programme would be.
+    """Simulate a log, backtest on it, decide what to launch, and live with each choice for a month.
 
     Args:
         folder: everything is written here.
-        contacts: contacts of the logged campaign, at least 1,000.
-        seed: of contacts, sampling and outcomes; same seed, same files.
+        contacts: of the logged campaign, at least 1,000; as many others live on.
+        seed: of world, sampling and split; same seed, same files.
         say: told what happens, a line at a time.
 
     Raises:
+        ConfigError: the folder holds an unfinished demonstration with other arguments.
         StorageError: the folder cannot be written.
     """
     make_folder(folder)
-    catalog, schema = shipped_catalog("demo"), shipped_features("demo")
-    say(f"1/4 {contacts:,} simulated contacts, one randomised campaign under guardrails")
-    log = _campaign(folder, catalog, schema, contacts, seed)
-    say("2/4 outcomes joined to their decisions")
-    say("3/4 backtest: learned policy and tuned segments on one half, judged on the other")
-    config = compose_settings("backtest", [f"seed={seed}"], BacktestConfig)
+    config = demo_config(contacts, seed)
+    scenario = scenario_from(config.scenario)
+    say(f"1/5 SIMULATED: {contacts:,} contacts, {LOG_DAYS} days under today's segments, half of them decided at random")
+    log = folder / "log.parquet"
+    simulated = simulate(SimulateRequest(log, KEY), config)
+    say("2/5 backtest: learned policy and tuned segments on one half of the log, judged on the other")
+    settings = compose_settings("backtest", [f"seed={seed}"], BacktestConfig)
     asked = BacktestRequest(log, METRIC, folder / "backtest")
-    prepared = prepare(asked, config)
-    judged = judge_prepared(prepared, asked, config)
-    truth = true_values(prepared, pq.read_table(folder / "contacts.parquet"), seed)
-    say("4/4 decisions of the trained policy for fresh contacts")
-    later = START + timedelta(days=14)
+    prepared = prepare(asked, settings)
+    judged = judge_prepared(prepared, asked, settings)
+    say(f"3/5 launch decision: {judged.launch.policy} ({judged.launch.verdict})")
+    say(
+        f"4/5 {LIVE_DAYS} days live on {contacts:,} other contacts: each policy meets the same people and the same luck"
+    )
+    compared = live_run(scenario, prepared, contacts, seed)
+    live = live_rows(compared, judged, settings.deciding_estimator, decisions_per_contact(scenario, contacts, seed))
+    said = sentences(live, judged)
+    curves = write_whole(folder / "live.svg", live_curves(compared))
+    say("5/5 decisions of the trained policy for a contact file")
+    decided = _decisions(folder, scenario, config)
+    output = DemoOutput(
+        simulated=simulated,
+        backtest=judged,
+        live=live,
+        live_days=LIVE_DAYS,
+        live_contacts=contacts,
+        said=said,
+        decisions=decided,
+        folder=str(folder),
+        files={"live": str(curves), "curves": simulated.files["curves"], "report": judged.files["report"]},
+    )
+    _write(folder, output)
+    return output
+
+
+def demo_config(contacts: int, seed: int) -> SimulateConfig:
+    """The logged campaign: today's segments for half of the contacts, a tenth held out, the others at random."""
+    overrides = [
+        *("scenario=newsletter", "scenario.catalog=demo", "policy=segments", f"contacts={contacts}", f"seed={seed}"),
+        *(f"days={LOG_DAYS}", "uniform_share=0.5", "control_share=0.1", f"block_rows={-(-contacts // 2)}"),
+        *(f"tuning.contacts={-(-contacts // 4)}", "tuning.days=8", f"workers={_processes(contacts * LOG_DAYS)}"),
+    ]
+    return compose_settings("simulate", overrides, SimulateConfig)
+
+
+def live_run(scenario: Scenario, prepared: Prepared, contacts: int, seed: int) -> Comparison:
+    """The learned policy, the static segments and silence on the same fresh contacts, under common random numbers.
+
+    Each step counts its expected reward given the latents and what was done, so that luck hides less of a difference.
+    """
+    subjects = {
+        LEARNED: PolicyActor(prepared.learner.policy()),
+        SEGMENTS: PolicyActor(prepared.segments),
+        SILENCE: HoldActor(),
+    }
+    return compare(
+        scenario,
+        subjects,
+        contacts=contacts,
+        steps=LIVE_DAYS,
+        seeds=(seed + 1,),
+        block=-(-contacts // 2),
+        sender=Conditions(killed=False),
+        workers=_processes(contacts * LIVE_DAYS),
+        conditional=True,
+    )
+
+
+def _processes(contact_days: int) -> int:
+    return min(2, os.cpu_count() or 1) if contact_days >= SECOND_PROCESS_FROM else 1
+
+
+@dataclass(frozen=True)
+class PerContact:
+    """Decisions per contact of the live run: over all days, and over as many as the backtest saw."""
+
+    whole: float
+    first: float
+
+
+def decisions_per_contact(scenario: Scenario, contacts: int, seed: int) -> PerContact:
+    """Everybody on the list is decided for every day, whoever decides."""
+    joined = World(scenario, contacts, seed + 1).people.join_day
+    days = np.arange(LIVE_DAYS) * scenario.step_days
+    on_list = (joined[:, None] <= days).mean(axis=0)
+    return PerContact(float(on_list.sum()), float(on_list[:KNOWN_DAYS].sum()))
+
+
+def live_rows(
+    compared: Comparison, judged: BacktestOutput, estimator: str, decisions: PerContact
+) -> dict[str, LivePolicy]:
+    """What happened, in USD per decision, beside what the log had said of the same policies."""
+    offline = {row.policy: row for row in judged.results if row.estimator == estimator}
+    named = {LEARNED: LEARNED, SEGMENTS: SEGMENTS, SILENCE: "always:hold"}
+    rows = {}
+    for name, value in compared.values.items():
+        known = offline.get(named[name])
+        low = high = mean = None
+        if name != SEGMENTS:
+            gap = compared.difference(name, SEGMENTS)
+            mean = gap.mean / decisions.whole
+            low, high = (bound / decisions.whole for bound in gap.interval())
+        start, end = value.list_by_step[0], value.list_by_step[-1]
+        rows[name] = LivePolicy(
+            offline=known.value if known else None,
+            offline_low=known.low if known else None,
+            offline_high=known.high if known else None,
+            offline_verdict=known.verdict if known else "",
+            live=value.mean / decisions.whole,
+            live_stderr=value.stderr / decisions.whole,
+            live_first=float(value.reward_by_step[:KNOWN_DAYS].sum()) / decisions.first,
+            difference=mean,
+            difference_low=low,
+            difference_high=high,
+            verdict=_verdict(low, high),
+            sends=value.sends,
+            list_lost=float(1.0 - end / start) if start else 0.0,
+        )
+    return rows
+
+
+def _verdict(low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return ""
+    if low > 0:
+        return BETTER
+    return WORSE if high < 0 else NO_DIFFERENCE
+
+
+def sentences(live: dict[str, LivePolicy], judged: BacktestOutput) -> tuple[str, ...]:
+    """The result in words, whatever it is."""
+    said = [f"Launch decision on the log: {judged.launch.policy} ({judged.launch.verdict}). {judged.launch.reason}."]
+    words = {BETTER: "did better than", WORSE: "did worse than", NO_DIFFERENCE: "made no difference that shows against"}
+    for name in (LEARNED, SILENCE):
+        row = live[name]
+        if row.difference is None or row.difference_low is None or row.difference_high is None:
+            continue
+        said.append(
+            f"SIMULATED, {LIVE_DAYS} days live: {name} {words[row.verdict]} {SEGMENTS}, {row.difference:+.5f} USD per "
+            f"decision (95 % interval {row.difference_low:+.5f} to {row.difference_high:+.5f})."
+        )
+    said += _followed(live, judged.launch.policy)
+    for name in (LEARNED, SEGMENTS):
+        row = live[name]
+        if row.offline is None or row.offline_low is None or row.offline_high is None:
+            said.append(f"The log gave no estimate with an interval for {name}.")
+            continue
+        inside = row.offline_low <= row.live_first <= row.offline_high
+        said.append(
+            f"{name}: the log estimated {row.offline:.4f} USD per decision ({row.offline_low:.4f} to "
+            f"{row.offline_high:.4f}); its first {KNOWN_DAYS} days live brought {row.live_first:.4f}, "
+            f"{'inside' if inside else 'outside'} that interval, all {LIVE_DAYS} days {row.live:.4f}."
+        )
+    said.append(
+        "The two need not agree: the estimate values single decisions in the states that the log's policy led to, by money "
+        "that came within three days; live days also hold late clicks, refunds, fatigue and lost permissions."
+    )
+    return tuple(said)
+
+
+def _followed(live: dict[str, LivePolicy], launched: str) -> list[str]:
+    """What it would have meant to do as the log advised."""
+    name = SILENCE if launched == "always:hold" else launched
+    if name not in live:
+        return []
+    best = max(live, key=lambda other: live[other].live)
+    if name == best:
+        return [f"Live, {name}, which the log advised, came out first."]
+    lost = live[best].live - live[name].live
+    return [f"Live, {name}, which the log advised, brought {lost:.5f} USD per decision less than {best}."]
+
+
+def live_curves(compared: Comparison) -> str:
+    """The live days as one picture."""
+    values = compared.values
+    silence = np.cumsum(values[SILENCE].reward_by_step)
+    gained = {
+        name: (np.cumsum(value.reward_by_step) - silence).tolist() for name, value in values.items() if name != SILENCE
+    }
+    sends = {name: value.sends_by_step.tolist() for name, value in values.items()}
+    listed = {name: (100.0 * value.list_by_step).tolist() for name, value in values.items()}
+    panels = [
+        ("Gained over no contact", "USD per contact, so far", gained),
+        ("Sends", "per contact and day", sends),
+        ("May be sent advertising", "% of contacts", listed),
+    ]
+    return picture(panels, f"SIMULATED: {LIVE_DAYS} days live, the same contacts and luck for every policy")
+
+
+def _decisions(folder: Path, scenario: Scenario, config: SimulateConfig) -> DecideOutput:
+    """A contact file of still other contacts, and what the trained policy decides for them."""
+    wanted = config.contacts // 4
+    # Some join the list later.
+    world = World(scenario, 2 * wanted, config.seed, first=2 * config.contacts)
+    for _ in range(FRESH_STEP):
+        play(world, PolicyActor(UniformPolicy()), Conditions(killed=False))
     fresh = folder / "fresh_contacts.parquet"
-    pq.write_table(make_contacts(max(contacts // 4, 1), seed, later, first=contacts), fresh)
-    request = DecideRequest(folder / "backtest" / "policy", fresh, later, folder / "decisions.parquet", "demo")
-    decided = decide_file(request, compose_settings("decide", [f"seed={seed}", "use_case=demo"], DecideConfig))
-    return DemoOutput(backtest=judged, decisions=decided, truth=truth, folder=str(folder))
+    pq.write_table(contact_table(world, np.flatnonzero(world.deciding())[:wanted]), fresh)
+    request = DecideRequest(folder / "backtest" / "policy", fresh, world.now, folder / "decisions.parquet", KEY)
+    settings = compose_settings("decide", [f"seed={config.seed}", f"use_case={scenario.name}"], DecideConfig)
+    return decide_file(request, settings)
 
 
-def true_values(prepared: Prepared, contacts: pa.Table, seed: int) -> dict[str, float]:
-    """What each judged policy is truly worth per decision in this world, over the whole campaign, in USD."""
-    values = expected_margin(contacts, prepared.reader.meta.catalog, seed)
-    totals: dict[str, float] = {}
-    row = 0
-    for block in prepared.reader.blocks():
-        for name, target in prepared.targets.items():
-            full = target.probabilities(block).full
-            if full is not None:
-                totals[name] = totals.get(name, 0.0) + float((full * values[row : row + block.n]).sum())
-        row += block.n
-    return {name: total / row for name, total in totals.items()}
-
-
-def _campaign(folder: Path, catalog: Catalog, schema: FeatureSchema, contacts: int, seed: int) -> Path:
-    """The logged campaign: contacts, decisions, outcomes, and the joined log."""
-    people, decisions, happened, log = (
-        folder / name for name in ("contacts.parquet", "campaign.parquet", "outcomes.parquet", "log.parquet")
-    )
-    pq.write_table(make_contacts(contacts, seed, START), people)
-    settings = compose_settings("decide", [f"seed={seed}"], DecideConfig)
-    plan = Plan(
-        Guardrails(pack_from(settings.guardrails), catalog),
-        UniformPolicy(),
-        "uniform",
-        seed=seed,
-        use_case="demo",
-        contact_key="demo",
-    )
-    decide_with(plan, schema, DecideRequest(folder / "none", people, START, decisions, "demo"), settings.block_rows)
-    table = outcomes_of(pq.read_table(decisions), pq.read_table(people), seed)
-    with ParquetFile(happened, table.schema) as file:
-        file.append(table)
-    metrics = compose_settings("join", ["metrics=demo"], JoinConfig).metrics
-    join(decisions, read_outcomes(happened)[0], metrics, START + timedelta(days=7), log)
-    _say_simulated(log)
-    return log
-
-
-def _say_simulated(log: Path) -> None:
-    """Write the note into the log's footer, so that every report made from it repeats it."""
-    reader = LogReader(log)
-    meta = msgspec.structs.replace(reader.meta, notes=(NOTE,))
-    table = pq.read_table(log)
-    footer = {**(reader.schema.metadata or {}), b"tactful": msgspec.json.encode(meta)}
-    with ParquetFile(log, reader.schema.with_metadata(footer)) as file:
-        file.append(table)
+def _write(folder: Path, output: DemoOutput) -> None:
+    lines = [NOTE, "", *output.said, "", *(f"{name}: {Path(path).name}" for name, path in output.files.items())]
+    write_whole(folder / "result.txt", "\n".join(lines) + "\n")
+    # Without the names of folders, so that the same arguments give the same bytes anywhere.
+    figures = msgspec.to_builtins({"live": output.live, "said": output.said, "notes": [NOTE]})
+    write_whole(folder / "result.json", msgspec.json.format(msgspec.json.encode(figures), indent=2))
 
 
 def shipped_catalog(name: str) -> Catalog:

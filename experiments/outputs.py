@@ -257,19 +257,6 @@ class ExplainOutput(Output, frozen=True, kw_only=True):
     actions: tuple[ActionRow, ...]
 
 
-class DemoOutput(Output, frozen=True, kw_only=True):
-    """`tactful demo --json`.
-
-    Attributes:
-        truth: policy -> its true value per decision in the simulated world, to hold the estimates against.
-    """
-
-    backtest: BacktestOutput
-    decisions: DecideOutput
-    truth: dict[str, float]
-    folder: str
-
-
 class ErrorOutput(Output, frozen=True, kw_only=True):
     """Any command with `--json` that failed."""
 
@@ -286,7 +273,6 @@ OUTPUTS: dict[str, type[Output]] = {
     "explain": ExplainOutput,
     "dispatch": DispatchOutput,
     "join": JoinOutput,
-    "demo": DemoOutput,
     "error": ErrorOutput,
 }
 

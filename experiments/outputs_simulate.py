@@ -1,8 +1,8 @@
-"""What `tactful simulate` prints with `--json`."""
+"""What `tactful simulate` and `tactful demo` print with `--json`."""
 
 from __future__ import annotations
 
-from experiments.outputs import MetricJoin, Output
+from experiments.outputs import BacktestOutput, DecideOutput, MetricJoin, Output
 
 
 class GroupTotals(Output, frozen=True, kw_only=True):
@@ -63,4 +63,60 @@ class SimulateOutput(Output, frozen=True, kw_only=True):
     files: dict[str, str]
 
 
-SIMULATE_OUTPUTS: dict[str, type[Output]] = {"simulate": SimulateOutput}
+class LivePolicy(Output, frozen=True, kw_only=True):
+    """One policy of the demonstration: what the log said of it, and what then happened.
+
+    Attributes:
+        offline / offline_low / offline_high: USD per decision by the deciding estimator, with its interval; null where
+            it is not defined.
+        offline_verdict: against the static segments, on the log.
+        live: USD per decision over the live days; `live_first` over as many of them as the backtest saw.
+        live_stderr: Monte Carlo standard error of `live`, by contact.
+        difference / difference_low / difference_high: of `live`, against the static segments under the same luck, with
+            its 95 % interval; null for the segments themselves.
+        verdict: better, worse or no difference, by that interval; "" for the segments themselves.
+        sends: messages per contact over the live days.
+        list_lost: share of the contacts who could be written to at the start and no longer at the end; below 0 where
+            the list grew.
+    """
+
+    offline: float | None
+    offline_low: float | None
+    offline_high: float | None
+    offline_verdict: str
+    live: float
+    live_stderr: float
+    live_first: float
+    difference: float | None
+    difference_low: float | None
+    difference_high: float | None
+    verdict: str
+    sends: float
+    list_lost: float
+
+
+class DemoOutput(Output, frozen=True, kw_only=True):
+    """`tactful demo --json`. Everything in it is SIMULATED.
+
+    Attributes:
+        simulated: the logged campaign under today's segments, with its randomised slice.
+        backtest: on its log.
+        live: policy -> what then happened on fresh contacts; `vw` and `static_segments` as the backtest trained and tuned
+            them, and `no_contact`.
+        live_days / live_contacts: size of the live run.
+        said: the result in sentences.
+        decisions: of the trained policy for a contact file.
+    """
+
+    simulated: SimulateOutput
+    backtest: BacktestOutput
+    live: dict[str, LivePolicy]
+    live_days: int
+    live_contacts: int
+    said: tuple[str, ...]
+    decisions: DecideOutput
+    folder: str
+    files: dict[str, str]
+
+
+SIMULATE_OUTPUTS: dict[str, type[Output]] = {"simulate": SimulateOutput, "demo": DemoOutput}

@@ -183,7 +183,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("guarded")
     made = CliRunner().invoke(app, ["demo", "--out", str(folder), "--contacts", "1000", "--json"])
     assert made.exit_code == 0, made.output
-    assert sends_in(folder / "campaign.parquet") > 0
+    assert sends_in(folder / "log.parquet") > 0
     assert sends_in(folder / "decisions.parquet") > 0
     return folder
 
@@ -196,10 +196,16 @@ def sentinel(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("sentinel")
 def test_decide_sends_nothing(world: Path, tmp_path: Path) -> None:
-    asked = ["decide", "--policy", str(world / "backtest" / "policy"), "--contacts", str(world / "contacts.parquet")]
+    asked = [
+        "decide",
+        "--policy",
+        str(world / "backtest" / "policy"),
+        "--contacts",
+        str(world / "fresh_contacts.parquet"),
+    ]
     for shares in ([], ["control_share=0.2", "uniform_share=0.5"]):
         out = tmp_path / f"{len(shares)}.parquet"
-        made = CliRunner().invoke(app, [*asked, "--now", "2026-09-01T15:00:00Z", "--out", str(out), "--json", *shares])
+        made = CliRunner().invoke(app, [*asked, "--now", "2026-09-15T14:00:00Z", "--out", str(out), "--json", *shares])
         assert made.exit_code == 0, made.output
         assert sends_in(out) == 0
         assert set(pq.read_table(out)["propensity"].to_pylist()) == {1.0}
@@ -221,14 +227,15 @@ def test_demo_sends_nothing(tmp_path: Path) -> None:
     """Without a single send there is nothing to learn from, so the command may fail; it must not send."""
     CliRunner().invoke(app, ["demo", "--out", str(tmp_path), "--contacts", "1000", "--json"])
     logs = [path for path in tmp_path.rglob("*.parquet") if "action" in pq.read_schema(path).names]
-    assert tmp_path / "campaign.parquet" in logs
+    assert logs
     assert [sends_in(path) for path in logs] == [0] * len(logs)
 
 
 def test_dispatch_sends_nothing(world: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """What was decided before the rule came stays unsent."""
-    asked = ["dispatch", "--decisions", str(world / "campaign.parquet"), "--contacts", str(world / "contacts.parquet")]
-    asked += ["--now", "2026-09-01T19:00:00Z", "--json"]
+    contacts = world / "fresh_contacts.parquet"
+    asked = ["dispatch", "--decisions", str(world / "decisions.parquet"), "--contacts", str(contacts)]
+    asked += ["--now", "2026-09-15T19:00:00Z", "--json"]
     counts = {}
     for name in ("free", "sentinel"):
         if name == "sentinel":

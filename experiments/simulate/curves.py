@@ -79,7 +79,7 @@ def _panel(axes: Any, name: str, unit: str, series: Series) -> None:
         axes.spines[side].set_visible(False)
     axes.spines["left"].set_color(MUTED)
     if any(series):
-        axes.legend(frameon=False, fontsize=9)
+        axes.legend(fontsize=9, facecolor="white", edgecolor="none", framealpha=0.85)
 
 
 def _list(values: Any) -> list[float]:

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import pyarrow.parquet as pq
 import pytest
 
+from engine.log.parquet import LogReader
+from engine.records import log_schema
 from tests.experiments.commands import Imported, run
 
 
@@ -50,6 +54,15 @@ class Demo:
         return self.folder / "log.parquet"
 
     @property
+    def outcomes(self) -> Path:
+        return self.folder / "log.outcomes.parquet"
+
+    @property
+    def campaign(self) -> Path:
+        """The log as it was before outcomes were joined to it."""
+        return self.folder.parent / "campaign.parquet"
+
+    @property
     def contacts(self) -> Path:
         return self.folder / "fresh_contacts.parquet"
 
@@ -57,4 +70,15 @@ class Demo:
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     folder = tmp_path_factory.mktemp("demo") / "out"
-    return Demo(folder, run("demo", "--contacts", 2000, "--seed", 3, "--out", folder))
+    made = Demo(folder, run("demo", "--contacts", 2000, "--seed", 3, "--out", folder))
+    write_unjoined(made.log, made.campaign)
+    return made
+
+
+def write_unjoined(log: Path, out: Path) -> None:
+    """A log without its rewards."""
+    reader = LogReader(log)
+    meta = msgspec.structs.replace(reader.meta, rewards={})
+    schema = log_schema(meta)
+    table = pq.read_table(log)
+    pq.write_table(table.select(schema.names).replace_schema_metadata(schema.metadata), out)

@@ -229,7 +229,7 @@ def test_now_needs_an_offset(now: str, demo: Demo, tmp_path: Path) -> None:
     deciding = ("decide", "--policy", demo.policy, "--contacts", demo.contacts, "--now", now)
     error, _ = check_untouched(tmp_path, 2, *deciding, "--out", tmp_path / "d.parquet")
     assert "now" in error
-    joining = ("join", "--log", demo.folder / "campaign.parquet", "--outcomes", demo.folder / "outcomes.parquet")
+    joining = ("join", "--log", demo.campaign, "--outcomes", demo.outcomes)
     check_untouched(tmp_path, 2, *joining, "--now", now, "--out", tmp_path / "j.parquet")
 
 
@@ -250,15 +250,15 @@ def put(column: str, value: Any) -> Callable[[pd.DataFrame], pd.DataFrame]:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (put("cart_value", "inf"), "cart_value"),
-        (put("cart_value", "-inf"), "cart_value"),
-        (put("cart_value", "NaN"), "cart_value"),
-        (put("cart_value", "a lot"), "cart_value"),
-        (put("cart_value", -1.0), "cart_value"),
+        (put("cart_value_usd", "inf"), "cart_value_usd"),
+        (put("cart_value_usd", "-inf"), "cart_value_usd"),
+        (put("cart_value_usd", "NaN"), "cart_value_usd"),
+        (put("cart_value_usd", "a lot"), "cart_value_usd"),
+        (put("cart_value_usd", -1.0), "cart_value_usd"),
         (put("motive", "greed"), "motive"),
         (put("time_zone", "America/New_Yrok"), "time_zone"),
-        (put("cart_value_at", "2026-09-10T10:00:00"), "cart_value_at"),
-        (put("contact_id", "contact-0002003"), "contact_id"),
+        (put("cart_value_usd_at", "2026-09-10T10:00:00"), "cart_value_usd_at"),
+        (lambda frame: put("contact_id", frame.loc[3, "contact_id"])(frame), "contact_id"),
         (put("suppressed_email", "perhaps"), "suppressed_email"),
         (put("sends", "{"), "sends"),
         (lambda frame: frame.drop(columns="contact_id"), "contact_id"),
@@ -285,19 +285,19 @@ def test_good_contacts_pass(demo: Demo, tmp_path: Path) -> None:
 
 def test_numeric_nan_in_typed_contacts_is_refused(demo: Demo, tmp_path: Path) -> None:
     table = pq.read_table(demo.contacts).slice(0, 10)
-    values = table["cart_value"].to_pylist()
+    values = table["cart_value_usd"].to_pylist()
     values[3] = float("nan")
-    bad = table.set_column(table.column_names.index("cart_value"), "cart_value", pa.array(values, pa.float64()))
+    bad = table.set_column(table.column_names.index("cart_value_usd"), "cart_value_usd", pa.array(values, pa.float64()))
     pq.write_table(bad, tmp_path / "c.parquet")
     deciding = ("decide", "--policy", demo.policy, "--contacts", tmp_path / "c.parquet", "--now", NOW)
     error, hint = check_untouched(tmp_path, 3, *deciding, "--out", tmp_path / "d.parquet")
-    assert "cart_value" in error
+    assert "cart_value_usd" in error
     assert "row 4" in error
     assert "NaN" in hint
 
 
 def test_outcomes_before_their_decision_and_twice_are_counted(demo: Demo, tmp_path: Path) -> None:
-    happened = pq.read_table(demo.folder / "outcomes.parquet")
+    happened = pq.read_table(demo.outcomes)
     orders = happened.filter(pa.compute.equal(happened["event"].cast(pa.string()), "purchased")).slice(0, 3)
     early = orders.set_column(
         orders.column_names.index("at"),
@@ -305,7 +305,7 @@ def test_outcomes_before_their_decision_and_twice_are_counted(demo: Demo, tmp_pa
         pa.chunked_array([pa.array([0] * 3, pa.int64()).cast(happened.schema.field("at").type)]),
     )
     pq.write_table(pa.concat_tables([orders, orders, early]), tmp_path / "o.parquet")
-    joining = ("join", "--log", demo.folder / "campaign.parquet", "--outcomes", tmp_path / "o.parquet")
+    joining = ("join", "--log", demo.campaign, "--outcomes", tmp_path / "o.parquet")
     out = run(*joining, "--now", "2026-09-10T00:00:00Z", "--out", tmp_path / "j.parquet")
     assert (out["outcomes"], out["duplicates"], out["before_decision"]) == (9, 3, 3)
     assert out["metrics"]["order"]["credited"] == 3
