@@ -32,7 +32,7 @@ from experiments.simulate.run import SimulateRequest, simulate
 from policies.uniform import UniformPolicy
 from simulator.rollout import HoldActor, PolicyActor, play
 from simulator.scenario import Scenario, scenario_from
-from simulator.truth import Comparison, compare
+from simulator.truth import Comparison, Subject, compare
 from simulator.world import World
 
 METRIC: Final = "margin"
@@ -65,7 +65,9 @@ def demo(folder: Path, contacts: int, seed: int, say: Say) -> DemoOutput:
     make_folder(folder)
     config = demo_config(contacts, seed)
     scenario = scenario_from(config.scenario)
-    say(f"1/5 SIMULATED: {contacts:,} contacts, {LOG_DAYS} days under today's segments, half of them decided at random")
+    say(
+        f"1/5 SIMULATED: {contacts:,} contacts, {LOG_DAYS} days under today's segments, half of the decisions at random"
+    )
     log = folder / "log.parquet"
     simulated = simulate(SimulateRequest(log, KEY), config)
     say("2/5 backtest: learned policy and tuned segments on one half of the log, judged on the other")
@@ -74,9 +76,7 @@ def demo(folder: Path, contacts: int, seed: int, say: Say) -> DemoOutput:
     prepared = prepare(asked, settings)
     judged = judge_prepared(prepared, asked, settings)
     say(f"3/5 launch decision: {judged.launch.policy} ({judged.launch.verdict})")
-    say(
-        f"4/5 {LIVE_DAYS} days live on {contacts:,} other contacts: each policy meets the same people and the same luck"
-    )
+    say(f"4/5 {LIVE_DAYS} days live on {contacts:,} other contacts, the same people and luck for each policy")
     compared = live_run(scenario, prepared, contacts, seed)
     live = live_rows(compared, judged, settings.deciding_estimator, decisions_per_contact(scenario, contacts, seed))
     said = sentences(live, judged)
@@ -99,10 +99,10 @@ def demo(folder: Path, contacts: int, seed: int, say: Say) -> DemoOutput:
 
 
 def demo_config(contacts: int, seed: int) -> SimulateConfig:
-    """The logged campaign: today's segments for half of the contacts, a tenth held out, the others at random."""
+    """The logged campaign: today's segments, and a randomised slice of half of the decisions."""
     overrides = [
         *("scenario=newsletter", "scenario.catalog=demo", "policy=segments", f"contacts={contacts}", f"seed={seed}"),
-        *(f"days={LOG_DAYS}", "uniform_share=0.5", "control_share=0.1", f"block_rows={-(-contacts // 2)}"),
+        *(f"days={LOG_DAYS}", "explore_share=0.5", f"block_rows={-(-contacts // 2)}"),
         *(f"tuning.contacts={-(-contacts // 4)}", "tuning.days=8", f"workers={_processes(contacts * LOG_DAYS)}"),
     ]
     return compose_settings("simulate", overrides, SimulateConfig)
@@ -113,7 +113,7 @@ def live_run(scenario: Scenario, prepared: Prepared, contacts: int, seed: int) -
 
     Each step counts its expected reward given the latents and what was done, so that luck hides less of a difference.
     """
-    subjects = {
+    subjects: dict[str, Subject] = {
         LEARNED: PolicyActor(prepared.learner.policy()),
         SEGMENTS: PolicyActor(prepared.segments),
         SILENCE: HoldActor(),
@@ -217,8 +217,8 @@ def sentences(live: dict[str, LivePolicy], judged: BacktestOutput) -> tuple[str,
             f"{'inside' if inside else 'outside'} that interval, all {LIVE_DAYS} days {row.live:.4f}."
         )
     said.append(
-        "The two need not agree: the estimate values single decisions in the states that the log's policy led to, by money "
-        "that came within three days; live days also hold late clicks, refunds, fatigue and lost permissions."
+        "The two need not agree: the estimate values single decisions in the states that the log's policy led to, by "
+        "money that came within three days; live days also hold late clicks, refunds, fatigue and lost permissions."
     )
     return tuple(said)
 

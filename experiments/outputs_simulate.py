@@ -101,8 +101,8 @@ class DemoOutput(Output, frozen=True, kw_only=True):
     Attributes:
         simulated: the logged campaign under today's segments, with its randomised slice.
         backtest: on its log.
-        live: policy -> what then happened on fresh contacts; `vw` and `static_segments` as the backtest trained and tuned
-            them, and `no_contact`.
+        live: policy -> what then happened on fresh contacts; `vw` and `static_segments` as the backtest trained and
+            tuned them, and `no_contact`.
         live_days / live_contacts: size of the live run.
         said: the result in sentences.
         decisions: of the trained policy for a contact file.

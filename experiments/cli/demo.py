@@ -14,9 +14,7 @@ from experiments.outputs_simulate import DemoOutput
 
 def run(
     out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("demo-out"),
-    contacts: Annotated[
-        int, typer.Option(min=1000, help="Contacts of the logged campaign, and of the live run.")
-    ] = 16_000,
+    contacts: Annotated[int, typer.Option(min=1000, help="Contacts of the log, and of the live run.")] = 16_000,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same files.")] = 1,
     as_json: Json = False,
 ) -> None:

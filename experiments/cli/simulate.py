@@ -19,7 +19,7 @@ def run(
 ) -> None:
     """Run a scenario from day to day through the real decision path, and write the log that a sender would have.
 
-    Overrides, for instance: scenario=newsletter policy=segments contacts=20000 days=30 seed=1 uniform_share=0.1
+    Overrides, for instance: scenario=newsletter policy=segments contacts=20000 days=30 seed=1 explore_share=0.1
     workers=2. Policies: never, uniform, always:ACTION, merge_tag, segments, vw (learns in the loop), or a trained
     folder. A run that was killed goes on when it is asked for again.
     """

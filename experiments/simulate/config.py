@@ -39,6 +39,7 @@ class SimulateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         contacts / days: size of the run; a day is one step of the scenario's calendar.
         first: number of the first contact of the world.
         seed: of the world and of the sampling.
+        explore_share: share of the decisions of any policy that are taken at random.
         control_share / uniform_share: shares of contacts that are always held / that get a uniform eligible action.
         block_rows: contacts per block: memory, never results.
         workers: processes: time, never results.
@@ -58,6 +59,7 @@ class SimulateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     days: int = 30
     first: int = 0
     seed: int = 1
+    explore_share: float = 0.0
     control_share: float = 0.0
     uniform_share: float = 0.0
     block_rows: int = 8192
@@ -84,7 +86,7 @@ class SimulateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         ):
             if not low <= getattr(self, name) <= high:
                 raise ParameterError(name, "simulate", allowed=f"in {low}..{high}", got=getattr(self, name))
-        for name in ("control_share", "uniform_share"):
+        for name in ("explore_share", "control_share", "uniform_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ParameterError(name, "simulate", allowed="in [0, 1]", got=getattr(self, name))
         if self.control_share + self.uniform_share > 1.0:

@@ -25,6 +25,7 @@ from experiments.simulate.blocks import BlockDay, forget, removal_counts
 from experiments.simulate.config import SimulateConfig
 from experiments.simulate.curves import run_curves
 from experiments.simulate.daily import Sums, add
+from experiments.simulate.explored import explored
 from experiments.simulate.job import NOTE, DayPolicy, Job, log_meta
 from experiments.simulate.learning import Learning
 from experiments.simulate.metrics import scenario_metrics
@@ -126,6 +127,7 @@ class _Run:
                 today = learning.policy(step) if learning else who
                 if today is None:
                     break
+                today = explored(today, self.config.explore_share)
                 if today.version != used:
                     pool.all("use", today)
                     used = today.version
@@ -179,7 +181,9 @@ class _Run:
 
     def _meta(self, job: Job) -> LogMeta:
         guardrails = self._guardrails()
-        folder = self.config.policy if Path(self.config.policy).is_dir() else ""
+        # With a slice at random the folder alone no longer explains a propensity.
+        whole = Path(self.config.policy).is_dir() and not self.config.explore_share
+        folder = self.config.policy if whole else ""
         meta = log_meta(job, self.scenario, guardrails, self._conditions(guardrails, []), folder)
         rewards = {name: metric.reward() for name, metric in scenario_metrics(self.scenario).items()}
         return msgspec.structs.replace(meta, rewards=rewards)
@@ -210,6 +214,7 @@ class _Run:
                 contacts=tuning.contacts,
                 days=tuning.days,
                 first=self.config.first + self.config.contacts,
+                explore_share=0.0,
                 control_share=0.0,
                 uniform_share=0.0,
             )

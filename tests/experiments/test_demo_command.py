@@ -59,14 +59,21 @@ def test_everything_says_that_it_is_simulated(demo: Demo) -> None:
 
 
 def test_the_log_is_todays_segments_with_a_randomised_slice(demo: Demo) -> None:
-    log = pq.read_table(demo.log, columns=["group", "propensity", "policy_version", "contact_id"]).to_pandas()
-    shares = log.drop_duplicates("contact_id")["group"].value_counts(normalize=True)
-    # 4.5 standard errors of a share of 2,000 contacts.
-    assert abs(shares["uniform"] - 0.5) < 0.05
-    assert abs(shares["control"] - 0.1) < 0.03
-    assert log["policy_version"].str.startswith("segments-").all()
-    assert log["propensity"].between(0, 1, inclusive="right").all()
-    assert log["contact_id"].nunique() <= 2000
+    """Given the contact's state, a send of the segments has at least the half, any other its share of the slice."""
+    log = pq.read_table(demo.log, columns=["group", "propensity", "policy_version", "eligible"]).to_pandas()
+    assert set(log["group"]) == {"treatment"}
+    assert log["policy_version"].str.fullmatch(r"segments-[0-9a-f]{12}, 0\.5 at random").all()
+    choices = log["eligible"].map(lambda packed: sum(byte.bit_count() for byte in packed))
+    assert ((log["propensity"] - 0.5 / choices).abs().lt(1e-12) | (log["propensity"] >= 0.5)).all()
+
+
+def test_propensities_fit_the_log(demo: Demo) -> None:
+    """The mean weight of holding is 1 within 4.5 standard errors by contact, over all days."""
+    log = pq.read_table(demo.log, columns=["action", "propensity", "cluster"]).to_pandas()
+    weight = ((log["action"] == 0) / log["propensity"]).groupby(log["cluster"]).agg(["sum", "count"])
+    mean = weight["sum"].sum() / weight["count"].sum()
+    error = ((weight["sum"] - mean * weight["count"]) ** 2).sum() ** 0.5 / weight["count"].sum()
+    assert abs(mean - 1.0) < 4.5 * error
 
 
 def test_live_is_common_luck_and_adds_up(demo: Demo) -> None:

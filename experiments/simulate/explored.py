@@ -1,0 +1,48 @@
+"""A randomised slice of decisions: with some probability a policy's decision is taken at random instead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.features import ContextBlock
+from engine.protocols import Policy
+from engine.types import BoolArray, FloatArray
+from experiments.simulate.job import DayPolicy
+from policies.uniform import UniformPolicy
+
+
+@dataclass(frozen=True)
+class ExploredPolicy:
+    """(1 - share) policy + share uniform, decision by decision.
+
+    Unlike a group of contacts that is kept for good, the slice does not go with a contact's history: whoever was held
+    for weeks has another state than others, and a propensity over groups is then not the probability given that state.
+
+    Attributes:
+        policy: that decides otherwise.
+        share: of the decisions that are taken at random, in [0, 1].
+    """
+
+    policy: Policy
+    share: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.policy.name}, {self.share:g} at random"
+
+    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+        """(n, k) the mixture.
+
+        Raises:
+            EligibilityError: a row without an eligible action.
+        """
+        mixed: FloatArray = (1.0 - self.share) * self.policy.distribution(context, eligible)
+        mixed += self.share * UniformPolicy().distribution(context, eligible)
+        return mixed
+
+
+def explored(who: DayPolicy, share: float) -> DayPolicy:
+    """The policy of a day with its randomised slice; the version says so."""
+    if not share:
+        return who
+    return DayPolicy(ExploredPolicy(who.policy, share), f"{who.version}, {share:g} at random")
