@@ -8,8 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from engine.errors import ConfigError, StorageError
+from engine.errors import ConfigError
 from experiments.outputs_calibrate import CalibratedGroup, CalibrateOutput, MomentRow
+from experiments.report.files import make_folder, write_whole
 from experiments.report.moments import moments_picture
 from simulator.calibration.files import Moment, numbers_in, text_of
 from simulator.calibration.groups import asked_of, check, fit_group, groups_of
@@ -91,13 +92,8 @@ def _written(out: Path | None, texts: Mapping[str, str], groups: Mapping[str, Ca
     if out is None:
         return {}
     drawn = {**texts, PICTURE: moments_picture({name: group.moments for name, group in groups.items()})}
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name, text in drawn.items():
-            (out / name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"{out} cannot be written: {error}", hint="give a folder that can be made") from error
-    return {name: str(out / name) for name in drawn}
+    folder = make_folder(out)
+    return {name: str(write_whole(folder / name, text)) for name, text in drawn.items()}
 
 
 def refusal(output: CalibrateOutput) -> ConfigError | None:

@@ -81,9 +81,9 @@ class ShopperDynamics(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     lapses: Annotated[float, Rate] = 1 / 90
     lapses_further: Annotated[float, Rate] = 1 / 90
     leaves: Annotated[float, Rate] = 1 / 365
-    gone_per_order: Annotated[float, number("share", "fitted", "BG/NBD on CDNOW: dropout after an order", **SHARE)] = (
-        0.02
-    )
+    gone_per_order: Annotated[
+        float, number("share", "assumed", "few of a list; 0.25 of CDNOW's first-time buyers (BG/NBD)", **SHARE)
+    ] = 0.02
     gone_spread: Annotated[
         float, number("1", "fitted", "BG/NBD on CDNOW: 1 / (1 + a + b); 0 is the same for everybody", ge=0.0, lt=1.0)
     ] = 0.0

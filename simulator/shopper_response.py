@@ -149,10 +149,10 @@ class ShopperResponse(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     mismatch: Annotated[float, number("log odds", "assumed", "content for another motive", le=0.0)] = -0.15
     category_match: Annotated[
         float, number("log odds", "fitted", "hillstrom: own category against the other", ge=0.0)
-    ] = 0.35
+    ] = 0.4
     category_mismatch: Annotated[
         float, number("log odds", "fitted", "hillstrom: own category against the other", le=0.0)
-    ] = -0.25
+    ] = -0.4
     content: dict[
         str,
         dict[str, Annotated[float, number("log odds", "fitted", "arm -> category of the contact, see the scenario")]],
