@@ -114,11 +114,6 @@ def pick(uniform: FloatArray, shares: Mapping[str, float]) -> CodeArray:
     return np.searchsorted(edges[:-1] / edges[-1], uniform, side="right").astype(np.int32)
 
 
-def steps_since(step: int, at: CodeArray) -> CodeArray:
-    """(n,) steps from `at` to now; `NEVER` where it never happened (`at` is -NEVER)."""
-    return np.minimum(step - at, NEVER).astype(np.int32)
-
-
 def present_mask(people: People, day: float) -> BoolArray:
     """(n,) who is on the list by now."""
     joined: BoolArray = people.join_day <= day

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import yaml
 from engine.contacts import EVENTS, YES
 from engine.errors import ConfigError, ParameterError
 from engine.features import STALE
+from engine.guardrails.lint import lint_pack
+from engine.guardrails.pack import read_pack
 from engine.localtime import DAY_US
 from engine.types import FloatArray
 from experiments.settings import compose_settings
@@ -81,6 +84,15 @@ def test_the_full_pack_leaves_every_arm_to_somebody(name: str) -> None:
     assert min(reached.values()) > 0, reached
     first_day = next(both for both in share.values() if both)
     assert 0.0 < first_day[1] <= first_day[0]
+
+
+@pytest.mark.parametrize("pack", ["own", "full"])
+@pytest.mark.parametrize("name", USE_CASES)
+def test_packs_have_no_flaw_over_the_catalogs(name: str, pack: str) -> None:
+    scenario = load_scenario(name)
+    read = read_pack(scenario.spec.guardrails if pack == "own" else pack)
+    found = lint_pack(read, today=dt.date(2026, 11, 23), catalog=scenario.catalog)
+    assert [str(flaw) for flaw in found] == []
 
 
 def test_onboarding_decides_within_the_trial_and_sees_the_four_fields() -> None:
