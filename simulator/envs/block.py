@@ -14,8 +14,8 @@ from simulator.happened import Happened
 from simulator.rollout import Actor, play
 from simulator.world import World
 
-# Contacts per block: arrays of one step that fit the cache beside each other.
-BLOCK_ROWS: Final = 8192
+# Contacts per block: enough that a step is more work than calls, few enough that its arrays stay near the processor.
+BLOCK_ROWS: Final = 32_768
 
 
 class Block:

@@ -7,6 +7,7 @@ is a cap of 1. No calendar days anywhere: 23:00 and 00:00 are one hour apart.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -95,15 +96,13 @@ class FrequencyRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         unknown = np.flatnonzero(~contacts.history_known)
         touched = contacts.zone_code < 0
         touched[unknown] = True
-        sends = self._counted(caps, contacts, scene.now_at)
-        for cap, channels in caps:
-            if not cap.max:
-                release[:, channels], touched[:] = NEVER, True
-                continue
-            rows, at = _releases(cap, channels, sends, scene.now_at)
+        for rows, channels, at in self._released(caps, contacts, scene.now_at):
             for channel in channels.tolist():
                 release[rows, channel] = np.maximum(release[rows, channel], at)
             touched[rows] = True
+        for cap, channels in caps:
+            if not cap.max:
+                release[:, channels], touched[:] = NEVER, True
             release[unknown[:, None], channels] = NEVER
         _, hours, _ = scene.catalog.shape
         closed = np.zeros((contacts.n, len(PURPOSES), release.shape[1], hours), dtype=np.bool_)
@@ -122,6 +121,30 @@ class FrequencyRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             if cap.max is not None and len(positions):
                 active.append((cap, positions))
         return active
+
+    def _released(
+        self, caps: list[tuple[Cap, IntArray]], contacts: ContactBatch, now_at: int
+    ) -> Iterator[tuple[IntArray, IntArray, IntArray]]:
+        """Rows, channels and release instants of each cap that some rows have reached."""
+        every = [cap for cap, _ in caps if cap.max and cap.channels is None]
+        if every:
+            offsets, sent_at = self._counting(contacts)
+            for cap in every:
+                yield _nth_of_all(cap, offsets, sent_at, now_at, contacts)
+        some = [(cap, channels) for cap, channels in caps if cap.max and cap.channels is not None]
+        if some:
+            sends = self._counted(some, contacts, now_at)
+            for cap, channels in some:
+                rows, at = _releases(cap, channels, sends, now_at)
+                yield rows, channels, at
+
+    def _counting(self, contacts: ContactBatch) -> tuple[IntArray, IntArray]:
+        """The sends of counting purposes as compressed rows: (n + 1,) offsets and instants, oldest first in each."""
+        counts = purpose_mask(self.counts)[contacts.sent_purpose]
+        if counts.all():
+            return contacts.sent_offsets, contacts.sent_at
+        before = np.concatenate([[0], np.cumsum(counts)])
+        return before[contacts.sent_offsets], contacts.sent_at[counts]
 
     def _counted(self, caps: list[tuple[Cap, IntArray]], contacts: ContactBatch, now_at: int) -> _Sends:
         """The sends of counting purposes that some cap may still count: looked for once for all caps."""
@@ -170,6 +193,16 @@ class FrequencyRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         """Sends of one contact in the window of a slot whose purpose is not counted: they are counted apart."""
         apart = ~purpose_mask(self.counts)[contacts.sent_purpose]
         return int((apart & (contacts.sent_at > planned - cap.window_us)).sum())
+
+
+def _nth_of_all(
+    cap: Cap, offsets: IntArray, sent_at: IntArray, now_at: int, contacts: ContactBatch
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Rows whose max-th newest send lies in the window, all channels, and the instants a window after it."""
+    rows = np.flatnonzero(np.diff(offsets) >= (cap.max or 1))
+    nth = sent_at[offsets[rows + 1] - (cap.max or 1)]
+    late = nth > now_at - cap.window_us
+    return rows[late], np.arange(contacts.consent.shape[1]), nth[late] + cap.window_us
 
 
 def _counts_towards(cap: Cap, channels: IntArray, sends: _Sends, now_at: int) -> IntArray:

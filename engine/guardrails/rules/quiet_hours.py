@@ -70,7 +70,7 @@ class QuietHoursRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             by_group[row, scope] = ~open_slots(tables, group, scene)
             planned = slot_instants((group.zone,), scene.catalog.hours, scene.now_at)[0]
             by_group[row, ~scope] = planned == NOT_AN_INSTANT
-        return Verdict(channel_hour=by_group[code])
+        return Verdict(channel_hour=np.take(by_group, code, axis=0))
 
     def explain(self, scene: Scene, row: int, cell: Cell) -> Finding:
         """The planned local time against the windows."""
