@@ -76,9 +76,9 @@ def measure(name: str, contacts: int, days: int) -> dict[str, Any]:
         actor = PolicyActor(load_policy(policy))
         timed_run(scenario, actor, 256, 2)  # compiles the kernels and fills the zone caches
         one = timed_run(scenario, actor, contacts, days)
-        stages, sends = by_stage(scenario, actor, contacts, days)
         alone = timed_run(scenario, HoldActor(), contacts, days)
-        sample = min(contacts, 2 * BLOCK_ROWS)
+        sample = min(contacts, BLOCK_ROWS)
+        stages, sends = by_stage(scenario, actor, sample, days)
         return {
             "machine": {"cpus": os.cpu_count(), "processor": platform.machine(), "python": platform.python_version()},
             "scenario": name,
@@ -87,7 +87,8 @@ def measure(name: str, contacts: int, days: int) -> dict[str, Any]:
             "contacts": contacts,
             "days": days,
             "block_rows": BLOCK_ROWS,
-            "sends_per_contact_day": sends / contact_days,
+            "sends_per_contact_day": sends / (sample * days),
+            "sample": {"contacts": sample, "of": ["stages", "without", "lockstep"], "days_without": max(1, days // 3)},
             "contact_days_per_s": {
                 "campaign": contact_days / one["cpu_s"],
                 "world_alone": contact_days / alone["cpu_s"],
@@ -95,8 +96,8 @@ def measure(name: str, contacts: int, days: int) -> dict[str, Any]:
                 **together(policy, name, contacts, days),
                 "subscriber": subscriber_rate(scenario, days),
             },
-            "stages_us_per_contact_day": {stage: 1e6 * s / contact_days for stage, s in stages.items()},
-            "without_us_per_contact_day": without(scenario, actor, sample, days),
+            "stages_us_per_contact_day": {stage: 1e6 * s / (sample * days) for stage, s in stages.items()},
+            "without_us_per_contact_day": without(scenario, actor, sample, max(1, days // 3)),
             "peak_mib": peaks(policy, name, contacts, days),
         }
 
@@ -297,7 +298,7 @@ def together(policy: Path, scenario: str, contacts: int, days: int) -> dict[str,
 
 def peaks(policy: Path, scenario: str, contacts: int, days: int) -> dict[str, Any]:
     """Peak memory of fresh processes, MiB: block after block (`run`), and with everybody at once (`lockstep`)."""
-    short = max(1, days // 6)
+    short = max(1, days // 18)
     out: dict[str, Any] = {"days": short}
     for mode in ("run", "lockstep"):
         for factor, name in ((1, "contacts"), (4, "four_times_contacts")):
