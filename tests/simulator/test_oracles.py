@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -218,3 +219,15 @@ def test_start_gains_are_the_best_of_the_table(scenario: Scenario) -> None:
     np.testing.assert_allclose(
         start_gains(world), np.maximum((table[:, 1:] - table[:, :1]).max(axis=1), 0.0), atol=1e-12
     )
+
+
+@pytest.mark.parametrize("part", ["response", "dynamics"])
+def test_the_bound_refuses_parts_of_ones_own(scenario: Scenario, part: str) -> None:
+    """The proof is about the shipped equations; another part may do what it likes."""
+
+    class Other:
+        def bind(self, catalog: object) -> object:
+            return object()
+
+    with pytest.raises(ParameterError, match="the shipped part"):
+        upper_bound(replace(scenario, **{part: Other()}), contacts=2, steps=1)

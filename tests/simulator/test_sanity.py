@@ -5,6 +5,7 @@ Figures move with the numbers of the parts, so only directions and wide bounds a
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,13 @@ def test_the_value_of_silence_by_hand() -> None:
 def test_a_cycle_has_no_closed_form() -> None:
     with pytest.raises(ParameterError, match="cycle"):
         value_of_silence(World(load_scenario("replenishment"), 5, 1), 1)
+
+
+def test_another_dynamics_has_no_closed_form() -> None:
+    world = World(load_scenario("newsletter"), 5, 1)
+    world.scenario = replace(world.scenario, dynamics=world.scenario.response)
+    with pytest.raises(ParameterError, match="the shipped part"):
+        value_of_silence(world, 1)
 
 
 def test_twice_the_volume_pays_now_and_costs_later(free: Scenario) -> None:
