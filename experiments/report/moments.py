@@ -32,7 +32,7 @@ def moments_picture(groups: Mapping[str, Sequence[MomentRow]]) -> str:
         axes.set_yticks(range(len(lines)), [f"{row.id}  ({name})" for name, row in lines], fontsize=8)
         axes.set_ylim(max(len(lines), 1) - 0.4, -0.6)
         axes.set_xlim(-FURTHEST * 1.05, FURTHEST * 1.05)
-        axes.set_xlabel("simulated less published, in units of the tolerance (hollow: not claimed)")
+        axes.set_xlabel("difference / tolerance (hollow: not claimed)")
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.set_title(
             "How well the simulator meets its figures", loc="left", fontsize=11, fontweight="bold", color=INK

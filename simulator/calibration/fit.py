@@ -131,21 +131,30 @@ def fit(
     if not 1 <= len(free) <= len(goals):
         raise ParameterError("free", "fit", allowed=f"1 to {len(goals)} numbers for as many goals", got=len(free))
     count = 0
+    start = np.array([one.to_line(one.start) for one in free])
 
-    def misses(line: FloatArray) -> FloatArray:
+    def misses(moved: FloatArray) -> FloatArray:
         nonlocal count
         count += 1
-        moments = measure(changes_of(free, line))
+        moments = measure(changes_of(free, start + moved - 1.0))
         found = np.array([row.difference / row.tolerance for row in rows_of(goals, moments)])
         if count % (len(free) + 1) == 1:
             say(f"trial {count}: largest miss {np.abs(found).max():.2f} tolerances")
         return found
 
-    start = np.array([one.to_line(one.start) for one in free])
     rounds = max(2, trials // (len(free) + 1))
-    solved = least_squares(misses, start, diff_step=[0.02] * len(free), max_nfev=rounds, xtol=2e-3, ftol=2e-3)
-    changes = changes_of(free, solved.x)
-    numbers = {".".join(one.path): one.from_line(value) for one, value in zip(free, solved.x, strict=True)}
+    # Steps are relative to the argument, so it is counted from 1: a number that starts at 0 on its line moves too.
+    solved = least_squares(
+        misses,
+        np.ones(len(free)),
+        diff_step=[STEP] * len(free),
+        max_nfev=rounds,
+        xtol=2e-3,
+        ftol=2e-3,
+    )
+    best = start + solved.x - 1.0
+    changes = changes_of(free, best)
+    numbers = {".".join(one.path): one.from_line(value) for one, value in zip(free, best, strict=True)}
     return Fit(changes, rows_of(goals, measure(changes)), count, numbers)
 
 

@@ -35,6 +35,7 @@ from experiments.simulate.config import SimulateConfig
 from policies.exploration_config import ExplorationConfig
 from policies.segments import SegmentConfig
 from policies.vw.arguments import VwConfig
+from simulator.calibration.files import CalibrationFile
 from simulator.overlays import faults_from
 from simulator.scenario import make_part, scenario_from
 from simulator.targets.published import published_from
@@ -79,11 +80,15 @@ VALIDATE: dict[str, Callable[[Any], object]] = {
     "limits": limits_from,
     "moments": published_from,
     "optout": lambda data: provider_codes() if "codes" in data else lists_from(data),
-    "calibration": lambda data: [make_part(kind, params) for kind, params in data["parts"].items()],
+    "calibration": lambda data: [_fitted(data), *(make_part(kind, params) for kind, params in data["parts"].items())],
     "scenario": scenario_from,
     "fault": faults_from,
     "zones": lambda data: [_known_zones(entry) for entry in data.values()],
 }
+
+
+def _fitted(data: Any) -> CalibrationFile:
+    return msgspec.convert(data, CalibrationFile)
 
 
 def _known_zones(entry: Any) -> None:
