@@ -14,6 +14,7 @@ from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.protocols import Policy
 from engine.sampling import check_distribution, draw
 from engine.types import HOLD, CodeArray, FloatArray, IntArray
+from simulator.broken_draw import broken_at
 from simulator.happened import Happened
 from simulator.world import World
 
@@ -57,7 +58,7 @@ class HoldActor:
 
 @dataclass(frozen=True)
 class PolicyActor:
-    """A policy that sees contexts and eligible actions, nothing else."""
+    """A policy that sees contexts and eligible actions, nothing else; the fault of broken randomisation acts here."""
 
     policy: Policy
 
@@ -68,8 +69,9 @@ class PolicyActor:
             ParameterError: the policy's answer is no distribution over the eligible set.
         """
         context, eligibility = turn.contacts.context, turn.eligibility
-        if isinstance(self.policy, FusedPolicy):
-            return self.policy.choose(context, eligibility, turn.uniform)
+        policy = broken_at(self.policy, turn.world.scenario.spec.faults, turn.world.moment.day)
+        if isinstance(policy, FusedPolicy):
+            return policy.choose(context, eligibility, turn.uniform)
         action, propensity = np.zeros(len(turn.rows), dtype=np.int32), np.ones(len(turn.rows))
         size = max(1, _DENSE_CELLS // eligibility.k)
         for start in range(0, len(turn.rows), size):
