@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import fields
+from importlib import resources
 from typing import Any
 
 import gymnasium
@@ -19,6 +20,11 @@ from simulator.scenario import Scenario, load_scenario
 from simulator.world import World
 
 DAYS = 20
+SCENARIOS = sorted(
+    file.name.removesuffix(".yaml")
+    for file in (resources.files("conf") / "scenario").iterdir()
+    if file.name.endswith(".yaml")
+)
 
 
 @pytest.fixture(scope="module")
@@ -153,14 +159,19 @@ def test_it_ends_when_the_contact_is_gone_or_the_days_are_over(scenario: Scenari
     assert True in ends
 
 
-@pytest.mark.parametrize("scenario_name", ["newsletter"])
-def test_observations_stay_in_their_space(scenario_name: str) -> None:
-    env = SubscriberEnv(scenario_name, days=DAYS)
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_shipped_scenario_is_an_environment(name: str) -> None:
+    env = SubscriberEnv(name, days=4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # Render modes can be tried only of an environment that gymnasium made; the pictures have tests of their own.
+        check_env(env, skip_render_check=True)
     for contact in range(3):
         observation, info = env.reset(seed=8, options={"contact": contact})
-        for day in range(DAYS):
+        for day in range(env.steps):
             assert observation in env.observation_space
             observation, _, terminated, _, info = env.step(np.int64(chosen(info["action_mask"], day)))
+            assert not info["refused"]
             if terminated:
                 break
 
