@@ -1,0 +1,91 @@
+"""Who acts in a world: silence, policies with and without a fused path, and draws that are misused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from engine.errors import TactfulError
+from engine.features import ContextBlock
+from engine.types import HOLD, BoolArray, FloatArray
+from policies.uniform import UniformPolicy
+from simulator.broken_draw import BrokenDraw, broken_at
+from simulator.faults import Fault
+from simulator.rollout import HoldActor, PolicyActor, choose, turn_of
+from tests.simulator.worlds import world
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A uniform policy that only has a distribution; `mass` 1 where it is one."""
+
+    mass: float = 1.0
+
+    @property
+    def name(self) -> str:
+        return "plain"
+
+    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+        even: FloatArray = self.mass * eligible / eligible.sum(axis=1, keepdims=True)
+        return even
+
+
+def test_a_plain_policy_is_drawn_from_as_a_fused_one() -> None:
+    """The same uniforms over the same distributions: the same actions and propensities, in pieces or at once."""
+    turn = turn_of(world("newsletter", 700))
+    action, propensity = PolicyActor(Plain()).act(turn)
+    dense = turn.eligibility.dense()
+    np.testing.assert_allclose(propensity, 1.0 / dense.sum(axis=1))
+    first = (np.cumsum(dense / dense.sum(axis=1, keepdims=True), axis=1) > turn.uniform[:, None]).argmax(axis=1)
+    assert (action == first).mean() > 0.999
+    fused, nominal = PolicyActor(UniformPolicy()).act(turn)
+    assert (action == fused).mean() > 0.999
+    np.testing.assert_allclose(propensity, nominal)
+
+
+def test_what_is_no_distribution_is_refused() -> None:
+    with pytest.raises(TactfulError):
+        PolicyActor(Plain(0.9)).act(turn_of(world("newsletter", 20)))
+
+
+def test_only_those_who_are_decided_for_are_written_to() -> None:
+    block = world("onboarding", 500)
+    action = choose(block, PolicyActor(UniformPolicy()))
+    outside = np.ones(500, dtype=np.bool_)
+    outside[np.flatnonzero(block.deciding())] = False
+    assert outside.any()
+    assert (action[outside] == HOLD).all()
+    assert (action != HOLD).any()
+
+
+def test_silence_has_propensity_one() -> None:
+    turn = turn_of(world("newsletter", 30))
+    action, propensity = HoldActor().act(turn)
+    assert (action == HOLD).all()
+    assert (propensity == 1.0).all()
+
+
+@pytest.mark.parametrize("policy", [UniformPolicy(), Plain()], ids=["fused", "plain"])
+def test_broken_draws_square_the_uniform(policy: UniformPolicy | Plain) -> None:
+    turn = turn_of(world("newsletter", 300))
+    broken = BrokenDraw(policy)
+    assert broken.name == policy.name
+    context, eligible = turn.contacts.context, turn.eligibility
+    np.testing.assert_allclose(
+        broken.distribution(context, eligible.dense()), policy.distribution(context, eligible.dense())
+    )
+    found, propensity = broken.choose(context, eligible, turn.uniform)
+    honest, nominal = BrokenDraw(policy).choose(context, eligible, np.sqrt(turn.uniform))
+    assert (found <= honest).all()
+    assert (found < honest).any()
+    np.testing.assert_allclose(propensity, nominal)
+
+
+def test_draws_are_broken_while_the_fault_is_on() -> None:
+    faults = (Fault(kind="broken_randomisation", from_day=2, days=1), Fault(kind="stale_feed"))
+    policy = UniformPolicy()
+    assert broken_at(policy, faults, 1.0) is policy
+    assert isinstance(broken_at(policy, faults, 2.0), BrokenDraw)
+    assert broken_at(policy, faults, 3.0) is policy
