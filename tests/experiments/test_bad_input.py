@@ -216,12 +216,20 @@ def test_unknown_names(arguments: tuple[str, ...], code: int, named: str, demo: 
         (("--metric", "margin", "--train-fraction", "1.2"), 2),
         (("--metric", "margin", "--train-fraction", "nan"), 2),
         (("--metric", "margin", "deciding_estimator=magic"), 2),
-        (("--metric", "margin", "--split", "time"), 3),
     ],
 )
 def test_a_backtest_that_cannot_be(arguments: tuple[str, ...], code: int, demo: Demo, tmp_path: Path) -> None:
     error, _ = check_untouched(tmp_path, code, "backtest", "--log", demo.log, "--out", tmp_path / "o", *arguments)
     assert error
+
+
+def test_a_log_of_one_instant_is_not_split_by_time(demo: Demo, tmp_path: Path) -> None:
+    table = pq.read_table(demo.log)
+    one = table.filter(pa.compute.equal(table["decided_at"], table["decided_at"][0]))
+    pq.write_table(one, tmp_path / "one.parquet")
+    asked = ("backtest", "--log", tmp_path / "one.parquet", "--metric", "margin", "--split", "time")
+    error, _ = check_untouched(tmp_path, 3, *asked, "--out", tmp_path / "o")
+    assert "same instant" in error
 
 
 @pytest.mark.parametrize("now", ["2026-09-15T14:00:00", "2026-09-15", "soon", ""])

@@ -77,7 +77,7 @@ def test_nobody_without_consent_zone_or_history_is_sent_to(demo: Demo, tmp_path:
     assert no_history.any()
     assert (channel[no_zone | no_history] == None).all()  # noqa: E711 - elementwise
     for name in ("email", "sms"):
-        denied = ~np.array(contacts[f"consent_{name}_promotional"].to_pylist())
+        denied = np.array([given is not True for given in contacts[f"consent_{name}_promotional"].to_pylist()])
         blocked = np.array(contacts[f"suppressed_{name}"].to_pylist())
         assert denied.any()
         assert not (channel[denied | blocked] == name).any()
