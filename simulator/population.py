@@ -103,7 +103,7 @@ class ShopperPopulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     basket_usd: Annotated[float, number("usd", "assumed", "median order of a shop", gt=0.0)] = 55.0
     basket_sd: Annotated[
         float, number("log usd", "fitted", "spread of mean orders between CDNOW customers", ge=0.0)
-    ] = 0.445
+    ] = 0.45
     reach: dict[
         str, Annotated[float, number("share", "published", "push: Batch 2025; e-mail and SMS assumed", **SHARE)]
     ] = table({"email": 0.95, "sms": 0.45, "push": 0.61})

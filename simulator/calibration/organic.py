@@ -120,7 +120,7 @@ def fit_organic(purchases: Purchases, seed: int) -> tuple[Changes, Changes]:
     model = fit_bg_nbd(summary.x, summary.t_x, summary.t_cal).model
     baskets = fit_log_normal(purchases.customer, purchases.value_usd)
     shape = regulars(model, float(CALIBRATION_WEEKS), REGULARS, seed)["order_shape"]
-    carried = {"population": {"order_shape": float(f"{shape:.2g}"), "basket_sd": _short(baskets.between_sd)}}
+    carried = {"population": {"order_shape": float(f"{shape:.2g}"), "basket_sd": float(f"{baskets.between_sd:.2g}")}}
     return numbers_of(model, baskets), carried
 
 
