@@ -75,7 +75,9 @@ class Inputs:
         self._details, sent_levels = _sent_tables(catalog, self._reads)
         self._levels = records.levels | sent_levels
 
-    def of(self, state: State, moment: Moment, rows: IntArray, sent_arms: NDArray[np.int16], known: BoolArray) -> Further:
+    def of(
+        self, state: State, moment: Moment, rows: IntArray, sent_arms: NDArray[np.int16], known: BoolArray
+    ) -> Further:
         """The inputs of some rows.
 
         Args:
