@@ -11,11 +11,12 @@ import numpy as np
 from engine.errors import DataError, MissingPropensityError
 from engine.ope.bootstrap import BucketSums, resampled_sums, units_of_clusters
 from engine.ope.clusters import ClusterSums
+from engine.ope.columns import columns_of
+from engine.ope.layout import ONE_COLUMN, quadratic
 from engine.ope.moments import Extremes, Moments, Pair, Spread
-from engine.ope.setup import ONE_COLUMN, Setup, quadratic
+from engine.ope.setup import Setup
 from engine.ope.support import WeightSummary, WeightSums
-from engine.ope.target import Target, TargetBlock
-from engine.ope.terms import WEIGHT, Rows
+from engine.ope.terms import WEIGHT
 from engine.rounds import RoundBlock
 from engine.types import FloatArray
 
@@ -28,7 +29,8 @@ class Totals:
         n: rows.
         clusters: independent units.
         sums: (m,) by column of the layout.
-        weights: by unit of the setup.
+        weights: by unit of the setup, of target / propensity.
+        summaries: by unit of the setup, of every weight that an estimate rests on, by the weight's name.
         exact: by unit of the setup.
         extremes: smallest and largest value of each column.
         kurtosis: of the reward; NaN where it never varies.
@@ -47,6 +49,7 @@ class Totals:
     seconds: Mapping[Pair, float]
     cluster_sums: FloatArray | None
     replicates: FloatArray | None
+    summaries: tuple[Mapping[str, WeightSummary], ...]
 
     def sum_of_squares(self, form: Mapping[int, float]) -> float:
         """Sum over independent units of the square of a linear form that sums to 0 over the log."""
@@ -96,7 +99,7 @@ class EvaluationState:
         self._moments = Moments(layout.width, () if setup.clustered else layout.pairs)
         self._extremes = Extremes(layout.width)
         self._spread = Spread()
-        self._weights = [WeightSums(setup.clip) for _ in setup.units]
+        self._weights = [{name: WeightSums(setup.clip) for name in names} for names in layout.weights]
         self._exact = [not setup.allow_inexact for _ in setup.units]
         self._clusters = ClusterSums(layout.width) if setup.clustered else None
         resampled = setup.interval == "bootstrap" and not setup.clustered
@@ -115,13 +118,15 @@ class EvaluationState:
             return
         reward = _rewards(block, self.setup)
         _check_propensity(block, self.setup)
-        columns, weights, unsupported = self._columns(block, reward)
+        columns, supports, exact = columns_of(self.setup, block, reward)
         self._moments.add(block.chunk, columns)
         self._extremes.add(columns)
         low, high = self.setup.reward_range
         self._spread.add(block.chunk, (reward - low) / (high - low))
-        for sums, weight, outside in zip(self._weights, weights, unsupported, strict=True):
-            sums.add(block.chunk, weight, outside)
+        for sums, support in zip(self._weights, supports, strict=True):
+            for name, (weight, outside) in support.items():
+                sums[name].add(block.chunk, weight, outside)
+        self._exact = [before and now for before, now in zip(self._exact, exact, strict=True)]
         if self._clusters is not None:
             self._clusters.add(block.cluster, columns.T)
         if self._buckets is not None:
@@ -137,7 +142,8 @@ class EvaluationState:
         self._extremes.merge(other._extremes)
         self._spread.merge(other._spread)
         for sums, others in zip(self._weights, other._weights, strict=True):
-            sums.merge(others)
+            for name, own in sums.items():
+                own.merge(others[name])
         self._exact = [a and b for a, b in zip(self._exact, other._exact, strict=True)]
         if self._clusters is not None and other._clusters is not None:
             self._clusters.merge(other._clusters)
@@ -168,11 +174,13 @@ class EvaluationState:
             units = self._buckets.units()
         if self.setup.interval == "bootstrap" and units is not None:
             replicates = resampled_sums(units, self.setup.draws, self.setup.seed)
+        summaries = tuple({name: own.result() for name, own in sums.items()} for sums in self._weights)
         return Totals(
             n=n,
             clusters=clusters,
             sums=sums,
-            weights=tuple(weights.result() for weights in self._weights),
+            weights=tuple(summary[WEIGHT] for summary in summaries),
+            summaries=summaries,
             exact=tuple(self._exact),
             extremes=self._extremes,
             kurtosis=self._spread.kurtosis(),
@@ -180,24 +188,6 @@ class EvaluationState:
             cluster_sums=cluster_sums,
             replicates=replicates,
         )
-
-    def _columns(self, block: RoundBlock, reward: FloatArray) -> tuple[FloatArray, list[FloatArray], list[FloatArray]]:
-        setup, layout = self.setup, self.setup.layout
-        columns = np.ones((layout.width, block.n))
-        needs_model = any(e.needs_model for estimators in layout.estimators for e in estimators)
-        predicted = setup.models.predict(block) if setup.models is not None and needs_model else None
-        weights, unsupported = [], []
-        for unit, target in enumerate(setup.units):
-            asked = target.probabilities(block)
-            weight = _weights(asked, block, target)
-            rows = _rows(asked, reward, weight, predicted, block)
-            columns[layout.columns[unit, WEIGHT]] = weight
-            for estimator in layout.estimators[unit]:
-                columns[layout.columns[unit, estimator.numerator]] = estimator.terms(rows)
-            self._exact[unit] = self._exact[unit] and asked.exact
-            weights.append(weight)
-            unsupported.append(asked.unsupported)
-        return columns, weights, unsupported
 
 
 def _rewards(block: RoundBlock, setup: Setup) -> FloatArray:
@@ -236,34 +226,3 @@ def _check_propensity(block: RoundBlock, setup: Setup) -> None:
             f"({int(bad.sum())} such rows in chunk {block.chunk})",
             hint="an action that was taken had a positive probability; leave out rows without a choice",
         )
-
-
-def _weights(asked: TargetBlock, block: RoundBlock, target: Target) -> FloatArray:
-    if asked.logged is None:
-        return np.ones(block.n)
-    with np.errstate(over="ignore"):
-        weight = asked.logged / block.propensity
-    if np.isinf(weight).any():
-        row = int(np.flatnonzero(np.isinf(weight))[0])
-        raise DataError(
-            f"the weight of {target.name!r} overflows for decision {block.decision_id[row]!r}: its propensity is "
-            f"{float(block.propensity[row])!r}",
-            hint="a propensity this small is a fault of the log",
-        )
-    return weight
-
-
-def _rows(
-    asked: TargetBlock, reward: FloatArray, weight: FloatArray, predicted: FloatArray | None, block: RoundBlock
-) -> Rows:
-    if predicted is None or asked.full is None:
-        return Rows(reward, weight)
-    with np.errstate(invalid="ignore"):  # an infinite prediction times 0 is reported below, not as a warning
-        value = np.einsum("nk,nk->n", asked.full, predicted)
-    logged = predicted[np.arange(block.n), block.action]
-    if not (np.isfinite(value).all() and np.isfinite(logged).all()):
-        raise DataError(
-            f"the reward model predicts values that are not finite in chunk {block.chunk}",
-            hint="look for features out of range, or a diverged model",
-        )
-    return Rows(reward, weight, value, logged)

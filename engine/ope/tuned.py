@@ -1,0 +1,73 @@
+"""A family of estimators of growing bias, of which the log itself chooses one (SLOPE)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from engine.ope.terms import Estimator
+
+# Lepski's constant of Tucker & Lee (2021), theorem 1: the criterion then costs the smallest factor.
+REACH: Final = math.sqrt(6.0) - 1.0
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The estimator of a family that SLOPE chooses for each policy.
+
+    Attributes:
+        name: as in results.
+        parameter: what is chosen, "tau" for instance.
+        values: of the parameter, one a member.
+        members: from the least biased to the most.
+    """
+
+    name: str
+    parameter: str
+    values: tuple[float, ...]
+    members: tuple[Estimator, ...]
+
+    @property
+    def weight(self) -> str:
+        return self.members[0].weight
+
+    @property
+    def needs_model(self) -> bool:
+        return self.members[0].needs_model
+
+    @property
+    def own_model(self) -> bool:
+        return self.members[0].own_model
+
+    @property
+    def has_interval(self) -> bool:
+        return self.members[0].has_interval
+
+    @property
+    def caution(self) -> str:
+        return self.members[0].caution
+
+
+def slope(values: Sequence[float], reaches: Sequence[float]) -> int:
+    """The candidate that SLOPE++ chooses: the narrowest that agrees with all wider ones.
+
+    Su, Srinath & Krishnamurthy (2020), algorithm 1, in the form of Tucker & Lee (2021), algorithm 1, which needs no
+    candidate to be more biased than the one before. Candidates are taken by falling half-width; the choice is the last
+    one before some candidate i with |value_i - value_j| > reach_i + (sqrt(6) - 1) reach_j for an earlier j.
+
+    Args:
+        values: (m,) estimates, at least one.
+        reaches: (m,) half-widths of their intervals, not negative.
+
+    Returns:
+        Position in `values`; equal half-widths keep the order given.
+    """
+    order = sorted(range(len(values)), key=lambda i: -reaches[i])
+    chosen = order[0]
+    for place, i in enumerate(order):
+        if any(abs(values[i] - values[j]) > reaches[i] + REACH * reaches[j] for j in order[:place]):
+            break
+        chosen = i
+    return chosen
