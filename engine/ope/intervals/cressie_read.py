@@ -123,6 +123,5 @@ def _solve(spread: FloatArray, vector: FloatArray) -> FloatArray:
     if len(vector) == 1:
         return vector / spread[0] if spread[0, 0] > 0 else np.zeros_like(vector)
     # Two policies may have the same weights on every row: a pseudo-inverse keeps the one constraint that is left.
-    inverse: FloatArray = np.linalg.pinv(spread, rcond=1e-12, hermitian=True)
-    solved: FloatArray = inverse @ vector
+    solved: FloatArray = np.asarray(np.linalg.pinv(spread, rcond=1e-12, hermitian=True) @ vector, dtype=np.float64)
     return solved

@@ -36,7 +36,8 @@ class LogHistogram:
         """Add (n,) finite values."""
         slots = self._slots(values)
         self._counts += np.bincount(slots, minlength=len(self._counts))
-        self._accumulate(np.bincount(slots, values, minlength=len(self._counts)))
+        sums: FloatArray = np.bincount(slots, weights=values, minlength=len(self._counts)).astype(np.float64)
+        self._accumulate(sums)
 
     def merge(self, other: LogHistogram) -> None:
         """Add what another of the same scale has counted."""

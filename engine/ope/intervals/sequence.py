@@ -92,8 +92,15 @@ def lower_bound(ratio: Ratio, scale: float, lowest: float, alpha: float) -> floa
     """
     if not math.isfinite(scale) or not scale > 0:
         return lowest
-    columns = (ratio.denominator, ratio.squares, ratio.cross, ratio.denominator_squares, ratio.value - lowest)
-    reach = betting_reach(*(np.array([x]) for x in columns), scale, alpha)
+    reach = betting_reach(
+        np.array([ratio.denominator]),
+        np.array([ratio.squares]),
+        np.array([ratio.cross]),
+        np.array([ratio.denominator_squares]),
+        np.array([ratio.value - lowest]),
+        scale,
+        alpha,
+    )
     return max(lowest, ratio.value - float(reach[0]))
 
 

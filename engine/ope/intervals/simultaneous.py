@@ -21,7 +21,8 @@ def max_t_quantile(influences: FloatArray, draws: int, seed: int, alpha: float) 
     """The factor of the standard error at which all intervals hold together with probability 1 - alpha.
 
     Romano & Wolf (2005), "Exact and approximate stepdown methods", single-step; for many policies by the bootstrap of
-    Chernozhukov, Chetverikov & Kato (2013): the resampled mean influence over its standard error, largest over policies.
+    Chernozhukov, Chetverikov & Kato (2013): the resampled mean influence over its standard error, the largest over
+    the policies.
 
     Args:
         influences: (u, p) influences of independent units on p differences; each column sums to 0.
