@@ -30,12 +30,16 @@ class Chosen:
 
     Attributes:
         ratios: their sum is the value.
+        judged: the ratios that the error and the interval are of: the same, or, where SLOPE chose, those of the least
+            biased candidate. An interval around the choice would leave out its bias, and none that is shorter holds
+            for every log (Low 1997): SLOPE makes the value better, not the certainty greater.
         weights: of the weight that it rests on.
         has_interval: whether the delta method covers its error.
         notes: what was chosen and how, and what a reader must know of it.
     """
 
     ratios: Ratios
+    judged: Ratios
     weights: WeightSummary
     has_interval: bool
     notes: tuple[str, ...]
@@ -46,11 +50,12 @@ def choose(setup: Setup, totals: Totals, unit: int, asked: Asked) -> Chosen:
     weights = totals.summaries[unit][asked.weight]
     if isinstance(asked, Pooled):
         ratios, shares = _pooled(setup, totals, unit, asked)
-        return Chosen(ratios, weights, asked.has_interval, shares)
+        return Chosen(ratios, ratios, weights, asked.has_interval, shares)
     if isinstance(asked, Tuned):
-        ratios, note = _tuned(setup, totals, unit, asked)
-        return Chosen(ratios, weights, asked.has_interval, note)
-    return Chosen(setup.layout.form(unit, asked), weights, asked.has_interval, _cautions(setup, weights, asked))
+        ratios, notes = _tuned(setup, totals, unit, asked)
+        return Chosen(ratios, setup.layout.form(unit, asked.members[0]), weights, asked.has_interval, notes)
+    ratios = setup.layout.form(unit, asked)
+    return Chosen(ratios, ratios, weights, asked.has_interval, _cautions(setup, weights, asked))
 
 
 def value_of(sums: FloatArray, ratios: Ratios) -> float:
@@ -90,13 +95,13 @@ def _tuned(setup: Setup, totals: Totals, unit: int, asked: Tuned) -> tuple[Ratio
     forms = [setup.layout.form(unit, member) for member in asked.members]
     values = [value_of(totals.sums, form) for form in forms]
     errors = [stderr_of(totals, influence(totals, form)) for form in forms]
-    caution = (asked.caution,) if asked.caution else ()
+    judged = f"error and interval are those of {asked.parameter} = {asked.values[0]:g}, which has no bias"
     if any(error is None for error in errors) or any(math.isnan(value) for value in values):
-        return forms[0], (f"{asked.parameter} = {asked.values[0]:g}: SLOPE has no errors to choose by", *caution)
+        return forms[0], (f"{asked.parameter} = {asked.values[0]:g}: SLOPE has no errors to choose by",)
     quantile = float(stdtrit(totals.clusters - 1, 1 - setup.alpha / 2))
     place = slope(values, [quantile * (error or 0.0) for error in errors])
     among = ", ".join(f"{value:g}" for value in asked.values)
-    return forms[place], (f"{asked.parameter} = {asked.values[place]:g}, chosen by SLOPE among {among}", *caution)
+    return forms[place], (f"{asked.parameter} = {asked.values[place]:g}, chosen by SLOPE among {among}; {judged}",)
 
 
 def _pooled(setup: Setup, totals: Totals, unit: int, asked: Pooled) -> tuple[Ratios, tuple[str, ...]]:

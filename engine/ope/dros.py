@@ -33,6 +33,11 @@ class Dros(Traits):
             raise ParameterError("lam", "Dros", allowed="not negative", got=self.lam)
 
     @property
+    def has_interval(self) -> bool:  # type: ignore[override]
+        """Not at 0: there it is DM."""
+        return self.lam > 0
+
+    @property
     def numerator(self) -> str:
         return f"dros:{self.lam!r}"
 

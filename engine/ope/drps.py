@@ -33,6 +33,11 @@ class Drps(Traits):
             raise ParameterError("clip", "Drps", allowed="not negative", got=self.clip)
 
     @property
+    def has_interval(self) -> bool:  # type: ignore[override]
+        """Not at 0: there it is DM."""
+        return self.clip > 0
+
+    @property
     def numerator(self) -> str:
         return f"drps:{self.clip!r}"
 

@@ -93,13 +93,16 @@ class Layout:
                 judge = self.baseline_estimator(asked)
                 own = judge if unit == 0 else asked
                 if self._setup.obstacle(target, own) is None and own.has_interval:
-                    for mine in self._groups(unit, own):
-                        for other in self._groups(0, judge):
-                            needed.update(dict.fromkeys(_pairs_of(mine | other)))
+                    mine, others = self._groups(unit, own), self._groups(0, judge)
+                    for group in (*mine, mine[0] | others[0]):
+                        needed.update(dict.fromkeys(_pairs_of(group)))
         return tuple(needed)
 
     def _groups(self, unit: int, asked: Asked) -> list[set[int]]:
-        """Sets of columns that stand in one figure together: each candidate alone, or all loggers at once."""
+        """Sets of columns that stand in one figure together, first those of the interval.
+
+        Each candidate of a family alone, the least biased first, or all loggers at once.
+        """
         found = [{column for ratio in self.form(unit, part) for column in ratio[:2]} for part in members(asked)]
         return [set().union(*found)] if isinstance(asked, Pooled) else found
 

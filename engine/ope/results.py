@@ -44,15 +44,17 @@ def estimate_of(setup: Setup, totals: Totals, target: Target, estimator: Asked) 
     own, other = choose(setup, totals, unit, estimator), choose(setup, totals, 0, judge)
     value, base = value_of(totals.sums, own.ratios), value_of(totals.sums, other.ratios)
     covered = own.has_interval and other.has_interval
-    ours, theirs = influence(totals, own.ratios), influence(totals, other.ratios)
+    ours, theirs = influence(totals, own.judged), influence(totals, other.judged)
     stderr = stderr_of(totals, ours) if own.has_interval else None
     gap_stderr = stderr_of(totals, minus(ours, theirs)) if covered else None
-    low, high = _interval(setup, totals, value, stderr, (own.ratios,))
-    gap_low, gap_high = _interval(setup, totals, value - base, gap_stderr, (own.ratios, other.ratios))
+    centre, origin = value_of(totals.sums, own.judged), value_of(totals.sums, other.judged)
+    low, high = _holding(value, _interval(setup, totals, centre, stderr, (own.judged,)))
+    gap = _interval(setup, totals, centre - origin, gap_stderr, (own.judged, other.judged))
+    gap_low, gap_high = _holding(value - base, gap)
     difference = Difference(setup.baseline.name, value - base, gap_stderr, gap_low, gap_high)
     reasons = _reasons(setup, totals, unit, value, (estimator, judge))
     if covered:
-        reasons += _decided_by_few(setup, totals, own.ratios, other.ratios)
+        reasons += _decided_by_few(setup, totals, own.judged, other.judged)
     verdict = verdict_of(difference, reasons)
     return Estimate(
         policy=target.name,
@@ -76,6 +78,12 @@ def estimate_of(setup: Setup, totals: Totals, target: Target, estimator: Asked) 
         reasons=reasons,
         notes=_notes(setup, target, own, (estimator, judge), stderr),
     )
+
+
+def _holding(value: float, interval: Interval) -> Interval:
+    """The interval, widened where it would leave out the value that it is printed with (only where SLOPE chose)."""
+    low, high = interval
+    return (None, None) if low is None or high is None else (min(low, value), max(high, value))
 
 
 def _interval(

@@ -34,6 +34,11 @@ class SwitchDr(Traits):
             raise ParameterError("tau", "SwitchDr", allowed="not negative", got=self.tau)
 
     @property
+    def has_interval(self) -> bool:  # type: ignore[override]
+        """Not at 0: there it is DM."""
+        return self.tau > 0
+
+    @property
     def numerator(self) -> str:
         return f"switch_dr:{self.tau!r}"
 
