@@ -31,6 +31,12 @@ class EvaluationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         folds: cross-fitting folds of the reward model.
         replicates: bootstrap replicates.
         seed: of folds and bootstrap.
+        regressor: a scikit-learn class as reward model, by its dotted name; "" for the group `model`.
+        regressor_options: arguments of that class.
+        attributes: what MIPS and OffCEM see of an action: channel, hour, arm, a field or an attribute of the arms.
+        logging: the policy that decided the log, as a specification; MIPS and OffCEM need it.
+        logger_column: column that names which of several policies decided a row; "" where one did.
+        loggers: those policies as specifications, by their names in that column.
     """
 
     alpha: float = 0.05
@@ -39,6 +45,12 @@ class EvaluationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     folds: int = 3
     replicates: int = 1000
     seed: int = 0
+    regressor: str = ""
+    regressor_options: dict[str, Any] = {}
+    attributes: tuple[str, ...] = ()
+    logging: str = ""
+    logger_column: str = ""
+    loggers: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         if not 0.0 < self.alpha < 1.0:
@@ -77,7 +89,9 @@ class BacktestConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Configuration of `tactful backtest`.
 
     Attributes:
-        deciding_estimator: the estimator that the launch verdict rests on, fixed before any result is seen.
+        deciding_estimator: the estimator that the launch verdict rests on, fixed before any result is seen; one of
+            `estimators`.
+        estimators: that every policy is judged by.
     """
 
     evaluation: EvaluationSettings
@@ -86,6 +100,7 @@ class BacktestConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     exploration: ExplorationConfig
     segments: SegmentConfig
     deciding_estimator: str = "dr"
+    estimators: tuple[str, ...] = ("ips", "clipped", "snips", "dm", "dr")
     seed: int = 0
 
 
