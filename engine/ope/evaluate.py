@@ -73,6 +73,8 @@ def evaluate(  # noqa: PLR0913 - one front door: each argument is a choice of th
     weighted_model_factory: RewardModelFactory | None = None,
     embedding: Embedding | None = None,
     loggers: Loggers | None = None,
+    largest_weight: float | None = None,
+    simultaneous: bool = False,
 ) -> Evaluation:
     """Judge policies on a log that another policy decided.
 
@@ -87,7 +89,7 @@ def evaluate(  # noqa: PLR0913 - one front door: each argument is a choice of th
         estimators: see `engine.ope.named.estimators_named`; in the order of the results.
         baseline: what each policy is compared to; the logged choices where None.
         alpha: error rate of the intervals, in (0, 1).
-        interval: "delta" or "bootstrap" (percentiles of resampled clusters).
+        interval: one of `engine.ope.intervals.names.INTERVALS`.
         clip: largest weight of the clipped estimator.
         seed: of folds and bootstrap.
         reward_model_factory: makes a fresh reward model of the metric per fold; None skips DM, DR and their kin.
@@ -100,6 +102,8 @@ def evaluate(  # noqa: PLR0913 - one front door: each argument is a choice of th
         weighted_model_factory: makes a fresh reward model that honours `SAMPLE_WEIGHT`; None skips MRDR.
         embedding: attributes and logging policy; None skips MIPS and OffCEM.
         loggers: who decided which row; None skips the estimators of several loggers.
+        largest_weight: that target / propensity can have, known before the log is read; some intervals need it.
+        simultaneous: make the differences of all targets hold together.
 
     Raises:
         ParameterError: an argument outside its range, or a policy whose answer is no distribution.
@@ -127,6 +131,8 @@ def evaluate(  # noqa: PLR0913 - one front door: each argument is a choice of th
         own_models=_own_models(rounds, [judged, *targets], asked, weighted_model_factory, folds, seed),
         embedding=embedding,
         loggers=loggers,
+        largest_weight=largest_weight,
+        simultaneous=simultaneous,
     )
     state = EvaluationState(setup)
     done = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from engine.ope.intervals.names import USE_WEIGHTS
 from engine.ope.ips import Ips
 from engine.ope.moments import Pair
 from engine.ope.named import Asked
@@ -94,9 +95,16 @@ class Layout:
                 own = judge if unit == 0 else asked
                 if self._setup.obstacle(target, own) is None and own.has_interval:
                     mine, others = self._groups(unit, own), self._groups(0, judge)
-                    for group in (*mine, mine[0] | others[0]):
+                    weights = self._weights_of(unit)
+                    for group in (*mine, mine[0] | others[0] | weights):
                         needed.update(dict.fromkeys(_pairs_of(group)))
         return tuple(needed)
+
+    def _weights_of(self, unit: int) -> set[int]:
+        """Weights of a unit and of the baseline, where the interval reads them beside the estimate."""
+        if self._setup.interval not in USE_WEIGHTS:
+            return set()
+        return {self.columns[unit, WEIGHT], self.columns[0, WEIGHT]}
 
     def _groups(self, unit: int, asked: Asked) -> list[set[int]]:
         """Sets of columns that stand in one figure together, first those of the interval.

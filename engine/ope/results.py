@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-from scipy.special import stdtrit
-
 from engine.ope.choose import Chosen, choose, influence, minus, stderr_of, value_of
 from engine.ope.estimate import Difference, Estimate
+from engine.ope.intervals.choice import Found, interval_of
+from engine.ope.intervals.figure import Figure, part_of
+from engine.ope.intervals.together import Gap, Together, together
 from engine.ope.layout import ONE_COLUMN, Ratios
 from engine.ope.named import Asked
 from engine.ope.setup import Setup
@@ -16,15 +16,15 @@ from engine.ope.state import Totals
 from engine.ope.support import INSUFFICIENT, verdict_of
 from engine.ope.target import Target
 from engine.ope.terms import standard_error
-from engine.types import FloatArray
 
 Interval = tuple[float | None, float | None]
 
 
 def estimates(setup: Setup, totals: Totals) -> tuple[Estimate, ...]:
     """One estimate per target and estimator that is defined for it, in the order of the setup."""
+    held = {estimator.name: _together(setup, totals, estimator) for estimator in setup.estimators}
     return tuple(
-        estimate_of(setup, totals, target, estimator)
+        estimate_of(setup, totals, target, estimator, held[estimator.name])
         for target in setup.targets
         for estimator in setup.estimators
         if setup.obstacle(target, estimator) is None
@@ -34,11 +34,11 @@ def estimates(setup: Setup, totals: Totals) -> tuple[Estimate, ...]:
 def baseline_estimates(setup: Setup, totals: Totals) -> tuple[Estimate, ...]:
     """The baseline's own estimates, one per distinct estimator that judges it."""
     judges = {e.name: e for e in map(setup.layout.baseline_estimator, setup.estimators)}
-    return tuple(estimate_of(setup, totals, setup.baseline, judge) for judge in judges.values())
+    return tuple(estimate_of(setup, totals, setup.baseline, judge, Together()) for judge in judges.values())
 
 
-def estimate_of(setup: Setup, totals: Totals, target: Target, estimator: Asked) -> Estimate:
-    """The estimate of one target by one estimator."""
+def estimate_of(setup: Setup, totals: Totals, target: Target, estimator: Asked, held: Together) -> Estimate:
+    """The estimate of one target by one estimator, its difference corrected for those that it is read with."""
     layout, unit = setup.layout, setup.unit_of(target.name)
     judge = layout.baseline_estimator(estimator)
     own, other = choose(setup, totals, unit, estimator), choose(setup, totals, 0, judge)
@@ -47,15 +47,17 @@ def estimate_of(setup: Setup, totals: Totals, target: Target, estimator: Asked) 
     ours, theirs = influence(totals, own.judged), influence(totals, other.judged)
     stderr = stderr_of(totals, ours) if own.has_interval else None
     gap_stderr = stderr_of(totals, minus(ours, theirs)) if covered else None
-    centre, origin = value_of(totals.sums, own.judged), value_of(totals.sums, other.judged)
-    low, high = _holding(value, _interval(setup, totals, centre, stderr, (own.judged,)))
-    gap = _interval(setup, totals, centre - origin, gap_stderr, (own.judged, other.judged))
-    gap_low, gap_high = _holding(value - base, gap)
+    sides = ((unit, own.judged), (0, other.judged))
+    alone = _interval(setup, totals, sides[:1], stderr, Together())
+    gap = _interval(setup, totals, sides, gap_stderr, held)
+    low, high = _holding(value, alone.bounds)
+    gap_low, gap_high = _holding(value - base, gap.bounds)
     difference = Difference(setup.baseline.name, value - base, gap_stderr, gap_low, gap_high)
     reasons = _reasons(setup, totals, unit, value, (estimator, judge))
     if covered:
         reasons += _decided_by_few(setup, totals, own.judged, other.judged)
     verdict = verdict_of(difference, reasons)
+    unknown = dict.fromkeys(found.reason for found in (alone, gap) if found.reason)
     return Estimate(
         policy=target.name,
         metric=setup.metric,
@@ -76,8 +78,28 @@ def estimate_of(setup: Setup, totals: Totals, target: Target, estimator: Asked) 
         interval=None if low is None else setup.interval,
         trustworthy=verdict != INSUFFICIENT,
         reasons=reasons,
-        notes=_notes(setup, target, own, (estimator, judge), stderr),
+        notes=_notes(setup, target, own, (estimator, judge), stderr)
+        + tuple(f"no interval: {reason}" for reason in unknown)
+        + ((held.note,) if held.note and unit else ()),
     )
+
+
+def _together(setup: Setup, totals: Totals, estimator: Asked) -> Together:
+    """What is needed for the differences of all targets by one estimator to hold together."""
+    if not setup.simultaneous:
+        return Together()
+    judge = setup.layout.baseline_estimator(estimator)
+    other = choose(setup, totals, 0, judge)
+    gaps = []
+    for unit, target in enumerate(setup.units):
+        if unit == 0 or setup.obstacle(target, estimator) is not None:
+            continue
+        own = choose(setup, totals, unit, estimator)
+        form = minus(influence(totals, own.judged), influence(totals, other.judged))
+        if own.has_interval and other.has_interval and stderr_of(totals, form):
+            taken_off = tuple((above, below, -factor) for above, below, factor in other.judged)
+            gaps.append(Gap(form, (*own.judged, *taken_off)))
+    return together(setup, totals, gaps)
 
 
 def _holding(value: float, interval: Interval) -> Interval:
@@ -87,31 +109,16 @@ def _holding(value: float, interval: Interval) -> Interval:
 
 
 def _interval(
-    setup: Setup, totals: Totals, value: float, stderr: float | None, figures: tuple[Ratios, ...]
-) -> Interval:
-    """Interval of a value (one figure) or of a difference (two)."""
+    setup: Setup, totals: Totals, sides: tuple[tuple[int, Ratios], ...], stderr: float | None, held: Together
+) -> Found:
+    """Interval of a value (one side) or of a difference (two)."""
     if stderr is None:
-        return None, None
-    if totals.replicates is None:
-        # Student's t over the independent units: with 37 people the normal quantile would be 3 % too short.
-        reach = float(stdtrit(totals.clusters - 1, 1 - setup.alpha / 2)) * stderr
-        return value - reach, value + reach
-    return _percentiles(totals.replicates, figures, setup.alpha)
-
-
-def _percentiles(replicates: FloatArray, figures: tuple[Ratios, ...], alpha: float) -> Interval:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        values = [
-            sum((factor * replicates[:, above] / replicates[:, below] for above, below, factor in ratios), np.zeros(1))
-            for ratios in figures
-        ]
-    drawn = values[0] - values[1] if len(values) == 2 else values[0]
-    kept = drawn[np.isfinite(drawn)]
-    # A replicate without any weight has no value; where that is not rare, no interval is honest.
-    if len(kept) < 0.99 * len(drawn):
-        return None, None
-    low, high = np.quantile(kept, [alpha / 2, 1 - alpha / 2])
-    return float(low), float(high)
+        return Found((None, None))
+    values = [value_of(totals.sums, ratios) for _, ratios in sides]
+    parts = tuple(part_of(setup, totals, unit, ratios) for unit, ratios in sides)
+    value = values[0] - values[1] if len(values) == 2 else values[0]
+    alpha = setup.alpha if held.reach is not None else setup.alpha / held.count
+    return interval_of(Figure(setup, totals, parts, value, stderr, alpha), held.reach)
 
 
 def _reasons(setup: Setup, totals: Totals, unit: int, value: float, judges: tuple[Asked, Asked]) -> tuple[str, ...]:

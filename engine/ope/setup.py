@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
 
 from engine.errors import ParameterError
 from engine.ope.crossfit import CrossFitted
 from engine.ope.embedding import Embedding
+from engine.ope.intervals.names import BY_ROW, INTERVALS, NEED_LARGEST_WEIGHT
 from engine.ope.layout import Layout
 from engine.ope.loggers import Loggers
 from engine.ope.named import DEFAULT_CLIP, Asked
@@ -17,8 +18,6 @@ from engine.ope.pooled import Pooled
 from engine.ope.support import SupportRule
 from engine.ope.target import LoggedTarget, Target
 from engine.ope.terms import BALANCED_WEIGHT, EMBEDDING_WEIGHT
-
-INTERVALS: Final = ("delta", "bootstrap")
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Setup:
         estimators: see `engine.ope.named.estimators_named`.
         baseline: what every policy is compared to.
         alpha: error rate of the intervals, in (0, 1).
-        interval: delta or bootstrap.
+        interval: one of `INTERVALS`.
         clip: of the clipped estimator.
         seed: of folds and bootstrap.
         clustered: whether rows of one cluster depend on each other; else each row is its own unit.
@@ -43,6 +42,9 @@ class Setup:
         own_models: by target, the models that were fitted for it alone; without them MRDR is skipped.
         embedding: attributes and logging policy; None skips MIPS and OffCEM.
         loggers: who decided which row; None skips the estimators of several loggers.
+        largest_weight: that target / propensity can have under the log's policy, known before the log is read; None
+            where it is not known.
+        simultaneous: whether the differences of all targets are to hold together, for each estimator.
     """
 
     targets: tuple[Target, ...]
@@ -62,6 +64,8 @@ class Setup:
     own_models: Mapping[str, CrossFitted] = field(default_factory=dict)
     embedding: Embedding | None = None
     loggers: Loggers | None = None
+    largest_weight: float | None = None
+    simultaneous: bool = False
 
     def __post_init__(self) -> None:
         names = [target.name for target in self.targets]
@@ -71,6 +75,7 @@ class Setup:
             raise ParameterError("alpha", "evaluate", allowed="in (0, 1)", got=self.alpha)
         if self.interval not in INTERVALS:
             raise ParameterError("interval", "evaluate", allowed=f"one of {INTERVALS}", got=self.interval)
+        self._check_interval()
         if not self.reward_range[0] < self.reward_range[1]:
             raise ParameterError("reward_range", "evaluate", allowed="(low, high), low < high", got=self.reward_range)
         if self.draws < 100:
@@ -84,6 +89,27 @@ class Setup:
                 allowed="given with the estimator dm alone",
                 got=[estimator.name for estimator in self.estimators],
                 hint="without propensities only a reward model can say anything, and its own error is not known",
+            )
+
+    def _check_interval(self) -> None:
+        if self.largest_weight is not None and not 1 <= self.largest_weight < math.inf:
+            raise ParameterError("largest_weight", "evaluate", allowed="finite, at least 1", got=self.largest_weight)
+        if self.clustered and self.interval in BY_ROW:
+            raise ParameterError(
+                "interval",
+                "evaluate",
+                allowed="delta, bootstrap, studentised or asymptotic_sequence where rows are clustered",
+                got=self.interval,
+                hint="rows of one contact depend on each other, this interval is about independent rows",
+            )
+        if self.interval in NEED_LARGEST_WEIGHT and self.largest_weight is None:
+            raise ParameterError(
+                "largest_weight",
+                "evaluate",
+                allowed=f"given with interval={self.interval}",
+                got=None,
+                hint="1 / the smallest propensity that the log's policy can give to an action of the target, for "
+                "instance actions / epsilon; the largest weight that was seen bounds nothing",
             )
 
     @cached_property

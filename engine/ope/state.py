@@ -12,6 +12,8 @@ from engine.errors import DataError, MissingPropensityError
 from engine.ope.bootstrap import BucketSums, resampled_sums, units_of_clusters
 from engine.ope.clusters import ClusterSums
 from engine.ope.columns import columns_of
+from engine.ope.intervals.names import BOOTSTRAP, RESAMPLED
+from engine.ope.intervals.streams import Streams
 from engine.ope.layout import ONE_COLUMN, quadratic
 from engine.ope.moments import Extremes, Moments, Pair, Spread
 from engine.ope.setup import Setup
@@ -37,6 +39,8 @@ class Totals:
         seconds: centred second moments, where each row is its own unit.
         cluster_sums: (c, m), where rows are clustered.
         replicates: (draws, m) bootstrap sums, where asked for.
+        units: (u, m) sums of the units that are resampled, where some interval asks for them.
+        streams: what some intervals must know of the single terms.
     """
 
     n: int
@@ -49,6 +53,8 @@ class Totals:
     seconds: Mapping[Pair, float]
     cluster_sums: FloatArray | None
     replicates: FloatArray | None
+    units: FloatArray | None
+    streams: Streams
     summaries: tuple[Mapping[str, WeightSummary], ...]
 
     def sum_of_squares(self, form: Mapping[int, float]) -> float:
@@ -102,7 +108,8 @@ class EvaluationState:
         self._weights = [{name: WeightSums(setup.clip) for name in names} for names in layout.weights]
         self._exact = [not setup.allow_inexact for _ in setup.units]
         self._clusters = ClusterSums(layout.width) if setup.clustered else None
-        resampled = setup.interval == "bootstrap" and not setup.clustered
+        self._streams = Streams(setup)
+        resampled = (setup.interval in RESAMPLED or setup.simultaneous) and not setup.clustered
         self._buckets = BucketSums(layout.width, setup.seed) if resampled else None
 
     def add(self, block: RoundBlock) -> None:
@@ -127,6 +134,7 @@ class EvaluationState:
             for name, (weight, outside) in support.items():
                 sums[name].add(block.chunk, weight, outside)
         self._exact = [before and now for before, now in zip(self._exact, exact, strict=True)]
+        self._streams.add(columns)
         if self._clusters is not None:
             self._clusters.add(block.cluster, columns.T)
         if self._buckets is not None:
@@ -145,6 +153,7 @@ class EvaluationState:
             for name, own in sums.items():
                 own.merge(others[name])
         self._exact = [a and b for a, b in zip(self._exact, other._exact, strict=True)]
+        self._streams.merge(other._streams)
         if self._clusters is not None and other._clusters is not None:
             self._clusters.merge(other._clusters)
         if self._buckets is not None and other._buckets is not None:
@@ -172,7 +181,7 @@ class EvaluationState:
             units = units_of_clusters(keys, cluster_sums, self.setup.seed)
         if self._buckets is not None:
             units = self._buckets.units()
-        if self.setup.interval == "bootstrap" and units is not None:
+        if self.setup.interval == BOOTSTRAP and units is not None:
             replicates = resampled_sums(units, self.setup.draws, self.setup.seed)
         summaries = tuple({name: own.result() for name, own in sums.items()} for sums in self._weights)
         return Totals(
@@ -187,6 +196,8 @@ class EvaluationState:
             seconds=seconds,
             cluster_sums=cluster_sums,
             replicates=replicates,
+            units=units,
+            streams=self._streams,
         )
 
 

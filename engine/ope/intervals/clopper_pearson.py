@@ -42,7 +42,7 @@ def mean_of_few(counts: Mapping[float, int], alpha: float = 0.05) -> tuple[float
     difference of two policies take three: +w of the one, -w of the other, and their difference where both agree.
 
     Args:
-        counts: value -> rows, 0 among the values.
+        counts: value -> rows, 0 among the values; a value that is possible but was not seen has 0 rows.
         alpha: error, in (0, 1).
     """
     n = sum(counts.values())
@@ -53,6 +53,11 @@ def mean_of_few(counts: Mapping[float, int], alpha: float = 0.05) -> tuple[float
         low += value * (least if value > 0 else most)
         high += value * (most if value > 0 else least)
     return low, high
+
+
+def rounded(value: float) -> float:
+    """A value to 12 significant digits, by which terms are compared."""
+    return float(f"{value:.{_DIGITS}g}") + 0.0  # -0.0 is 0
 
 
 class FewValues:
@@ -89,7 +94,7 @@ class FewValues:
         if self._counts is None:
             return
         for value, count in counts.items():
-            key = float(f"{value:.{_DIGITS}g}") + 0.0  # -0.0 is 0
+            key = rounded(value)
             self._counts[key] = self._counts.get(key, 0) + count
         if len(self._counts) > MOST_VALUES:
             self._counts = None

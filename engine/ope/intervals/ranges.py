@@ -6,15 +6,17 @@ sample: the largest weight that happened to be drawn bounds nothing.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import product
+from typing import Final
 
+from engine.ope.clipped import Clipped
+from engine.ope.dr import Dr
+from engine.ope.mrdr import Mrdr
 from engine.ope.terms import WEIGHT, WEIGHTED_REWARD, Estimator
 
-CLIPPED_REWARD = "clipped_reward"
-DOUBLY_ROBUST = "doubly_robust"
 Range = tuple[float, float]
+_UNBIASED: Final = (WEIGHTED_REWARD, Dr.numerator, Mrdr.numerator)
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,10 @@ class Limits:
     Attributes:
         weight: (smallest, largest) possible weight; (1, 1) for the logged choices, (0, inf) where nothing is known.
         reward: (lowest, highest) possible reward.
-        clip: of the clipped estimator.
     """
 
     weight: Range
     reward: Range
-    clip: float
 
     @property
     def spread(self) -> float:
@@ -37,31 +37,45 @@ class Limits:
         return self.reward[1] - self.reward[0]
 
 
+def has_model(estimator: Estimator) -> bool:
+    """Whether its terms are a model's value plus a weighted residual."""
+    return estimator.needs_model or estimator.own_model
+
+
 def value_range(estimator: Estimator, limits: Limits) -> Range:
     """Range of the mean that the estimator aims at.
 
-    A clipped policy may give up weight, so its mean may fall towards 0.
+    That is the reward's own, but where weights are shrunk: then the mean may fall towards 0, or, with a model, be off
+    by as much as the model is.
     """
     low, high = limits.reward
-    if estimator.numerator == CLIPPED_REWARD:
-        return min(low, 0.0), max(high, 0.0)
-    return low, high
+    if estimator.numerator in _UNBIASED:
+        return low, high
+    if has_model(estimator):
+        return low - limits.spread, high + limits.spread
+    return min(low, 0.0), max(high, 0.0)
 
 
 def term_range(estimator: Estimator, limits: Limits) -> Range | None:
     """Range of one row's numerator, or None where it is not known for the estimator.
 
-    For DR it holds as long as the model's predictions lie in the reward's range.
+    Shrunk weights are at most the largest weight; with a model the range holds as long as its predictions lie in the
+    reward's range.
     """
-    if estimator.numerator == WEIGHTED_REWARD:
-        return _corners(limits.weight, limits.reward)
-    if estimator.numerator == CLIPPED_REWARD:
-        smallest, largest = limits.weight
-        return _corners((min(smallest, limits.clip), min(largest, limits.clip)), limits.reward)
-    if estimator.numerator == DOUBLY_ROBUST:
+    if estimator.weight != WEIGHT:
+        return None
+    if has_model(estimator):
         reach = limits.weight[1] * limits.spread
         return limits.reward[0] - reach, limits.reward[1] + reach
-    return None
+    return _corners(weight_range(estimator, limits), limits.reward)
+
+
+def weight_range(estimator: Estimator, limits: Limits) -> Range:
+    """Range of the weight that a term is multiplied with."""
+    smallest, largest = limits.weight
+    if isinstance(estimator, Clipped):
+        return min(smallest, estimator.clip), min(largest, estimator.clip)
+    return smallest, largest
 
 
 def difference_range(a: Estimator, a_limits: Limits, b: Estimator, b_limits: Limits) -> Range | None:
@@ -76,18 +90,6 @@ def difference_range(a: Estimator, a_limits: Limits, b: Estimator, b_limits: Lim
     if own is None or other is None:
         return None
     return own[0] - other[1], own[1] - other[0]
-
-
-def inversion_width(estimator: Estimator, limits: Limits) -> float | None:
-    """Width of the range of w (r - value) for a self-normalised estimator; None for another."""
-    if estimator.numerator != WEIGHTED_REWARD or estimator.denominator != WEIGHT:
-        return None
-    return limits.weight[1] * limits.spread
-
-
-def is_bounded(bounds: Range | None) -> bool:
-    """Whether both limits are finite."""
-    return bounds is not None and math.isfinite(bounds[0]) and math.isfinite(bounds[1])
 
 
 def _corners(weight: Range, reward: Range) -> Range:

@@ -10,11 +10,11 @@ from engine.ope.bootstrap import resample_counts
 from engine.ope.intervals.ratio import NOTHING, Bounds
 from engine.types import FloatArray
 
-Fraction = tuple[int, int]
+Fraction = tuple[int, int, float]
 
 
 def pivots(units: FloatArray, fractions: tuple[Fraction, ...], draws: int, seed: int) -> FloatArray:
-    """(draws,) studentised values of a ratio, or of the difference of two, on resampled units; NaN where undefined.
+    """(draws,) studentised values of a sum of ratios on resampled units; NaN where undefined.
 
     Efron & Tibshirani, "An introduction to the bootstrap" (1993), section 12.5; Hall (1988): the error of coverage is
     O(1 / n) where that of the percentiles is O(1 / sqrt(n)) a side, because the skewness of weighted rewards is in the
@@ -23,17 +23,17 @@ def pivots(units: FloatArray, fractions: tuple[Fraction, ...], draws: int, seed:
 
     Args:
         units: (u, m) sums of independent units.
-        fractions: columns of numerator and denominator; two for a difference.
+        fractions: columns of numerator and denominator, and a factor: -1 for what is taken off in a difference.
         draws: resamples.
         seed: of the draws.
     """
-    columns = sorted({column for fraction in fractions for column in fraction})
+    columns = sorted({column for above, below, _ in fractions for column in (above, below)})
     at = {column: position for position, column in enumerate(columns)}
     used = units[:, columns]
     pairs = list(combinations_with_replacement(range(len(columns)), 2))
     extended = np.column_stack([used, *(used[:, i] * used[:, j] for i, j in pairs)])
     slots = {pair: len(columns) + slot for slot, pair in enumerate(pairs)}
-    local = tuple((at[above], at[below]) for above, below in fractions)
+    local = tuple((at[above], at[below], factor) for above, below, factor in fractions)
     centre, _ = _value_and_error(extended.sum(axis=0, keepdims=True), local, slots, len(units))
     found = []
     for counts in resample_counts(len(units), draws, seed):
@@ -66,11 +66,11 @@ def _value_and_error(
     value = np.zeros(len(sums))
     form: dict[int, FloatArray] = {}
     with np.errstate(divide="ignore", invalid="ignore"):
-        for sign, (above, below) in zip((1.0, -1.0), fractions, strict=False):
-            part = sums[:, above] / sums[:, below]
-            value = value + sign * part
-            form[above] = form.get(above, 0.0) + sign / sums[:, below]
-            form[below] = form.get(below, 0.0) - sign * part / sums[:, below]
+        for above, below, factor in fractions:
+            part = factor * sums[:, above] / sums[:, below]
+            value = value + part
+            form[above] = form.get(above, 0.0) + factor / sums[:, below]
+            form[below] = form.get(below, 0.0) - part / sums[:, below]
         variance = sum(
             a * b * sums[:, slots[min(i, j), max(i, j)]] for i, a in form.items() for j, b in form.items()
         ) * (units / (units - 1) if units > 1 else np.nan)
