@@ -43,11 +43,64 @@ class ActionGroups:
         order = np.argsort(self.codes, kind="stable")
         return order, np.flatnonzero(np.diff(self.codes[order], prepend=-1))
 
+    @property
+    def k(self) -> int:
+        """Number of actions."""
+        return len(self.codes)
+
     def mass(self, full: FloatArray) -> FloatArray:
         """(n, k) distribution over actions -> (n, groups) distribution over groups."""
         order, starts = self._order
         found: FloatArray = np.add.reduceat(full[:, order], starts, axis=1)
         return found
+
+    def of_rows(self, block: RoundBlock) -> IntArray:
+        """(n,) group of each logged action."""
+        return self.codes[block.action]
+
+
+@dataclass(frozen=True)
+class SampledGroups:
+    """Attributes that are drawn after the action, with known probabilities: a variant that is chosen at rendering, say.
+
+    Attributes:
+        column: key in `RoundBlock.extra` that holds each row's group, in [0, groups).
+        table: (k, groups) probability of each group after each action; rows sum to 1.
+    """
+
+    column: str
+    table: FloatArray
+
+    def __post_init__(self) -> None:
+        if self.table.ndim != 2 or not (self.table >= 0).all() or not np.allclose(self.table.sum(axis=1), 1.0):
+            raise ParameterError("table", "SampledGroups", allowed="(k, groups), rows summing to 1", got=self.table)
+
+    @property
+    def k(self) -> int:
+        """Number of actions."""
+        return len(self.table)
+
+    def mass(self, full: FloatArray) -> FloatArray:
+        """(n, k) distribution over actions -> (n, groups) distribution over groups."""
+        found: FloatArray = full @ self.table
+        return found
+
+    def of_rows(self, block: RoundBlock) -> IntArray:
+        """(n,) group of each row.
+
+        Raises:
+            DataError: the column is absent, or holds what is no group, or one that the logged action never has.
+        """
+        if self.column not in block.extra:
+            raise DataError(f"the log has no column {self.column!r}")
+        try:
+            group = block.extra[self.column].astype(np.int64)
+            possible = self.table[block.action, group] > 0
+        except (TypeError, ValueError, IndexError) as error:
+            raise DataError(f"column {self.column!r} must hold groups in [0, {self.table.shape[1]})") from error
+        if (group < 0).any() or not possible.all():
+            raise DataError(f"column {self.column!r} holds groups that the logged action never has")
+        return group
 
 
 def action_groups(catalog: Catalog, attributes: Sequence[str]) -> ActionGroups:
@@ -85,11 +138,11 @@ class Embedding:
     """What MIPS and OffCEM need beside the log.
 
     Attributes:
-        groups: of the log's actions.
+        groups: what is known of the log's actions.
         logging: the policy that decided the log; it must give its whole distribution.
     """
 
-    groups: ActionGroups
+    groups: ActionGroups | SampledGroups
     logging: Target
 
     def __post_init__(self) -> None:
@@ -109,8 +162,8 @@ class Embedding:
             DataError: the logging policy's probability of a logged action is not the logged propensity, or the groups
                 are those of another catalog.
         """
-        if len(self.groups.codes) != block.k:
-            raise DataError(f"the attributes are of {len(self.groups.codes)} actions, the log has {block.k}")
+        if self.groups.k != block.k:
+            raise DataError(f"the attributes are of {self.groups.k} actions, the log has {block.k}")
         full = self.logging.probabilities(block).full
         if full is None:
             raise DataError(f"{self.logging.name!r} does not give its whole distribution")
@@ -126,7 +179,7 @@ class Embedding:
             block: the rows.
         """
         asked = self.groups.mass(full)
-        rows, group = np.arange(block.n), self.groups.codes[block.action]
+        rows, group = np.arange(block.n), self.groups.of_rows(block)
         unsupported = np.where(logged_mass > 0, 0.0, asked).sum(axis=1)
         return asked[rows, group] / logged_mass[rows, group], unsupported
 
