@@ -134,6 +134,7 @@ def run_evaluation(  # noqa: PLR0913 - the choices of the person who asks
         draws=settings.replicates,
         largest_weight=settings.largest_weight,
         simultaneous=settings.simultaneous,
+        largest_sd=settings.largest_sd,
         weighted_model_factory=make_weighted,
         embedding=embedding_of(settings, reader),
         loggers=loggers_of(settings, rounds, reader),

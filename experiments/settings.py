@@ -35,6 +35,7 @@ class EvaluationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         replicates: bootstrap replicates.
         seed: of folds and bootstrap.
         largest_weight: that target / propensity can have under the log's policy; None where it is not known.
+        largest_sd: bound of the standard deviation of weight x reward, for Catoni's interval; the sample's where None.
         simultaneous: whether the differences of all policies are to hold together.
         comparisons: evaluations (metrics, say) that are read together: alpha is divided by their number.
         regressor: a scikit-learn class as reward model, by its dotted name; "" for the group `model`.
@@ -52,6 +53,7 @@ class EvaluationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     replicates: int = 1000
     seed: int = 0
     largest_weight: float | None = None
+    largest_sd: float | None = None
     simultaneous: bool = False
     comparisons: int = 1
     regressor: str = ""
@@ -68,6 +70,8 @@ class EvaluationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
             raise ParameterError("interval", "evaluation", allowed=f"one of {INTERVALS}", got=self.interval)
         if self.largest_weight is not None and not 1 <= self.largest_weight < math.inf:
             raise ParameterError("largest_weight", "evaluation", allowed="finite, at least 1", got=self.largest_weight)
+        if self.largest_sd is not None and not 0 < self.largest_sd < math.inf:
+            raise ParameterError("largest_sd", "evaluation", allowed="finite, positive", got=self.largest_sd)
         if self.comparisons < 1:
             raise ParameterError("comparisons", "evaluation", allowed="at least 1", got=self.comparisons)
         if not self.clip > 0:

@@ -75,6 +75,7 @@ def evaluate(  # noqa: PLR0913 - one front door: each argument is a choice of th
     loggers: Loggers | None = None,
     largest_weight: float | None = None,
     simultaneous: bool = False,
+    largest_sd: float | None = None,
 ) -> Evaluation:
     """Judge policies on a log that another policy decided.
 
@@ -104,6 +105,7 @@ def evaluate(  # noqa: PLR0913 - one front door: each argument is a choice of th
         loggers: who decided which row; None skips the estimators of several loggers.
         largest_weight: that target / propensity can have, known before the log is read; some intervals need it.
         simultaneous: make the differences of all targets hold together.
+        largest_sd: bound of the standard deviation of one row's term, for Catoni's interval.
 
     Raises:
         ParameterError: an argument outside its range, or a policy whose answer is no distribution.
@@ -133,6 +135,7 @@ def evaluate(  # noqa: PLR0913 - one front door: each argument is a choice of th
         loggers=loggers,
         largest_weight=largest_weight,
         simultaneous=simultaneous,
+        largest_sd=largest_sd,
     )
     state = EvaluationState(setup)
     done = 0

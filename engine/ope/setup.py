@@ -44,6 +44,8 @@ class Setup:
         loggers: who decided which row; None skips the estimators of several loggers.
         largest_weight: that target / propensity can have under the log's policy, known before the log is read; None
             where it is not known.
+        largest_sd: bound of the standard deviation of one row's term (weight x reward, or the difference of two), for
+            Catoni's interval; the sample's own where None.
         simultaneous: whether the differences of all targets are to hold together, for each estimator.
     """
 
@@ -65,6 +67,7 @@ class Setup:
     embedding: Embedding | None = None
     loggers: Loggers | None = None
     largest_weight: float | None = None
+    largest_sd: float | None = None
     simultaneous: bool = False
 
     def __post_init__(self) -> None:
@@ -94,6 +97,8 @@ class Setup:
     def _check_interval(self) -> None:
         if self.largest_weight is not None and not 1 <= self.largest_weight < math.inf:
             raise ParameterError("largest_weight", "evaluate", allowed="finite, at least 1", got=self.largest_weight)
+        if self.largest_sd is not None and not 0 < self.largest_sd < math.inf:
+            raise ParameterError("largest_sd", "evaluate", allowed="finite, positive", got=self.largest_sd)
         if self.clustered and self.interval in BY_ROW:
             raise ParameterError(
                 "interval",

@@ -130,6 +130,7 @@ def test_overrides_reach_the_class() -> None:
         ("evaluate", "evaluation.interval=exact", "interval"),
         ("evaluate", "evaluation.largest_weight=0.5", "largest_weight"),
         ("evaluate", "evaluation.largest_weight=.inf", "largest_weight"),
+        ("evaluate", "evaluation.largest_sd=0", "largest_sd"),
         ("evaluate", "evaluation.comparisons=0", "comparisons"),
         ("evaluate", "evaluation.simultaneous=3", "simultaneous"),
         ("evaluate", "evaluation.clip=0", "clip"),

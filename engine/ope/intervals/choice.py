@@ -72,7 +72,7 @@ def _studentised(figure: Figure) -> Found:
     fractions: list[Fraction] = [(above, below, factor) for above, below, factor in figure.ratios[0]]
     for ratios in figure.ratios[1:]:
         fractions += [(above, below, -factor) for above, below, factor in ratios]
-    drawn = pivots(figure.totals.units, tuple(fractions), figure.setup.draws, figure.setup.seed)
+    (drawn,) = pivots(figure.totals.units, [tuple(fractions)], figure.setup.draws, figure.setup.seed)
     return _resampled(studentised(drawn, figure.value, figure.stderr, figure.alpha))
 
 
@@ -119,7 +119,7 @@ def _catoni(figure: Figure) -> Found:
         return Found(
             NOTHING, "Catoni's interval is one of a mean of terms, and this estimator is none: ask for ips or dr"
         )
-    found = catoni(*held.bins(), figure.alpha)
+    found = catoni(*held.bins(), figure.alpha, figure.setup.largest_sd)
     return Found(found, "too few rows for Catoni's interval" if found == NOTHING else "")
 
 

@@ -57,7 +57,7 @@ def together(setup: Setup, totals: Totals, gaps: Sequence[Gap]) -> Together:
         return Together(len(gaps))
     units = totals.units
     if setup.interval == STUDENTISED:
-        drawn = np.abs([pivots(units, gap.fractions, setup.draws, setup.seed) for gap in gaps])
+        drawn = np.abs(pivots(units, [gap.fractions for gap in gaps], setup.draws, setup.seed))
         largest = np.where(np.isfinite(drawn), drawn, 0.0).max(axis=0)
         return Together(len(gaps), float(np.quantile(largest, 1 - setup.alpha)))
     influences = np.column_stack(
