@@ -26,13 +26,13 @@ FINITE = ("confidence_sequence", "empirical_bernstein", "catoni")
 
 @pytest.mark.slow
 def test_intervals_cover_in_a_small_study() -> None:
-    """40 clustered logs: a true 95 % interval covers at least 33 of them with a probability above 99.8 %."""
-    rows = coverage(CLUSTERED, 40)
+    """30 clustered logs: a true 95 % interval covers at least 24 of them with a probability above 99.9 %."""
+    rows = coverage(CLUSTERED, 30)
     assert {row.estimator for row in rows} == {"ips", "snips", "dr"}
     assert {row.interval for row in rows} == set(CLUSTERED.intervals)
     for row in rows:
-        assert row.value >= 33 / 40, row
-        assert row.difference >= 33 / 40, row
+        assert row.value >= 24 / 30, row
+        assert row.difference >= 24 / 30, row
     by_name = {row.estimator: row for row in rows if row.interval == "delta"}
     assert by_name["dr"].value_width < by_name["ips"].value_width
 
@@ -78,10 +78,10 @@ def test_sequences_hold_at_all_times() -> None:
 
 @pytest.mark.slow
 def test_a_winner_among_noise_is_found_without_the_correction_only() -> None:
-    """36 arms alike, 20 logs: some arm wins in about half; held together in at most 2.5 % (5 % on both sides)."""
-    alone = noise_arms(20, "delta", simultaneous=False, rows=4000)
-    held = noise_arms(20, "delta", simultaneous=True, rows=4000)
-    assert alone.found_better >= 4 / 20
+    """36 arms alike, 20 logs: some arm wins in about a third; held together in at most 2.5 % (5 % on both sides)."""
+    alone = noise_arms(20, "delta", simultaneous=False)
+    held = noise_arms(20, "delta", simultaneous=True)
+    assert alone.found_better >= 3 / 20
     assert held.found_better <= 3 / 20
     assert 1.2 < held.reach / alone.reach < 1.8
 
