@@ -68,10 +68,15 @@ def value_of(sums: FloatArray, ratios: Ratios) -> float:
 
 def influence(totals: Totals, ratios: Ratios) -> Form:
     """Coefficients of the sum of the influence functions; NaN where the value is not defined."""
+    return influence_of(totals.sums, totals.n, ratios)
+
+
+def influence_of(sums: FloatArray, n: int, ratios: Ratios) -> Form:
+    """The same from (m,) sums over n rows."""
     form: Form = {}
     for above, below, factor in ratios:
-        mean = float(totals.sums[below]) / totals.n
-        ratio = float(totals.sums[above]) / float(totals.sums[below]) if mean else math.nan
+        mean = float(sums[below]) / n
+        ratio = float(sums[above]) / float(sums[below]) if mean else math.nan
         scale = factor / mean if mean else math.nan
         form[above] = form.get(above, 0.0) + scale
         form[below] = form.get(below, 0.0) - ratio * scale
