@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Final
 
 from engine.errors import DataError
 from engine.ope.choose import influence_of, value_of
-from engine.ope.layout import ONE_COLUMN, Ratios, quadratic
+from engine.ope.layout import ONE_COLUMN, Ratio, Ratios, quadratic
 from engine.ope.moments import Moments
 from engine.ope.terms import PointEstimate, standard_error
 from engine.types import FloatArray
+
+# The mean of column 1.
+MEAN: Final[Ratios] = (Ratio(1, ONE_COLUMN),)
 
 
 class UnitSums:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from engine.ope.layout import ONE_COLUMN, Ratio, Ratios
-from engine.ope.sequences.importance import MEAN
 from engine.ope.sequences.trajectories import Trajectories, discounts
 from engine.ope.terms import PointEstimate
-from engine.ope.unit_sums import estimate_units
+from engine.ope.unit_sums import MEAN, estimate_units
 from engine.types import FloatArray
 
 
@@ -22,8 +21,8 @@ def dr_columns(trajectories: Trajectories, gamma: float = 1.0) -> FloatArray:
 def dr(trajectories: Trajectories, gamma: float = 1.0) -> PointEstimate:
     """mean(sum over t of gamma^t (w_{1:t} (r_t - q_t) + w_{1:t-1} v_t)): per-decision IS with a control variate.
 
-    Jiang & Li (2016), the recursion of section 4, unrolled as in Thomas & Brunskill (2016), section 4. Unbiased for any model that did
-    not see the trajectory (`sequences.fqe` is cross-fitted).
+    Jiang & Li (2016), the recursion of section 4, unrolled as in Thomas & Brunskill (2016), section 4. Unbiased for
+    any model that did not see the trajectory (`sequences.fqe` is cross-fitted).
     """
     return estimate_units(dr_columns(trajectories, gamma), MEAN)
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.ope.layout import ONE_COLUMN, Ratio, Ratios
+from engine.ope.layout import Ratio, Ratios
 from engine.ope.sequences.trajectories import Trajectories, discounts
 from engine.ope.terms import PointEstimate
-from engine.ope.unit_sums import estimate_units
+from engine.ope.unit_sums import MEAN, estimate_units
 from engine.types import FloatArray
-
-MEAN: Ratios = (Ratio(1, ONE_COLUMN),)
 
 
 def trajectory_columns(trajectories: Trajectories, gamma: float = 1.0) -> FloatArray:

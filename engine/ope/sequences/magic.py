@@ -81,8 +81,8 @@ def partial_returns(trajectories: Trajectories, gamma: float) -> FloatArray:
 def _smallest(matrix: FloatArray) -> FloatArray:
     """The point of the simplex with the smallest quadratic form.
 
-    min over y >= 0 of y' M y + (sum y - 1)^2 has its optimum in the direction of min x' M x over the simplex: for a fixed
-    direction the best length gives f / (1 + f), which grows with f.
+    min over y >= 0 of y' M y + (sum y - 1)^2 has its optimum in the direction of min x' M x over the simplex: for a
+    fixed direction the best length gives f / (1 + f), which grows with f.
     """
     values, vectors = np.linalg.eigh(matrix)
     root = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
