@@ -95,6 +95,12 @@ class EvaluateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     model: VwConfig
 
 
+class PlanConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Configuration of `tactful plan`."""
+
+    evaluation: EvaluationSettings
+
+
 class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Configuration of `tactful train`."""
 

@@ -26,7 +26,7 @@ RECORD = {"decision_id", "action", "propensity", "eligible"}
 RECORD_MAKERS = {"engine/decision_table.py", "engine/mapping/importer.py", "engine/mapping/rows.py"}
 
 EMIT_DECISIONS = {"decide", "demo", "dispatch"}
-EMIT_NONE = {"import", "evaluate", "train", "backtest", "explain", "join", "guardrails", "state"}
+EMIT_NONE = {"import", "evaluate", "plan", "train", "backtest", "explain", "join", "guardrails", "state"}
 
 
 @dataclass

@@ -17,6 +17,7 @@ from experiments.cli import (
     guardrails,
     import_log,
     join,
+    plan,
     state,
     train,
 )
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.command("import")(import_log.run)
 app.command("evaluate")(evaluate.run)
+app.command("plan")(plan.run)
 app.command("train")(train.run)
 app.command("backtest")(backtest.run)
 app.command("decide")(decide.run)

@@ -15,7 +15,7 @@ from experiments.outputs import ResultRow
 
 INK, ACCENT, MUTED, GRID = "#1b2733", "#0b6e99", "#7a8794", "#d9e0e6"
 _COLOURS = {"better": "#11734b", "worse": "#b3261e", "no difference": INK, "insufficient": "#a0a8b0"}
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10.5,
     "svg.fonttype": "path",
@@ -47,7 +47,7 @@ def differences(rows: Sequence[ResultRow], title: str, unit: str) -> str:
 def support(rows: Sequence[ResultRow], title: str) -> str:
     """Effective sample size as a share of the rows, one bar a policy."""
     drawn = [row for row in rows if row.ess is not None and row.n]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _axes(len(drawn))
         shares = [100.0 * (row.ess or 0.0) / row.n for row in drawn]
         axes.barh(range(len(drawn)), shares, color=[_bar(row) for row in drawn], height=0.55)
@@ -55,7 +55,7 @@ def support(rows: Sequence[ResultRow], title: str) -> str:
             axes.text(share, y, f" {share:.3g} %", va="center", fontsize=9)
         axes.set_xlim(0, max([*shares, 1.0]) * 1.18)
         _finish(axes, [row.policy for row in drawn], title, "effective sample size, % of rows")
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def _bar(row: ResultRow) -> str:
@@ -66,7 +66,7 @@ def _bar(row: ResultRow) -> str:
 def _intervals(
     drawn: Sequence[tuple[ResultRow, float | None, float | None, float | None]], title: str, unit: str, *, zero: bool
 ) -> str:
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _axes(len(drawn))
         for y, (row, value, low, high) in enumerate(drawn):
             colour = _COLOURS[row.verdict]
@@ -77,7 +77,7 @@ def _intervals(
         if zero:
             axes.axvline(0.0, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         _finish(axes, [row.policy for row, *_ in drawn], title, unit)
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def _axes(lines: int) -> tuple[Figure, Any]:
@@ -98,7 +98,8 @@ def _finish(axes: Any, names: Sequence[str], title: str, unit: str) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def _svg(figure: Figure) -> str:
+def svg_of(figure: Figure) -> str:
+    """The picture as text for a page, the same bytes for the same picture."""
     buffer = io.StringIO()
     # Without a date the same results give the same bytes.
     figure.savefig(buffer, format="svg", metadata={"Date": None})

@@ -28,6 +28,7 @@ from experiments.settings import (
     EvaluateConfig,
     EvaluationSettings,
     JoinConfig,
+    PlanConfig,
     TrainConfig,
     compose_settings,
 )
@@ -42,11 +43,12 @@ COMMANDS: dict[str, Any] = {
     "decide": DecideConfig,
     "evaluate": EvaluateConfig,
     "join": JoinConfig,
+    "plan": PlanConfig,
     "train": TrainConfig,
 }
 # The commands that a group belongs to.
 USED_BY = {
-    "evaluation": ("evaluate", "backtest"),
+    "evaluation": ("evaluate", "backtest", "plan"),
     "model": ("evaluate", "backtest"),
     "learner": ("train", "backtest"),
     "exploration": ("train", "backtest"),
