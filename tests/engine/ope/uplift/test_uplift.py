@@ -29,7 +29,7 @@ def test_effects() -> None:
 
 
 def test_auuc_and_qini() -> None:
-    """Gains 4/3, 2/3, 1 at shares 1/3, 2/3, 1: trapezoids (2/3 + 1 + 5/6) / 3 = 2.5 / 3; half of the mean effect is 0.5."""
+    """Gains 4/3, 2/3, 1 at shares 1/3, 2/3, 1: trapezoids (2/3 + 1 + 5/6) / 3; half of the mean effect is 0.5."""
     assert auuc(SCORE, EFFECT).value == pytest.approx(2.5 / 3)
     assert qini(SCORE, EFFECT).value == pytest.approx(2.5 / 3 - 0.5)
     # effect times the rows below (itself half), plus the effects above (its own half), over 3, less twice the area.
