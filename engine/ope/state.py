@@ -12,8 +12,9 @@ from engine.errors import DataError, MissingPropensityError
 from engine.ope.bootstrap import BucketSums, resampled_sums, units_of_clusters
 from engine.ope.clusters import ClusterSums
 from engine.ope.columns import columns_of
-from engine.ope.intervals.names import BOOTSTRAP, RESAMPLED
+from engine.ope.intervals.names import BOOTSTRAP, RESAMPLED, STUDENTISED
 from engine.ope.intervals.streams import Streams
+from engine.ope.intervals.studentised import Resamples, resample
 from engine.ope.layout import ONE_COLUMN, quadratic
 from engine.ope.moments import Extremes, Moments, Pair, Spread
 from engine.ope.setup import Setup
@@ -39,6 +40,7 @@ class Totals:
         seconds: centred second moments, where each row is its own unit.
         cluster_sums: (c, m), where rows are clustered.
         replicates: (draws, m) bootstrap sums, where asked for.
+        resamples: for the studentised bootstrap, where asked for.
         units: (u, m) sums of the units that are resampled, where some interval asks for them.
         streams: what some intervals must know of the single terms.
     """
@@ -53,6 +55,7 @@ class Totals:
     seconds: Mapping[Pair, float]
     cluster_sums: FloatArray | None
     replicates: FloatArray | None
+    resamples: Resamples | None
     units: FloatArray | None
     streams: Streams
     summaries: tuple[Mapping[str, WeightSummary], ...]
@@ -183,6 +186,9 @@ class EvaluationState:
             units = self._buckets.units()
         if self.setup.interval == BOOTSTRAP and units is not None:
             replicates = resampled_sums(units, self.setup.draws, self.setup.seed)
+        resamples = None
+        if self.setup.interval == STUDENTISED and units is not None:
+            resamples = resample(units, self.setup.layout.pairs, self.setup.draws, self.setup.seed)
         summaries = tuple({name: own.result() for name, own in sums.items()} for sums in self._weights)
         return Totals(
             n=n,
@@ -196,6 +202,7 @@ class EvaluationState:
             seconds=seconds,
             cluster_sums=cluster_sums,
             replicates=replicates,
+            resamples=resamples,
             units=units,
             streams=self._streams,
         )

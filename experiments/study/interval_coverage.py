@@ -1,22 +1,20 @@
 """How often intervals hold the truth, and how wide they are: writes docs/interval-coverage.md.
 
 The worlds are synthetic bandits whose values are known in closed form (`experiments.study.worlds`); the reward model of
-DR is Vowpal Wabbit's, cross-fitted, as in the commands.
+DR is least squares by action, cross-fitted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from engine.catalog import one_axis_catalog
 from engine.eligibility import pack
 from engine.features import ContextBlock, FeatureSchema
-from engine.identity import keyed_hash
 from engine.ope.estimate import Estimate
 from engine.ope.evaluate import evaluate
 from engine.ope.intervals.asymptotic import asymptotic_sequence
@@ -26,9 +24,7 @@ from engine.ope.target import PolicyTarget
 from engine.rounds import RoundBlock
 from engine.types import FloatArray
 from experiments.shared_models import SharedModels
-from experiments.study.worlds import ARMS, Fixed, World, schema_of_x
-from policies.vw.arguments import VwConfig
-from policies.vw.reward_model import VwRewardModel
+from experiments.study.worlds import ARMS, Fixed, LeastSquares, World, rows_of, schema_of_x
 
 DOC: Final = Path(__file__).resolve().parents[2] / "docs" / "interval-coverage.md"
 REPLICATIONS: Final = 500
@@ -103,7 +99,7 @@ def coverage(setting: Setting, replications: int, seed: int = 5) -> list[Row]:
     found: dict[tuple[str, str], list[tuple[float, ...]]] = {}
     for _ in range(replications):
         log = world.log(rng, schema)
-        models = SharedModels(_model(schema, world))
+        models = SharedModels(lambda: LeastSquares(world))
         for interval in setting.intervals:
             for estimate in _judged(log, setting, interval, models):
                 if (counted := _counted(estimate, truth, gap)) is not None:
@@ -142,11 +138,6 @@ def _counted(estimate: Estimate, truth: float, gap: float) -> tuple[float, ...] 
         other.high - other.low,
         not own.trustworthy,
     )
-
-
-def _model(schema: FeatureSchema, world: World) -> Callable[[], VwRewardModel]:
-    catalog = one_axis_catalog("study", ["one", "two"])
-    return lambda: VwRewardModel(catalog, schema, "r", world.reward_range, VwConfig(interactions=("xa",)))
 
 
 @dataclass(frozen=True)
@@ -242,7 +233,7 @@ def noise_arms(replications: int, interval: str, *, simultaneous: bool, seed: in
 
 
 def _noise_log(rng: np.random.Generator, rows: int, k: int) -> RoundBlock:
-    ids = np.array([f"d{row}" for row in range(rows)], dtype=object)
+    ids, keys = rows_of(rows)
     return RoundBlock(
         chunk=0,
         decision_id=ids,
@@ -251,7 +242,7 @@ def _noise_log(rng: np.random.Generator, rows: int, k: int) -> RoundBlock:
         propensity=np.full(rows, 1 / k),
         eligible=pack(np.ones((rows, k), dtype=np.bool_)),
         k=k,
-        cluster=keyed_hash(ids, "row"),
+        cluster=keys,
         rewards={"r": (rng.random(rows) < 0.3).astype(np.float64)},
         usable=np.ones(rows, dtype=np.bool_),
         decided_at=np.zeros(rows, dtype=np.int64),
@@ -283,7 +274,8 @@ def _coverage_lines(rows: Sequence[Row]) -> list[str]:
         f"{REPLICATIONS} seeded logs a world, in worlds whose values are known in closed form",
         f"(`python -m experiments.study.interval_coverage`). Monte Carlo error of a coverage: {error:.1f} points.",
         "Refused is the share of logs whose verdict was `insufficient`; they are counted in the coverage. An estimator",
-        "is left out where the interval claims nothing for it. What each asks and promises: [intervals](intervals.md).",
+        "is left out where the interval claims nothing for it. DR's model is least squares by action, cross-fitted.",
+        "What each interval asks and promises: [intervals](intervals.md).",
     ]
     for world in dict.fromkeys(row.world for row in rows):
         lines += ["", f"## {world[:1].upper()}{world[1:]}", ""]

@@ -7,7 +7,9 @@ a policy that ignores x is worth.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -16,7 +18,7 @@ from engine.eligibility import pack
 from engine.features import ContextBlock, FeatureSchema, FeatureSpec, numeric_column
 from engine.identity import keyed_hash
 from engine.rounds import RoundBlock
-from engine.types import BoolArray, FloatArray, IntArray
+from engine.types import BoolArray, FloatArray, IntArray, KeyArray, ObjectArray
 
 MIXED: Final = (np.array([0.2, 0.2, 0.6]), np.array([0.4, 0.4, 0.2]))
 ARMS: Final = (np.array([0.0, 0.0, 1.0]), np.array([1.0, 0.0, 0.0]))
@@ -88,8 +90,7 @@ class World:
         logging = _logging(x, self.lean)
         drawn = (rng.random(self.rows)[:, None] > logging.cumsum(axis=1)).sum(axis=1)
         action = drawn.clip(0, 2).astype(np.int32)
-        ids = np.array([f"d{row}" for row in range(self.rows)], dtype=object)
-        cluster, member = keyed_hash(ids, "cluster"), None
+        (ids, cluster), member = rows_of(self.rows), None
         if self.clusters is not None:
             member = np.arange(self.rows) % self.clusters
             cluster = member.astype(np.uint64)
@@ -121,6 +122,44 @@ class World:
             return (rng.random(self.rows) < 0.05 + 0.1 * x + 0.04 * action * (1 - x)).astype(np.float64)
         bought = rng.random(self.rows) < 0.03 + 0.04 * x + 0.02 * action
         return np.where(bought, np.exp(3.0 + self.tail * rng.normal(size=self.rows)), 0.0)
+
+
+@cache
+def rows_of(n: int) -> tuple[ObjectArray, KeyArray]:
+    """Decision ids and keys of n rows; hashing them anew for each log would cost more than the log."""
+    ids = np.array([f"d{row}" for row in range(n)], dtype=object)
+    return ids, keyed_hash(ids, "cluster")
+
+
+class LeastSquares:
+    """A reward model: least squares on (1, x) by action, clipped to the reward's range.
+
+    Args:
+        world: whose range it knows.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._range = world.reward_range
+        self._coefficients: FloatArray = np.zeros((3, 2))
+
+    def fit(self, rounds: Iterable[RoundBlock]) -> None:
+        """Learn from the rounds; an action that never came keeps 0."""
+        gram, moment = np.tile(1e-6 * np.eye(2), (3, 1, 1)), np.zeros((3, 2))
+        for block in rounds:
+            design = _design(block.context)
+            for action in range(3):
+                rows = block.action == action
+                gram[action] += design[rows].T @ design[rows]
+                moment[action] += design[rows].T @ block.rewards["r"][rows]
+        self._coefficients = np.asarray(np.linalg.solve(gram, moment[..., None])[..., 0], dtype=np.float64)
+
+    def predict(self, context: ContextBlock) -> FloatArray:
+        """(n, 3) expected rewards."""
+        return np.clip(_design(context) @ self._coefficients.T, *self._range)
+
+
+def _design(context: ContextBlock) -> FloatArray:
+    return np.column_stack([np.ones(context.n), context.columns["x"].values])
 
 
 def schema_of_x() -> FeatureSchema:

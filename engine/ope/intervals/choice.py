@@ -29,7 +29,7 @@ from engine.ope.intervals.percentiles import percentiles
 from engine.ope.intervals.ratio import NOTHING, Bounds, Ratio, ratio_of
 from engine.ope.intervals.sequences import sequence
 from engine.ope.intervals.shares import shares
-from engine.ope.intervals.studentised import Fraction, pivots, studentised
+from engine.ope.intervals.studentised import Fraction, studentised
 from engine.ope.intervals.unseen import unseen
 from engine.ope.layout import ONE_COLUMN
 
@@ -67,12 +67,12 @@ def _bootstrap(figure: Figure) -> Found:
 
 
 def _studentised(figure: Figure) -> Found:
-    if figure.totals.units is None:
+    if figure.totals.resamples is None:
         return Found(NOTHING, "there are no resamples")
     fractions: list[Fraction] = [(above, below, factor) for above, below, factor in figure.ratios[0]]
     for ratios in figure.ratios[1:]:
         fractions += [(above, below, -factor) for above, below, factor in ratios]
-    (drawn,) = pivots(figure.totals.units, [tuple(fractions)], figure.setup.draws, figure.setup.seed)
+    drawn = figure.totals.resamples.pivots(tuple(fractions))
     return _resampled(studentised(drawn, figure.value, figure.stderr, figure.alpha))
 
 

@@ -1,37 +1,86 @@
-"""The studentised bootstrap: quantiles of (value* - value) / stderr*, each resample with its own standard error."""
+"""The studentised bootstrap: quantiles of (value* - value) / stderr*, each resample with its own standard error.
+
+Efron & Tibshirani, "An introduction to the bootstrap" (1993), section 12.5; Hall (1988): the error of coverage is
+O(1 / n) where that of the percentiles is O(1 / sqrt(n)) a side, because the skewness of weighted rewards is in the
+pivot. The variance of a resample is that of its influences (num - value* den) / sum(den), a quadratic form in sums of
+products of columns, so the units are resampled once for all figures of an evaluation.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import combinations_with_replacement
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from engine.ope.bootstrap import resample_counts
+from engine.ope.bootstrap import resampled_sums
 from engine.ope.intervals.ratio import NOTHING, Bounds
+from engine.ope.moments import Pair
 from engine.types import FloatArray
 
 Fraction = tuple[int, int, float]
 Figure = tuple[Fraction, ...]
 
 
-def pivots(units: FloatArray, figures: Sequence[Figure], draws: int, seed: int) -> FloatArray:
-    """(f, draws) studentised values of sums of ratios on resampled units; NaN where undefined.
+@dataclass(frozen=True)
+class Resamples:
+    """Sums of columns and of their products on resampled units.
 
-    Efron & Tibshirani, "An introduction to the bootstrap" (1993), section 12.5; Hall (1988): the error of coverage is
-    O(1 / n) where that of the percentiles is O(1 / sqrt(n)) a side, because the skewness of weighted rewards is in the
-    pivot. The variance of a resample is that of its influences (num - value* den) / sum(den), a quadratic form in sums
-    of products, so no resample is visited twice.
+    Attributes:
+        whole: (1, m + p) sums on the log itself.
+        drawn: (draws, m + p) sums on the resamples.
+        slots: position of the product of two columns (i <= j).
+        units: independent units.
+    """
+
+    whole: FloatArray
+    drawn: FloatArray
+    slots: Mapping[Pair, int]
+    units: int
+
+    def pivots(self, figure: Figure) -> FloatArray:
+        """(draws,) studentised values of a sum of ratios; NaN where undefined.
+
+        Args:
+            figure: columns of numerator and denominator with a factor: -1 for what is taken off in a difference.
+        """
+        centre, _ = self._value_and_error(self.whole, figure)
+        value, error = self._value_and_error(self.drawn, figure)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            pivots: FloatArray = (value - centre) / error
+        return pivots
+
+    def _value_and_error(self, sums: FloatArray, figure: Figure) -> tuple[FloatArray, FloatArray]:
+        """(b,) values and standard errors from (b, m + p) sums."""
+        value, variance = np.zeros(len(sums)), np.zeros(len(sums))
+        form: dict[int, FloatArray] = {}
+        with np.errstate(divide="ignore", invalid="ignore"):
+            for above, below, factor in figure:
+                part = factor * sums[:, above] / sums[:, below]
+                value = value + part
+                form[above] = form.get(above, 0.0) + factor / sums[:, below]
+                form[below] = form.get(below, 0.0) - part / sums[:, below]
+            for i, a in form.items():
+                for j, b in form.items():
+                    variance += a * b * sums[:, self.slots[min(i, j), max(i, j)]]
+            variance *= self.units / (self.units - 1) if self.units > 1 else np.nan
+            return value, np.sqrt(np.maximum(variance, 0.0))
+
+
+def resample(units: FloatArray, pairs: Sequence[Pair], draws: int, seed: int) -> Resamples:
+    """Resample once.
 
     Args:
         units: (u, m) sums of independent units.
-        figures: ratios with their factors: -1 for what is taken off in a difference. All share the resamples.
+        pairs: columns that stand in one figure together; the constant (column 0) stands beside each of them.
         draws: resamples.
         seed: of the draws.
     """
-    made = [_Pivot(units, figure) for figure in figures]
-    blocks = [[pivot.of(counts) for pivot in made] for counts in resample_counts(len(units), draws, seed)]
-    return np.concatenate([np.stack(block) for block in blocks], axis=1)
+    used = sorted({column for pair in pairs for column in pair})
+    needed = dict.fromkeys([*pairs, *((0, column) for column in (0, *used))])
+    slots = {pair: units.shape[1] + place for place, pair in enumerate(needed)}
+    extended = np.column_stack([units, *(units[:, i] * units[:, j] for i, j in slots)])
+    return Resamples(extended.sum(axis=0, keepdims=True), resampled_sums(extended, draws, seed), slots, len(units))
 
 
 def studentised(drawn: FloatArray, value: float, stderr: float, alpha: float) -> Bounds:
@@ -48,40 +97,3 @@ def studentised(drawn: FloatArray, value: float, stderr: float, alpha: float) ->
         return NOTHING
     low, high = np.quantile(kept, [alpha / 2, 1 - alpha / 2])
     return value - float(high) * stderr, value - float(low) * stderr
-
-
-class _Pivot:
-    """One figure on resamples: its columns and their products by unit."""
-
-    def __init__(self, units: FloatArray, figure: Figure) -> None:
-        columns = sorted({column for above, below, _ in figure for column in (above, below)})
-        at = {column: position for position, column in enumerate(columns)}
-        used = units[:, columns]
-        pairs = list(combinations_with_replacement(range(len(columns)), 2))
-        self._units = np.column_stack([used, *(used[:, i] * used[:, j] for i, j in pairs)])
-        self._slots = {pair: len(columns) + slot for slot, pair in enumerate(pairs)}
-        self._figure = tuple((at[above], at[below], factor) for above, below, factor in figure)
-        self._centre, _ = self._value_and_error(self._units.sum(axis=0, keepdims=True))
-
-    def of(self, counts: FloatArray) -> FloatArray:
-        """(b,) pivots of (b, u) counts."""
-        value, error = self._value_and_error(counts @ self._units)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            pivot: FloatArray = (value - self._centre) / error
-        return pivot
-
-    def _value_and_error(self, sums: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """(b,) values and standard errors from (b, columns + products) sums."""
-        units, value, variance = len(self._units), np.zeros(len(sums)), np.zeros(len(sums))
-        form: dict[int, FloatArray] = {}
-        with np.errstate(divide="ignore", invalid="ignore"):
-            for above, below, factor in self._figure:
-                part = factor * sums[:, above] / sums[:, below]
-                value = value + part
-                form[above] = form.get(above, 0.0) + factor / sums[:, below]
-                form[below] = form.get(below, 0.0) - part / sums[:, below]
-            for i, a in form.items():
-                for j, b in form.items():
-                    variance += a * b * sums[:, self._slots[min(i, j), max(i, j)]]
-            variance *= units / (units - 1) if units > 1 else np.nan
-            return value, np.sqrt(np.maximum(variance, 0.0))

@@ -11,7 +11,7 @@ from scipy.special import ndtri, stdtrit
 
 from engine.ope.intervals.names import BOOTSTRAP, DELTA, STUDENTISED
 from engine.ope.intervals.simultaneous import max_t_quantile
-from engine.ope.intervals.studentised import Fraction, pivots
+from engine.ope.intervals.studentised import Fraction
 from engine.ope.setup import Setup
 from engine.ope.state import Totals
 
@@ -56,8 +56,8 @@ def together(setup: Setup, totals: Totals, gaps: Sequence[Gap]) -> Together:
     if setup.interval not in (DELTA, BOOTSTRAP, STUDENTISED) or totals.units is None:
         return Together(len(gaps))
     units = totals.units
-    if setup.interval == STUDENTISED:
-        drawn = np.abs(pivots(units, [gap.fractions for gap in gaps], setup.draws, setup.seed))
+    if totals.resamples is not None:
+        drawn = np.abs([totals.resamples.pivots(gap.fractions) for gap in gaps])
         largest = np.where(np.isfinite(drawn), drawn, 0.0).max(axis=0)
         return Together(len(gaps), float(np.quantile(largest, 1 - setup.alpha)))
     influences = np.column_stack(

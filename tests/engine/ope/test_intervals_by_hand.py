@@ -20,7 +20,7 @@ from engine.ope.intervals.cressie_read import Corner, WeightedTerms, cressie_rea
 from engine.ope.intervals.ratio import Ratio
 from engine.ope.intervals.sequence import STAKES, betting_sequence, lower_bound
 from engine.ope.intervals.simultaneous import holm, max_t_quantile
-from engine.ope.intervals.studentised import pivots, studentised
+from engine.ope.intervals.studentised import resample, studentised
 
 GOLDEN = json.loads(Path(__file__).with_name("golden").joinpath("vw_estimators.json").read_text(encoding="utf-8"))
 
@@ -223,7 +223,7 @@ def test_studentised_pivots_by_hand() -> None:
 
     x = np.array([0.0, 1.0, 4.0, 2.0, 7.0])
     units = np.column_stack([np.ones(5), x])
-    (found,) = pivots(units, [((1, 0, 1.0),)], 200, seed=9)
+    found = resample(units, [(1, 1)], 200, seed=9).pivots(((1, 0, 1.0),))
     (first, *_) = resample_counts(5, 200, 9)
     for draw in range(5):
         again = np.repeat(x, first[draw].astype(int))
@@ -237,8 +237,8 @@ def test_studentised_pivots_by_hand() -> None:
 
 def test_pivots_of_a_difference_of_a_policy_with_itself_are_not_defined() -> None:
     units = np.column_stack([np.ones(5), np.arange(5.0)])
-    assert not np.isfinite(pivots(units, [((1, 0, 1.0), (1, 0, -1.0))], 100, seed=1)).any()
-    assert np.isnan(pivots(units[:1], [((1, 0, 1.0),)], 100, seed=1)).all()
+    assert not np.isfinite(resample(units, [(1, 1)], 100, seed=1).pivots(((1, 0, 1.0), (1, 0, -1.0)))).any()
+    assert np.isnan(resample(units[:1], [(1, 1)], 100, seed=1).pivots(((1, 0, 1.0),))).all()
 
 
 def test_max_t_of_one_policy_is_normal_and_copies_cost_nothing() -> None:
