@@ -126,23 +126,31 @@ def betting_sequence(
     if len(x) and (x.min() < bounds[0] or x.max() > bounds[1]):
         raise ParameterError("x", "betting_sequence", allowed=f"within {bounds}", got=(float(x.min()), float(x.max())))
     lowest, highest = bounds if values is None else values
-    count = np.arange(1.0, len(x) + 1.0)
+    scales = (highest - bounds[0], bounds[1] - lowest)
+    low, high = np.empty(len(x)), np.empty(len(x))
     shift = float(x[0]) if len(x) else 0.0
-    moved = x - shift
-    mean = np.cumsum(moved) / count
-    squares = np.maximum(np.cumsum(moved * moved) - count * mean * mean, 0.0)
-    mean += shift
-    below = _reaches(count, squares, mean - lowest, highest - bounds[0], alpha / 2)
-    above = _reaches(count, squares, highest - mean, bounds[1] - lowest, alpha / 2)
-    return np.maximum(mean - below, lowest), np.minimum(mean + above, highest)
+    total = squares = 0.0
+    for start in range(0, len(x), _BLOCK):
+        rows = slice(start, min(start + _BLOCK, len(x)))
+        count = np.arange(rows.start + 1.0, rows.stop + 1.0)
+        moved = x[rows] - shift
+        sums, seconds = np.cumsum(moved), np.cumsum(moved * moved)
+        sums += total
+        seconds += squares
+        total, squares = float(sums[-1]), float(seconds[-1])
+        mean = sums / count
+        sums *= mean
+        seconds -= sums
+        np.maximum(seconds, 0.0, out=seconds)
+        mean += shift
+        below = _reaches(count, seconds, mean - lowest, scales[0], alpha / 2)
+        above = _reaches(count, seconds, highest - mean, scales[1], alpha / 2)
+        np.maximum(mean - below, lowest, out=low[rows])
+        np.minimum(mean + above, highest, out=high[rows])
+    return low, high
 
 
 def _reaches(count: FloatArray, squares: FloatArray, room: FloatArray, scale: float, alpha: float) -> FloatArray:
     if not math.isfinite(scale) or not scale > 0:
         return np.full(len(count), np.inf)
-    reach = np.empty(len(count))
-    for start in range(0, len(count), _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        n = count[rows]
-        reach[rows] = betting_reach(n, squares[rows], np.zeros(1), n, room[rows], scale, alpha)
-    return reach
+    return betting_reach(count, squares, np.zeros(1), count, room, scale, alpha)

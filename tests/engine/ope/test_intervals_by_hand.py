@@ -183,6 +183,17 @@ def test_betting() -> None:
     assert (low[0], high[0]) == (0.0, 1.0)
 
 
+def test_betting_over_several_blocks_is_one_sequence() -> None:
+    """40,000 rows are worked through in blocks; at some rows the ends are those of the sums so far."""
+    x = 5.0 + np.random.default_rng(11).random(40_000)
+    low, high = betting_sequence(x, (5.0, 6.0), alpha=0.1)
+    for n in (16_383, 16_384, 16_385, 33_000, 40_000):
+        head = x[:n]
+        ratio = Ratio.of_mean(n, head.mean(), n * head.var())
+        assert low[n - 1] == pytest.approx(lower_bound(ratio, 1.0, 5.0, 0.05), abs=1e-9)
+        assert high[n - 1] == pytest.approx(-lower_bound(ratio.negated(), 1.0, -6.0, 0.05), abs=1e-9)
+
+
 def test_betting_without_a_range_claims_nothing_on_that_side() -> None:
     x = np.tile([0.0, 4.0], 500)
     low, high = betting_sequence(x, (0.0, math.inf), values=(0.0, 3.0))
