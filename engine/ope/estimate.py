@@ -31,7 +31,7 @@ class Estimate:
     Attributes:
         policy: name as it was asked for.
         metric: name of the reward column.
-        estimator: ips, clipped, snips, dm or dr.
+        estimator: its name, see `engine.ope.named`.
         value: in the metric's unit; NaN where not defined.
         stderr: standard error, by cluster where the log declares clusters; None where none is defined.
         low / high: interval of level 1 - alpha, or None.

@@ -14,17 +14,19 @@ class OffCem(Traits):
     """mean(sum over a of target(a) q(a) + w(x, e) (r - q(logged))): attributes by weight, what is left by the model.
 
     Saito, Ren & Joachims (2023), section 3. Unbiased where the model has the differences between actions of the same
-    attributes right (local correctness), which asks less than MIPS does of the attributes and
-    less than DM does of the model.
+    attributes right (local correctness), which asks less than MIPS does of the attributes and less than DM does of the
+    model. But there the model's error enters the value undamped, as in DM, and no row shows it: around the spread of
+    the terms an interval of 95 % held the truth in 88.7 % of 300 logs. So it carries none.
     """
 
     name: str = "offcem"
     numerator: ClassVar[str] = "conjunct_effect"
     weight: ClassVar[str] = EMBEDDING_WEIGHT
     needs_model: ClassVar[bool] = True
+    has_interval: ClassVar[bool] = False
     caution: ClassVar[str] = (
-        "holds only where the reward model has the differences between actions of the same attributes right: "
-        "otherwise a bias that the interval does not hold"
+        "no interval: what the reward model gets wrong between actions of the same attributes is in the figure, and no "
+        "row shows it"
     )
 
     def terms(self, rows: Rows) -> FloatArray:
