@@ -100,13 +100,13 @@ def _tuned(setup: Setup, totals: Totals, unit: int, asked: Tuned) -> tuple[Ratio
     forms = [setup.layout.form(unit, member) for member in asked.members]
     values = [value_of(totals.sums, form) for form in forms]
     errors = [stderr_of(totals, influence(totals, form)) for form in forms]
-    judged = f"error and interval are those of {asked.parameter} = {asked.values[0]:g}, which has no bias"
+    judged = f"error and interval are those of {asked.parameter} = {asked.values[0]}, taken as without bias"
     if any(error is None for error in errors) or any(math.isnan(value) for value in values):
-        return forms[0], (f"{asked.parameter} = {asked.values[0]:g}: SLOPE has no errors to choose by",)
+        return forms[0], (f"{asked.parameter} = {asked.values[0]}: SLOPE has no errors to choose by",)
     quantile = float(stdtrit(totals.clusters - 1, 1 - setup.alpha / 2))
     place = slope(values, [quantile * (error or 0.0) for error in errors])
-    among = ", ".join(f"{value:g}" for value in asked.values)
-    return forms[place], (f"{asked.parameter} = {asked.values[place]:g}, chosen by SLOPE among {among}; {judged}",)
+    among = ", ".join(asked.values)
+    return forms[place], (f"{asked.parameter} = {asked.values[place]}, chosen by SLOPE among {among}; {judged}",)
 
 
 def _pooled(setup: Setup, totals: Totals, unit: int, asked: Pooled) -> tuple[Ratios, tuple[str, ...]]:

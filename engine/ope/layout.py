@@ -57,7 +57,7 @@ class Layout:
             if unit == 0 and len(defined) < len(setup.estimators):
                 defined.append(Ips())  # what the baseline is worth where an estimator is not defined for it
             parts = [part for asked in defined for member in members(asked) for part in chain(member)]
-            weights = dict.fromkeys([WEIGHT, *(asked.weight for asked in defined)])
+            weights = dict.fromkeys([WEIGHT, *(member.weight for asked in defined for member in members(asked))])
             named = dict.fromkeys([*weights, *(part.denominator for part in parts if part.denominator != ONE)])
             by_column = {part.numerator: part for part in parts}
             for name in (*named, *by_column):

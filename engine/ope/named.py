@@ -61,7 +61,8 @@ class Family:
 
     def tuned(self, name: str) -> Tuned:
         """The family's member that SLOPE will choose."""
-        return Tuned(name, self.parameter, self.grid, tuple(self.make(value, name) for value in self.grid))
+        shown = tuple(f"{value:g}" for value in self.grid)
+        return Tuned(name, self.parameter, shown, tuple(self.make(value, name) for value in self.grid))
 
 
 _TAUS: Final = (math.inf, 1000.0, 500.0, 200.0, 100.0, 50.0, 20.0, 10.0, 5.0, 2.0, 1.0)
@@ -83,7 +84,8 @@ def estimators_named(names: Sequence[str], clip: float = DEFAULT_CLIP, loggers: 
     """The estimators of these names, in order.
 
     A family's name may carry its parameter (`dros:100`) or ask for SLOPE's choice (`dros:slope`). Alone it means
-    SLOPE's choice, but for `clipped`, which is clipped at `clip`.
+    SLOPE's choice, but for `clipped`, which is clipped at `clip`. `slope:dr+mips+dros` is SLOPE's choice among several,
+    families with their whole grids; the first must have an interval.
 
     Args:
         names: distinct.
@@ -100,6 +102,8 @@ def estimators_named(names: Sequence[str], clip: float = DEFAULT_CLIP, loggers: 
 
 def _estimator(name: str, names: Sequence[str], clip: float, loggers: int) -> Asked:
     base, colon, given = name.partition(":")
+    if colon and base == SLOPE:
+        return _across(name, given.split("+"), names, clip)
     if not colon and base in PLAIN:
         return PLAIN[base]
     if not colon and base in POOLED:
@@ -117,6 +121,25 @@ def _estimator(name: str, names: Sequence[str], clip: float, loggers: int) -> As
         raise _unknown(names) from error
 
 
+def _across(name: str, parts: Sequence[str], names: Sequence[str], clip: float) -> Tuned:
+    labels: list[str] = []
+    members: list[Estimator] = []
+    for part in parts:
+        found = _estimator(part, names, clip, 0)
+        if isinstance(found, Pooled) or part.startswith(f"{SLOPE}:"):
+            raise _unknown(names)
+        if isinstance(found, Tuned):
+            base = part.removesuffix(f":{SLOPE}")
+            labels += [f"{base}:{value}" for value in found.values]
+            members += found.members
+        else:
+            labels.append(part)
+            members.append(found)
+    if len(set(labels)) != len(labels):
+        raise _unknown(names)
+    return Tuned(name, "estimator", tuple(labels), tuple(members))
+
+
 def _unknown(names: Sequence[str]) -> ParameterError:
     families = ", ".join(FAMILIES)
     return ParameterError(
@@ -124,5 +147,5 @@ def _unknown(names: Sequence[str]) -> ParameterError:
         "evaluate",
         allowed=f"distinct, among {ESTIMATORS}",
         got=tuple(names),
-        hint=f"{families} may carry a parameter, as in dros:100, or :slope",
+        hint=f"{families} may carry a parameter, as in dros:100, or :slope; slope:dr+mips chooses among several",
     )

@@ -18,6 +18,7 @@ from engine.ope.pooled import Pooled
 from engine.ope.support import SupportRule
 from engine.ope.target import LoggedTarget, Target
 from engine.ope.terms import BALANCED_WEIGHT, EMBEDDING_WEIGHT
+from engine.ope.tuned import Tuned
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,9 @@ class Setup:
 
     def obstacle(self, target: Target, asked: Asked) -> str | None:
         """Why an estimator is not defined for a target, or None."""
+        if isinstance(asked, Tuned):
+            reasons = (self.obstacle(target, member) for member in asked.members)
+            return next((reason for reason in reasons if reason is not None), None)
         whole = asked.needs_model or asked.own_model or asked.weight == EMBEDDING_WEIGHT
         if whole and not target.knows_all:
             return f"{asked.name} needs the whole distribution; {target.name} gives the logged action's only"

@@ -1,4 +1,4 @@
-"""A family of estimators of growing bias, of which the log itself chooses one (SLOPE)."""
+"""Estimators of growing bias, of which the log itself chooses one (SLOPE)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from engine.errors import ParameterError
 from engine.ope.terms import Estimator
 
 # Lepski's constant of Tucker & Lee (2021), theorem 1: the criterion then costs the smallest factor.
@@ -15,19 +16,29 @@ REACH: Final = math.sqrt(6.0) - 1.0
 
 @dataclass(frozen=True)
 class Tuned:
-    """The estimator of a family that SLOPE chooses for each policy.
+    """The estimator among several that SLOPE chooses for each policy.
 
     Attributes:
         name: as in results.
-        parameter: what is chosen, "tau" for instance.
+        parameter: what is chosen, "tau" or "estimator" for instance.
         values: of the parameter, one a member.
-        members: from the least biased to the most.
+        members: the first without bias, whose error, interval and support the result carries.
     """
 
     name: str
     parameter: str
-    values: tuple[float, ...]
+    values: tuple[str, ...]
     members: tuple[Estimator, ...]
+
+    def __post_init__(self) -> None:
+        if not self.members or not self.members[0].has_interval:
+            raise ParameterError(
+                "estimators",
+                self.name,
+                allowed="one with an interval first",
+                got=self.values,
+                hint="what SLOPE chooses is judged by the interval of the first: take ips, snips, dr or the like",
+            )
 
     @property
     def weight(self) -> str:
@@ -35,11 +46,11 @@ class Tuned:
 
     @property
     def needs_model(self) -> bool:
-        return self.members[0].needs_model
+        return any(member.needs_model for member in self.members)
 
     @property
     def own_model(self) -> bool:
-        return self.members[0].own_model
+        return any(member.own_model for member in self.members)
 
     @property
     def has_interval(self) -> bool:

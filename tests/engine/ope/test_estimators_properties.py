@@ -246,7 +246,7 @@ def test_tuned_estimates_carry_the_error_of_their_unbiased_member(ope, clustered
         assert tuned.low == pytest.approx(min(plain.low, tuned.value), rel=1e-12)
         assert tuned.high == pytest.approx(max(plain.high, tuned.value), rel=1e-12)
         assert "chosen by SLOPE among" in tuned.notes[0]
-        assert "has no bias" in tuned.notes[0]
+        assert "without bias" in tuned.notes[0]
 
 
 def test_the_streamed_choice_is_that_of_whole_arrays(ope) -> None:
@@ -327,3 +327,52 @@ def test_mrdr_through_the_front_door(ope) -> None:
     assert abs(mrdr.value - ips.value) < 3 * ips.stderr
     assert mrdr.stderr < 0.7 * ips.stderr
     assert "judged by ips" in mrdr.notes[0]
+
+
+def test_slope_chooses_across_estimators(ope) -> None:
+    """Value of the chosen one, error of the first; families stand in it with their whole grids."""
+    log = random_log(ope)
+    names = ("slope:ips+snips+dros+mips:0", "ips", "snips", "mips")
+    with pytest.raises(ParameterError, match="estimators"):
+        estimators_named(names)
+    names = ("slope:ips+snips+dros+mips", "ips", "snips", "mips", *(f"dros:{v!r}" for v in FAMILIES["dros"].grid))
+    across, *alone = finish(whole(setup_of(ope, log, names=names), log)).results
+    (note,) = across.notes
+    assert "among ips, snips, dros:inf, dros:1e+06" in note
+    assert note.endswith("mips; error and interval are those of estimator = ips, taken as without bias")
+    chosen = note.split(" = ")[1].split(",")[0]
+    labels = ("ips", "snips", "mips", *(f"dros:{value:g}" for value in FAMILIES["dros"].grid))
+    assert across.value == alone[labels.index(chosen)].value
+    assert across.stderr == alone[0].stderr
+    assert across.ess == alone[0].ess
+    assert across.low == min(alone[0].low, across.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "slope:",
+        "slope:dm+ips",
+        "slope:switch_dr:0+ips",
+        "slope:ips+ips",
+        "slope:ips+weighted_ips",
+        "slope:slope:ips",
+        "slope",
+    ],
+)
+def test_slope_across_needs_known_estimators_and_an_interval_first(name) -> None:
+    with pytest.raises(ParameterError):
+        estimators_named((name,))
+
+
+def test_slope_across_is_skipped_where_one_of_them_is_not_defined(ope) -> None:
+    found = evaluate(
+        random_log(ope),
+        [PolicyTarget(ope.TablePolicy("t", [1, 1, 1, 1]))],
+        metric="r",
+        reward_range=(-50, 50),
+        estimators=("ips", "slope:ips+mips"),
+    )
+    ((_, name, reason),) = found.skipped
+    assert name == "slope:ips+mips"
+    assert "attributes" in reason

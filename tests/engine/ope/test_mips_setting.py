@@ -91,7 +91,7 @@ def estimates(ope, made, rng):
         [PolicyTarget(ByRow("t", target))],
         metric="r",
         reward_range=(-100, 100),
-        estimators=("ips", "mips"),
+        estimators=("ips", "mips", "clipped:slope", "slope:ips+mips"),
         embedding=Embedding(SampledGroups("e", made.table), PolicyTarget(ByRow("log", logging))),
     )
     return [estimate.value for estimate in found.results]
@@ -102,8 +102,10 @@ def estimates(ope, made, rng):
 def test_mips_has_under_a_fifth_of_the_squared_error_of_ips(ope, k) -> None:
     made, rng = world(k), np.random.default_rng(1000 + k)
     errors = np.array([estimates(ope, made, rng) for _ in range(SEEDS)]) - made.truth
-    ips, mips = (errors**2).mean(axis=0)
+    ips, mips, clipped, across = (errors**2).mean(axis=0)
     assert mips < 0.2 * ips
+    assert clipped < 0.8 * ips
+    assert across < 0.2 * ips
     assert abs(errors[:, 1].mean()) < 4 * errors[:, 1].std() / np.sqrt(SEEDS)
 
 
