@@ -31,7 +31,7 @@ REPLICATIONS: Final = 500
 WINNER_REPLICATIONS: Final = 200
 NOISE_ARMS: Final = 36
 SEQUENCE_ROWS: Final = 20_000
-BURN_IN: Final = 200
+STARTS: Final = (1, 200, 1_000)
 
 
 @dataclass(frozen=True)
@@ -142,11 +142,14 @@ def _counted(estimate: Estimate, truth: float, gap: float) -> tuple[float, ...] 
 
 @dataclass(frozen=True)
 class SequenceRow:
-    """How often a confidence sequence held the truth at every row, and its width at some rows."""
+    """How often a confidence sequence held the truth at every row from some start on, and its width at some rows.
+
+    `always` has one share for each of `STARTS`.
+    """
 
     terms: str
     sequence: str
-    always: float
+    always: tuple[float, ...]
     at_the_end: float
     widths: tuple[float, ...]
 
@@ -173,16 +176,18 @@ def sequence_coverage(replications: int, seed: int = 6, rows: int = SEQUENCE_ROW
         ):
             delta = 1.959964 * np.sqrt(_running_variance(terms) / np.arange(1.0, rows + 1))
             mean = np.cumsum(terms) / np.arange(1.0, rows + 1)
-            for kind, (low, high), start in (
-                ("confidence_sequence", betting_sequence(terms, bounds, values=(0.0, 1.0)), 0),
-                ("asymptotic_sequence", asymptotic_sequence(terms), BURN_IN),
-                ("delta, looked at after each row", (mean - delta, mean + delta), BURN_IN),
+            for kind, (low, high) in (
+                ("confidence_sequence", betting_sequence(terms, bounds, values=(0.0, 1.0))),
+                ("asymptotic_sequence", asymptotic_sequence(terms)),
+                ("delta, looked at after each row", (mean - delta, mean + delta)),
             ):
                 held = (low <= 0.14) & (high >= 0.14)
+                always = [float(held[start - 1 :].all()) for start in STARTS]
                 width = [float(high[at - 1] - low[at - 1]) for at in SEQUENCE_AT if at <= rows]
-                found.setdefault((name, kind), []).append((float(held[start:].all()), float(held[-1]), *width))
-    means = {key: np.mean(np.array(counted, dtype=np.float64), axis=0) for key, counted in found.items()}
-    return [SequenceRow(*key, float(m[0]), float(m[1]), tuple(map(float, m[2:]))) for key, m in means.items()]
+                found.setdefault((name, kind), []).append((*always, float(held[-1]), *width))
+    rates = {key: tuple(map(float, np.mean(np.array(counted), axis=0))) for key, counted in found.items()}
+    many = len(STARTS)
+    return [SequenceRow(*key, rate[:many], rate[many], rate[many + 1 :]) for key, rate in rates.items()]
 
 
 def _running_variance(x: FloatArray) -> FloatArray:
@@ -291,24 +296,24 @@ def _coverage_lines(rows: Sequence[Row]) -> list[str]:
 
 
 def _sequence_lines(rows: Sequence[SequenceRow]) -> list[str]:
-    marks = " | ".join(f"width at {at:,}" for at in SEQUENCE_AT)
-    return [
+    starts = " | ".join(f"held from row {start:,} on" for start in STARTS)
+    widths = " | ".join(f"width at {at:,}" for at in SEQUENCE_AT)
+    lines = [
         "",
         "## At all times",
         "",
         f"{REPLICATIONS} sequences of {SEQUENCE_ROWS:,} rows, a share of 0.14 under weights of 0 or 3, looked at",
-        f"after every row: from the first for `confidence_sequence`, from row {BURN_IN} for the others. DR has a fixed",
-        "model.",
+        "after every row. DR has a fixed model.",
         "",
-        f"| terms | interval | held at every row | held at the last | {marks} |",
-        "|---" * (4 + len(SEQUENCE_AT)) + "|",
-        *(
-            f"| {row.terms} | {row.sequence} | {100 * row.always:.1f} % | {100 * row.at_the_end:.1f} % | "
-            + " | ".join(f"{width:.3g}" for width in row.widths)
-            + " |"
-            for row in rows
-        ),
+        f"| terms | interval | {starts} | at the last row | {widths} |",
+        "|---" * (3 + len(STARTS) + len(SEQUENCE_AT)) + "|",
     ]
+    for row in rows:
+        shares = " | ".join(f"{100 * share:.1f} %" for share in (*row.always, row.at_the_end))
+        lines.append(
+            f"| {row.terms} | {row.sequence} | {shares} | " + " | ".join(f"{width:.3g}" for width in row.widths) + " |"
+        )
+    return lines
 
 
 def _winner_lines(rows: Sequence[WinnerRow]) -> list[str]:
