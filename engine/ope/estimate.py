@@ -44,7 +44,7 @@ class Estimate:
         verdict: better, worse, no difference or insufficient, relative to the baseline.
         exact: false where the log has no propensities or the target's probabilities are estimates.
         difference: to the baseline; None where it is not defined.
-        interval: delta, bootstrap, or None where there is no interval.
+        interval: how it was made (`engine.ope.intervals.names`), or None where there is no interval.
         trustworthy: false where the verdict is insufficient: reports must not show the figures as an answer.
         reasons: why the support is too little; empty where it is enough.
         notes: what a reader must know besides.
