@@ -17,7 +17,7 @@ from engine.ope.setup import Setup
 from engine.ope.state import Totals
 from engine.ope.support import WeightSummary
 from engine.ope.terms import Estimator, standard_error
-from engine.ope.tuned import Tuned, slope
+from engine.ope.tuned import Tuned, accepted, least_error
 from engine.types import FloatArray
 
 # Coefficients of a linear form in the columns.
@@ -99,12 +99,15 @@ def stderr_of(totals: Totals, form: Mapping[int, float]) -> float | None:
 def _tuned(setup: Setup, totals: Totals, unit: int, asked: Tuned) -> tuple[Ratios, tuple[str, ...]]:
     forms = [setup.layout.form(unit, member) for member in asked.members]
     values = [value_of(totals.sums, form) for form in forms]
-    errors = [stderr_of(totals, influence(totals, form)) for form in forms]
+    influences = [influence(totals, form) for form in forms]
+    errors = [stderr_of(totals, form) for form in influences]
     judged = f"error and interval are those of {asked.parameter} = {asked.values[0]}, taken as without bias"
     if any(error is None for error in errors) or any(math.isnan(value) for value in values):
         return forms[0], (f"{asked.parameter} = {asked.values[0]}: SLOPE has no errors to choose by",)
     quantile = float(stdtrit(totals.clusters - 1, 1 - setup.alpha / 2))
-    place = slope(values, [quantile * (error or 0.0) for error in errors])
+    known = [error or 0.0 for error in errors]
+    gaps = [quantile * (stderr_of(totals, minus(form, influences[0])) or 0.0) for form in influences]
+    place = least_error(accepted(values, [quantile * error for error in known]), values, known, gaps)
     among = ", ".join(asked.values)
     return forms[place], (f"{asked.parameter} = {asked.values[place]}, chosen by SLOPE among {among}; {judged}",)
 

@@ -96,7 +96,7 @@ class Layout:
                 if self._setup.obstacle(target, own) is None and own.has_interval:
                     mine, others = self._groups(unit, own), self._groups(0, judge)
                     weights = self._weights_of(unit)
-                    for group in (*mine, mine[0] | others[0] | weights):
+                    for group in (*(mine[0] | group for group in mine), mine[0] | others[0] | weights):
                         needed.update(dict.fromkeys(_pairs_of(group)))
         return tuple(needed)
 

@@ -25,7 +25,7 @@ from engine.ope.smips import smips
 from engine.ope.sndr import sndr
 from engine.ope.switch_dr import switch_dr
 from engine.ope.target import LoggedTarget, PolicyTarget
-from engine.ope.tuned import slope
+from engine.ope.tuned import accepted, least_error, slope
 from engine.rounds import SAMPLE_WEIGHT
 
 WEIGHT = np.array([2.0, 0.0, 4.0])
@@ -207,6 +207,21 @@ def test_a_logger_without_variance_is_pooled_by_rows(ope) -> None:
 )
 def test_slope(values, reaches, chosen) -> None:
     assert slope(values, reaches) == chosen
+    assert accepted(values, reaches)[-1] == chosen
+
+
+@pytest.mark.parametrize(
+    ("values", "errors", "gap_reaches", "chosen"),
+    [
+        ([1.0, 1.2], [0.5, 0.1], [0.0, 0.3], 1),  # the difference is within its reach: variance alone decides
+        ([1.0, 1.6], [0.5, 0.1], [0.0, 0.3], 1),  # 0.01 + 0.09 < 0.25
+        ([1.0, 1.6], [0.5, 0.1], [0.0, 0.05], 0),  # 0.01 + 0.3025 > 0.25
+        ([1.0, 1.0], [0.5, 0.5], [0.0, 0.0], 0),  # a tie goes to the less biased
+    ],
+)
+def test_of_those_that_slope_accepts_the_smallest_error_is_taken(values, errors, gap_reaches, chosen) -> None:
+    assert least_error([0, 1], values, errors, gap_reaches) == chosen
+    assert least_error([0], values, errors, gap_reaches) == 0
 
 
 @pytest.mark.parametrize(
