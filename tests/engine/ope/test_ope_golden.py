@@ -1,4 +1,4 @@
-"""Equality with obp and vw-estimators where both define the same thing, to 1e-9; golden/make_golden.py made the figures."""
+"""Equality with obp and vw-estimators where both define the same, to 1e-9; golden/make_golden.py made the figures."""
 
 from __future__ import annotations
 
