@@ -80,7 +80,7 @@ COMPILE = $(TOOLS)/bin/uv pip compile --quiet --upgrade --universal --python-ver
 lock: $(TOOLS)/stamp ## resolve the lock files anew: run, dev, lowest
 	$(COMPILE) --extra fast --output-file lock/run.txt
 	$(COMPILE) --extra dev --constraints lock/run.txt --output-file lock/dev.txt
-	$(COMPILE) --extra fast --extra postgres --extra test --resolution lowest-direct --output-file lock/lowest.txt
+	$(COMPILE) --extra fast --extra postgres --extra sklearn --extra test --resolution lowest-direct --output-file lock/lowest.txt
 
 clean: ## remove environments, caches and build output
 	rm -rf $(VENV) $(LOWEST) $(RL) $(TOOLS) dist build .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \

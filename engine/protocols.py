@@ -36,7 +36,8 @@ class RewardModel(Protocol):
     """Regresses one metric on context and action.
 
     `fit(rounds)` consumes blocks of usable rounds whose metric is known. `predict(context)` gives (n, k) expected
-    rewards for every action, eligible or not.
+    rewards for every action, eligible or not. A model that honours `engine.rounds.SAMPLE_WEIGHT` says so by an
+    attribute `weighs_rounds = True`.
     """
 
     def fit(self, rounds: Iterable[RoundBlock]) -> None: ...

@@ -14,6 +14,8 @@ from engine.types import BoolArray, ByteArray, CodeArray, FloatArray, IntArray, 
 
 # Readers cut a log at multiples of this many rows, whatever is asked for later, so that sums come out the same.
 CHUNK_ROWS: Final = 4096
+# Column of `RoundBlock.extra` that holds how much a row counts when a reward model is fitted; absent: all alike.
+SAMPLE_WEIGHT: Final = "tactful.sample_weight"
 
 
 @dataclass(frozen=True)

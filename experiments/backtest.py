@@ -11,10 +11,12 @@ import msgspec
 from engine.errors import DataError, ParameterError
 from engine.log.parquet import LogReader
 from engine.ope.evaluate import Evaluation
+from engine.ope.named import estimators_named
 from engine.ope.target import LoggedTarget, PolicyTarget, Target
 from engine.selection import Selection, Side, contact_split, count, time_split
 from experiments.evaluate import model_factory, result_row, run_evaluation, skipped, summary
 from experiments.launch import Contest, recommend
+from experiments.ope_inputs import columns_needed
 from experiments.outputs import BacktestOutput, Launch, LogSummary, ResultRow, json_bytes
 from experiments.report.backtest import backtest_report
 from experiments.report.files import make_folder, tidy, write_table, write_whole
@@ -35,7 +37,6 @@ LEARNED = "vw"
 GREEDY = "vw_greedy"
 SEGMENTS = "static_segments"
 NAMED = (SEGMENTS, "merge_tag_blast", "logged", "uniform", LEARNED, GREEDY)
-ESTIMATORS = ("ips", "clipped", "snips", "dm", "dr")
 # More constant actions than this are not judged one by one: nobody would launch the winner of such a contest.
 MAX_CONSTANTS = 120
 Advance = Callable[[float], None]
@@ -90,9 +91,10 @@ def prepare(request: BacktestRequest, config: BacktestConfig) -> Prepared:
         LearnError: rounds that cannot train.
         ParameterError: a setting outside its range.
     """
-    if config.deciding_estimator not in ESTIMATORS:
+    estimators_named(config.estimators, config.evaluation.clip)
+    if config.deciding_estimator not in config.estimators:
         raise ParameterError(
-            "deciding_estimator", "backtest", allowed=f"one of {ESTIMATORS}", got=config.deciding_estimator
+            "deciding_estimator", "backtest", allowed=f"one of {config.estimators}", got=config.deciding_estimator
         )
     reader = LogReader(request.log)
     _check_baseline(request.baseline, reader)
@@ -130,9 +132,9 @@ def judge_prepared(
     """
     folder = make_folder(request.out)
     export_policy(prepared.learner, folder / "policy")
-    models = SharedModels(model_factory(prepared.reader, request.metric, config.model))
+    models = SharedModels(model_factory(prepared.reader, request.metric, config.model, config.evaluation))
     run = _Run(prepared.reader, request, config, prepared.judge, prepared.targets, models, advance)
-    found = run.against(request.baseline, ESTIMATORS)
+    found = run.against(request.baseline, config.estimators)
     rows = tuple(result_row(estimate) for estimate in found.results)
     comparisons = run.comparisons()
     output = BacktestOutput(
@@ -181,7 +183,8 @@ class _Run:
 
     def against(self, baseline: str, estimators: Sequence[str], only: Sequence[str] | None = None) -> Evaluation:
         names = list(self.targets) if only is None else list(only)
-        rounds = Selection(self.reader, self.request.metric, side=self.side)
+        asked = columns_needed(self.config.evaluation, self.reader)
+        rounds = Selection(self.reader, self.request.metric, side=self.side, extra=asked)
         return run_evaluation(
             rounds,
             self.reader,
@@ -191,6 +194,7 @@ class _Run:
             estimators,
             self.config.evaluation,
             self.models.factory(),
+            model_factory(self.reader, self.request.metric, self.config.model, self.config.evaluation),
             advance=self.advance,
         )
 

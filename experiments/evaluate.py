@@ -12,11 +12,14 @@ from engine.errors import DataError, MissingPropensityError
 from engine.log.parquet import LogReader
 from engine.ope.estimate import Estimate
 from engine.ope.evaluate import Evaluation, evaluate
+from engine.ope.regressor import RegressorModel
 from engine.ope.target import Target
 from engine.rounds import RoundBlock
 from engine.selection import Selection, count
 from experiments.extra_columns import with_columns
+from experiments.ope_inputs import columns_needed, embedding_of, loggers_of
 from experiments.outputs import EvaluateOutput, LogSummary, ResultRow, Skipped, json_bytes
+from experiments.regressors import regressor_named
 from experiments.report.evaluation import evaluation_report
 from experiments.report.files import make_folder, tidy, write_table, write_whole
 from experiments.report.page import render
@@ -68,7 +71,8 @@ def evaluate_log(request: EvaluateRequest, config: EvaluateConfig, advance: Adva
         counts = count(reader, request.metric)
         parsed = [parse_spec(spec, reader) for spec in dict.fromkeys(request.policies)]
         baseline, baseline_columns = parse_spec(request.baseline, reader)
-        extra = sorted({name for _, names in parsed for name in names} | set(baseline_columns))
+        asked = columns_needed(config.evaluation, reader)
+        extra = sorted({name for _, names in parsed for name in names} | set(baseline_columns) | set(asked))
         rounds = Selection(reader, request.metric, extra=extra)
         found = run_evaluation(
             rounds,
@@ -78,7 +82,8 @@ def evaluate_log(request: EvaluateRequest, config: EvaluateConfig, advance: Adva
             request.metric,
             estimators,
             config.evaluation,
-            model_factory(reader, request.metric, config.model),
+            model_factory(reader, request.metric, config.model, config.evaluation),
+            model_factory(reader, request.metric, config.model, config.evaluation),
             allow_inexact=request.allow_inexact,
             advance=advance,
         )
@@ -101,11 +106,15 @@ def run_evaluation(  # noqa: PLR0913 - the choices of the person who asks
     estimators: Sequence[str],
     settings: EvaluationSettings,
     make_model: Factory,
+    make_weighted: Factory | None = None,
     *,
     allow_inexact: bool = False,
     advance: Advance | None = None,
 ) -> Evaluation:
-    """`engine.ope.evaluate` with the log's own range and clusters."""
+    """`engine.ope.evaluate` with the log's own range and clusters.
+
+    `make_weighted` makes models for MRDR, which fits each policy's own: never those that evaluations share.
+    """
     spec = reader.meta.rewards[metric]
     return evaluate(
         rounds,
@@ -114,7 +123,7 @@ def run_evaluation(  # noqa: PLR0913 - the choices of the person who asks
         reward_range=(spec.low, spec.high),
         estimators=estimators,
         baseline=baseline,
-        alpha=settings.alpha,
+        alpha=settings.alpha / settings.comparisons,
         interval=settings.interval,
         clip=settings.clip,
         seed=settings.seed,
@@ -123,14 +132,27 @@ def run_evaluation(  # noqa: PLR0913 - the choices of the person who asks
         clustered=reader.meta.clustered,
         allow_inexact=allow_inexact,
         draws=settings.replicates,
+        largest_weight=settings.largest_weight,
+        simultaneous=settings.simultaneous,
+        largest_sd=settings.largest_sd,
+        weighted_model_factory=make_weighted,
+        embedding=embedding_of(settings, reader),
+        loggers=loggers_of(settings, rounds, reader),
         progress=None if advance is None else (lambda _stage, _done: advance(1.0)),
     )
 
 
-def model_factory(reader: LogReader, metric: str, config: VwConfig) -> Factory:
-    """Makes Vowpal Wabbit regressions of a metric."""
+def model_factory(reader: LogReader, metric: str, config: VwConfig, settings: EvaluationSettings) -> Factory:
+    """Makes regressions of a metric: Vowpal Wabbit's, or those of the scikit-learn class that the settings name.
+
+    Raises:
+        ConfigError: no such class.
+    """
     spec = reader.meta.rewards[metric]
     catalog, features = reader.meta.catalog, reader.meta.features
+    if settings.regressor:
+        regressor = regressor_named(settings.regressor, settings.regressor_options)
+        return lambda: RegressorModel(regressor, catalog, features, metric, (spec.low, spec.high))
     return lambda: VwRewardModel(catalog, features, metric, (spec.low, spec.high), config)
 
 

@@ -84,6 +84,51 @@ class EvaluateOutput(Output, frozen=True, kw_only=True):
     files: dict[str, str] = {}
 
 
+class PlanRow(Output, frozen=True, kw_only=True):
+    """One exploration; null where no number of decisions is enough.
+
+    Attributes:
+        exploration: share of decisions that are drawn uniformly from the eligible actions.
+        decisions: that are needed: the larger of the two below.
+        for_power: so that the difference is seen with the power asked for.
+        for_support: so that the log may answer at all (effective sample size, largest weights, rare outcomes).
+        sd: standard deviation of one decision's influence on the difference.
+        effective_share: effective sample size of the policy as a share of the rows.
+        largest_weight: of the policy.
+    """
+
+    exploration: float
+    decisions: int | None
+    for_power: int | None
+    for_support: int | None
+    sd: float | None
+    effective_share: float | None
+    largest_weight: float | None
+
+
+class PlanOutput(Output, frozen=True, kw_only=True):
+    """`tactful plan --json`.
+
+    Attributes:
+        difference: that is to be seen, in the metric's unit.
+        baseline_value: what the baseline is worth, or null where it was not given.
+        source: "pilot" or "moments".
+        design_effect: how many times larger the variance is because rows of one contact depend on each other.
+        plan: one row for each exploration.
+    """
+
+    difference: float
+    baseline_value: float | None
+    alpha: float
+    power: float
+    interval: str
+    source: str
+    design_effect: float
+    plan: tuple[PlanRow, ...]
+    notes: tuple[str, ...] = ()
+    files: dict[str, str] = {}
+
+
 class Launch(Output, frozen=True, kw_only=True):
     """What to launch.
 
@@ -267,6 +312,7 @@ class ErrorOutput(Output, frozen=True, kw_only=True):
 OUTPUTS: dict[str, type[Output]] = {
     "import": ImportOutput,
     "evaluate": EvaluateOutput,
+    "plan": PlanOutput,
     "backtest": BacktestOutput,
     "train": TrainOutput,
     "decide": DecideOutput,

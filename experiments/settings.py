@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from engine.errors import ConfigError, ParameterError
 from engine.join import MetricSpec
+from engine.ope.intervals.names import INTERVALS
 from policies.exploration_config import ExplorationConfig
 from policies.segments import SegmentConfig
 from policies.vw.arguments import VwConfig
@@ -26,11 +28,22 @@ class EvaluationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
     Attributes:
         alpha: 1 - confidence of the intervals, in (0, 1).
-        interval: delta or bootstrap.
+        interval: delta, bootstrap, studentised, empirical_bernstein, clopper_pearson, cressie_read,
+            confidence_sequence, asymptotic_sequence or catoni.
         clip: largest weight of the clipped estimator.
         folds: cross-fitting folds of the reward model.
         replicates: bootstrap replicates.
         seed: of folds and bootstrap.
+        largest_weight: that target / propensity can have under the log's policy; None where it is not known.
+        largest_sd: bound of the standard deviation of weight x reward, for Catoni's interval; the sample's where None.
+        simultaneous: whether the differences of all policies are to hold together.
+        comparisons: evaluations (metrics, say) that are read together: alpha is divided by their number.
+        regressor: a scikit-learn class as reward model, by its dotted name; "" for the group `model`.
+        regressor_options: arguments of that class.
+        attributes: what MIPS and OffCEM see of an action: channel, hour, arm, a field or an attribute of the arms.
+        logging: the policy that decided the log, as a specification; MIPS and OffCEM need it.
+        logger_column: column that names which of several policies decided a row; "" where one did.
+        loggers: those policies as specifications, by their names in that column.
     """
 
     alpha: float = 0.05
@@ -39,12 +52,28 @@ class EvaluationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     folds: int = 3
     replicates: int = 1000
     seed: int = 0
+    largest_weight: float | None = None
+    largest_sd: float | None = None
+    simultaneous: bool = False
+    comparisons: int = 1
+    regressor: str = ""
+    regressor_options: dict[str, Any] = {}
+    attributes: tuple[str, ...] = ()
+    logging: str = ""
+    logger_column: str = ""
+    loggers: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         if not 0.0 < self.alpha < 1.0:
             raise ParameterError("alpha", "evaluation", allowed="in (0, 1)", got=self.alpha)
-        if self.interval not in ("delta", "bootstrap"):
-            raise ParameterError("interval", "evaluation", allowed="delta or bootstrap", got=self.interval)
+        if self.interval not in INTERVALS:
+            raise ParameterError("interval", "evaluation", allowed=f"one of {INTERVALS}", got=self.interval)
+        if self.largest_weight is not None and not 1 <= self.largest_weight < math.inf:
+            raise ParameterError("largest_weight", "evaluation", allowed="finite, at least 1", got=self.largest_weight)
+        if self.largest_sd is not None and not 0 < self.largest_sd < math.inf:
+            raise ParameterError("largest_sd", "evaluation", allowed="finite, positive", got=self.largest_sd)
+        if self.comparisons < 1:
+            raise ParameterError("comparisons", "evaluation", allowed="at least 1", got=self.comparisons)
         if not self.clip > 0:
             raise ParameterError("clip", "evaluation", allowed="positive", got=self.clip)
         if self.folds < 2:
@@ -66,6 +95,12 @@ class EvaluateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     model: VwConfig
 
 
+class PlanConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Configuration of `tactful plan`."""
+
+    evaluation: EvaluationSettings
+
+
 class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Configuration of `tactful train`."""
 
@@ -77,7 +112,9 @@ class BacktestConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Configuration of `tactful backtest`.
 
     Attributes:
-        deciding_estimator: the estimator that the launch verdict rests on, fixed before any result is seen.
+        deciding_estimator: the estimator that the launch verdict rests on, fixed before any result is seen; one of
+            `estimators`.
+        estimators: that every policy is judged by.
     """
 
     evaluation: EvaluationSettings
@@ -86,6 +123,7 @@ class BacktestConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     exploration: ExplorationConfig
     segments: SegmentConfig
     deciding_estimator: str = "dr"
+    estimators: tuple[str, ...] = ("ips", "clipped", "snips", "dm", "dr")
     seed: int = 0
 
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
-    """Names bytes by their number: workers must collect equal names, and packed bytes may hold the second of packing."""
+    """Names bytes by their number: test workers must find equal names, and packed bytes hold the second of packing."""
     return f"{len(val)} bytes" if isinstance(val, bytes) else None
 
 

@@ -12,7 +12,11 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 LOCKS = ("run", "dev", "lowest")
-EXTRAS = {"run": ("fast",), "dev": ("fast", "postgres", "test", "dev"), "lowest": ("fast", "postgres", "test")}
+EXTRAS = {
+    "run": ("fast",),
+    "dev": ("fast", "postgres", "sklearn", "test", "dev"),
+    "lowest": ("fast", "postgres", "sklearn", "test"),
+}
 # The one upper bound, with its reason in docs/dependencies.md.
 BOUNDED = {"hydra-core"}
 

@@ -84,10 +84,10 @@ def units_of_clusters(keys: KeyArray, sums: FloatArray, seed: int) -> FloatArray
 
 def resampled_sums(units: FloatArray, draws: int, seed: int) -> FloatArray:
     """(draws, m) column sums of `draws` resamples with replacement of the (u, m) units."""
-    return np.concatenate([counts @ units for counts in _counts(len(units), draws, seed)])
+    return np.concatenate([counts @ units for counts in resample_counts(len(units), draws, seed)])
 
 
-def _counts(units: int, draws: int, seed: int) -> Iterator[FloatArray]:
+def resample_counts(units: int, draws: int, seed: int) -> Iterator[FloatArray]:
     """Blocks (b, u) of how often each unit is drawn; Philox keyed by the seed gives the same draws everywhere."""
     generator = np.random.Generator(np.random.Philox(key=np.array([seed % 2**64, 0x0BE], dtype=np.uint64)))
     for start in range(0, draws, _DRAWS_PER_BLOCK):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from engine.errors import ParameterError
-from engine.ope.terms import ONE, PointEstimate, Rows, estimate_rows
+from engine.ope.terms import PointEstimate, Rows, Traits, estimate_rows
 from engine.types import FloatArray, KeyArray
 
 
 @dataclass(frozen=True)
-class Clipped:
+class Clipped(Traits):
     """mean(min(w, clip) r): less variance for a bias that the interval does not hold.
 
     Ionides (2008); Bottou et al. (2013), section 4. For rewards of one sign the bias is towards 0.
@@ -23,14 +24,15 @@ class Clipped:
 
     clip: float
     name: str = "clipped"
-    numerator: str = "clipped_reward"
-    denominator: str = ONE
-    needs_model: bool = False
-    has_interval: bool = True
+    caution: ClassVar[str] = "weights are clipped: a bias that the interval does not hold"
 
     def __post_init__(self) -> None:
         if not self.clip > 0:
             raise ParameterError("clip", "Clipped", allowed="positive", got=self.clip)
+
+    @property
+    def numerator(self) -> str:
+        return f"clipped_reward:{self.clip!r}"
 
     def terms(self, rows: Rows) -> FloatArray:
         return np.minimum(rows.weight, self.clip) * rows.reward

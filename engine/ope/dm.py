@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from engine.ope.terms import ONE, PointEstimate, Rows, estimate_rows, require_model
+from engine.ope.terms import PointEstimate, Rows, Traits, estimate_rows, require_model
 from engine.types import FloatArray
 
 
 @dataclass(frozen=True)
-class Dm:
+class Dm(Traits):
     """mean over rows of sum over a of target(a) q(a): as good as the reward model q, whose error no row shows.
 
     Dudik, Langford & Li (2011), section 2. The spread of its terms is the spread of
@@ -17,10 +18,10 @@ class Dm:
     """
 
     name: str = "dm"
-    numerator: str = "model_value"
-    denominator: str = ONE
-    needs_model: bool = True
-    has_interval: bool = False
+    numerator: ClassVar[str] = "model_value"
+    needs_model: ClassVar[bool] = True
+    has_interval: ClassVar[bool] = False
+    caution: ClassVar[str] = "no interval: the spread of the rows does not show the reward model's own error"
 
     def terms(self, rows: Rows) -> FloatArray:
         return require_model(rows, "Dm")[0]

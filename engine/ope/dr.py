@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from engine.ope.terms import ONE, PointEstimate, Rows, estimate_rows, require_model
+from engine.ope.terms import PointEstimate, Rows, Traits, estimate_rows, require_model
 from engine.types import FloatArray, KeyArray
 
 
 @dataclass(frozen=True)
-class Dr:
+class Dr(Traits):
     """mean(sum over a of target(a) q(a) + w (r - q(logged action))): right where the model or the propensities are.
 
     Dudik, Langford & Li (2011), section 2. With q fitted on other folds (`engine.ope.crossfit`) its terms are
@@ -17,10 +18,8 @@ class Dr:
     """
 
     name: str = "dr"
-    numerator: str = "doubly_robust"
-    denominator: str = ONE
-    needs_model: bool = True
-    has_interval: bool = True
+    numerator: ClassVar[str] = "doubly_robust"
+    needs_model: ClassVar[bool] = True
 
     def terms(self, rows: Rows) -> FloatArray:
         model_value, model_logged = require_model(rows, "Dr")

@@ -31,7 +31,7 @@ class Estimate:
     Attributes:
         policy: name as it was asked for.
         metric: name of the reward column.
-        estimator: ips, clipped, snips, dm or dr.
+        estimator: its name, see `engine.ope.named`.
         value: in the metric's unit; NaN where not defined.
         stderr: standard error, by cluster where the log declares clusters; None where none is defined.
         low / high: interval of level 1 - alpha, or None.
@@ -44,7 +44,7 @@ class Estimate:
         verdict: better, worse, no difference or insufficient, relative to the baseline.
         exact: false where the log has no propensities or the target's probabilities are estimates.
         difference: to the baseline; None where it is not defined.
-        interval: delta, bootstrap, or None where there is no interval.
+        interval: how it was made (`engine.ope.intervals.names`), or None where there is no interval.
         trustworthy: false where the verdict is insufficient: reports must not show the figures as an answer.
         reasons: why the support is too little; empty where it is enough.
         notes: what a reader must know besides.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from engine.ope.terms import ONE, WEIGHTED_REWARD, PointEstimate, Rows, estimate_rows
+from engine.ope.terms import WEIGHTED_REWARD, PointEstimate, Rows, Traits, estimate_rows
 from engine.types import FloatArray, KeyArray
 
 
 @dataclass(frozen=True)
-class Ips:
+class Ips(Traits):
     """mean(w r), w = target / propensity: unbiased where the log's propensities are right and nothing is unsupported.
 
     Horvitz & Thompson (1952); for logged bandits Dudik, Langford & Li (2011), section 2. Its influence
@@ -17,10 +18,7 @@ class Ips:
     """
 
     name: str = "ips"
-    numerator: str = WEIGHTED_REWARD
-    denominator: str = ONE
-    needs_model: bool = False
-    has_interval: bool = True
+    numerator: ClassVar[str] = WEIGHTED_REWARD
 
     def terms(self, rows: Rows) -> FloatArray:
         return rows.weight * rows.reward

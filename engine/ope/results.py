@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
-import numpy as np
-from scipy.special import stdtrit
-
-from engine.ope.clipped import Clipped
+from engine.ope.choose import Chosen, choose, influence, minus, stderr_of, value_of
 from engine.ope.estimate import Difference, Estimate
-from engine.ope.setup import ONE_COLUMN, Setup
+from engine.ope.intervals.choice import Found, interval_of
+from engine.ope.intervals.figure import Figure, part_of
+from engine.ope.intervals.together import Gap, Together, together
+from engine.ope.layout import ONE_COLUMN, Ratios
+from engine.ope.named import Asked
+from engine.ope.setup import Setup
 from engine.ope.state import Totals
-from engine.ope.support import INSUFFICIENT, WeightSummary, verdict_of
+from engine.ope.support import INSUFFICIENT, verdict_of
 from engine.ope.target import Target
-from engine.ope.terms import WEIGHT, Estimator, standard_error
-from engine.types import FloatArray
+from engine.ope.terms import standard_error
 
-Form = dict[int, float]
 Interval = tuple[float | None, float | None]
 
 
 def estimates(setup: Setup, totals: Totals) -> tuple[Estimate, ...]:
     """One estimate per target and estimator that is defined for it, in the order of the setup."""
+    held = {estimator.name: _together(setup, totals, estimator) for estimator in setup.estimators}
     return tuple(
-        estimate_of(setup, totals, target, estimator)
+        estimate_of(setup, totals, target, estimator, held[estimator.name])
         for target in setup.targets
         for estimator in setup.estimators
         if setup.obstacle(target, estimator) is None
@@ -34,26 +34,30 @@ def estimates(setup: Setup, totals: Totals) -> tuple[Estimate, ...]:
 def baseline_estimates(setup: Setup, totals: Totals) -> tuple[Estimate, ...]:
     """The baseline's own estimates, one per distinct estimator that judges it."""
     judges = {e.name: e for e in map(setup.layout.baseline_estimator, setup.estimators)}
-    return tuple(estimate_of(setup, totals, setup.baseline, judge) for judge in judges.values())
+    return tuple(estimate_of(setup, totals, setup.baseline, judge, Together()) for judge in judges.values())
 
 
-def estimate_of(setup: Setup, totals: Totals, target: Target, estimator: Estimator) -> Estimate:
-    """The estimate of one target by one estimator."""
+def estimate_of(setup: Setup, totals: Totals, target: Target, estimator: Asked, held: Together) -> Estimate:
+    """The estimate of one target by one estimator, its difference corrected for those that it is read with."""
     layout, unit = setup.layout, setup.unit_of(target.name)
     judge = layout.baseline_estimator(estimator)
-    own, other = layout.form(unit, estimator), layout.form(0, judge)
-    value, base = _value(totals.sums, own), _value(totals.sums, other)
-    covered = estimator.has_interval and judge.has_interval
-    stderr = _stderr(totals, _influence(totals, own)) if estimator.has_interval else None
-    gap_stderr = _stderr(totals, _minus(_influence(totals, own), _influence(totals, other))) if covered else None
-    low, high = _interval(setup, totals, value, stderr, (own,))
-    gap_low, gap_high = _interval(setup, totals, value - base, gap_stderr, (own, other))
+    own, other = choose(setup, totals, unit, estimator), choose(setup, totals, 0, judge)
+    value, base = value_of(totals.sums, own.ratios), value_of(totals.sums, other.ratios)
+    covered = own.has_interval and other.has_interval
+    ours, theirs = influence(totals, own.judged), influence(totals, other.judged)
+    stderr = stderr_of(totals, ours) if own.has_interval else None
+    gap_stderr = stderr_of(totals, minus(ours, theirs)) if covered else None
+    sides = ((unit, own.judged), (0, other.judged))
+    alone = _interval(setup, totals, sides[:1], stderr, Together())
+    gap = _interval(setup, totals, sides, gap_stderr, held)
+    low, high = _holding(value, alone.bounds)
+    gap_low, gap_high = _holding(value - base, gap.bounds)
     difference = Difference(setup.baseline.name, value - base, gap_stderr, gap_low, gap_high)
-    weights = totals.weights[unit]
-    reasons = _reasons(setup, totals, unit, value)
+    reasons = _reasons(setup, totals, unit, value, (estimator, judge))
     if covered:
-        reasons += _decided_by_few(setup, totals, own, other)
+        reasons += _decided_by_few(setup, totals, own.judged, other.judged)
     verdict = verdict_of(difference, reasons)
+    unknown = dict.fromkeys(found.reason for found in (alone, gap) if found.reason)
     return Estimate(
         policy=target.name,
         metric=setup.metric,
@@ -64,117 +68,110 @@ def estimate_of(setup: Setup, totals: Totals, target: Target, estimator: Estimat
         high=high,
         alpha=setup.alpha,
         n=totals.n,
-        ess=weights.ess,
-        mean_weight=weights.mean,
-        max_weight=weights.largest,
-        unsupported_mass=weights.unsupported,
+        ess=own.weights.ess,
+        mean_weight=own.weights.mean,
+        max_weight=own.weights.largest,
+        unsupported_mass=own.weights.unsupported,
         verdict=verdict,
         exact=totals.exact[unit],
         difference=difference,
         interval=None if low is None else setup.interval,
         trustworthy=verdict != INSUFFICIENT,
         reasons=reasons,
-        notes=_notes(setup, target, estimator, judge, weights, stderr),
+        notes=_notes(setup, target, own, (estimator, judge), stderr)
+        + tuple(f"no interval: {reason}" for reason in unknown)
+        + ((held.note,) if held.note and unit else ()),
     )
 
 
-def _value(sums: FloatArray, form: tuple[int, int]) -> float:
-    above, below = float(sums[form[0]]), float(sums[form[1]])
-    return above / below if below else math.nan
+def _together(setup: Setup, totals: Totals, estimator: Asked) -> Together:
+    """What is needed for the differences of all targets by one estimator to hold together."""
+    if not setup.simultaneous:
+        return Together()
+    judge = setup.layout.baseline_estimator(estimator)
+    other = choose(setup, totals, 0, judge)
+    gaps = []
+    for unit, target in enumerate(setup.units):
+        if unit == 0 or setup.obstacle(target, estimator) is not None:
+            continue
+        own = choose(setup, totals, unit, estimator)
+        form = minus(influence(totals, own.judged), influence(totals, other.judged))
+        if own.has_interval and other.has_interval and stderr_of(totals, form):
+            taken_off = tuple((above, below, -factor) for above, below, factor in other.judged)
+            gaps.append(Gap(form, (*own.judged, *taken_off)))
+    return together(setup, totals, gaps)
 
 
-def _influence(totals: Totals, form: tuple[int, int]) -> Form:
-    """Coefficients of the influence function (numerator - value * denominator) / mean(denominator)."""
-    value, mean = _value(totals.sums, form), float(totals.sums[form[1]]) / totals.n
-    if math.isnan(value):
-        return {form[0]: math.nan}
-    return {form[0]: 1.0 / mean, form[1]: -value / mean}
-
-
-def _minus(a: Mapping[int, float], b: Mapping[int, float]) -> Form:
-    return {column: a.get(column, 0.0) - b.get(column, 0.0) for column in {**a, **b}}
-
-
-def _stderr(totals: Totals, form: Form) -> float | None:
-    if any(math.isnan(value) for value in form.values()):
-        return None
-    found = standard_error(totals.sum_of_squares(form), totals.clusters, totals.n)
-    return None if math.isnan(found) else found
+def _holding(value: float, interval: Interval) -> Interval:
+    """The interval, widened where it would leave out the value that it is printed with (only where SLOPE chose)."""
+    low, high = interval
+    return (None, None) if low is None or high is None else (min(low, value), max(high, value))
 
 
 def _interval(
-    setup: Setup, totals: Totals, value: float, stderr: float | None, forms: tuple[tuple[int, int], ...]
-) -> Interval:
-    """Interval of a value (one form) or of a difference (two forms)."""
+    setup: Setup, totals: Totals, sides: tuple[tuple[int, Ratios], ...], stderr: float | None, held: Together
+) -> Found:
+    """Interval of a value (one side) or of a difference (two)."""
     if stderr is None:
-        return None, None
-    if totals.replicates is None:
-        # Student's t over the independent units: with 37 people the normal quantile would be 3 % too short.
-        reach = float(stdtrit(totals.clusters - 1, 1 - setup.alpha / 2)) * stderr
-        return value - reach, value + reach
-    return _percentiles(totals.replicates, forms, setup.alpha)
+        return Found((None, None))
+    values = [value_of(totals.sums, ratios) for _, ratios in sides]
+    parts = tuple(part_of(setup, totals, unit, ratios) for unit, ratios in sides)
+    value = values[0] - values[1] if len(values) == 2 else values[0]
+    alpha = setup.alpha if held.reach is not None else setup.alpha / held.count
+    return interval_of(Figure(setup, totals, parts, value, stderr, alpha), held.reach)
 
 
-def _percentiles(replicates: FloatArray, forms: tuple[tuple[int, int], ...], alpha: float) -> Interval:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        values = [replicates[:, above] / replicates[:, below] for above, below in forms]
-    drawn = values[0] - values[1] if len(values) == 2 else values[0]
-    kept = drawn[np.isfinite(drawn)]
-    # A replicate without any weight has no value; where that is not rare, no interval is honest.
-    if len(kept) < 0.99 * len(drawn):
-        return None, None
-    low, high = np.quantile(kept, [alpha / 2, 1 - alpha / 2])
-    return float(low), float(high)
-
-
-def _reasons(setup: Setup, totals: Totals, unit: int, value: float) -> tuple[str, ...]:
+def _reasons(setup: Setup, totals: Totals, unit: int, value: float, judges: tuple[Asked, Asked]) -> tuple[str, ...]:
     """Why the support of the target, or of the baseline, is too little."""
     if setup.allow_inexact:
         return ("the log has no propensities: nothing says how good the model's figure is",)
-    own = _support(setup, totals, unit)
+    own = _support(setup, totals, unit, judges[0].weight)
+    base: tuple[str, ...] = ()
     if math.isnan(value) and not own:
         own = ("the value is not defined",)
-    base = tuple(f"baseline {setup.baseline.name}: {reason}" for reason in _support(setup, totals, 0)) if unit else ()
+    if unit:
+        found = _support(setup, totals, 0, judges[1].weight)
+        base = tuple(f"baseline {setup.baseline.name}: {reason}" for reason in found)
     return own + base
 
 
-def _decided_by_few(setup: Setup, totals: Totals, own: tuple[int, int], other: tuple[int, int]) -> tuple[str, ...]:
+def _decided_by_few(setup: Setup, totals: Totals, own: Ratios, other: Ratios) -> tuple[str, ...]:
     """Where one unit carries much of the sampling variance no normal interval holds, however large ESS may look."""
-    ours, theirs = _influence(totals, own), _influence(totals, other)
+    ours, theirs = influence(totals, own), influence(totals, other)
     if any(math.isnan(factor) for factor in (*ours.values(), *theirs.values())):
         return ()
     if totals.cluster_sums is not None:
-        return setup.rule.error_reasons(totals.largest_share(_minus(ours, theirs)), clustered=True)
-    base = setup.rule.error_reasons(totals.largest_share(theirs), clustered=False)
+        return setup.rule.error_reasons(totals.largest_share(minus(ours, theirs)), clustered=True)
+    base = setup.rule.error_reasons(_largest_share(totals, other), clustered=False)
     return (
-        *setup.rule.error_reasons(totals.largest_share(ours), clustered=False),
+        *setup.rule.error_reasons(_largest_share(totals, own), clustered=False),
         *(f"baseline {setup.baseline.name}: {reason}" for reason in base),
     )
 
 
-def _support(setup: Setup, totals: Totals, unit: int) -> tuple[str, ...]:
-    form = {setup.layout.columns[unit, WEIGHT]: 1.0, ONE_COLUMN: -totals.weights[unit].mean}
+def _largest_share(totals: Totals, ratios: Ratios) -> float:
+    """Largest share of one row in the variance, over the numerators of a figure."""
+    form = influence(totals, ratios)
+    return max(totals.largest_share({ratio.above: form[ratio.above], **form}) for ratio in ratios)
+
+
+def _support(setup: Setup, totals: Totals, unit: int, weight: str) -> tuple[str, ...]:
+    weights = totals.summaries[unit][weight]
+    form = {setup.layout.columns[unit, weight]: 1.0, ONE_COLUMN: -weights.mean}
     spread = standard_error(totals.sum_of_squares(form), totals.clusters, totals.n)
-    weights = totals.weights[unit]
     return setup.rule.reasons(weights, spread, totals.clusters) + setup.rule.outcome_reasons(weights, totals.kurtosis)
 
 
 def _notes(
-    setup: Setup, target: Target, estimator: Estimator, judge: Estimator, weights: WeightSummary, stderr: float | None
+    setup: Setup, target: Target, own: Chosen, judges: tuple[Asked, Asked], stderr: float | None
 ) -> tuple[str, ...]:
-    found = []
-    if isinstance(estimator, Clipped):
-        all_kept = weights.largest <= estimator.clip
-        lost = f"{1 - weights.kept:.1%} of their sum is cut, a bias that the interval does not hold"
-        found.append(f"weights are clipped at {estimator.clip:g}: " + ("no weight is larger" if all_kept else lost))
-    if not estimator.has_interval:
-        found.append("no interval: the spread of the rows does not show the reward model's own error")
+    found = list(own.notes)
     if stderr == 0.0:
         found.append("every term is the same: the log shows no variation, so the interval has no width")
-    if judge.name != estimator.name:
-        found.append(f"the baseline {setup.baseline.name} is judged by {judge.name}")
+    if judges[1].name != judges[0].name:
+        found.append(f"the baseline {setup.baseline.name} is judged by {judges[1].name}")
     if setup.allow_inexact:
         found.append("not exact: the log has no propensities")
-    if math.isnan(weights.unsupported) and not setup.allow_inexact:
+    if math.isnan(own.weights.unsupported) and not setup.allow_inexact:
         found.append(f"{target.name} does not say what it would do elsewhere: its unsupported mass is not known")
     return tuple(found)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from engine.ope.terms import WEIGHT, WEIGHTED_REWARD, PointEstimate, Rows, estimate_rows
+from engine.ope.terms import WEIGHT, WEIGHTED_REWARD, PointEstimate, Rows, Traits, estimate_rows
 from engine.types import FloatArray, KeyArray
 
 
 @dataclass(frozen=True)
-class Snips:
+class Snips(Traits):
     """sum(w r) / sum(w): within the range of the rewards, unmoved by a constant added to all of them, slightly biased.
 
     Swaminathan & Joachims (2015). Its influence function is w (r - value) / mean(w): the denominator is random and its
@@ -17,10 +18,8 @@ class Snips:
     """
 
     name: str = "snips"
-    numerator: str = WEIGHTED_REWARD
-    denominator: str = WEIGHT
-    needs_model: bool = False
-    has_interval: bool = True
+    numerator: ClassVar[str] = WEIGHTED_REWARD
+    denominator: ClassVar[str] = WEIGHT
 
     def terms(self, rows: Rows) -> FloatArray:
         return rows.weight * rows.reward

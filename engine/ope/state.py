@@ -11,11 +11,15 @@ import numpy as np
 from engine.errors import DataError, MissingPropensityError
 from engine.ope.bootstrap import BucketSums, resampled_sums, units_of_clusters
 from engine.ope.clusters import ClusterSums
+from engine.ope.columns import columns_of
+from engine.ope.intervals.names import BOOTSTRAP, RESAMPLED, STUDENTISED
+from engine.ope.intervals.streams import Streams
+from engine.ope.intervals.studentised import Resamples, resample
+from engine.ope.layout import ONE_COLUMN, quadratic
 from engine.ope.moments import Extremes, Moments, Pair, Spread
-from engine.ope.setup import ONE_COLUMN, Setup, quadratic
+from engine.ope.setup import Setup
 from engine.ope.support import WeightSummary, WeightSums
-from engine.ope.target import Target, TargetBlock
-from engine.ope.terms import WEIGHT, Rows
+from engine.ope.terms import WEIGHT
 from engine.rounds import RoundBlock
 from engine.types import FloatArray
 
@@ -28,13 +32,17 @@ class Totals:
         n: rows.
         clusters: independent units.
         sums: (m,) by column of the layout.
-        weights: by unit of the setup.
+        weights: by unit of the setup, of target / propensity.
+        summaries: by unit of the setup, of every weight that an estimate rests on, by the weight's name.
         exact: by unit of the setup.
         extremes: smallest and largest value of each column.
         kurtosis: of the reward; NaN where it never varies.
         seconds: centred second moments, where each row is its own unit.
         cluster_sums: (c, m), where rows are clustered.
         replicates: (draws, m) bootstrap sums, where asked for.
+        resamples: for the studentised bootstrap, where asked for.
+        units: (u, m) sums of the units that are resampled, where some interval asks for them.
+        streams: what some intervals must know of the single terms.
     """
 
     n: int
@@ -47,6 +55,10 @@ class Totals:
     seconds: Mapping[Pair, float]
     cluster_sums: FloatArray | None
     replicates: FloatArray | None
+    resamples: Resamples | None
+    units: FloatArray | None
+    streams: Streams
+    summaries: tuple[Mapping[str, WeightSummary], ...]
 
     def sum_of_squares(self, form: Mapping[int, float]) -> float:
         """Sum over independent units of the square of a linear form that sums to 0 over the log."""
@@ -96,10 +108,11 @@ class EvaluationState:
         self._moments = Moments(layout.width, () if setup.clustered else layout.pairs)
         self._extremes = Extremes(layout.width)
         self._spread = Spread()
-        self._weights = [WeightSums(setup.clip) for _ in setup.units]
+        self._weights = [{name: WeightSums(setup.clip) for name in names} for names in layout.weights]
         self._exact = [not setup.allow_inexact for _ in setup.units]
         self._clusters = ClusterSums(layout.width) if setup.clustered else None
-        resampled = setup.interval == "bootstrap" and not setup.clustered
+        self._streams = Streams(setup)
+        resampled = (setup.interval in RESAMPLED or setup.simultaneous) and not setup.clustered
         self._buckets = BucketSums(layout.width, setup.seed) if resampled else None
 
     def add(self, block: RoundBlock) -> None:
@@ -115,13 +128,16 @@ class EvaluationState:
             return
         reward = _rewards(block, self.setup)
         _check_propensity(block, self.setup)
-        columns, weights, unsupported = self._columns(block, reward)
+        columns, supports, exact = columns_of(self.setup, block, reward)
         self._moments.add(block.chunk, columns)
         self._extremes.add(columns)
         low, high = self.setup.reward_range
         self._spread.add(block.chunk, (reward - low) / (high - low))
-        for sums, weight, outside in zip(self._weights, weights, unsupported, strict=True):
-            sums.add(block.chunk, weight, outside)
+        for sums, support in zip(self._weights, supports, strict=True):
+            for name, (weight, outside) in support.items():
+                sums[name].add(block.chunk, weight, outside)
+        self._exact = [before and now for before, now in zip(self._exact, exact, strict=True)]
+        self._streams.add(columns)
         if self._clusters is not None:
             self._clusters.add(block.cluster, columns.T)
         if self._buckets is not None:
@@ -137,8 +153,10 @@ class EvaluationState:
         self._extremes.merge(other._extremes)
         self._spread.merge(other._spread)
         for sums, others in zip(self._weights, other._weights, strict=True):
-            sums.merge(others)
+            for name, own in sums.items():
+                own.merge(others[name])
         self._exact = [a and b for a, b in zip(self._exact, other._exact, strict=True)]
+        self._streams.merge(other._streams)
         if self._clusters is not None and other._clusters is not None:
             self._clusters.merge(other._clusters)
         if self._buckets is not None and other._buckets is not None:
@@ -166,38 +184,28 @@ class EvaluationState:
             units = units_of_clusters(keys, cluster_sums, self.setup.seed)
         if self._buckets is not None:
             units = self._buckets.units()
-        if self.setup.interval == "bootstrap" and units is not None:
+        if self.setup.interval == BOOTSTRAP and units is not None:
             replicates = resampled_sums(units, self.setup.draws, self.setup.seed)
+        resamples = None
+        if self.setup.interval == STUDENTISED and units is not None:
+            resamples = resample(units, self.setup.layout.pairs, self.setup.draws, self.setup.seed)
+        summaries = tuple({name: own.result() for name, own in sums.items()} for sums in self._weights)
         return Totals(
             n=n,
             clusters=clusters,
             sums=sums,
-            weights=tuple(weights.result() for weights in self._weights),
+            weights=tuple(summary[WEIGHT] for summary in summaries),
+            summaries=summaries,
             exact=tuple(self._exact),
             extremes=self._extremes,
             kurtosis=self._spread.kurtosis(),
             seconds=seconds,
             cluster_sums=cluster_sums,
             replicates=replicates,
+            resamples=resamples,
+            units=units,
+            streams=self._streams,
         )
-
-    def _columns(self, block: RoundBlock, reward: FloatArray) -> tuple[FloatArray, list[FloatArray], list[FloatArray]]:
-        setup, layout = self.setup, self.setup.layout
-        columns = np.ones((layout.width, block.n))
-        needs_model = any(e.needs_model for estimators in layout.estimators for e in estimators)
-        predicted = setup.models.predict(block) if setup.models is not None and needs_model else None
-        weights, unsupported = [], []
-        for unit, target in enumerate(setup.units):
-            asked = target.probabilities(block)
-            weight = _weights(asked, block, target)
-            rows = _rows(asked, reward, weight, predicted, block)
-            columns[layout.columns[unit, WEIGHT]] = weight
-            for estimator in layout.estimators[unit]:
-                columns[layout.columns[unit, estimator.numerator]] = estimator.terms(rows)
-            self._exact[unit] = self._exact[unit] and asked.exact
-            weights.append(weight)
-            unsupported.append(asked.unsupported)
-        return columns, weights, unsupported
 
 
 def _rewards(block: RoundBlock, setup: Setup) -> FloatArray:
@@ -236,34 +244,3 @@ def _check_propensity(block: RoundBlock, setup: Setup) -> None:
             f"({int(bad.sum())} such rows in chunk {block.chunk})",
             hint="an action that was taken had a positive probability; leave out rows without a choice",
         )
-
-
-def _weights(asked: TargetBlock, block: RoundBlock, target: Target) -> FloatArray:
-    if asked.logged is None:
-        return np.ones(block.n)
-    with np.errstate(over="ignore"):
-        weight = asked.logged / block.propensity
-    if np.isinf(weight).any():
-        row = int(np.flatnonzero(np.isinf(weight))[0])
-        raise DataError(
-            f"the weight of {target.name!r} overflows for decision {block.decision_id[row]!r}: its propensity is "
-            f"{float(block.propensity[row])!r}",
-            hint="a propensity this small is a fault of the log",
-        )
-    return weight
-
-
-def _rows(
-    asked: TargetBlock, reward: FloatArray, weight: FloatArray, predicted: FloatArray | None, block: RoundBlock
-) -> Rows:
-    if predicted is None or asked.full is None:
-        return Rows(reward, weight)
-    with np.errstate(invalid="ignore"):  # an infinite prediction times 0 is reported below, not as a warning
-        value = np.einsum("nk,nk->n", asked.full, predicted)
-    logged = predicted[np.arange(block.n), block.action]
-    if not (np.isfinite(value).all() and np.isfinite(logged).all()):
-        raise DataError(
-            f"the reward model predicts values that are not finite in chunk {block.chunk}",
-            hint="look for features out of range, or a diverged model",
-        )
-    return Rows(reward, weight, value, logged)

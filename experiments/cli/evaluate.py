@@ -20,7 +20,9 @@ def run(
     ],
     metric: Annotated[str, typer.Option(help="The reward to judge by, a metric of the log.")],
     baseline: Annotated[str, typer.Option(help="Policy that the differences are taken to.")] = "logged",
-    estimator: Annotated[str, typer.Option(help="Comma-separated: ips, clipped, snips, dm, dr.")] = DEFAULT_ESTIMATORS,
+    estimator: Annotated[
+        str, typer.Option(help="Comma-separated; docs/evaluation.md names them all.")
+    ] = DEFAULT_ESTIMATORS,
     out: Annotated[Path | None, typer.Option(help="Folder for report.html, report.json and results.parquet.")] = None,
     columns: Annotated[
         Path | None, typer.Option(help="CSV or Parquet keyed by decision_id with further columns for column:NAME.")

@@ -18,6 +18,7 @@ from experiments.cli import (
     guardrails,
     import_log,
     join,
+    plan,
     simulate,
     state,
     train,
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.command("import")(import_log.run)
 app.command("evaluate")(evaluate.run)
+app.command("plan")(plan.run)
 app.command("train")(train.run)
 app.command("backtest")(backtest.run)
 app.command("decide")(decide.run)

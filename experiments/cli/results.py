@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from experiments.outputs import ResultRow
+from experiments.outputs import PlanOutput, ResultRow
 from experiments.report.text import figure_text, interval_text
 
 _STYLES = {"better": "green", "worse": "red", "insufficient": "dim italic", "no difference": ""}
@@ -35,3 +35,16 @@ def _cells(row: ResultRow) -> list[str]:
 
 def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
     return f"{figure_text(value)} ({interval_text(low, high)})"
+
+
+def plan_table(output: PlanOutput) -> Table:
+    """Decisions by exploration."""
+    table = Table(title=f"decisions to see a difference of {figure_text(output.difference)}")
+    for name in ("exploration", "decisions", "for the power", "for the support", "effective share", "largest weight"):
+        table.add_column(name, justify="right", overflow="fold")
+    for row in output.plan:
+        counts = ["n/a" if count is None else f"{count:,}" for count in (row.decisions, row.for_power, row.for_support)]
+        table.add_row(
+            f"{100 * row.exploration:g} %", *counts, figure_text(row.effective_share), figure_text(row.largest_weight)
+        )
+    return table

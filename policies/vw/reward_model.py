@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from engine.encoder import Encoder, fit_encoder
 from engine.errors import LearnError, ParameterError
 from engine.features import ContextBlock, FeatureSchema
 from engine.moments import Moments
-from engine.rounds import RoundBlock
+from engine.rounds import SAMPLE_WEIGHT, RoundBlock
 from engine.types import FloatArray
 from policies.vw import wall
 from policies.vw.arguments import VwConfig, regression_arguments
@@ -46,11 +47,13 @@ class VwRewardModel:
         metric: the reward to predict.
         reward_range: declared (low, high) of the metric; predictions are clipped to it.
         config: `regression`, `regression_passes`, `ridge`, interactions, bits and levels are used.
-        weighted: weight every round by 1 / propensity.
+        weighted: weight every round by 1 / propensity, beside the `SAMPLE_WEIGHT` that rounds may carry.
 
     Raises:
         ParameterError: low is not below high.
     """
+
+    weighs_rounds: Final = True
 
     def __init__(
         self,
@@ -133,9 +136,16 @@ class VwRewardModel:
             for block in blocks:
                 rows = self._rows(block)
                 target = (rows.rewards[self.metric] - seen.mean) / seen.scale
-                weight = 1.0 / rows.propensity if self.weighted else None
+                weight = self._weight(rows)
                 text = context_text(encoder, rows.context)
                 stream.write(regression_examples(text, lines, rows.action, target, weight))
+
+    def _weight(self, rows: RoundBlock) -> FloatArray | None:
+        weight = 1.0 / rows.propensity if self.weighted else None
+        if SAMPLE_WEIGHT not in rows.extra:
+            return weight
+        given = rows.extra[SAMPLE_WEIGHT].astype(np.float64)
+        return given if weight is None else given * weight
 
     def _regress(self, data: Path, path: Path, encoder: Encoder, seen: Moments) -> ScoreTables:
         config = self.config

@@ -29,7 +29,8 @@ from engine.eligibility import pack
 from engine.features import Column, ContextBlock, FeatureSchema, FeatureSpec
 from engine.ope.crossfit import CrossFitted
 from engine.ope.evaluate import finish
-from engine.ope.setup import Setup, estimators_named
+from engine.ope.named import estimators_named
+from engine.ope.setup import Setup
 from engine.ope.state import EvaluationState
 from engine.ope.target import PolicyTarget
 from engine.rounds import CHUNK_ROWS, RoundBlock

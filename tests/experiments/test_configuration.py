@@ -28,6 +28,7 @@ from experiments.settings import (
     EvaluateConfig,
     EvaluationSettings,
     JoinConfig,
+    PlanConfig,
     TrainConfig,
     compose_settings,
 )
@@ -48,11 +49,12 @@ COMMANDS: dict[str, Any] = {
     "evaluate": EvaluateConfig,
     "join": JoinConfig,
     "simulate": SimulateConfig,
+    "plan": PlanConfig,
     "train": TrainConfig,
 }
 # The commands that a group belongs to.
 USED_BY = {
-    "evaluation": ("evaluate", "backtest"),
+    "evaluation": ("evaluate", "backtest", "plan"),
     "model": ("evaluate", "backtest"),
     "learner": ("train", "backtest", "simulate"),
     "exploration": ("train", "backtest", "simulate"),
@@ -143,6 +145,11 @@ def test_overrides_reach_the_class() -> None:
         ("evaluate", "evaluation.alpha=2", "alpha"),
         ("evaluate", "evaluation.alpha=much", "alpha"),
         ("evaluate", "evaluation.interval=exact", "interval"),
+        ("evaluate", "evaluation.largest_weight=0.5", "largest_weight"),
+        ("evaluate", "evaluation.largest_weight=.inf", "largest_weight"),
+        ("evaluate", "evaluation.largest_sd=0", "largest_sd"),
+        ("evaluate", "evaluation.comparisons=0", "comparisons"),
+        ("evaluate", "evaluation.simultaneous=3", "simultaneous"),
         ("evaluate", "evaluation.clip=0", "clip"),
         ("evaluate", "evaluation.clip=.nan", "clip"),
         ("evaluate", "evaluation.folds=1", "folds"),

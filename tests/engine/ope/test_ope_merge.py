@@ -18,7 +18,8 @@ from engine.ope.clusters import ClusterSums
 from engine.ope.crossfit import cross_fit
 from engine.ope.evaluate import finish
 from engine.ope.exact import group_sums
-from engine.ope.setup import Setup, estimators_named
+from engine.ope.named import estimators_named
+from engine.ope.setup import Setup
 from engine.ope.state import EvaluationState
 from engine.ope.target import LoggedTarget, PolicyTarget
 

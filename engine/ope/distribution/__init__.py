@@ -1,0 +1,1 @@
+"""The distribution of the reward under a policy, beyond its mean."""

@@ -1,0 +1,1 @@
+"""Intervals of values and of paired differences, one method per file."""

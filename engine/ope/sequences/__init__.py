@@ -1,0 +1,1 @@
+"""Off-policy evaluation of policies that decide several times about the same contact."""

@@ -1,0 +1,1 @@
+"""Off-policy evaluation of policies that fill several slots at once."""

@@ -1,0 +1,1 @@
+"""How well a score says whom a message helps, and what a rule to send or to hold is worth."""

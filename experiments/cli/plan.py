@@ -1,0 +1,94 @@
+"""`tactful plan`: how many decisions are needed to see a difference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from experiments.cli.console import Json, Overrides, guarded, show
+
+if TYPE_CHECKING:
+    from experiments.plan import Moments, PilotLog
+
+
+def run(
+    difference: Annotated[float | None, typer.Option(help="Difference to see, in the metric's unit.")] = None,
+    lift: Annotated[
+        float | None, typer.Option(help="The same as a share of the baseline's value: 0.03 is 3 %.")
+    ] = None,
+    power: Annotated[float, typer.Option(help="Probability to see it, in (0.5, 1).")] = 0.9,
+    exploration: Annotated[
+        str, typer.Option(help="Comma-separated shares of decisions that are drawn uniformly.")
+    ] = "0.02,0.05,0.1,0.2,0.5,1",
+    log: Annotated[Path | None, typer.Option(help="A pilot log in our schema; else plan from moments.")] = None,
+    metric: Annotated[str, typer.Option(help="Metric of the pilot.")] = "",
+    policy: Annotated[str, typer.Option(help="The policy to judge, as for `evaluate`.")] = "",
+    baseline: Annotated[str, typer.Option(help="The policy that will decide, but for the exploration.")] = "logged",
+    mean: Annotated[float | None, typer.Option(help="Moments: mean reward of the baseline.")] = None,
+    sd: Annotated[
+        float | None, typer.Option(help="Moments: its standard deviation; not for rewards of 0 or 1.")
+    ] = None,
+    actions: Annotated[int, typer.Option(help="Moments: actions that are eligible at once.")] = 2,
+    disagreement: Annotated[
+        float, typer.Option(help="Moments: share of decisions on which the policies differ.")
+    ] = 1.0,
+    out: Annotated[Path | None, typer.Option(help="Folder for plan.html and plan.json.")] = None,
+    as_json: Json = False,
+    overrides: Overrides = None,
+) -> None:
+    """How many decisions, at which exploration, are needed to see a difference of two policies.
+
+    From a pilot log (--log, --metric, --policy) or from moments (--mean, --sd, --actions). Overrides, for instance:
+    evaluation.alpha=0.1, or evaluation.interval=asymptotic_sequence where the log will be looked at every day.
+    """
+    from experiments.cli.results import plan_table
+    from experiments.plan import PlanRequest, plan_log
+    from experiments.report.plan import answer
+    from experiments.settings import PlanConfig, compose_settings
+
+    with guarded(as_json=as_json):
+        config = compose_settings("plan", overrides or [], PlanConfig)
+        request = PlanRequest(
+            source=_source(log, metric, policy, baseline, mean, sd, actions, disagreement),
+            difference=difference,
+            lift=lift,
+            power=power,
+            explorations=_shares(exploration),
+            out=out,
+        )
+        output = plan_log(request, config)
+        lines = [answer(output), *output.notes, *(f"{name}: {path}" for name, path in output.files.items())]
+        show(output, [plan_table(output)], lines, as_json=as_json)
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    from engine.errors import ParameterError
+
+    try:
+        return tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise ParameterError("exploration", "plan", allowed="comma-separated shares in [0, 1]", got=text) from error
+
+
+def _source(
+    log: Path | None,
+    metric: str,
+    policy: str,
+    baseline: str,
+    mean: float | None,
+    sd: float | None,
+    actions: int,
+    disagreement: float,
+) -> PilotLog | Moments:
+    from engine.errors import ParameterError
+    from experiments.plan import Moments, PilotLog
+
+    if (log is None) == (mean is None):
+        raise ParameterError("log", "plan", allowed="one of --log (a pilot) and --mean (moments)", got=(log, mean))
+    if log is None:
+        return Moments(mean=float(mean or 0.0), actions=actions, sd=sd, disagreement=disagreement)
+    if not metric or not policy:
+        raise ParameterError("metric", "plan", allowed="given with --log, and --policy too", got=(metric, policy))
+    return PilotLog(log=log, metric=metric, policy=policy, baseline=baseline)

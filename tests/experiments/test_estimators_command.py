@@ -1,0 +1,126 @@
+"""Every estimator through `tactful evaluate` and `tactful backtest`, on the demonstration's log."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.errors import ConfigError
+from engine.ope.named import ESTIMATORS
+from experiments.regressors import regressor_named
+from tests.experiments.commands import refused, result, run
+
+ATTRIBUTES = ("evaluation.attributes=[channel,discount_depth]", "evaluation.logging=uniform")
+# Simulated contacts have one of three motives; here it stands in for a logger, and all three are the same policy.
+LOGGERS = ("evaluation.logger_column=context_motive",)
+FAST = ("evaluation.folds=2",)
+
+
+def evaluated(demo, names, *overrides):
+    policy = ("--policy", demo.policy)
+    return run(
+        "evaluate", "--log", demo.log, *policy, "--metric", "order", "--estimator", ",".join(names), *FAST, *overrides
+    )
+
+
+@pytest.fixture(scope="module")
+def everything(demo):
+    from engine.log.parquet import LogReader
+
+    reader = LogReader(demo.log)
+    motives = {str(v) for block in reader.blocks(extra=["context_motive"]) for v in block.extra["context_motive"]}
+    policies = ", ".join(f"{motive}: uniform" for motive in sorted(motives))
+    loggers = (*LOGGERS, f"+evaluation.loggers={{{policies}}}")
+    return evaluated(demo, [*ESTIMATORS, "dros:30", "clipped:slope"], *ATTRIBUTES, *loggers)
+
+
+def test_every_estimator_is_accepted(everything) -> None:
+    assert everything["skipped"] == []
+    assert [row["estimator"] for row in everything["results"]] == [*ESTIMATORS, "dros:30", "clipped:slope"]
+    assert all(row["value"] is not None for row in everything["results"])
+
+
+def test_like_loggers_change_nothing(demo, everything) -> None:
+    ips, balanced = (result(everything, str(demo.policy), name) for name in ("ips", "balanced"))
+    assert balanced["value"] == pytest.approx(ips["value"], rel=1e-9)
+
+
+def test_attributes_have_a_support_of_their_own(demo, everything) -> None:
+    ips, mips = (result(everything, str(demo.policy), name) for name in ("ips", "mips"))
+    assert mips["ess"] > 2 * ips["ess"]
+    assert mips["max_weight"] < ips["max_weight"]
+    assert mips["stderr"] < ips["stderr"]
+    assert any("chosen attributes alone" in note for note in mips["notes"])
+
+
+def test_the_choice_of_slope_is_reported(demo, everything) -> None:
+    for name in ("switch_dr", "dros", "drps", "sg_ips", "sg_dr", "clipped:slope"):
+        assert any("chosen by SLOPE among" in note for note in result(everything, str(demo.policy), name)["notes"])
+
+
+def test_without_what_they_need_they_are_skipped(demo) -> None:
+    out = evaluated(demo, ["ips", "mips", "balanced", "weighted_dr"])
+    assert {entry["estimator"] for entry in out["skipped"]} == {"mips", "balanced", "weighted_dr"}
+    out = evaluated(demo, ["ips", "mips", "balanced", "weighted_ips"], *LOGGERS, ATTRIBUTES[0])
+    assert {entry["estimator"] for entry in out["skipped"]} == {"mips", "balanced"}
+
+
+def test_another_logging_policy_is_refused(demo) -> None:
+    error, _ = refused(
+        3,
+        *("evaluate", "--log", demo.log, "--policy", "uniform", "--metric", "order", "--estimator", "mips"),
+        *(ATTRIBUTES[0], f"evaluation.logging={demo.policy}"),
+    )
+    assert "did not decide this log" in error
+
+
+def test_unknown_attributes_are_refused(demo) -> None:
+    error, _ = refused(
+        2,
+        *("evaluate", "--log", demo.log, "--policy", "uniform", "--metric", "order", "--estimator", "mips"),
+        *("evaluation.attributes=[colour]", ATTRIBUTES[1]),
+    )
+    assert "`attributes`" in error
+
+
+def test_a_regressor_of_scikit_learn_is_the_reward_model(demo, everything) -> None:
+    pytest.importorskip("sklearn")
+    named = ("evaluation.regressor=sklearn.linear_model.Ridge", "+evaluation.regressor_options={alpha: 3.0}")
+    out = evaluated(demo, ["dr", "mrdr"], *named)
+    assert [row["estimator"] for row in out["results"]] == ["dr", "mrdr"]
+    other = result(everything, str(demo.policy), "dr")
+    assert out["results"][0]["value"] != other["value"]
+    assert abs(out["results"][0]["value"] - other["value"]) < 2 * other["stderr"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("os.system", {}, "must name a class of scikit-learn"),
+        ("sklearn.linear_model.NoSuch", {}, "cannot be built"),
+        ("sklearn.linear_model.Ridge", {"nonsense": 1}, "cannot be built"),
+        ("sklearn.no_such_module.Ridge", {}, "cannot be imported"),
+        ("sklearn.preprocessing.StandardScaler", {}, "no regressor"),
+    ],
+)
+def test_regressors_are_checked(name, options, message) -> None:
+    pytest.importorskip("sklearn")
+    with pytest.raises(ConfigError, match=message):
+        regressor_named(name, options)
+
+
+def test_a_backtest_may_be_decided_by_another_estimator(demo, tmp_path) -> None:
+    out = run(
+        *("backtest", "--log", demo.log, "--metric", "order", "--out", tmp_path / "out"),
+        *("estimators=[sg_ips,snips]", "deciding_estimator=sg_ips"),
+    )
+    assert {row["estimator"] for row in out["results"]} == {"sg_ips", "snips"}
+    assert {row["estimator"] for row in out["comparisons"]} == {"sg_ips"}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [["estimators=[snips,ips]"], ["estimators=[dr,magic]"], ["estimators=[]"]],
+    ids=["no dr", "unknown", "none"],
+)
+def test_a_backtest_refuses_what_it_cannot_decide_by(demo, tmp_path, overrides) -> None:
+    refused(2, *("backtest", "--log", demo.log, "--metric", "order", "--out", tmp_path / "out", *overrides))
