@@ -16,9 +16,16 @@ from engine.moments import Moments
 from engine.rounds import CHUNK_ROWS, RoundBlock
 from policies.exploration_config import ExplorationConfig
 from policies.vw import wall
-from policies.vw.arguments import VwConfig, continuing_arguments, learning_arguments
+from policies.vw.arguments import (
+    VwConfig,
+    continuing_arguments,
+    learning_arguments,
+    learns_one_action,
+    model_layout,
+)
 from policies.vw.compiled import CompiledPolicy
 from policies.vw.compiler import compile_tables
+from policies.vw.ensemble import assembled, mean_tables
 from policies.vw.examples import context_text, mtr_probability, one_action_examples, whole_set_examples
 from policies.vw.names import action_lines
 from policies.vw.rows import eligible_counts, repeatable, trainable
@@ -61,11 +68,11 @@ class VwLearner:
         metric: the reward to maximise.
         reward_range: declared (low, high) of the metric; rewards outside are refused.
         config: how to learn.
-        exploration: of the policies handed out.
+        exploration: of the policies handed out; bag and cover need the ensemble of that name in the configuration.
         state: continue from an earlier learner (`policies.vw.export.resume`).
 
     Raises:
-        ParameterError: low is not below high.
+        ParameterError: low is not below high, or votes are wanted of an ensemble that is not learnt.
     """
 
     def __init__(
@@ -87,6 +94,7 @@ class VwLearner:
         self.reward_range = (float(low), float(high))
         self.config = config or VwConfig()
         self.exploration = exploration or ExplorationConfig()
+        _check_votes(self.config, self.exploration)
         self._state = state
 
     @property
@@ -138,12 +146,21 @@ class VwLearner:
             skipped=before.skipped + tally.skipped,
         )
         after = replace(after, model=self._train(blocks, after, fresh))
-        if not np.isfinite(self._compiled(after).linear).all():
+        if not all(np.isfinite(tables.linear).all() for tables in self._compiled(after)):
             raise LearnError("the model diverged: its weights are not finite", hint="lower learning_rate")
         self._state = after
 
     def tables(self) -> ScoreTables:
-        """The learnt model as score tables.
+        """The learnt model as score tables; of an ensemble the mean of its members.
+
+        Raises:
+            LearnError: nothing has been learnt yet.
+        """
+        members = self.members()
+        return members[0] if len(members) == 1 else mean_tables(members)
+
+    def members(self) -> tuple[ScoreTables, ...]:
+        """The tables of every policy that the model holds: one, or an ensemble's.
 
         Raises:
             LearnError: nothing has been learnt yet.
@@ -156,24 +173,27 @@ class VwLearner:
         Raises:
             LearnError: nothing has been learnt yet.
         """
-        return CompiledPolicy(
-            catalog=self.catalog,
-            encoder=self.state.encoder,
-            tables=self.tables(),
-            exploration=self.exploration,
-            rounds=self.state.rounds,
-            name=self.policy_name,
+        return assembled(
+            self.members(), self.catalog, self.state.encoder, self.exploration, self.state.rounds, self.policy_name
         )
 
-    def _compiled(self, state: LearnerState) -> ScoreTables:
+    def _compiled(self, state: LearnerState) -> tuple[ScoreTables, ...]:
+        width, positions = model_layout(self.config)
         with scratch() as folder:
             path = folder / "model.vw"
             path.write_bytes(state.model)
-            with wall.load(
-                path, bits=self.config.bit_precision, weights_per_problem=weights_per_problem(self.config)
-            ) as model:
-                return compile_tables(
-                    model, state.encoder, self.catalog, self.config, scale=-state.unit, shift=state.centre
+            with wall.load(path, bits=self.config.bit_precision, width=width) as model:
+                return tuple(
+                    compile_tables(
+                        model,
+                        state.encoder,
+                        self.catalog,
+                        self.config,
+                        scale=-state.unit,
+                        shift=state.centre,
+                        position=position,
+                    )
+                    for position in positions
                 )
 
     def _checked(self, blocks: Iterable[RoundBlock], tally: _Tally) -> Iterator[RoundBlock]:
@@ -187,7 +207,7 @@ class VwLearner:
     def _train(self, blocks: Iterable[RoundBlock], state: LearnerState, fresh: bool) -> bytes:
         k = self.catalog.k
         # Text of whole sets is long: in pieces, memory stays flat and Arrow's 2 GiB per string column is far off.
-        rows = CHUNK_ROWS if self.config.cb_type == "mtr" else max(1, LINES_PER_PIECE // k)
+        rows = CHUNK_ROWS if learns_one_action(self.config) else max(1, LINES_PER_PIECE // k)
         with scratch() as folder:
             data, old, new = (folder / name for name in ("rounds.txt", "old.vw", "new.vw"))
             with data.open("wb") as stream:
@@ -206,15 +226,22 @@ class VwLearner:
         text = context_text(state.encoder, block.context)
         lines = action_lines(self.catalog)
         cost = (state.centre - block.rewards[self.metric]) / state.unit
-        if self.config.cb_type != "mtr":
+        if not learns_one_action(self.config):
             return whole_set_examples(text, lines, block.action, cost, block.propensity, block.eligible_dense())
         probability = mtr_probability(block.propensity, state.eligible_sum / state.rounds, self.catalog.k)
         return one_action_examples(text, lines, block.action, cost, probability)
 
 
-def weights_per_problem(config: VwConfig) -> int:
-    """Weight vectors that VW interleaves: dr keeps its reward model beside the policy."""
-    return 2 if config.cb_type == "dr" else 1
+def _check_votes(config: VwConfig, exploration: ExplorationConfig) -> None:
+    learnt = None if config.ensemble is None else config.ensemble.kind
+    if exploration.votes and exploration.kind != learnt:
+        raise ParameterError(
+            "exploration",
+            "VwLearner",
+            allowed="the kind of its ensemble, or one that explores by scores",
+            got=f"{exploration.kind} with an ensemble of kind {learnt}",
+            hint="choose learner and exploration together: learner=bag exploration=bag",
+        )
 
 
 @dataclass

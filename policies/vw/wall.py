@@ -76,13 +76,13 @@ class Model:
 
     Args:
         workspace: loaded with `-i` alone: further flags change what some explorations predict.
-        weights_per_problem: 2 for dr (the second one is its reward model), else 1.
+        width: weight vectors that VW interleaves, see `arguments.model_layout`.
         bits: log2 of the number of weights.
     """
 
-    def __init__(self, workspace: Any, weights_per_problem: int, bits: int) -> None:
+    def __init__(self, workspace: Any, width: int, bits: int) -> None:
         self._workspace = workspace
-        self._stride = weights_per_problem
+        self._stride = width
         self._mask = (1 << bits) - 1
 
     def costs(self, text: str, actions: int) -> FloatArray:
@@ -104,19 +104,24 @@ class Model:
         """Hash of a feature before masking."""
         return int(self._workspace.hash_feature(feature, self._workspace.hash_space(namespace)))
 
-    def weight(self, *hashes: int) -> float:
-        """Weight of a feature (one hash) or of the interaction of two, in the order of their namespaces."""
+    def weight(self, *hashes: int, position: int = 0) -> float:
+        """Weight of a feature (one hash) or of the interaction of two, in the order of their namespaces.
+
+        Args:
+            position: of the policy among the interleaved ones.
+        """
         index = hashes[0] * self._stride
         for other in hashes[1:]:
             index = (_FNV * index) ^ (other * self._stride)
-        return float(self._workspace.get_weight(index & self._mask))
+        return float(self._workspace.get_weight((index + position) & self._mask))
 
 
 @contextlib.contextmanager
-def load(model: Path, *, bits: int, weights_per_problem: int = 1, batch: bool = False) -> Iterator[Model]:
+def load(model: Path, *, bits: int, width: int = 1, batch: bool = False) -> Iterator[Model]:
     """Load a model for predictions.
 
     Args:
+        width: weight vectors that VW interleaves.
         batch: the model was trained by bfgs.
 
     Raises:
@@ -127,7 +132,7 @@ def load(model: Path, *, bits: int, weights_per_problem: int = 1, batch: bool = 
         raise ArtefactError(f"{model} does not exist", hint="train first")
     try:
         with _workspace(["-i", str(model), *(["-t", "--predict_only_model"] if batch else [])]) as workspace:
-            yield Model(workspace, weights_per_problem, bits)
+            yield Model(workspace, width, bits)
     except RuntimeError as error:
         raise ArtefactError(f"Vowpal Wabbit cannot use {model}: {error}", hint="train again") from error
 
