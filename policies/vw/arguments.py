@@ -89,7 +89,7 @@ def model_layout(config: VwConfig) -> tuple[int, tuple[int, ...]]:
 
 
 def continuing_arguments(config: VwConfig, k: int) -> str:
-    """Arguments that a saved model does not keep and that learning on needs."""
+    """Arguments that a saved model does not keep and that learning on needs; a bag's random state is kept."""
     return _steps(config, k)
 
 

@@ -14,9 +14,10 @@ from policies.vw import wall
 from policies.vw.arguments import VwConfig, model_layout
 from policies.vw.compiler import parity, vote_parity
 from policies.vw.folder import FORMAT, KIND, MODEL, Manifest, read_manifest, table_files
-from policies.vw.learner import LearnerState, VwLearner
+from policies.vw.learner import VwLearner
 from policies.vw.scratch import scratch
 from policies.vw.tables import ScoreTables
+from policies.vw.training import LearnerState
 
 PARITY_LIMIT: Final = 1e-5
 

@@ -7,11 +7,14 @@ an unfinished one leaks, and an unfinished training run never writes its model.
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
+import threading
 import traceback
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NoReturn
 
 import numpy as np
 import vowpalwabbit
@@ -25,6 +28,8 @@ VERSION: str = vowpalwabbit.__version__
 CONSTANT_HASH = 11650396
 # VW's own multiplier in the hash of an interaction (FNV prime), see interactions_predict.h.
 _FNV = 16777619
+# float32 sums over some thousand actions.
+_SUM_TOLERANCE: Final = 1e-3
 
 
 def train(arguments: str, data: Path, model_out: Path, model_in: Path | None = None, passes: int = 1) -> None:
@@ -114,6 +119,83 @@ class Model:
         for other in hashes[1:]:
             index = (_FNV * index) ^ (other * self._stride)
         return float(self._workspace.get_weight((index + position) & self._mask))
+
+
+class LiveModel:
+    """A workspace that stays loaded and answers with distributions: for explorations that are no tables.
+
+    It belongs to the process that made it: it cannot be pickled, and it refuses to answer after a fork. One thread at a
+    time uses it; others wait. `close` frees it; so does the end of its life.
+
+    Args:
+        model: bytes of a saved model.
+
+    Raises:
+        ArtefactError: VW cannot read it.
+    """
+
+    def __init__(self, model: bytes) -> None:
+        with tempfile.TemporaryDirectory(prefix="tactful-") as folder:
+            path = Path(folder) / "model.vw"
+            path.write_bytes(model)
+            try:
+                # With -i alone: -t changes the distribution of rnd and large_action_space.
+                workspace = pyvw.Workspace(arg_list=["-i", str(path), "--quiet"])
+            except RuntimeError as error:
+                traceback.clear_frames(error.__traceback__)
+                raise ArtefactError(f"Vowpal Wabbit cannot use the model: {error}", hint="train again") from error
+        self._workspace = workspace
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self.close = weakref.finalize(self, workspace.finish)
+
+    def __reduce__(self) -> NoReturn:
+        raise ArtefactError(
+            "a live Vowpal Wabbit model cannot be pickled or copied", hint="load it in each process from its folder"
+        )
+
+    def probabilities(self, text: str, actions: int) -> FloatArray:
+        """(actions,) distribution of one multi-line example, normalised in float64.
+
+        Raises:
+            ArtefactError: another process, a closed model, or an answer that is no distribution over that many actions.
+        """
+        return _normalised(self._answer(text), actions)
+
+    def slot_probabilities(self, text: str, actions: int, slots: int) -> FloatArray:
+        """(slots, actions) distribution of every slot of a conditional example, 0 for what a slot does not offer.
+
+        Raises:
+            ArtefactError: as for `probabilities`.
+        """
+        answer = self._answer(text)
+        if len(answer) != slots:
+            raise ArtefactError(f"Vowpal Wabbit answered for {len(answer)} slots, asked were {slots}")
+        out = np.zeros((slots, actions))
+        for slot, pairs in enumerate(answer):
+            for action, probability in pairs:
+                out[slot, action] = probability
+        return np.stack([_normalised(row, actions) for row in out])
+
+    def _answer(self, text: str) -> Any:
+        if os.getpid() != self._process or not self.close.alive:
+            raise ArtefactError(
+                "this live Vowpal Wabbit model is closed, or belongs to another process",
+                hint="load it in each process from its folder",
+            )
+        with self._lock:
+            return self._workspace.predict(text)
+
+
+def _normalised(answer: Any, actions: int) -> FloatArray:
+    found = np.asarray(answer, dtype=np.float64)
+    if found.shape != (actions,) or not (found >= 0.0).all() or not abs(found.sum() - 1.0) <= _SUM_TOLERANCE:
+        raise ArtefactError(
+            f"Vowpal Wabbit's answer is no distribution over {actions} actions: {answer!r}",
+            hint="an unsupported exploration, or a diverged model: lower learning_rate",
+        )
+    # One sum from left to right: the same bytes wherever the row stands.
+    return np.asarray(found / np.cumsum(found)[-1])
 
 
 @contextlib.contextmanager
