@@ -17,8 +17,8 @@ from policies.exploration import greedy, require_in, uniform
 def vote_shares(scores: Iterable[FloatArray], eligible: BoolArray) -> FloatArray:
     """(n, k) share of the policies that rank an eligible action first; exact ties share a vote.
 
-    Source: Agarwal et al., "Taming the Monster: A Fast and Simple Algorithm for Contextual Bandits", ICML 2014,
-    Section 5 (Bag) and Algorithm 6 (online cover), whose distributions are the votes of their policies.
+    Source: Bietti, Agarwal & Langford, "A Contextual Bandit Bake-off", JMLR 2021 (bag, cover):
+    P(a) = (1 / N) sum_i 1 [policy i prefers a].
 
     Args:
         scores: (n, k) of every policy, higher is better; at least one policy.

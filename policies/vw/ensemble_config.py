@@ -13,9 +13,9 @@ class EnsembleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Several policies learnt at once; each votes for its best action.
 
     Attributes:
-        kind: bag (Agarwal et al., "Taming the Monster", 2014, Section 5's Bag: each model learns a Poisson(1) number of
-            times from each round) or cover (the same paper's Algorithm 6, online cover: each model is charged less for
-            actions that the ones before it leave out).
+        kind: bag (an online bootstrap: each model learns a Poisson(1) number of times from each round) or cover (online
+            cover of Agarwal et al., "Taming the Monster", ICML 2014: each model is charged less for actions that the
+            ones before it leave out). Both as in Bietti, Agarwal & Langford, "A Contextual Bandit Bake-off", JMLR 2021.
         size: number of policies, 2 to 64.
         greedify: bag only: the first model learns from every round exactly once.
         psi: cover only: weight of the reward for disagreement, >= 0.
