@@ -14,6 +14,7 @@ import msgspec
 
 from engine.errors import ParameterError
 from policies.vw.ensemble_config import EnsembleConfig
+from policies.vw.search_config import SearchConfig
 
 CbType = Literal["mtr", "ips", "dr"]
 PAIRS = ("xc", "xh", "xa", "ch", "ca", "ha")
@@ -34,6 +35,7 @@ class VwConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         regression_passes: most passes of a reward model; bfgs stops by itself when the loss no longer falls.
         ridge: squared-norm penalty of a bfgs reward model, in units of rows, >= 0.
         ensemble: several models at once, for the explorations bag and cover; null is one model.
+        search: values among which to choose first (`policies.vw.search.choose`); null learns with the values above.
     """
 
     cb_type: CbType = "mtr"
@@ -47,6 +49,7 @@ class VwConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     regression_passes: int = 20
     ridge: float = 1.0
     ensemble: EnsembleConfig | None = None
+    search: SearchConfig | None = None
 
     def __post_init__(self) -> None:
         _require(self.learning_rate > 0, "learning_rate", "finite and above 0", self.learning_rate)

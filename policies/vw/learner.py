@@ -46,6 +46,7 @@ class VwLearner(VwTrainer):
     ) -> None:
         super().__init__(catalog, schema, metric, reward_range, config, state)
         self.exploration = exploration or ExplorationConfig()
+        self._read: tuple[LearnerState | None, tuple[ScoreTables, ...]] = (None, ())
         _check_votes(self.config, self.exploration)
 
     @property
@@ -89,6 +90,11 @@ class VwLearner(VwTrainer):
         )
 
     def _compiled(self, state: LearnerState) -> tuple[ScoreTables, ...]:
+        if self._read[0] is not state:
+            self._read = (state, self._compile(state))
+        return self._read[1]
+
+    def _compile(self, state: LearnerState) -> tuple[ScoreTables, ...]:
         width, positions = model_layout(self.config)
         with scratch() as folder:
             path = folder / "model.vw"

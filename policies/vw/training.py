@@ -88,6 +88,10 @@ class VwTrainer(ABC):
         self.metric = metric
         self.reward_range = (float(low), float(high))
         self.config = config or VwConfig()
+        if self.config.search is not None:
+            raise ParameterError(
+                "config", type(self).__name__, allowed="without a search", got="one", hint="choose first, see search.py"
+            )
         self._state = state
 
     @property
@@ -199,7 +203,7 @@ class VwTrainer(ABC):
             if not fresh:
                 old.write_bytes(state.model)
             arguments = self.arguments(state, fresh=fresh)
-            wall.train(arguments, data, new, None if fresh else old, passes=self.config.passes)
+            wall.train(arguments, data, new, None if fresh else old, passes=self.config.passes, durable=False)
             return new.read_bytes()
 
     def examples(self, block: RoundBlock, state: LearnerState) -> bytes:

@@ -32,7 +32,15 @@ _FNV = 16777619
 _SUM_TOLERANCE: Final = 1e-3
 
 
-def train(arguments: str, data: Path, model_out: Path, model_in: Path | None = None, passes: int = 1) -> None:
+def train(
+    arguments: str,
+    data: Path,
+    model_out: Path,
+    model_in: Path | None = None,
+    passes: int = 1,
+    *,
+    durable: bool = True,
+) -> None:
     """Run VW over a text file; the model appears whole under `model_out` or not at all.
 
     Args:
@@ -41,6 +49,7 @@ def train(arguments: str, data: Path, model_out: Path, model_in: Path | None = N
         model_out: its folder must exist.
         model_in: continue from this model.
         passes: passes over the data, through VW's binary cache.
+        durable: return when the model is on the disk; not needed in a folder that is thrown away.
 
     Raises:
         LearnError: VW refused the arguments or the data, or wrote no model.
@@ -58,9 +67,11 @@ def train(arguments: str, data: Path, model_out: Path, model_in: Path | None = N
             _run([*start, *arguments.split(), "-d", str(data), "-f", str(part), "--no_stdin"])
             if not part.is_file() or part.stat().st_size == 0:
                 raise LearnError(f"Vowpal Wabbit wrote no model for {arguments!r}", hint="is the disk full?")
-            sync(part)
+            if durable:
+                sync(part)
             part.replace(model_out)
-        sync(model_out.parent)
+        if durable:
+            sync(model_out.parent)
     except (RuntimeError, OSError) as error:
         raise LearnError(f"Vowpal Wabbit failed with {arguments!r}: {error}") from error
 
