@@ -12,7 +12,7 @@ import tempfile
 import threading
 import traceback
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -85,6 +85,28 @@ def _run(arguments: list[str]) -> None:
         # and make the removed folder again for it.
         traceback.clear_frames(error.__traceback__)
         raise
+
+
+def merge(models: Sequence[bytes], folder: Path) -> bytes:
+    """VW's merge of models that learnt apart with the same arguments, in a scratch folder.
+
+    Raises:
+        LearnError: VW refused them.
+    """
+    paths = [folder / f"{shard}.vw" for shard in range(len(models))]
+    for path, model in zip(paths, models, strict=True):
+        path.write_bytes(model)
+    try:
+        with contextlib.ExitStack() as stack:
+            # Without the counters VW does not know how much each model has seen, and every weight comes out 0.
+            keep = "--preserve_performance_counters"
+            shards = [stack.enter_context(_workspace(["-i", str(path), keep])) for path in paths]
+            whole = pyvw.merge_models(None, shards)
+            stack.callback(whole.finish)
+            whole.save(str(folder / "whole.vw"))
+        return (folder / "whole.vw").read_bytes()
+    except (RuntimeError, OSError) as error:
+        raise LearnError(f"Vowpal Wabbit cannot merge the models: {error}") from error
 
 
 class Model:
