@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from scipy.special import log_ndtr, ndtr
+from scipy.special import ndtr
 
 from engine.errors import ParameterError
 from engine.types import BoolArray, FloatArray
@@ -15,14 +15,16 @@ _CLOSE: Final = 8
 _OWN: Final = np.linspace(-5.0, 5.0, 41)
 _EVEN: Final = 65
 _REACH: Final = 6.0
+_TINY: Final = 1e-300
 
 
 def chance_of_best(mean: FloatArray, deviation: FloatArray, eligible: BoolArray) -> FloatArray:
     """(n, k) chance of each eligible action to have the highest draw of N(mean, deviation ** 2), draws independent.
 
     The integral of dPhi_a(s) times the product of the other eligible actions' Phi_b(s) is summed by the trapezoid rule
-    in Phi_a, on about 400 points a row: 41 across each of the 8 actions with the highest upper bounds (mean + 3
-    deviations), 65 across all. Then rows are scaled to sum to 1. The error is below 0.002 per action, see the tests.
+    in Phi_a: for the 8 actions with the highest upper bounds (mean + 3 deviations) on 41 points across each of them and
+    65 across all, for the others on the 65 alone. Then rows are scaled to sum to 1. The error is below 0.002 per
+    action, see the tests.
     Actions whose upper end (6 deviations) is under another's lower end get exactly 0. A fixed rule, no random numbers:
     the same bytes for the same row, so what is sampled is what is logged.
 
@@ -57,21 +59,29 @@ def _row(mean: FloatArray, deviation: FloatArray) -> FloatArray:
         return np.asarray(best / best.sum())
     # A certain value becomes a very narrow one, so that one formula serves all.
     narrow = np.maximum(deviation, max(1e-9 * float(deviation.max()), least))
-    points = _points(mean, narrow)
-    scaled = (points - mean[:, None]) / narrow[:, None]
-    below, logs = ndtr(scaled), log_ndtr(scaled)
-    # Row by row of the table, from the first action to the last.
-    others = np.exp(np.cumsum(logs, axis=0)[-1] - logs)
-    steps = np.diff(below, axis=1)
-    chance = np.cumsum(steps * (others[:, 1:] + others[:, :-1]), axis=1)[:, -1]
-    share: FloatArray = chance / np.cumsum(chance)[-1]
+    close = np.zeros(len(mean), dtype=np.bool_)
+    close[np.argsort(-(mean + 3.0 * narrow), kind="stable")[:_CLOSE]] = True
+    even = np.linspace((mean - _REACH * narrow).max(), (mean + _REACH * narrow).max(), _EVEN)
+    own = mean[close, None] + narrow[close, None] * _OWN
+    fine = np.sort(np.clip(np.concatenate([own.ravel(), even]), even[0], even[-1]))
+    far_even, far_logs = _below(even, mean[~close], narrow[~close])
+    far = far_logs.sum(axis=0)
+    chance = np.empty(len(mean))
+    # The product over all far actions is smooth, so the even points carry it to the fine ones.
+    chance[close] = _chances(*_below(fine, mean[close], narrow[close]), np.interp(fine, even, far))
+    chance[~close] = _chances(far_even, far_logs, _below(even, mean[close], narrow[close])[1].sum(axis=0))
+    share: FloatArray = chance / chance.sum()
     return share
 
 
-def _points(mean: FloatArray, deviation: FloatArray) -> FloatArray:
-    low, high = (mean - _REACH * deviation).max(), (mean + _REACH * deviation).max()
-    close = np.argsort(-(mean + 3.0 * deviation), kind="stable")[:_CLOSE]
-    own = mean[close, None] + deviation[close, None] * _OWN
-    every = np.concatenate([own.ravel(), np.linspace(low, high, _EVEN)])
-    points: FloatArray = np.sort(np.clip(every, low, high))
-    return points
+def _below(points: FloatArray, mean: FloatArray, deviation: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(m, points) chance of each variable to lie below each point, and its logarithm."""
+    below = ndtr((points - mean[:, None]) / deviation[:, None])
+    return below, np.log(np.maximum(below, _TINY))
+
+
+def _chances(below: FloatArray, logs: FloatArray, rest: FloatArray) -> FloatArray:
+    """(m,) twice the integrals of d below x product of everybody else; `rest` is the logarithm of who is not here."""
+    others = np.exp(logs.sum(axis=0) + rest - logs)
+    chances: FloatArray = (np.diff(below, axis=1) * (others[:, 1:] + others[:, :-1])).sum(axis=1)
+    return chances

@@ -37,7 +37,7 @@ class LivePolicy:
         self.catalog = catalog
         self.encoder = encoder
         self.name = name
-        self._model = wall.LiveModel(model)
+        self._model = wall.LiveModel.from_bytes(model)
         self._lines = action_lines(catalog)
 
     def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:

@@ -161,26 +161,35 @@ class LiveModel:
     time uses it; others wait. `close` frees it; so does the end of its life.
 
     Args:
-        model: bytes of a saved model.
+        arguments: of the workspace.
 
     Raises:
-        ArtefactError: VW cannot read it.
+        ArtefactError: VW refuses them, or cannot read the model that they name.
     """
 
-    def __init__(self, model: bytes) -> None:
-        with tempfile.TemporaryDirectory(prefix="tactful-") as folder:
-            path = Path(folder) / "model.vw"
-            path.write_bytes(model)
-            try:
-                # With -i alone: -t changes the distribution of rnd and large_action_space.
-                workspace = pyvw.Workspace(arg_list=["-i", str(path), "--quiet"])
-            except RuntimeError as error:
-                traceback.clear_frames(error.__traceback__)
-                raise ArtefactError(f"Vowpal Wabbit cannot use the model: {error}", hint="train again") from error
+    def __init__(self, arguments: Sequence[str]) -> None:
+        try:
+            workspace = pyvw.Workspace(arg_list=[*arguments, "--quiet"])
+        except RuntimeError as error:
+            traceback.clear_frames(error.__traceback__)
+            raise ArtefactError(f"Vowpal Wabbit cannot use the model: {error}", hint="train again") from error
         self._workspace = workspace
         self._process = os.getpid()
         self._lock = threading.Lock()
         self.close = weakref.finalize(self, workspace.finish)
+
+    @classmethod
+    def from_bytes(cls, model: bytes) -> LiveModel:
+        """Load a saved model.
+
+        Raises:
+            ArtefactError: VW cannot read it.
+        """
+        with tempfile.TemporaryDirectory(prefix="tactful-") as folder:
+            path = Path(folder) / "model.vw"
+            path.write_bytes(model)
+            # With -i alone: -t changes the distribution of rnd and large_action_space.
+            return cls(["-i", str(path)])
 
     def __reduce__(self) -> NoReturn:
         raise ArtefactError(
@@ -218,6 +227,29 @@ class LiveModel:
             )
         with self._lock:
             return self._workspace.predict(text)
+
+
+class OnlineModel(LiveModel):
+    """A live workspace that also learns, example by example; studies compare with it, serving never does."""
+
+    def learn(self, text: str) -> None:
+        """Learn from one labelled multi-line example."""
+        with self._lock:
+            self._workspace.learn(text)
+
+
+@contextlib.contextmanager
+def online(arguments: str) -> Iterator[OnlineModel]:
+    """A new model of VW's own, to ask and to teach in turns.
+
+    Raises:
+        ArtefactError: VW refuses the arguments.
+    """
+    model = OnlineModel(arguments.split())
+    try:
+        yield model
+    finally:
+        model.close()
 
 
 def _normalised(answer: Any, actions: int) -> FloatArray:

@@ -217,7 +217,7 @@ def test_refusals(world, tmp_path):
     with pytest.raises(LearnError, match="nothing has been learnt"):
         fresh.policy()
     with pytest.raises(ArtefactError, match="cannot use"):
-        wall.LiveModel(b"no model")
+        wall.LiveModel.from_bytes(b"no model")
     learner = learnt(world, KINDS["regcb"], n=50)
     with pytest.raises(ParameterError, match="eligible"):
         learner.policy().distribution(world.context(2, seed=1), np.ones((2, 3), dtype=bool))
