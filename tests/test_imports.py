@@ -13,7 +13,13 @@ import pytest
 PACKAGES = ("engine", "policies", "simulator", "experiments", "conf")
 WALL = Path("policies/vw/wall.py")
 # Import names that differ from the distribution's name.
-DISTRIBUTION = {"hydra": "hydra-core", "omegaconf": "hydra-core", "yaml": "pyyaml", "hydra_plugins": "hydra-core"}
+DISTRIBUTION = {
+    "hydra": "hydra-core",
+    "omegaconf": "hydra-core",
+    "yaml": "pyyaml",
+    "hydra_plugins": "hydra-core",
+    "sklearn": "scikit-learn",
+}
 
 
 def imported(source: str) -> set[str]:
