@@ -180,6 +180,10 @@ def load_live(folder: Path) -> LiveLearner:
         ArtefactError: the folder is missing, damaged, foreign, or of another format.
     """
     data = verified(Path(folder), KIND)
+    if data.get("format") != FORMAT:
+        raise ArtefactError(
+            f"{folder} has format {data.get('format')}, this Tactful reads {FORMAT}", hint="train again, or upgrade"
+        )
     try:
         manifest = msgspec.convert(data, LiveManifest)
     except (msgspec.ValidationError, ParameterError) as error:

@@ -71,7 +71,7 @@ def test_equal_to_vowpal_wabbit(world, learners, tmp_path, name):
 
 
 def test_slots_on_a_product_set_are_the_product_of_vws_slots(world, learners, tmp_path):
-    """Everything eligible but channel 0 at hour 1 of no arm ...: here all of it, so P = p1(c) p2(h) p3(a)."""
+    """Both channels, hours 1 and 2, arms 0 and 1, and hold: P(c, h, a) = p1(c) p2(h) p3(a), P(hold) = p1(hold)."""
     learner, context = learners["slots"], world.context(10, seed=54)
     channels, hours, arms = world.catalog.shape
     cells = np.zeros((channels, hours, arms), dtype=bool)
@@ -153,6 +153,8 @@ def test_going_on_after_a_reload(world, learners, tmp_path, name, exact):
     assert np.allclose(ours, expected, atol=1e-5) is exact
 
 
+# Newer Pythons warn of a fork beside other threads; the child does nothing but refuse.
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_one_process_and_no_copies(world, learners):
     policy = learners["rnd"].policy()
     for attempt in (pickle.dumps, copy.deepcopy):
@@ -183,6 +185,19 @@ def test_answers_that_are_no_distribution(answer):
         wall._normalised(answer, 2)
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({"kind": "regcbopt"}, LiveConfig)
+
+
+def test_a_model_that_learns_online():
+    """After one lesson the rewarded action is preferred; wrong arguments are refused."""
+    asked = "shared |x f\n|a a\n|a b\n"
+    with wall.online("--cb_explore_adf --epsilon 0") as model:
+        np.testing.assert_array_equal(model.probabilities(asked, 2), [0.5, 0.5])
+        model.learn("shared |x f\n|a a\n0:-1:0.5 |a b\n")
+        np.testing.assert_array_equal(model.probabilities(asked, 2), [0.0, 1.0])
+    with pytest.raises(ArtefactError, match="closed"):
+        model.probabilities(asked, 2)
+    with pytest.raises(ArtefactError, match="cannot use"), wall.online("--no_such_option 3"):
+        pass
 
 
 def test_cost_range_of_regcb():
@@ -224,4 +239,12 @@ def test_refusals(world, tmp_path):
     export_live(learner, tmp_path / "live")
     (tmp_path / "live" / "model.vw").write_bytes(b"")
     with pytest.raises(ArtefactError):
+        load_live(tmp_path / "live")
+
+
+def test_a_folder_of_another_format_is_refused(world, tmp_path, monkeypatch):
+    monkeypatch.setattr("policies.vw.live_learner.FORMAT", 0)
+    export_live(learnt(world, KINDS["regcb"], n=50), tmp_path / "live")
+    monkeypatch.undo()
+    with pytest.raises(ArtefactError, match="format 0"):
         load_live(tmp_path / "live")
