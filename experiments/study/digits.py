@@ -240,7 +240,7 @@ def table(found: Sequence[tuple[Entry, Sequence[float]]]) -> str:
         f"(`python -m experiments.study.digits`): mean and standard deviation over {len(found[0][1])} shuffles.",
         f"Ours learn every {EVERY} images through the whole pipeline, from ink standardised by the first {FIRST};",
         "stock VW learns after each image, from raw ink. Parameters of ours were chosen on the first shuffle.",
-        "The column `known` is what stock VW is known to reach with tuned parameters.",
+        "The column `known` is what stock VW is known to reach, with parameters of its own.",
         "",
         "| learner | progressive reward | deviation | known |",
         "|---|---|---|---|",
