@@ -11,20 +11,39 @@ from experiments.outputs import TrainOutput
 from experiments.settings import TrainConfig
 from policies.exploration_config import ExplorationConfig
 from policies.vw.arguments import VwConfig
-from policies.vw.export import export_policy
+from policies.vw.export import export_policy, resume
 from policies.vw.learner import VwLearner
+from policies.vw.search import Search, choose
 
 
 def learn(
     reader: LogReader, metric: str, learner: VwConfig, exploration: ExplorationConfig, side: Side | None = None
 ) -> VwLearner:
-    """Learn a policy from one side of a log.
+    """Learn a policy from one side of a log; where the learner has a search, its parameters are chosen there first.
 
     Raises:
         DataError: the log has no such metric.
         MissingPropensityError: the log has no propensities.
         LearnError: rounds that cannot train; see `VwLearner.learn`.
     """
+    meta = reader.meta
+    config = chosen(reader, metric, learner, side).config
+    made = VwLearner(meta.catalog, meta.features, metric, _range(reader, metric), config, exploration)
+    made.learn(Selection(reader, metric, side=side))
+    return made
+
+
+def chosen(reader: LogReader, metric: str, learner: VwConfig, side: Side | None = None) -> Search:
+    """The parameters to learn with: chosen on one side of a log where the learner has a search, else its own.
+
+    Raises:
+        DataError, MissingPropensityError, LearnError: see `learn`.
+    """
+    meta, reward_range = reader.meta, _range(reader, metric)
+    return choose(Selection(reader, metric, side=side), meta.catalog, meta.features, metric, reward_range, learner)
+
+
+def _range(reader: LogReader, metric: str) -> tuple[float, float]:
     if metric not in reader.meta.rewards:
         raise DataError(f"{reader.path} has no metric {metric!r}", hint=f"the log knows: {sorted(reader.meta.rewards)}")
     if reader.meta.propensity != "logged":
@@ -32,23 +51,52 @@ def learn(
             f"{reader.path} has no propensities, so a bandit cannot learn from it",
             hint="log the probability of each choice, or give it in the mapping",
         )
-    spec = reader.meta.rewards[metric]
-    made = VwLearner(reader.meta.catalog, reader.meta.features, metric, (spec.low, spec.high), learner, exploration)
-    made.learn(Selection(reader, metric, side=side))
-    return made
+    return reader.meta.rewards[metric].low, reader.meta.rewards[metric].high
 
 
-def train_on_log(log: Path, metric: str, out: Path, config: TrainConfig) -> TrainOutput:
-    """Train on a whole log and export the policy.
+def continued(reader: LogReader, metric: str, start: Path) -> VwLearner:
+    """Learn a whole log on top of a trained folder: a warm start, or the update of a day.
+
+    Encoder, scale, parameters and exploration stay the folder's. How exactly this equals learning everything in one go
+    depends on the learner, see docs/policies.md.
 
     Raises:
-        DataError, MissingPropensityError, LearnError: see `learn`.
+        ArtefactError: the folder is damaged or foreign.
+        DataError: it was trained for other actions, features or another metric.
+        MissingPropensityError, LearnError: see `learn`.
+    """
+    learner = resume(start)
+    reward_range = _range(reader, metric)
+    mine = (learner.catalog.version, learner.schema.version, learner.metric, learner.reward_range)
+    if mine != (reader.meta.catalog.version, reader.meta.features.version, metric, reward_range):
+        raise DataError(
+            f"the policy in {start} was trained for other actions, features, or another metric than {reader.path} has",
+            hint=f"it maximises {learner.metric!r} in {learner.reward_range}; train anew where the catalog has changed",
+        )
+    learner.learn(Selection(reader, metric))
+    return learner
+
+
+def train_on_log(log: Path, metric: str, out: Path, config: TrainConfig, start: Path | None = None) -> TrainOutput:
+    """Train on a whole log and export the policy.
+
+    Args:
+        start: a trained folder to go on from; then `config` plays no part.
+
+    Raises:
+        DataError, MissingPropensityError, LearnError: see `learn` and `continued`.
         ArtefactError: the compiled policy does not agree with VW's own predictions.
         StorageError: the folder cannot be written; what stood there before is untouched.
     """
     reader = LogReader(log)
-    learner = learn(reader, metric, config.learner, config.exploration)
-    manifest = export_policy(learner, out)
+    source = None
+    if start is None:
+        found = chosen(reader, metric, config.learner)
+        learner = learn(reader, metric, found.config, config.exploration)
+        source = {"search": found.to_builtins()} if found.trials else None
+    else:
+        learner = continued(reader, metric, start)
+    manifest = export_policy(learner, out, source=source)
     return TrainOutput(
         policy=learner.policy().name,
         folder=str(out),

@@ -7,19 +7,20 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from engine.errors import ParameterError
 from engine.types import BoolArray, FloatArray
 from policies.exploration import epsilon_greedy, greedy, require_in, softmax, squarecb
 from policies.limits import limited
 
-Kind = Literal["greedy", "epsilon_greedy", "softmax", "squarecb"]
+Kind = Literal["greedy", "epsilon_greedy", "softmax", "squarecb", "bag", "cover"]
 
 
 class ExplorationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which exploration a policy uses, with its parameters; the ones of other kinds are ignored.
 
     Attributes:
-        kind: greedy, epsilon_greedy, softmax or squarecb.
-        epsilon: exploring share of epsilon_greedy, in [0, 1].
+        kind: greedy, epsilon_greedy, softmax or squarecb; bag or cover, votes of an ensemble (`policies.vw.ensemble`).
+        epsilon: exploring share of epsilon_greedy, and uniform share of bag and cover, in [0, 1].
         inverse_temperature: of softmax, per unit of reward, >= 0.
         gamma_scale / gamma_exponent: squarecb's gamma is gamma_scale * t ** gamma_exponent, where t is the number of
             rounds learnt from; gamma is per unit of reward.
@@ -48,12 +49,17 @@ class ExplorationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         """SquareCB's gamma after learning from `rounds` rounds (Vowpal Wabbit's schedule)."""
         return float(self.gamma_scale * max(rounds, 1) ** self.gamma_exponent)
 
+    @property
+    def votes(self) -> bool:
+        """Whether it needs an ensemble."""
+        return self.kind in ("bag", "cover")
+
     def distribution(self, scores: FloatArray, eligible: BoolArray, rounds: int) -> FloatArray:
         """(n, k) probabilities under this exploration and its limits after `rounds` rounds of learning.
 
         Raises:
             EligibilityError: a row without an eligible action.
-            ParameterError: scores that are not finite, or of another shape.
+            ParameterError: scores that are not finite, or of another shape; or the votes of an ensemble are wanted.
         """
         return limited(self._explored(scores, eligible, rounds), scores, eligible, self.ceiling, self.floor)
 
@@ -64,4 +70,8 @@ class ExplorationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
             return epsilon_greedy(scores, eligible, self.epsilon)
         if self.kind == "softmax":
             return softmax(scores, eligible, self.inverse_temperature)
+        if self.votes:
+            raise ParameterError(
+                "kind", "ExplorationConfig", allowed="one that explores by scores", got=self.kind, hint="learner=bag"
+            )
         return squarecb(scores, eligible, self.gamma(rounds))

@@ -19,6 +19,7 @@ DISTRIBUTION = {
     "omegaconf": "hydra-core",
     "yaml": "pyyaml",
     "hydra_plugins": "hydra-core",
+    "sklearn": "scikit-learn",
 }
 
 

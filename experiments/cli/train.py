@@ -15,6 +15,10 @@ def run(
     log: Annotated[Path, typer.Option(help="A log in our schema.")],
     metric: Annotated[str, typer.Option(help="The reward to learn, a metric of the log.")],
     out: Annotated[Path, typer.Option(help="Folder of the trained policy; it appears whole or not at all.")],
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", help="A trained folder to go on from; it keeps its learner and exploration."),
+    ] = None,
     as_json: Json = False,
     overrides: Overrides = None,
 ) -> None:
@@ -23,13 +27,18 @@ def run(
     The folder holds VW's model to learn on, the score tables to serve with, and a manifest with the parity measured
     between the two. Overrides, for instance: learner=dr exploration=softmax learner.learning_rate=0.1.
     """
+    from engine.errors import ParameterError
     from experiments.settings import TrainConfig, compose_settings
     from experiments.train import train_on_log
 
     with guarded(as_json=as_json):
+        if start is not None and overrides:
+            raise ParameterError(
+                "overrides", "train --from", allowed="none: the folder keeps its own", got=overrides, hint="drop --from"
+            )
         config = compose_settings("train", overrides or [], TrainConfig)
         with progress("training", None):
-            output = train_on_log(log, metric, out, config)
+            output = train_on_log(log, metric, out, config, start)
         table = Table("metric", "rows", "actions", "parity", title="Trained policy")
         table.add_row(output.metric, str(output.rows), str(output.actions), f"{output.parity:.2g}")
         show(output, [table], [f"policy: {output.folder}"], as_json=as_json)

@@ -1,7 +1,8 @@
 """From a configuration to Vowpal Wabbit's argument strings. Pure functions; golden tests fix every string.
 
-Exploration is not here: it is ours, and has no influence on what is learnt. Nor is --l2: VW then keeps a contraction
-factor beside the weights, so they cannot be read out, and learning does not go on exactly after a reload.
+Exploration is not here: it is ours, and has no influence on what is learnt; only bagging and online cover learn several
+models (`policies.vw.ensemble`). Nor is --l2: VW then keeps a contraction factor beside the weights, so they cannot be
+read out, and learning does not go on exactly after a reload.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Literal
 import msgspec
 
 from engine.errors import ParameterError
+from policies.vw.ensemble_config import EnsembleConfig
+from policies.vw.search_config import SearchConfig
 
 CbType = Literal["mtr", "ips", "dr"]
 PAIRS = ("xc", "xh", "xa", "ch", "ca", "ha")
@@ -31,6 +34,8 @@ class VwConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         regression: of reward models: bfgs (batch, order of rows and scale of rewards do not matter) or sgd.
         regression_passes: most passes of a reward model; bfgs stops by itself when the loss no longer falls.
         ridge: squared-norm penalty of a bfgs reward model, in units of rows, >= 0.
+        ensemble: several models at once, for the explorations bag and cover; null is one model.
+        search: values among which to choose first (`policies.vw.search.choose`); null learns with the values above.
     """
 
     cb_type: CbType = "mtr"
@@ -43,6 +48,8 @@ class VwConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     regression: Literal["bfgs", "sgd"] = "bfgs"
     regression_passes: int = 20
     ridge: float = 1.0
+    ensemble: EnsembleConfig | None = None
+    search: SearchConfig | None = None
 
     def __post_init__(self) -> None:
         _require(self.learning_rate > 0, "learning_rate", "finite and above 0", self.learning_rate)
@@ -65,11 +72,27 @@ def learning_arguments(config: VwConfig, k: int) -> str:
     every importance weight is k times too large. Adaptive steps grow with weight ** (1 - power_t), so a learning rate
     multiplied by k ** (power_t - 1) undoes the factor.
     """
-    return f"--cb_adf --cb_type {config.cb_type} -b {config.bit_precision}{_interactions(config)} {_steps(config, k)}"
+    head = "--cb_adf" if config.ensemble is None else config.ensemble.arguments()
+    return f"{head} --cb_type {config.cb_type} -b {config.bit_precision}{_interactions(config)} {_steps(config, k)}"
+
+
+def learns_one_action(config: VwConfig) -> bool:
+    """Whether examples of the chosen action alone are enough: for mtr, but not under cover: it costs every action."""
+    return config.cb_type == "mtr" and (config.ensemble is None or config.ensemble.kind == "bag")
+
+
+def model_layout(config: VwConfig) -> tuple[int, tuple[int, ...]]:
+    """How VW interleaves its weight vectors: the width of one weight's slot, and the position of every policy in it.
+
+    dr keeps its reward model beside each policy, cover one for all of them; VW rounds widths up to powers of two.
+    """
+    if config.ensemble is None:
+        return (2, (0,)) if config.cb_type == "dr" else (1, (0,))
+    return config.ensemble.layout(config.cb_type)
 
 
 def continuing_arguments(config: VwConfig, k: int) -> str:
-    """Arguments that a saved model does not keep and that learning on needs."""
+    """Arguments that a saved model does not keep and that learning on needs; a bag's random state is kept."""
     return _steps(config, k)
 
 
@@ -83,7 +106,7 @@ def regression_arguments(config: VwConfig) -> str:
 
 
 def _steps(config: VwConfig, k: int) -> str:
-    factor = float(k) ** (config.power_t - 1.0) if config.cb_type == "mtr" else 1.0
+    factor = float(k) ** (config.power_t - 1.0) if learns_one_action(config) else 1.0
     return f"-l {_number(config.learning_rate * factor)} --power_t {_number(config.power_t)}"
 
 

@@ -43,6 +43,11 @@ class CompiledPolicy:
     version: str = ""
     fast: bool = True
 
+    @property
+    def fused(self) -> bool:
+        """Whether `choose` runs in one kernel."""
+        return self.fast and kernels.AVAILABLE
+
     def scores(self, context: ContextBlock) -> FloatArray:
         """(n, k) predicted rewards of every action, eligible or not.
 
@@ -66,9 +71,12 @@ class CompiledPolicy:
         out = np.empty(eligible.shape, dtype=np.float64)
         for start in range(0, context.n, BLOCK_ROWS):
             rows = slice(start, min(start + BLOCK_ROWS, context.n))
-            scores = self.scores(context.take(rows))
-            out[rows] = self.exploration.distribution(scores, eligible[rows], self.rounds)
+            out[rows] = self.block_distribution(context.take(rows), eligible[rows])
         return out
+
+    def block_distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+        """`distribution` of a block of at most some hundred rows, of checked shape."""
+        return self.exploration.distribution(self.scores(context), eligible, self.rounds)
 
     def choose(
         self, context: ContextBlock, eligibility: Eligibility, uniform: FloatArray
@@ -93,7 +101,7 @@ class CompiledPolicy:
                 allowed=f"of {context.n} rows and {self.catalog.k} actions, with as many uniforms",
                 got=(eligibility.n, eligibility.k, len(uniform)),
             )
-        if self.fast and kernels.AVAILABLE:
+        if self.fused:
             return self._choose_fast(context, eligibility, uniform)
         action = np.empty(context.n, dtype=np.int32)
         propensity = np.empty(context.n, dtype=np.float64)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import numpy as np
 
 from engine.catalog import Catalog
 from engine.encoder import Encoder
-from engine.types import Float32Array, FloatArray
+from engine.errors import ArtefactError
+from engine.types import BoolArray, Float32Array, FloatArray
+from policies.votes import vote_shares, with_minimum
 from policies.vw import wall
 from policies.vw.arguments import VwConfig
 from policies.vw.examples import context_row
@@ -24,6 +26,7 @@ from policies.vw.names import (
 from policies.vw.tables import ScoreTables
 
 PARITY_PAIRS: Final = 200_000
+_MARGIN: Final = 1e-5
 
 
 def compile_tables(
@@ -35,6 +38,7 @@ def compile_tables(
     scale: float,
     shift: float,
     limits: tuple[float, float] = (-np.inf, np.inf),
+    position: int = 0,
 ) -> ScoreTables:
     """Tables of a linear model.
 
@@ -45,6 +49,7 @@ def compile_tables(
         config: that it was trained with: the interactions tell which weights exist.
         scale / shift: reward = shift + scale x the model's prediction; scale is negative where it predicts costs.
         limits: scores are clipped to this range.
+        position: of the policy among those that the model interleaves.
     """
     context = [model.hash_of("x", escape(name)) for name in encoder.column_names]
     channels = _hashes(model, "c", channel_features(catalog))
@@ -53,18 +58,21 @@ def compile_tables(
     pairs = set(config.interactions)
 
     def with_context(hashes: list[int | None], pair: str) -> Float32Array:
-        rows = np.stack([_row(model, context, own, pair in pairs) for own in hashes])
+        rows = np.stack([_row(model, context, own, pair in pairs, position) for own in hashes])
         return (scale * rows).astype(np.float32)
 
     def table(first: list[int | None], second: list[int | None], pair: str) -> Float32Array:
+        def weight(one: int, other: int) -> float:
+            return scale * model.weight(one, other, position=position)
+
         out = np.zeros((len(first), len(second)))
         if pair in pairs:
             for i, one in enumerate(first):
                 for j, other in enumerate(second):
-                    out[i, j] = 0.0 if one is None or other is None else scale * model.weight(one, other)
+                    out[i, j] = 0.0 if one is None or other is None else weight(one, other)
         return out.astype(np.float32)
 
-    base = scale * np.array([model.weight(own) for own in (*context, wall.CONSTANT_HASH)])
+    base = scale * np.array([model.weight(own, position=position) for own in (*context, wall.CONSTANT_HASH)])
     base[-1] += shift
     return ScoreTables(
         base=base.astype(np.float32),
@@ -114,29 +122,81 @@ def parity(
         contexts: how many; fewer (at least 20) where contexts x k exceeds `PARITY_PAIRS`.
         on_progress: called with the number of contexts done.
     """
-    n = max(min(contexts, PARITY_PAIRS // catalog.k), 20)
-    x = random_contexts(encoder, n, seed)
+    x = random_contexts(encoder, _pairs(contexts, catalog), seed)
     scores = tables.scores(x)
-    actions = "\n".join(action_lines(catalog)) + "\n"
     worst = 0.0
-    for row in range(n):
-        costs = model.costs(f"shared {context_row(encoder.column_names, x[row])}\n{actions}", catalog.k)
+    for row, costs in enumerate(_answers(model, encoder, catalog, x)):
         worst = max(worst, float(np.abs(scores[row] - (shift + scale * costs)).max()))
         if on_progress:
             on_progress(row + 1)
     return worst
 
 
+def vote_parity(
+    model: wall.Model,
+    members: tuple[ScoreTables, ...],
+    encoder: Encoder,
+    catalog: Catalog,
+    *,
+    share: float,
+    shift: float,
+    seed: int = 0,
+    contexts: int = 200,
+) -> float:
+    """Largest |probability - VW's| of an ensemble over random contexts x every action.
+
+    VW shows the votes of an ensemble, not its scores, and lets costs tie that differ by 1e-4 of their size; here only
+    equal ones do. So contexts where some member's two best scores are about that near are left out.
+
+    Args:
+        share: uniform share that VW predicts with.
+        shift: as for `parity`.
+        contexts: as for `parity`.
+
+    Raises:
+        ArtefactError: every context was left out.
+    """
+    x = random_contexts(encoder, _pairs(contexts, catalog), seed)
+    every = np.ones((len(x), catalog.k), dtype=np.bool_)
+    scores = [member.scores(x) for member in members]
+    ours = with_minimum(vote_shares(scores, every), every, share)
+    clear = np.all([_clear(one, shift) for one in scores], axis=0)
+    if not clear.any():
+        raise ArtefactError(
+            "the policies of the ensemble prefer no action to any other", hint="train on more rounds, or one model"
+        )
+    answers = enumerate(_answers(model, encoder, catalog, x))
+    return max(float(np.abs(ours[row] - theirs).max()) for row, theirs in answers if clear[row])
+
+
+def _pairs(contexts: int, catalog: Catalog) -> int:
+    return max(min(contexts, PARITY_PAIRS // catalog.k), 20)
+
+
+def _answers(model: wall.Model, encoder: Encoder, catalog: Catalog, x: Float32Array) -> Iterator[FloatArray]:
+    """What VW says of every action, context by context."""
+    actions = "\n".join(action_lines(catalog)) + "\n"
+    for row in x:
+        yield model.costs(f"shared {context_row(encoder.column_names, row)}\n{actions}", catalog.k)
+
+
+def _clear(scores: FloatArray, shift: float) -> BoolArray:
+    """(n,) whether the best score is above the second by more than VW's tolerance of ties, twice over."""
+    best = np.partition(scores, scores.shape[1] - 2, axis=1)[:, -2:]
+    clear: BoolArray = best[:, 1] - best[:, 0] > _MARGIN + 2e-4 * np.abs(best - shift).max(axis=1)
+    return clear
+
+
 def _hashes(model: wall.Model, namespace: str, features: tuple[str, ...]) -> list[int | None]:
     return [model.hash_of(namespace, feature) if feature else None for feature in features]
 
 
-def _row(model: wall.Model, context: list[int], own: int | None, with_context: bool) -> FloatArray:
+def _row(model: wall.Model, context: list[int], own: int | None, with_context: bool, position: int) -> FloatArray:
     """(d + 1,) weights of one value of an axis: its products with the context, then its own."""
     out: FloatArray = np.zeros(len(context) + 1)
     if own is None:
         return out
     if with_context:
-        out[:-1] = [model.weight(feature, own) for feature in context]
-    out[-1] = model.weight(own)
+        out[:-1] = [model.weight(feature, own, position=position) for feature in context]
+    out[-1] = model.weight(own, position=position)
     return out

@@ -1,4 +1,4 @@
-"""A trained folder: `model.vw` to learn on, `tables.npz` to score with, `manifest.json` with everything else."""
+"""A trained folder: `model.vw` to learn on, tables to score with, `manifest.json` with everything else."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import numpy as np
 from engine.artefact import publish
 from engine.errors import ArtefactError
 from policies.vw import wall
-from policies.vw.arguments import VwConfig
-from policies.vw.compiler import parity
-from policies.vw.folder import FORMAT, KIND, MODEL, TABLES, Manifest, read_manifest
-from policies.vw.learner import LearnerState, VwLearner, weights_per_problem
+from policies.vw.arguments import VwConfig, model_layout
+from policies.vw.compiler import parity, vote_parity
+from policies.vw.folder import FORMAT, KIND, MODEL, Manifest, read_manifest, table_files
+from policies.vw.learner import VwLearner
 from policies.vw.scratch import scratch
 from policies.vw.tables import ScoreTables
+from policies.vw.training import LearnerState
 
 PARITY_LIMIT: Final = 1e-5
 
@@ -32,14 +33,15 @@ def export_policy(learner: VwLearner, folder: Path, *, seed: int = 0, source: di
     Raises:
         LearnError: nothing has been learnt.
         ArtefactError: the tables differ from VW's own predictions by more than 1e-5 x max(1, width of the reward
-            range); then nothing is written. VW computes in float32, so its rounding grows with the rewards.
+            range), or an ensemble's votes from VW's by more than 1e-5; then nothing is written. VW computes in
+            float32, so its rounding grows with the rewards.
         StorageError: the disk refused a write.
     """
     state = learner.state
-    tables = learner.tables()
-    measured = _parity(learner, tables, seed)
+    members = learner.members()
+    measured = _parity(learner, members, seed)
     low, high = learner.reward_range
-    limit = PARITY_LIMIT * max(1.0, high - low)
+    limit = PARITY_LIMIT * (max(1.0, high - low) if len(members) == 1 else 1.0)
     if not measured <= limit:
         raise ArtefactError(
             f"the compiled scores differ from Vowpal Wabbit's by {measured:.3g}, allowed is {limit:.3g}",
@@ -67,7 +69,8 @@ def export_policy(learner: VwLearner, folder: Path, *, seed: int = 0, source: di
 
     def write(part: Path) -> None:
         (part / MODEL).write_bytes(state.model)
-        tables.save(part / TABLES)
+        for name, tables in zip(table_files(learner.config), members, strict=True):
+            tables.save(part / name)
 
     publish(Path(folder), KIND, msgspec.to_builtins(manifest), write)
     return read_manifest(Path(folder))
@@ -100,13 +103,18 @@ def resume(folder: Path) -> VwLearner:
     )
 
 
-def _parity(learner: VwLearner, tables: ScoreTables, seed: int) -> float:
+def _parity(learner: VwLearner, members: tuple[ScoreTables, ...], seed: int) -> float:
     config: VwConfig = learner.config
     state = learner.state
     with scratch() as temporary:
         path = temporary / MODEL
         path.write_bytes(state.model)
-        with wall.load(path, bits=config.bit_precision, weights_per_problem=weights_per_problem(config)) as model:
+        with wall.load(path, bits=config.bit_precision, width=model_layout(config)[0]) as model:
+            if config.ensemble is not None:
+                share = config.ensemble.served_share
+                return vote_parity(
+                    model, members, state.encoder, learner.catalog, share=share, shift=state.centre, seed=seed
+                )
             return parity(
-                model, tables, state.encoder, learner.catalog, scale=-state.unit, shift=state.centre, seed=seed
+                model, members[0], state.encoder, learner.catalog, scale=-state.unit, shift=state.centre, seed=seed
             )

@@ -15,12 +15,20 @@ from engine.features import FeatureSchema
 from policies.exploration_config import ExplorationConfig
 from policies.vw.arguments import VwConfig
 from policies.vw.compiled import CompiledPolicy
+from policies.vw.ensemble import assembled
 from policies.vw.tables import load_tables
 
 KIND: Final = "tactful-vw-policy"
 FORMAT: Final = 1
 MODEL: Final = "model.vw"
 TABLES: Final = "tables.npz"
+
+
+def table_files(config: VwConfig) -> tuple[str, ...]:
+    """Names of the files of score tables, one per policy that the model holds."""
+    if config.ensemble is None:
+        return (TABLES,)
+    return tuple(f"tables_{member}.npz" for member in range(config.ensemble.size))
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,12 +93,15 @@ def load_policy(folder: Path) -> CompiledPolicy:
         ArtefactError: missing, damaged, foreign, or its tables do not fit its catalog and encoder.
     """
     manifest = read_manifest(folder)
-    return CompiledPolicy(
-        catalog=manifest.catalog,
-        encoder=manifest.encoder,
-        tables=load_tables(Path(folder) / TABLES, manifest.catalog, manifest.encoder.d),
-        exploration=manifest.exploration,
-        rounds=manifest.rounds,
-        name=manifest.name,
-        version=manifest.version,
+    members = tuple(
+        load_tables(Path(folder) / name, manifest.catalog, manifest.encoder.d) for name in table_files(manifest.config)
+    )
+    return assembled(
+        members,
+        manifest.catalog,
+        manifest.encoder,
+        manifest.exploration,
+        manifest.rounds,
+        manifest.name,
+        manifest.version,
     )

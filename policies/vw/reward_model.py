@@ -149,7 +149,7 @@ class VwRewardModel:
 
     def _regress(self, data: Path, path: Path, encoder: Encoder, seen: Moments) -> ScoreTables:
         config = self.config
-        wall.train(regression_arguments(config), data, path, passes=config.regression_passes)
+        wall.train(regression_arguments(config), data, path, passes=config.regression_passes, durable=False)
         with wall.load(path, bits=config.bit_precision, batch=config.regression == "bfgs") as model:
             return compile_tables(
                 model, encoder, self.catalog, config, scale=seen.scale, shift=seen.mean, limits=self.reward_range

@@ -7,11 +7,14 @@ an unfinished one leaks, and an unfinished training run never writes its model.
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
+import threading
 import traceback
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NoReturn
 
 import numpy as np
 import vowpalwabbit
@@ -25,9 +28,19 @@ VERSION: str = vowpalwabbit.__version__
 CONSTANT_HASH = 11650396
 # VW's own multiplier in the hash of an interaction (FNV prime), see interactions_predict.h.
 _FNV = 16777619
+# float32 sums over some thousand actions.
+_SUM_TOLERANCE: Final = 1e-3
 
 
-def train(arguments: str, data: Path, model_out: Path, model_in: Path | None = None, passes: int = 1) -> None:
+def train(
+    arguments: str,
+    data: Path,
+    model_out: Path,
+    model_in: Path | None = None,
+    passes: int = 1,
+    *,
+    durable: bool = True,
+) -> None:
     """Run VW over a text file; the model appears whole under `model_out` or not at all.
 
     Args:
@@ -36,6 +49,7 @@ def train(arguments: str, data: Path, model_out: Path, model_in: Path | None = N
         model_out: its folder must exist.
         model_in: continue from this model.
         passes: passes over the data, through VW's binary cache.
+        durable: return when the model is on the disk; not needed in a folder that is thrown away.
 
     Raises:
         LearnError: VW refused the arguments or the data, or wrote no model.
@@ -53,9 +67,11 @@ def train(arguments: str, data: Path, model_out: Path, model_in: Path | None = N
             _run([*start, *arguments.split(), "-d", str(data), "-f", str(part), "--no_stdin"])
             if not part.is_file() or part.stat().st_size == 0:
                 raise LearnError(f"Vowpal Wabbit wrote no model for {arguments!r}", hint="is the disk full?")
-            sync(part)
+            if durable:
+                sync(part)
             part.replace(model_out)
-        sync(model_out.parent)
+        if durable:
+            sync(model_out.parent)
     except (RuntimeError, OSError) as error:
         raise LearnError(f"Vowpal Wabbit failed with {arguments!r}: {error}") from error
 
@@ -71,18 +87,40 @@ def _run(arguments: list[str]) -> None:
         raise
 
 
+def merge(models: Sequence[bytes], folder: Path) -> bytes:
+    """VW's merge of models that learnt apart with the same arguments, in a scratch folder.
+
+    Raises:
+        LearnError: VW refused them.
+    """
+    paths = [folder / f"{shard}.vw" for shard in range(len(models))]
+    for path, model in zip(paths, models, strict=True):
+        path.write_bytes(model)
+    try:
+        with contextlib.ExitStack() as stack:
+            # Without the counters VW does not know how much each model has seen, and every weight comes out 0.
+            keep = "--preserve_performance_counters"
+            shards = [stack.enter_context(_workspace(["-i", str(path), keep])) for path in paths]
+            whole = pyvw.merge_models(None, shards)
+            stack.callback(whole.finish)
+            whole.save(str(folder / "whole.vw"))
+        return (folder / "whole.vw").read_bytes()
+    except (RuntimeError, OSError) as error:
+        raise LearnError(f"Vowpal Wabbit cannot merge the models: {error}") from error
+
+
 class Model:
     """A loaded model, to predict with and to read weights from; never to learn on.
 
     Args:
         workspace: loaded with `-i` alone: further flags change what some explorations predict.
-        weights_per_problem: 2 for dr (the second one is its reward model), else 1.
+        width: weight vectors that VW interleaves, see `arguments.model_layout`.
         bits: log2 of the number of weights.
     """
 
-    def __init__(self, workspace: Any, weights_per_problem: int, bits: int) -> None:
+    def __init__(self, workspace: Any, width: int, bits: int) -> None:
         self._workspace = workspace
-        self._stride = weights_per_problem
+        self._stride = width
         self._mask = (1 << bits) - 1
 
     def costs(self, text: str, actions: int) -> FloatArray:
@@ -104,19 +142,133 @@ class Model:
         """Hash of a feature before masking."""
         return int(self._workspace.hash_feature(feature, self._workspace.hash_space(namespace)))
 
-    def weight(self, *hashes: int) -> float:
-        """Weight of a feature (one hash) or of the interaction of two, in the order of their namespaces."""
+    def weight(self, *hashes: int, position: int = 0) -> float:
+        """Weight of a feature (one hash) or of the interaction of two, in the order of their namespaces.
+
+        Args:
+            position: of the policy among the interleaved ones.
+        """
         index = hashes[0] * self._stride
         for other in hashes[1:]:
             index = (_FNV * index) ^ (other * self._stride)
-        return float(self._workspace.get_weight(index & self._mask))
+        return float(self._workspace.get_weight((index + position) & self._mask))
+
+
+class LiveModel:
+    """A workspace that stays loaded and answers with distributions: for explorations that are no tables.
+
+    It belongs to the process that made it: it cannot be pickled, and it refuses to answer after a fork. One thread at a
+    time uses it; others wait. `close` frees it; so does the end of its life.
+
+    Args:
+        arguments: of the workspace.
+
+    Raises:
+        ArtefactError: VW refuses them, or cannot read the model that they name.
+    """
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        try:
+            workspace = pyvw.Workspace(arg_list=[*arguments, "--quiet"])
+        except RuntimeError as error:
+            traceback.clear_frames(error.__traceback__)
+            raise ArtefactError(f"Vowpal Wabbit cannot use the model: {error}", hint="train again") from error
+        self._workspace = workspace
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self.close = weakref.finalize(self, workspace.finish)
+
+    @classmethod
+    def from_bytes(cls, model: bytes) -> LiveModel:
+        """Load a saved model.
+
+        Raises:
+            ArtefactError: VW cannot read it.
+        """
+        with tempfile.TemporaryDirectory(prefix="tactful-") as folder:
+            path = Path(folder) / "model.vw"
+            path.write_bytes(model)
+            # With -i alone: -t changes the distribution of rnd and large_action_space.
+            return cls(["-i", str(path)])
+
+    def __reduce__(self) -> NoReturn:
+        raise ArtefactError(
+            "a live Vowpal Wabbit model cannot be pickled or copied", hint="load it in each process from its folder"
+        )
+
+    def probabilities(self, text: str, actions: int) -> FloatArray:
+        """(actions,) distribution of one multi-line example, normalised in float64.
+
+        Raises:
+            ArtefactError: another process, a closed model, or an answer that is no distribution over that many actions.
+        """
+        return _normalised(self._answer(text), actions)
+
+    def slot_probabilities(self, text: str, actions: int, slots: int) -> FloatArray:
+        """(slots, actions) distribution of every slot of a conditional example, 0 for what a slot does not offer.
+
+        Raises:
+            ArtefactError: as for `probabilities`.
+        """
+        answer = self._answer(text)
+        if len(answer) != slots:
+            raise ArtefactError(f"Vowpal Wabbit answered for {len(answer)} slots, asked were {slots}")
+        out = np.zeros((slots, actions))
+        for slot, pairs in enumerate(answer):
+            for action, probability in pairs:
+                out[slot, action] = probability
+        return np.stack([_normalised(row, actions) for row in out])
+
+    def _answer(self, text: str) -> Any:
+        if os.getpid() != self._process or not self.close.alive:
+            raise ArtefactError(
+                "this live Vowpal Wabbit model is closed, or belongs to another process",
+                hint="load it in each process from its folder",
+            )
+        with self._lock:
+            return self._workspace.predict(text)
+
+
+class OnlineModel(LiveModel):
+    """A live workspace that also learns, example by example; studies compare with it, serving never does."""
+
+    def learn(self, text: str) -> None:
+        """Learn from one labelled multi-line example."""
+        with self._lock:
+            self._workspace.learn(text)
 
 
 @contextlib.contextmanager
-def load(model: Path, *, bits: int, weights_per_problem: int = 1, batch: bool = False) -> Iterator[Model]:
+def online(arguments: str) -> Iterator[OnlineModel]:
+    """A new model of VW's own, to ask and to teach in turns.
+
+    Raises:
+        ArtefactError: VW refuses the arguments.
+    """
+    model = OnlineModel(arguments.split())
+    try:
+        yield model
+    finally:
+        model.close()
+
+
+def _normalised(answer: Any, actions: int) -> FloatArray:
+    found = np.asarray(answer, dtype=np.float64)
+    if found.shape != (actions,) or not (found >= 0.0).all() or not abs(found.sum() - 1.0) <= _SUM_TOLERANCE:
+        raise ArtefactError(
+            f"Vowpal Wabbit's answer is no distribution over {actions} actions: {answer!r}",
+            hint="an unsupported exploration, or a diverged model: lower learning_rate",
+        )
+    # One sum from left to right: the same bytes wherever the row stands.
+    return np.asarray(found / np.cumsum(found)[-1])
+
+
+@contextlib.contextmanager
+def load(model: Path, *, bits: int, width: int = 1, batch: bool = False) -> Iterator[Model]:
     """Load a model for predictions.
 
     Args:
+        width: weight vectors that VW interleaves.
         batch: the model was trained by bfgs.
 
     Raises:
@@ -127,7 +279,7 @@ def load(model: Path, *, bits: int, weights_per_problem: int = 1, batch: bool = 
         raise ArtefactError(f"{model} does not exist", hint="train first")
     try:
         with _workspace(["-i", str(model), *(["-t", "--predict_only_model"] if batch else [])]) as workspace:
-            yield Model(workspace, weights_per_problem, bits)
+            yield Model(workspace, width, bits)
     except RuntimeError as error:
         raise ArtefactError(f"Vowpal Wabbit cannot use {model}: {error}", hint="train again") from error
 

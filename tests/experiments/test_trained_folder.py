@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -76,3 +77,36 @@ def test_a_failed_training_leaves_the_policy_as_it_was(trained: Path, hillstrom:
     before = {path.name: path.read_bytes() for path in trained.iterdir()}
     refused(3, "train", "--log", hillstrom, "--metric", "visits", "--out", trained)
     assert {path.name: path.read_bytes() for path in trained.iterdir()} == before
+
+
+def test_a_folder_is_gone_on_from(demo: Demo, tmp_path: Path) -> None:
+    """A warm start from the demo's log, then the same log as the update of a day; no override may contradict it."""
+    asked = ("train", "--log", demo.log, "--metric", "margin")
+    first = run(*asked, "--out", tmp_path / "monday", "learner=bag", "exploration=bag", "learner.passes=1")
+    second = run(*asked, "--from", tmp_path / "monday", "--out", tmp_path / "tuesday")
+    assert second["rows"] == 2 * first["rows"]
+    assert second["policy"] == first["policy"] == "vw_mtr_bag"
+    assert second["version"] != first["version"]
+    _, hint = refused(2, *asked, "--from", tmp_path / "monday", "--out", tmp_path / "wednesday", "learner=dr")
+    assert hint == "drop --from"
+    assert not (tmp_path / "wednesday").exists()
+
+
+def test_a_folder_of_other_actions_is_not_gone_on_from(trained: Path, demo: Demo, tmp_path: Path) -> None:
+    asked = ("train", "--log", demo.log, "--metric", "margin", "--from", trained)
+    error, _ = refused(3, *asked, "--out", tmp_path / "policy")
+    assert "other actions" in error
+    assert not (tmp_path / "policy").exists()
+
+
+def test_a_learner_is_chosen_for_the_log(demo: Demo, tmp_path: Path) -> None:
+    """The manifest says what was tried; what is learnt with carries no search."""
+    out = run(
+        *("train", "--log", demo.log, "--metric", "margin", "--out", tmp_path / "policy", "learner=auto"),
+        *("learner.search.estimator=ips", "learner.search.learning_rates=[0.1]", "learner.search.passes=[1]"),
+        *("learner.search.pieces=2", "learner.passes=2"),
+    )
+    manifest = json.loads((tmp_path / "policy" / "manifest.json").read_text())
+    assert manifest["config"]["search"] is None
+    assert len(manifest["source"]["search"]) >= 3
+    assert out["rows"] == manifest["rounds"]

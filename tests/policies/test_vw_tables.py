@@ -15,10 +15,10 @@ from engine.protocols import Policy
 from engine.sampling import sample
 from policies.exploration_config import ExplorationConfig
 from policies.vw import kernels, wall
-from policies.vw.arguments import VwConfig
+from policies.vw.arguments import VwConfig, model_layout
 from policies.vw.compiler import parity, random_contexts
 from policies.vw.examples import context_row
-from policies.vw.learner import VwLearner, weights_per_problem
+from policies.vw.learner import VwLearner
 from policies.vw.names import action_lines
 from policies.vw.tables import ScoreTables, load_tables
 
@@ -99,8 +99,8 @@ def test_equal_to_vowpal_wabbit(world, tmp_path, config):
     state = learner.state
     model = tmp_path / "model.vw"
     model.write_bytes(state.model)
-    bits, stride = learner.config.bit_precision, weights_per_problem(learner.config)
-    with wall.load(model, bits=bits, weights_per_problem=stride) as loaded:
+    bits, stride = learner.config.bit_precision, model_layout(learner.config)[0]
+    with wall.load(model, bits=bits, width=stride) as loaded:
         worst = parity(
             loaded, learner.tables(), state.encoder, world.catalog, scale=-state.unit, shift=state.centre, contexts=50
         )

@@ -1,0 +1,155 @@
+"""Ridge regression of the reward on the context, one per action: what LinUCB and linear Thompson sampling stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.catalog import Catalog
+from engine.encoder import Encoder, fit_encoder
+from engine.errors import LearnError, ParameterError
+from engine.features import ContextBlock, FeatureSchema
+from engine.moments import Moments
+from engine.rounds import RoundBlock
+from engine.types import Float32Array, FloatArray, IntArray
+from policies.vw.rows import repeatable, trainable
+from policies.vw.tables import affine
+
+_BLOCK_ROWS = 64
+Pairs = tuple[IntArray, IntArray]
+
+
+@dataclass(frozen=True)
+class LinearPosterior:
+    """The normal posterior of every action's weights: mean and covariance (up to the noise's variance).
+
+    Attributes:
+        encoder: of the context.
+        weights: (d + 1, k), the constant last; reward units.
+        covariance: (m, k) inverse of each action's A = ridge I + X'X as the m = (d + 1)(d + 2) / 2 coefficients of the
+            products of columns; those of unequal columns count twice.
+        pairs: the two columns of each product, (m,) each.
+        rounds: learnt from.
+    """
+
+    encoder: Encoder
+    weights: FloatArray
+    covariance: FloatArray
+    pairs: Pairs
+    rounds: int
+
+    def predict(self, context: ContextBlock) -> tuple[FloatArray, FloatArray]:
+        """(n, k) mean rewards x'w, and (n, k) deviations sqrt(x' inv(A) x), for every action.
+
+        Sums run feature by feature, so a row's bytes do not depend on the rows beside it.
+
+        Raises:
+            DataError: the context has another schema.
+        """
+        x = self.encoder.encode(context)
+        mean, variance = (np.empty((context.n, self.weights.shape[1])) for _ in range(2))
+        for start in range(0, context.n, _BLOCK_ROWS):
+            rows = slice(start, start + _BLOCK_ROWS)
+            mean[rows] = affine(x[rows], self.weights)
+            variance[rows] = _quadratic(x[rows], self.covariance, self.pairs)
+        return mean, np.sqrt(np.maximum(variance, 0.0))
+
+
+def _quadratic(x: Float32Array, covariance: FloatArray, pairs: Pairs) -> FloatArray:
+    one = np.concatenate([x.astype(np.float64), np.ones((len(x), 1))], axis=1)
+    # The last product is that of the constant with itself: the constant of the affine form.
+    products = one[:, pairs[0][:-1]] * one[:, pairs[1][:-1]]
+    return affine(products, covariance)
+
+
+class LinearSums:
+    """Accumulates X'X and X'r of every action over rounds.
+
+    Args:
+        catalog: the actions.
+        schema: of every context.
+        metric / reward_range: the reward and its declared (low, high).
+        ridge: prior precision of every weight, in rows, > 0.
+        max_levels: levels kept per categorical feature.
+
+    Raises:
+        ParameterError: ridge not positive.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        schema: FeatureSchema,
+        metric: str,
+        reward_range: tuple[float, float],
+        *,
+        ridge: float = 1.0,
+        max_levels: int = 64,
+    ) -> None:
+        if not 0.0 < ridge < np.inf:
+            raise ParameterError("ridge", "LinearSums", allowed="finite and above 0", got=ridge)
+        self.catalog = catalog
+        self._schema, self._metric, self._range = schema, metric, reward_range
+        self._ridge, self._max_levels = ridge, max_levels
+        self._encoder: Encoder | None = None
+        self._gram = self._moment = np.zeros(0)
+        self._rounds, self._centre = 0, 0.0
+
+    def add(self, rounds: Iterable[RoundBlock]) -> None:
+        """Learn from rounds, on top of those before; rows that may not train are left out.
+
+        Encoder and centre of the rewards come from the first call. Importance weights are not used: the model of each
+        action is fitted to that action's own rounds.
+
+        Raises:
+            LearnError: a reward outside the declared range, or no round to learn from. Nothing is then changed.
+        """
+        kept = [
+            trainable(block, self._metric, self._range, self.catalog, propensities=False)
+            for block in repeatable(rounds)
+        ]
+        seen = Moments()
+        for block in kept:
+            seen.add(block.rewards[self._metric])
+        if not seen.n:
+            raise LearnError(f"no usable round with a known {self._metric!r}", hint="join the outcomes first")
+        if self._encoder is None:
+            self._encoder = fit_encoder(self._schema, (block.context for block in kept), self._max_levels)
+            size, k = self._encoder.d + 1, self.catalog.k
+            self._gram, self._moment, self._centre = np.zeros((k, size, size)), np.zeros((k, size)), seen.mean
+        for block in kept:
+            self._add(block, self._encoder)
+        self._rounds += seen.n
+
+    def posterior(self) -> LinearPosterior:
+        """The posterior so far; it does not change when more is added.
+
+        Raises:
+            LearnError: nothing was added.
+        """
+        if self._encoder is None:
+            raise LearnError("nothing has been learnt yet", hint="call learn first")
+        size = self._encoder.d + 1
+        inverse = np.linalg.inv(self._gram + self._ridge * np.eye(size))
+        weights = np.einsum("kij,kj->ik", inverse, self._moment)
+        # An action that was never tried is expected to be worth the mean reward.
+        weights[-1] += self._centre
+        first, second = np.triu_indices(size)
+        coefficients = inverse[:, first, second] * np.where(first == second, 1.0, 2.0)
+        return LinearPosterior(
+            self._encoder,
+            weights,
+            np.ascontiguousarray(coefficients.T),
+            (first.astype(np.int64), second.astype(np.int64)),
+            self._rounds,
+        )
+
+    def _add(self, block: RoundBlock, encoder: Encoder) -> None:
+        x = np.concatenate([encoder.encode(block.context).astype(np.float64), np.ones((block.n, 1))], axis=1)
+        reward = block.rewards[self._metric] - self._centre
+        for action in np.unique(block.action).tolist():
+            rows = block.action == action
+            self._gram[action] += x[rows].T @ x[rows]
+            self._moment[action] += x[rows].T @ reward[rows]

@@ -1,0 +1,90 @@
+"""Linear Thompson sampling with its sampling probabilities: the chance of each action to have the best draw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from engine.catalog import Catalog
+from engine.eligibility import require_eligible
+from engine.errors import ParameterError
+from engine.features import ContextBlock, FeatureSchema
+from engine.rounds import RoundBlock
+from engine.types import BoolArray, FloatArray
+from policies.best_of_normals import chance_of_best
+from policies.linear import LinearPosterior, LinearSums
+
+
+class LinearThompson:
+    """Each eligible action with the chance that its draw of N(x'w_a, v^2 x' inv(A_a) x) is the largest.
+
+    Source: Agrawal & Goyal, "Thompson Sampling for Contextual Bandits with Linear Payoffs", ICML 2013, Algorithm 1,
+    with a model of its own for every action: their draws are then independent given the context, and the chance is a
+    one-dimensional integral (`policies.best_of_normals`). The action is sampled from these chances, not by drawing
+    weights, so the logged propensity is the probability of the draw by construction.
+
+    Args:
+        posterior: of every action.
+        v: deviation of the noise, in reward units, >= 0; 0 is greedy.
+
+    Raises:
+        ParameterError: a negative or non-finite v.
+    """
+
+    name = "linear_thompson"
+
+    def __init__(self, posterior: LinearPosterior, v: float = 0.25) -> None:
+        if not 0.0 <= v < np.inf:
+            raise ParameterError("v", "LinearThompson", allowed="finite and at least 0", got=v)
+        self._posterior, self._v = posterior, v
+
+    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+        """(n, k) chances.
+
+        Raises:
+            EligibilityError: a row without an eligible action.
+            DataError: the context has another schema.
+        """
+        require_eligible(eligible)
+        mean, deviation = self._posterior.predict(context)
+        return chance_of_best(mean, self._v * deviation, eligible)
+
+
+class LinearThompsonLearner:
+    """Learns from logged rounds and hands out `LinearThompson` (`engine.protocols.Learner`).
+
+    Args:
+        catalog / schema / metric / reward_range / ridge: see `policies.linear.LinearSums`.
+        v: see `LinearThompson`.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        schema: FeatureSchema,
+        metric: str,
+        reward_range: tuple[float, float],
+        *,
+        v: float = 0.25,
+        ridge: float = 1.0,
+    ) -> None:
+        self._sums = LinearSums(catalog, schema, metric, reward_range, ridge=ridge)
+        self._v = v
+
+    def learn(self, rounds: Iterable[RoundBlock]) -> None:
+        """Learn on top of what was learnt before.
+
+        Raises:
+            LearnError: see `LinearSums.add`.
+        """
+        self._sums.add(rounds)
+
+    def policy(self) -> LinearThompson:
+        """The policy learnt so far.
+
+        Raises:
+            LearnError: nothing has been learnt yet.
+            ParameterError: see `LinearThompson`.
+        """
+        return LinearThompson(self._sums.posterior(), self._v)

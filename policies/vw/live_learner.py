@@ -1,0 +1,208 @@
+"""Learning for the explorations that Vowpal Wabbit serves live, and their trained folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from engine.artefact import publish, verified
+from engine.catalog import Catalog
+from engine.encoder import Encoder
+from engine.errors import ArtefactError, LearnError, ParameterError
+from engine.features import FeatureSchema
+from engine.rounds import RoundBlock
+from engine.types import BoolArray
+from policies.vw.arguments import VwConfig, learning_arguments
+from policies.vw.compiler import random_contexts
+from policies.vw.examples import context_row, context_text
+from policies.vw.live import LivePolicy, LiveSlotPolicy
+from policies.vw.live_config import LiveConfig
+from policies.vw.slots import Slots
+from policies.vw.training import LearnerState, VwTrainer
+
+KIND: Final = "tactful-vw-live"
+FORMAT: Final = 1
+MODEL: Final = "model.vw"
+
+
+class LiveLearner(VwTrainer):
+    """Contextual-bandit learning (`engine.protocols.Learner`) whose policies VW serves itself.
+
+    Whole action sets are learnt from, except by slots. Going on after a reload is exact for regcb, large_action_space
+    and slots; rnd draws its networks' targets anew and goes on as a new one would.
+
+    Args:
+        live: the exploration.
+        others: as of `VwTrainer`; mtr only, without an ensemble.
+
+    Raises:
+        ParameterError: as of `VwTrainer`, or a configuration that is not mtr's.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        schema: FeatureSchema,
+        metric: str,
+        reward_range: tuple[float, float],
+        live: LiveConfig,
+        config: VwConfig | None = None,
+        state: LearnerState | None = None,
+    ) -> None:
+        super().__init__(catalog, schema, metric, reward_range, config, state)
+        if self.config.cb_type != "mtr" or self.config.ensemble is not None:
+            raise ParameterError(
+                "config", "LiveLearner", allowed="cb_type mtr without an ensemble", got=self.config.cb_type
+            )
+        self.live = live
+        self._slots = Slots(catalog)
+
+    @property
+    def policy_name(self) -> str:
+        return f"vw_live_{self.live.kind}"
+
+    @property
+    def one_action(self) -> bool:
+        """Whether examples hold the chosen action alone: no exploration served live learns so."""
+        return False
+
+    def arguments(self, state: LearnerState, *, fresh: bool) -> str:
+        """VW's arguments to learn on, or to begin; the scale of rewards is in them."""
+        steps = f"-l {self.config.learning_rate:.9g} --power_t {self.config.power_t:.9g}"
+        if not fresh:
+            return steps
+        plain = msgspec.structs.replace(self.config, cb_type="ips")
+        _, _, rest = learning_arguments(plain, self.catalog.k).partition(f"-b {self.config.bit_precision}")
+        head = self.live.arguments(state.centre, state.unit, self.reward_range)
+        return f"{head} --cb_type mtr -b {self.config.bit_precision}{rest}"
+
+    def require_sound(self, state: LearnerState) -> None:
+        """Ask the model about one random context.
+
+        Raises:
+            LearnError: its answer is no distribution.
+        """
+        try:
+            policy = self._served(state)
+            text = context_row(state.encoder.column_names, random_contexts(state.encoder, 1, seed=0)[0])
+            policy.row(text, np.ones(self.catalog.k, dtype=np.bool_))
+            policy.close()
+        except ArtefactError as error:
+            raise LearnError(f"the model diverged: {error.message}", hint="lower learning_rate") from error
+
+    def policy(self) -> LivePolicy:
+        """The policy learnt so far, with a workspace of its own; it does not change when this learner learns on.
+
+        Raises:
+            LearnError: nothing has been learnt yet.
+        """
+        return self._served(self.state)
+
+    def examples(self, block: RoundBlock, state: LearnerState) -> bytes:
+        """VW text of a block whose rows may all train."""
+        if self.live.kind != "slots":
+            return super().examples(block, state)
+        texts = context_text(state.encoder, block.context).to_pylist()
+        costs = (state.centre - block.rewards[self.metric]) / state.unit
+        rows = zip(
+            texts, block.eligible_dense(), block.action.tolist(), costs.tolist(), block.propensity.tolist(), strict=True
+        )
+        return "".join(self._decision(*row) for row in rows).encode()
+
+    def _decision(self, context: str, may: BoolArray, action: int, cost: float, propensity: float) -> str:
+        offers = self._slots.offers(may)
+        labels = self._slots.labels(may, offers, action, cost, propensity)
+        return self._slots.question(context, offers, labels) + "\n"
+
+    def _served(self, state: LearnerState) -> LivePolicy:
+        kind = LiveSlotPolicy if self.live.kind == "slots" else LivePolicy
+        return kind(self.catalog, state.encoder, state.model, self.policy_name)
+
+
+class LiveManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What `manifest.json` says of the trained folder of a live policy; names as in `policies.vw.folder.Manifest`."""
+
+    format: int
+    catalog: Catalog
+    features: FeatureSchema
+    encoder: Encoder
+    metric: str
+    reward_range: tuple[float, float]
+    config: VwConfig
+    live: LiveConfig
+    rounds: int
+    eligible_sum: int
+    skipped: int
+    centre: float
+    unit: float
+
+
+def export_live(learner: LiveLearner, folder: Path) -> str:
+    """Write what a live learner has learnt as a trained folder; it appears whole or not at all.
+
+    Returns:
+        The version of the folder.
+
+    Raises:
+        LearnError: nothing has been learnt.
+        StorageError: the disk refused a write.
+    """
+    state = learner.state
+    manifest = LiveManifest(
+        format=FORMAT,
+        catalog=learner.catalog,
+        features=learner.schema,
+        encoder=state.encoder,
+        metric=learner.metric,
+        reward_range=learner.reward_range,
+        config=learner.config,
+        live=learner.live,
+        rounds=state.rounds,
+        eligible_sum=state.eligible_sum,
+        skipped=state.skipped,
+        centre=state.centre,
+        unit=state.unit,
+    )
+
+    def write(part: Path) -> None:
+        (part / MODEL).write_bytes(state.model)
+
+    return publish(Path(folder), KIND, msgspec.to_builtins(manifest), write)
+
+
+def load_live(folder: Path) -> LiveLearner:
+    """The learner of a live folder: to learn on, or to serve with its `policy()` in this process.
+
+    Raises:
+        ArtefactError: the folder is missing, damaged, foreign, or of another format.
+    """
+    data = verified(Path(folder), KIND)
+    if data.get("format") != FORMAT:
+        raise ArtefactError(
+            f"{folder} has format {data.get('format')}, this Tactful reads {FORMAT}", hint="train again, or upgrade"
+        )
+    try:
+        manifest = msgspec.convert(data, LiveManifest)
+    except (msgspec.ValidationError, ParameterError) as error:
+        raise ArtefactError(f"{folder} has a manifest that cannot be used: {error}", hint="train again") from error
+    state = LearnerState(
+        encoder=manifest.encoder,
+        model=(Path(folder) / MODEL).read_bytes(),
+        rounds=manifest.rounds,
+        eligible_sum=manifest.eligible_sum,
+        skipped=manifest.skipped,
+        centre=manifest.centre,
+        unit=manifest.unit,
+    )
+    return LiveLearner(
+        manifest.catalog,
+        manifest.features,
+        manifest.metric,
+        manifest.reward_range,
+        manifest.live,
+        manifest.config,
+        state,
+    )

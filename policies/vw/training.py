@@ -1,0 +1,224 @@
+"""From logged rounds to a model of Vowpal Wabbit. It sees nothing that was not checked; a failure changes nothing."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+
+from engine.catalog import Catalog
+from engine.encoder import Encoder, fit_encoder
+from engine.errors import LearnError, ParameterError
+from engine.features import FeatureSchema
+from engine.moments import Moments
+from engine.rounds import CHUNK_ROWS, RoundBlock
+from policies.vw import wall
+from policies.vw.arguments import (
+    VwConfig,
+    continuing_arguments,
+    learning_arguments,
+    learns_one_action,
+)
+from policies.vw.examples import context_text, mtr_probability, one_action_examples, whole_set_examples
+from policies.vw.names import action_lines
+from policies.vw.rows import eligible_counts, repeatable, trainable
+from policies.vw.scratch import scratch
+
+LINES_PER_PIECE: Final = 500_000
+
+
+@dataclass(frozen=True)
+class LearnerState:
+    """Everything that a learner has learnt.
+
+    Attributes:
+        encoder: fitted at the first `learn`, then kept.
+        model: bytes of the VW model; empty where nothing but encoder and scale is known yet (`VwTrainer.prepare`).
+        rounds: rounds learnt from.
+        eligible_sum: sum of their numbers of eligible actions.
+        skipped: rounds left out: not usable, or the metric not known yet.
+        centre / unit: mean and standard deviation of the rewards of the first `learn`. VW learns the cost
+            (centre - reward) / unit: its steps have a fixed size, so rewards of another scale would learn too slowly or
+            overshoot, and ips has the least variance where the costs are centred.
+    """
+
+    encoder: Encoder
+    model: bytes
+    rounds: int
+    eligible_sum: int
+    skipped: int
+    centre: float
+    unit: float
+
+
+class VwTrainer(ABC):
+    """Contextual-bandit training with Vowpal Wabbit; what is done with the model is its learners' business.
+
+    Args:
+        catalog: the actions.
+        schema: the features of every context.
+        metric: the reward to maximise.
+        reward_range: declared (low, high) of the metric; rewards outside are refused.
+        config: how to learn.
+        state: continue from an earlier learner (`policies.vw.export.resume`).
+
+    Raises:
+        ParameterError: low is not below high.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        schema: FeatureSchema,
+        metric: str,
+        reward_range: tuple[float, float],
+        config: VwConfig | None = None,
+        state: LearnerState | None = None,
+    ) -> None:
+        low, high = reward_range
+        if not (np.isfinite([low, high]).all() and low < high):
+            raise ParameterError(
+                "reward_range", type(self).__name__, allowed="finite, low below high", got=reward_range
+            )
+        self.catalog = catalog
+        self.schema = schema
+        self.metric = metric
+        self.reward_range = (float(low), float(high))
+        self.config = config or VwConfig()
+        if self.config.search is not None:
+            raise ParameterError(
+                "config", type(self).__name__, allowed="without a search", got="one", hint="choose first, see search.py"
+            )
+        self._state = state
+
+    @property
+    def state(self) -> LearnerState:
+        """What has been learnt.
+
+        Raises:
+            LearnError: nothing yet.
+        """
+        if self._state is None or not self._state.model:
+            raise LearnError("nothing has been learnt yet", hint="call learn first")
+        return self._state
+
+    def prepare(self, rounds: Iterable[RoundBlock]) -> LearnerState:
+        """Encoder and scale of rewards from rounds, without learning: what learners on shards must share.
+
+        Returns:
+            The state to give to each of them; this learner is left as it was.
+
+        Raises:
+            LearnError: as of `learn`.
+        """
+        tally = _Tally()
+        checked = self._checked(rounds, tally)
+        encoder = fit_encoder(self.schema, (block.context for block in checked), self.config.max_levels)
+        self._require_rounds(tally)
+        return LearnerState(encoder, b"", 0, 0, 0, tally.rewards.mean, tally.rewards.scale)
+
+    def learn(self, rounds: Iterable[RoundBlock]) -> None:
+        """Learn from rounds, on top of what was learnt before; rows that may not train are skipped and counted.
+
+        The rounds are read twice (counts and encoder, then examples): give a list or an object whose `__iter__` starts
+        anew. A one-shot iterator works too, but is held in memory.
+
+        Raises:
+            LearnError: a reward outside the declared range, a propensity outside (0, 1], an action that was not
+                eligible, no usable round at all, or a failure of VW. The learner is then as it was.
+        """
+        blocks = repeatable(rounds)
+        fresh = self._state is None or not self._state.model
+        tally = _Tally()
+        checked = self._checked(blocks, tally)
+        if self._state is None:
+            encoder = fit_encoder(self.schema, (block.context for block in checked), self.config.max_levels)
+        else:
+            encoder = self._state.encoder
+            for _ in checked:
+                pass
+        self._require_rounds(tally)
+        rewards = tally.rewards
+        before = self._state or LearnerState(encoder, b"", 0, 0, 0, rewards.mean, rewards.scale)
+        after = replace(
+            before,
+            rounds=before.rounds + tally.rewards.n,
+            eligible_sum=before.eligible_sum + tally.eligible,
+            skipped=before.skipped + tally.skipped,
+        )
+        after = replace(after, model=self._train(blocks, after, fresh))
+        self.require_sound(after)
+        self._state = after
+
+    @abstractmethod
+    def require_sound(self, state: LearnerState) -> None:
+        """Refuse a model that cannot serve.
+
+        Raises:
+            LearnError: it diverged.
+        """
+
+    def arguments(self, state: LearnerState, *, fresh: bool) -> str:  # noqa: ARG002 - some explorations need its scale
+        """VW's arguments to learn on, or to begin.
+
+        Args:
+            state: after the rounds that are to be learnt, with the model before them.
+            fresh: begin.
+        """
+        k = self.catalog.k
+        return learning_arguments(self.config, k) if fresh else continuing_arguments(self.config, k)
+
+    @property
+    def one_action(self) -> bool:
+        """Whether examples hold the chosen action alone."""
+        return learns_one_action(self.config)
+
+    def _require_rounds(self, tally: _Tally) -> None:
+        if tally.rewards.n == 0:
+            raise LearnError(
+                f"no usable round with a known {self.metric!r} among {tally.skipped} rows",
+                hint="join the outcomes first, or wait until they mature",
+            )
+
+    def _checked(self, blocks: Iterable[RoundBlock], tally: _Tally) -> Iterator[RoundBlock]:
+        for block in blocks:
+            kept = trainable(block, self.metric, self.reward_range, self.catalog, propensities=True)
+            tally.rewards.add(kept.rewards[self.metric])
+            tally.skipped += block.n - kept.n
+            tally.eligible += int(eligible_counts(kept).sum())
+            yield kept
+
+    def _train(self, blocks: Iterable[RoundBlock], state: LearnerState, fresh: bool) -> bytes:
+        # Text of whole sets is long: in pieces, memory stays flat and Arrow's 2 GiB per string column is far off.
+        rows = CHUNK_ROWS if self.one_action else max(1, LINES_PER_PIECE // self.catalog.k)
+        with scratch() as folder:
+            data, old, new = (folder / name for name in ("rounds.txt", "old.vw", "new.vw"))
+            with data.open("wb") as stream:
+                for block in self._checked(blocks, _Tally()):
+                    for start in range(0, block.n, rows):
+                        stream.write(self.examples(block.take(slice(start, start + rows)), state))
+            if not fresh:
+                old.write_bytes(state.model)
+            arguments = self.arguments(state, fresh=fresh)
+            wall.train(arguments, data, new, None if fresh else old, passes=self.config.passes, durable=False)
+            return new.read_bytes()
+
+    def examples(self, block: RoundBlock, state: LearnerState) -> bytes:
+        """VW text of a block whose rows may all train."""
+        text = context_text(state.encoder, block.context)
+        lines = action_lines(self.catalog)
+        cost = (state.centre - block.rewards[self.metric]) / state.unit
+        if not self.one_action:
+            return whole_set_examples(text, lines, block.action, cost, block.propensity, block.eligible_dense())
+        probability = mtr_probability(block.propensity, state.eligible_sum / state.rounds, self.catalog.k)
+        return one_action_examples(text, lines, block.action, cost, probability)
+
+
+@dataclass
+class _Tally:
+    rewards: Moments = field(default_factory=Moments)
+    skipped: int = 0
+    eligible: int = 0
