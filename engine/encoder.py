@@ -88,10 +88,11 @@ class Encoder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True
             DataError: the context has another schema.
         """
         out = np.zeros((context.n, self.d), dtype=np.float32)
-        rows = np.arange(context.n)
+        flat, begin = out.reshape(-1), np.arange(context.n) * self.d
         start = 0
         for coding, (position, values) in zip(self.codings, self.parts(context), strict=True):
-            out[rows, start + position] = 1.0
+            position += begin
+            flat[position + start] = 1.0
             if values is not None:
                 out[:, start] = values
             start += len(coding.columns)

@@ -101,14 +101,8 @@ def demo(folder: Path, contacts: int, seed: int, say: Say) -> DemoOutput:
 def demo_config(contacts: int, seed: int) -> SimulateConfig:
     """The logged campaign: today's segments, and a randomised slice of half of the decisions."""
     overrides = [
-        *(
-            "scenario=newsletter",
-            "scenario.catalog=small_shop",
-            "policy=segments",
-            f"contacts={contacts}",
-            f"seed={seed}",
-        ),
-        *(f"days={LOG_DAYS}", "explore_share=0.5", f"block_rows={-(-contacts // 2)}"),
+        *("scenario=newsletter", "scenario.catalog=small_shop", "policy=segments", f"contacts={contacts}"),
+        *(f"seed={seed}", f"days={LOG_DAYS}", "explore_share=0.5", f"block_rows={-(-contacts // 2)}"),
         *(f"tuning.contacts={-(-contacts // 4)}", "tuning.days=8", f"workers={_processes(contacts * LOG_DAYS)}"),
     ]
     return compose_settings("simulate", overrides, SimulateConfig)

@@ -222,7 +222,7 @@ def _usual(state: State, rows: IntArray) -> CodeArray:
     # Column by column: reducing rows of four one by one takes several times as long.
     for quarter in range(1, counts.shape[1]):
         more = counts[:, quarter] > best
-        usual[more] = quarter
+        np.copyto(usual, quarter, where=more)
         np.maximum(best, counts[:, quarter], out=best)
         total += counts[:, quarter]
     usual[total < 0.5] = -1

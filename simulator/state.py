@@ -38,9 +38,11 @@ class Sends:
 
         With several steps a day a later decision may be planned for an earlier hour than the one before.
         """
+        # Places before the longest history of these rows are empty, and need not move.
+        begin = max(MEMORY - 1 - int(self.count[rows].max(initial=0)), 0)
         for memory, new in ((self.at, at), (self.channel, channel), (self.arm, arm)):
-            kept = memory[rows, 1:]
-            memory[rows, :-1] = kept
+            kept = memory[rows, begin + 1 :]
+            memory[rows, begin:-1] = kept
             memory[rows, -1] = new
         self.count[rows] = np.minimum(self.count[rows] + 1, MEMORY)
         early = rows[self.at[rows, -1] < self.at[rows, -2]]

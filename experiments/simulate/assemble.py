@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from engine.log.parquet import conform
 from engine.log.whole_file import ParquetFile
 
-GROUP_ROWS = 65_536
+GROUP_ROWS = 16_384
 
 
 def assemble(parts: Iterable[Path], schema: pa.Schema, out: Path) -> int:
@@ -40,7 +40,7 @@ def _groups(parts: Iterable[Path], schema: pa.Schema) -> Iterator[pa.Table]:
     held: list[pa.RecordBatch] = []
     rows = 0
     for path in parts:
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=GROUP_ROWS, columns=schema.names):
+        for batch in _batches(path, schema):
             while batch.num_rows:
                 head = batch.slice(0, GROUP_ROWS - rows)
                 batch = batch.slice(head.num_rows)
@@ -51,6 +51,12 @@ def _groups(parts: Iterable[Path], schema: pa.Schema) -> Iterator[pa.Table]:
                     held, rows = [], 0
     if held:
         yield _one(held, schema)
+
+
+def _batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    # A part is read and closed at once: buffers of files that wait for the collector add up over many days.
+    with pq.ParquetFile(path) as file:
+        yield from file.iter_batches(batch_size=GROUP_ROWS, columns=schema.names)
 
 
 def _plain(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
