@@ -145,8 +145,8 @@ class ShopperResponse(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     )
     appeal: Annotated[
         float, number("log odds", "assumed", "order of hillstrom's content x segment effects", ge=0.0)
-    ] = 0.45
-    mismatch: Annotated[float, number("log odds", "assumed", "content for another motive", le=0.0)] = -0.15
+    ] = 0.3
+    mismatch: Annotated[float, number("log odds", "assumed", "content for another motive", le=0.0)] = -0.1
     category_match: Annotated[
         float, number("log odds", "fitted", "hillstrom: own category against the other", ge=0.0)
     ] = 0.4
@@ -160,33 +160,33 @@ class ShopperResponse(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     urgency: dict[str, Annotated[float, number("log odds", "assumed", "urgent news fits fast channels")]] = table(
         {
             "email": 0.0,
-            "sms": 0.6,
-            "push": 0.4,
+            "sms": 0.3,
+            "push": 0.2,
         }
     )
     richness: dict[str, Annotated[float, number("log odds", "assumed", "long content fits e-mail")]] = table(
         {
-            "email": 0.3,
-            "sms": -0.5,
-            "push": -0.3,
+            "email": 0.1,
+            "sms": -0.2,
+            "push": -0.1,
         }
     )
     hour_log_odds: Annotated[
         float, number("log odds", "assumed", "own habit strong, whole list weak (+-10 %)", ge=0.0)
-    ] = 0.7
-    intent_click: Annotated[float, number("log odds", "assumed", "who looks for something clicks", ge=0.0)] = 0.5
-    intent_order: Annotated[float, number("log odds", "assumed", "and buys", ge=0.0)] = 0.8
+    ] = 0.5
+    intent_click: Annotated[float, number("log odds", "assumed", "who looks for something clicks", ge=0.0)] = 0.3
+    intent_order: Annotated[float, number("log odds", "assumed", "and buys", ge=0.0)] = 0.6
     due_order: Annotated[float, number("log odds", "assumed", "near a due day, see the scenario", ge=0.0)] = 0.8
     due_window_days: Annotated[float, number("days", "assumed", "how near", gt=0.0)] = 7.0
     discount_pull: Annotated[
         float, number("log odds / share", "assumed", "per unit of depth at full sensitivity", ge=0.0)
-    ] = 8.0
+    ] = 4.0
     discount_pivot: Annotated[
         float, number("1", "assumed", "sensitivity below which a discount only costs trust", **SHARE)
     ] = 0.3
     novelty: Annotated[
         float, number("log odds", "published", "recovering difference, Yancey & Settles 2020 (shape)", ge=0.0)
-    ] = 0.4
+    ] = 0.2
     novelty_half_life_days: Annotated[float, number("days", "published", "Yancey & Settles 2020: 15 days", gt=0.0)] = (
         15.0
     )
