@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from engine.errors import ParameterError
+from simulator.calibration.campaign import frequency_moments, value_curve
 from simulator.calibration.content import own_category, simulate_test
 from simulator.calibration.delays import DELAY_IDS, delay_moments
 from simulator.calibration.flows import flow_moments
@@ -153,3 +154,20 @@ def test_a_flow_is_read_more_than_the_same_message_without_its_fit() -> None:
     without = flow_moments({"calibration": ["base"]}, 300, SEED)
     for name, value in with_fit.items():
         assert value > without[name]
+
+
+def test_the_best_frequency_by_hand() -> None:
+    """2 sqrt(f) - f / 2 has its peak at f = 4, where it is 2; at 10 it is 6.3246 - 5 = 1.3246."""
+    at = np.array([2.0, 3.0, 4.0, 6.0, 10.0, 14.0])
+    best, at_4, at_10 = value_curve(at, 2 * np.sqrt(at) - at / 2)
+    assert best == pytest.approx(4.0, abs=0.01)
+    assert at_4 == pytest.approx(1.0)
+    assert at_10 == pytest.approx((2 * np.sqrt(10.0) - 5.0) / 2.0)
+
+
+def test_more_irritation_means_fewer_e_mails() -> None:
+    best = [
+        frequency_moments({"dynamics": {"irritation": irritation}}, 200, SEED)["email_optimum_zhang_2017"]
+        for irritation in (0.0, 0.01)
+    ]
+    assert best[1] < best[0]
