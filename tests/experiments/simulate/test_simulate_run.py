@@ -310,9 +310,17 @@ def test_nobody_to_decide_for(tmp_path: Path) -> None:
 
 
 def test_the_command_prints_its_object(tmp_path: Path) -> None:
-    out = run("simulate", "--out", tmp_path / "run.parquet", "contacts=100", "days=2", "uniform_share=0.5")
+    out = run(
+        "simulate",
+        "--out",
+        tmp_path / "run.parquet",
+        "contacts=100",
+        "days=2",
+        "uniform_share=0.3",
+        "control_share=0.3",
+    )
     assert out["log"] == str(tmp_path / "run.parquet")
-    assert set(out["groups"]) == {"treatment", "uniform"}
+    assert set(out["groups"]) == {"treatment", "control"}
     assert all(Path(path).exists() for path in out["files"].values())
 
 
