@@ -1,9 +1,10 @@
 """One block of contacts to one block of decisions: guardrails, distribution, sampling, record. No files, no clock.
 
-Contacts may be assigned to a control group (always held) or a uniform slice (a uniform eligible action) by a keyed
-hash, the same group for the same contact every time. The logged propensity is the probability over this assignment
-too: control_share [a = hold] + uniform_share / |eligible| + rest * policy(a). So every row of the log stays usable for
-evaluation, with decisions of one contact as one cluster.
+Two groups are set apart. Control is a holdout of contacts, the same ones every time by a keyed hash: they are held,
+nothing is drawn, and their rows say so (propensity 1, not available for learning and evaluation). The uniform slice is
+drawn anew for every decision of the others, with probability u = uniform_share / (1 - control_share), and takes a
+uniform eligible action. The logged propensity is the probability over that draw: u / |eligible| + (1 - u) policy(a).
+Nothing of it goes with the contact, so it is the probability given any history of the contact too.
 
 With set-level limits the eligible set is what they leave at the contact's turn, and all of the above is over that set
 (docs/limits.md). With a state store contacts are read from it and every send is promised there before the record is
@@ -42,10 +43,11 @@ from engine.protocols import Policy
 from engine.records import LogMeta
 from engine.sampling import check_distribution, sample
 from engine.state.promises import Promises
-from engine.types import HOLD, BoolArray, ByteArray, CodeArray, FloatArray, IntArray, ObjectArray
+from engine.types import HOLD, BoolArray, ByteArray, CodeArray, FloatArray, IntArray, KeyArray, ObjectArray
 
 # Rows whose (rows, k) float64 distribution is built at once where a policy has no fused path: 32 MiB.
 _PLAIN_BYTES = 32 << 20
+_TREATMENT, _CONTROL, _UNIFORM = range(len(records.GROUPS))
 
 
 @runtime_checkable
@@ -68,7 +70,8 @@ class Plan:
         seed: of the sampling.
         use_case: written into each record; part of the decision id.
         contact_key: key of the contacts' pseudonyms.
-        control_share / uniform_share: shares of contacts in the two groups, in [0, 1], sum at most 1.
+        control_share: share of contacts that are held out for good, in [0, 1].
+        uniform_share: share of decisions that take a uniform eligible action, in [0, 1 - control_share].
         conditions: the sender's side; its use case is the plan's.
         limits: set-level limits; None is none.
         promises: the store of contact state; None reads contacts from what is given and promises nothing.
@@ -96,6 +99,12 @@ class Plan:
     @property
     def catalog(self) -> Catalog:
         return self.guardrails.catalog
+
+    @property
+    def slice_probability(self) -> float:
+        """Of a uniform eligible action, in a decision for a contact that is not held out."""
+        rest = 1.0 - self.control_share
+        return min(1.0, self.uniform_share / rest) if rest > 0.0 else 0.0
 
     @property
     def sender(self) -> Conditions:
@@ -179,7 +188,7 @@ def decide_block(plan: Plan, contacts: ContactBatch, now: datetime) -> Decided:
     seen = replace(contacts, contact_id=who)
     eligibility, removed = plan.guardrails.eligibility(seen, now, plan.sender)
     cluster = keyed_hash(who, "cluster")
-    group = group_of(cluster, plan)
+    group = groups_of(cluster, ids, plan)
     slots = plan.guardrails.scene(contacts, now).slots
     drawn = _draw_block(plan, contacts, eligibility, slots, ids, group, now_at)
     refused = None
@@ -226,12 +235,17 @@ def contact_pseudonyms(contact_ids: ObjectArray, contact_key: str) -> ObjectArra
     return pseudonyms(contact_ids, f"contact/{contact_key}")
 
 
-def group_of(cluster: np.ndarray[tuple[int], np.dtype[np.uint64]], plan: Plan) -> CodeArray:
-    """(n,) positions in `records.GROUPS`, fixed by contact, use case and seed."""
-    draw = unit_of(cluster, f"group/{plan.use_case}/{plan.seed}")
-    group = np.zeros(len(cluster), dtype=np.int32)
-    group[draw < plan.control_share + plan.uniform_share] = records.GROUPS.index(records.UNIFORM_SLICE)
-    group[draw < plan.control_share] = records.GROUPS.index(records.CONTROL)
+def held_out(cluster: KeyArray, plan: Plan) -> BoolArray:
+    """(n,) contacts in control, fixed by contact, use case and seed; a larger share takes nobody out."""
+    return unit_of(cluster, f"group/{plan.use_case}/{plan.seed}") < plan.control_share
+
+
+def groups_of(cluster: KeyArray, ids: ObjectArray, plan: Plan) -> CodeArray:
+    """(n,) positions in `records.GROUPS`: control by contact, the uniform slice by decision."""
+    # Another key than that of the action's uniform, so that the two are independent.
+    draw = unit_of(keyed_hash(ids, f"slice/{plan.use_case}/{plan.seed}"), "slice")
+    group = np.where(draw < plan.slice_probability, _UNIFORM, _TREATMENT).astype(np.int32)
+    group[held_out(cluster, plan)] = _CONTROL
     return group
 
 
@@ -291,51 +305,48 @@ def _choose_dense(
     plan: Plan, context: ContextBlock, eligible: BoolArray, ids: ObjectArray, group: CodeArray
 ) -> tuple[CodeArray, FloatArray]:
     """`_choose` from eligible sets that are no products of factors."""
-    control, uniform = plan.control_share, plan.uniform_share
-    action, propensity = np.zeros(len(ids), dtype=np.int32), np.zeros(len(ids))
-    for rows in _plain_blocks(np.arange(len(ids)), eligible.shape[1]):
-        allowed = eligible[rows]
-        policy = _distribution(plan.policy, context.take(rows), allowed)
-        flat = allowed / allowed.sum(axis=1, keepdims=True)
-        by_policy, own = sample(policy, ids[rows], plan.seed)
-        at_random, _ = sample(flat, ids[rows], plan.seed)
-        in_slice = group[rows] == records.GROUPS.index(records.UNIFORM_SLICE)
-        held = group[rows] == records.GROUPS.index(records.CONTROL)
-        chosen = np.where(held, HOLD, np.where(in_slice, at_random, by_policy)).astype(np.int32)
-        action[rows], propensity[rows] = chosen, own
-        if control or uniform:
-            cell = (np.arange(len(rows)), chosen)
-            rest = 1.0 - control - uniform
-            propensity[rows] = control * (chosen == HOLD) + uniform * flat[cell] + rest * policy[cell]
+    action, propensity = np.full(len(ids), HOLD, dtype=np.int32), np.ones(len(ids))
+    for rows in _plain_blocks(np.flatnonzero(group != _CONTROL), eligible.shape[1]):
+        policy = _distribution(plan.policy, context.take(rows), eligible[rows])
+        by_policy, _ = sample(policy, ids[rows], plan.seed)
+        at_random, _ = sample(_even(eligible[rows]), ids[rows], plan.seed)
+        action[rows] = np.where(group[rows] == _UNIFORM, at_random, by_policy)
+        propensity[rows] = _mixed(plan, policy, eligible[rows], action[rows])
     return action, propensity
 
 
 def _choose(
     plan: Plan, context: ContextBlock, eligibility: Eligibility, ids: ObjectArray, group: CodeArray
 ) -> tuple[CodeArray, FloatArray]:
-    """Draw within the row's group; the propensity is the marginal over groups."""
-    control, uniform = plan.control_share, plan.uniform_share
-    if control == uniform == 0.0:
+    """Draw within the row's group; the propensity is over the draw of the slice too, and 1 in control."""
+    if plan.control_share == plan.uniform_share == 0.0:
         return _by_policy(plan, context, eligibility, ids)
-    action = np.zeros(len(ids), dtype=np.int32)
-    own = np.zeros(len(ids))
-    share = np.zeros(len(ids))
-    treated = np.flatnonzero(group == 0)
+    action, propensity = np.full(len(ids), HOLD, dtype=np.int32), np.ones(len(ids))
+    treated = np.flatnonzero(group == _TREATMENT)
     if len(treated):
         part = eligibility.take(treated)
-        action[treated], own[treated] = _by_policy(plan, context.take(treated), part, ids[treated])
-        share[treated] = 1.0 / _eligible_counts(part)
-    for rows in _plain_blocks(np.flatnonzero(group != 0), eligibility.k):
-        part = eligibility.take(rows)
-        eligible = part.dense()
-        flat = eligible / eligible.sum(axis=1, keepdims=True)
-        held = group[rows] == records.GROUPS.index(records.CONTROL)
-        drawn, _ = sample(flat, ids[rows], plan.seed)
-        action[rows] = np.where(held, HOLD, drawn)
+        action[treated], own = _by_policy(plan, context.take(treated), part, ids[treated])
+        share = plan.slice_probability
+        propensity[treated] = share / _eligible_counts(part) + (1.0 - share) * own
+    for rows in _plain_blocks(np.flatnonzero(group == _UNIFORM), eligibility.k):
+        eligible = eligibility.take(rows).dense()
+        action[rows], _ = sample(_even(eligible), ids[rows], plan.seed)
         policy = _distribution(plan.policy, context.take(rows), eligible)
-        own[rows] = policy[np.arange(len(rows)), action[rows]]
-        share[rows] = 1.0 / eligible.sum(axis=1)
-    return action, control * (action == HOLD) + uniform * share + (1.0 - control - uniform) * own
+        propensity[rows] = _mixed(plan, policy, eligible, action[rows])
+    return action, propensity
+
+
+def _even(eligible: BoolArray) -> FloatArray:
+    even: FloatArray = eligible / eligible.sum(axis=1, keepdims=True)
+    return even
+
+
+def _mixed(plan: Plan, policy: FloatArray, eligible: BoolArray, action: CodeArray) -> FloatArray:
+    """(n,) probability of the action over the draw of the uniform slice."""
+    share = plan.slice_probability
+    own = policy[np.arange(len(action)), action] / policy.sum(axis=1)
+    mixed: FloatArray = share / eligible.sum(axis=1) + (1.0 - share) * own
+    return mixed
 
 
 def _by_policy(
@@ -352,9 +363,7 @@ def _by_policy(
     return action, propensity
 
 
-def _distribution(
-    policy: Policy, context: ContextBlock, eligible: np.ndarray[tuple[int, int], np.dtype[np.bool_]]
-) -> FloatArray:
+def _distribution(policy: Policy, context: ContextBlock, eligible: BoolArray) -> FloatArray:
     probabilities = policy.distribution(context, eligible)
     check_distribution(probabilities, eligible, policy.name)
     return probabilities

@@ -86,7 +86,8 @@ def decision_table(rows: DecisionRows) -> pa.Table:
             "action": pa.array(rows.action, pa.int32()),
             "propensity": pa.array(rows.propensity, pa.float64()),
             "eligible": packed.cast(pa.binary()),
-            "available": pa.array(np.ones(n, dtype=np.bool_)),
+            # Nothing was drawn for a contact that is held out.
+            "available": pa.array(rows.group != records.GROUPS.index(records.CONTROL)),
             "state": labels(state, records.STATES),
             "send_at": send_at,
             "policy_version": labels(same, [rows.policy_version]),

@@ -1,4 +1,4 @@
-"""The only random choice: from a distribution and a decision id to (action, propensity)."""
+"""The only random choice of an action: from a distribution and a decision id to (action, propensity)."""
 
 from __future__ import annotations
 

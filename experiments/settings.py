@@ -139,7 +139,8 @@ class DecideConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     Attributes:
         use_case: written into every decision.
         seed: of the sampling.
-        control_share / uniform_share: shares of contacts that are always held / that get a uniform eligible action.
+        control_share: share of contacts that are held out for good; not in learning and evaluation.
+        uniform_share: share of decisions that take a uniform eligible action.
         block_rows: contacts per block.
     """
 

@@ -147,61 +147,58 @@ class ReplayCounts:
 
 @dataclass(frozen=True)
 class DecidingPlan:
-    """What decided, as far as the log shows: shares of control and uniform slice, and a policy for the rest.
+    """What decided, as far as the log shows: the share of a uniform slice, and a policy for the rest.
 
     Attributes:
-        policy: None where control and uniform slice are all there is.
-        control / uniform: shares, fitted to the logged propensities.
+        policy: None where the uniform slice is all there is.
+        uniform: probability of the slice in a decision, fitted to the logged propensities.
     """
 
     policy: Policy | None
-    control: float
     uniform: float
 
     def distribution(self, rounds: RoundBlock, eligible: BoolArray) -> FloatArray:
         """(n, k) probabilities over an eligible set."""
         full: FloatArray = self.uniform * eligible / eligible.sum(axis=1, keepdims=True)
-        full[:, HOLD] += self.control
         if self.policy is not None:
-            full += (1.0 - self.control - self.uniform) * self.policy.distribution(rounds.context, eligible)
+            full += (1.0 - self.uniform) * self.policy.distribution(rounds.context, eligible)
         return full
 
 
 def deciding_plan(rounds: Iterable[RoundBlock], policy: Policy | None) -> DecidingPlan | None:
     """Find the plan whose propensities are the logged ones, or None where there is none.
 
-    A logged propensity is control * 1{hold} + uniform / |eligible| + (1 - control - uniform) * policy, linear in the
-    two shares: they are fitted by least squares and then held against every row.
+    A logged propensity is uniform / |eligible| + (1 - uniform) * policy, linear in the share: it is fitted by least
+    squares and then held against every row.
 
     Args:
-        rounds: re-iterable, with context where there is a policy.
-        policy: that is said to have decided; None tries a log of control and uniform slice alone.
+        rounds: re-iterable, with context where there is a policy; without rows of control, where nothing was drawn.
+        policy: that is said to have decided; None tries a log of the uniform slice alone.
     """
-    normal, right = np.zeros((2, 2)), np.zeros(2)
+    squares, products = 0.0, 0.0
     for block in rounds:
-        columns, target = _propensity_terms(block, policy)
-        normal += columns.T @ columns
-        right += columns.T @ target
-    if not np.isfinite(right).all():
+        slope, target = _propensity_terms(block, policy)
+        squares += float(slope @ slope)
+        products += float(slope @ target)
+    if not np.isfinite(products):
         return None
-    control, uniform = (float(np.clip(share, 0.0, 1.0)) for share in np.linalg.lstsq(normal, right, rcond=None)[0])
-    if control + uniform > 1.0 + _TOLERANCE or (policy is None and abs(control + uniform - 1.0) > _TOLERANCE):
-        return None
-    uniform = min(uniform, 1.0 - control)
+    uniform = float(np.clip(products / squares, 0.0, 1.0)) if squares > 0.0 else 0.0
+    if policy is None:
+        uniform = 1.0
     for block in rounds:
-        columns, target = _propensity_terms(block, policy)
-        if np.abs(columns @ np.array([control, uniform]) - target).max(initial=0.0) > _TOLERANCE:
+        slope, target = _propensity_terms(block, policy)
+        if np.abs(slope * uniform - target).max(initial=0.0) > _TOLERANCE:
             return None
-    return DecidingPlan(policy, control, uniform)
+    return DecidingPlan(policy, uniform)
 
 
 def _propensity_terms(block: RoundBlock, policy: Policy | None) -> tuple[FloatArray, FloatArray]:
+    """Propensity = own + uniform * slope: (n,) slopes and (n,) propensities less own."""
     eligible = block.eligible_dense()
     own = np.zeros(block.n)
     if policy is not None:
         own = policy.distribution(block.context, eligible)[np.arange(block.n), block.action]
-    columns = np.stack([(block.action == HOLD) - own, 1.0 / eligible.sum(axis=1) - own], axis=1)
-    return columns, block.propensity - own
+    return 1.0 / eligible.sum(axis=1) - own, block.propensity - own
 
 
 @dataclass(frozen=True)

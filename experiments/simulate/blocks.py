@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from engine.decide import Plan, contact_pseudonyms, decide_block, decision_ids, group_of
+from engine.decide import Plan, contact_pseudonyms, decide_block, decision_ids, held_out
 from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.guardrails.counts import RemovalCounts, RuleCount
 from engine.guardrails.layer import Guardrails
@@ -24,7 +24,7 @@ from engine.log.whole_file import ParquetFile
 from engine.records import log_schema, outcome_schema
 from engine.types import CodeArray, IntArray, ObjectArray
 from experiments.simulate.checkpoint import load_block, save_block
-from experiments.simulate.daily import Sums, before_sums, day_sums
+from experiments.simulate.daily import Sums, before_sums, contact_groups, day_sums
 from experiments.simulate.events import DECIDED_STEP, outcome_table
 from experiments.simulate.job import DayPolicy, Job, log_meta, plan_of
 from experiments.simulate.metrics import scenario_metrics
@@ -176,7 +176,7 @@ class Blocks:
             decided = load_block(self._job.part("state", block, step - 1, "npz"), world)
         plan = self._plan(0.0, NOTHING_SAID)
         cluster = keyed_hash(contact_pseudonyms(world.people.contact_id, self._job.contact_key), "cluster")
-        return _Resident(world, group_of(cluster, plan), decided, step)
+        return _Resident(world, contact_groups(held_out(cluster, plan)), decided, step)
 
 
 def forget(job: Job, kind: str, step: int) -> None:

@@ -40,7 +40,8 @@ class SimulateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         first: number of the first contact of the world.
         seed: of the world and of the sampling.
         explore_share: share of the decisions of any policy that are taken at random.
-        control_share / uniform_share: shares of contacts that are always held / that get a uniform eligible action.
+        control_share: share of contacts that are held out for good; not in learning and evaluation.
+        uniform_share: share of decisions that take a uniform eligible action.
         block_rows: contacts per block: memory, never results.
         workers: processes: time, never results.
         metric: that segments, blasts and vw learn from, a metric of the log.

@@ -37,8 +37,16 @@ MONEY: Final = ("order_usd", "discount_usd", "refund_usd", "cost_usd", "reward_u
 # In these columns a sum stands for millionths.
 SCALED: Final = ("fatigue", *MONEY)
 
+# What a contact can be in for good: the uniform slice is drawn by decision, among the treated.
+CONTACT_GROUPS: Final = (records.TREATMENT, records.CONTROL)
+
 # Column -> one whole number per group.
 Sums = dict[str, list[int]]
+
+
+def contact_groups(held_out: BoolArray) -> CodeArray:
+    """(n,) positions in `CONTACT_GROUPS`."""
+    return held_out.astype(np.int32)
 
 
 def before_sums(world: World, group: CodeArray) -> Sums:
@@ -58,7 +66,7 @@ def day_sums(world: World, group: CodeArray, decided: IntArray, happened: Happen
 
     Args:
         world: for the names of its channels.
-        group: (n,) positions in `records.GROUPS`.
+        group: (n,) positions in `CONTACT_GROUPS`.
         decided: rows that were decided for.
         happened: what the day brought.
     """
@@ -107,7 +115,7 @@ def _millionths(values: FloatArray) -> IntArray:
 
 def _by_group(group: CodeArray, values: BoolArray | IntArray | None) -> list[int]:
     found = []
-    for position in range(len(records.GROUPS)):
+    for position in range(len(CONTACT_GROUPS)):
         own = group == position
         found.append(int(np.count_nonzero(own)) if values is None else int(values[own].sum(dtype=np.int64)))
     return found

@@ -15,8 +15,8 @@ from policies.uniform import UniformPolicy
 class ExploredPolicy:
     """(1 - share) policy + share uniform, decision by decision.
 
-    Unlike a group of contacts that is kept for good, the slice does not go with a contact's history: whoever was held
-    for weeks has another state than others, and a propensity over groups is then not the probability given that state.
+    Like the uniform slice of a plan (`uniform_share`), but part of the policy: its rows are in group treatment, and
+    the version says so.
 
     Attributes:
         policy: that decides otherwise.

@@ -7,10 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from engine import records
 from experiments.outputs import MetricJoin
 from experiments.outputs_simulate import GroupTotals
-from experiments.simulate.daily import MILLIONTHS, SCALED, columns
+from experiments.simulate.daily import CONTACT_GROUPS, MILLIONTHS, SCALED, columns
 from experiments.simulate.parts import Day
 from simulator.scenario import Scenario
 
@@ -19,7 +18,7 @@ def day_table(days: Sequence[Day], scenario: Scenario) -> pd.DataFrame:
     """One row per day and group of contacts; money in USD, `fatigue` as the sum of the contacts' stocks."""
     rows: list[dict[str, Any]] = []
     for step, day in enumerate(days):
-        for position, group in enumerate(records.GROUPS):
+        for position, group in enumerate(CONTACT_GROUPS):
             row: dict[str, Any] = {"day": step, "at": scenario.calendar.now(step), "group": group}
             for name in columns(scenario.catalog.channels):
                 value = day.sums[name][position]

@@ -1,4 +1,4 @@
-"""One block of decisions: any block size, exact marginal propensities, stable groups, unbiased values."""
+"""One block of decisions: any block size, exact propensities over any history, a stable holdout, unbiased values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from engine import records
 from engine.catalog import Arm, Catalog
 from engine.contacts import ContactBatch, plain_contacts
-from engine.decide import Decided, Plan, Summary, decide_block, group_of
+from engine.decide import Decided, Plan, Summary, decide_block, groups_of, held_out
 from engine.eligibility import unpack
 from engine.errors import ParameterError
 from engine.features import ContextBlock
@@ -144,36 +144,106 @@ def test_propensity_is_the_policys_probability() -> None:
     assert eligible[np.arange(500), decided.action].all()
 
 
-def mixture(eligible: BoolArray, control: float, uniform: float) -> FloatArray:
-    """(n, k) by brute force: the distribution of the action over the assignment to groups too."""
+def mixture(eligible: BoolArray, uniform: float) -> FloatArray:
+    """(n, k) by brute force: the distribution of the action over the draw of the slice too."""
     weights = eligible * np.arange(1.0, 8.0)
-    total = (1 - control - uniform) * weights / weights.sum(axis=1, keepdims=True)
+    total: FloatArray = (1 - uniform) * weights / weights.sum(axis=1, keepdims=True)
     total += uniform * eligible / eligible.sum(axis=1, keepdims=True)
-    total[:, 0] += control
     return total
 
 
-@pytest.mark.parametrize(("control", "uniform"), [(0.2, 0.3), (0.0, 1.0), (1.0, 0.0), (0.0, 0.4), (0.5, 0.5)])
-def test_propensity_is_marginal_over_the_groups(control: float, uniform: float) -> None:
+def available_of(table: pa.Table) -> BoolArray:
+    return np.array(table["available"].to_pylist(), dtype=np.bool_)
+
+
+@pytest.mark.parametrize(
+    ("control", "uniform"), [(0.2, 0.3), (0.0, 1.0), (1.0, 0.0), (0.3, 0.0), (0.0, 0.4), (0.5, 0.5), (0.9, 0.1)]
+)
+def test_propensity_is_over_the_draw_of_the_slice(control: float, uniform: float) -> None:
     decided = decide_block(plan(control_share=control, uniform_share=uniform), people(800), NOW)
-    expected = mixture(eligible_of(decided.table), control, uniform)
+    drawn = np.array(decided.table["group"].to_pylist()) != "control"
+    expected = mixture(eligible_of(decided.table), uniform / (1 - control) if control < 1 else 0.0)
     np.testing.assert_allclose(expected.sum(axis=1), 1.0, rtol=1e-12)
-    chosen = expected[np.arange(800), decided.action]
+    chosen = np.where(drawn, expected[np.arange(800), decided.action], 1.0)
     np.testing.assert_allclose(decided.table["propensity"].to_numpy(), chosen, rtol=1e-12)
+    assert (available_of(decided.table) == drawn).all()
+    assert (decided.action[~drawn] == 0).all()
+    assert drawn.all() == (control == 0.0)
+    assert drawn.any() == (control < 1.0)
 
 
-def test_groups_are_stable_and_of_their_size() -> None:
+def test_actions_come_as_often_as_their_propensities_say() -> None:
+    """Over 400 seeds each action of each contact, in the slice or not, within 5 standard errors of its probability."""
+    contacts, seeds = people(20), 400
+    eligible = eligible_of(decide_block(plan(), contacts, NOW).table)
+    expected = mixture(eligible, 0.3 / 0.8)
+    times, drawn = np.zeros((20, K)), np.zeros((20, 1))
+    for seed in range(seeds):
+        decided = decide_block(plan(seed=seed, **MIXED), contacts, NOW)
+        rows = np.flatnonzero(available_of(decided.table))
+        times[rows, decided.action[rows]] += 1
+        drawn[rows] += 1
+    error = np.sqrt(expected * (1 - expected) / drawn)
+    assert (np.abs(times / drawn - expected) <= 5 * error + 1e-12).all()
+
+
+def weights_by_history(shares: dict[str, float], days: int) -> list[tuple[float, float]]:
+    """(mean weight of an action, its standard error) in each stratum of earlier sends, from the second half of days."""
+    contacts = people(6000)
+    policy = Weighted((1e-9, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0), "sends")
+    sends, found = np.zeros(contacts.n, dtype=int), []
+    weights: list[FloatArray] = []
+    strata: list[np.ndarray[tuple[int], np.dtype[np.int_]]] = []
+    for day in range(days):
+        table = decide_block(plan(policy=policy, **shares), contacts, NOW + timedelta(days=day)).table
+        eligible, action = eligible_of(table), table["action"].to_numpy()
+        # Those who may be sent to at all: everybody else holds for sure.
+        rows = np.flatnonzero(available_of(table) & (eligible.sum(axis=1) > 1))
+        weight = np.where(eligible[rows], 0.0, np.nan)
+        weight[np.arange(len(rows)), action[rows]] = 1.0 / table["propensity"].to_numpy()[rows]
+        if day >= days // 2:
+            weights.append(weight)
+            strata.append(np.minimum(day - sends[rows], 2))
+        sends += action != 0
+    every, stratum = np.concatenate(weights), np.concatenate(strata)
+    for holds in range(3):
+        for action in range(K):
+            of = every[stratum == holds, action]
+            of = of[~np.isnan(of)]
+            assert len(of) > 500
+            found.append((float(of.mean()), float(of.std(ddof=1) / np.sqrt(len(of)))))
+    return found
+
+
+@pytest.mark.parametrize("shares", [{"control_share": 0.2, "uniform_share": 0.4}, {"uniform_share": 0.4}])
+def test_propensities_hold_given_the_history_of_a_contact(shares: dict[str, float]) -> None:
+    """The policy always sends, so that earlier holds tell who was in a group; weights must average 1 all the same."""
+    for mean, error in weights_by_history(shares, 8):
+        assert abs(mean - 1.0) < 4 * error
+
+
+def test_control_is_for_good_and_the_slice_for_one_decision() -> None:
     contacts, asked = people(4000), plan(**MIXED)
     first, later = (decide_block(asked, contacts, at).table for at in (NOW, NOW + timedelta(days=30)))
     group = np.array(first["group"].to_pylist())
-    assert (group == np.array(later["group"].to_pylist())).all()
+    then = np.array(later["group"].to_pylist())
+    assert ((group == "control") == (then == "control")).all()
+    free = group != "control"
+    both = (group[free] == "uniform") & (then[free] == "uniform")
+    share = 0.3 / 0.8
+    assert abs(both.mean() - share**2) < 5 * np.sqrt(share**2 * (1 - share**2) / free.sum())
     for name, share in (("control", 0.2), ("uniform", 0.3), ("treatment", 0.5)):
         # Five standard deviations of a binomial share.
         assert abs((group == name).mean() - share) < 5 * np.sqrt(share * (1 - share) / 4000)
     assert (first["action"].to_numpy()[group == "control"] == 0).all()
     cluster = keyed_hash(pseudonyms(contacts.contact_id, "contact/tactful"), "cluster")
-    assert (np.array(records.GROUPS)[group_of(cluster, asked)] == group).all()
-    assert (group_of(cluster, replace(asked, seed=1)) != group_of(cluster, asked)).any()
+    ids = np.array(first["decision_id"].to_pylist(), dtype=object)
+    assert (np.array(records.GROUPS)[groups_of(cluster, ids, asked)] == group).all()
+    assert (held_out(cluster, asked) == (group == "control")).all()
+    for change in ({"seed": 1}, {"use_case": "other"}):
+        other = replace(asked, **change)
+        assert (held_out(cluster, other) != held_out(cluster, asked)).any()
+        assert (groups_of(cluster, ids, other)[free] != groups_of(cluster, ids, asked)[free]).mean() > 0.3
 
 
 def test_growing_the_control_group_takes_nobody_out_of_it() -> None:
@@ -189,7 +259,7 @@ def test_growing_the_control_group_takes_nobody_out_of_it() -> None:
 
 
 def test_value_of_uniform_is_unbiased_over_seeds() -> None:
-    """IPS of the uniform policy on mixed decisions, 200 seeds x 400 contacts, within 4 standard errors."""
+    """IPS of the uniform policy on available rows, 200 seeds x 400 contacts, within 4 standard errors."""
     contacts = people(400, seed=9)
     reward = np.random.default_rng(1).random((400, K))
     eligible = eligible_of(decide_block(plan(), contacts, NOW).table)
@@ -200,7 +270,9 @@ def test_value_of_uniform_is_unbiased_over_seeds() -> None:
     for seed in range(200):
         decided = decide_block(plan(seed=seed, **MIXED), contacts, NOW)
         weight = target[rows, decided.action] / decided.table["propensity"].to_numpy()
-        found.append((weight * reward[rows, decided.action]).mean())
+        # Control is drawn by contact, so its share of a seed is not exact: over its expectation the sum is unbiased.
+        earned = weight * reward[rows, decided.action] * available_of(decided.table)
+        found.append(earned.mean() / (1 - MIXED["control_share"]))
     assert abs(np.mean(found) - truth) < 4 * np.std(found, ddof=1) / np.sqrt(len(found))
     # Sharp enough to see a bias of two percent.
     assert np.std(found, ddof=1) / np.sqrt(len(found)) < 0.005 * truth

@@ -91,9 +91,12 @@ def found(quota: SqlQuota) -> tuple[FloatArray, list[bool]]:
         eligible = unpack(np.stack([np.frombuffer(one, np.uint8) for one in table["eligible"].to_pylist()]), CATALOG.k)
         action, propensity = table["action"].to_numpy(), table["propensity"].to_numpy()
         target = eligible / eligible.sum(axis=1, keepdims=True)
-        rows = np.arange(N)
-        ips = np.mean(target[rows, action] / propensity * rewards[rows, action])
-        errors.append(ips - np.mean((target * rewards).sum(axis=1)))
+        rows = np.flatnonzero(table["available"].to_numpy())
+        ips = target[rows, action[rows]] / propensity[rows] * rewards[rows, action[rows]]
+        errors.append(np.mean(ips - (target * rewards).sum(axis=1)[rows]))
+        held = np.setdiff1d(np.arange(N), rows)
+        assert not action[held].any()
+        assert (propensity[held] == 1.0).all()
         assert (action == 1).sum() <= 6
         bound.append(not eligible[:, 1].all())
     return np.array(errors), bound

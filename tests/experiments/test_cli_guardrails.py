@@ -315,7 +315,7 @@ def test_decide_does_not_start_without_rules_or_without_the_consent_rule(
 
 
 def test_replay_rebuilds_the_plan_that_decided(folder: Path) -> None:
-    """Control, uniform slice and a trained policy: the log names the folder, and prices of `next` need it."""
+    """Uniform slice and a trained policy, beside a holdout: the log names the folder, and prices of `next` need it."""
     policy, raw, log = folder / "policy2", folder / "mixed_raw.parquet", folder / "mixed.parquet"
     trained = ["train", "--log", folder / "log.parquet", "--metric", "m", "--out", policy]
     assert run.invoke(app, [*map(str, trained)]).exit_code == 0
@@ -326,7 +326,9 @@ def test_replay_rebuilds_the_plan_that_decided(folder: Path) -> None:
     words = ["replay", "--log", log, "--pack", folder / "own.yaml", "--metric", "m", "--instead", "next"]
     (_, sms) = answered(*words)["rules"]
     assert sms["not_priced"] == ""
-    assert [price["n"] for price in sms["prices"]] == [N, N]
+    drawn = sum(pq.read_table(log)["available"].to_pylist())
+    assert 0 < drawn < N
+    assert [price["n"] for price in sms["prices"]] == [drawn, drawn]
     policy.rename(folder / "moved")
     (_, sms) = answered(*words)["rules"]
     assert "cannot be rebuilt; give its folder with --policy" in sms["not_priced"]

@@ -101,7 +101,9 @@ def test_every_decision_is_explained_in_full(decided: tuple[dict[str, Any], Path
         for send in (True, False):
             rows = [
                 row
-                for row in table.select(["decision_id", "group", "action", "action_name", "propensity", "eligible"])
+                for row in table.select(
+                    ["decision_id", "group", "action", "action_name", "propensity", "eligible", "available"]
+                )
                 .filter(pa.compute.equal(table["group"].cast(pa.string()), group))
                 .to_pylist()
                 if (row["action"] != 0) == send
@@ -123,10 +125,11 @@ def check_explained(row: dict[str, Any], path: Path, names: tuple[str, ...]) -> 
         assert action["eligible"] or action["probability"] == 0
         assert all(removal["rule"] and removal["reason"] for removal in action["removed_by"])
     assert sum(action["probability"] for action in out["actions"]) == pytest.approx(1)
-    # The logged propensity is over the assignment to groups too: 10 % held, 10 % uniform.
+    # The logged propensity is over the draw of the slice too: a tenth of all, of whom a tenth are held out.
     (chosen,) = [action for action in out["actions"] if action["action"] == row["action_name"]]
     eligible = int(bits.sum())
-    mixed = 0.1 * (row["action"] == 0) + 0.1 / eligible + 0.8 * chosen["probability"]
+    mixed = (0.1 / eligible + 0.8 * chosen["probability"]) / 0.9 if row["available"] else 1.0
+    assert row["available"] == (row["group"] != "control")
     assert row["propensity"] == pytest.approx(mixed, abs=1e-9)
 
 

@@ -197,7 +197,8 @@ def test_limits_are_explained_and_the_eligible_set_is_exact(store_url: str, tmp_
         taken.update(names_of)
         held = row["action"] == 0
         assert row["group"] != "control" or held
-        assert row["propensity"] == pytest.approx(0.2 * held + 0.8 / bits.sum())
+        assert row["available"] == (row["group"] != "control")
+        assert row["propensity"] == pytest.approx(1.0 / bits.sum() if row["available"] else 1.0)
     assert set(taken) == {limit.name for limit in limits.limits}
 
 

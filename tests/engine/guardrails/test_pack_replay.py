@@ -99,13 +99,11 @@ def logged(full: FloatArray, seed: int, chunk: int = 0) -> RoundBlock:
     )
 
 
-def mixture(n: int, control: float, uniform: float) -> FloatArray:
+def mixture(n: int, uniform: float) -> FloatArray:
     eligible = eligible_of(n)
     context = ContextBlock(FeatureSchema(features=()), {}, n)
     full = uniform * eligible / eligible.sum(axis=1, keepdims=True)
-    full = full + (1 - control - uniform) * Leaning().distribution(context, eligible)
-    full[:, 0] += control
-    return full
+    return full + (1 - uniform) * Leaning().distribution(context, eligible)
 
 
 class Rounds:
@@ -123,7 +121,7 @@ def rules() -> LogRules:
 
 
 def test_verdicts_and_counts_by_hand() -> None:
-    block = logged(mixture(90, 0.1, 0.3), 1)
+    block = logged(mixture(90, 0.3), 1)
     verdicts = rules().verdicts(block)
     assert verdicts.of("NO_SMS")[:, [0, 1, 2]].any() == np.False_
     assert verdicts.of("NO_SMS")[:, [3, 4]].all()
@@ -148,7 +146,7 @@ def test_weights_of_an_obeying_policy_by_hand() -> None:
     block = replace(block, action=np.array([0, 0, 1, 1, 3, 2], dtype=np.int32), propensity=np.where(third, 1 / 3, 0.2))
     plan = deciding_plan(Rounds(block), None)
     assert plan is not None
-    assert (plan.control, plan.uniform) == pytest.approx((0.0, 1.0))
+    assert plan.uniform == pytest.approx(1.0)
     hold = RuleTarget("NO_SMS", rules(), plan).probabilities(block)
     assert hold.logged == pytest.approx([1 / 3, 3 / 5, 1 / 5, 1 / 3, 0.0, 1 / 5])
     following = RuleTarget("NO_SMS", rules(), plan, "next").probabilities(block)
@@ -157,16 +155,16 @@ def test_weights_of_an_obeying_policy_by_hand() -> None:
     assert blind.logged == pytest.approx([1.0, 1.0, 0.0, 0.0, 0.0, 0.0])
 
 
-@pytest.mark.parametrize(("control", "uniform"), [(0.0, 0.0), (0.1, 0.3), (0.25, 0.75), (0.0, 1.0), (0.9, 0.05)])
-def test_the_shares_of_the_plan_are_found_again(control: float, uniform: float) -> None:
-    block = logged(mixture(300, control, uniform), 2)
+@pytest.mark.parametrize("uniform", [0.0, 0.05, 0.3, 1.0])
+def test_the_share_of_the_plan_is_found_again(uniform: float) -> None:
+    block = logged(mixture(300, uniform), 2)
     plan = deciding_plan(Rounds(block), Leaning())
     assert plan is not None
-    assert np.abs(plan.distribution(block, block.eligible_dense()) - mixture(300, control, uniform)).max() < 1e-9
+    assert np.abs(plan.distribution(block, block.eligible_dense()) - mixture(300, uniform)).max() < 1e-9
 
 
 def test_a_plan_that_does_not_give_the_logged_propensities_is_refused() -> None:
-    block = logged(mixture(300, 0.1, 0.3), 2)
+    block = logged(mixture(300, 0.3), 2)
     assert deciding_plan(Rounds(block), None) is None
     wrong = block.propensity.copy()
     wrong[17] *= 0.99
@@ -180,7 +178,7 @@ def test_a_plan_that_does_not_give_the_logged_propensities_is_refused() -> None:
 def test_prices_are_near_the_truth(rule: str, instead: Any) -> None:
     """True values are sums over the known distribution; 20 logs of 2,000 decisions each."""
     n, logs = 2_000, 20
-    full = mixture(n, 0.2, 0.4)
+    full = mixture(n, 0.4)
     blocks = [logged(full, 5, chunk) for chunk in range(logs)]
     plan = deciding_plan(Rounds(*blocks), Leaning())
     assert plan is not None
@@ -205,7 +203,7 @@ def test_prices_are_near_the_truth(rule: str, instead: Any) -> None:
 
 
 def test_decisions_that_do_not_say_what_the_rules_read_are_refused() -> None:
-    block = logged(mixture(5, 0.1, 0.3), 1)
+    block = logged(mixture(5, 0.3), 1)
     block.extra["rule_inputs"][3] = None
     with pytest.raises(DataError, match="'d0-3' does not say what the rules read"):
         rules().verdicts(block)

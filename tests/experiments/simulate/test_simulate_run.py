@@ -117,6 +117,32 @@ def test_metrics_of_days_and_the_summary_agree(uniform: Path) -> None:
     assert "SIMULATED" in summary["notes"][0]
 
 
+def test_control_is_compared_but_not_learnt_from(uniform: Path) -> None:
+    log = pq.read_table(uniform / "run.parquet", columns=["group", "action", "propensity", "available"]).to_pandas()
+    control = log["group"] == "control"
+    assert (log["available"] == ~control).all()
+    assert (log.loc[control, "propensity"] == 1.0).all()
+    usable = sum(int(block.usable.sum()) for block in LogReader(uniform / "run.parquet").blocks(context=False))
+    assert 0 < usable <= (~control).sum()
+    groups = set(pd.read_parquet(uniform / "run.metrics.parquet")["group"])
+    assert groups == {"treatment", "control"}
+
+
+def test_weights_of_several_days_average_one(tmp_path: Path) -> None:
+    """A policy that sends where it may, beside a holdout and a slice: hold has mean weight 1 on every day."""
+    out = tmp_path / "run.parquet"
+    small_run(
+        out, "policy='always:email|9|time_saver'", "control_share=0.3", "uniform_share=0.3", "contacts=1500", "days=8"
+    )
+    log = pq.read_table(out, columns=["decided_at", "action", "propensity", "available"]).to_pandas()
+    log = log[log["available"]]
+    weight = (log["action"] == 0) / log["propensity"]
+    for days in (log["decided_at"] < log["decided_at"].median(), log["decided_at"] >= log["decided_at"].median()):
+        of = weight[days]
+        assert len(of) > 1000
+        assert abs(of.mean() - 1.0) < 4 * of.std(ddof=1) / np.sqrt(len(of))
+
+
 def test_the_curves_are_a_picture_that_loads_nothing(uniform: Path) -> None:
     picture = (uniform / "run.curves.svg").read_text()
     assert picture.startswith("<svg")
@@ -284,9 +310,17 @@ def test_nobody_to_decide_for(tmp_path: Path) -> None:
 
 
 def test_the_command_prints_its_object(tmp_path: Path) -> None:
-    out = run("simulate", "--out", tmp_path / "run.parquet", "contacts=100", "days=2", "uniform_share=0.5")
+    out = run(
+        "simulate",
+        "--out",
+        tmp_path / "run.parquet",
+        "contacts=100",
+        "days=2",
+        "uniform_share=0.3",
+        "control_share=0.3",
+    )
     assert out["log"] == str(tmp_path / "run.parquet")
-    assert set(out["groups"]) == {"treatment", "uniform"}
+    assert set(out["groups"]) == {"treatment", "control"}
     assert all(Path(path).exists() for path in out["files"].values())
 
 
