@@ -76,22 +76,22 @@ def test_fatigue_pressure_and_stage_by_hand(block: World) -> None:
 
 
 def test_category_novelty_and_intent_by_hand(block: World) -> None:
-    """Own category + 0.3, another - 0.3; sent 15 days ago: half of 0.4 is lost; intent + 0.5 and + 0.8."""
+    """Own category + 0.3, another - 0.3; sent 15 days ago: half of 0.2 is lost; intent + 0.3 and + 0.6."""
     block.state.intent[1] = True
     block.state.arm_step[3, block.catalog.arm_ids.index("new_arrivals")] = 0
     found = chances(block, "new_arrivals", step=15)
     assert block.people.categories[0] == "fashion"
     base = logit(0.1) - 0.2
-    expected = base + np.array([0.3, 0.3 + 0.5, -0.3, -0.3 - 0.2])
+    expected = base + np.array([0.3, 0.3 + 0.3, -0.3, -0.3 - 0.1])
     np.testing.assert_allclose(found.clicked, expit(expected))
-    assert found.ordered[1] == pytest.approx(expit(logit(0.05) + 0.8))
+    assert found.ordered[1] == pytest.approx(expit(logit(0.05) + 0.6))
 
 
 def test_a_discount_pulls_the_price_sensitive_and_costs_the_others(block: World) -> None:
-    """Depth 0.1, pull 8: + 0.8 * (0.7 - 0.3) = + 0.32 and 0.8 * (0.1 - 0.3) = - 0.16."""
+    """Depth 0.1, pull 4: + 0.4 * (0.7 - 0.3) = + 0.16 and 0.4 * (0.1 - 0.3) = - 0.08."""
     block.people.price_sensitivity[:] = [0.7, 0.1, 0.3, 0.3]
     found = chances(block, "ten_percent_off").ordered
-    np.testing.assert_allclose(found, expit(logit(0.05) + np.array([0.32, -0.16, 0.0, 0.0])))
+    np.testing.assert_allclose(found, expit(logit(0.05) + np.array([0.16, -0.08, 0.0, 0.0])))
 
 
 def test_near_a_due_day_more_is_ordered_and_after_the_end_nothing(block: World) -> None:
