@@ -28,15 +28,19 @@ def totals(outputs: list[str]) -> tuple[int, int]:
     return sum(int(sms) for _, sms, _ in lines), sum(int(cents) for _, _, cents in lines)
 
 
-def test_eight_processes_use_exactly_what_there_is(root: Path, store_url: str) -> None:
-    """8 x 8 blocks of 60 contacts want about 1700 SMS and 2100 dollars of discounts; there are 300 and 400."""
+def test_eight_processes_use_what_there_is_and_never_more(root: Path, store_url: str) -> None:
+    """8 x 8 blocks of 60 contacts want about 1700 SMS and 2100 dollars of discounts; there are 300 and 400.
+
+    What the last block held and did not need comes back when nobody asks any more: at most 60 SMS, or 60 x 1.25 USD.
+    """
     with SqlQuota(store_url) as store:
         pool = Pool(root, WORKER, 8, store_url, "", 8, 60, NOW)
         pool.go()
         sms, cents = totals([pool.rest()])
-        assert (sms, cents) == (MAX_SMS, MAX_CENTS)
-        assert store.used("sms_a_day") == {TODAY: MAX_SMS}
-        assert store.used("discounts") == {ALL_DAYS: MAX_CENTS * 10_000}
+        assert MAX_SMS - 60 <= sms <= MAX_SMS
+        assert MAX_CENTS - 60 * 125 <= cents <= MAX_CENTS
+        assert store.used("sms_a_day") == {TODAY: sms}
+        assert store.used("discounts") == {ALL_DAYS: cents * 10_000}
 
 
 @pytest.mark.slow
