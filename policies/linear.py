@@ -153,3 +153,30 @@ class LinearSums:
             rows = block.action == action
             self._gram[action] += x[rows].T @ x[rows]
             self._moment[action] += x[rows].T @ reward[rows]
+
+
+class LinearLearner:
+    """Learns the sums that a linear policy stands on; what is done with them is its subclasses' `policy`.
+
+    Args:
+        catalog / schema / metric / reward_range / ridge: see `LinearSums`.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        schema: FeatureSchema,
+        metric: str,
+        reward_range: tuple[float, float],
+        *,
+        ridge: float = 1.0,
+    ) -> None:
+        self._sums = LinearSums(catalog, schema, metric, reward_range, ridge=ridge)
+
+    def learn(self, rounds: Iterable[RoundBlock]) -> None:
+        """Learn on top of what was learnt before.
+
+        Raises:
+            LearnError: see `LinearSums.add`.
+        """
+        self._sums.add(rounds)

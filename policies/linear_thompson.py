@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from engine.catalog import Catalog
 from engine.eligibility import require_eligible
 from engine.errors import ParameterError
 from engine.features import ContextBlock, FeatureSchema
-from engine.rounds import RoundBlock
 from engine.types import BoolArray, FloatArray
 from policies.best_of_normals import chance_of_best
-from policies.linear import LinearPosterior, LinearSums
+from policies.linear import LinearLearner, LinearPosterior
 
 
 class LinearThompson:
@@ -51,7 +48,7 @@ class LinearThompson:
         return chance_of_best(mean, self._v * deviation, eligible)
 
 
-class LinearThompsonLearner:
+class LinearThompsonLearner(LinearLearner):
     """Learns from logged rounds and hands out `LinearThompson` (`engine.protocols.Learner`).
 
     Args:
@@ -69,16 +66,8 @@ class LinearThompsonLearner:
         v: float = 0.25,
         ridge: float = 1.0,
     ) -> None:
-        self._sums = LinearSums(catalog, schema, metric, reward_range, ridge=ridge)
+        super().__init__(catalog, schema, metric, reward_range, ridge=ridge)
         self._v = v
-
-    def learn(self, rounds: Iterable[RoundBlock]) -> None:
-        """Learn on top of what was learnt before.
-
-        Raises:
-            LearnError: see `LinearSums.add`.
-        """
-        self._sums.add(rounds)
 
     def policy(self) -> LinearThompson:
         """The policy learnt so far.

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from engine.catalog import Catalog
 from engine.errors import ParameterError
 from engine.features import ContextBlock, FeatureSchema
-from engine.rounds import RoundBlock
 from engine.types import BoolArray, FloatArray
-from policies.linear import LinearPosterior, LinearSums
+from policies.linear import LinearLearner, LinearPosterior
 from policies.ranked import one_hot_best
 
 
@@ -48,7 +45,7 @@ class LinUcb:
         return one_hot_best(mean + self._alpha * deviation, eligible)
 
 
-class LinUcbLearner:
+class LinUcbLearner(LinearLearner):
     """Learns from logged rounds and hands out `LinUcb` (`engine.protocols.Learner`).
 
     Args:
@@ -66,16 +63,8 @@ class LinUcbLearner:
         alpha: float = 1.0,
         ridge: float = 1.0,
     ) -> None:
-        self._sums = LinearSums(catalog, schema, metric, reward_range, ridge=ridge)
+        super().__init__(catalog, schema, metric, reward_range, ridge=ridge)
         self._alpha = alpha
-
-    def learn(self, rounds: Iterable[RoundBlock]) -> None:
-        """Learn on top of what was learnt before.
-
-        Raises:
-            LearnError: see `LinearSums.add`.
-        """
-        self._sums.add(rounds)
 
     def policy(self) -> LinUcb:
         """The policy learnt so far.

@@ -83,15 +83,7 @@ def resume(folder: Path) -> VwLearner:
         ArtefactError: the folder is missing, damaged or foreign.
     """
     manifest = read_manifest(folder)
-    state = LearnerState(
-        encoder=manifest.encoder,
-        model=(Path(folder) / MODEL).read_bytes(),
-        rounds=manifest.rounds,
-        eligible_sum=manifest.eligible_sum,
-        skipped=manifest.skipped,
-        centre=manifest.centre,
-        unit=manifest.unit,
-    )
+    state = LearnerState.kept(manifest, (Path(folder) / MODEL).read_bytes())
     return VwLearner(
         manifest.catalog,
         manifest.features,

@@ -188,15 +188,7 @@ def load_live(folder: Path) -> LiveLearner:
         manifest = msgspec.convert(data, LiveManifest)
     except (msgspec.ValidationError, ParameterError) as error:
         raise ArtefactError(f"{folder} has a manifest that cannot be used: {error}", hint="train again") from error
-    state = LearnerState(
-        encoder=manifest.encoder,
-        model=(Path(folder) / MODEL).read_bytes(),
-        rounds=manifest.rounds,
-        eligible_sum=manifest.eligible_sum,
-        skipped=manifest.skipped,
-        centre=manifest.centre,
-        unit=manifest.unit,
-    )
+    state = LearnerState.kept(manifest, (Path(folder) / MODEL).read_bytes())
     return LiveLearner(
         manifest.catalog,
         manifest.features,

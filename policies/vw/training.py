@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import Final
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final
 
 import numpy as np
 
@@ -52,6 +52,11 @@ class LearnerState:
     skipped: int
     centre: float
     unit: float
+
+    @classmethod
+    def kept(cls, manifest: Any, model: bytes) -> LearnerState:
+        """The state that a manifest of ours keeps beside the model's bytes: fields of the same names."""
+        return cls(model=model, **{one.name: getattr(manifest, one.name) for one in fields(cls) if one.name != "model"})
 
 
 class VwTrainer(ABC):
