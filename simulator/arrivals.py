@@ -11,7 +11,7 @@ from engine.localtime import DAY_US, HOUR_US, local_us
 from engine.types import BoolArray, FloatArray, IntArray
 from simulator.fatigue import decay
 from simulator.happened import Happened
-from simulator.hours import PEAKS
+from simulator.hours import PEAKS, slot_hours
 from simulator.people import HOUR_KINDS, People
 from simulator.response import Cells, Chances, Moment
 from simulator.scenario import Scenario
@@ -50,7 +50,7 @@ class Arrivals:
         table = np.empty((len(self._people.zones) + 1, len(hours)), dtype=np.int64)
         for row, zone in enumerate((*self._people.zones, "UTC")):
             now = int(local_us(zone, np.array([moment.now_at]))[0]) % DAY_US // HOUR_US
-            table[row] = [hour if isinstance(hour, int) else now for hour in hours]
+            table[row] = slot_hours(hours, now)
         return table
 
     def faulty(self, chances: Chances, cells: Cells, moment: Moment) -> Chances:

@@ -18,7 +18,6 @@ from simulator.people import (
     DEVICES,
     HOUR_KINDS,
     MOTIVES,
-    NEVER,
     ONBOARDING,
     STAGES,
     Draws,
@@ -282,8 +281,3 @@ def _open(uniform: FloatArray) -> FloatArray:
 def _in_order(code: CodeArray, names: tuple[str, ...], order: tuple[str, ...]) -> CodeArray:
     """Codes into `names` -> codes into `order`."""
     return np.array([order.index(name) for name in names], dtype=np.int32)[code]
-
-
-def never(n: int) -> CodeArray:
-    """(n,) step of what has not happened yet."""
-    return np.full(n, -NEVER, dtype=np.int32)
