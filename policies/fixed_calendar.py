@@ -12,9 +12,14 @@ from engine.features import PRESENT, ContextBlock, FeatureSchema
 from engine.types import HOLD, BoolArray, FloatArray
 from policies.ranked import one_hot_best
 
+_WEEK_DAYS = 7.0
+
 
 class FixedCalendar:
     """Send where the last send is at least `every_days` days ago (or there was none), hold where it is not.
+
+    Where only the sends of the last seven days are counted, the rhythm is kept in the same way: send where they are
+    fewer than 7 / every_days.
 
     A due contact gets the first eligible action of the list, any other send where none of them is eligible, and hold
     where nothing may be sent: a = send if days since the last send >= every_days, else hold. Source: the practice
@@ -27,6 +32,7 @@ class FixedCalendar:
         actions: names of send actions, the preferred one first.
         every_days: > 0.
         days_since: numeric feature with the days since the contact's last send; absent means never.
+        counts: the feature counts the sends of the last seven days instead; absent means none.
 
     Raises:
         ConfigError: the feature does not exist or is not numeric, no action is given, or one of them is hold.
@@ -35,7 +41,14 @@ class FixedCalendar:
     """
 
     def __init__(
-        self, catalog: Catalog, schema: FeatureSchema, actions: Sequence[str], every_days: float, days_since: str
+        self,
+        catalog: Catalog,
+        schema: FeatureSchema,
+        actions: Sequence[str],
+        every_days: float,
+        days_since: str,
+        *,
+        counts: bool = False,
     ) -> None:
         if not 0.0 < every_days < np.inf:
             raise ParameterError("every_days", "FixedCalendar", allowed="finite and above 0", got=every_days)
@@ -47,7 +60,7 @@ class FixedCalendar:
         if not listed or HOLD in listed:
             raise ConfigError(f"a calendar sends actions, got {list(actions)}", hint="name at least one send action")
         self.name = f"every_{every_days:g}_days"
-        self._every, self._feature = every_days, days_since
+        self._every, self._feature, self._counts = every_days, days_since, counts
         due = np.zeros(catalog.k)
         due[HOLD] = -1.0
         due[listed[::-1]] = np.arange(1, len(listed) + 1)
@@ -62,5 +75,9 @@ class FixedCalendar:
             EligibilityError: a row without an eligible action.
         """
         column = context.columns[self._feature]
-        due = np.where(column.state == PRESENT, column.values, np.inf) >= self._every
+        known = column.state == PRESENT
+        if self._counts:
+            due = ~known | (column.values < _WEEK_DAYS / self._every)
+        else:
+            due = ~known | (column.values >= self._every)
         return one_hot_best(self._preference[due.astype(np.int64)], eligible)

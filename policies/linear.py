@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from engine.encoder import Encoder, fit_encoder
 from engine.errors import LearnError, ParameterError
 from engine.features import ContextBlock, FeatureSchema
 from engine.moments import Moments
+from engine.protocols import Policy
 from engine.rounds import RoundBlock
 from engine.types import Float32Array, FloatArray, IntArray
 from policies.vw.rows import repeatable, trainable
@@ -32,6 +34,7 @@ class LinearPosterior:
             products of columns; those of unequal columns count twice.
         pairs: the two columns of each product, (m,) each.
         rounds: learnt from.
+        unit: standard deviation of the rewards of the first rounds: what widths can be measured in.
     """
 
     encoder: Encoder
@@ -39,6 +42,7 @@ class LinearPosterior:
     covariance: FloatArray
     pairs: Pairs
     rounds: int
+    unit: float = 1.0
 
     def predict(self, context: ContextBlock) -> tuple[FloatArray, FloatArray]:
         """(n, k) mean rewards x'w, and (n, k) deviations sqrt(x' inv(A) x), for every action.
@@ -64,6 +68,26 @@ def _quadratic(x: Float32Array, covariance: FloatArray, pairs: Pairs) -> FloatAr
     return affine(products, covariance)
 
 
+@dataclass(frozen=True)
+class LinearState:
+    """Everything that sums over rounds hold.
+
+    Attributes:
+        encoder: of the context, from the first rounds.
+        gram: (k, d + 1, d + 1) X'X of every action.
+        moment: (k, d + 1) X'(r - centre).
+        centre / unit: mean and standard deviation of the rewards of the first rounds.
+        rounds: learnt from.
+    """
+
+    encoder: Encoder
+    gram: FloatArray
+    moment: FloatArray
+    centre: float
+    unit: float
+    rounds: int
+
+
 class LinearSums:
     """Accumulates X'X and X'r of every action over rounds.
 
@@ -73,6 +97,7 @@ class LinearSums:
         metric / reward_range: the reward and its declared (low, high).
         ridge: prior precision of every weight, in rows, > 0.
         max_levels: levels kept per categorical feature.
+        state: go on from there.
 
     Raises:
         ParameterError: ridge not positive.
@@ -87,15 +112,25 @@ class LinearSums:
         *,
         ridge: float = 1.0,
         max_levels: int = 64,
+        state: LinearState | None = None,
     ) -> None:
         if not 0.0 < ridge < np.inf:
             raise ParameterError("ridge", "LinearSums", allowed="finite and above 0", got=ridge)
         self.catalog = catalog
         self._schema, self._metric, self._range = schema, metric, reward_range
         self._ridge, self._max_levels = ridge, max_levels
-        self._encoder: Encoder | None = None
-        self._gram = self._moment = np.zeros(0)
-        self._rounds, self._centre = 0, 0.0
+        self._state = state
+
+    @property
+    def state(self) -> LinearState:
+        """The sums so far.
+
+        Raises:
+            LearnError: nothing was added.
+        """
+        if self._state is None:
+            raise LearnError("nothing has been learnt yet", hint="call learn first")
+        return self._state
 
     def add(self, rounds: Iterable[RoundBlock]) -> None:
         """Learn from rounds, on top of those before; rows that may not train are left out.
@@ -115,13 +150,11 @@ class LinearSums:
             seen.add(block.rewards[self._metric])
         if not seen.n:
             raise LearnError(f"no usable round with a known {self._metric!r}", hint="join the outcomes first")
-        if self._encoder is None:
-            self._encoder = fit_encoder(self._schema, (block.context for block in kept), self._max_levels)
-            size, k = self._encoder.d + 1, self.catalog.k
-            self._gram, self._moment, self._centre = np.zeros((k, size, size)), np.zeros((k, size)), seen.mean
+        before = self._state or self._empty(kept, seen)
+        gram, moment = before.gram.copy(), before.moment.copy()
         for block in kept:
-            self._add(block, self._encoder)
-        self._rounds += seen.n
+            self._add(block, before, gram, moment)
+        self._state = replace(before, gram=gram, moment=moment, rounds=before.rounds + seen.n)
 
     def posterior(self) -> LinearPosterior:
         """The posterior so far; it does not change when more is added.
@@ -129,37 +162,44 @@ class LinearSums:
         Raises:
             LearnError: nothing was added.
         """
-        if self._encoder is None:
-            raise LearnError("nothing has been learnt yet", hint="call learn first")
-        size = self._encoder.d + 1
-        inverse = np.linalg.inv(self._gram + self._ridge * np.eye(size))
-        weights = np.einsum("kij,kj->ik", inverse, self._moment)
+        state = self.state
+        size = state.encoder.d + 1
+        inverse = np.linalg.inv(state.gram + self._ridge * np.eye(size))
+        weights = np.einsum("kij,kj->ik", inverse, state.moment)
         # An action that was never tried is expected to be worth the mean reward.
-        weights[-1] += self._centre
+        weights[-1] += state.centre
         first, second = np.triu_indices(size)
         coefficients = inverse[:, first, second] * np.where(first == second, 1.0, 2.0)
         return LinearPosterior(
-            self._encoder,
+            state.encoder,
             weights,
             np.ascontiguousarray(coefficients.T),
             (first.astype(np.int64), second.astype(np.int64)),
-            self._rounds,
+            state.rounds,
+            state.unit,
         )
 
-    def _add(self, block: RoundBlock, encoder: Encoder) -> None:
-        x = np.concatenate([encoder.encode(block.context).astype(np.float64), np.ones((block.n, 1))], axis=1)
-        reward = block.rewards[self._metric] - self._centre
+    def _empty(self, kept: Iterable[RoundBlock], seen: Moments) -> LinearState:
+        encoder = fit_encoder(self._schema, (block.context for block in kept), self._max_levels)
+        size, k = encoder.d + 1, self.catalog.k
+        return LinearState(encoder, np.zeros((k, size, size)), np.zeros((k, size)), seen.mean, seen.scale, 0)
+
+    def _add(self, block: RoundBlock, before: LinearState, gram: FloatArray, moment: FloatArray) -> None:
+        x = np.concatenate([before.encoder.encode(block.context).astype(np.float64), np.ones((block.n, 1))], axis=1)
+        reward = block.rewards[self._metric] - before.centre
         for action in np.unique(block.action).tolist():
             rows = block.action == action
-            self._gram[action] += x[rows].T @ x[rows]
-            self._moment[action] += x[rows].T @ reward[rows]
+            gram[action] += x[rows].T @ x[rows]
+            moment[action] += x[rows].T @ reward[rows]
 
 
-class LinearLearner:
+class LinearLearner(ABC):
     """Learns the sums that a linear policy stands on; what is done with them is its subclasses' `policy`.
 
     Args:
-        catalog / schema / metric / reward_range / ridge: see `LinearSums`.
+        catalog / schema / metric / reward_range / ridge / state: see `LinearSums`.
+        width: of the policy's deviations; the subclass says what it means, and its default.
+        relative: the width counts in standard deviations of the rewards (`LinearPosterior.unit`), not in their unit.
     """
 
     def __init__(
@@ -168,10 +208,23 @@ class LinearLearner:
         schema: FeatureSchema,
         metric: str,
         reward_range: tuple[float, float],
+        width: float,
         *,
         ridge: float = 1.0,
+        relative: bool = False,
+        state: LinearState | None = None,
     ) -> None:
-        self._sums = LinearSums(catalog, schema, metric, reward_range, ridge=ridge)
+        self._sums = LinearSums(catalog, schema, metric, reward_range, ridge=ridge, state=state)
+        self._width, self._relative = width, relative
+
+    @property
+    def state(self) -> LinearState:
+        """What has been learnt.
+
+        Raises:
+            LearnError: nothing yet.
+        """
+        return self._sums.state
 
     def learn(self, rounds: Iterable[RoundBlock]) -> None:
         """Learn on top of what was learnt before.
@@ -180,3 +233,17 @@ class LinearLearner:
             LearnError: see `LinearSums.add`.
         """
         self._sums.add(rounds)
+
+    def policy(self) -> Policy:
+        """The policy learnt so far.
+
+        Raises:
+            LearnError: nothing has been learnt yet.
+            ParameterError: a width that the policy refuses.
+        """
+        posterior = self._sums.posterior()
+        return self.served(posterior, self._width * (posterior.unit if self._relative else 1.0))
+
+    @abstractmethod
+    def served(self, posterior: LinearPosterior, width: float) -> Policy:
+        """The policy of a posterior; `width` in reward units."""

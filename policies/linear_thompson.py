@@ -10,7 +10,7 @@ from engine.errors import ParameterError
 from engine.features import ContextBlock, FeatureSchema
 from engine.types import BoolArray, FloatArray
 from policies.best_of_normals import chance_of_best
-from policies.linear import LinearLearner, LinearPosterior
+from policies.linear import LinearLearner, LinearPosterior, LinearState
 
 
 class LinearThompson:
@@ -52,8 +52,9 @@ class LinearThompsonLearner(LinearLearner):
     """Learns from logged rounds and hands out `LinearThompson` (`engine.protocols.Learner`).
 
     Args:
-        catalog / schema / metric / reward_range / ridge: see `policies.linear.LinearSums`.
+        catalog / schema / metric / reward_range / ridge / state: see `policies.linear.LinearSums`.
         v: see `LinearThompson`.
+        relative: v counts in standard deviations of the rewards, not in their unit.
     """
 
     def __init__(
@@ -65,15 +66,15 @@ class LinearThompsonLearner(LinearLearner):
         *,
         v: float = 0.25,
         ridge: float = 1.0,
+        relative: bool = False,
+        state: LinearState | None = None,
     ) -> None:
-        super().__init__(catalog, schema, metric, reward_range, ridge=ridge)
-        self._v = v
+        super().__init__(catalog, schema, metric, reward_range, v, ridge=ridge, relative=relative, state=state)
 
-    def policy(self) -> LinearThompson:
-        """The policy learnt so far.
+    def served(self, posterior: LinearPosterior, width: float) -> LinearThompson:
+        """The policy of a posterior.
 
         Raises:
-            LearnError: nothing has been learnt yet.
             ParameterError: see `LinearThompson`.
         """
-        return LinearThompson(self._sums.posterior(), self._v)
+        return LinearThompson(posterior, width)

@@ -8,7 +8,7 @@ from engine.catalog import Catalog
 from engine.errors import ParameterError
 from engine.features import ContextBlock, FeatureSchema
 from engine.types import BoolArray, FloatArray
-from policies.linear import LinearLearner, LinearPosterior
+from policies.linear import LinearLearner, LinearPosterior, LinearState
 from policies.ranked import one_hot_best
 
 
@@ -49,8 +49,9 @@ class LinUcbLearner(LinearLearner):
     """Learns from logged rounds and hands out `LinUcb` (`engine.protocols.Learner`).
 
     Args:
-        catalog / schema / metric / reward_range / ridge: see `policies.linear.LinearSums`.
+        catalog / schema / metric / reward_range / ridge / state: see `policies.linear.LinearSums`.
         alpha: see `LinUcb`.
+        relative: alpha counts in standard deviations of the rewards, not in their unit.
     """
 
     def __init__(
@@ -62,15 +63,15 @@ class LinUcbLearner(LinearLearner):
         *,
         alpha: float = 1.0,
         ridge: float = 1.0,
+        relative: bool = False,
+        state: LinearState | None = None,
     ) -> None:
-        super().__init__(catalog, schema, metric, reward_range, ridge=ridge)
-        self._alpha = alpha
+        super().__init__(catalog, schema, metric, reward_range, alpha, ridge=ridge, relative=relative, state=state)
 
-    def policy(self) -> LinUcb:
-        """The policy learnt so far.
+    def served(self, posterior: LinearPosterior, width: float) -> LinUcb:
+        """The policy of a posterior.
 
         Raises:
-            LearnError: nothing has been learnt yet.
             ParameterError: see `LinUcb`.
         """
-        return LinUcb(self._sums.posterior(), self._alpha)
+        return LinUcb(posterior, width)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,6 +14,25 @@ from engine.rounds import RoundBlock
 from engine.types import HOLD, BoolArray, FloatArray
 from policies.action_values import ActionSums
 from policies.ranked import one_hot_best
+
+
+@dataclass(frozen=True)
+class UsualHour:
+    """A categorical feature that names the part of the day in which a contact usually opens.
+
+    Attributes:
+        feature: its name.
+        parts: level -> hour slots (as text) of that part of the day.
+        opens: it counts as so many opens, evenly over its slots; > 0.
+    """
+
+    feature: str
+    parts: Mapping[str, tuple[str, ...]]
+    opens: float = 20.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.opens < np.inf:
+            raise ParameterError("opens", "UsualHour", allowed="finite and above 0", got=self.opens)
 
 
 class SendTime:
@@ -30,9 +50,10 @@ class SendTime:
         hour_shares: (H,) the population's hours, >= 0, not all 0.
         opens: hour slot, as text -> numeric feature with the contact's historical opens in it; absent means 0.
         prior: in opens, > 0.
+        usual: the part of the day that is known instead of counts, or beside them.
 
     Raises:
-        ConfigError: an hour or a feature that does not exist, or a feature that is not numeric.
+        ConfigError: an hour or a feature that does not exist, or a feature of the wrong type.
         ParameterError: other shapes, values that are not finite, or prior not above 0.
     """
 
@@ -46,6 +67,7 @@ class SendTime:
         hour_shares: FloatArray,
         opens: Mapping[str, str],
         prior: float = 5.0,
+        usual: UsualHour | None = None,
     ) -> None:
         channels, hours, arms = catalog.shape
         if not 0.0 < prior < np.inf:
@@ -63,7 +85,10 @@ class SendTime:
                 hint=f"hours are {list(slots)}, numeric features {sorted(numeric)}",
             )
         self._opens = [(slots[hour], feature) for hour, feature in opens.items()]
+        self._usual = usual
+        self._parts = {} if usual is None else _part_opens(usual, schema, slots)
         self._prior = prior * hour_shares / hour_shares.sum()
+        self._none = np.zeros(hours)
         channel, self._hour, arm = (axis[1:] for axis in catalog.split(np.arange(catalog.k)))
         # Ranks are whole numbers and hour scores below 1: the pair decides first, then the hour.
         order = np.argsort(np.argsort(-pair_values.ravel(), kind="stable"), kind="stable")
@@ -82,11 +107,35 @@ class SendTime:
             count = np.where(column.state == PRESENT, np.maximum(column.values, 0.0), 0.0)
             score[:, hour] += count
             total += count
+        if self._usual is not None:
+            column = context.columns[self._usual.feature]
+            # The last line stands for "not known": the code -1 finds it.
+            by_level = np.stack([*(self._parts.get(level, self._none) for level in column.levels), self._none])
+            count = by_level[np.where(column.state == PRESENT, column.values, -1)]
+            score += count
+            total += count.sum(axis=1)
         preference = np.full(eligible.shape, -np.inf)
         # Halved, so that an hour with every open is still below the next rank.
         preference[:, 1:] = self._rank + 0.5 * (score / total[:, None])[:, self._hour]
         preference[:, HOLD] = self._rank.min(initial=0.0) - 1.0
         return one_hot_best(preference, eligible)
+
+
+def _part_opens(usual: UsualHour, schema: FeatureSchema, slots: Mapping[str, int]) -> dict[str, FloatArray]:
+    """Level -> (H,) opens at each slot."""
+    named = {slot for part in usual.parts.values() for slot in part}
+    categorical = {spec.name for spec in schema.features if spec.type == "categorical"}
+    if usual.feature not in categorical or named - set(slots):
+        raise ConfigError(
+            f"usual names a feature that is not categorical or unknown hours: {usual.feature!r}, {sorted(named)}",
+            hint=f"hours are {list(slots)}, categorical features {sorted(categorical)}",
+        )
+    found = {}
+    for level, part in usual.parts.items():
+        opens = np.zeros(len(slots))
+        opens[[slots[slot] for slot in part]] = usual.opens / max(len(part), 1)
+        found[level] = opens
+    return found
 
 
 def tune_send_time(
@@ -96,6 +145,7 @@ def tune_send_time(
     schema: FeatureSchema,
     opens: Mapping[str, str],
     prior: float = 5.0,
+    usual: UsualHour | None = None,
 ) -> SendTime:
     """Channel and arm by their mean reward over hours, the population's hours by theirs (those below 0 count as 0).
 
@@ -113,4 +163,4 @@ def tune_send_time(
     hour_weight = weight.sum(axis=(0, 2))
     shares = np.maximum(reward.sum(axis=(0, 2)) / np.where(hour_weight > 0, hour_weight, 1.0), 0.0)
     even = np.ones(len(shares))
-    return SendTime(catalog, schema, pairs, shares if shares.any() else even, opens, prior)
+    return SendTime(catalog, schema, pairs, shares if shares.any() else even, opens, prior, usual)

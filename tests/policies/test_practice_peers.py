@@ -10,7 +10,7 @@ import pytest
 from engine.catalog import Arm, Catalog
 from engine.eligibility import pack
 from engine.errors import ConfigError, DataError, EligibilityError, LearnError, MissingPropensityError, ParameterError
-from engine.features import ContextBlock, FeatureSchema, FeatureSpec, numeric_column
+from engine.features import ContextBlock, FeatureSchema, FeatureSpec, categorical_column, numeric_column
 from engine.identity import keyed_hash
 from engine.rounds import RoundBlock
 from policies.action_values import ActionSums
@@ -18,7 +18,7 @@ from policies.best_action import BestAction
 from policies.check import check_policy
 from policies.fixed_calendar import FixedCalendar
 from policies.recovering_softmax import RecoveringSoftmax, Recovery, difference_scores
-from policies.send_time import SendTime, tune_send_time
+from policies.send_time import SendTime, UsualHour, tune_send_time
 from policies.volume_threshold import VolumeThreshold, tune_volume, uplift
 from policies.vw.arguments import VwConfig
 from policies.vw.reward_model import VwRewardModel
@@ -292,3 +292,51 @@ def test_recovery_by_hand():
 def test_bad_recoveries(call, error):
     with pytest.raises(error):
         call()
+
+
+# --- what logs know instead of dates and counts
+
+
+def test_calendar_by_counts():
+    """Every 3.5 days is at most twice a week: due after 0 and 1 sends in seven days, not after 2; unknown is none."""
+    policy = FixedCalendar(CATALOG, SCHEMA, ["18|A"], 3.5, "days", counts=True)
+    assert chosen(policy, context([0.0, 1.0, 2.0, 5.0, None])) == [3, 3, 0, 0, 3]
+    check_policy(policy, CATALOG, SCHEMA)
+
+
+def parts_schema() -> FeatureSchema:
+    usual = FeatureSpec(
+        name="part", type="categorical", unit="l", source="t", collected_where="t", customer_benefit=BENEFIT
+    )
+    return FeatureSchema(features=(usual,))
+
+
+def test_send_time_by_the_part_of_the_day():
+    """Prior 5 on 18 h alone; 20 opens of the morning win 9 h; a part without a slot and unknown change nothing."""
+    schema = parts_schema()
+    usual = UsualHour("part", {"morning": ("9",), "night": ()})
+    policy = SendTime(CATALOG, schema, np.array([[0.3, 0.2]]), np.array([0.0, 1.0]), {}, usual=usual)
+    codes = np.array([0, 1, -1, 2], dtype=np.int32)
+    column = categorical_column(schema.features[0], codes, ("morning", "night", "noon"), (codes < 0).astype(np.uint8))
+    assert chosen(policy, ContextBlock(schema, {"part": column}, 4)) == [1, 3, 3, 3]
+    check_policy(policy, CATALOG, schema)
+
+
+@pytest.mark.parametrize(
+    ("feature", "parts", "opens", "error"),
+    [
+        ("days", {"morning": ("9",)}, 20.0, ConfigError),
+        ("part", {"morning": ("10",)}, 20.0, ConfigError),
+        ("part", {"morning": ("9",)}, 0.0, ParameterError),
+    ],
+)
+def test_bad_parts_of_the_day(feature, parts, opens, error):
+    with pytest.raises(error):
+        SendTime(
+            CATALOG,
+            parts_schema(),
+            np.zeros((1, 2)),
+            np.ones(2),
+            {},
+            usual=UsualHour(feature, parts, opens),
+        )
