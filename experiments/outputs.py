@@ -175,7 +175,7 @@ class ImportOutput(Output, frozen=True, kw_only=True):
 
 
 class TrainOutput(Output, frozen=True, kw_only=True):
-    """`tactful train --json`."""
+    """`tactful train --json`; `responses` are the models of p_respond and p_unsub: role -> metric."""
 
     policy: str
     folder: str
@@ -184,6 +184,7 @@ class TrainOutput(Output, frozen=True, kw_only=True):
     actions: int
     parity: float
     version: str
+    responses: dict[str, str] = {}
 
 
 class DecideOutput(Output, frozen=True, kw_only=True):

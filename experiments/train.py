@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from engine.errors import DataError, MissingPropensityError
 from engine.log.parquet import LogReader
 from engine.selection import Selection, Side
 from experiments.outputs import TrainOutput
+from experiments.responses import LEARNT_FROM, fit_responses, learnt_from
 from experiments.settings import TrainConfig
 from policies.exploration_config import ExplorationConfig
 from policies.vw.arguments import VwConfig
 from policies.vw.export import export_policy, resume
+from policies.vw.folder import read_manifest, responses_of
 from policies.vw.learner import VwLearner
+from policies.vw.responses import Asked, ResponseModel
 from policies.vw.search import Search, choose
 
 
@@ -77,11 +82,20 @@ def continued(reader: LogReader, metric: str, start: Path) -> VwLearner:
     return learner
 
 
-def train_on_log(log: Path, metric: str, out: Path, config: TrainConfig, start: Path | None = None) -> TrainOutput:
+def train_on_log(
+    log: Path,
+    metric: str,
+    out: Path,
+    config: TrainConfig,
+    start: Path | None = None,
+    also: Sequence[Asked] = (),
+) -> TrainOutput:
     """Train on a whole log and export the policy.
 
     Args:
-        start: a trained folder to go on from; then `config` plays no part.
+        start: a trained folder to go on from; then `config` plays no part for the policy. Its response models are kept
+            where `also` asks for none.
+        also: metrics of p_respond and p_unsub, modelled beside the policy on this log.
 
     Raises:
         DataError, MissingPropensityError, LearnError: see `learn` and `continued`.
@@ -89,14 +103,21 @@ def train_on_log(log: Path, metric: str, out: Path, config: TrainConfig, start: 
         StorageError: the folder cannot be written; what stood there before is untouched.
     """
     reader = LogReader(log)
-    source = None
+    source: dict[str, Any] = {}
+    kept: tuple[ResponseModel, ...] = ()
+    rows = learnt_from(reader, metric)
     if start is None:
         found = chosen(reader, metric, config.learner)
         learner = learn(reader, metric, found.config, config.exploration)
-        source = {"search": found.to_builtins()} if found.trials else None
+        source = {"search": found.to_builtins()} if found.trials else {}
     else:
         learner = continued(reader, metric, start)
-    manifest = export_policy(learner, out, source=source)
+        kept = tuple(responses_of(start).values())
+        rows = _together(read_manifest(start).source.get(LEARNT_FROM, {}), rows)
+    if rows:
+        source[LEARNT_FROM] = rows
+    responses = fit_responses(reader, also, config.learner) if also else kept
+    manifest = export_policy(learner, out, source=source, responses=responses)
     return TrainOutput(
         policy=learner.policy().name,
         folder=str(out),
@@ -105,4 +126,12 @@ def train_on_log(log: Path, metric: str, out: Path, config: TrainConfig, start: 
         actions=reader.meta.catalog.k,
         parity=manifest.parity,
         version=manifest.version,
+        responses={note.role: note.metric for note in manifest.responses},
     )
+
+
+def _together(before: dict[str, int], rows: dict[str, int]) -> dict[str, int]:
+    """What two trainings learnt from, where both say it."""
+    if not before or not rows:
+        return {}
+    return {"first_at": min(before["first_at"], rows["first_at"]), "last_at": max(before["last_at"], rows["last_at"])}

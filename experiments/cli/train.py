@@ -19,6 +19,10 @@ def run(
         Path | None,
         typer.Option("--from", help="A trained folder to go on from; it keeps its learner and exploration."),
     ] = None,
+    also: Annotated[
+        str,
+        typer.Option(help="Metrics of p_respond and p_unsub to model as well: click,unsubscribed or respond=NAME."),
+    ] = "",
     as_json: Json = False,
     overrides: Overrides = None,
 ) -> None:
@@ -30,6 +34,7 @@ def run(
     from engine.errors import ParameterError
     from experiments.settings import TrainConfig, compose_settings
     from experiments.train import train_on_log
+    from policies.vw.responses import asked_for
 
     with guarded(as_json=as_json):
         if start is not None and overrides:
@@ -38,7 +43,7 @@ def run(
             )
         config = compose_settings("train", overrides or [], TrainConfig)
         with progress("training", None):
-            output = train_on_log(log, metric, out, config, start)
+            output = train_on_log(log, metric, out, config, start, asked_for(also))
         table = Table("metric", "rows", "actions", "parity", title="Trained policy")
         table.add_row(output.metric, str(output.rows), str(output.actions), f"{output.parity:.2g}")
         show(output, [table], [f"policy: {output.folder}"], as_json=as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from policies.vw.arguments import VwConfig, model_layout
 from policies.vw.compiler import parity, vote_parity
 from policies.vw.folder import FORMAT, KIND, MODEL, Manifest, read_manifest, table_files
 from policies.vw.learner import VwLearner
+from policies.vw.responses import ResponseModel, notes_of
 from policies.vw.scratch import scratch
 from policies.vw.tables import ScoreTables
 from policies.vw.training import LearnerState
@@ -22,13 +24,21 @@ from policies.vw.training import LearnerState
 PARITY_LIMIT: Final = 1e-5
 
 
-def export_policy(learner: VwLearner, folder: Path, *, seed: int = 0, source: dict[str, Any] | None = None) -> Manifest:
+def export_policy(
+    learner: VwLearner,
+    folder: Path,
+    *,
+    seed: int = 0,
+    source: dict[str, Any] | None = None,
+    responses: Sequence[ResponseModel] = (),
+) -> Manifest:
     """Write what a learner has learnt as a trained folder; it appears whole or not at all.
 
     Args:
         folder: final name; a trained folder under it is replaced on success.
         seed: of the random contexts of the parity check.
         source: plain data about the training log, kept in the manifest.
+        responses: models of p_respond and p_unsub to keep beside the policy.
 
     Raises:
         LearnError: nothing has been learnt.
@@ -65,12 +75,15 @@ def export_policy(learner: VwLearner, folder: Path, *, seed: int = 0, source: di
         name=learner.policy_name,
         made_with={"vowpalwabbit": wall.VERSION, "numpy": np.__version__},
         source=source or {},
+        responses=notes_of(responses),
     )
 
     def write(part: Path) -> None:
         (part / MODEL).write_bytes(state.model)
         for name, tables in zip(table_files(learner.config), members, strict=True):
             tables.save(part / name)
+        for response in responses:
+            response.tables.save(part / response.note.file)
 
     publish(Path(folder), KIND, msgspec.to_builtins(manifest), write)
     return read_manifest(Path(folder))

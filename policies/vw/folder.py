@@ -16,6 +16,7 @@ from policies.exploration_config import ExplorationConfig
 from policies.vw.arguments import VwConfig
 from policies.vw.compiled import CompiledPolicy
 from policies.vw.ensemble import assembled
+from policies.vw.responses import ResponseModel, ResponseNote, Role, load_responses
 from policies.vw.tables import load_tables
 
 KIND: Final = "tactful-vw-policy"
@@ -44,6 +45,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         name: of the policy.
         made_with: versions of the libraries.
         source: about the training log.
+        responses: models of p_respond and p_unsub that lie beside the policy.
         kind / files / version: of the folder, see `engine.artefact`.
     """
 
@@ -64,6 +66,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     made_with: dict[str, str]
     source: dict[str, Any] = {}
+    responses: tuple[ResponseNote, ...] = ()
     kind: str = KIND
     files: dict[str, str] = {}
     version: str = ""
@@ -84,6 +87,16 @@ def read_manifest(folder: Path) -> Manifest:
         return msgspec.convert(data, Manifest)
     except (msgspec.ValidationError, ParameterError) as error:
         raise ArtefactError(f"{folder} has a manifest that cannot be used: {error}", hint="train again") from error
+
+
+def responses_of(folder: Path) -> dict[Role, ResponseModel]:
+    """The response models that lie in a trained folder; empty where it was trained without any.
+
+    Raises:
+        ArtefactError: missing, damaged or foreign.
+    """
+    manifest = read_manifest(folder)
+    return load_responses(Path(folder), manifest.responses, manifest.catalog)
 
 
 def load_policy(folder: Path) -> CompiledPolicy:

@@ -1,0 +1,61 @@
+"""Fits the models of p_respond and p_unsub that lie beside a trained policy, from the log that it is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from engine.errors import DataError, ParameterError
+from engine.log.parquet import LogReader
+from engine.selection import Selection
+from engine.types import NOT_AN_INSTANT
+from policies.vw.arguments import VwConfig
+from policies.vw.responses import Asked, ResponseModel, ResponseNote
+from policies.vw.reward_model import VwRewardModel
+
+LEARNT_FROM: Final = "learnt_from"
+
+
+def fit_responses(reader: LogReader, asked: Sequence[Asked], config: VwConfig) -> tuple[ResponseModel, ...]:
+    """One model per metric, on all usable rows whose metric is known.
+
+    Raises:
+        DataError: the log has no such metric.
+        ParameterError: the metric is no share: a probability lies in [0, 1].
+        LearnError: no row to learn from.
+    """
+    return tuple(_fit(reader, one, config) for one in asked)
+
+
+def _fit(reader: LogReader, asked: Asked, config: VwConfig) -> ResponseModel:
+    rewards = reader.meta.rewards
+    if asked.metric not in rewards:
+        raise DataError(f"{reader.path} has no metric {asked.metric!r}", hint=f"the log knows: {sorted(rewards)}")
+    spec = rewards[asked.metric]
+    if spec.low < 0 or spec.high > 1:
+        raise ParameterError(
+            "also", "train", allowed="metrics in [0, 1]", got=f"{asked.metric} in [{spec.low:g}, {spec.high:g}]"
+        )
+    meta = reader.meta
+    model = VwRewardModel(meta.catalog, meta.features, asked.metric, (spec.low, spec.high), config)
+    model.fit(Selection(reader, asked.metric))
+    fitted = model.fitted
+    note = ResponseNote(role=asked.role, metric=asked.metric, encoder=fitted.encoder, rounds=fitted.rounds)
+    return ResponseModel(note, fitted.tables)
+
+
+def learnt_from(reader: LogReader, metric: str) -> dict[str, int]:
+    """The instants of the first and the last row that trained, microseconds UTC; empty where rows have none.
+
+    A gate must not judge a policy on rows that it learnt from, so its folder says up to when it did.
+    """
+    first = last = NOT_AN_INSTANT
+    for block in Selection(reader, metric, context=False):
+        if not block.n:
+            continue
+        low, high = int(block.decided_at.min()), int(block.decided_at.max())
+        if low == NOT_AN_INSTANT:
+            return {}
+        first = low if first == NOT_AN_INSTANT else min(first, low)
+        last = max(last, high)
+    return {} if first == NOT_AN_INSTANT else {"first_at": first, "last_at": last}

@@ -1,0 +1,165 @@
+"""What moved a score: the exact additive parts of the difference between two actions' compiled scores.
+
+A compiled score is a sum (`policies.vw.tables`), so the difference of two is one too. What both actions share (the
+context alone) cancels. Each remaining term belongs to a feature, hence to a signal group, or to none (what an action is
+worth to everybody), and to a factor: the channel, the hour, the content, a pair of them, or hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from engine.catalog import Catalog
+from engine.encoder import Encoder
+from engine.errors import ParameterError
+from engine.features import ContextBlock, FeatureSchema
+from engine.types import HOLD, FloatArray
+from policies.vw.compiled import CompiledPolicy
+from policies.vw.tables import ScoreTables
+
+EVERYBODY: Final = "everybody"
+CLIPPING: Final = "clipping"
+FACTORS: Final = ("channel", "hour", "content", "channel x hour", "channel x content", "hour x content", "hold")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One term of a difference of scores.
+
+    Attributes:
+        signal_group: of the feature; the feature's own name where its schema gives none, `EVERYBODY` without a feature.
+        feature: its name, or "" for what the action is worth to everybody.
+        factor: one of `FACTORS`, or `CLIPPING` where scores are clipped.
+        value: in the metric's unit; positive speaks for the first action.
+    """
+
+    signal_group: str
+    feature: str
+    factor: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Why one action scores higher, or lower, than another in one context.
+
+    Attributes:
+        action / other: indices in the catalog.
+        difference: score of the action - score of the other; the parts add up to it.
+        parts: every term, by feature in schema order, then what is worth the same to everybody.
+    """
+
+    action: int
+    other: int
+    difference: float
+    parts: tuple[Part, ...]
+
+    def by(self, key: Callable[[Part], str]) -> dict[str, float]:
+        """Sums of the parts by a key, the largest first; they add up to the difference."""
+        sums: dict[str, float] = {}
+        for part in self.parts:
+            sums[key(part)] = sums.get(key(part), 0.0) + part.value
+        return dict(sorted(sums.items(), key=lambda item: (-abs(item[1]), item[0])))
+
+
+def group_of(schema: FeatureSchema) -> dict[str, str]:
+    """Feature -> its signal group; a feature without one is a group of its own."""
+    return {spec.name: spec.signal_group or spec.name for spec in schema.features}
+
+
+def compare(policy: CompiledPolicy, context: ContextBlock, action: int, other: int) -> Comparison:
+    """Take the difference of two actions' scores in one context apart.
+
+    Of an ensemble the mean score of its members is explained, not their votes.
+
+    Args:
+        context: one row.
+        action / other: indices in the policy's catalog.
+
+    Raises:
+        ParameterError: not one row, or no such action.
+        DataError: the context has another schema.
+    """
+    k = policy.catalog.k
+    if context.n != 1 or not (0 <= action < k and 0 <= other < k):
+        raise ParameterError(
+            "context", "compare", allowed=f"one row, actions in 0..{k - 1}", got=(context.n, action, other)
+        )
+    x = policy.encoder.encode(context)
+    scores = policy.tables.scores(x)[0]
+    first, second = (_weights(policy.tables, policy.catalog, one) for one in (action, other))
+    parts = _parts(policy.encoder, group_of(context.schema), x[0].astype(np.float64), first, second)
+    difference = float(scores[action] - scores[other])
+    clipped = _clipped(policy.tables, x[0], first, second)
+    if clipped:
+        parts.append(Part(EVERYBODY, "", CLIPPING, clipped))
+    return Comparison(action, other, difference, tuple(parts))
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """An action's own weights: (d + 1,) vectors and constants, by factor; the shared base is apart."""
+
+    base: FloatArray
+    vectors: dict[str, FloatArray]
+    constants: dict[str, float]
+
+
+def _weights(tables: ScoreTables, catalog: Catalog, action: int) -> _Weights:
+    base = tables.base.astype(np.float64)
+    if action == HOLD:
+        return _Weights(base, {"hold": tables.hold.astype(np.float64)}, {})
+    channel, hour, arm = (int(place[0]) for place in catalog.split(np.array([action])))
+    vectors = {"channel": tables.channel[channel], "hour": tables.hour[hour], "content": tables.arm[arm]}
+    return _Weights(
+        base,
+        {factor: vector.astype(np.float64) for factor, vector in vectors.items()},
+        {
+            "channel x hour": float(tables.channel_hour[channel, hour]),
+            "channel x content": float(tables.channel_arm[channel, arm]),
+            "hour x content": float(tables.hour_arm[hour, arm]),
+        },
+    )
+
+
+def _parts(encoder: Encoder, groups: dict[str, str], x: FloatArray, first: _Weights, second: _Weights) -> list[Part]:
+    parts = []
+    zero = np.zeros(encoder.d + 1)
+    gaps = {
+        factor: first.vectors.get(factor, zero) - second.vectors.get(factor, zero)
+        for factor in FACTORS
+        if factor in first.vectors or factor in second.vectors
+    }
+    start = 0
+    for coding in encoder.codings:
+        columns = slice(start, start + len(coding.columns))
+        start = columns.stop
+        for factor, gap in gaps.items():
+            value = float(x[columns] @ gap[columns])
+            if value:
+                parts.append(Part(groups[coding.name], coding.name, factor, value))
+    constants = {factor: float(gap[-1]) for factor, gap in gaps.items()}
+    for factor in FACTORS:
+        constants[factor] = (
+            constants.get(factor, 0.0) + first.constants.get(factor, 0.0) - second.constants.get(factor, 0.0)
+        )
+    return parts + [Part(EVERYBODY, "", factor, value) for factor, value in constants.items() if value]
+
+
+def _clipped(
+    tables: ScoreTables, x: np.ndarray[tuple[int], np.dtype[np.float32]], first: _Weights, second: _Weights
+) -> float:
+    """What the limits of the scores change in the difference."""
+    low, high = (float(limit) for limit in tables.limits)
+    if not np.isfinite([low, high]).any():
+        return 0.0
+    wide = np.append(x.astype(np.float64), 1.0)
+    changed = []
+    for one in (first, second):
+        raw = float(wide @ (one.base + sum(one.vectors.values()))) + sum(one.constants.values())
+        changed.append(min(max(raw, low), high) - raw)
+    return changed[0] - changed[1]
