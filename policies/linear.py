@@ -117,8 +117,8 @@ class LinearSums:
         if not 0.0 < ridge < np.inf:
             raise ParameterError("ridge", "LinearSums", allowed="finite and above 0", got=ridge)
         self.catalog = catalog
-        self._schema, self._metric, self._range = schema, metric, reward_range
-        self._ridge, self._max_levels = ridge, max_levels
+        self.schema, self.metric, self.reward_range = schema, metric, reward_range
+        self.ridge, self._max_levels = ridge, max_levels
         self._state = state
 
     @property
@@ -142,14 +142,14 @@ class LinearSums:
             LearnError: a reward outside the declared range, or no round to learn from. Nothing is then changed.
         """
         kept = [
-            trainable(block, self._metric, self._range, self.catalog, propensities=False)
+            trainable(block, self.metric, self.reward_range, self.catalog, propensities=False)
             for block in repeatable(rounds)
         ]
         seen = Moments()
         for block in kept:
-            seen.add(block.rewards[self._metric])
+            seen.add(block.rewards[self.metric])
         if not seen.n:
-            raise LearnError(f"no usable round with a known {self._metric!r}", hint="join the outcomes first")
+            raise LearnError(f"no usable round with a known {self.metric!r}", hint="join the outcomes first")
         before = self._state or self._empty(kept, seen)
         gram, moment = before.gram.copy(), before.moment.copy()
         for block in kept:
@@ -164,7 +164,7 @@ class LinearSums:
         """
         state = self.state
         size = state.encoder.d + 1
-        inverse = np.linalg.inv(state.gram + self._ridge * np.eye(size))
+        inverse = np.linalg.inv(state.gram + self.ridge * np.eye(size))
         weights = np.einsum("kij,kj->ik", inverse, state.moment)
         # An action that was never tried is expected to be worth the mean reward.
         weights[-1] += state.centre
@@ -180,13 +180,13 @@ class LinearSums:
         )
 
     def _empty(self, kept: Iterable[RoundBlock], seen: Moments) -> LinearState:
-        encoder = fit_encoder(self._schema, (block.context for block in kept), self._max_levels)
+        encoder = fit_encoder(self.schema, (block.context for block in kept), self._max_levels)
         size, k = encoder.d + 1, self.catalog.k
         return LinearState(encoder, np.zeros((k, size, size)), np.zeros((k, size)), seen.mean, seen.scale, 0)
 
     def _add(self, block: RoundBlock, before: LinearState, gram: FloatArray, moment: FloatArray) -> None:
         x = np.concatenate([before.encoder.encode(block.context).astype(np.float64), np.ones((block.n, 1))], axis=1)
-        reward = block.rewards[self._metric] - before.centre
+        reward = block.rewards[self.metric] - before.centre
         for action in np.unique(block.action).tolist():
             rows = block.action == action
             gram[action] += x[rows].T @ x[rows]
@@ -214,8 +214,8 @@ class LinearLearner(ABC):
         relative: bool = False,
         state: LinearState | None = None,
     ) -> None:
-        self._sums = LinearSums(catalog, schema, metric, reward_range, ridge=ridge, state=state)
-        self._width, self._relative = width, relative
+        self.sums = LinearSums(catalog, schema, metric, reward_range, ridge=ridge, state=state)
+        self.width, self.relative = width, relative
 
     @property
     def state(self) -> LinearState:
@@ -224,7 +224,7 @@ class LinearLearner(ABC):
         Raises:
             LearnError: nothing yet.
         """
-        return self._sums.state
+        return self.sums.state
 
     def learn(self, rounds: Iterable[RoundBlock]) -> None:
         """Learn on top of what was learnt before.
@@ -232,7 +232,7 @@ class LinearLearner(ABC):
         Raises:
             LearnError: see `LinearSums.add`.
         """
-        self._sums.add(rounds)
+        self.sums.add(rounds)
 
     def policy(self) -> Policy:
         """The policy learnt so far.
@@ -241,8 +241,8 @@ class LinearLearner(ABC):
             LearnError: nothing has been learnt yet.
             ParameterError: a width that the policy refuses.
         """
-        posterior = self._sums.posterior()
-        return self.served(posterior, self._width * (posterior.unit if self._relative else 1.0))
+        posterior = self.sums.posterior()
+        return self.served(posterior, self.width * (posterior.unit if self.relative else 1.0))
 
     @abstractmethod
     def served(self, posterior: LinearPosterior, width: float) -> Policy:

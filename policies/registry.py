@@ -19,6 +19,7 @@ from engine.protocols import Learner, Policy
 from engine.rounds import RoundBlock
 from policies.action_values import ActionSums, ActionValues
 from policies.best_action import BestAction
+from policies.exploration_config import ExplorationConfig
 from policies.fixed_calendar import FixedCalendar
 from policies.linear_thompson import LinearThompsonLearner
 from policies.linucb import LinUcbLearner
@@ -27,8 +28,11 @@ from policies.peer_config import DAY_PARTS, PeerConfig
 from policies.recovering_softmax import RecoveringSoftmax, Recovery, difference_scores
 from policies.segments import SegmentConfig, tune_segments
 from policies.send_time import UsualHour, tune_send_time
+from policies.trained import begin
 from policies.volume_threshold import tune_volume
 from policies.vw.arguments import VwConfig
+from policies.vw.learner import VwLearner
+from policies.vw.live_learner import LiveLearner
 from policies.vw.reward_model import VwRewardModel
 
 Rounds = Iterable[RoundBlock]
@@ -43,6 +47,7 @@ class Setting:
         metric / reward_range: the reward to maximise, and its declared (low, high).
         peer / segments: parameters of the rules.
         model: of the reward model that volume_threshold stands on.
+        learner / exploration: of vw.
     """
 
     catalog: Catalog
@@ -52,6 +57,8 @@ class Setting:
     peer: PeerConfig = field(default_factory=PeerConfig)
     segments: SegmentConfig = field(default_factory=SegmentConfig)
     model: VwConfig = field(default_factory=VwConfig)
+    learner: VwConfig = field(default_factory=VwConfig)
+    exploration: ExplorationConfig = field(default_factory=ExplorationConfig)
 
 
 def make(name: str, rounds: Rounds, setting: Setting) -> Policy:
@@ -118,9 +125,21 @@ def lin_ts(setting: Setting) -> LinearThompsonLearner:
     )
 
 
-def _learnt(begin: Callable[[Setting], Learner]) -> Callable[[Rounds, Setting], Policy]:
+def vw(setting: Setting) -> VwLearner | LiveLearner:
+    """Vowpal Wabbit as configured: compiled, or served live."""
+    return begin(
+        setting.catalog,
+        setting.schema,
+        setting.metric,
+        setting.reward_range,
+        setting.learner,
+        setting.exploration,
+    )
+
+
+def _learnt(start: Callable[[Setting], Learner]) -> Callable[[Rounds, Setting], Policy]:
     def made(rounds: Rounds, setting: Setting) -> Policy:
-        one = begin(setting)
+        one = start(setting)
         one.learn(rounds)
         return one.policy()
 
@@ -178,9 +197,10 @@ def _segments(rounds: Rounds, setting: Setting) -> Policy:
     return tune_segments(rounds, setting.metric, setting.catalog, setting.schema, setting.segments)
 
 
-LEARNERS: Final[dict[str, Callable[[Setting], Learner]]] = {"linucb": linucb, "lin_ts": lin_ts}
+LEARNERS: Final[dict[str, Callable[[Setting], Learner]]] = {"vw": vw, "linucb": linucb, "lin_ts": lin_ts}
 PEERS: Final[dict[str, Callable[[Rounds, Setting], Policy]]] = {
-    **{name: _learnt(begin) for name, begin in LEARNERS.items()},
+    "linucb": _learnt(linucb),
+    "lin_ts": _learnt(lin_ts),
     "recovering_softmax": _recovering,
     "best_action": lambda rounds, setting: BestAction(action_values(rounds, setting)),
     "calendar": _calendar,
@@ -190,5 +210,6 @@ PEERS: Final[dict[str, Callable[[Rounds, Setting], Policy]]] = {
 MAKERS: Final[dict[str, Callable[[Rounds, Setting], Policy]]] = {
     "segments": _segments,
     "merge_tag": lambda rounds, setting: MergeTagBlast(action_values(rounds, setting)),
+    "vw": _learnt(vw),
     **PEERS,
 }

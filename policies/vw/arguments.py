@@ -14,6 +14,7 @@ import msgspec
 
 from engine.errors import ParameterError
 from policies.vw.ensemble_config import EnsembleConfig
+from policies.vw.live_config import LiveConfig
 from policies.vw.search_config import SearchConfig
 
 CbType = Literal["mtr", "ips", "dr"]
@@ -36,6 +37,7 @@ class VwConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         ridge: squared-norm penalty of a bfgs reward model, in units of rows, >= 0.
         ensemble: several models at once, for the explorations bag and cover; null is one model.
         search: values among which to choose first (`policies.vw.search.choose`); null learns with the values above.
+        live: an exploration that VW serves itself; mtr alone, without an ensemble or a search. null compiles.
     """
 
     cb_type: CbType = "mtr"
@@ -50,6 +52,7 @@ class VwConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ridge: float = 1.0
     ensemble: EnsembleConfig | None = None
     search: SearchConfig | None = None
+    live: LiveConfig | None = None
 
     def __post_init__(self) -> None:
         _require(self.learning_rate > 0, "learning_rate", "finite and above 0", self.learning_rate)
@@ -63,6 +66,10 @@ class VwConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         known = set(self.interactions) <= set(PAIRS) and len(set(self.interactions)) == len(self.interactions)
         if not known:
             raise ParameterError("interactions", "VwConfig", allowed=f"unique, among {PAIRS}", got=self.interactions)
+        if self.live is not None and (self.cb_type != "mtr" or self.ensemble or self.search):
+            raise ParameterError(
+                "live", "VwConfig", allowed="with cb_type mtr, without an ensemble or a search", got=self.live.kind
+            )
 
 
 def learning_arguments(config: VwConfig, k: int) -> str:

@@ -48,6 +48,10 @@ class VwLearner(VwTrainer):
         self.exploration = exploration or ExplorationConfig()
         self._read: tuple[LearnerState | None, tuple[ScoreTables, ...]] = (None, ())
         _check_votes(self.config, self.exploration)
+        if self.config.live is not None:
+            raise ParameterError(
+                "config", "VwLearner", allowed="without `live`", got=self.config.live.kind, hint="see LiveLearner"
+            )
 
     @property
     def policy_name(self) -> str:

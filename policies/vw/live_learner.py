@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -36,7 +36,7 @@ class LiveLearner(VwTrainer):
 
     Args:
         live: the exploration.
-        others: as of `VwTrainer`; mtr only, without an ensemble.
+        others: as of `VwTrainer`; mtr only, without an ensemble. What the configuration says of `live` is not read.
 
     Raises:
         ParameterError: as of `VwTrainer`, or a configuration that is not mtr's.
@@ -52,7 +52,8 @@ class LiveLearner(VwTrainer):
         config: VwConfig | None = None,
         state: LearnerState | None = None,
     ) -> None:
-        super().__init__(catalog, schema, metric, reward_range, config, state)
+        plain = msgspec.structs.replace(config or VwConfig(), live=None)
+        super().__init__(catalog, schema, metric, reward_range, plain, state)
         if self.config.cb_type != "mtr" or self.config.ensemble is not None:
             raise ParameterError(
                 "config", "LiveLearner", allowed="cb_type mtr without an ensemble", got=self.config.cb_type
@@ -62,7 +63,7 @@ class LiveLearner(VwTrainer):
 
     @property
     def policy_name(self) -> str:
-        return f"vw_live_{self.live.kind}"
+        return policy_name(self.live)
 
     @property
     def one_action(self) -> bool:
@@ -138,10 +139,26 @@ class LiveManifest(msgspec.Struct, frozen=True, kw_only=True):
     skipped: int
     centre: float
     unit: float
+    source: dict[str, Any] = {}
+    version: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of the policy."""
+        return policy_name(self.live)
 
 
-def export_live(learner: LiveLearner, folder: Path) -> str:
+def policy_name(live: LiveConfig) -> str:
+    """Name of the policies of an exploration."""
+    return f"vw_live_{live.kind}"
+
+
+def export_live(learner: LiveLearner, folder: Path, *, source: dict[str, Any] | None = None) -> str:
     """Write what a live learner has learnt as a trained folder; it appears whole or not at all.
+
+    Args:
+        folder: final name.
+        source: plain data about the training log, kept in the manifest.
 
     Returns:
         The version of the folder.
@@ -165,6 +182,7 @@ def export_live(learner: LiveLearner, folder: Path) -> str:
         skipped=state.skipped,
         centre=state.centre,
         unit=state.unit,
+        source=source or {},
     )
 
     def write(part: Path) -> None:
@@ -173,8 +191,8 @@ def export_live(learner: LiveLearner, folder: Path) -> str:
     return publish(Path(folder), KIND, msgspec.to_builtins(manifest), write)
 
 
-def load_live(folder: Path) -> LiveLearner:
-    """The learner of a live folder: to learn on, or to serve with its `policy()` in this process.
+def read_live(folder: Path) -> LiveManifest:
+    """The manifest of a live folder; every hash has been verified.
 
     Raises:
         ArtefactError: the folder is missing, damaged, foreign, or of another format.
@@ -185,9 +203,18 @@ def load_live(folder: Path) -> LiveLearner:
             f"{folder} has format {data.get('format')}, this Tactful reads {FORMAT}", hint="train again, or upgrade"
         )
     try:
-        manifest = msgspec.convert(data, LiveManifest)
+        return msgspec.convert(data, LiveManifest)
     except (msgspec.ValidationError, ParameterError) as error:
         raise ArtefactError(f"{folder} has a manifest that cannot be used: {error}", hint="train again") from error
+
+
+def load_live(folder: Path) -> LiveLearner:
+    """The learner of a live folder: to learn on, or to serve with its `policy()` in this process.
+
+    Raises:
+        ArtefactError: the folder is missing, damaged, foreign, or of another format.
+    """
+    manifest = read_live(folder)
     state = LearnerState.kept(manifest, (Path(folder) / MODEL).read_bytes())
     return LiveLearner(
         manifest.catalog,
