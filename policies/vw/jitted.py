@@ -17,6 +17,7 @@ _strict = numba.njit(nogil=True, error_model="numpy")
 _loose = numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "nnan", "nsz"})
 
 EPSILON, SOFTMAX, SQUARECB = 0, 1, 2
+_STRETCH = 64
 # Below every finite score, above the -inf of removed actions.
 _LOWEST = -np.finfo(np.float64).max
 
@@ -26,17 +27,12 @@ def score_rows(x: Any, linear: Any, channel_hour: Any, channel_arm: Any, hour_ar
     channels, hours = channel_hour.shape
     arms = channel_arm.shape[1]
     parts = np.empty(linear.shape[1])
-    every = np.ones(arms, dtype=np.bool_)
+    purpose = np.zeros(arms, dtype=np.int64)
+    may = (np.ones((1, channels, arms), dtype=np.bool_), np.ones((1, 1, channels, hours), dtype=np.bool_), purpose)
+    grid = _grid(hour_arm, purpose, 1)
     for row in range(len(x)):
         _affine_row(x[row], linear, parts)
-        out[row, 0] = parts[0]
-        cell = 1
-        for c in range(channels):
-            second = parts[1 + channels + hours :] + channel_arm[c]
-            for h in range(hours):
-                first = parts[1 + c] + parts[1 + channels + h] + channel_hour[c, h]
-                _cells(first, second, hour_arm[h], every, out[row, cell : cell + arms])
-                cell += arms
+        _score_row(parts, channel_hour, channel_arm, may, 0, grid, out[row])
 
 
 def choose_rows(x: Any, tables: Any, may: Any, explore: Any, uniform: Any, drawn: Any) -> None:
@@ -44,44 +40,84 @@ def choose_rows(x: Any, tables: Any, may: Any, explore: Any, uniform: Any, drawn
     kind, parameter, ceiling, floor, cut = explore
     action, propensity, exploring = drawn
     linear, channel_hour, channel_arm, hour_arm = tables
-    may_arm, may_hour, purpose = may
-    channels, hours = channel_hour.shape
-    arms = channel_arm.shape[1]
     parts = np.empty(linear.shape[1])
-    second = np.empty(arms)
-    both = np.empty(arms, dtype=np.bool_)
-    out = np.empty(1 + channels * hours * arms)
+    grid = _grid(hour_arm, may[2], may[1].shape[1])
+    out = np.empty(1 + channel_hour.size * hour_arm.shape[1])
     greedy = np.empty(len(out), dtype=np.bool_)
     found = np.empty((2, len(out) + 1), dtype=np.int64)
     values = np.empty((2, len(out) + 1))
     reach = np.inf
     for row in range(len(x)):
         _affine_row(x[row], linear, parts)
-        out[0] = parts[0]
-        m = 1
-        cell = 1
-        for c in range(channels):
-            for a in range(arms):
-                second[a] = parts[1 + channels + hours + a] + channel_arm[c, a]
-            for h in range(hours):
-                for a in range(arms):
-                    both[a] = may_arm[row, c, a] and may_hour[row, purpose[a], c, h]
-                first = parts[1 + c] + parts[1 + channels + h] + channel_hour[c, h]
-                m += _cells(first, second, hour_arm[h], both, out[cell : cell + arms])
-                cell += arms
+        m = _score_row(parts, channel_hour, channel_arm, may, row, grid, out)
         if floor > 0.0:
             action[row], propensity[row], exploring[row], reach = _limited_draw(
                 out, m, (kind, parameter, ceiling, floor, cut), uniform[row], found, values, reach
             )
             continue
         if ceiling <= 1.0:
-            best = _largest(out)
-            for a in range(len(out)):
-                greedy[a] = out[a] == best
+            greedy[:] = out == _largest(out)
         _probabilities(out, m, kind, parameter)
         if ceiling <= 1.0:
             exploring[row] = _under_ceiling(out, greedy, ceiling)
         action[row], propensity[row] = _draw(out, uniform[row])
+
+
+@_strict
+def _grid(hour_arm: Any, purpose: Any, purposes: int) -> tuple[Any, Any, Any, Any]:
+    """What every row shares, over the (hour, arm) cells of a channel, and scratch for `_score_row`.
+
+    Inner loops run over all the cells of a channel: over the arms alone they would be too short to be vectorised.
+    """
+    hours, arms = hour_arm.shape
+    # Unsigned: a signed index might be negative, and testing that would stop the vectoriser.
+    part = np.empty(hours * arms, dtype=np.uint64)
+    third = np.empty(hours * arms)
+    for h in range(hours):
+        for a in range(arms):
+            part[h * arms + a] = purpose[a] * hours + h
+            third[h * arms + a] = hour_arm[h, a]
+    return part, third, np.empty(purposes * hours), np.empty(hours * arms)
+
+
+@_strict
+def _score_row(parts: Any, channel_hour: Any, channel_arm: Any, may: Any, row: int, grid: Any, out: Any) -> int:
+    """Scores of one row; removed actions get -inf. Returns the number of eligible actions."""
+    may_arm, may_hour, purpose = may
+    part, third, first, second = grid
+    channels, hours = channel_hour.shape
+    arms = channel_arm.shape[1]
+    purposes = may_hour.shape[1]
+    out[0] = parts[0]
+    m = 1
+    for c in range(channels):
+        for a in range(arms):
+            second[a] = parts[1 + channels + hours + a] + channel_arm[c, a] if may_arm[row, c, a] else -np.inf
+        _repeat(second, arms)
+        for p in range(purposes):
+            allowed = 0
+            for h in range(hours):
+                may_send = may_hour[row, p, c, h]
+                score = parts[1 + c] + parts[1 + channels + h] + channel_hour[c, h]
+                first[p * hours + h] = score if may_send else -np.inf
+                allowed += may_send
+            for a in range(arms):
+                m += allowed * (may_arm[row, c, a] and purpose[a] == p)
+        cell = 1 + c * len(third)
+        for i in range(len(third)):
+            out[cell + i] = first[part[i]] + second[i] + third[i]
+    return m
+
+
+@_strict
+def _repeat(values: Any, period: int) -> None:
+    """Fill an array with its first `period` values, over and over; each copy doubles what is there."""
+    filled = period
+    while filled < len(values):
+        more = min(filled, len(values) - filled)
+        for i in range(more):
+            values[filled + i] = values[i]
+        filled += more
 
 
 @_strict
@@ -97,21 +133,17 @@ def _affine_row(x: Any, linear: Any, parts: Any) -> None:
 
 
 @_strict
-def _cells(first: float, second: Any, third: Any, arms: Any, out: Any) -> int:
-    """Scores of one channel and hour slot; removed arms get -inf. Returns the number of eligible arms."""
-    count = 0
-    for a in range(len(out)):
-        out[a] = first + second[a] + third[a] if arms[a] else -np.inf
-        count += arms[a]
-    return count
-
-
-@_loose
 def _largest(scores: Any) -> float:
-    best = -np.inf
-    for a in range(len(scores)):
-        best = max(best, scores[a])
-    return best
+    """Four running maxima, because the vectoriser does not take a maximum for a reduction."""
+    a0 = a1 = a2 = a3 = scores[0]
+    for a in range(0, len(scores) - 3, 4):
+        a0 = scores[a] if scores[a] > a0 else a0
+        a1 = scores[a + 1] if scores[a + 1] > a1 else a1
+        a2 = scores[a + 2] if scores[a + 2] > a2 else a2
+        a3 = scores[a + 3] if scores[a + 3] > a3 else a3
+    for a in range(len(scores) - len(scores) % 4, len(scores)):
+        a0 = max(a0, scores[a])
+    return max(a0, a1, a2, a3)
 
 
 @_loose
@@ -121,15 +153,13 @@ def _probabilities(out: Any, m: int, kind: int, parameter: float) -> None:
     first = 0
     while out[first] != best:
         first += 1
-    total = 0.0
+    total, ties = 0.0, 0
     if kind == EPSILON:
-        ties = 0
         for a in range(first, len(out)):
             ties += out[a] == best
         for a in range(len(out)):
-            share = 1.0 / ties if out[a] == best else 0.0
-            even = 1.0 / m if out[a] > -np.inf else 0.0
-            out[a] = (1.0 - parameter) * share + parameter * even
+            share = (1.0 - parameter) * (1.0 / ties) if out[a] == best else 0.0
+            out[a] = share + (parameter * (1.0 / m) if out[a] > -np.inf else 0.0)
     elif kind == SOFTMAX:
         for a in range(len(out)):
             out[a] = np.exp(parameter * (out[a] - best)) if out[a] > -np.inf else 0.0
@@ -149,51 +179,50 @@ def _probabilities(out: Any, m: int, kind: int, parameter: float) -> None:
 def _under_ceiling(out: Any, greedy: Any, ceiling: float) -> float:
     """The ceiling of `policies.limits.limited` without a floor, in place; returns the mass off the greedy actions."""
     exploring = 0.0
-    best = 0.0
     for a in range(len(out)):
-        if greedy[a]:
-            best += out[a]
-        else:
-            exploring += out[a]
+        exploring += 0.0 if greedy[a] else out[a]
     if exploring <= ceiling:
         return exploring
     for a in range(len(out)):
-        out[a] *= (1.0 - ceiling) / best if greedy[a] else ceiling / exploring
+        out[a] *= ceiling / exploring if not greedy[a] else (1.0 - ceiling) / (1.0 - exploring)
     return ceiling
 
 
 @_loose
-def _draw(out: Any, uniform: float) -> tuple[int, float]:
-    """`engine.sampling.draw` of one row."""
+def _total(out: Any, start: int, stop: int) -> float:
     total = 0.0
-    for a in range(len(out)):
+    for a in range(start, stop):
         total += out[a]
+    return total
+
+
+@_strict
+def _draw(out: Any, uniform: float) -> tuple[int, float]:
+    """`engine.sampling.draw` of one row; stretches that end before the point are stepped over whole."""
+    total = _total(out, 0, len(out))
     point = uniform * total
-    running = 0.0
-    chosen = 0
-    for a in range(len(out)):
+    running, start, chosen = 0.0, 0, 0
+    while start + _STRETCH < len(out) and running + _total(out, start, start + _STRETCH) <= point:
+        running += _total(out, start, start + _STRETCH)
+        start += _STRETCH
+    for a in range(start, len(out)):
         if out[a] > 0.0:
             running += out[a]
             chosen = a
             if running > point:
                 break
+    while out[chosen] <= 0.0:
+        chosen = chosen - 1 if chosen > 0 else len(out) - 1
     return chosen, out[chosen] / total
 
 
 @_strict
-def _limited_draw(
-    scores: Any, m: int, explore: Any, uniform: float, found: Any, values: Any, reach: float
-) -> tuple[int, float, float, float]:
+def _limited_draw(scores: Any, m: int, explore: Any, uniform: float, found: Any, values: Any, reach: float) -> Any:
     """`policies.limits.limited` with a floor, and the draw, without making the row's other probabilities.
 
-    Args:
-        scores: (k,), -inf where removed; `m` others.
-        explore: kind, parameter, ceiling, floor and where the floor cuts.
-        found, values: (2, k + 1) scratch: actions and probabilities of the greedy and of the exploring ones.
-        reach: gap within which the actions to explore are looked for first. It changes the time, never the result.
-
-    Returns:
-        action, propensity, mass off the greedy actions, and the reach to try on the next row.
+    `scores` are -inf where removed, `m` others. `found`, `values` (2, k + 1) are scratch: actions and probabilities of
+    the greedy and of the exploring ones. Within `reach` of the best the actions to explore are looked for first: it
+    changes the time, never the result. Returns action, propensity, mass off the greedy actions, and the next reach.
     """
     kind, parameter, ceiling, floor, cut = explore
     best = _largest(scores)
@@ -244,9 +273,7 @@ def _within(scores: Any, low: float, high: float, found: Any) -> int:
 
 
 @_loose
-def _mass(
-    scores: Any, best: float, ties: int, m: int, kind: int, parameter: float, ceiling: float
-) -> tuple[float, float]:
+def _mass(scores: Any, best: float, ties: int, m: int, kind: int, parameter: float, ceiling: float) -> Any:
     """Mass off the greedy actions (or one above the ceiling, where only that matters), and softmax's denominator."""
     total = 0.0
     if kind == EPSILON:
@@ -255,14 +282,12 @@ def _mass(
         for a in range(len(scores)):
             total += np.exp(parameter * (scores[a] - best)) if scores[a] > -np.inf else 0.0
         return (total - ties) / total, total
-    size = len(scores)
     start = 0
-    while start < size and (ties > 1 or total <= ceiling):
-        stop = min(start + 64, size)
-        for a in range(start, stop):
+    while start < len(scores) and (ties > 1 or total <= ceiling):
+        for a in range(start, min(start + _STRETCH, len(scores))):
             gap = best - scores[a] if scores[a] > -np.inf else 0.0
             total += 1.0 / (m + parameter * gap) if (scores[a] > -np.inf) & (scores[a] < best) else 0.0
-        start = stop
+        start += _STRETCH
     return total, 1.0
 
 
