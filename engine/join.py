@@ -228,10 +228,12 @@ class _Run:
         valid = delay >= 0
         row, outcome, delay = row[valid], outcome[valid], delay[valid]
         event = self._index.event[outcome]
-        used: BoolArray = np.isin(event, records.STATES)
+        # Few names, many outcomes: each name is compared once.
+        code, names = pd.factorize(event)
+        used: BoolArray = np.isin(names, records.STATES)[code]
         table = self._with_states(batch, row, event)
         for name, metric in self._metrics.items():
-            counts = np.isin(event, metric.events)
+            counts: BoolArray = np.isin(names, metric.events)[code]
             used |= counts
             reward = self._reward(name, metric, (row[counts], outcome[counts], delay[counts]), decided_at, ids)
             table = table.append_column(records.REWARD + name, pa.array(reward, from_pandas=True))

@@ -66,6 +66,7 @@ class Selection:
         side: one side of a split, or None for all rows.
         extra: stored names of further columns to carry.
         context: False leaves the context out, for estimators that do not need it.
+        rewards: further metrics to carry; where they are not known they are NaN.
     """
 
     def __init__(
@@ -76,12 +77,14 @@ class Selection:
         side: Side | None = None,
         extra: Sequence[str] = (),
         context: bool = True,
+        rewards: Sequence[str] = (),
     ) -> None:
         self.reader, self.metric = reader, metric
         self._side, self._extra, self._context = side, tuple(extra), context
+        self._rewards = tuple(dict.fromkeys((metric, *rewards)))
 
     def __iter__(self) -> Iterator[RoundBlock]:
-        blocks = self.reader.blocks(rewards=[self.metric], extra=self._extra, context=self._context)
+        blocks = self.reader.blocks(rewards=self._rewards, extra=self._extra, context=self._context)
         for block in blocks:
             keep = block.usable & ~np.isnan(block.rewards[self.metric])
             if self._side is not None:

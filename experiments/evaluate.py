@@ -110,6 +110,7 @@ def run_evaluation(  # noqa: PLR0913 - the choices of the person who asks
     *,
     allow_inexact: bool = False,
     advance: Advance | None = None,
+    also: Callable[[RoundBlock], None] | None = None,
 ) -> Evaluation:
     """`engine.ope.evaluate` with the log's own range and clusters.
 
@@ -139,6 +140,7 @@ def run_evaluation(  # noqa: PLR0913 - the choices of the person who asks
         embedding=embedding_of(settings, reader),
         loggers=loggers_of(settings, rounds, reader),
         progress=None if advance is None else (lambda _stage, _done: advance(1.0)),
+        also=also,
     )
 
 

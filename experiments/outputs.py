@@ -7,9 +7,8 @@ from typing import Any
 
 import msgspec
 
-
-class Output(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of every object that a command prints."""
+from experiments.outputs_base import Output as Output
+from experiments.outputs_launch import GateOutput, MetricRow, RuleCost, TreatmentOutput
 
 
 class LogSummary(Output, frozen=True, kw_only=True):
@@ -76,10 +75,15 @@ class Skipped(Output, frozen=True, kw_only=True):
 
 
 class EvaluateOutput(Output, frozen=True, kw_only=True):
-    """`tactful evaluate --json`."""
+    """`tactful evaluate --json`.
+
+    Attributes:
+        metrics: the stack of metrics of every policy, the baseline's first.
+    """
 
     log: LogSummary
     results: tuple[ResultRow, ...]
+    metrics: tuple[MetricRow, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     files: dict[str, str] = {}
 
@@ -148,12 +152,22 @@ class BacktestOutput(Output, frozen=True, kw_only=True):
 
     Attributes:
         comparisons: further differences of the learned policy and the segments, by the deciding estimator.
+        metrics: the stack of metrics of the policies with a name, the baseline's first.
+        gate: whether the learned policy may take the place of the baseline; null without a stack of metrics.
+        treatment: who is treated differently by the learned policy; null where the baseline's choices are not known.
+        rules: what each guardrail rule takes away, where the log keeps what the rules read.
+        provenance: versions, hashes and seeds.
     """
 
     log: LogSummary
     results: tuple[ResultRow, ...]
     launch: Launch
     comparisons: tuple[ResultRow, ...] = ()
+    metrics: tuple[MetricRow, ...] = ()
+    gate: GateOutput | None = None
+    treatment: TreatmentOutput | None = None
+    rules: tuple[RuleCost, ...] = ()
+    provenance: dict[str, str] = {}
     skipped: tuple[Skipped, ...] = ()
     split: dict[str, Any] = {}
     files: dict[str, str] = {}

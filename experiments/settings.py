@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from engine.errors import ConfigError, ParameterError
 from engine.join import MetricSpec
 from engine.ope.intervals.names import INTERVALS
+from engine.ope.metrics.definition import MetricStack
 from policies.exploration_config import ExplorationConfig
 from policies.segments import SegmentConfig
 from policies.vw.arguments import VwConfig
@@ -93,6 +94,7 @@ class EvaluateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     evaluation: EvaluationSettings
     model: VwConfig
+    metric_stack: MetricStack | None = None
 
 
 class PlanConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -115,6 +117,8 @@ class BacktestConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         deciding_estimator: the estimator that the launch verdict rests on, fixed before any result is seen; one of
             `estimators`.
         estimators: that every policy is judged by.
+        metric_stack: the metrics of a campaign and what a launch must not do to them; None leaves them out.
+        gate_error: one-sided error of each demand of the promotion gate, in (0, 0.5).
     """
 
     evaluation: EvaluationSettings
@@ -122,6 +126,8 @@ class BacktestConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     learner: VwConfig
     exploration: ExplorationConfig
     segments: SegmentConfig
+    metric_stack: MetricStack | None = None
+    gate_error: float = 0.05
     deciding_estimator: str = "dr"
     estimators: tuple[str, ...] = ("ips", "clipped", "snips", "dm", "dr")
     seed: int = 0

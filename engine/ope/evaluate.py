@@ -76,6 +76,7 @@ def evaluate(  # noqa: PLR0913 - one front door: each argument is a choice of th
     largest_weight: float | None = None,
     simultaneous: bool = False,
     largest_sd: float | None = None,
+    also: Callable[[RoundBlock], None] | None = None,
 ) -> Evaluation:
     """Judge policies on a log that another policy decided.
 
@@ -106,6 +107,7 @@ def evaluate(  # noqa: PLR0913 - one front door: each argument is a choice of th
         largest_weight: that target / propensity can have, known before the log is read; some intervals need it.
         simultaneous: make the differences of all targets hold together.
         largest_sd: bound of the standard deviation of one row's term, for Catoni's interval.
+        also: given every block of the pass that evaluates, for what else is to be summed of the log.
 
     Raises:
         ParameterError: an argument outside its range, or a policy whose answer is no distribution.
@@ -141,6 +143,8 @@ def evaluate(  # noqa: PLR0913 - one front door: each argument is a choice of th
     done = 0
     for block in rounds:
         state.add(block)
+        if also is not None:
+            also(block)
         done += block.n
         if progress is not None:
             progress("evaluate", done)

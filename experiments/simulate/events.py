@@ -35,7 +35,11 @@ EVENTS: Final = (
     "refunded",
     "unsubscribed",
     "complained",
+    "ordered",
+    "returned",
 )
+# Two reports of one thing reach the feed, or get lost, together.
+_SAME_REPORT: Final = {"ordered": "purchased", "returned": "refunded"}
 OWN: Final = ("dispatched", "sent")
 DECIDED_STEP: Final = "decided_step"
 
@@ -134,9 +138,11 @@ def _of_orders(world: World, happened: Happened, moment: Moment) -> list[_Events
         at = start + _delay(world, "ordered", "", rows, moment.step)
         ordered_at[rows] = np.maximum(ordered_at[rows], at)
         found.append(_Events("purchased", rows, at, (share - discount[rows]) * value[rows]))
+        found.append(_Events("ordered", rows, at, (1.0 - discount[rows]) * value[rows]))
     back = np.flatnonzero(happened.refund_usd > 0.0)
     at = ordered_at[back] + _delay(world, "refunded", "", back, moment.step)
-    return [*found, _Events("refunded", back, at, -share * happened.refund_usd[back])]
+    paid_back = happened.refund_usd[back]
+    return [*found, _Events("refunded", back, at, -share * paid_back), _Events("returned", back, at, paid_back)]
 
 
 def _after(world: World, event: str, happened: Happened, moment: Moment) -> IntArray:
@@ -159,12 +165,13 @@ def _reported(world: World, events: _Events, step: int) -> _Events:
         return events
     delay = world.scenario.delay
     rows, at, value = events.rows, events.at, events.value
+    report = _SAME_REPORT.get(events.event, events.event)
     late, lost, again = (getattr(delay, f"{name}_share", 0.0) for name in ("late", "lost", "duplicate"))
     if late:
         lag = round(getattr(delay, "late_hours", 0.0) * HOUR_US)
-        at = at + lag * (world.draw(f"late {events.event}", step, rows) < late)
+        at = at + lag * (world.draw(f"late {report}", step, rows) < late)
     if lost or again:
-        times = np.where(world.draw(f"duplicate {events.event}", step, rows) < again, 2, 1)
-        times = np.where(world.draw(f"lost {events.event}", step, rows) < lost, 0, times)
+        times = np.where(world.draw(f"duplicate {report}", step, rows) < again, 2, 1)
+        times = np.where(world.draw(f"lost {report}", step, rows) < lost, 0, times)
         rows, at, value = np.repeat(rows, times), np.repeat(at, times), np.repeat(value, times)
     return _Events(events.event, rows, at, value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from engine.join import MetricSpec
+from simulator.metrics import conversion_of
 from simulator.scenario import Scenario
 
 MONEY = ("purchased", "refunded", "sent", "unsubscribed", "complained")
@@ -13,7 +14,7 @@ WIDE_USD = 10_000.0
 
 
 def scenario_metrics(scenario: Scenario) -> dict[str, MetricSpec]:
-    """Metrics by name: margin (of everything that is credited), order, clicked, unsubscribed, complained."""
+    """Metrics by name: margin (of everything that is credited), then what the stack of metrics is made of."""
     spec = scenario.spec
     days = spec.attribution_window_days
     window_s, within = days * 86_400.0, f"within {days:g} days of the decision"
@@ -28,11 +29,33 @@ def scenario_metrics(scenario: Scenario) -> dict[str, MetricSpec]:
         description=f"margin of orders {within}, less discounts, refunds, sends and lost permissions",
     )
     shares = {"order": ("purchased", spec.outcome), "clicked": ("clicked", "click")}
-    shares |= {name: (name, name) for name in ("unsubscribed", "complained")}
-    return {"margin": money} | {
+    shares |= {name: (name, name) for name in ("unsubscribed", "complained", "delivered", "bounced", "opened", "replied")}
+    shares[conversion_of(spec.outcome)] = ("purchased", spec.outcome)
+    turnover = _turnover(largest_order_value(scenario), window_s, within)
+    return {"margin": money, **turnover} | {
         name: MetricSpec(events=(event,), kind="any", window_s=window_s, unit="share", description=f"{what} {within}")
         for name, (event, what) in shares.items()
     }
+
+
+def _turnover(bound: float, window_s: float, within: str) -> dict[str, MetricSpec]:
+    """What was paid, what was paid back, and what the sends cost; none of it is what a policy should learn from."""
+    said = {
+        "revenue": ("ordered", f"what was paid for orders {within}"),
+        "refunds": ("returned", f"what was paid back {within}"),
+        "send_cost": ("sent", f"cost of the send, below zero, {within}"),
+    }
+    return {
+        name: MetricSpec(
+            events=(event,), kind="sum", window_s=window_s, low=-bound, high=bound, unit="usd", description=what
+        )
+        for name, (event, what) in said.items()
+    }
+
+
+def largest_order_value(scenario: Scenario) -> float:
+    """USD that the orders credited to one decision do not exceed: `largest_money` without the margin's share."""
+    return largest_money(scenario) / max(scenario.spec.money.margin_share, 1e-3)
 
 
 def largest_money(scenario: Scenario) -> float:

@@ -62,9 +62,20 @@ def step() -> Step:
 
 def test_values_of_a_decision_are_its_reward(step: Step) -> None:
     """margin (orders - refunds) - discounts - cost - lost permissions, to the last cent."""
-    total = step.frame.groupby("row")["value_usd"].sum().reindex(range(N), fill_value=0.0)
+    money = step.frame[~step.frame["event"].isin(["ordered", "returned"])]
+    total = money.groupby("row")["value_usd"].sum().reindex(range(N), fill_value=0.0)
     assert np.allclose(total.to_numpy(), step.happened.reward_usd, rtol=0, atol=1e-9)
     assert {"purchased", "refunded", "complained", "unsubscribed"} <= set(step.frame["event"])
+
+
+def test_turnover_is_what_was_paid_and_paid_back(step: Step) -> None:
+    happened, money = step.happened, step.frame.groupby("event")["value_usd"].sum()
+    value = happened.order_usd + happened.organic_usd - happened.discount_usd
+    assert money["ordered"] == pytest.approx(value.sum())
+    assert money["returned"] == pytest.approx(happened.refund_usd.sum())
+    wide = step.frame.groupby(["event", "row"])["us"].first()
+    for one, other in (("ordered", "purchased"), ("returned", "refunded")):
+        assert (wide[one] == wide[other]).all()
 
 
 def test_every_event_is_there_once(step: Step) -> None:
