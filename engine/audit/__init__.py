@@ -1,0 +1,1 @@
+"""Is a log fit to learn and judge from? One check per file, all over one pass in flat memory."""

@@ -1,0 +1,182 @@
+"""The audit of a log: one pass for all checks that add up, one more for duplicates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.audit.bins import FeatureBins
+from engine.audit.block import AuditBlock, blocks_of
+from engine.audit.calendar import Calendar
+from engine.audit.consent import Consent
+from engine.audit.contact_groups import ContactGroups
+from engine.audit.dispatch import Dispatch
+from engine.audit.drift import Drift
+from engine.audit.duplicates import duplicates
+from engine.audit.explained import Explained
+from engine.audit.findings import Finding, not_applicable, overall, settle
+from engine.audit.future import Future
+from engine.audit.groups import action_groups
+from engine.audit.independence import Independence
+from engine.audit.maturity import Maturity
+from engine.audit.mean_weight import MeanWeight
+from engine.audit.outcomes import RESOLUTION, VALIDITY, audit_outcomes
+from engine.audit.propensities import propensities
+from engine.audit.rule import AuditRule
+from engine.audit.sample_ratio import SampleRatio
+from engine.audit.support import Support
+from engine.errors import DataError
+from engine.log.parquet import LogReader
+from engine.records import LogMeta
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found.
+
+    Attributes:
+        verdict: the worst of the findings': pass, warn or fail.
+        findings: one per check, always all of them.
+        rows: of the log.
+        metrics: that were looked at.
+    """
+
+    verdict: str
+    findings: tuple[Finding, ...]
+    rows: int
+    metrics: tuple[str, ...]
+
+    @property
+    def failed(self) -> tuple[Finding, ...]:
+        """Findings that fail."""
+        return tuple(found for found in self.findings if found.verdict == "fail")
+
+
+class AuditSums:
+    """What all blocks of a log add up to; parts of a log with the same cuts merge.
+
+    Args:
+        meta: of the log.
+        rule: limits.
+        metrics: of the log that are looked at.
+        bins: cuts of the features; those of another part where parts are merged later.
+    """
+
+    def __init__(self, meta: LogMeta, rule: AuditRule, metrics: Sequence[str], bins: FeatureBins | None = None) -> None:
+        self.meta, self.rule, self.metrics = meta, rule, tuple(metrics)
+        self.bins = FeatureBins(meta.features, rule.top_levels) if bins is None else bins
+        self.groups = action_groups(meta.catalog)
+        self.available = 0
+        self.support = Support(self.groups)
+        self.mean_weight = MeanWeight(self.groups)
+        self.sample_ratio = SampleRatio(self.groups)
+        self.contact_groups = ContactGroups()
+        self.calendar = Calendar()
+        self.dispatch = Dispatch(self.groups)
+        self.independence = Independence(self.groups, self.bins)
+        self.explained = Explained(meta.features, self.bins, metrics)
+        self.future = Future(meta.features, rule)
+        self.drift = Drift(meta.features, self.bins)
+        self.maturity = Maturity(self.groups, metrics)
+        self.consent = Consent(meta.catalog)
+
+    def add(self, block: AuditBlock) -> None:
+        """Add the rows of a block."""
+        self.available += int(block.available.sum())
+        self.support.add(block)
+        self.mean_weight.add(block)
+        self.sample_ratio.add(block)
+        self.contact_groups.add(block)
+        self.calendar.add(block)
+        self.dispatch.add(block)
+        self.independence.add(block)
+        self.explained.add(block)
+        self.future.add(block)
+        self.drift.add(block)
+        self.maturity.add(block)
+        self.consent.add(block)
+
+    def merge(self, other: AuditSums) -> None:
+        """Take over the sums of another part of the same log.
+
+        Raises:
+            DataError: the other part was cut into other bins.
+        """
+        if self.bins is not other.bins:
+            raise DataError("parts of an audit must share their bins", hint="give the bins of the first part")
+        self.available += other.available
+        self.support.merge(other.support)
+        self.mean_weight.merge(other.mean_weight)
+        self.sample_ratio.merge(other.sample_ratio)
+        self.contact_groups.merge(other.contact_groups)
+        self.calendar.merge(other.calendar)
+        self.dispatch.merge(other.dispatch)
+        self.independence.merge(other.independence)
+        self.explained.merge(other.explained)
+        self.future.merge(other.future)
+        self.drift.merge(other.drift)
+        self.maturity.merge(other.maturity)
+        self.consent.merge(other.consent)
+
+    def findings(self) -> list[Finding]:
+        """All checks that need nothing but these sums."""
+        rule, support = self.rule, self.support
+        drawn = self.mean_weight.finding(support, rule)
+        return [
+            propensities(self.meta, support, self.available),
+            drawn,
+            self.sample_ratio.finding(support, rule),
+            self.contact_groups.shares(rule),
+            self.contact_groups.kept(),
+            self.calendar.finding(rule),
+            self.dispatch.finding(rule),
+            self.independence.finding(drawn, rule),
+            self.explained.finding(rule),
+            self.future.finding(rule),
+            self.drift.features(rule),
+            self.drift.propensities(rule),
+            self.maturity.finding(rule),
+            self.maturity.by_action(drawn, rule),
+            self.consent.of_sends(rule),
+            self.consent.coverage(rule),
+        ]
+
+
+def audit_log(
+    reader: LogReader,
+    rule: AuditRule,
+    *,
+    metrics: Sequence[str] | None = None,
+    outcomes: Path | None = None,
+    progress: Progress | None = None,
+) -> Audit:
+    """Audit a log; memory does not grow with its rows but for hashes that are bounded.
+
+    Args:
+        reader: the log.
+        rule: limits.
+        metrics: to look at; all of the log where None.
+        outcomes: the file of outcomes, for validity and resolution.
+        progress: told of rows that are done.
+
+    Raises:
+        LogFormatError: rows that break the schema, a propensity outside (0, 1] among them.
+        DataError: unknown metric, or outcomes that cannot be read.
+    """
+    wanted = tuple(reader.meta.rewards if metrics is None else metrics)
+    sums = AuditSums(reader.meta, rule, wanted)
+    for block in blocks_of(reader, sums.groups, sums.bins, wanted):
+        sums.add(block)
+        if progress is not None:
+            progress(block.n)
+    found = [*sums.findings(), duplicates(reader, rule)]
+    if outcomes is None:
+        why = "no outcome file was given (--outcomes)"
+        found += [not_applicable(VALIDITY, why), not_applicable(RESOLUTION, why)]
+    else:
+        found += audit_outcomes(outcomes, reader, rule)
+    settled = settle(found, rule)
+    return Audit(overall(settled), settled, reader.rows, wanted)

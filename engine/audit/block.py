@@ -1,0 +1,103 @@
+"""One chunk of a log as the checks read it: everything that several of them need is computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.audit.bins import FeatureBins
+from engine.audit.groups import ActionGroups
+from engine.eligibility import unpack
+from engine.localtime import DAY_US
+from engine.log.parquet import LogReader
+from engine.rounds import RoundBlock
+from engine.types import NOT_AN_INSTANT, BoolArray, ByteArray, FloatArray, IntArray, ObjectArray
+
+NO_DAY = -1
+EXTRA = ("available", "group", "contact_id", "rule_inputs")
+
+
+@dataclass(frozen=True)
+class AuditBlock:
+    """n rows of a log.
+
+    Attributes:
+        rounds: with every metric.
+        available: (n,) something was drawn for the row.
+        group: (n,) treatment, control or uniform.
+        day: (n,) days since 1970, UTC; `NO_DAY` where the log does not say.
+        rows: (m,) positions of the drawn rows, those with a propensity.
+        weight: (m, G) weights of "a uniform action of the group" for the drawn rows: 0 where the action is of another.
+        target: (m, G) 1 where the group has an eligible action, else 0: the mean that the weight should have.
+        share: (m, G) share of the eligible actions that are of the group.
+        eligible_count: (m,) eligible actions.
+        features: (n, F) 0 or 1, see `FeatureBins`.
+    """
+
+    rounds: RoundBlock
+    available: BoolArray
+    group: ObjectArray
+    day: IntArray
+    rows: IntArray
+    weight: FloatArray
+    target: FloatArray
+    share: FloatArray
+    eligible_count: FloatArray
+    features: FloatArray
+
+    @property
+    def n(self) -> int:
+        return self.rounds.n
+
+
+def blocks_of(
+    reader: LogReader, groups: ActionGroups, bins: FeatureBins, metrics: tuple[str, ...]
+) -> Iterator[AuditBlock]:
+    """The chunks of a log.
+
+    Raises:
+        LogFormatError: rows that break the schema.
+        DataError: unknown metric.
+    """
+    for rounds in reader.blocks(rewards=metrics, extra=EXTRA):
+        yield block_of(rounds, groups, bins)
+
+
+def block_of(rounds: RoundBlock, groups: ActionGroups, bins: FeatureBins) -> AuditBlock:
+    """Compute what the checks share; `bins` sees its first rows here."""
+    available = rounds.extra["available"].astype(np.bool_)
+    known = rounds.decided_at != NOT_AN_INSTANT
+    day = np.where(known, np.where(known, rounds.decided_at, 0) // DAY_US, NO_DAY)
+    rows = np.flatnonzero(available & ~np.isnan(rounds.propensity))
+    counts, code = _eligible_counts(rounds.eligible[rows], rounds.k, groups)
+    weight = np.zeros((len(rows), len(groups.names)))
+    per_row, action, propensity = counts[code], rounds.action[rows], rounds.propensity[rows]
+    for axis in range(groups.of.shape[1]):
+        at = groups.of[action, axis]
+        own = np.flatnonzero(at >= 0)
+        of = per_row[own, at[own]]
+        weight[own, at[own]] = np.divide(1.0, propensity[own] * of, out=np.zeros(len(own)), where=of > 0)
+    return AuditBlock(
+        rounds=rounds,
+        available=available,
+        group=rounds.extra["group"],
+        day=day.astype(np.int64),
+        rows=rows,
+        weight=weight,
+        target=(per_row > 0).astype(np.float64),
+        share=per_row / np.maximum(per_row[:, :1], 1.0),
+        eligible_count=per_row[:, 0],
+        features=bins.indicators(rounds.context),
+    )
+
+
+def _eligible_counts(packed: ByteArray, k: int, groups: ActionGroups) -> tuple[FloatArray, IntArray]:
+    """(u, G) eligible actions by group of each distinct eligible set, and (m,) which set a row has."""
+    if not len(packed):
+        return np.zeros((1, len(groups.names))), np.zeros(0, dtype=np.int64)
+    whole = np.ascontiguousarray(packed).view(np.dtype((np.void, packed.shape[1]))).ravel()
+    _, first, code = np.unique(whole, return_index=True, return_inverse=True)
+    dense = unpack(np.ascontiguousarray(packed[first]), k).astype(np.float64)
+    return dense @ groups.member.astype(np.float64), np.asarray(code, dtype=np.int64).ravel()

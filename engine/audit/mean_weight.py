@@ -1,0 +1,76 @@
+"""Do propensities mean what they say: the weights of fixed policies have mean 1, over all, by month, by day, by arm.
+
+For the policy "a uniform eligible action of the group", the weight 1{action in group} / (propensity x eligible actions of
+the group) has mean 1 given the past, wherever the log could draw each of them, and below 1 where it could not. A mean
+above 1 is therefore wrong in any log: the actions of the group come more often than their propensities say. A mean below
+1 is wrong only where every eligible action had a chance (`Support`); elsewhere it is lack of support.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.audit.block import AuditBlock
+from engine.audit.evidence import smallest, upper_p
+from engine.audit.findings import Finding, not_applicable, tested
+from engine.audit.groups import ActionGroups
+from engine.audit.rule import AuditRule
+from engine.audit.support import Support
+from engine.audit.windows import DaySums
+from engine.types import FloatArray
+
+NAME = "mean_weight"
+ADVICE = (
+    "the logged propensities are not the probabilities with which the actions were drawn, or rows are missing: find out "
+    "what drew the actions in the window named, and leave it out or mend its propensities"
+)
+
+
+class MeanWeight:
+    """Sums of w, w^2 and their target by day and group.
+
+    Args:
+        groups: of actions.
+    """
+
+    def __init__(self, groups: ActionGroups) -> None:
+        self._groups = groups
+        self._sums = DaySums()
+
+    def add(self, block: AuditBlock) -> None:
+        weight, target = block.weight, block.target
+
+        def sums(rows: object) -> FloatArray:
+            own, mean = weight[rows], target[rows]  # type: ignore[index]
+            return np.stack([own.sum(axis=0), (own * own).sum(axis=0), mean.sum(axis=0)])
+
+        self._sums.add(block.day[block.rows], sums)
+
+    def merge(self, other: MeanWeight) -> None:
+        self._sums.merge(other._sums)
+
+    def finding(self, support: Support, rule: AuditRule) -> Finding:
+        """The worst window and group."""
+        windows = list(self._sums.windows())
+        if not windows:
+            return not_applicable(NAME, "no row has a propensity: nothing says how likely each choice was")
+        names = [name for name, _ in windows]
+        total, squares, target = np.moveaxis(np.stack([sums for _, sums in windows]), 1, 0)
+        off, spread = total - target, squares - 2.0 * total + target
+        sides = [upper_p(off, spread)]
+        if support.full:
+            sides.append(upper_p(-off, spread, np.maximum(support.largest_weight() - 1.0, 1.0)))
+        p_values = np.minimum(1.0, len(sides) * np.min(sides, axis=0))
+        p_values = np.where(target > 0, p_values, 1.0)
+        window, group = np.unravel_index(int(np.argmin(p_values)), p_values.shape)
+        mean = total[window, group] / max(target[window, group], 1.0)
+        worst = f"{self._groups.names[group]}, {names[window]}: mean weight {mean:.4g}, it should be 1"
+        scope = "from both sides" if support.full else "from above (actions may lack support)"
+        what = f"{worst}; {p_values.size} means tested {scope}"
+        over = [name for name, row in zip(names, p_values, strict=True) if row.min() < rule.error / p_values.size]
+        return tested(
+            *(NAME, smallest(p_values), rule, what, ADVICE),
+            mean_weight=float(total[0, 0] / max(target[0, 0], 1.0)),
+            full_support=support.full,
+            windows=over[:40],
+        )

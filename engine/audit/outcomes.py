@@ -1,0 +1,128 @@
+"""The outcome file beside the log: events that pass the schema, and events that a decision of the log resolves.
+
+`engine.outcomes` refuses a file with a broken row; here the broken rows are counted, because their share is the question.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from engine.audit.findings import Finding, graded
+from engine.audit.rule import AuditRule
+from engine.errors import DataError
+from engine.identity import keyed_hash
+from engine.log.parquet import LogReader
+from engine.types import BoolArray, KeyArray, ObjectArray
+
+VALIDITY, RESOLUTION = "event_validity", "profile_resolution"
+_OFFSET: Final = r"(?:[Zz]|[+-]\d{2}:?\d{2})$"
+
+
+def audit_outcomes(path: Path, reader: LogReader, rule: AuditRule) -> tuple[Finding, Finding]:
+    """Validity and resolution of an outcome file; memory holds the hashes of its decision ids.
+
+    Raises:
+        DataError: no such file, not readable, or without the columns `decision_id`, `event` and `at`.
+    """
+    rows = invalid = 0
+    keys: list[KeyArray] = []
+    for frame in _frames(path):
+        ok = _valid(frame)
+        rows += len(frame)
+        invalid += int((~ok).sum())
+        ids: ObjectArray = frame["decision_id"].to_numpy(dtype=object)[ok]
+        keys.append(keyed_hash(ids, "audit/outcomes"))
+    if not rows:
+        raise DataError(f"{path} holds no outcomes", hint="an empty file is more often a failed export")
+    named = np.concatenate(keys)
+    open_keys = np.setdiff1d(named, _decided(reader))
+    orphans = int(np.isin(named, open_keys).sum())
+    return _findings(rows, invalid, orphans, rule)
+
+
+def _findings(rows: int, invalid: int, orphans: int, rule: AuditRule) -> tuple[Finding, Finding]:
+    valid = rows - invalid
+    advice = "mend the feed: a row needs a decision id, an event, an instant with its offset, and a finite value or none"
+    what = f"{valid} of {rows} events pass the schema ({valid / rows:.2%})"
+    validity = graded(VALIDITY, invalid / rows, rule.invalid_events, what, advice)
+    resolved = valid - orphans
+    what = f"{resolved} of {valid} events belong to a decision of this log, and by it to a profile"
+    advice = "outcomes without their decision: a file of decisions is missing, or the feed carries foreign ids"
+    share = orphans / valid if valid else 1.0
+    return validity, graded(RESOLUTION, share, rule.unresolved, what, advice)
+
+
+def _decided(reader: LogReader) -> KeyArray:
+    parts = [
+        keyed_hash(batch.column("decision_id").to_numpy(zero_copy_only=False).astype(object), "audit/outcomes")
+        for batch in reader.batches(["decision_id"])
+    ]
+    return np.concatenate(parts)
+
+
+def _frames(path: Path) -> Any:
+    """Blocks of the file as they stand, every column as it comes."""
+    try:
+        if path.suffix.lower() == ".parquet":
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches():
+                    yield _checked(_plain(batch), path)
+        elif path.suffix.lower() == ".csv":
+            for frame in pd.read_csv(path, dtype=str, keep_default_na=False, chunksize=200_000):
+                yield _checked(frame, path)
+        else:
+            with pd.read_json(path, lines=True, dtype=False, convert_dates=False, chunksize=200_000) as frames:
+                for frame in frames:
+                    yield _checked(frame, path)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(
+            f"{path} cannot be read: {error}", hint="give outcomes as Parquet, CSV or JSON lines"
+        ) from error
+
+
+def _plain(batch: pa.RecordBatch) -> pd.DataFrame:
+    columns = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(pa.string())
+        if pa.types.is_timestamp(column.type):
+            # An instant that has a zone is right; one without is told by its empty text.
+            texts = pc.if_else(column.is_valid(), "1970-01-01T00:00:00Z" if column.type.tz else "", None)
+            columns[name] = texts.to_numpy(zero_copy_only=False).astype(object)
+        else:
+            columns[name] = column.to_numpy(zero_copy_only=False).astype(object)
+    return pd.DataFrame(columns)
+
+
+def _checked(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+    missing = [name for name in ("decision_id", "event", "at") if name not in frame.columns]
+    if missing:
+        raise DataError(f"{path} lacks the columns {missing}", hint="see docs/schema.md, outcomes")
+    return frame
+
+
+def _valid(frame: pd.DataFrame) -> BoolArray:
+    """(n,) rows that pass the schema."""
+    ok = _text(frame["decision_id"]) & _text(frame["event"]) & _text(frame["at"])
+    at = frame["at"].where(ok, "").astype(str).str.strip()
+    ok &= at.str.contains(_OFFSET, regex=True).to_numpy(dtype=bool)
+    known = pd.to_datetime(at.where(ok, None), format="ISO8601", utc=True, errors="coerce").notna().to_numpy(dtype=bool)
+    ok &= known
+    if "value_usd" in frame.columns:
+        raw = frame["value_usd"]
+        empty = (raw.isna() | (raw.astype(str).str.strip() == "")).to_numpy(dtype=bool)
+        number = pd.to_numeric(raw.where(~empty, None), errors="coerce").to_numpy(dtype=np.float64)
+        ok &= empty | np.isfinite(number)
+    return ok
+
+
+def _text(column: pd.Series[Any]) -> BoolArray:
+    texts = np.array([isinstance(value, str) and bool(value.strip()) for value in column], dtype=np.bool_)
+    return texts
