@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from engine.blocks.modular import Modular, arm_fields
 from engine.errors import ConfigError, DataError, ParameterError
 from engine.types import HOLD, PURPOSES, CodeArray, IntArray
 
@@ -39,6 +40,7 @@ class Arm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         margin_usd: expected margin of one conversion before the discount, or None where unknown.
         valid_from / valid_until: ISO 8601 with offset, half-open [from, until); None means unbounded.
         attributes: anything else that a learner may use as a factor (urgency, richness ...).
+        tags: lists that a contact must be on; absent: everybody.
     """
 
     id: str
@@ -53,6 +55,7 @@ class Arm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     valid_from: str | None = None
     valid_until: str | None = None
     attributes: dict[str, str | float] = {}
+    tags: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         if not self.id:
@@ -92,19 +95,23 @@ class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         name: for people; the machine's name is `version`.
         channels: C unique names.
         hours: H unique slots: 0-23 (the contact's local hour), "now", or, in logs that others wrote, their own label.
-        arms: K arms with unique ids.
+        arms: K arms with unique ids; at least one.
         hold_name: what the log calls "no message"; always also reachable as "hold".
         aliases: other names of actions -> the action's own name.
+        modular: slots of blocks from which the arms are assembled (docs/modular-content.md); then `arms` follow from it
+            and may be left out.
     """
 
     name: str
     channels: tuple[str, ...]
     hours: tuple[int | str, ...]
-    arms: tuple[Arm, ...]
+    arms: tuple[Arm, ...] = ()
     hold_name: str = "hold"
     aliases: dict[str, str] = {}
+    modular: Modular | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
+        self._assemble()
         for axis, values in (("channels", self.channels), ("hours", self.hours), ("arms", self.arm_ids)):
             if not values or "" in values or len(set(map(str, values))) != len(values):
                 raise ParameterError(
@@ -137,6 +144,16 @@ class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             raise ParameterError(
                 "arms", f"catalog {self.name!r}", allowed='free of an action named "hold" that sends', got="hold"
             )
+
+    def _assemble(self) -> None:
+        if self.modular is msgspec.UNSET:
+            return
+        arms = tuple(Arm(**fields) for fields in arm_fields(self.modular))
+        if self.arms and self.arms != arms:
+            raise ParameterError(
+                "arms", f"catalog {self.name!r}", allowed="left out: they follow from `modular`", got=len(self.arms)
+            )
+        msgspec.structs.force_setattr(self, "arms", arms)
 
     @property
     def arm_ids(self) -> tuple[str, ...]:

@@ -7,11 +7,13 @@ everything in its scope.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
 
+from engine.blocks.eligibility import BlockEligibility, is_modular, modular_of
+from engine.blocks.guarding import BlockGuard
 from engine.catalog import Catalog
 from engine.contacts import CORE_INPUTS, ContactBatch, empty_context, plain_contacts
 from engine.eligibility import Eligibility
@@ -77,7 +79,9 @@ class Guardrails:
             )
         self.pack = pack
         self.catalog = catalog
-        self._rules = tuple((entry, _bound(entry, catalog, pack, packages, features)) for entry in pack.rules)
+        entries = [*pack.rules, *_implied(pack, catalog)]
+        self._rules = tuple((entry, _bound(entry, catalog, pack, packages, features)) for entry in entries)
+        self._guard = BlockGuard(catalog, self._rules) if is_modular(catalog) else None
         consent = [rule for entry, rule in self._rules if entry.rule == REQUIRED_RULE]
         require_consent(consent, pack.name, catalog, pack.latency_margin_s)
 
@@ -95,6 +99,7 @@ class Guardrails:
     def extra_inputs(self) -> tuple[str, ...]:
         """Columns beyond the core ones that the rules read; the reader of contacts must load them."""
         named = {name for _, rule in self._rules for name in (*rule.reads, *getattr(rule, "may_read", ()))}
+        named |= {"lists"} if any(arm.tags for arm in self.catalog.arms) else set()
         return tuple(sorted(named - set(CORE_INPUTS)))
 
     def scene(self, contacts: ContactBatch, now: datetime, conditions: Conditions = NOTHING_SAID) -> Scene:
@@ -132,6 +137,19 @@ class Guardrails:
         left = sends_left(Verdict(by_arm, by_hour), n, self.catalog)
         total = RemovalCounts(n, sends, n * sends - int(left.sum()), int(n - np.count_nonzero(left)), counts)
         return self._left(by_arm, by_hour), total
+
+    def blocks(
+        self, contacts: ContactBatch, now: datetime, conditions: Conditions = NOTHING_SAID
+    ) -> tuple[BlockEligibility, RemovalCounts]:
+        """`eligibility` of a modular catalog, judged block by block: no rule sees the assemblies.
+
+        Raises:
+            ParameterError: a naive `now`, contacts of another catalog, or a catalog that is not modular.
+            EligibilityError: the conditions pause a whole assembly by name.
+        """
+        modular_of(self.catalog)
+        guard = self._guard or BlockGuard(self.catalog, self._rules)
+        return guard.eligibility(self.scene(contacts, now, conditions))
 
     def left(self, contacts: ContactBatch, now: datetime, conditions: Conditions = NOTHING_SAID) -> Eligibility:
         """`eligibility` for callers who do not ask how many actions each rule removed.
@@ -177,6 +195,23 @@ class Guardrails:
                     )
                 )
         return removals
+
+
+def _implied(pack: Pack, catalog: Catalog) -> list[RuleEntry]:
+    """Blocks are only sent as they were approved, also under a pack that does not ask."""
+    if not is_modular(catalog) or "content" in {entry.rule for entry in pack.rules}:
+        return []
+    name = "approval" if "approval" not in {entry.id for entry in pack.rules} else "approval of blocks"
+    return [
+        RuleEntry(
+            id=name,
+            rule="content",
+            kind="eng",
+            jurisdiction="any",
+            source="implied by a modular catalog",
+            checked_on=date(2026, 11, 23),
+        )
+    ]
 
 
 def _bound(

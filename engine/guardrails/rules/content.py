@@ -1,4 +1,4 @@
-"""Content: only approved arms, in date, made for the channel and for the contact's language (catalogue O8).
+"""Content: only approved arms, in date, made for the channel, the contact's language and its lists (catalogue O8).
 
 Validity is judged over the whole span in which a decision taken now may be sent: from now to the last slot of the
 catalog in the contact's zone, plus the latency margin. An arm that ends inside that span is removed from every slot,
@@ -26,7 +26,11 @@ _AFTER_ALL = np.iinfo(np.int64).max
 
 
 class ContentRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Removes arms that are not approved, not in date, not for the channel, or in another language."""
+    """Removes arms that are not approved, not in date, not for the channel, in another language or for other people.
+
+    An arm with tags is for contacts that are on every one of these lists (column `lists`); it is removed where the
+    lists are not known.
+    """
 
     reads: ClassVar[tuple[str, ...]] = ()
     applies_to: ClassVar[tuple[str, ...]] = PURPOSES
@@ -36,6 +40,8 @@ class ContentRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         contacts = scene.contacts
         dates, languages = _out_of_date(scene), _other_language(scene.catalog, contacts.locales)
         by_contact = dates[contacts.zone_code] | languages[contacts.locale_code]
+        if any(arm.tags for arm in scene.catalog.arms):
+            by_contact |= _not_tagged(scene)
         return Verdict(channel_arm=by_contact[:, None, :] | _not_sendable(scene.catalog)[None])
 
     def explain(self, scene: Scene, row: int, cell: Cell) -> Finding:
@@ -50,7 +56,29 @@ class ContentRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         if _other_language(scene.catalog, scene.contacts.locales)[code, cell.arm]:
             locale = scene.contacts.locales[code]
             return Finding(locale, arm.locale, f"arm {arm.id!r} is in {arm.locale}, the contact reads {locale}")
+        if arm.tags and _not_tagged(scene)[row, cell.arm]:
+            lists = contact_lists(scene)[row]
+            observed = "unknown" if lists is None else sorted(lists)
+            return Finding(observed, list(arm.tags), f"arm {arm.id!r} is for contacts on the lists {list(arm.tags)}")
         return _date_finding(scene, row, arm)
+
+
+def contact_lists(scene: Scene) -> list[set[str] | None]:
+    """(n,) names of the lists of each contact; None where unknown."""
+    contacts = scene.contacts
+    if "lists" not in contacts.extra:
+        return [None] * contacts.n
+    sets = [*({name for name in level.split(",") if name} for level in contacts.levels["lists"]), None]
+    return [sets[code] for code in contacts.extra["lists"].tolist()]
+
+
+def _not_tagged(scene: Scene) -> BoolArray:
+    """(n, K) whether a contact is not known to be on every list that an arm asks for."""
+    codes = {tags: at for at, tags in enumerate(dict.fromkeys(arm.tags or () for arm in scene.catalog.arms))}
+    lists = contact_lists(scene)
+    missing = [[bool(tags) and (own is None or not own.issuperset(tags)) for tags in codes] for own in lists]
+    by_tags = np.array(missing, dtype=np.bool_).reshape(len(lists), len(codes))
+    return np.asarray(by_tags[:, [codes[arm.tags or ()] for arm in scene.catalog.arms]])
 
 
 def validity(arm: Arm) -> tuple[int, int]:

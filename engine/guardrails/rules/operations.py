@@ -15,7 +15,8 @@ class OperationsRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Removes everything while the switch is on (or nobody says that it is off), and what is paused.
 
     Attributes:
-        pause_channels / pause_arms / pause_use_cases: paused in the pack, beside those of the conditions.
+        pause_channels / pause_arms / pause_use_cases: paused in the pack, beside those of the conditions; a block's id
+            among the arms pauses every arm that holds the block.
     """
 
     reads: ClassVar[tuple[str, ...]] = ()
@@ -30,7 +31,8 @@ class OperationsRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         if scene.conditions.killed is not False or scene.conditions.use_case in self._use_cases(scene):
             return Verdict(channel_arm=np.ones((n, 1, 1), dtype=np.bool_))
         channels = np.array([name in self._channels(scene) for name in catalog.channels], dtype=np.bool_)
-        arms = np.array([name in self._arms(scene) for name in catalog.arm_ids], dtype=np.bool_)
+        paused_arms = self._arms(scene)
+        arms = np.array([not paused_arms.isdisjoint((arm.id, *arm.blocks)) for arm in catalog.arms], dtype=np.bool_)
         if not channels.any() and not arms.any():
             return Verdict()
         paused = channels[:, None] | arms
