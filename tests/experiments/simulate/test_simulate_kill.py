@@ -12,7 +12,14 @@ import pytest
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("workers", "trials"), [(1, 8), (2, 3)])
+@pytest.mark.parametrize(
+    ("workers", "trials"),
+    [
+        (1, 3),
+        (2, 3),
+        pytest.param(1, 8, marks=pytest.mark.study),
+    ],
+)
 def test_a_killed_run_goes_on(workers: int, trials: int, root: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.experiments.simulate.kill_simulations", str(tmp_path), str(workers), str(trials)],
