@@ -16,8 +16,12 @@ from engine.ope.target import LoggedTarget, PolicyTarget, Target
 from engine.selection import Selection, Side, contact_split, count, time_split
 from experiments.evaluate import model_factory, result_row, run_evaluation, skipped, summary
 from experiments.launch import Contest, recommend
+from experiments.launch_pass import LaunchPass, launch_pass, remembered
+from experiments.metric_rows import gate_of, metric_rows
 from experiments.ope_inputs import columns_needed
 from experiments.outputs import BacktestOutput, Launch, LogSummary, ResultRow, json_bytes
+from experiments.outputs_launch import GateOutput
+from experiments.provenance import provenance
 from experiments.report.backtest import backtest_report
 from experiments.report.files import make_folder, tidy, write_table, write_whole
 from experiments.report.page import render
@@ -28,6 +32,7 @@ from policies.action_values import ActionSums
 from policies.always import AlwaysPolicy
 from policies.exploration_config import ExplorationConfig
 from policies.merge_tag import MergeTagBlast
+from policies.segmentation import Segmentation, fit_cuts
 from policies.segments import StaticSegments, tune_segments
 from policies.uniform import UniformPolicy
 from policies.vw.export import export_policy
@@ -37,6 +42,8 @@ LEARNED = "vw"
 GREEDY = "vw_greedy"
 SEGMENTS = "static_segments"
 NAMED = (SEGMENTS, "merge_tag_blast", "logged", "uniform", LEARNED, GREEDY)
+# Contacts are grouped by each feature in about so many bins to say who is treated differently.
+GROUP_BINS = 4
 # More constant actions than this are not judged one by one: nobody would launch the winner of such a contest.
 MAX_CONSTANTS = 120
 Advance = Callable[[float], None]
@@ -73,6 +80,7 @@ class Prepared:
         segments: the tuned segments.
         targets: everything to be judged, by name.
         judge: the side of the log that nothing was learnt from.
+        groups: cuts by single features, to say who is treated differently.
     """
 
     reader: LogReader
@@ -80,6 +88,7 @@ class Prepared:
     segments: StaticSegments
     targets: dict[str, Target]
     judge: Side
+    groups: Segmentation
 
 
 def prepare(request: BacktestRequest, config: BacktestConfig) -> Prepared:
@@ -108,7 +117,8 @@ def prepare(request: BacktestRequest, config: BacktestConfig) -> Prepared:
             f"the baseline {request.baseline!r} was never logged in the training part",
             hint=f"one of {', '.join(targets)}",
         )
-    return Prepared(reader, learner, segments, targets, judge)
+    groups = fit_cuts(reader.meta.features, reader.meta.features.names, (block.context for block in rounds), GROUP_BINS)
+    return Prepared(reader, learner, segments, remembered(targets), judge, groups)
 
 
 def backtest(request: BacktestRequest, config: BacktestConfig, advance: Advance | None = None) -> BacktestOutput:
@@ -131,17 +141,29 @@ def judge_prepared(
         StorageError: the folder cannot be written.
     """
     folder = make_folder(request.out)
-    export_policy(prepared.learner, folder / "policy")
+    manifest = export_policy(prepared.learner, folder / "policy")
     models = SharedModels(model_factory(prepared.reader, request.metric, config.model, config.evaluation))
     run = _Run(prepared.reader, request, config, prepared.judge, prepared.targets, models, advance)
-    found = run.against(request.baseline, config.estimators)
+    also = _launch_pass(prepared, request, config)
+    found = run.against(request.baseline, config.estimators, also=also)
     rows = tuple(result_row(estimate) for estimate in found.results)
     comparisons = run.comparisons()
+    gate = _gate(rows, also, config)
     output = BacktestOutput(
         log=_summary(prepared.reader, request.metric),
         results=rows,
-        launch=_launch(rows, comparisons, request, run.nothing, config.deciding_estimator),
+        launch=_launch(rows, comparisons, request, run.nothing, config.deciding_estimator, gate),
         comparisons=comparisons,
+        metrics=() if also.stack is None else metric_rows(also.stack, config.evaluation.alpha),
+        gate=gate,
+        treatment=None if also.treatment is None else also.treatment.result(LEARNED, request.baseline),
+        rules=() if also.rules is None else also.rules.result(),
+        provenance=provenance(
+            prepared.reader,
+            config,
+            manifest.version,
+            {"the split": config.seed, "folds and bootstrap": config.evaluation.seed},
+        ),
         skipped=skipped(found),
         split={
             "by": request.split,
@@ -181,10 +203,17 @@ class _Run:
         name = f"always:{self.reader.meta.catalog.hold_name}"
         return name if name in self.targets else "logged"
 
-    def against(self, baseline: str, estimators: Sequence[str], only: Sequence[str] | None = None) -> Evaluation:
+    def against(
+        self,
+        baseline: str,
+        estimators: Sequence[str],
+        only: Sequence[str] | None = None,
+        also: LaunchPass | None = None,
+    ) -> Evaluation:
         names = list(self.targets) if only is None else list(only)
-        asked = columns_needed(self.config.evaluation, self.reader)
-        rounds = Selection(self.reader, self.request.metric, side=self.side, extra=asked)
+        asked = [*columns_needed(self.config.evaluation, self.reader), *(() if also is None else also.extra)]
+        rewards = () if also is None else also.rewards
+        rounds = Selection(self.reader, self.request.metric, side=self.side, extra=asked, rewards=rewards)
         return run_evaluation(
             rounds,
             self.reader,
@@ -196,6 +225,7 @@ class _Run:
             self.models.factory(),
             model_factory(self.reader, self.request.metric, self.config.model, self.config.evaluation),
             advance=self.advance,
+            also=None if also is None else also.add,
         )
 
     def comparisons(self) -> tuple[ResultRow, ...]:
@@ -249,8 +279,31 @@ def _summary(reader: LogReader, metric: str) -> LogSummary:
     return summary(reader, metric, counts.contacts, counts.dropped)
 
 
+def _launch_pass(prepared: Prepared, request: BacktestRequest, config: BacktestConfig) -> LaunchPass:
+    """The sums of the policies with a name; constants are judged by the metric alone."""
+    names = dict.fromkeys([request.baseline, *(name for name in NAMED if name in prepared.targets)])
+    targets = [prepared.targets[name] for name in names]
+    scores = prepared.learner.policy().scores
+    return launch_pass(
+        prepared.reader, targets, prepared.targets[LEARNED], config.metric_stack, prepared.groups, scores
+    )
+
+
+def _gate(rows: Sequence[ResultRow], also: LaunchPass, config: BacktestConfig) -> GateOutput | None:
+    """What the promotion gate says to the learned policy."""
+    if also.stack is None or config.metric_stack is None or also.baseline.name == LEARNED:
+        return None
+    learned = next(row for row in rows if row.policy == LEARNED and row.estimator == config.deciding_estimator)
+    return gate_of(also.stack, LEARNED, learned, config.metric_stack, config.gate_error)
+
+
 def _launch(
-    rows: Sequence[ResultRow], comparisons: Sequence[ResultRow], request: BacktestRequest, nothing: str, estimator: str
+    rows: Sequence[ResultRow],
+    comparisons: Sequence[ResultRow],
+    request: BacktestRequest,
+    nothing: str,
+    estimator: str,
+    gate: GateOutput | None,
 ) -> Launch:
     learned = next(row for row in rows if row.policy == LEARNED and row.estimator == estimator)
     today = None
@@ -260,7 +313,7 @@ def _launch(
             for row in comparisons
             if row.policy == SEGMENTS and row.difference and row.difference.baseline == nothing
         )
-    return recommend(Contest(learned, today))
+    return recommend(Contest(learned, today, gate))
 
 
 def _write(output: BacktestOutput, request: BacktestRequest, config: BacktestConfig, folder: Path) -> BacktestOutput:

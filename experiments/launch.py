@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from experiments.outputs import DifferenceRow, Launch, ResultRow
+from experiments.outputs_launch import GateOutput
 
 BETTER, WORSE, NO_DIFFERENCE, INSUFFICIENT = "better", "worse", "no difference", "insufficient"
 
@@ -17,22 +18,27 @@ class Contest:
         learned: the learned policy against the baseline (today's segments by default).
         today: the baseline against doing nothing (hold, or the logged policy where the log never held); None where
             the baseline is that itself.
+        gate: what the promotion gate says to the learned policy; None where no metrics were asked for.
     """
 
     learned: ResultRow
     today: ResultRow | None
+    gate: GateOutput | None = None
 
 
 def recommend(contest: Contest) -> Launch:
     """Recommend the learned policy only where it is shown to be better, else the simplest that is shown to help.
 
-    The order is fixed: (1) the learned policy, if better than the baseline; (2) the baseline, if better than doing
-    nothing; (3) doing nothing. Too little support for the first question is said, and never read as "better".
+    The order is fixed: (1) the learned policy, if better than the baseline and no guardrail metric stands against it;
+    (2) the baseline, if better than doing nothing; (3) doing nothing. Too little support for the first question is
+    said, and never read as "better".
     """
     learned, today = contest.learned, contest.today
-    if learned.verdict == BETTER:
+    refused = refusals(contest.gate)
+    if learned.verdict == BETTER and not refused:
         return Launch(policy=learned.policy, verdict=BETTER, reason=_sentence(learned, "is better than"))
     why = {
+        BETTER: f"{_sentence(learned, 'is better than')}, but the gate refuses it: {refused}",
         WORSE: _sentence(learned, "is worse than"),
         NO_DIFFERENCE: _sentence(learned, "is not shown to differ from"),
     }.get(learned.verdict, f"the log supports {learned.policy} too little to judge it")
@@ -45,6 +51,13 @@ def recommend(contest: Contest) -> Launch:
     nothing = today.difference.baseline
     reason = f"{why}; nor is {today.policy} shown to be better than {nothing}"
     return Launch(policy=nothing, verdict=learned.verdict, reason=reason)
+
+
+def refusals(gate: GateOutput | None) -> str:
+    """What the guardrail metrics hold against a launch; "" where they hold nothing."""
+    if gate is None:
+        return ""
+    return "; ".join(check.reason for check in gate.checks if check.blocks and check.role == "guardrail")
 
 
 def _sentence(row: ResultRow, relation: str) -> str:

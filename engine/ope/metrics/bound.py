@@ -20,8 +20,8 @@ class Quantities:
     """Numerator and denominator of one metric in n decisions, before any weight.
 
     Attributes:
-        above / below: (n,), 0 where not known.
-        known: (n,) whether every outcome that the metric reads is known.
+        above / below: (n,), 0 where an outcome that the metric reads is not known.
+        known: (n,) whether everything that the metric reads is known, features too.
     """
 
     above: FloatArray
@@ -72,7 +72,12 @@ class BoundStack:
         known = np.ones(block.n, dtype=np.bool_)
         above = self._sum(metric.numerator, block, known)
         below = self._sum(metric.denominator, block, known) if metric.denominator else np.ones(block.n)
-        return Quantities(np.where(known, above, 0.0), np.where(known, below, 0.0), known)
+        above, below = np.where(known, above, 0.0), np.where(known, below, 0.0)
+        for measure in metric.measures:
+            if measure.feature:
+                # A contact of whom it is not known counts as below the threshold; were it known of nobody, that is n/a.
+                known &= block.context.columns[measure.feature].state == PRESENT
+        return Quantities(above, below, known)
 
     def expected(self, name: str, block: RoundBlock, full: FloatArray) -> Quantities:
         """Quantities of a metric of choices, in expectation under (n, k) probabilities."""

@@ -43,6 +43,7 @@ class MetricFigure:
         rows: whose outcome is known.
         effective: (sum w)^2 / sum w^2 over the denominator's rows.
         missing: why there is no figure; "" where there is one.
+        thin: whether the log records it, and holds too little of it for this policy.
         difference: to today's; None for today's own, and where either is missing.
     """
 
@@ -56,6 +57,7 @@ class MetricFigure:
     rows: int
     effective: float
     missing: str
+    thin: bool
     difference: MetricGap | None
 
 
@@ -74,10 +76,13 @@ def stack_figures(state: StackState, alpha: float, rule: SupportRule | None = No
 
 
 def evidence_of_figure(figure: MetricFigure, live: float | None) -> Evidence:
-    """What a figure says to the promotion gate; `live` is today's value of the metric."""
+    """What a figure says to the promotion gate; `live` is today's value of the metric.
+
+    Too little support for today's policy is as little an answer as too little for the new one.
+    """
     gap = figure.difference
-    missing = figure.missing or ("" if gap is not None else "today's policy has no figure to compare with")
     if gap is None:
+        missing = figure.missing or "too little support of today's policy"
         return Evidence(figure.metric, None, None, None, figure.alpha, live, figure.value, missing=missing)
     return Evidence(figure.metric, gap.value, gap.low, gap.high, figure.alpha, live, figure.value)
 
@@ -95,6 +100,14 @@ def demand_of(name: str, metric: MetricDefinition) -> Demand | None:
         higher_is_better=metric.higher_is_better,
         required=asked.required,
     )
+
+
+@dataclass(frozen=True)
+class _Nothing:
+    """Why there is no figure, and whether that is for want of support alone."""
+
+    why: str
+    thin: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,30 +132,30 @@ class _Figures:
     def figure(self, policy: int, name: str) -> MetricFigure:
         own = self._ratio(policy, name)
         label = self.state.targets[policy].name
-        if isinstance(own, str):
-            return MetricFigure(label, name, None, None, None, None, self.alpha, 0, 0.0, own, None)
+        if isinstance(own, _Nothing):
+            return MetricFigure(label, name, None, None, None, None, self.alpha, 0, 0.0, own.why, own.thin, None)
         rows = int(self.totals.of_log[self.state.bound.names.index(name), 0])
         gap = None
         if policy:
             today = self._ratio(0, name)
-            gap = None if isinstance(today, str) else self._gap(own, today, self._metric(name))
+            gap = None if isinstance(today, _Nothing) else self._gap(own, today, self._metric(name))
         low, high = own.bounds
         return MetricFigure(
-            label, name, own.value, own.stderr, low, high, self.alpha, rows, own.effective, "", gap
+            label, name, own.value, own.stderr, low, high, self.alpha, rows, own.effective, "", False, gap
         )
 
     def _metric(self, name: str) -> MetricDefinition:
         return self.state.bound.stack.metrics[name]
 
-    def _ratio(self, policy: int, name: str) -> _Ratio | str:
+    def _ratio(self, policy: int, name: str) -> _Ratio | _Nothing:
         """The ratio, or why the log cannot say it."""
         obstacle = self.state.bound.obstacles.get(name)
         if obstacle:
-            return obstacle
+            return _Nothing(obstacle)
         place, metric = self.state.bound.names.index(name), self._metric(name)
         exact = metric.of_choices and self.state.targets[policy].knows_all
         silent = self._silent(policy, place, metric, exact)
-        if silent:
+        if silent is not None:
             return silent
         units = self.totals.units
         above, below = self.state.place(policy, place)
@@ -150,38 +163,40 @@ class _Figures:
         squares_above, squares_below, total_above, excess = self.totals.by_row[policy, place]
         effective = base**2 / float(squares_below) if squares_below else 0.0
         if not base or effective < self.rule.min_ess:
-            return f"too little to divide by: {effective:.1f} effective rows"
+            return _Nothing(f"too little to divide by: {effective:.1f} effective rows", thin=True)
         events = total_above**2 / float(squares_above) if squares_above else 0.0
         share = metric.unit == "share" and not excess and not exact
         if not share and not exact and events < self.rule.min_outcomes:
-            return f"too few events: {events:.1f} effective ones"
+            return _Nothing(f"too few events: {events:.1f} effective ones", thin=True)
         value = float(units[:, above].sum()) / base
         influence = (units[:, above] - value * units[:, below]) / base
         squares = float(influence @ influence)
         stderr = standard_error(squares, len(units), 1)
         if not share and squares and float((influence**2).max()) > self.rule.max_cluster_error_share * squares:
-            return "a single group of contacts decides its error"
+            return _Nothing("too few events: a single group of contacts decides the error", thin=True)
         if share:
             bounds = share_bounds(min(max(value, 0.0), 1.0), stderr, effective, len(units), self.alpha)
         else:
             bounds = delta_bounds(value, stderr, len(units), self.alpha)
         return _Ratio(value, influence, stderr, effective, bounds, share)
 
-    def _silent(self, policy: int, place: int, metric: MetricDefinition, exact: bool) -> str:
+    def _silent(self, policy: int, place: int, metric: MetricDefinition, exact: bool) -> _Nothing | None:
         """Why the log, or its support of the policy, has nothing to say."""
-        if len(self.totals.units) < self.rule.min_clusters:
-            return f"{len(self.totals.units)} independent groups of contacts are fewer than {self.rule.min_clusters}"
+        groups = len(self.totals.units)
+        if groups < self.rule.min_clusters:
+            why = f"{groups} independent groups of contacts are fewer than {self.rule.min_clusters}"
+            return _Nothing(why, thin=True)
         known, events, bases = self.totals.of_log[place]
         if not known:
-            return "no outcome of it is known yet"
+            return _Nothing("nothing of it is known in this log")
         if not bases and not exact:
-            return "nothing to divide by in this log"
+            return _Nothing("nothing to divide by in this log")
         if not events and not metric.of_choices:
-            return "no such event in the log: whether none happened or none was recorded cannot be told"
+            return _Nothing("no such event in the log: whether none happened or none was recorded cannot be told")
         if exact:
-            return ""
+            return None
         reasons = self._support(policy)
-        return f"too little support: {'; '.join(reasons)}" if reasons else ""
+        return _Nothing(f"too little support: {'; '.join(reasons)}", thin=True) if reasons else None
 
     def _support(self, policy: int) -> tuple[str, ...]:
         units, weights = self.totals.units, self.totals.weights[policy]
