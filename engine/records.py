@@ -111,6 +111,7 @@ class LogMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         pack: the guardrail pack that was in force, as plain data; None in logs of others.
         conditions: the sender's side that its rules read, as plain data; None in logs of others.
         limits: the set-level limits that held, as plain data; absent where there were none.
+        prices: policy version -> the prices that it decided under, as plain data; absent where there were none.
     """
 
     catalog: Catalog
@@ -125,6 +126,7 @@ class LogMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     pack: dict[str, Any] | None = None
     conditions: dict[str, Any] | None = None
     limits: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    prices: dict[str, dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
     version: int = SCHEMA_VERSION
 
 

@@ -18,6 +18,7 @@ from engine.join import MetricSpec
 from engine.ope.intervals.names import INTERVALS
 from engine.ope.metrics.definition import MetricStack
 from policies.exploration_config import ExplorationConfig
+from policies.prices.config import PriceConfig
 from policies.segments import SegmentConfig
 from policies.vw.arguments import VwConfig
 
@@ -119,6 +120,7 @@ class BacktestConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         estimators: that every policy is judged by.
         metric_stack: the metrics of a campaign and what a launch must not do to them; None leaves them out.
         gate_error: one-sided error of each demand of the promotion gate, in (0, 0.5).
+        prices: sample and tolerance of the volume-matched comparison.
     """
 
     evaluation: EvaluationSettings
@@ -128,6 +130,7 @@ class BacktestConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     segments: SegmentConfig
     metric_stack: MetricStack | None = None
     gate_error: float = 0.05
+    prices: PriceConfig = PriceConfig()
     deciding_estimator: str = "dr"
     estimators: tuple[str, ...] = ("ips", "clipped", "snips", "dm", "dr")
     seed: int = 0
@@ -148,9 +151,11 @@ class DecideConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         control_share: share of contacts that are held out for good; not in learning and evaluation.
         uniform_share: share of decisions that take a uniform eligible action.
         block_rows: contacts per block.
+        prices: budgets in expectation; by default the volume of the baseline that the policy's folder names.
     """
 
     guardrails: dict[str, Any]
+    prices: PriceConfig = PriceConfig()
     use_case: str = "default"
     seed: int = 0
     control_share: float = 0.0

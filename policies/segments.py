@@ -62,6 +62,11 @@ class StaticSegments:
         # An eligible set may hold only actions that were never logged; a finite floor still ranks them, last.
         self._preference = np.where(np.isfinite(preference), preference, np.finfo(np.float64).min / 2)
 
+    @property
+    def preference(self) -> FloatArray:
+        """(segments, k) what the actions are ranked by."""
+        return self._preference
+
     def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
         """(n, k) one-hot.
 

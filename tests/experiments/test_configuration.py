@@ -34,6 +34,8 @@ from experiments.settings import (
 )
 from experiments.simulate.config import SimulateConfig
 from policies.exploration_config import ExplorationConfig
+from policies.peer_config import PeerConfig
+from policies.prices.config import PriceConfig
 from policies.segments import SegmentConfig
 from policies.vw.arguments import VwConfig
 from simulator.calibration.files import CalibrationFile
@@ -60,8 +62,10 @@ USED_BY = {
     "exploration": ("train", "backtest", "simulate"),
     "scenario": ("simulate",),
     "segments": ("backtest", "simulate"),
+    "peer": ("simulate",),
     "guardrails": ("decide",),
     "metrics": ("join",),
+    "prices": ("backtest", "decide", "simulate"),
 }
 
 
@@ -75,7 +79,9 @@ VALIDATE: dict[str, Callable[[Any], object]] = {
     "learner": of_struct(VwConfig),
     "exploration": of_struct(ExplorationConfig),
     "segments": of_struct(SegmentConfig),
+    "peer": of_struct(PeerConfig),
     "metrics": of_struct(dict[str, MetricSpec]),
+    "prices": of_struct(PriceConfig),
     "catalog": catalog_from,
     "features": schema_from,
     "guardrails": lambda data: Guardrails(pack_from(data), shipped_catalog("default")),

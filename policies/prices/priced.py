@@ -1,0 +1,119 @@
+"""A compiled policy under prices: the price is part of its tables, so kernels and propensities stay as they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from engine.eligibility import Eligibility
+from engine.errors import ParameterError
+from engine.features import ContextBlock
+from engine.protocols import Policy
+from engine.types import BoolArray, CodeArray, FloatArray
+from policies.segmentation import Cut
+from policies.vw.compiled import CompiledPolicy
+from policies.vw.ensemble import EnsemblePolicy
+from policies.vw.tables import ScoreTables
+
+
+def priced(policy: Policy, table: FloatArray, cut: Cut | None = None) -> Policy:
+    """The policy that sees every send's score less its price; without any price the policy itself.
+
+    Args:
+        policy: a compiled one.
+        table: (G, C, K) in reward units.
+        cut: the groups of contacts; None where G is 1.
+
+    Raises:
+        ParameterError: a policy without score tables, clipped scores, or prices of another shape.
+    """
+    if not table.any():
+        return policy
+    if not isinstance(policy, CompiledPolicy):
+        raise ParameterError(
+            "policy",
+            "prices",
+            allowed="a trained folder: a price is subtracted from scores",
+            got=policy.name,
+            hint="prices.baseline=none and no budgets leave it as it is",
+        )
+    channels, _, arms = policy.catalog.shape
+    if table.shape != (cut.cells if cut else 1, channels, arms) or not np.isfinite(table).all():
+        raise ParameterError("table", "prices", allowed=f"finite, (G, {channels}, {arms})", got=table.shape)
+    members = tuple(_priced(policy, group) for group in table)
+    return GroupedPolicy(members, cut) if cut else members[0]
+
+
+@dataclass(frozen=True)
+class GroupedPolicy:
+    """A policy for each group of contacts.
+
+    Attributes:
+        members: one per cell of the cut.
+        cut: from context to group.
+    """
+
+    members: tuple[CompiledPolicy, ...]
+    cut: Cut
+
+    @property
+    def name(self) -> str:
+        return self.members[0].name
+
+    def scores(self, context: ContextBlock) -> FloatArray:
+        """(n, k) predicted rewards less prices.
+
+        Raises:
+            DataError: the context has another schema.
+        """
+        out = np.empty((context.n, self.members[0].catalog.k))
+        for member, rows in self._parts(context):
+            out[rows] = member.scores(context.take(rows))
+        return out
+
+    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+        """(n, k) probabilities; rows sum to 1, removed actions have exactly 0.
+
+        Raises:
+            EligibilityError, ParameterError, DataError: as of the members.
+        """
+        if eligible.shape != (context.n, self.members[0].catalog.k):
+            return self.members[0].distribution(context, eligible)
+        out = np.empty(eligible.shape)
+        for member, rows in self._parts(context):
+            out[rows] = member.distribution(context.take(rows), eligible[rows])
+        return out
+
+    def choose(
+        self, context: ContextBlock, eligibility: Eligibility, uniform: FloatArray
+    ) -> tuple[CodeArray, FloatArray]:
+        """Action (n,) and propensity (n,), each row by its group's policy.
+
+        Raises:
+            ParameterError, DataError: as of the members.
+        """
+        if eligibility.n != context.n or len(uniform) != context.n:
+            return self.members[0].choose(context, eligibility, uniform)
+        action, propensity = np.zeros(context.n, dtype=np.int32), np.ones(context.n)
+        for member, rows in self._parts(context):
+            action[rows], propensity[rows] = member.choose(context.take(rows), eligibility.take(rows), uniform[rows])
+        return action, propensity
+
+    def _parts(self, context: ContextBlock) -> list[tuple[CompiledPolicy, np.ndarray[tuple[int], np.dtype[np.intp]]]]:
+        group = self.cut.cell_of(context)
+        parts = [(member, np.flatnonzero(group == number)) for number, member in enumerate(self.members)]
+        return [(member, rows) for member, rows in parts if len(rows)]
+
+
+def _priced(policy: CompiledPolicy, price: FloatArray) -> CompiledPolicy:
+    if isinstance(policy, EnsemblePolicy):
+        members = tuple(_tables(member, price) for member in policy.members)
+        return replace(policy, tables=_tables(policy.tables, price), members=members)
+    return replace(policy, tables=_tables(policy.tables, price))
+
+
+def _tables(tables: ScoreTables, price: FloatArray) -> ScoreTables:
+    if np.isfinite(tables.limits).any():
+        raise ParameterError("limits", "prices", allowed="scores that are not clipped", got=tables.limits.tolist())
+    return replace(tables, channel_arm=(tables.channel_arm.astype(np.float64) - price).astype(np.float32))

@@ -1,0 +1,191 @@
+"""From budgets to prices, and the record that says so: what a decision's probabilities were made with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from engine.catalog import Catalog
+from engine.errors import DataError
+from engine.types import FloatArray
+from policies.prices.solve import Dual
+from policies.prices.terms import Costs, Term, price_table
+from policies.prices.use import Use
+from policies.segmentation import Cut
+
+# A price table (G, C, K) -> the expected use of the sampled contacts under it.
+UseAt = Callable[[FloatArray], Use]
+# A budget of 0 is met by so many expected messages (or USD): no finite price makes them none.
+_NOTHING: Final = 1e-3
+
+
+class GroupCut(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The groups of contacts, as plain data; see `policies.segmentation.Cut`."""
+
+    feature: str
+    edges: tuple[float, ...] = ()
+    levels: tuple[str, ...] = ()
+
+    @property
+    def cut(self) -> Cut:
+        return Cut(self.feature, self.edges, self.levels, numeric=not self.levels)
+
+
+class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Prices in force, with everything that is needed to apply them again.
+
+    Attributes:
+        terms: what was bounded.
+        price: (J,) reward units per unit of each term.
+        expected: (J,) use that is expected at these prices; of a share, sends beyond what the group must get (below 0).
+        stderr: (J,) of `expected` because prices were found on a sample; 0 where on all contacts.
+        costs: of sends.
+        groups: of a floor.
+        contacts: that were decided for.
+        sampled: of them, those that the prices were found on.
+        baseline: whose volume was the bound, "" where there was none.
+        baseline_sends: its expected sends; None where it is not known.
+        evaluations: times that the expected use was computed.
+        tolerance: asked for.
+    """
+
+    terms: tuple[Term, ...]
+    price: tuple[float, ...]
+    expected: tuple[float, ...]
+    stderr: tuple[float, ...]
+    costs: Costs = Costs()
+    groups: GroupCut | None = None
+    contacts: int = 0
+    sampled: int = 0
+    baseline: str = ""
+    baseline_sends: float | None = None
+    evaluations: int = 0
+    tolerance: float = 0.001
+
+    @property
+    def cut(self) -> Cut | None:
+        return self.groups.cut if self.groups else None
+
+    @property
+    def version(self) -> str:
+        """8 hex digits of what the probabilities depend on."""
+        deciding = [self.terms, self.price, self.costs, self.groups]
+        return hashlib.sha256(msgspec.json.encode(deciding, order="deterministic")).hexdigest()[:8]
+
+    def table(self, catalog: Catalog) -> FloatArray:
+        """(G, C, K) what is subtracted from the scores of sends.
+
+        Raises:
+            ParameterError: another catalog.
+        """
+        groups = self.cut.cells if self.cut else 1
+        return price_table(self.terms, self.price, self.costs, catalog, groups)
+
+    def to_builtins(self) -> dict[str, Any]:
+        """Plain dicts, lists and scalars, for file footers."""
+        built: dict[str, Any] = msgspec.to_builtins(self)
+        return built
+
+
+def prices_from(data: Any, *, source: str = "prices") -> Prices:
+    """Read what `Prices.to_builtins` made.
+
+    Raises:
+        DataError: something else.
+    """
+    try:
+        return msgspec.convert(data, Prices)
+    except msgspec.ValidationError as error:
+        raise DataError(f"{source} holds no prices: {error}", hint="it was written by another version") from error
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be priced.
+
+    Attributes:
+        catalog: of the actions.
+        terms: J of them.
+        costs: of sends.
+        groups: of a floor, or None.
+        contacts: that the sample stands for.
+        tolerance: see `policies.prices.config.PriceConfig`.
+    """
+
+    catalog: Catalog
+    terms: tuple[Term, ...]
+    costs: Costs = field(default_factory=Costs)
+    groups: GroupCut | None = None
+    contacts: int = 0
+    tolerance: float = 0.001
+
+    @property
+    def cells(self) -> int:
+        """G, the number of groups of contacts."""
+        return self.groups.cut.cells if self.groups else 1
+
+    def amounts(self) -> FloatArray:
+        """(J, G, C, K) what one send uses of each term."""
+        channels, _, arms = self.catalog.shape
+        made = [term.amounts(self.catalog, self.costs, self.cells) for term in self.terms]
+        return np.stack(made) if made else np.zeros((0, self.cells, channels, arms))
+
+    def table(self, price: Sequence[float] | FloatArray) -> FloatArray:
+        """(G, C, K) price of a send."""
+        prices = [float(value) for value in price]
+        return price_table(self.terms, prices, self.costs, self.catalog, self.cells)
+
+
+def find_prices(problem: Problem, use_at: UseAt, start: Sequence[float] | None = None) -> Prices:
+    """The prices at which every term holds, or says which cannot.
+
+    Args:
+        problem: the terms.
+        use_at: expected use under a price table; exact sums, whoever computes them.
+        start: prices of another day to begin with, one per term.
+
+    Raises:
+        ParameterError: a budget below what exploration sends at any price, or a floor that no price reaches.
+        LearnError: terms that cannot hold together.
+    """
+    # Those that count most sends first: their price often makes others needless.
+    wide = np.argsort([-int(term.counted(problem.catalog).sum()) for term in problem.terms], kind="stable")
+    order = [int(term) for term in wide]
+    amounts = problem.amounts()[order]
+    limits = np.array([_limit(problem.terms[term]) for term in order])
+    back = np.argsort(order) if order else np.zeros(0, dtype=np.int64)
+    seen: dict[str, Use] = {}
+
+    def evaluate(price: FloatArray) -> tuple[FloatArray, FloatArray]:
+        use = seen["last"] = use_at(problem.table(price[back]))
+        sends = use.sends * (problem.contacts / max(use.rows, 1))
+        used = np.array([float((amount * sends).sum()) for amount in amounts])
+        needed = np.array([float((np.maximum(amount, 0.0) * sends).sum()) for amount in amounts])
+        share = np.array([problem.terms[term].unit == "share" for term in order], dtype=np.bool_)
+        return used, np.where(share, needed, np.abs(limits))
+
+    names = tuple(problem.terms[term].name for term in order)
+    begin = None if start is None else np.array(start)[order]
+    solution = Dual(names, limits, evaluate, tolerance=problem.tolerance).solve(begin)
+    rows = seen["last"].rows if seen else use_at(problem.table([])).rows
+    return Prices(
+        terms=problem.terms,
+        price=tuple(solution.price[back].tolist()),
+        expected=tuple(solution.use[back].tolist()),
+        stderr=(0.0,) * len(order),
+        costs=problem.costs,
+        groups=problem.groups,
+        contacts=problem.contacts,
+        sampled=rows,
+        evaluations=solution.evaluations,
+        tolerance=problem.tolerance,
+    )
+
+
+def _limit(term: Term) -> float:
+    return term.limit if term.least or term.unit == "share" else max(term.limit, _NOTHING)

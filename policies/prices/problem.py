@@ -1,0 +1,131 @@
+"""The terms of a day: from the configuration, the date, and what the baseline sends to the same contacts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Final
+
+import numpy as np
+
+from engine.catalog import Catalog
+from engine.errors import ConfigError
+from engine.features import FeatureSchema
+from engine.types import FloatArray
+from policies.prices.config import FloorSpec, PriceConfig
+from policies.prices.pacing import allowance
+from policies.prices.pricing import GroupCut, Problem
+from policies.prices.terms import Costs, Term
+from policies.prices.use import Use
+
+BASELINE: Final = "baseline_volume"
+COUNTED: Final = ("promotional",)
+
+
+def group_cut(config: PriceConfig, schema: FeatureSchema) -> GroupCut | None:
+    """The groups of the floor, checked against the schema.
+
+    Raises:
+        ConfigError: an unknown feature, or edges of a categorical one (levels of a numeric one).
+    """
+    floor = config.floor
+    if floor is None:
+        return None
+    types = {spec.name: spec.type for spec in schema.features}
+    if floor.feature not in types:
+        raise ConfigError(f"the floor names the unknown feature {floor.feature!r}", hint=f"one of {sorted(types)}")
+    if (types[floor.feature] == "numeric") != bool(floor.edges):
+        raise ConfigError(
+            f"{floor.feature!r} is {types[floor.feature]}", hint="give edges of a numeric feature, else levels"
+        )
+    return GroupCut(feature=floor.feature, edges=floor.edges, levels=floor.levels)
+
+
+def day_problem(
+    config: PriceConfig,
+    catalog: Catalog,
+    groups: GroupCut | None,
+    contacts: int,
+    today: date,
+    unpriced: Use,
+    baseline: Use | float | None,
+    used: Mapping[str, float] | None = None,
+) -> Problem:
+    """What is to be priced today.
+
+    Args:
+        config: budgets, floor, tolerance.
+        catalog: of the actions.
+        groups: see `group_cut`.
+        contacts: that are decided for.
+        today: in the budgets' zone.
+        unpriced: use of the policy without prices, for the groups' contacts.
+        baseline: what the baseline sends to the same sampled contacts, or to all of them as a number; None is unknown.
+        used: budget -> what was used before today, where it is known better than in the configuration.
+
+    Raises:
+        ParameterError: a channel or arm that the catalog does not have, or a campaign that is over.
+        ConfigError: a floor by the baseline's shares without a baseline.
+    """
+    costs = Costs(channel=config.channel_cost_usd, arm=config.arm_cost_usd, charged=config.charge_costs)
+    terms = [
+        Term(
+            name=spec.name,
+            unit="messages" if spec.usd is None else "usd",
+            budget=allowance(spec, today, (used or {}).get(spec.name)),
+            channels=spec.channels,
+            purposes=spec.purposes,
+        )
+        for spec in config.budgets
+    ]
+    if baseline is not None and not config.allow_more_volume:
+        terms += _volume(catalog, contacts, baseline, config.per_channel)
+    if config.floor is not None:
+        terms += _floors(config.floor, catalog, unpriced, baseline)
+    problem = Problem(catalog, tuple(terms), costs, groups, contacts, config.tolerance)
+    problem.amounts()
+    return problem
+
+
+def _volume(catalog: Catalog, contacts: int, baseline: Use | float, per_channel: bool) -> list[Term]:
+    if not isinstance(baseline, Use):
+        return [Term(name=BASELINE, unit="messages", budget=float(baseline), purposes=COUNTED)]
+    counted = Term(name=BASELINE, unit="messages", budget=0.0, purposes=COUNTED).counted(catalog)
+    by_channel = (baseline.sends.sum(axis=0) * counted).sum(axis=1) * (contacts / max(baseline.rows, 1))
+    terms = [Term(name=BASELINE, unit="messages", budget=float(by_channel.sum()), purposes=COUNTED)]
+    if per_channel:
+        terms += [
+            Term(name=f"{BASELINE} {name}", unit="messages", budget=float(sends), channels=(name,), purposes=COUNTED)
+            for name, sends in zip(catalog.channels, by_channel, strict=True)
+        ]
+    return terms
+
+
+def _floors(floor: FloorSpec, catalog: Catalog, unpriced: Use, baseline: Use | float | None) -> list[Term]:
+    shares = _shares(floor, catalog, unpriced, baseline)
+    top = (len(floor.edges) if floor.edges else len(floor.levels) - 1,)
+    wanted = top if floor.groups == "top" else range(len(shares))
+    return [
+        Term(
+            name=f"floor {floor.feature} {group}",
+            unit="share",
+            budget=0.0,
+            purposes=floor.purposes,
+            group=group,
+            share=float(shares[group]),
+        )
+        for group in wanted
+        if shares[group] > 0.0
+    ]
+
+
+def _shares(floor: FloorSpec, catalog: Catalog, unpriced: Use, baseline: Use | float | None) -> FloatArray:
+    """(G,) least share of the sends of each group."""
+    if floor.least != "baseline":
+        shares: FloatArray = floor.least * unpriced.sendable / max(int(unpriced.sendable.sum()), 1)
+        return shares
+    if not isinstance(baseline, Use):
+        raise ConfigError("floor.least=baseline needs a baseline policy", hint="name it with prices.baseline")
+    counted = Term(name="floor", unit="share", budget=0.0, purposes=floor.purposes).counted(catalog)
+    sends = (baseline.sends * counted).sum(axis=(1, 2))
+    return np.asarray(sends / max(float(sends.sum()), 1e-12))

@@ -1,0 +1,142 @@
+"""Expected use: how often each (channel, arm) is sent under the exact distributions, summed as whole numbers.
+
+Each contact's expectation is rounded to a billionth of a message and summed as an integer, so the sums are the same in
+whatever blocks, order or processes they are taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from engine.eligibility import unpack
+from engine.features import ContextBlock
+from engine.protocols import Policy
+from engine.sampling import check_distribution
+from engine.types import BoolArray, ByteArray, FloatArray, IntArray
+from policies.segmentation import Cut
+
+NANO: Final = 1e9
+# Rows whose (rows, k) distribution is built at once: 32 MiB.
+_PLAIN_BYTES: Final = 32 << 20
+
+
+@dataclass(frozen=True)
+class Use:
+    """Sums over contacts; those of two sets of contacts add up to those of both.
+
+    Attributes:
+        cells: (G, C, K) expected sends in billionths, by group of contacts.
+        sendable: (G,) contacts with an eligible send.
+        rows: contacts, with those of whom nothing is drawn.
+    """
+
+    cells: IntArray
+    sendable: IntArray
+    rows: int
+
+    def __add__(self, other: Use) -> Use:
+        return Use(self.cells + other.cells, self.sendable + other.sendable, self.rows + other.rows)
+
+    @property
+    def sends(self) -> FloatArray:
+        """(G, C, K) expected sends."""
+        expected: FloatArray = self.cells / NANO
+        return expected
+
+
+@dataclass(frozen=True)
+class Contacts:
+    """What contacts look like to a policy: their contexts and what they may get.
+
+    Attributes:
+        context: of n contacts.
+        packed: (n, ceil(k / 8)) their eligible sets.
+        shape: (C, H, K).
+        rows: contacts that they stand for: n, and those of whom nothing is drawn.
+    """
+
+    context: ContextBlock
+    packed: ByteArray
+    shape: tuple[int, int, int]
+    rows: int
+
+    @property
+    def k(self) -> int:
+        channels, hours, arms = self.shape
+        return 1 + channels * hours * arms
+
+
+def no_use(shape: tuple[int, int, int], groups: int) -> Use:
+    """Of nobody."""
+    channels, _, arms = shape
+    return Use(np.zeros((groups, channels, arms), dtype=np.int64), np.zeros(groups, dtype=np.int64), 0)
+
+
+def expected_use(policy: Policy, contacts: Contacts, cut: Cut | None = None, uniform: float = 0.0) -> Use:
+    """What a policy is expected to send to some contacts.
+
+    Args:
+        policy: gives the distribution.
+        contacts: n of them.
+        cut: groups of contacts; None is one group.
+        uniform: share of the decisions that take a uniform eligible action instead, in [0, 1].
+
+    Raises:
+        ParameterError: what the policy gives is no distribution.
+    """
+    groups = cut.cells if cut else 1
+    total = no_use(contacts.shape, groups)
+    size = max(1, _PLAIN_BYTES // (8 * contacts.k))
+    for start in range(0, contacts.context.n, size):
+        rows = slice(start, min(start + size, contacts.context.n))
+        eligible = unpack(contacts.packed[rows], contacts.k)
+        total = total + _block_use(policy, contacts.context.take(rows), eligible, contacts.shape, cut, uniform)
+    return Use(total.cells, total.sendable, contacts.rows)
+
+
+def cell_sends(probabilities: FloatArray | BoolArray, shape: tuple[int, int, int]) -> FloatArray:
+    """(n, k) -> (n, C, K): sums over the hours, in one fixed order."""
+    cells = probabilities[:, 1:].reshape(len(probabilities), *shape)
+    out = cells[:, :, 0].astype(np.float64)
+    for hour in range(1, shape[1]):
+        out += cells[:, :, hour]
+    return out
+
+
+def row_sends(policy: Policy, context: ContextBlock, eligible: BoolArray, shape: tuple[int, int, int]) -> FloatArray:
+    """(n, C, K) expected sends of each contact.
+
+    Raises:
+        ParameterError: what the policy gives is no distribution.
+    """
+    probabilities = policy.distribution(context, eligible)
+    check_distribution(probabilities, eligible, policy.name)
+    return cell_sends(probabilities, shape)
+
+
+def _block_use(
+    policy: Policy,
+    context: ContextBlock,
+    eligible: BoolArray,
+    shape: tuple[int, int, int],
+    cut: Cut | None,
+    uniform: float,
+) -> Use:
+    some = np.flatnonzero(eligible[:, 1:].any(axis=1))
+    groups = cut.cells if cut else 1
+    if not len(some):
+        return no_use(shape, groups)
+    if len(some) < len(eligible):
+        context, eligible = context.take(some), eligible[some]
+    sends = row_sends(policy, context, eligible, shape)
+    if uniform:
+        even = cell_sends(eligible, shape) / eligible.sum(axis=1)[:, None, None]
+        sends = (1.0 - uniform) * sends + uniform * even
+    nano = np.rint(sends * NANO).astype(np.int64)
+    group = cut.cell_of(context) if cut else np.zeros(len(nano), dtype=np.int64)
+    cells = np.zeros((groups, *nano.shape[1:]), dtype=np.int64)
+    np.add.at(cells, group, nano)
+    return Use(cells, np.bincount(group, minlength=groups).astype(np.int64), len(nano))
