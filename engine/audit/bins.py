@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from engine.features import MISSING, PRESENT, STALE, Column, ContextBlock, FeatureSchema, FeatureSpec
-from engine.types import FloatArray
+from engine.types import Float32Array, FloatArray
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 OTHER = "other"
@@ -30,11 +30,11 @@ class FeatureBins:
         self.names: tuple[str, ...] = ()
         self.feature: tuple[int, ...] = ()
 
-    def indicators(self, context: ContextBlock) -> FloatArray:
+    def indicators(self, context: ContextBlock) -> Float32Array:
         """(n, F) 0 or 1; the first call fixes the cuts."""
         if not self.names:
             self._fix(context)
-        out = np.zeros((context.n, len(self.names)))
+        out = np.zeros((context.n, len(self.names)), dtype=np.float32)
         start = 0
         rows = np.arange(context.n)
         for spec in self._schema.features:

@@ -13,7 +13,7 @@ from engine.eligibility import unpack
 from engine.localtime import DAY_US
 from engine.log.parquet import LogReader
 from engine.rounds import RoundBlock
-from engine.types import NOT_AN_INSTANT, BoolArray, ByteArray, FloatArray, IntArray, ObjectArray
+from engine.types import NOT_AN_INSTANT, BoolArray, ByteArray, Float32Array, FloatArray, IntArray, ObjectArray
 
 NO_DAY = -1
 EXTRA = ("available", "group", "contact_id", "rule_inputs")
@@ -45,7 +45,7 @@ class AuditBlock:
     target: FloatArray
     share: FloatArray
     eligible_count: FloatArray
-    features: FloatArray
+    features: Float32Array
 
     @property
     def n(self) -> int:

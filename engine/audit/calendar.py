@@ -47,5 +47,7 @@ class Calendar:
         what += f" ({shown})" if shown else ""
         what += f"; {self._timeless} rows have no instant" if self._timeless else ""
         found = graded(NAME, share, rule.empty_days, what, ADVICE)
-        found.details.update(days=len(days), rows_by_day={day_name(d): int(c) for d, c in zip(days, counts, strict=True)})
+        found.details.update(
+            days=len(days), rows_by_day={day_name(d): int(c) for d, c in zip(days, counts, strict=True)}
+        )
         return found

@@ -1,12 +1,13 @@
 """Consent: does every promotional send have one, and every contact a record on some channel?
 
-Read from the rule inputs of each decision, where a "yes" without source and timestamp has been taken for unknown already
-(`engine.contact_consent`). Logs of others have none.
+Read from the rule inputs of each decision, where a "yes" without source and timestamp has been taken for unknown
+already (`engine.contact_consent`). Logs of others have none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -17,6 +18,9 @@ from engine.audit.rule import AuditRule
 from engine.catalog import Catalog
 from engine.contacts import UNKNOWN, YES
 from engine.types import HOLD, PURPOSES
+
+_LIST: Final = b'"consent":['
+_REMEMBERED: Final = 10_000
 
 SENDS, COVERAGE = "consent_of_sends", "consent_coverage"
 
@@ -38,6 +42,7 @@ class Consent:
         self._catalog = catalog
         self._shape = (len(catalog.channels), len(PURPOSES))
         self._decoder = msgspec.json.Decoder(_Inputs)
+        self._read: dict[bytes, tuple[int, ...] | None] = {}
         self.rows = self.sends = self.bare = self.no_record = 0
         self._by_channel = np.zeros(len(catalog.channels))
 
@@ -88,8 +93,18 @@ class Consent:
         return found
 
     def _levels(self, raw: bytes | None) -> tuple[int, ...] | None:
+        """(C x P,) levels; the same few lists stand in all rows, so the list is looked up before anything is read."""
         if raw is None:
             return None
+        start = raw.find(_LIST)
+        listed = raw[start : raw.find(b"]", start)] if start >= 0 else raw
+        if listed not in self._read:
+            if len(self._read) >= _REMEMBERED:
+                self._read.clear()
+            self._read[listed] = self._decoded(raw)
+        return self._read[listed]
+
+    def _decoded(self, raw: bytes) -> tuple[int, ...] | None:
         try:
             levels = self._decoder.decode(raw).consent
         except (msgspec.DecodeError, msgspec.ValidationError):

@@ -56,7 +56,9 @@ class ContactGroups:
             said.append(f"{table[0, 1]:.0f} of {drawn[0]:.0f} decisions are of the uniform slice, {share:.1%} declared")
         if not p_values:
             return not_applicable(SHARES, "nobody declared the shares: set audit.control_share, audit.uniform_share")
-        advice = "the split of contacts or decisions is not the one declared: look for lost rows, or mend the declaration"
+        advice = (
+            "the split of contacts or decisions is not the one declared: look for lost rows, or mend the declaration"
+        )
         return tested(SHARES, smallest(np.concatenate(p_values)), rule, "; ".join(said), advice)
 
     def kept(self) -> Finding:

@@ -1,4 +1,4 @@
-"""What was drawn and did not leave: estimates see only rows that left, so a loss that depends on the action biases them."""
+"""What was drawn and did not leave: estimates see rows that left, so a loss that depends on the action biases them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from engine.audit.rule import AuditRule
 
 NAME = "undispatched"
 ADVICE = (
-    "sends were drawn but not handed over (failed, suppressed, or no dispatch report was joined yet): join the reports; "
-    "where sends really fail, the estimates hold for a world in which those decisions do not count"
+    "sends were drawn but not handed over (failed, suppressed, or no dispatch report was joined yet): join the "
+    "reports; where sends really fail, estimates hold for a world in which those decisions do not count"
 )
 
 

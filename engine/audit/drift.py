@@ -1,7 +1,8 @@
 """Drift: the later half of the days against the first, feature by feature, and of the propensities.
 
-The population stability index, sum of (q - p) ln(q / p) over bins, is the symmetrised Kullback-Leibler divergence; 0.1 is
-usually called a shift and 0.25 a large one. What chance alone brings, (bins - 1) (1 / n + 1 / m) on average, is taken off.
+The population stability index, sum of (q - p) ln(q / p) over bins, is the symmetrised Kullback-Leibler divergence; 0.1
+is usually called a shift and 0.25 a large one. What chance alone brings, (bins - 1) (1 / n + 1 / m) on average, is taken
+off.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Drift:
 
     def add(self, block: AuditBlock) -> None:
         features = block.features
-        self._features.add(block.day, lambda rows: features[rows].sum(axis=0))
+        self._features.add(block.day, lambda rows: features[rows].sum(axis=0, dtype=np.float64))
         propensity = block.rounds.propensity[block.rows]
         power = np.clip(np.floor(-np.log2(propensity)), 0, _POWERS - 1).astype(np.int64)
         self._powers.add(

@@ -16,7 +16,7 @@ from engine.types import KeyArray
 
 NAME: Final = "duplicates"
 ADVICE: Final = "an export ran twice, or files overlap: write the log again with each decision once"
-# Hashes that are held at once (8 bytes each, twice); larger logs are read several times, a part of the hashes each time.
+# Hashes that are held at once (8 bytes each, twice); larger logs are read several times, a part of the hashes each.
 HELD: Final = 8_000_000
 _COLUMNS: Final = ("decision_id", "contact_id", "use_case", "decided_at")
 _MIX: Final = np.uint64(0x9E3779B97F4A7C15)
@@ -62,7 +62,8 @@ def _decisions(batch: pa.RecordBatch) -> KeyArray:
     with np.errstate(over="ignore"):
         mixed = (_strings(batch.column("contact_id"), "contact") ^ case * _MIX) + at * _MIX
         mixed ^= mixed >> np.uint64(29)
-        return mixed * _MIX
+        out: KeyArray = mixed * _MIX
+    return out
 
 
 def _strings(column: pa.Array, salt: str) -> KeyArray:

@@ -1,10 +1,10 @@
 """p-values of the hypothesis that a mean is what it should be, from sums alone, that hold at every number of rows.
 
-For terms x >= -s with mean at most 0 given the past, exp(l x / s - psi(l) x^2 / s^2) with psi(l) = -ln(1 - l) - l has mean
-at most 1 (Fan, Grama & Liu 2015, proposition 4.1), so its running product is a supermartingale; so is the mean of
-products over several stakes l. By Ville's inequality 1 / product is a p-value at all times: a log may be audited every day.
-Nothing is assumed about the size or spread of the weights, and n, sum x and sum x^2 are enough, which merge.
-See `engine.ope.intervals.sequence`.
+For terms x >= -s with mean at most 0 given the past, exp(l x / s - psi(l) x^2 / s^2) with psi(l) = -ln(1 - l) - l has
+mean at most 1 (Fan, Grama & Liu 2015, proposition 4.1), so its running product is a supermartingale; so is the mean of
+products over several stakes l. By Ville's inequality 1 / product is a p-value at all times: a log may be audited every
+day. Nothing is assumed about the size or spread of the weights, and sum x and sum x^2 are enough, which merge. See
+`engine.ope.intervals.sequence`.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ def count_p(count: IntArray | FloatArray, rows: IntArray | FloatArray, expected:
         rows: trials.
         expected: sum of their probabilities.
     """
-    rows = np.asarray(rows, dtype=np.float64)
+    rows, counts = np.asarray(rows, dtype=np.float64), np.asarray(count, dtype=np.float64)
     share = np.divide(expected, rows, out=np.zeros_like(rows), where=rows > 0)
     share = np.clip(share, 0.0, 1.0)
-    below, above = binom.cdf(count, rows, share), binom.sf(np.asarray(count) - 1.0, rows, share)
+    below, above = binom.cdf(counts, rows, share), binom.sf(counts - 1.0, rows, share)
     p_value: FloatArray = np.where(rows > 0, np.minimum(1.0, 2.0 * np.minimum(below, above)), 1.0)
     return p_value
 

@@ -38,7 +38,7 @@ class Independence:
         self._whole = np.zeros((3, len(groups.names)))
 
     def add(self, block: AuditBlock) -> None:
-        features = block.features[block.rows].astype(np.float32)
+        features = block.features[block.rows]
         parts = (block.weight, block.weight * block.weight, block.target)
         # One product in single precision: the sums of a chunk are small, those over chunks are kept in double.
         product = features.T @ np.concatenate(parts, axis=1).astype(np.float32)

@@ -1,8 +1,8 @@
 """Rewards that are not known: how many, and whether knowing them depends on the action.
 
 A window that is still open is no fault. But where rewards are known for some actions only (sends that somebody reacted
-to, say), the known rows are no sample of the draws: E[known (w - target)] is then above 0 for some group of actions, which is
-tested as in `independence`.
+to, say), the known rows are no sample of the draws: E[known (w - target)] is then above 0 for some group of actions,
+which is tested as in `independence`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Do propensities mean what they say: the weights of fixed policies have mean 1, over all, by month, by day, by arm.
 
-For the policy "a uniform eligible action of the group", the weight 1{action in group} / (propensity x eligible actions of
-the group) has mean 1 given the past, wherever the log could draw each of them, and below 1 where it could not. A mean
-above 1 is therefore wrong in any log: the actions of the group come more often than their propensities say. A mean below
-1 is wrong only where every eligible action had a chance (`Support`); elsewhere it is lack of support.
+For the policy "a uniform eligible action of the group", the weight 1{action in group} / (propensity x eligible actions
+of the group) has mean 1 given the past, wherever the log could draw each of them, and below 1 where it could not. A
+mean above 1 is therefore wrong in any log: the actions of the group come more often than their propensities say. A mean
+below 1 is wrong only where every eligible action had a chance (`Support`); elsewhere it is lack of support.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from engine.audit.groups import ActionGroups
 from engine.audit.rule import AuditRule
 from engine.audit.support import Support
 from engine.audit.windows import DaySums
-from engine.types import FloatArray
+from engine.types import FloatArray, IntArray
 
 NAME = "mean_weight"
 ADVICE = (
-    "the logged propensities are not the probabilities with which the actions were drawn, or rows are missing: find out "
-    "what drew the actions in the window named, and leave it out or mend its propensities"
+    "the logged propensities are not the probabilities with which the actions were drawn, or rows are missing: find "
+    "out what drew the actions in the window named, and leave it out or mend its propensities"
 )
 
 
@@ -40,8 +40,8 @@ class MeanWeight:
     def add(self, block: AuditBlock) -> None:
         weight, target = block.weight, block.target
 
-        def sums(rows: object) -> FloatArray:
-            own, mean = weight[rows], target[rows]  # type: ignore[index]
+        def sums(rows: slice | IntArray) -> FloatArray:
+            own, mean = weight[rows], target[rows]
             return np.stack([own.sum(axis=0), (own * own).sum(axis=0), mean.sum(axis=0)])
 
         self._sums.add(block.day[block.rows], sums)

@@ -1,6 +1,6 @@
 """The outcome file beside the log: events that pass the schema, and events that a decision of the log resolves.
 
-`engine.outcomes` refuses a file with a broken row; here the broken rows are counted, because their share is the question.
+`engine.outcomes` refuses a file with a broken row; here broken rows are counted, because their share is the question.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ def audit_outcomes(path: Path, reader: LogReader, rule: AuditRule) -> tuple[Find
 
 def _findings(rows: int, invalid: int, orphans: int, rule: AuditRule) -> tuple[Finding, Finding]:
     valid = rows - invalid
-    advice = "mend the feed: a row needs a decision id, an event, an instant with its offset, and a finite value or none"
+    advice = (
+        "mend the feed: a row needs a decision id, an event, an instant with its offset, and a finite value or none"
+    )
     what = f"{valid} of {rows} events pass the schema ({valid / rows:.2%})"
     validity = graded(VALIDITY, invalid / rows, rule.invalid_events, what, advice)
     resolved = valid - orphans
@@ -124,5 +126,4 @@ def _valid(frame: pd.DataFrame) -> BoolArray:
 
 
 def _text(column: pd.Series[Any]) -> BoolArray:
-    texts = np.array([isinstance(value, str) and bool(value.strip()) for value in column], dtype=np.bool_)
-    return texts
+    return np.array([isinstance(value, str) and bool(value.strip()) for value in column], dtype=np.bool_)

@@ -16,8 +16,10 @@ def propensities(meta: LogMeta, support: Support, available: int) -> Finding:
         return Finding(NAME, FAIL, 1.0, 0.0, None, "the log has no propensities", advice)
     absent = (available - support.rows) / available if available else 1.0
     if absent:
-        what = f"{available - support.rows} of {available} drawn rows have no propensity" if available else (
-            "nothing was drawn in any row: everybody is in control or not available"
+        what = (
+            f"{available - support.rows} of {available} drawn rows have no propensity"
+            if available
+            else ("nothing was drawn in any row: everybody is in control or not available")
         )
         return Finding(NAME, FAIL, absent, 0.0, None, what, "log the probability of every choice")
     explored = support.below_one / support.rows

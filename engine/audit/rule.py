@@ -67,9 +67,7 @@ class AuditRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             warn, fail = getattr(self, name)
             given = [limit for limit in (warn, fail) if limit is not None]
             if any(not limit >= 0 for limit in given) or sorted(given) != given:
-                raise ParameterError(
-                    name, "audit", allowed="two limits, at least 0, rising, or null", got=(warn, fail)
-                )
+                raise ParameterError(name, "audit", allowed="two limits, at least 0, rising, or null", got=(warn, fail))
 
 
 _PAIRS = (
