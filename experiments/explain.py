@@ -20,10 +20,13 @@ from engine.guardrails.replay import contacts_from_rule_inputs
 from engine.limits.config import limits_from
 from engine.limits.reasons import limits_of, removed_by_limits
 from engine.log.parquet import LogReader, context_of, instants
+from engine.records import SUPPRESSED
 from engine.types import NOT_AN_INSTANT
-from experiments.outputs import ActionRow, ExplainOutput, RemovalRow
-from policies.vw.compiled import CompiledPolicy
-from policies.vw.folder import load_policy
+from experiments.explain_scores import comparisons, holdback_row, outlook, policy_notes
+from experiments.outputs import RemovalRow
+from experiments.outputs_explain import ActionRow, ExplainOutput
+from policies.holdback import holdback
+from policies.vw.folder import load_policy, read_manifest, responses_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -54,30 +57,58 @@ def explain_decision(log: Path, decision_id: str, policy_folder: Path | None = N
     now_at = int(instants(batch.column("decided_at"))[0])
     conditions = conditions_from(reader.meta.conditions or {}, source=f"the footer of {log}")
     explained = guardrails.explain(contacts, 0, _datetime(now_at), conditions)
+    limited = False
     for action, removal in _by_limits(reader, batch, contacts, guardrails, now_at):
         if not explained[action][1]:
             explained[action][1].append(removal)
-    eligible = np.array([[not reasons for _, reasons in explained]])
-    policy = _policy(reader, policy_folder)
-    context = context_of(batch, reader.meta)
-    scores = policy.scores(context)[0]
-    probability = policy.distribution(context, eligible)[0]
+            limited = True
+    return _explained(reader, batch, explained, _folder(reader, policy_folder), limited=limited)
+
+
+def _explained(
+    reader: LogReader,
+    batch: pa.RecordBatch,
+    explained: Sequence[tuple[int, list[Removal]]],
+    folder: Path,
+    *,
+    limited: bool,
+) -> ExplainOutput:
+    policy, responses = load_policy(folder), responses_of(folder)
+    names, context = reader.meta.catalog.action_names, context_of(batch, reader.meta)
+    eligible = np.array([not reasons for _, reasons in explained])
+    probability = policy.distribution(context, eligible[None, :])[0]
+    seen = outlook(policy, responses, context)
+    action, group = int(batch.column("action")[0].as_py()), str(batch.column("group")[0].as_py())
     rows = tuple(
         ActionRow(
-            action=catalog.action_names[action],
+            action=names[index],
             eligible=not reasons,
-            score=float(scores[action]),
-            probability=float(probability[action]),
+            score=None if seen.scores is None else float(seen.scores[index]),
+            probability=float(probability[index]),
             removed_by=_removals(reasons),
+            p_respond=seen.response("respond", index),
+            p_unsub=seen.response("unsub", index),
         )
-        for action, reasons in explained
+        for index, reasons in explained
     )
+    held = None
+    if seen.scores is not None:
+        suppressed = batch.column("state")[0].as_py() == SUPPRESSED
+        held = holdback(seen.scores, eligible, action, group=group, suppressed=suppressed, limited=limited)
     return ExplainOutput(
-        decision_id=decision_id,
-        decided_at=_datetime(now_at).isoformat(),
-        action=batch.column("action_name")[0].as_py(),
+        decision_id=batch.column("decision_id")[0].as_py(),
+        decided_at=_datetime(int(instants(batch.column("decided_at"))[0])).isoformat(),
+        action=names[action],
         propensity=batch.column("propensity")[0].as_py(),
         actions=rows,
+        group=group,
+        metric=read_manifest(folder).metric,
+        expected_value=None if seen.scores is None else float(seen.scores[action]),
+        p_respond=seen.response("respond", action),
+        p_unsub=seen.response("unsub", action),
+        holdback=None if held is None else holdback_row(held, names),
+        comparisons=comparisons(policy, context, seen.scores, eligible, action),
+        notes=policy_notes(policy, responses),
     )
 
 
@@ -102,11 +133,11 @@ def _row(reader: LogReader, decision_id: str) -> pa.RecordBatch:
     raise DataError(f"{reader.path} has no decision {decision_id!r}", hint="decision ids stand in column decision_id")
 
 
-def _policy(reader: LogReader, folder: Path | None) -> CompiledPolicy:
+def _folder(reader: LogReader, folder: Path | None) -> Path:
     named = folder or (Path(reader.meta.policy) if reader.meta.policy else None)
     if named is None or not named.is_dir():
         raise DataError(f"the policy of {reader.path} is not at {str(named)!r}", hint="give its folder with --policy")
-    return load_policy(named)
+    return named
 
 
 def _removals(reasons: Sequence[Removal]) -> tuple[RemovalRow, ...]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from experiments.outputs_prices import PricesOutput
+
 from experiments.outputs_base import Output as Output
 from experiments.outputs_launch import GateOutput, MetricRow, RuleCost, TreatmentOutput
 
@@ -214,6 +216,7 @@ class DecideOutput(Output, frozen=True, kw_only=True):
         suppressed: sends that were drawn but found no room in the state store; they are recorded as suppressed.
         suppressed_by: cap -> sends that it refused.
         limited: set-level limit -> contacts from whom it took some send.
+        prices: budgets that are met in expectation, with their prices; null where there are none.
     """
 
     log: str
@@ -231,6 +234,7 @@ class DecideOutput(Output, frozen=True, kw_only=True):
     suppressed: int = 0
     suppressed_by: dict[str, int] = {}
     limited: dict[str, int] = {}
+    prices: PricesOutput | None = None
 
 
 class DispatchOutput(Output, frozen=True, kw_only=True):
@@ -297,26 +301,6 @@ class RemovalRow(Output, frozen=True, kw_only=True):
     next_allowed_at: str | None = None
 
 
-class ActionRow(Output, frozen=True, kw_only=True):
-    """One action of one decision."""
-
-    action: str
-    eligible: bool
-    score: float | None
-    probability: float
-    removed_by: tuple[RemovalRow, ...] = ()
-
-
-class ExplainOutput(Output, frozen=True, kw_only=True):
-    """`tactful explain --json`."""
-
-    decision_id: str
-    decided_at: str
-    action: str
-    propensity: float
-    actions: tuple[ActionRow, ...]
-
-
 class ErrorOutput(Output, frozen=True, kw_only=True):
     """Any command with `--json` that failed."""
 
@@ -331,7 +315,6 @@ OUTPUTS: dict[str, type[Output]] = {
     "backtest": BacktestOutput,
     "train": TrainOutput,
     "decide": DecideOutput,
-    "explain": ExplainOutput,
     "dispatch": DispatchOutput,
     "join": JoinOutput,
     "error": ErrorOutput,

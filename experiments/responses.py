@@ -10,8 +10,8 @@ from engine.log.parquet import LogReader
 from engine.selection import Selection
 from engine.types import NOT_AN_INSTANT
 from policies.vw.arguments import VwConfig
-from policies.vw.responses import Asked, ResponseModel, ResponseNote
-from policies.vw.reward_model import VwRewardModel
+from policies.vw.response_model import VwResponseModel
+from policies.vw.responses import Asked, ResponseModel
 
 LEARNT_FROM: Final = "learnt_from"
 
@@ -22,7 +22,7 @@ def fit_responses(reader: LogReader, asked: Sequence[Asked], config: VwConfig) -
     Raises:
         DataError: the log has no such metric.
         ParameterError: the metric is no share: a probability lies in [0, 1].
-        LearnError: no row to learn from.
+        LearnError: no row to learn from, or a value that is neither 0 nor 1.
     """
     return tuple(_fit(reader, one, config) for one in asked)
 
@@ -36,12 +36,9 @@ def _fit(reader: LogReader, asked: Asked, config: VwConfig) -> ResponseModel:
         raise ParameterError(
             "also", "train", allowed="metrics in [0, 1]", got=f"{asked.metric} in [{spec.low:g}, {spec.high:g}]"
         )
-    meta = reader.meta
-    model = VwRewardModel(meta.catalog, meta.features, asked.metric, (spec.low, spec.high), config)
+    model = VwResponseModel(reader.meta.catalog, reader.meta.features, asked.metric, (spec.low, spec.high), config)
     model.fit(Selection(reader, asked.metric))
-    fitted = model.fitted
-    note = ResponseNote(role=asked.role, metric=asked.metric, encoder=fitted.encoder, rounds=fitted.rounds)
-    return ResponseModel(note, fitted.tables)
+    return model.response(asked.role)
 
 
 def learnt_from(reader: LogReader, metric: str) -> dict[str, int]:

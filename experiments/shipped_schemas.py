@@ -12,12 +12,15 @@ from typing import Final
 
 from experiments.outputs import OUTPUTS, Output, json_schema
 from experiments.outputs_calibrate import CALIBRATE_OUTPUTS
+from experiments.outputs_explain import EXPLAIN_OUTPUTS
 from experiments.outputs_guardrails import GUARDRAIL_OUTPUTS
 from experiments.outputs_simulate import SIMULATE_OUTPUTS
 from experiments.outputs_state import STATE_OUTPUTS
 
 FOLDER = "schemas"
-ALL: Final[dict[str, type[Output]]] = OUTPUTS | GUARDRAIL_OUTPUTS | STATE_OUTPUTS | SIMULATE_OUTPUTS | CALIBRATE_OUTPUTS
+ALL: Final[dict[str, type[Output]]] = (
+    OUTPUTS | EXPLAIN_OUTPUTS | GUARDRAIL_OUTPUTS | STATE_OUTPUTS | SIMULATE_OUTPUTS | CALIBRATE_OUTPUTS
+)
 
 
 def schema_text(command: str) -> str:

@@ -9,7 +9,8 @@ import typer
 from rich.table import Table
 
 from experiments.cli.console import Json, guarded, show
-from experiments.outputs import ExplainOutput
+from experiments.outputs_explain import ComparisonRow, ExplainOutput
+from experiments.report.text import figure_text
 
 
 def run(
@@ -18,17 +19,46 @@ def run(
     policy: Annotated[Path | None, typer.Option(help="The policy's folder, where it has moved.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show every action of a decision with its score, probability and the rules that removed it."""
+    """Show what moved the score of a decision, and every action with its probability and the rules that removed it."""
     from experiments.explain import explain_decision
 
     with guarded(as_json=as_json):
         output = explain_decision(log, decision, policy)
-        show(
-            output,
-            [_table(output)],
-            [f"chosen: {output.action} with propensity {output.propensity:.6g}"],
-            as_json=as_json,
-        )
+        tables = [_table(output), *(_parts(output, row) for row in output.comparisons)]
+        show(output, tables, _lines(output), as_json=as_json)
+
+
+def _lines(output: ExplainOutput) -> list[str]:
+    """The decision in sentences."""
+    chances = f"p_respond {figure_text(output.p_respond)}, p_unsub {figure_text(output.p_unsub)}"
+    lines = [
+        f"chosen: {output.action} with propensity {output.propensity:.6g} (group {output.group})",
+        f"expected {output.metric}: {figure_text(output.expected_value)}; {chances}",
+    ]
+    held = output.holdback
+    if held is not None and held.reason is not None:
+        best = f"; the best was {held.best} at {figure_text(held.best_expected_value)}" if held.best else ""
+        lines.append(f"nothing sent: {held.sentence}{best}, no message at {figure_text(held.hold_expected_value)}")
+    elif held is not None and held.held:
+        lines.append("sent although nothing is worth more than no message: exploration")
+    for row in output.comparisons:
+        moved = ", ".join(f"{part.name} {part.value:+.3g}" for part in row.groups[:4])
+        lines.append(f"against {row.against}: {row.difference:+.4g} = {moved}{', ...' if len(row.groups) > 4 else ''}")
+    return lines + list(output.notes)
+
+
+def _parts(output: ExplainOutput, row: ComparisonRow) -> Table:
+    """Signal groups by factor; both margins add up to the difference."""
+    table = Table(title=f"{output.action} against {row.against}: {row.difference:+.4g} {output.metric}")
+    table.add_column("signal group", no_wrap=True)
+    for factor in row.factors:
+        table.add_column(factor.name, justify="right")
+    table.add_column("sum", justify="right")
+    for group in row.groups:
+        cells = (f"{group.of[f.name]:+.3g}" if f.name in group.of else "" for f in row.factors)
+        table.add_row(group.name, *cells, f"{group.value:+.3g}")
+    table.add_row("sum", *(f"{f.value:+.3g}" for f in row.factors), f"{row.difference:+.3g}", style="bold")
+    return table
 
 
 def _table(output: ExplainOutput) -> Table:

@@ -1,7 +1,7 @@
 """Response models: how likely a contact answers a message, or unsubscribes, kept beside a trained policy (R23).
 
-Each is a regression of a metric in [0, 1] on context and action (`policies.vw.reward_model`), compiled to tables: a
-linear probability model, clipped to [0, 1]. They explain and warn; no policy here chooses by them.
+Each is a logistic regression of a yes-or-no metric on context and action (`policies.vw.response_model`), compiled to
+tables of log odds. They explain and warn; no policy here chooses by them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
+from scipy.special import expit
 
 from engine.catalog import Catalog
 from engine.encoder import Encoder
@@ -73,7 +74,8 @@ class ResponseModel:
         Raises:
             DataError: the context has another schema.
         """
-        return self.tables.scores(self.note.encoder.encode(context))
+        odds: FloatArray = expit(self.tables.scores(self.note.encoder.encode(context)))
+        return odds
 
 
 def asked_for(text: str) -> tuple[Asked, ...]:

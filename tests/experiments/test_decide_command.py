@@ -133,6 +133,43 @@ def check_explained(row: dict[str, Any], path: Path, names: tuple[str, ...]) -> 
     assert row["propensity"] == pytest.approx(mixed, abs=1e-9)
 
 
+def test_scores_are_taken_apart_and_figures_without_a_model_are_null(decided: tuple[dict[str, Any], Path]) -> None:
+    rows = pq.read_table(decided[1], columns=["decision_id", "action", "group"]).to_pylist()
+    sent = next(row for row in rows if row["action"] != 0)
+    control = next(row for row in rows if row["group"] == "control")
+    out = run("explain", "--log", decided[1], "--decision", sent["decision_id"])
+    score = {row["action"]: row["score"] for row in out["actions"]}
+    assert out["comparisons"][0]["role"] == "hold"
+    for row in out["comparisons"]:
+        assert row["difference"] == pytest.approx(score[out["action"]] - score[row["against"]], abs=1e-12)
+        for view in ("groups", "features", "factors"):
+            assert sum(part["value"] for part in row[view]) == pytest.approx(row["difference"], abs=1e-9)
+            assert all(sum(part["of"].values()) == pytest.approx(part["value"], abs=1e-9) for part in row[view])
+    assert {"cart", "intent", "everybody"} <= {part["name"] for part in out["comparisons"][0]["groups"]}
+    assert (out["p_respond"], out["p_unsub"], out["holdback"]["reason"]) == (None, None, None)
+    assert out["expected_value"] == score[out["action"]]
+    held = run("explain", "--log", decided[1], "--decision", control["decision_id"])
+    assert (held["group"], held["holdback"]["reason"]) == ("control", "control")
+
+
+def test_responses_are_explained_where_they_were_learnt(demo: Demo, tmp_path: Path) -> None:
+    asked = ("--also", "clicked,unsub=unsubscribed")
+    out = run("train", "--log", demo.log, "--metric", "margin", "--out", tmp_path / "policy", *asked)
+    assert out["responses"] == {"respond": "clicked", "unsub": "unsubscribed"}
+    again = run(
+        "train", "--log", demo.log, "--metric", "margin", "--out", tmp_path / "on", "--from", tmp_path / "policy"
+    )
+    assert again["responses"] == out["responses"]
+    path = tmp_path / "decisions.parquet"
+    run("decide", "--policy", tmp_path / "on", "--contacts", demo.contacts, "--now", NOW, "--out", path)
+    rows = pq.read_table(path, columns=["decision_id", "action", "eligible"]).to_pylist()
+    quiet = next(row for row in rows if row["action"] == 0 and row["eligible"][0] == 1 and not any(row["eligible"][1:]))
+    held = run("explain", "--log", path, "--decision", quiet["decision_id"])
+    assert (held["holdback"]["reason"], held["holdback"]["held"], held["comparisons"]) == ("guardrails", True, [])
+    assert all(0 < row["p_respond"] < 1 and 0 < row["p_unsub"] < 1 for row in held["actions"])
+    assert 0 < held["p_unsub"] < 1
+
+
 def test_explain_says_what_is_missing(decided: tuple[dict[str, Any], Path], hillstrom: Path, tmp_path: Path) -> None:
     _, path = decided
     some = pq.read_table(path)["decision_id"][0].as_py()
