@@ -1,0 +1,123 @@
+"""Runs the cells of a group: one world, one slice, one policy after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from engine.errors import ParameterError
+from engine.guardrails.layer import Guardrails
+from experiments.season.bench import Bench
+from experiments.season.cells import Cell, CellNote, Group, cell_key, is_done, write_cell
+from experiments.season.config import ExperimentConfig
+from experiments.season.makers import make
+from experiments.season.play import Played, play_season
+from experiments.season.turns import restriction
+from simulator.oracles.bound import upper_bound
+from simulator.oracles.silence import value_of_silence
+from simulator.scenario import Scenario, load_scenario
+from simulator.truth import Planner
+from simulator.world import World
+
+
+@dataclass(frozen=True)
+class GroupRun:
+    """One group of an experiment.
+
+    Attributes:
+        config: of the experiment.
+        group: scenario, variant, seed.
+        folder: of the cells.
+    """
+
+    config: ExperimentConfig
+    group: Group
+    folder: Path
+
+    def missing(self) -> list[str]:
+        """The policies whose cells are not there yet, the baseline first.
+
+        Raises:
+            StorageError: a cell of another configuration is in the way.
+        """
+        return [
+            name
+            for name in self.config.all_policies
+            if not is_done(self.group.file(self.folder, name), cell_key(self.config, self.group, name))
+        ]
+
+    def run(self) -> Iterator[str]:
+        """Run what is missing; yields the policy of each cell when its file is there.
+
+        Raises:
+            ConfigError: a policy that the scenario cannot have.
+            LearnError: the slice gave nothing to learn from.
+            StorageError: the disk refused.
+        """
+        for name in self.missing():
+            played = self.play(name)
+            bound = self._bound() if name == self.config.baseline else None
+            key = cell_key(self.config, self.group, name)
+            cell = Cell(played, CellNote(key=key, counts=played.counts, money=played.money, bound=bound))
+            write_cell(self.group.file(self.folder, name), cell)
+            yield name
+
+    def play(self, name: str) -> Played:
+        """Learn and play one policy."""
+        world = self._world(self.config.contacts_of(name))
+        subject = make(name, self.bench)
+        world.reset()
+        actor = subject.for_block(world) if isinstance(subject, Planner) else subject
+        world.reset()
+        return play_season(world, actor, self.bench.steps, self.config.prefixes, self.bench.restriction)
+
+    @cached_property
+    def bench(self) -> Bench:
+        """What the policies share."""
+        scenario = self._scenario
+        variant = self.config.variants[self.group.variant]
+        return Bench(
+            self.config,
+            scenario,
+            self.group.seed,
+            restriction(variant, scenario.catalog, scenario.features),
+            Guardrails(scenario.pack, scenario.catalog, scenario.packages, scenario.features),
+        )
+
+    @cached_property
+    def _scenario(self) -> Scenario:
+        return load_scenario(self.group.scenario, self.config.variants[self.group.variant].changes)
+
+    @cached_property
+    def _everybody(self) -> World:
+        return World(self._scenario, self.config.contacts, self.group.seed, guardrails=self.bench.guardrails)
+
+    def _world(self, contacts: int) -> World:
+        if contacts == self.config.contacts:
+            return self._everybody
+        return World(self._scenario, contacts, self.group.seed, guardrails=self.bench.guardrails)
+
+    def _bound(self) -> float | None:
+        """Mean of what nobody can pass over some of the contacts; None where it is not proved or not wanted."""
+        contacts = min(self.config.oracle.bound_contacts, self.config.contacts)
+        if contacts < 2:
+            return None
+        try:
+            found = upper_bound(
+                self._scenario, contacts=contacts, steps=self.bench.steps, seed=self.group.seed, most_sends=None
+            )
+        except ParameterError:
+            return None
+        return found.mean
+
+
+def silence_check(scenario: Scenario, seed: int, contacts: int, steps: int) -> float | None:
+    """Closed form of never sending, mean per contact; None where there is none."""
+    try:
+        return float(np.mean(value_of_silence(World(scenario, contacts, seed), steps)))
+    except ParameterError:
+        return None

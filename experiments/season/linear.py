@@ -1,0 +1,62 @@
+"""Linear peers at array speed: the same posterior as `policies.linear`, its quadratic forms by matrix products."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from scipy.special import ndtri
+
+from engine.features import ContextBlock
+from engine.types import HOLD, CodeArray, FloatArray
+from experiments.season.turns import sendable_rows
+from policies.linear import LinearPosterior
+from simulator.rollout import Turn
+
+_ROWS: Final = 512
+
+
+@dataclass(frozen=True)
+class LinearActor:
+    """LinUCB, or linear Thompson sampling by one normal draw per action.
+
+    The actions have the distribution of `policies.linucb.LinUcb` and `policies.linear_thompson.LinearThompson`. A draw
+    has no closed-form propensity: that of Thompson sampling is NaN, which no learner that needs one accepts.
+
+    Attributes:
+        posterior: of every action.
+        width: LinUCB's alpha, or Thompson's v: in reward units.
+        thompson: sample, rather than add the bound.
+    """
+
+    posterior: LinearPosterior
+    width: float
+    thompson: bool = False
+
+    def act(self, turn: Turn) -> tuple[CodeArray, FloatArray]:
+        """(m,) actions and propensities; hold where nothing may be sent."""
+        action, propensity = np.full(len(turn.rows), HOLD, dtype=np.int32), np.ones(len(turn.rows))
+        some = sendable_rows(turn)
+        rng = np.random.default_rng([turn.world.seed, turn.world.first, turn.world.state.step])
+        for start in range(0, len(some), _ROWS):
+            part = some[start : start + _ROWS]
+            mean, deviation = predict(self.posterior, turn.contacts.context.take(part))
+            noise = ndtri(rng.random(mean.shape)) if self.thompson else 1.0
+            scores = np.where(turn.eligibility.take(part).dense(), mean + self.width * deviation * noise, -np.inf)
+            action[part] = scores.argmax(axis=1)
+        if self.thompson:
+            propensity[some] = np.nan
+        return action, propensity
+
+
+def predict(posterior: LinearPosterior, context: ContextBlock) -> tuple[FloatArray, FloatArray]:
+    """(n, k) means and deviations: `LinearPosterior.predict` up to rounding, several times as fast."""
+    x = posterior.encoder.encode(context).astype(np.float64)
+    one = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+    products, at, size = np.empty((len(one), len(posterior.covariance))), 0, one.shape[1]
+    # The order of `pairs`: column by column, each with itself and those after it.
+    for first in range(size):
+        np.multiply(one[:, first, None], one[:, first:], out=products[:, at : at + size - first])
+        at += size - first
+    return one @ posterior.weights, np.sqrt(np.maximum(products @ posterior.covariance, 0.0))

@@ -1,0 +1,150 @@
+"""Decisions of a simulated step as logged rounds, and the randomised slice that all learners learn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+
+from engine.catalog import Catalog
+from engine.features import ContextBlock, FeatureSchema
+from engine.guardrails.layer import Guardrails
+from engine.localtime import instant_of
+from engine.rounds import RoundBlock
+from engine.types import HOLD, BoolArray, CodeArray, FloatArray
+from experiments.season.config import SliceConfig
+from experiments.season.turns import Restriction, SparingActor
+from simulator.happened import Happened
+from simulator.rollout import Turn
+from simulator.scenario import Scenario
+from simulator.world import World
+
+MARGIN: Final = "margin"
+MESSAGE: Final = "message"
+CLICKED: Final = "clicked"
+REWARD_RANGE: Final = {MARGIN: (-1e5, 1e6), MESSAGE: (-1e5, 1e6), CLICKED: (0.0, 1.0)}
+# Contacts of the slice are numbered from here on: nobody of a cell is among them.
+SLICE_FIRST: Final = 50_000_000
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Logged rounds of a randomised slice.
+
+    Attributes:
+        scenario: of the world.
+        seed: of the world.
+        blocks: one per step: every decision, also those in which hold alone was eligible (`usable` is false there).
+    """
+
+    scenario: Scenario
+    seed: int
+    blocks: tuple[RoundBlock, ...]
+
+    @property
+    def catalog(self) -> Catalog:
+        return self.scenario.catalog
+
+    @property
+    def features(self) -> FeatureSchema:
+        return self.scenario.features
+
+    @cached_property
+    def choices(self) -> tuple[RoundBlock, ...]:
+        """The decisions that had a choice, step by step."""
+        return tuple(kept for block in self.blocks if (kept := block.take(block.usable)).n)
+
+
+@dataclass(frozen=True)
+class HalfHold:
+    """Hold with a fixed probability, every eligible send alike with the rest."""
+
+    hold_share: float
+    name: str = "randomised slice"
+
+    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:  # noqa: ARG002 - protocol
+        """(n, k) probabilities."""
+        sends = eligible[:, HOLD + 1 :].sum(axis=1)
+        share = np.where(sends > 0, (1.0 - self.hold_share) / np.maximum(sends, 1), 0.0)
+        out = np.where(eligible, share[:, None], 0.0)
+        out[:, HOLD] = np.where(sends > 0, self.hold_share, 1.0)
+        return out
+
+
+def randomised_slice(
+    scenario: Scenario, config: SliceConfig, seed: int, restriction: Restriction, guardrails: Guardrails
+) -> Slice:
+    """Decide at random for other contacts of the same world, and keep what a sender would know of it.
+
+    Args:
+        scenario: the world.
+        config: size and shares.
+        seed: of the world.
+        restriction: of the variant.
+        guardrails: the layer.
+    """
+    world = World(scenario, config.contacts, seed, first=SLICE_FIRST, guardrails=guardrails)
+    actor, blocks = SparingActor(HalfHold(config.hold_share)), []
+    for _ in range(int(np.ceil(config.days / scenario.step_days))):
+        turn = restriction.turn(world)
+        action, propensity = actor.act(turn)
+        everybody = np.full(world.n, HOLD, dtype=np.int32)
+        everybody[turn.rows] = action
+        at = instant_of(world.now, owner="randomised_slice")
+        blocks.append(logged(turn, action, propensity, world.advance(everybody), at, len(blocks)))
+    return Slice(scenario, seed, tuple(blocks))
+
+
+def logged(
+    turn: Turn, action: CodeArray, propensity: FloatArray, happened: Happened, decided_at: int, chunk: int
+) -> RoundBlock:
+    """The rounds of a step.
+
+    `margin` is all money of the contact's day; `message` what the message brought and cost, 0 for a hold; `clicked`
+    whether it was clicked. All three are those of the step: nothing is late.
+
+    Args:
+        turn: that was decided.
+        action / propensity: (m,) of its rows.
+        happened: in the step.
+        decided_at: instant.
+        chunk: number of the step.
+    """
+    rows, m = turn.rows, len(turn.rows)
+    clicked = np.zeros(len(happened.reward_usd))
+    clicked[happened.rows] = happened.clicked
+    numbers = turn.world.first + rows
+    ids = np.array([f"{turn.world.seed}-{chunk}-{number}" for number in numbers.tolist()], dtype=object)
+    return RoundBlock(
+        chunk=chunk,
+        decision_id=ids,
+        context=turn.contacts.context,
+        action=action,
+        propensity=propensity,
+        eligible=turn.eligibility.packed(),
+        k=turn.eligibility.k,
+        cluster=numbers.astype(np.uint64),
+        rewards={
+            MARGIN: happened.reward_usd[rows],
+            MESSAGE: message_reward(happened, turn.world.scenario)[rows],
+            CLICKED: clicked[rows],
+        },
+        usable=turn.eligibility.sendable(),
+        decided_at=np.full(m, decided_at, dtype=np.int64),
+        extra={},
+    )
+
+
+def message_reward(happened: Happened, scenario: Scenario) -> FloatArray:
+    """(n,) what messages brought and cost: the reward without orders that came by themselves.
+
+    Where a contact ordered by itself and after a message in one step, discount and refund are split by value.
+    """
+    both = happened.order_usd + happened.organic_usd
+    share = np.divide(happened.organic_usd, both, out=np.zeros(len(both)), where=both > 0.0)
+    margin = scenario.spec.money.margin_share
+    organic = margin * (happened.organic_usd - share * happened.refund_usd) - share * happened.discount_usd
+    left: FloatArray = happened.reward_usd - organic
+    return left
