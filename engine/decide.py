@@ -25,6 +25,8 @@ import numpy as np
 import pyarrow as pa
 
 from engine import records
+from engine.blocks.deciding import BlockChooser, choose_assemblies
+from engine.blocks.eligibility import BlockEligibility, is_modular
 from engine.catalog import Catalog
 from engine.contacts import ContactBatch
 from engine.decision_table import DecisionRows, decision_table
@@ -45,8 +47,8 @@ from engine.sampling import check_distribution, sample
 from engine.state.promises import Promises
 from engine.types import HOLD, BoolArray, ByteArray, CodeArray, FloatArray, IntArray, KeyArray, ObjectArray
 
-# Rows whose (rows, k) float64 distribution is built at once where a policy has no fused path: 32 MiB.
-_PLAIN_BYTES = 32 << 20
+_PLAIN_BYTES = 32 << 20  # of a (rows, k) distribution that is built at once where a policy has no fused path
+_NO_LIMITS = "what limits leave is no product of blocks, so it could not be recorded"
 _TREATMENT, _CONTROL, _UNIFORM = range(len(records.GROUPS))
 
 
@@ -95,6 +97,8 @@ class Plan:
                 raise ParameterError(name, "Plan", allowed="in [0, 1]", got=getattr(self, name))
         if self.control_share + self.uniform_share > 1.0:
             raise ParameterError("uniform_share", "Plan", allowed="at most 1 - control_share", got=self.uniform_share)
+        if self.limits and is_modular(self.catalog):
+            raise ParameterError("limits", "Plan", allowed="none with a modular catalog", got="some", hint=_NO_LIMITS)
 
     @property
     def catalog(self) -> Catalog:
@@ -186,7 +190,8 @@ def decide_block(plan: Plan, contacts: ContactBatch, now: datetime) -> Decided:
         contacts = plan.promises.contacts(contacts, who, ids.tolist(), plan.catalog, now_at)
     # Rules see the pseudonyms that the log keeps, so that what they hash can be repeated from the log alone.
     seen = replace(contacts, contact_id=who)
-    eligibility, removed = plan.guardrails.eligibility(seen, now, plan.sender)
+    judged = plan.guardrails.blocks if is_modular(plan.catalog) else plan.guardrails.eligibility
+    eligibility, removed = judged(seen, now, plan.sender)
     cluster = keyed_hash(who, "cluster")
     group = groups_of(cluster, ids, plan)
     slots = plan.guardrails.scene(contacts, now).slots
@@ -260,13 +265,19 @@ class _Drawn:
 def _draw_block(
     plan: Plan,
     contacts: ContactBatch,
-    eligibility: Eligibility,
+    eligibility: Eligibility | BlockEligibility,
     slots: IntArray,
     ids: ObjectArray,
     group: CodeArray,
     now_at: int,
 ) -> _Drawn:
     """Draw from the eligible sets, which limits make smaller as the block goes on."""
+    if isinstance(eligibility, BlockEligibility):
+        context, packed = contacts.context, eligibility.packed()
+        if isinstance(plan.policy, BlockChooser):
+            draws, share = uniforms(ids, plan.seed), plan.slice_probability
+            return _Drawn(*choose_assemblies(plan.policy, context, eligibility, draws, group, share), packed)
+        return _Drawn(*_choose(plan, context, eligibility.plain(), ids, group), packed)
     if plan.limits is None:
         action, propensity = _choose(plan, contacts.context, eligibility, ids, group)
         return _Drawn(action, propensity, eligibility.packed())
@@ -327,7 +338,7 @@ def _choose(
         part = eligibility.take(treated)
         action[treated], own = _by_policy(plan, context.take(treated), part, ids[treated])
         share = plan.slice_probability
-        propensity[treated] = share / _eligible_counts(part) + (1.0 - share) * own
+        propensity[treated] = share / part.counts() + (1.0 - share) * own
     for rows in _plain_blocks(np.flatnonzero(group == _UNIFORM), eligibility.k):
         eligible = eligibility.take(rows).dense()
         action[rows], _ = sample(_even(eligible), ids[rows], plan.seed)
@@ -372,17 +383,6 @@ def _distribution(policy: Policy, context: ContextBlock, eligible: BoolArray) ->
 def _plain_blocks(rows: IntArray, k: int) -> list[IntArray]:
     size = max(1, _PLAIN_BYTES // (8 * k))
     return [rows[start : start + size] for start in range(0, len(rows), size)]
-
-
-def _eligible_counts(eligibility: Eligibility) -> IntArray:
-    """(n,) number of eligible actions, hold included, from the factors."""
-    purposes = eligibility.channel_hour.shape[1]
-    hours = eligibility.channel_hour.sum(axis=3, dtype=np.int64)
-    count = np.ones(eligibility.n, dtype=np.int64)
-    for purpose in range(purposes):
-        arms = eligibility.channel_arm[:, :, eligibility.purpose_codes == purpose].sum(axis=2, dtype=np.int64)
-        count += (arms * hours[:, purpose]).sum(axis=1)
-    return count
 
 
 def decision_meta(plan: Plan, contacts: ContactBatch, *, source: str, policy_folder: str) -> LogMeta:

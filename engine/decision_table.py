@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
 from engine import records
 from engine.contacts import ContactBatch
+from engine.guardrails.inputs_text import rule_inputs
 from engine.guardrails.layer import Guardrails
-from engine.guardrails.replay import rule_inputs
 from engine.log.parquet import context_arrays, labels
 from engine.types import HOLD, NOT_AN_INSTANT, ByteArray, CodeArray, FloatArray, IntArray, KeyArray, ObjectArray
+
+# From here on most names of a catalog stand in no row of a block.
+_MANY_NAMES: Final = 4096
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class DecisionRows:
         ids / who / cluster: (n,) decision ids, pseudonyms and their hashes.
         group: (n,) positions in `records.GROUPS`.
         action / propensity: (n,).
-        packed: (n, ceil(k / 8)) the eligible sets from which the actions were drawn.
+        packed: (n, width) the eligible sets from which the actions were drawn.
         shortages: (n,) what set-level limits took; None without limits.
         refused: (n,) why a send must not leave, empty where it may; None without state.
     """
@@ -65,8 +68,7 @@ def decision_table(rows: DecisionRows) -> pa.Table:
     if rows.refused is not None:
         state[[bool(reasons) for reasons in rows.refused]] = records.STATES.index(records.SUPPRESSED)
     same = np.zeros(n, dtype=np.int32)
-    width = (catalog.k + 7) // 8
-    packed = pa.Array.from_buffers(pa.binary(width), n, [None, pa.py_buffer(rows.packed.tobytes())])
+    packed = pa.Array.from_buffers(pa.binary(rows.packed.shape[1]), n, [None, pa.py_buffer(rows.packed.tobytes())])
     instants = pa.array(np.full(n, rows.now_at), pa.int64()).cast(records.INSTANT)
     send_at = pa.array(planned, pa.int64(), mask=(rows.action == HOLD) | (planned == NOT_AN_INSTANT)).cast(
         records.INSTANT
@@ -81,8 +83,8 @@ def decision_table(rows: DecisionRows) -> pa.Table:
             "group": labels(rows.group, records.GROUPS),
             "channel": labels(channel, catalog.channels),
             "send_hour": labels(hour, [str(slot) for slot in catalog.hours]),
-            "arm": labels(arm, catalog.arm_ids),
-            "action_name": labels(rows.action, catalog.action_names),
+            "arm": _labels(arm, catalog.arm_ids),
+            "action_name": _labels(rows.action, catalog.action_names),
             "action": pa.array(rows.action, pa.int32()),
             "propensity": pa.array(rows.propensity, pa.float64()),
             "eligible": packed.cast(pa.binary()),
@@ -95,7 +97,16 @@ def decision_table(rows: DecisionRows) -> pa.Table:
             "pack_version": labels(same, [rows.guardrails.version]),
             "schema_version": labels(same, [rows.contacts.context.schema.version]),
             "seed": pa.array(np.full(n, rows.seed), pa.int64()),
-            "rule_inputs": pa.array(rule_inputs(rows.contacts, rows.shortages, rows.refused), pa.binary()),
+            "rule_inputs": rule_inputs(rows.contacts, rows.shortages, rows.refused),
             **context_arrays(rows.contacts.context),
         }
     )
+
+
+def _labels(codes: CodeArray | IntArray, names: Sequence[str]) -> pa.DictionaryArray:
+    """`labels`, with the names that occur alone where there are very many."""
+    if len(names) <= _MANY_NAMES:
+        return labels(codes, names)
+    found, position = np.unique(codes, return_inverse=True)
+    first = np.searchsorted(found, 0)
+    return labels(position.reshape(-1) - first, [names[code] for code in found[first:].tolist()])

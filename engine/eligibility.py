@@ -60,6 +60,15 @@ class Eligibility:
                 out |= both[:, channel]
         return out
 
+    def counts(self) -> IntArray:
+        """(n,) number of eligible actions, hold included, from the factors."""
+        hours = self.channel_hour.sum(axis=3, dtype=np.int64)
+        count = np.ones(self.n, dtype=np.int64)
+        for purpose in range(self.channel_hour.shape[1]):
+            arms = self.channel_arm[:, :, self.purpose_codes == purpose].sum(axis=2, dtype=np.int64)
+            count += (arms * hours[:, purpose]).sum(axis=1)
+        return count
+
     def packed(self) -> ByteArray:
         """(n, ceil(k / 8)) uint8, little-endian bits: action a is bit a % 8 of byte a // 8."""
         return pack(self.dense())

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine import records
+from engine.blocks.eligibility import is_modular, packed_width, unpacked
 from engine.errors import DataError
 from engine.log.parquet import conform
 from engine.records import LogMeta
@@ -76,7 +77,7 @@ def check_decisions(table: pa.Table, meta: LogMeta) -> None:
     action = table.column("action").to_numpy()
     propensity = table.column("propensity").to_numpy()
     available = np.asarray(table.column("available").to_numpy()).astype(bool)
-    width = (k + 7) // 8
+    width = packed_width(meta.catalog)
     lengths = pc.binary_length(table.column("eligible")).to_numpy()
     _require(table, "decision_id", pc.not_equal(table.column("decision_id"), ""), "a non-empty string")
     _require(table, "action", (action >= 0) & (action < k), f"in [0, {k})")
@@ -84,8 +85,11 @@ def check_decisions(table: pa.Table, meta: LogMeta) -> None:
     _require(table, "propensity", known | ((propensity > 0) & (propensity <= 1)), "in (0, 1]")
     _require(table, "eligible", lengths == width, f"{width} bytes long")
     bits = np.frombuffer(b"".join(table.column("eligible").to_pylist()), dtype=np.uint8).reshape(len(action), width)
-    chosen = bits[np.arange(len(action)), action // 8] >> (action % 8).astype(np.uint8) & 1
-    _require(table, "action", (chosen == 1) | ~available, "in the row's eligible set")
+    if is_modular(meta.catalog):
+        chosen = unpacked(bits, meta.catalog).contains(action)
+    else:
+        chosen = bits[np.arange(len(action)), action // 8] >> (action % 8).astype(np.uint8) & 1 == 1
+    _require(table, "action", chosen | ~available, "in the row's eligible set")
     _require_labels(table, "state", records.STATES)
     _require_labels(table, "group", records.GROUPS)
     _require_labels(table, "catalog_version", (meta.catalog.version,))

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine import records
+from engine.blocks.eligibility import is_modular, packed_width
 from engine.errors import DataError, LogFormatError
 from engine.features import Column, ContextBlock
 from engine.identity import keyed_hash
@@ -76,9 +77,11 @@ class LogReader:
 
     def can_hold(self) -> bool:
         """Whether hold was eligible in any row: logs of others may never have held."""
-        k = self.meta.catalog.k
+        if is_modular(self.meta.catalog):
+            return True
+        width = packed_width(self.meta.catalog)
         return any(
-            (_bits(batch.column("eligible"), k, self.path)[:, 0] & 1).any() for batch in self.batches(["eligible"])
+            (_bits(batch.column("eligible"), width, self.path)[:, 0] & 1).any() for batch in self.batches(["eligible"])
         )
 
     def contacts(self) -> int:
@@ -176,13 +179,14 @@ class LogReader:
             context=context_of(batch, self.meta) if context else ContextBlock(self.meta.features, {}, len(ids)),
             action=action,
             propensity=propensity,
-            eligible=_bits(batch.column("eligible"), k, self.path),
+            eligible=_bits(batch.column("eligible"), packed_width(self.meta.catalog), self.path),
             k=k,
             cluster=_clusters(batch.column("cluster"), ids),
             rewards={metric: _floats(batch, records.REWARD + metric) for metric in rewards},
             usable=usable,
             decided_at=instants(batch.column("decided_at")),
             extra={name: batch.column(name).to_numpy(zero_copy_only=False) for name in extra},
+            modular=self.meta.catalog if is_modular(self.meta.catalog) else None,
         )
 
 
@@ -282,8 +286,7 @@ def _clusters(stored: pa.Array, ids: ObjectArray) -> KeyArray:
     return np.where(np.asarray(stored.is_null()), keyed_hash(ids, "cluster"), given)
 
 
-def _bits(array: pa.BinaryArray, k: int, path: Path) -> np.ndarray[Any, Any]:
-    width = (k + 7) // 8
+def _bits(array: pa.BinaryArray, width: int, path: Path) -> np.ndarray[Any, Any]:
     try:
         joined = array.cast(pa.binary(width))
     except pa.ArrowInvalid as error:

@@ -42,20 +42,13 @@ def trainable(
     if propensities:
         outside = ~((rows.propensity > 0) & (rows.propensity <= 1))
         _refuse(outside, "propensity", "in (0, 1]", rows.propensity, rows)
-        _refuse(~_was_eligible(rows), "action", "among the eligible ones", rows.action, rows)
+        _refuse(~rows.was_eligible(), "action", "among the eligible ones", rows.action, rows)
     return rows
 
 
 def eligible_counts(block: RoundBlock) -> IntArray:
     """(n,) number of eligible actions."""
-    counts: IntArray = np.bitwise_count(block.eligible).sum(axis=1, dtype=np.int64)
-    return counts
-
-
-def _was_eligible(rows: RoundBlock) -> BoolArray:
-    byte = np.take_along_axis(rows.eligible, (rows.action // 8).astype(np.int64)[:, None], axis=1)[:, 0]
-    was: BoolArray = (byte >> (rows.action % 8).astype(np.uint8)) & 1 > 0
-    return was
+    return block.eligible_counts()
 
 
 def _refuse(bad: BoolArray, name: str, allowed: str, values: FloatArray | CodeArray, rows: RoundBlock) -> None:
