@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -48,89 +47,6 @@ class RuleInputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     events: list[tuple[int, str, int, str | None]] | msgspec.UnsetType | None = msgspec.UNSET
     limits: Sequence[Any] = ()
     refused: Sequence[str] = ()
-
-
-def rule_inputs(
-    contacts: ContactBatch,
-    limits: Sequence[Sequence[Any]] | None = None,
-    refused: Sequence[Sequence[str]] | None = None,
-) -> list[bytes]:
-    """(n,) JSON of what the rules read of each contact.
-
-    Raises:
-        DataError: an extra column with values that JSON cannot hold.
-    """
-    zones, locales = [*contacts.zones, None], [*contacts.locales, None]
-    columns = (contacts.sent_at, contacts.sent_channel, contacts.sent_purpose)
-    sends = list(zip(*(column.tolist() for column in columns), strict=True))
-    offsets = contacts.sent_offsets.tolist()
-    levels = contacts.consent.reshape(contacts.n, math.prod(contacts.consent.shape[1:])).tolist()
-    suppressed, history_known = contacts.suppressed.tolist(), contacts.history_known.tolist()
-    zone, locale = contacts.zone_code.tolist(), contacts.locale_code.tolist()
-    objects, coded, arrays = _extra_rows(contacts)
-    details = {name: _named(contacts, name, column) for name, column in contacts.sent_details.items()}
-    events = _event_rows(contacts)
-    encode = msgspec.json.Encoder().encode
-    try:
-        return [
-            encode(
-                RuleInputs(
-                    levels[row],
-                    suppressed[row],
-                    sends[offsets[row] : offsets[row + 1]] if history_known[row] else None,
-                    zones[zone[row]],
-                    locales[locale[row]],
-                    {name: column[row] for name, column in objects.items()},
-                    {name: column[row] for name, column in coded.items()},
-                    {name: (kind, column[row]) for name, (kind, column) in arrays.items()},
-                    {name: column[offsets[row] : offsets[row + 1]] for name, column in details.items()},
-                    events[row],
-                    limits[row] if limits is not None and limits[row] else (),
-                    refused[row] if refused is not None and refused[row] else (),
-                )
-            )
-            for row in range(contacts.n)
-        ]
-    except (TypeError, msgspec.MsgspecError) as error:
-        raise DataError(f"an input of the rules cannot be written as JSON: {error}") from error
-
-
-def _extra_rows(
-    contacts: ContactBatch,
-) -> tuple[dict[str, list[Any]], dict[str, list[Any]], dict[str, tuple[str, list[Any]]]]:
-    objects, coded, arrays = {}, {}, {}
-    for name, column in contacts.extra.items():
-        if column.dtype == object:
-            objects[name] = column.tolist()
-        elif name in contacts.levels:
-            coded[name] = _named(contacts, name, column)
-        else:
-            arrays[name] = (column.dtype.str, column.tolist())
-    return objects, coded, arrays
-
-
-def _named(contacts: ContactBatch, name: str, column: NDArray[Any]) -> list[Any]:
-    """Values by row; levels instead of codes where the column has levels."""
-    if name not in contacts.levels:
-        values: list[Any] = column.tolist()
-        return values
-    levels = [*contacts.levels[name], None]
-    return [levels[code] for code in column.tolist()]
-
-
-def _event_rows(contacts: ContactBatch) -> list[Any]:
-    events = contacts.events
-    if events is None:
-        return [msgspec.UNSET] * contacts.n
-    categories = [*events.categories, None]
-    entries = [
-        (at, EVENTS[kind], channel, categories[category])
-        for at, kind, channel, category in zip(
-            events.at.tolist(), events.kind.tolist(), events.channel.tolist(), events.category.tolist(), strict=True
-        )
-    ]
-    offsets, known = events.offsets.tolist(), events.known.tolist()
-    return [entries[offsets[row] : offsets[row + 1]] if known[row] else None for row in range(contacts.n)]
 
 
 def contacts_from_rule_inputs(inputs: Sequence[bytes], contact_ids: Sequence[str], catalog: Catalog) -> ContactBatch:

@@ -15,9 +15,9 @@ from engine.contacts import NO, YES, ContactBatch, plain_contacts
 from engine.eligibility import pack as packed
 from engine.errors import DataError
 from engine.features import ContextBlock, FeatureSchema
+from engine.guardrails.inputs_text import rule_inputs
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import Pack, pack_from
-from engine.guardrails.replay import rule_inputs
 from engine.guardrails.replay_log import LogRules, ReplayCounts, RuleTarget, deciding_plan
 from engine.localtime import instant_of
 from engine.ope.evaluate import evaluate
@@ -81,7 +81,7 @@ def logged(full: FloatArray, seed: int, chunk: int = 0) -> RoundBlock:
     n = len(full)
     action = (full.cumsum(axis=1) > rng.random((n, 1))).argmax(axis=1).astype(np.int32)
     inputs = np.empty(n, dtype=object)
-    inputs[:] = rule_inputs(people(n))
+    inputs[:] = rule_inputs(people(n)).to_pylist()
     ids = np.array([f"d{chunk}-{row}" for row in range(n)], dtype=object)
     return RoundBlock(
         chunk=chunk,

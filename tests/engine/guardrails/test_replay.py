@@ -10,9 +10,10 @@ import pytest
 
 from engine.catalog import Arm, Catalog
 from engine.errors import DataError
+from engine.guardrails.inputs_text import rule_inputs
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
-from engine.guardrails.replay import contacts_from_rule_inputs, rule_inputs
+from engine.guardrails.replay import contacts_from_rule_inputs
 from engine.guardrails.specimens import specimen_contacts
 from engine.localtime import instant_of
 
@@ -29,7 +30,7 @@ CONTACTS = specimen_contacts(CATALOG, 60, instant_of(NOW))
 def test_a_replay_gives_the_same_verdicts_and_reasons() -> None:
     layer = Guardrails(load_pack(), CATALOG)
     order = np.arange(60)[::-1]
-    inputs = rule_inputs(CONTACTS)
+    inputs = rule_inputs(CONTACTS).to_pylist()
     again = contacts_from_rule_inputs([inputs[row] for row in order], [str(row) for row in order], CATALOG)
     assert (layer.eligibility(again, NOW)[0].packed() == layer.eligibility(CONTACTS, NOW)[0].packed()[order]).all()
     for position in (0, 17, 59):
@@ -39,17 +40,17 @@ def test_a_replay_gives_the_same_verdicts_and_reasons() -> None:
 def test_inputs_of_ones_own_travel_too() -> None:
     values = np.array([["x"], None, {"a": 1.5}] * 20, dtype=object)
     contacts = replace(CONTACTS, extra={"topics": values})
-    again = contacts_from_rule_inputs(rule_inputs(contacts), ["c"] * 60, CATALOG)
+    again = contacts_from_rule_inputs(rule_inputs(contacts).to_pylist(), ["c"] * 60, CATALOG)
     assert again.extra["topics"].tolist() == values.tolist()
     numbers = replace(CONTACTS, extra={"tickets": np.arange(60)})
-    assert contacts_from_rule_inputs(rule_inputs(numbers), ["c"] * 60, CATALOG).extra["tickets"].tolist() == list(
-        range(60)
-    )
+    assert contacts_from_rule_inputs(rule_inputs(numbers).to_pylist(), ["c"] * 60, CATALOG).extra[
+        "tickets"
+    ].tolist() == list(range(60))
 
 
 def test_nobody_is_a_batch_too() -> None:
     assert contacts_from_rule_inputs([], [], CATALOG).n == 0
-    assert rule_inputs(CONTACTS.take(slice(0, 0))) == []
+    assert rule_inputs(CONTACTS.take(slice(0, 0))).to_pylist() == []
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import pytest
 from engine.catalog import Arm, Catalog
 from engine.contacts import EVENTS, ContactBatch
 from engine.errors import DataError
-from engine.guardrails.replay import contacts_from_rule_inputs, rule_inputs
+from engine.guardrails.inputs_text import rule_inputs
+from engine.guardrails.replay import contacts_from_rule_inputs
 from engine.guardrails.specimens import specimen_contacts
 
 CATALOG = Catalog(name="r", channels=("email", "sms"), hours=(9, "now"), arms=(Arm(id="a", approved=True),))
@@ -59,7 +60,7 @@ def test_every_input_comes_back_exactly() -> None:
     """Codes may be numbered anew; what they mean, every instant and every number stay, bit by bit."""
     order = np.random.default_rng(1).permutation(CONTACTS.n)
     taken = CONTACTS.take(order)
-    again = contacts_from_rule_inputs(rule_inputs(taken), [str(row) for row in order], CATALOG)
+    again = contacts_from_rule_inputs(rule_inputs(taken).to_pylist(), [str(row) for row in order], CATALOG)
     known = taken.history_known  # of an unknown history the record keeps no sends
     assert set(again.extra) == set(CONTACTS.extra)
     assert set(again.sent_details) == set(CONTACTS.sent_details)
@@ -72,7 +73,7 @@ def test_every_input_comes_back_exactly() -> None:
 
 def test_a_batch_without_further_inputs_has_none_afterwards() -> None:
     plain = replace(CONTACTS, extra={}, levels={}, sent_details={}, events=None)
-    (first, *_) = inputs = rule_inputs(plain)
+    (first, *_) = inputs = rule_inputs(plain).to_pylist()
     assert set(msgspec.json.decode(first)) <= {"consent", "suppressed", "sends", "zone", "locale"}
     again = contacts_from_rule_inputs(inputs, ["c"] * plain.n, CATALOG)
     assert again.events is None
@@ -83,7 +84,7 @@ def test_records_of_different_times_can_be_read_together() -> None:
     """The older record knows neither country nor events: they are missing there."""
     plain = replace(CONTACTS, extra={}, levels={}, sent_details={}, events=None)
     newer = replace(CONTACTS, extra={"country": CONTACTS.extra["country"]}, sent_details={})
-    inputs = [rule_inputs(plain)[0], rule_inputs(newer)[1]]
+    inputs = [rule_inputs(plain)[0].as_py(), rule_inputs(newer)[1].as_py()]
     again = contacts_from_rule_inputs(inputs, ["old", "new"], CATALOG)
     assert again.extra["country"][0] == -1
     assert again.events is not None
