@@ -9,7 +9,8 @@ TactfulError                     1
 |-- EligibilityError             6   an empty eligible set, or a guardrail layer that must not start
 |-- LearnError                   7   training failed; the policy stays what it was
 |-- ArtefactError                7   a trained folder that is damaged, foreign or fails parity
-`-- StorageError                 5   the store did not accept a write; nothing counts as written
+|-- StorageError                 5   the store did not accept a write; nothing counts as written
+`-- GateError                    8   a gate refused; what is live stays live
 """
 
 from __future__ import annotations
@@ -91,3 +92,9 @@ class StorageError(TactfulError):
     """The store did not accept a write; nothing counts as written."""
 
     exit_code = 5
+
+
+class GateError(TactfulError):
+    """A gate refused; what is live stays live."""
+
+    exit_code = 8
