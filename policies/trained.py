@@ -141,6 +141,16 @@ def require_compiled(path: Path) -> None:
         )
 
 
+def learns_as(path: Path) -> str:
+    """The name in `policies.registry` of the learner whose folder this is.
+
+    Raises:
+        ArtefactError: missing, damaged, foreign, or of another format.
+    """
+    found = head(path)
+    return found.policy if isinstance(found, linear_folder.LinearManifest) else "vw"
+
+
 def kind_of(path: Path) -> str:
     """The kind that a folder's manifest names, not verified; "" where there is none to read."""
     try:

@@ -8,6 +8,9 @@ import msgspec
 
 from engine.errors import ParameterError
 from policies.exploration_config import ExplorationConfig
+from policies.peer_config import PeerConfig
+from policies.prices.config import PriceConfig
+from policies.registry import LEARNERS, MAKERS
 from policies.segments import SegmentConfig
 from policies.vw.arguments import VwConfig
 
@@ -35,7 +38,7 @@ class SimulateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     Attributes:
         scenario: a yaml of conf/scenario/, as it stands there, with overrides.
         faults: fault scenarios of conf/fault/ that are laid over it.
-        policy: never, uniform, always:ACTION, merge_tag, segments, vw, or a trained folder.
+        policy: never, uniform, always:ACTION, a name of `policies.registry`, or a trained folder.
         contacts / days: size of the run; a day is one step of the scenario's calendar.
         first: number of the first contact of the world.
         seed: of the world and of the sampling.
@@ -44,12 +47,13 @@ class SimulateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         uniform_share: share of decisions that take a uniform eligible action.
         block_rows: contacts per block: memory, never results.
         workers: processes: time, never results.
-        metric: that segments, blasts and vw learn from, a metric of the log.
-        training: log on which segments and merge_tag are tuned; null makes a randomised slice first (`tuning`).
+        metric: that rules are tuned on and learners learn from, a metric of the log.
+        training: log on which a rule is tuned; null makes a randomised slice first (`tuning`).
         tuning: size of that slice.
-        start: trained folder from which vw learns on; null starts at random.
-        warm_up_days: known days before vw learns for the first time; its scale of rewards is fitted on them.
-        learner / exploration / segments: as of the other commands.
+        start: trained folder from which a learner learns on; null starts at random.
+        warm_up_days: known days before it learns for the first time; its scale of rewards is fitted on them.
+        learner / exploration / segments / peer: as of the other commands.
+        prices: budgets in expectation, anew every day; by default the volume of the baseline that a folder names.
         packages: top-level packages from which parts of the scenario may be imported.
     """
 
@@ -73,6 +77,8 @@ class SimulateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     learner: VwConfig = VwConfig()
     exploration: ExplorationConfig = ExplorationConfig()
     segments: SegmentConfig = SegmentConfig()
+    prices: PriceConfig = PriceConfig()
+    peer: PeerConfig = PeerConfig()
     packages: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -94,9 +100,12 @@ class SimulateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             raise ParameterError(
                 "uniform_share", "simulate", allowed="at most 1 - control_share", got=self.uniform_share
             )
-        if self.start is not None and self.policy != "vw":
-            raise ParameterError("start", "simulate", allowed="null unless policy=vw", got=self.start)
-        if self.training is not None and self.policy not in ("segments", "merge_tag"):
+        if self.start is not None and self.policy not in LEARNERS:
             raise ParameterError(
-                "training", "simulate", allowed="null unless policy=segments or policy=merge_tag", got=self.training
+                "start", "simulate", allowed=f"null unless policy is one of {', '.join(LEARNERS)}", got=self.start
+            )
+        tuned = [name for name in MAKERS if name not in LEARNERS]
+        if self.training is not None and self.policy not in tuned:
+            raise ParameterError(
+                "training", "simulate", allowed=f"null unless policy is one of {', '.join(tuned)}", got=self.training
             )

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from engine.protocols import Learner
 from experiments.simulate.config import SimulateConfig
 from experiments.simulate.job import DayPolicy
-from experiments.simulate.metrics import scenario_metrics
-from experiments.simulate.policies import Rounds, trained
+from experiments.simulate.policies import Rounds, setting_of, trained
+from policies.registry import learner
+from policies.trained import export_learner, head, resume
 from policies.uniform import UniformPolicy
-from policies.vw.export import export_policy, resume
-from policies.vw.folder import read_manifest
-from policies.vw.learner import VwLearner
 from simulator.scenario import Scenario
 
 # Gives the whole joined log of one day as it is known at the start of another; None where nobody was decided for.
@@ -44,7 +43,7 @@ class Learning:
         """Who decides on a day, after learning from what has become known by its start.
 
         Raises:
-            LearnError: Vowpal Wabbit failed.
+            LearnError: learning failed.
             ArtefactError: what was learnt cannot be exported.
             StorageError: the disk refused.
         """
@@ -72,32 +71,24 @@ class Learning:
     def _learn(self, step: int) -> None:
         before = self.last(step)
         start = before or (Path(self.config.start) if self.config.start is not None else None)
-        through = -1 if before is None else int(read_manifest(before).source["through"])
+        through = -1 if before is None else int(head(before).source["through"])
         until = self._known_through(step)
         if start is None and until + 1 < self.config.warm_up_days:
             return
         logs = [log for day in range(through + 1, until + 1) if (log := self.known(day, step)) is not None]
         rounds = Rounds(logs, self.config.metric)
         if not rounds.empty():
-            learner = self._fresh() if start is None else resume(start)
-            learner.learn(rounds)
-            export_policy(learner, self._at(step), source={"through": until})
+            one = self._fresh() if start is None else resume(start)
+            one.learn(rounds)
+            export_learner(one, self._at(step), source={"through": until})
         for log in logs:
             log.unlink()
+
+    def _fresh(self) -> Learner:
+        return learner(self.config.policy, setting_of(self.config, self.scenario))
 
     def _known_through(self, step: int) -> int:
         """The last day whose window has closed by the start of a day; -1 where there is none."""
         calendar, window = self.scenario.calendar, timedelta(days=self.scenario.spec.attribution_window_days)
         now = calendar.now(step)
         return next((day for day in range(step - 1, -1, -1) if calendar.now(day) + window <= now), -1)
-
-    def _fresh(self) -> VwLearner:
-        metric = scenario_metrics(self.scenario)[self.config.metric]
-        return VwLearner(
-            self.scenario.catalog,
-            self.scenario.features,
-            self.config.metric,
-            (metric.low, metric.high),
-            self.config.learner,
-            self.config.exploration,
-        )

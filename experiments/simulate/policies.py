@@ -1,4 +1,4 @@
-"""Who decides: fixed policies, rules tuned on a randomised slice, a trained folder, or vw that learns in the loop."""
+"""Who decides: fixed policies, rules tuned on a randomised slice, a trained folder, or what learns in the loop."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from engine.rounds import RoundBlock
 from engine.selection import Selection
 from experiments.simulate.config import SimulateConfig
 from experiments.simulate.job import DayPolicy
-from policies.action_values import ActionSums
+from experiments.simulate.metrics import scenario_metrics
 from policies.always import AlwaysPolicy
-from policies.merge_tag import MergeTagBlast
-from policies.segments import tune_segments
+from policies.registry import LEARNERS, MAKERS, Setting, make
+from policies.trained import head, learns_as, serve
 from policies.uniform import UniformPolicy
-from policies.vw.folder import load_policy, read_manifest
+from policies.vw.compiled import CompiledPolicy
 from simulator.scenario import Scenario
 
-NEVER, UNIFORM, MERGE_TAG, SEGMENTS, VW = "never", "uniform", "merge_tag", "segments", "vw"
-TUNED = (MERGE_TAG, SEGMENTS)
+NEVER, UNIFORM = "never", "uniform"
+# What learns does so every day, the other rules are tuned once.
+LEARNING = tuple(LEARNERS)
+TUNED = tuple(name for name in MAKERS if name not in LEARNING)
 ALWAYS = "always:"
 # Decisions from which on the numba kernels save more than compiling them costs; a property of the whole run, because
 # they agree with numpy to 1e-12 only.
@@ -35,17 +37,20 @@ def check_policy(config: SimulateConfig, scenario: Scenario) -> dict[str, Any]:
     """What the policy's decisions depend on besides the configuration, as plain data.
 
     Raises:
-        ConfigError: no policy of ours and no folder, or a trained folder of another catalog or other features.
+        ConfigError: no policy of ours and no folder, or a trained folder of another catalog, other features, or of
+            another learner than the one that is to go on.
         DataError: an unknown action.
         ArtefactError: a damaged folder.
     """
     found: dict[str, Any] = {}
     if config.policy.startswith(ALWAYS):
         scenario.catalog.resolve(config.policy.removeprefix(ALWAYS))
-    elif config.policy not in (NEVER, UNIFORM, VW, *TUNED):
+    elif config.policy not in (NEVER, UNIFORM, *LEARNING, *TUNED):
         found["policy"] = _folder_version(config.policy, scenario)
     if config.start is not None:
         found["start"] = _folder_version(config.start, scenario)
+        if (other := learns_as(Path(config.start))) != config.policy:
+            raise ConfigError(f"{config.start} was learnt by {other}", hint=f"say policy={other}, or start elsewhere")
     if config.training is not None:
         LogReader(config.training)
         found["training"] = sha256(Path(config.training))
@@ -57,9 +62,9 @@ def _folder_version(name: str, scenario: Scenario) -> str:
     if not folder.is_dir():
         raise ConfigError(
             f"unknown policy {name!r}",
-            hint=f"one of {NEVER}, {UNIFORM}, always:ACTION, {MERGE_TAG}, {SEGMENTS}, {VW}, or a trained folder",
+            hint=f"one of {', '.join((NEVER, UNIFORM, *TUNED, *LEARNING))}, always:ACTION, or a trained folder",
         )
-    manifest = read_manifest(folder)
+    manifest = head(folder)
     if (manifest.catalog.version, manifest.features.version) != (scenario.catalog.version, scenario.features.version):
         raise ConfigError(
             f"{folder} was trained with another catalog or other features than those of {scenario.name!r}",
@@ -69,7 +74,7 @@ def _folder_version(name: str, scenario: Scenario) -> str:
 
 
 def fixed_policy(config: SimulateConfig, scenario: Scenario, tuning_log: Callable[[], Path]) -> DayPolicy:
-    """The policy of every day, for all but vw.
+    """The policy of every day, for all that do not learn in the loop.
 
     Args:
         config: names it.
@@ -77,6 +82,7 @@ def fixed_policy(config: SimulateConfig, scenario: Scenario, tuning_log: Callabl
         tuning_log: makes or finds the log of the randomised slice.
 
     Raises:
+        ConfigError: a rule that needs features which the scenario does not show.
         DataError: a training log of another catalog, or without the metric.
         LearnError: a training log without usable rounds.
     """
@@ -99,16 +105,19 @@ def trained(folder: Path, config: SimulateConfig) -> DayPolicy:
     Raises:
         ArtefactError: a damaged folder.
     """
-    loaded = load_policy(folder)
-    return DayPolicy(replace(loaded, fast=config.contacts * config.days >= FAST_FROM), loaded.version)
+    loaded, version = serve(folder), head(folder).version
+    if isinstance(loaded, CompiledPolicy):
+        loaded = replace(loaded, fast=config.contacts * config.days >= FAST_FROM)
+    return DayPolicy(loaded, version)
 
 
 def tuned_policy(config: SimulateConfig, scenario: Scenario, log: Path) -> Policy:
-    """Segments or a blast, tuned on a log.
+    """A rule, tuned on a log.
 
     Raises:
+        ConfigError: it needs features which the scenario does not show.
         DataError: a log of another catalog, or without the metric.
-        LearnError: no usable rounds in it.
+        LearnError: no usable rounds in it, or a metric from which this rule cannot be tuned.
     """
     reader = LogReader(log)
     if reader.meta.catalog.version != scenario.catalog.version or config.metric not in reader.meta.rewards:
@@ -116,13 +125,22 @@ def tuned_policy(config: SimulateConfig, scenario: Scenario, log: Path) -> Polic
             f"{log} has another catalog than {scenario.name!r}, or no metric {config.metric!r}",
             hint=f"simulate one with scenario={scenario.name}; the log knows: {sorted(reader.meta.rewards)}",
         )
-    rounds = Selection(reader, config.metric)
-    if config.policy == SEGMENTS:
-        return tune_segments(rounds, config.metric, scenario.catalog, reader.meta.features, config.segments)
-    sums = ActionSums(config.metric, scenario.catalog.k)
-    for block in rounds:
-        sums.add(block)
-    return MergeTagBlast(sums.result())
+    return make(config.policy, Selection(reader, config.metric), setting_of(config, scenario))
+
+
+def setting_of(config: SimulateConfig, scenario: Scenario) -> Setting:
+    """What policies are tuned or learnt for in a run."""
+    metric = scenario_metrics(scenario)[config.metric]
+    return Setting(
+        scenario.catalog,
+        scenario.features,
+        config.metric,
+        (metric.low, metric.high),
+        peer=config.peer,
+        segments=config.segments,
+        learner=config.learner,
+        exploration=config.exploration,
+    )
 
 
 class Rounds:

@@ -30,10 +30,10 @@ from experiments.simulate.job import NOTE, DayPolicy, Job, log_meta
 from experiments.simulate.learning import Learning
 from experiments.simulate.metrics import scenario_metrics
 from experiments.simulate.parts import Day, Parts
-from experiments.simulate.policies import VW, check_policy, fixed_policy
+from experiments.simulate.policies import LEARNING, check_policy, fixed_policy
 from experiments.simulate.pool import Pool
 from experiments.simulate.summary import JoinTotals, day_table, group_totals, removed_pairs
-from policies.vw.export import export_policy, resume
+from policies.trained import export_learner, resume
 from simulator.overlays import with_faults
 from simulator.scenario import Scenario, scenario_from
 from simulator.sender import Sender
@@ -120,7 +120,7 @@ class _Run:
         resumed = len(days)
         self.advance(float(resumed * self.config.contacts))
         with Pool(job, self.config.workers) as pool:
-            learning = self._learning(job, pool) if self.config.policy == VW else None
+            learning = self._learning(job, pool) if self.config.policy in LEARNING else None
             who = None if learning else fixed_policy(self.config, self.scenario, self._tuning_log)
             used = ""
             for step in range(resumed, self.config.days):
@@ -278,13 +278,13 @@ class _Run:
 
     def _export_policy(self) -> Path | None:
         """What was learnt in the loop, as a trained folder beside the log."""
-        if self.config.policy != VW:
+        if self.config.policy not in LEARNING:
             return None
         folders = sorted(self.parts.folder.glob("policy-*"))
         if not folders:
             return None
         out = self.request.beside(".policy")
-        export_policy(resume(folders[-1]), out)
+        export_learner(resume(folders[-1]), out)
         return out
 
 
