@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from engine.artefact import MANIFEST
+from engine.artefact import MANIFEST, verified
 from engine.durable import sync
 from engine.errors import ArtefactError, StorageError
 
@@ -32,6 +32,7 @@ HISTORY: Final = "history.jsonl"
 VERSIONS: Final = "versions"
 LOCK: Final = ".lock"
 CHANGES: Final = ("promoted", "rolled back")
+ABANDONED: Final = "abandoned"
 
 
 @dataclass(frozen=True)
@@ -133,25 +134,40 @@ class LiveFolder:
         """What serves now; None before the first promotion."""
         return read_pointer(self.path) if is_live_folder(self.path) else None
 
-    def keep(self, folder: Path, version: str) -> Path:
-        """Copy a trained folder among the versions, whole or not at all; one that is there already is not touched.
+    def keep(self, folder: Path, kind: str) -> str:
+        """Copy a trained folder among the versions, whole or not at all; a sound one that is there is not touched.
+
+        Args:
+            folder: of any name.
+            kind: of its manifest.
+
+        Returns:
+            Its version.
 
         Raises:
+            ArtefactError: the folder, or the copy, is damaged.
             StorageError: the disk refused.
         """
+        version = str(verified(folder, kind)["version"])
         final = version_folder(self.path, version)
-        if (final / MANIFEST).is_file():
-            return final
+        with contextlib.suppress(ArtefactError):
+            verified(final, kind)
+            return version
         try:
             final.parent.mkdir(exist_ok=True)
+            for left in final.parent.glob(".*.part.*"):
+                # Nobody else may be here: whoever left this half-written died.
+                shutil.rmtree(left, ignore_errors=True)
             part = Path(tempfile.mkdtemp(prefix=f".{version}.part.", dir=final.parent))
             try:
                 part.chmod(0o755)
                 for file in sorted(Path(folder).iterdir()):
                     if file.is_file():
                         shutil.copyfile(file, part / file.name)
+                verified(part, kind)
                 for path in (*part.iterdir(), part):
                     sync(path)
+                shutil.rmtree(final, ignore_errors=True)
                 part.rename(final)
                 sync(final.parent)
             finally:
@@ -160,7 +176,7 @@ class LiveFolder:
             raise StorageError(
                 f"cannot keep {folder} in {final}: {error}", hint="the live version still serves"
             ) from error
-        return final
+        return version
 
     def switch(self, version: str, event: str, entry: dict[str, Any]) -> Pointer:
         """Let a version that is kept serve, and write the line that says so.
@@ -197,12 +213,12 @@ class LiveFolder:
     def _abandon(self) -> None:
         """Say of a change that never moved the pointer that it did not happen."""
         now = self.pointer
-        lines = history(self.path)
-        last = max((line["sequence"] for line in lines if line["event"] in CHANGES), default=0)
-        given_up = {line["sequence"] for line in lines if line["event"] == "abandoned"}
         serving = 0 if now is None else now.sequence
-        if last > serving and last not in given_up:
-            self._append("abandoned", {"sequence": last, "why": "the change before this line did not take place"})
+        unknown = None
+        for line in history(self.path):
+            unknown = line["sequence"] if line["event"] in CHANGES else None if line["event"] == ABANDONED else unknown
+        if unknown is not None and unknown > serving:
+            self._append(ABANDONED, {"sequence": unknown, "why": "the change before this line did not take place"})
 
     def _append(self, event: str, entry: dict[str, Any]) -> None:
         path = self.path / HISTORY
