@@ -22,6 +22,7 @@ from engine.limits.reasons import limits_of, removed_by_limits
 from engine.log.parquet import LogReader, context_of, instants
 from engine.records import SUPPRESSED
 from engine.types import NOT_AN_INSTANT
+from engine.versions import served_folder
 from experiments.explain_scores import comparisons, holdback_row, outlook, policy_notes
 from experiments.outputs import RemovalRow
 from experiments.outputs_explain import ActionRow, ExplainOutput
@@ -137,7 +138,7 @@ def _folder(reader: LogReader, folder: Path | None) -> Path:
     named = folder or (Path(reader.meta.policy) if reader.meta.policy else None)
     if named is None or not named.is_dir():
         raise DataError(f"the policy of {reader.path} is not at {str(named)!r}", hint="give its folder with --policy")
-    return named
+    return served_folder(named)
 
 
 def _removals(reasons: Sequence[Removal]) -> tuple[RemovalRow, ...]:

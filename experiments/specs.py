@@ -7,6 +7,7 @@ from pathlib import Path
 from engine.errors import DataError
 from engine.log.parquet import LogReader
 from engine.ope.target import ColumnActionTarget, ColumnTarget, LoggedTarget, PolicyTarget, Target
+from engine.versions import served_folder
 from policies.always import AlwaysPolicy
 from policies.uniform import UniformPolicy
 from policies.vw.compiled import CompiledPolicy
@@ -35,7 +36,7 @@ def parse_spec(spec: str, reader: LogReader) -> tuple[Target, tuple[str, ...]]:
     if spec.startswith("column:"):
         return _column(spec, reader)
     if Path(spec).is_dir():
-        return PolicyTarget(load_for(Path(spec), reader), spec), ()
+        return PolicyTarget(load_for(served_folder(Path(spec)), reader), spec), ()
     raise DataError(f"unknown policy {spec!r}", hint=f"a policy is {FORMS}")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from engine.errors import DataError, MissingPropensityError
 from engine.log.parquet import LogReader
 from engine.selection import Selection, Side
+from engine.versions import served_folder
 from experiments.outputs import TrainOutput
 from experiments.responses import LEARNT_FROM, fit_responses, learnt_from
 from experiments.settings import TrainConfig
@@ -111,6 +112,7 @@ def train_on_log(
         learner = learn(reader, metric, found.config, config.exploration)
         source = {"search": found.to_builtins()} if found.trials else {}
     else:
+        start = served_folder(start)
         learner = continued(reader, metric, start)
         kept = tuple(responses_of(start).values())
         rows = _together(read_manifest(start).source.get(LEARNT_FROM, {}), rows)
