@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pyarrow as pa
 
 from engine.contact_file import contact_blocks
 from engine.contact_size import has_at_least
+from engine.contacts import ContactBatch
 from engine.decide import Decided, Plan, Summary, decide_block, decision_meta
 from engine.errors import ParameterError
 from engine.features import FeatureSchema
@@ -29,8 +31,11 @@ from engine.records import log_schema
 from engine.state.promises import Promises
 from engine.state.store import SqlState
 from engine.types import HOLD
+from engine.versions import served_folder
 from experiments.outputs import DecideOutput
+from experiments.prices import Pricing, plan_under_prices, pricing_of, shown_prices
 from experiments.settings import DecideConfig
+from policies.prices.pricing import Prices
 from policies.vw.folder import load_policy, read_manifest
 
 Advance = Callable[[float], None]
@@ -45,7 +50,7 @@ class DecideRequest:
     """What is asked.
 
     Attributes:
-        policy: folder of a trained policy.
+        policy: folder of a trained policy, or a live folder (`engine.versions`).
         contacts: contact file, see docs/contacts.md.
         now: aware instant of the decisions.
         out: the decision log to write.
@@ -106,6 +111,8 @@ def decide_file(request: DecideRequest, config: DecideConfig, advance: Advance |
         EligibilityError: a pack that must not start (empty, or without the consent rule).
         StorageError: the log cannot be written.
     """
+    # Read once: a promotion in the middle of a job changes nothing for it.
+    request = replace(request, policy=served_folder(request.policy))
     loaded = load_policy(request.policy)
     policy = replace(loaded, fast=has_at_least(request.contacts, FAST_FROM))
     schema = read_manifest(request.policy).features
@@ -121,15 +128,29 @@ def decide_file(request: DecideRequest, config: DecideConfig, advance: Advance |
         uniform_share=config.uniform_share,
         conditions=NOTHING_SAID if request.conditions is None else load_conditions(request.conditions),
     )
-    return decide_with(plan, schema, request, config.block_rows, advance)
+    pricing = pricing_of(config.prices, request.policy, policy.catalog, schema)
+    return decide_with(plan, schema, request, config.block_rows, advance, pricing)
 
 
 def decide_with(
-    plan: Plan, schema: FeatureSchema, request: DecideRequest, block_rows: int, advance: Advance | None = None
+    plan: Plan,
+    schema: FeatureSchema,
+    request: DecideRequest,
+    block_rows: int,
+    advance: Advance | None = None,
+    pricing: Pricing | None = None,
 ) -> DecideOutput:
-    """`decide_file` for any policy of ours, not only a trained folder; state and limits are those of the request."""
+    """`decide_file` for any policy of ours, not only a trained folder; state and limits are those of the request.
+
+    Prices are found in a first pass over the contacts, before any of them is decided for.
+    """
     with ExitStack() as stores:
-        return _decide_all(_with_stores(plan, request, stores), schema, request, block_rows, advance)
+        plan, prices = _with_stores(plan, request, stores), None
+        if pricing is not None and not pricing.needless:
+            blocks = _blocks(plan, schema, request, block_rows)
+            plan, prices = plan_under_prices(plan, blocks, schema, pricing, request.now)
+        output = _decide_all(plan, schema, request, block_rows, advance, prices)
+    return msgspec.structs.replace(output, prices=shown_prices(pricing, prices))
 
 
 def _with_stores(plan: Plan, request: DecideRequest, stores: ExitStack) -> Plan:
@@ -144,14 +165,19 @@ def _with_stores(plan: Plan, request: DecideRequest, stores: ExitStack) -> Plan:
 
 
 def _decide_all(
-    plan: Plan, schema: FeatureSchema, request: DecideRequest, block_rows: int, advance: Advance | None
+    plan: Plan,
+    schema: FeatureSchema,
+    request: DecideRequest,
+    block_rows: int,
+    advance: Advance | None,
+    prices: Prices | None,
 ) -> DecideOutput:
-    blocks = contact_blocks(
-        request.contacts, schema, plan.catalog, request.now, block_rows, plan.guardrails.extra_inputs
-    )
+    blocks = _blocks(plan, schema, request, block_rows)
     total = Summary()
     first = next(blocks)
     meta = decision_meta(plan, first, source=str(request.contacts), policy_folder=str(request.policy))
+    if prices is not None:
+        meta = msgspec.structs.replace(meta, prices={plan.policy_version: prices.to_builtins()})
     file_schema = log_schema(meta)
     with ParquetFile(request.out, file_schema) as file:
         decided = decide_block(plan, first, request.now)
@@ -162,6 +188,10 @@ def _decide_all(
             if advance is not None:
                 advance(contacts.n)
     return _output(plan, request, total)
+
+
+def _blocks(plan: Plan, schema: FeatureSchema, request: DecideRequest, block_rows: int) -> Iterator[ContactBatch]:
+    return contact_blocks(request.contacts, schema, plan.catalog, request.now, block_rows, plan.guardrails.extra_inputs)
 
 
 def _append(file: ParquetFile, decided: Decided, total: Summary, schema: pa.Schema) -> None:

@@ -7,10 +7,9 @@ from typing import Any
 
 import msgspec
 
-from experiments.outputs_prices import PricesOutput
-
 from experiments.outputs_base import Output as Output
-from experiments.outputs_launch import GateOutput, MetricRow, RuleCost, TreatmentOutput
+from experiments.outputs_launch import GateOutput, MetricRow, RuleCost, SupportRow, TreatmentOutput
+from experiments.outputs_prices import PricesOutput
 
 
 class LogSummary(Output, frozen=True, kw_only=True):
@@ -22,6 +21,7 @@ class LogSummary(Output, frozen=True, kw_only=True):
         actions: actions that the log could take (hold counts where the log could hold).
         propensity: "logged", or "absent".
         clusters: "contact" where rows of one cluster depend on each other, else "row".
+        unit / description: of the metric, as the log declares them.
     """
 
     path: str
@@ -33,6 +33,8 @@ class LogSummary(Output, frozen=True, kw_only=True):
     propensity: str
     clusters: str
     notes: tuple[str, ...] = ()
+    unit: str = ""
+    description: str = ""
 
 
 class DifferenceRow(Output, frozen=True, kw_only=True):
@@ -156,6 +158,7 @@ class BacktestOutput(Output, frozen=True, kw_only=True):
         comparisons: further differences of the learned policy and the segments, by the deciding estimator.
         metrics: the stack of metrics of the policies with a name, the baseline's first.
         gate: whether the learned policy may take the place of the baseline; null without a stack of metrics.
+        support: how much of the log speaks for the baseline and for the learned policy.
         treatment: who is treated differently by the learned policy; null where the baseline's choices are not known.
         rules: what each guardrail rule takes away, where the log keeps what the rules read.
         provenance: versions, hashes and seeds.
@@ -167,6 +170,7 @@ class BacktestOutput(Output, frozen=True, kw_only=True):
     comparisons: tuple[ResultRow, ...] = ()
     metrics: tuple[MetricRow, ...] = ()
     gate: GateOutput | None = None
+    support: tuple[SupportRow, ...] = ()
     treatment: TreatmentOutput | None = None
     rules: tuple[RuleCost, ...] = ()
     provenance: dict[str, str] = {}
@@ -191,14 +195,19 @@ class ImportOutput(Output, frozen=True, kw_only=True):
 
 
 class TrainOutput(Output, frozen=True, kw_only=True):
-    """`tactful train --json`; `responses` are the models of p_respond and p_unsub: role -> metric."""
+    """`tactful train --json`.
+
+    Attributes:
+        parity: null where VW serves the policy itself.
+        responses: models of p_respond and p_unsub: role -> metric.
+    """
 
     policy: str
     folder: str
     metric: str
     rows: int
     actions: int
-    parity: float
+    parity: float | None
     version: str
     responses: dict[str, str] = {}
 

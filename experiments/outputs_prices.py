@@ -37,12 +37,12 @@ class PricesOutput(msgspec.Struct, frozen=True, kw_only=True):
         note: what the figures do not say.
     """
 
-    version: str
-    rows: tuple[PriceRow, ...]
-    baseline: str
-    baseline_sends: float | None
-    contacts: int
-    sampled: int
+    version: str = ""
+    rows: tuple[PriceRow, ...] = ()
+    baseline: str = ""
+    baseline_sends: float | None = None
+    contacts: int = 0
+    sampled: int = 0
     note: str = ""
 
 

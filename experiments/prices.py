@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
 
+from engine.catalog import Catalog
 from engine.contacts import ContactBatch
 from engine.decide import Plan, contact_pseudonyms, decision_ids, held_out
 from engine.eligibility import unpack
@@ -50,13 +50,13 @@ class Baseline:
     sends: float | None = None
 
 
-def baseline_of(config: PriceConfig, policy: Path | None, plan_of: tuple[Any, FeatureSchema]) -> Baseline | None:
+def baseline_of(config: PriceConfig, policy: Path | None, catalog: Catalog, schema: FeatureSchema) -> Baseline | None:
     """The baseline that the configuration means; None where there is none.
 
     Args:
         config: its `baseline`.
         policy: the trained folder that decides; it may name a baseline.
-        plan_of: catalog and features.
+        catalog / schema: the policy's.
 
     Raises:
         ArtefactError: no such folder, or of another catalog.
@@ -77,12 +77,42 @@ def baseline_of(config: PriceConfig, policy: Path | None, plan_of: tuple[Any, Fe
         raise ArtefactError(
             f"there is no baseline {config.baseline!r}", hint="auto, none, a number of messages, or a folder"
         )
-    return Baseline(folder.name, load_baseline(folder, *plan_of))
+    return Baseline(folder.name, load_baseline(folder, catalog, schema))
 
 
-def needless(config: PriceConfig, baseline: Baseline | None) -> bool:
-    """Whether nothing is to be priced."""
-    return not (config.budgets or config.floor or config.charge_costs or baseline)
+def pricing_of(config: PriceConfig, policy: Path | None, catalog: Catalog, schema: FeatureSchema) -> Pricing:
+    """A configuration with its baseline.
+
+    Raises:
+        ArtefactError: see `baseline_of`.
+    """
+    return Pricing(config, baseline_of(config, policy, catalog, schema))
+
+
+@dataclass(frozen=True)
+class Pricing:
+    """What is bounded, and the baseline.
+
+    Attributes:
+        config: budgets, floor, costs.
+        baseline: None where none is known or wanted.
+    """
+
+    config: PriceConfig
+    baseline: Baseline | None = None
+
+    @property
+    def needless(self) -> bool:
+        """Whether nothing is to be priced."""
+        asked = self.config.budgets or self.config.floor or self.config.charge_costs
+        return not asked and self.baseline is None
+
+    @property
+    def note(self) -> str:
+        """What must be said where the volume is not bounded without anybody having asked for it."""
+        if self.config.allow_more_volume or self.baseline is not None or self.config.baseline == NONE:
+            return ""
+        return "no baseline is known, so the volume is not held to one: give it with prices.baseline"
 
 
 @dataclass(frozen=True)
@@ -120,23 +150,21 @@ class Priced:
         return total
 
 
-def solve_prices(
-    config: PriceConfig, who: Priced, catalog: Any, contacts: int, now: datetime, baseline: Baseline | None
-) -> Prices:
+def solve_prices(pricing: Pricing, who: Priced, catalog: Catalog, contacts: int, now: datetime) -> Prices:
     """Prices for one run.
 
     Args:
-        config: what is bounded.
+        pricing: what is bounded.
         who: decides, and the sample.
         catalog: of the actions.
         contacts: that the sample stands for.
         now: of the decisions.
-        baseline: see `baseline_of`.
 
     Raises:
         ParameterError: a budget that no price meets, or a policy without scores.
         LearnError: budgets that no prices meet together.
     """
+    config, baseline = pricing.config, pricing.baseline
     today = now.astimezone(ZoneInfo(config.zone)).date()
     cells = who.groups.cut.cells if who.groups else 1
     channels, _, arms = catalog.shape
@@ -186,9 +214,8 @@ def plan_under_prices(
     plan: Plan,
     blocks: Iterable[ContactBatch],
     schema: FeatureSchema,
-    config: PriceConfig,
+    pricing: Pricing,
     now: datetime,
-    baseline: Baseline | None,
 ) -> tuple[Plan, Prices]:
     """The plan whose policy decides under prices, which are found on the contacts before any of them is decided for.
 
@@ -196,19 +223,18 @@ def plan_under_prices(
         plan: with its stores; nothing is promised or taken here.
         blocks: the contacts that will be decided for.
         schema: of their features.
-        config: what is bounded.
+        pricing: what is bounded.
         now: of the decisions.
-        baseline: see `baseline_of`.
 
     Raises:
         ParameterError, LearnError: see `solve_prices`.
     """
-    groups = group_cut(config, schema)
-    sample = ContactSample(config.sample, plan.catalog.shape)
+    groups = group_cut(pricing.config, schema)
+    sample = ContactSample(pricing.config.sample, plan.catalog.shape)
     for batch in blocks:
         _offer(plan, batch, sample, now)
     who = Priced(plan.policy, sample.blocks(), groups, plan.slice_probability)
-    prices = solve_prices(config, who, plan.catalog, sample.seen, now, baseline)
+    prices = solve_prices(pricing, who, plan.catalog, sample.seen, now)
     policy = priced(plan.policy, prices.table(plan.catalog), prices.cut)
     return replace(plan, policy=policy, policy_version=versioned(plan.policy_version, prices)), prices
 
@@ -234,8 +260,11 @@ def versioned(version: str, prices: Prices) -> str:
     return f"{version}+{prices.version}" if any(prices.price) or prices.costs.charged else version
 
 
-def prices_output(prices: Prices, note: str = "") -> PricesOutput:
-    """Prices as they are printed."""
+def shown_prices(pricing: Pricing | None, prices: Prices | None) -> PricesOutput | None:
+    """Prices as they are printed; None where nothing was asked for and nothing must be said."""
+    note = pricing.note if pricing else ""
+    if prices is None:
+        return PricesOutput(note=note) if note else None
     columns = zip(prices.terms, prices.expected, prices.stderr, prices.price, strict=True)
     return PricesOutput(
         version=prices.version,

@@ -16,7 +16,7 @@ from engine.features import FeatureSchema
 from engine.protocols import Policy
 from policies.segmentation import Cut, Segmentation
 from policies.segments import StaticSegments
-from policies.vw.folder import load_policy, read_manifest
+from policies.trained import head, kind_of, serve
 
 KIND: Final = "tactful-segments"
 PREFERENCE: Final = "preference.npz"
@@ -63,10 +63,10 @@ def load_baseline(folder: Path, catalog: Catalog, schema: FeatureSchema) -> Poli
     Raises:
         ArtefactError: missing, damaged, or made for another catalog or other features.
     """
-    if _kind(folder) != KIND:
-        own = read_manifest(folder)
+    if kind_of(folder) != KIND:
+        own = head(folder)
         _require_same(folder, (own.catalog.version, own.features.version), catalog, schema)
-        return load_policy(folder)
+        return serve(folder)
     try:
         made = msgspec.convert(verified(folder, KIND), SegmentsManifest)
         with np.load(folder / PREFERENCE, allow_pickle=False) as stored:
@@ -91,27 +91,16 @@ def named_baseline(policy_folder: Path) -> Path | None:
     Raises:
         ArtefactError: it is not there any more, or is another one.
     """
-    named = read_manifest(policy_folder).source.get(SOURCE)
+    named = head(policy_folder).source.get(SOURCE)
     if not isinstance(named, dict):
         return None
     folder = (policy_folder / str(named.get("folder"))).resolve()
     hint = "give the baseline with prices.baseline=FOLDER, or say prices.allow_more_volume=true"
     if not folder.is_dir():
         raise ArtefactError(f"{policy_folder} names the baseline {folder}, which is not there", hint=hint)
-    kind = _kind(folder)
-    if verified(folder, kind).get("version") != named.get("version"):
+    if verified(folder, kind_of(folder)).get("version") != named.get("version"):
         raise ArtefactError(f"{folder} is not the baseline that {policy_folder} was made with", hint=hint)
     return folder
-
-
-def _kind(folder: Path) -> str:
-    try:
-        manifest = msgspec.json.decode((folder / "manifest.json").read_bytes())
-    except (OSError, msgspec.DecodeError) as error:
-        raise ArtefactError(
-            f"{folder} is no folder of a policy: {error}", hint="give one that training wrote"
-        ) from error
-    return str(manifest.get("kind")) if isinstance(manifest, dict) else ""
 
 
 def _require_same(folder: Path, made: tuple[str, str], catalog: Catalog, schema: FeatureSchema) -> None:

@@ -122,8 +122,8 @@ class PriceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     baseline: str | float = AUTO
     allow_more_volume: bool = False
     per_channel: bool = False
-    channel_cost_usd: dict[str, float] = {}
-    arm_cost_usd: dict[str, float] = {}
+    channel_cost_usd: dict[str, float] | None = None
+    arm_cost_usd: dict[str, float] | None = None
     charge_costs: bool = False
     floor: FloorSpec | None = None
     zone: str = "UTC"
@@ -134,7 +134,7 @@ class PriceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         names = [budget.name for budget in self.budgets]
         if len(set(names)) != len(names) or any(not name or name.startswith("baseline") for name in names):
             raise ParameterError("name", "budgets", allowed="distinct, not empty, not baseline...", got=names)
-        for name, value in {**self.channel_cost_usd, **self.arm_cost_usd}.items():
+        for name, value in {**(self.channel_cost_usd or {}), **(self.arm_cost_usd or {})}.items():
             _require_amount(name, "costs", value)
         if not isinstance(self.baseline, str):
             _require_amount("baseline", "prices", float(self.baseline))

@@ -67,7 +67,7 @@ def day_problem(
         ParameterError: a channel or arm that the catalog does not have, or a campaign that is over.
         ConfigError: a floor by the baseline's shares without a baseline.
     """
-    costs = Costs(channel=config.channel_cost_usd, arm=config.arm_cost_usd, charged=config.charge_costs)
+    costs = Costs(channel=config.channel_cost_usd or {}, arm=config.arm_cost_usd or {}, charged=config.charge_costs)
     terms = [
         Term(
             name=spec.name,

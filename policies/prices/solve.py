@@ -22,7 +22,10 @@ from engine.types import FloatArray
 # Reward units: no score comes near it, float32 tables still hold it.
 CAP: Final = 1e9
 _ROUNDS: Final = 60
+_FALLING: Final = 20
 _STEPS: Final = 100
+# A price that moves less has not moved; float32 tables know no finer ones.
+_STILL: Final = 1e-9
 
 # Prices (J,) -> the expected use of each term (J,) and the scale (J,) that its tolerance is a share of.
 Evaluate = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
@@ -76,17 +79,23 @@ class Dual:
             LearnError: limits that cannot be met together.
         """
         price = np.zeros(len(self._limits)) if start is None else np.array(start, dtype=np.float64)
-        for _ in range(_ROUNDS):
+        margin = 0.0
+        for turn in range(_ROUNDS):
             before = price.copy()
             for term in range(len(price)):
-                price[term] = self._root(price, term)
-            over = self._over(price)
-            slack = self._slack(price)
+                root = self._root(price, term, falls=margin == 0.0)
+                price[term] = root + margin * max(self._first, root) if root > price[term] else root
+            over, slack = self._over(price), self._slack(price)
+            moved = np.abs(price - before) > _STILL * np.maximum(1.0, np.abs(price))
+            held = (over <= 1e-9 * (1.0 + np.abs(self._limits))).all()
             # Where use jumps (a greedy policy, few contacts) no price ends within the tolerance: then the one above
             # the jump is found again and again, and holds.
-            settled = ((price == 0.0) | (over >= -slack)).all() or (price == before).all()
-            if (over <= 1e-9 * (1.0 + np.abs(self._limits))).all() and settled:
+            if held and (margin > 0.0 or ((price == 0.0) | (over >= -slack) | ~moved).all()):
                 return Solution(price, self._at(price)[0], self.evaluations)
+            # Terms that pull at each other over a jump go round for ever; prices that only rise, and by a little more
+            # than they must, do not.
+            if margin > 0.0 or turn >= _FALLING or np.abs(price - before).max() <= 1e-4 * np.abs(price).max():
+                margin = max(2.0 * margin, 1e-6)
         raise LearnError(
             f"no prices meet all of {list(self._names)} together",
             hint="raise the budget that is furthest off, or the tolerance",
@@ -107,7 +116,7 @@ class Dual:
         slack: FloatArray = self._tolerance * self._at(price)[1]
         return slack
 
-    def _root(self, price: FloatArray, term: int) -> float:
+    def _root(self, price: FloatArray, term: int, *, falls: bool) -> float:
         """The price of one term, the others fixed: 0, or where its use is within the tolerance under its limit."""
 
         def miss(value: float) -> tuple[float, float]:
@@ -118,7 +127,7 @@ class Dual:
 
         here = float(price[term])
         value, half = miss(here)
-        if abs(value) <= half or (value < 0.0 and here == 0.0):
+        if abs(value) <= half or (value < 0.0 and (here == 0.0 or not falls)):
             return here
         if value > 0.0:
             low, at_low = here, value
@@ -175,7 +184,7 @@ def _between(
     (low, at_low), (high, at_high) = below, above
     side = 0
     for turn in range(_STEPS):
-        if high - low <= 1e-13 * max(1.0, high):
+        if high - low <= 0.1 * _STILL * max(1.0, high):
             break
         ahead = low - at_low * (high - low) / (at_high - at_low) if at_low != at_high else 0.5 * (low + high)
         # Every third turn halves: a jump would hold the secant at one end for ever.
