@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -12,40 +12,31 @@ from engine.errors import DataError, ParameterError
 from engine.log.parquet import LogReader
 from engine.ope.evaluate import Evaluation
 from engine.ope.named import estimators_named
-from engine.ope.target import LoggedTarget, PolicyTarget, Target
+from engine.ope.target import Target
 from engine.selection import Selection, Side, contact_split, count, time_split
+from experiments.contenders import BLAST, LEARNED, NAMED, SEGMENTS, Learned, contenders
 from experiments.evaluate import model_factory, result_row, run_evaluation, skipped, summary
 from experiments.launch import Contest, recommend
 from experiments.launch_pass import LaunchPass, launch_pass, remembered
 from experiments.metric_rows import gate_of, metric_rows
 from experiments.ope_inputs import columns_needed
-from experiments.outputs import BacktestOutput, Launch, LogSummary, ResultRow, json_bytes
+from experiments.outputs import BacktestOutput, Launch, LogSummary, ResultRow, Skipped, json_bytes
 from experiments.outputs_launch import GateOutput
 from experiments.provenance import provenance
-from experiments.report.backtest import backtest_report
 from experiments.report.files import make_folder, tidy, write_table, write_whole
-from experiments.report.page import render
+from experiments.report.launch import launch_page
+from experiments.report.page import render_launch
 from experiments.settings import BacktestConfig
 from experiments.shared_models import SharedModels
 from experiments.train import learn
-from policies.action_values import ActionSums
-from policies.always import AlwaysPolicy
-from policies.exploration_config import ExplorationConfig
-from policies.merge_tag import MergeTagBlast
+from policies.registry import Setting
 from policies.segmentation import Segmentation, fit_cuts
 from policies.segments import StaticSegments, tune_segments
-from policies.uniform import UniformPolicy
-from policies.vw.export import export_policy
-from policies.vw.learner import VwLearner
+from policies.trained import export_learner
+from policies.vw.compiled import CompiledPolicy
 
-LEARNED = "vw"
-GREEDY = "vw_greedy"
-SEGMENTS = "static_segments"
-NAMED = (SEGMENTS, "merge_tag_blast", "logged", "uniform", LEARNED, GREEDY)
 # Contacts are grouped by each feature in about so many bins to say who is treated differently.
 GROUP_BINS = 4
-# More constant actions than this are not judged one by one: nobody would launch the winner of such a contest.
-MAX_CONSTANTS = 120
 Advance = Callable[[float], None]
 
 
@@ -81,14 +72,16 @@ class Prepared:
         targets: everything to be judged, by name.
         judge: the side of the log that nothing was learnt from.
         groups: cuts by single features, to say who is treated differently.
+        missing: peers that this log cannot make, with the reason.
     """
 
     reader: LogReader
-    learner: VwLearner
+    learner: Learned
     segments: StaticSegments
     targets: dict[str, Target]
     judge: Side
     groups: Segmentation
+    missing: tuple[Skipped, ...] = ()
 
 
 def prepare(request: BacktestRequest, config: BacktestConfig) -> Prepared:
@@ -106,19 +99,23 @@ def prepare(request: BacktestRequest, config: BacktestConfig) -> Prepared:
             "deciding_estimator", "backtest", allowed=f"one of {config.estimators}", got=config.deciding_estimator
         )
     reader = LogReader(request.log)
-    _check_baseline(request.baseline, reader)
+    _check_baseline(request.baseline, reader, config.peers)
     train, judge = _sides(request, reader, config.seed)
     learner = learn(reader, request.metric, config.learner, config.exploration, train)
     rounds = Selection(reader, request.metric, side=train)
     segments = tune_segments(rounds, request.metric, reader.meta.catalog, reader.meta.features, config.segments)
-    targets = _targets(rounds, learner, segments)
+    setting = _setting(reader, request.metric, config)
+    everybody = contenders(rounds, learner, segments, config.peers, setting)
+    targets = everybody.targets
     if request.baseline not in targets:
+        reasons = [one.reason for one in everybody.missing if one.policy == request.baseline]
+        why = reasons[0] if reasons else "it was never logged there"
         raise DataError(
-            f"the baseline {request.baseline!r} was never logged in the training part",
+            f"the baseline {request.baseline!r} cannot be made of the training part: {why}",
             hint=f"one of {', '.join(targets)}",
         )
     groups = fit_cuts(reader.meta.features, reader.meta.features.names, (block.context for block in rounds), GROUP_BINS)
-    return Prepared(reader, learner, segments, remembered(targets), judge, groups)
+    return Prepared(reader, learner, segments, remembered(targets), judge, groups, everybody.missing)
 
 
 def backtest(request: BacktestRequest, config: BacktestConfig, advance: Advance | None = None) -> BacktestOutput:
@@ -141,7 +138,7 @@ def judge_prepared(
         StorageError: the folder cannot be written.
     """
     folder = make_folder(request.out)
-    manifest = export_policy(prepared.learner, folder / "policy")
+    manifest = export_learner(prepared.learner, folder / "policy")
     models = SharedModels(model_factory(prepared.reader, request.metric, config.model, config.evaluation))
     run = _Run(prepared.reader, request, config, prepared.judge, prepared.targets, models, advance)
     also = _launch_pass(prepared, request, config)
@@ -156,6 +153,7 @@ def judge_prepared(
         comparisons=comparisons,
         metrics=() if also.stack is None else metric_rows(also.stack, config.evaluation.alpha),
         gate=gate,
+        support=tuple(histogram.result() for histogram in also.weights),
         treatment=None if also.treatment is None else also.treatment.result(LEARNED, request.baseline),
         rules=() if also.rules is None else also.rules.result(),
         provenance=provenance(
@@ -164,7 +162,7 @@ def judge_prepared(
             manifest.version,
             {"the split": config.seed, "folds and bootstrap": config.evaluation.seed},
         ),
-        skipped=skipped(found),
+        skipped=(*prepared.missing, *skipped(found)),
         split={
             "by": request.split,
             "train_fraction": request.train_fraction,
@@ -177,12 +175,13 @@ def judge_prepared(
     return _write(output, request, config, folder)
 
 
-def _check_baseline(baseline: str, reader: LogReader) -> None:
+def _check_baseline(baseline: str, reader: LogReader, peers: Sequence[str]) -> None:
     """Refuse an unknown baseline before any work is done."""
     if baseline.startswith("always:"):
         reader.meta.catalog.resolve(baseline.removeprefix("always:"))
-    elif baseline not in NAMED:
-        raise DataError(f"unknown baseline {baseline!r}", hint=f"one of {', '.join(NAMED)}, or always:ACTION")
+    elif baseline not in (*NAMED, *peers):
+        named = ", ".join((*NAMED, *peers))
+        raise DataError(f"unknown baseline {baseline!r}", hint=f"one of {named}, or always:ACTION")
 
 
 @dataclass(frozen=True)
@@ -232,7 +231,7 @@ class _Run:
         """The learned policy and the segments against doing nothing, the log, a blast and today's practice."""
         pairs = [
             (name, other)
-            for other in (self.nothing, "logged", "merge_tag_blast", self.request.baseline)
+            for other in (self.nothing, "logged", BLAST, self.request.baseline)
             for name in (LEARNED, SEGMENTS)
             if name != other
         ]
@@ -250,28 +249,17 @@ def _sides(request: BacktestRequest, reader: LogReader, seed: int) -> tuple[Side
     return contact_split(request.train_fraction, seed)
 
 
-def _targets(rounds: Selection, learner: VwLearner, segments: StaticSegments) -> dict[str, Target]:
-    """Everything to be judged, by name."""
-    catalog = learner.catalog
-    sums = ActionSums(learner.metric, catalog.k)
-    for block in rounds:
-        sums.add(block)
-    values = sums.result()
-    learned = learner.policy()
-    greedy = replace(learned, exploration=ExplorationConfig(kind="greedy"))
-    targets: dict[str, Target] = {
-        LEARNED: PolicyTarget(learned, LEARNED),
-        GREEDY: PolicyTarget(greedy, GREEDY),
-        SEGMENTS: PolicyTarget(segments, SEGMENTS),
-        "merge_tag_blast": PolicyTarget(MergeTagBlast(values)),
-        "uniform": PolicyTarget(UniformPolicy()),
-        "logged": LoggedTarget(),
-    }
-    logged = [catalog.action_names[action] for action in range(catalog.k) if values.rows[0, action]]
-    constants = logged if len(logged) <= MAX_CONSTANTS else []
-    return targets | {
-        f"always:{name}": PolicyTarget(AlwaysPolicy(catalog, name), f"always:{name}") for name in constants
-    }
+def _setting(reader: LogReader, metric: str, config: BacktestConfig) -> Setting:
+    spec = reader.meta.rewards[metric]
+    return Setting(
+        reader.meta.catalog,
+        reader.meta.features,
+        metric,
+        (spec.low, spec.high),
+        peer=config.peer,
+        segments=config.segments,
+        model=config.model,
+    )
 
 
 def _summary(reader: LogReader, metric: str) -> LogSummary:
@@ -283,7 +271,8 @@ def _launch_pass(prepared: Prepared, request: BacktestRequest, config: BacktestC
     """The sums of the policies with a name; constants are judged by the metric alone."""
     names = dict.fromkeys([request.baseline, *(name for name in NAMED if name in prepared.targets)])
     targets = [prepared.targets[name] for name in names]
-    scores = prepared.learner.policy().scores
+    learned = prepared.learner.policy()
+    scores = learned.scores if isinstance(learned, CompiledPolicy) else None
     return launch_pass(
         prepared.reader, targets, prepared.targets[LEARNED], config.metric_stack, prepared.groups, scores
     )
@@ -321,8 +310,8 @@ def _write(output: BacktestOutput, request: BacktestRequest, config: BacktestCon
     output = msgspec.structs.replace(output, files={name: str(folder / file) for name, file in names.items()})
     write_table(folder / names["results"], tidy(output.results, msgspec.to_builtins(config)))
     write_whole(folder / names["json"], json_bytes(output))
-    page = backtest_report(output, request.baseline, config.deciding_estimator, reproduce(request))
-    write_whole(folder / names["report"], render(page))
+    page = launch_page(output, request.baseline, config.deciding_estimator, reproduce(request))
+    write_whole(folder / names["report"], render_launch(page))
     return output
 
 

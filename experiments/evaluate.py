@@ -185,6 +185,8 @@ def summary(reader: LogReader, metric: str, contacts: int, dropped: dict[str, in
         propensity=meta.propensity,
         clusters="contact" if meta.clustered else "row",
         notes=meta.notes,
+        unit=meta.rewards[metric].unit,
+        description=meta.rewards[metric].description,
     )
 
 

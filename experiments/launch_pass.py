@@ -14,6 +14,7 @@ from engine.ope.target import LoggedTarget, Target
 from engine.rounds import RoundBlock
 from experiments.metric_rows import bound_stack
 from experiments.rule_costs import RuleCosts, Scores, rule_costs
+from experiments.support_rows import WeightHistogram
 from experiments.treatment import TreatmentSums
 from policies.segmentation import Segmentation
 
@@ -35,6 +36,7 @@ class LaunchPass:
         treatment: None where the two policies are not known in full.
         rules: None where the log does not keep what rules read.
         baseline / policy: whose treatment is compared.
+        weights: of these two.
         rewards / extra: what the pass must read.
     """
 
@@ -43,6 +45,7 @@ class LaunchPass:
     rules: RuleCosts | None
     baseline: Target
     policy: Target
+    weights: tuple[WeightHistogram, ...]
     rewards: tuple[str, ...]
     extra: tuple[str, ...]
 
@@ -52,6 +55,8 @@ class LaunchPass:
             return
         if self.stack is not None:
             self.stack.add(block)
+        for histogram in self.weights:
+            histogram.add(block)
         if self.treatment is not None:
             today, new = (target.probabilities(block).full for target in (self.baseline, self.policy))
             if today is not None and new is not None:
@@ -87,6 +92,7 @@ def launch_pass(
         rules=rules,
         baseline=targets[0],
         policy=policy,
+        weights=tuple(WeightHistogram(target) for target in dict.fromkeys((targets[0], policy))),
         rewards=() if bound is None else bound.needed,
         extra=COLUMNS if rules is not None else (),
     )

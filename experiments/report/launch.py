@@ -1,0 +1,267 @@
+"""The launch report: what a head of CRM reads in two minutes, and what stands behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from experiments.outputs import BacktestOutput, ResultRow
+from experiments.report.bars import Mark, Scale, mark, scale_of
+from experiments.report.launch_details import (
+    Group,
+    Rule,
+    SharePair,
+    Support,
+    groups_of,
+    rules_of,
+    shares_of,
+    supports_of,
+    unknown_of,
+)
+from experiments.report.launch_metrics import GateLine, Layer, gate_lines, layers_of
+from experiments.report.words import VERDICTS, amount, between, capital, policy_name
+
+LEARNED = "vw"
+GO, STAY, UNKNOWN = "go", "stay", "unknown"
+
+
+@dataclass(frozen=True)
+class Card:
+    """A figure that must not be missed."""
+
+    label: str
+    value: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A difference with its interval, in words and as a mark."""
+
+    name: str
+    against: str
+    value: str
+    interval: str
+    verdict: str
+    tone: str
+    mark: Mark | None
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Lines on one scale; `ends` are the labels below it, (percent, text)."""
+
+    lines: tuple[Line, ...]
+    ends: tuple[tuple[float, str], ...]
+
+
+@dataclass(frozen=True)
+class LaunchPage:
+    """Everything that the page shows, in its order."""
+
+    question: str
+    answer: str
+    tone: str
+    badge: str
+    because: tuple[str, ...]
+    notes: tuple[str, ...]
+    cards: tuple[Card, ...]
+    chart: Chart
+    further: Chart
+    gate: tuple[GateLine, ...]
+    gate_passed: bool | None
+    layers: tuple[Layer, ...]
+    distance: str
+    shares: tuple[SharePair, ...]
+    groups: tuple[Group, ...]
+    rules: tuple[Rule, ...]
+    support: tuple[Support, ...]
+    unknown: tuple[tuple[str, str], ...]
+    facts: tuple[tuple[str, str], ...]
+    provenance: tuple[tuple[str, str], ...]
+    command: str
+    rows: tuple[ResultRow, ...]
+    policy: str
+    baseline: str
+    confidence: str
+
+
+def launch_page(output: BacktestOutput, baseline: str, estimator: str, command: str) -> LaunchPage:
+    """The page of a backtest.
+
+    Args:
+        output: what the backtest found.
+        baseline: today's practice.
+        estimator: that decides.
+        command: that makes the page again.
+    """
+    deciding = [row for row in output.results if row.estimator == estimator]
+    learned = next(row for row in deciding if row.policy == LEARNED)
+    tone, badge, answer = _answer(output, learned, baseline)
+    unit = output.log.unit
+    return LaunchPage(
+        question=f"Should {policy_name(LEARNED)} replace {policy_name(baseline)}?",
+        answer=answer,
+        tone=tone,
+        badge=badge,
+        because=_because(output, learned, baseline),
+        notes=output.log.notes,
+        cards=_cards(output, learned, baseline),
+        chart=_chart(_named(deciding, baseline), unit),
+        further=_chart(output.comparisons, unit, others=True, skip=baseline),
+        gate=() if output.gate is None else gate_lines(output.gate, unit),
+        gate_passed=None if output.gate is None else output.gate.passed,
+        layers=layers_of(output.metrics, LEARNED, baseline),
+        distance="" if output.treatment is None else f"{100 * output.treatment.distance:.0f} %",
+        shares=() if output.treatment is None else shares_of(output.treatment),
+        groups=() if output.treatment is None else groups_of(output.treatment),
+        rules=rules_of(output.rules, unit),
+        support=supports_of(output.support),
+        unknown=unknown_of(output, LEARNED, baseline),
+        facts=_facts(output, baseline, estimator),
+        provenance=tuple(output.provenance.items()),
+        command=command,
+        rows=tuple(sorted(output.results, key=lambda row: row.estimator != estimator)),
+        policy=policy_name(LEARNED),
+        baseline=policy_name(baseline),
+        confidence=f"{100 * (1 - learned.alpha):g} %",
+    )
+
+
+def _answer(output: BacktestOutput, learned: ResultRow, baseline: str) -> tuple[str, str, str]:
+    """Tone, badge and the answer in a sentence."""
+    new, today = policy_name(learned.policy), policy_name(baseline)
+    launch, metric = output.launch, _metric(output)
+    if launch.policy == learned.policy:
+        harm = " and no guardrail metric gets worse than it may" if output.gate is not None else ""
+        return GO, "Launch", f"Yes. {capital(new)} earns more {metric} than {today}{harm}."
+    stay = f"Stay with {policy_name(launch.policy)}"
+    if launch.policy == "always:hold":
+        stay = "Do not send on this evidence"
+    if learned.verdict == "better":
+        asked = [check.label for check in output.gate.checks if check.blocks] if output.gate else []
+        refusal = f"the log does not show that {_listed(asked)} stay within what may be lost"
+        return STAY, stay, f"Not yet. {capital(new)} earns more {metric} than {today}, but {refusal}."
+    if learned.verdict == "worse":
+        return STAY, stay, f"No. {capital(new)} earns less {metric} than {today}."
+    if learned.verdict == "no difference":
+        return STAY, stay, f"No. The log does not show that {new} earns more {metric} than {today}."
+    return UNKNOWN, stay, f"The log cannot say: it holds too little that speaks for {new}."
+
+
+def _because(output: BacktestOutput, learned: ResultRow, baseline: str) -> tuple[str, ...]:
+    """The figures behind the answer, one sentence each."""
+    unit, found = output.log.unit, []
+    gap = learned.difference
+    if learned.verdict == "insufficient":
+        found += [f"{capital(note)}." for note in learned.notes[:3]]
+    elif gap is not None and gap.value is not None:
+        found.append(
+            f"The difference in {_metric(output)} is {amount(gap.value, unit, signed=True)} per decision; "
+            f"{100 * (1 - learned.alpha):g} % interval {between(gap.low, gap.high, unit, signed=True)}."
+        )
+    today = _today(output, baseline)
+    if today is not None and output.launch.policy not in (LEARNED,):
+        other = policy_name(today.difference.baseline) if today.difference else ""
+        said = {"better": "is shown to beat", "worse": "is shown to lose to"}.get(
+            today.verdict, "is not shown to differ from"
+        )
+        tail = ""
+        if today.difference is not None and today.verdict != "insufficient":
+            tail = f" ({between(today.difference.low, today.difference.high, unit, signed=True)})"
+        found.append(f"{capital(policy_name(baseline))} {said} {other}{tail}.")
+    if output.gate is not None:
+        passed = [check for check in output.gate.checks if check.role == "guardrail" and check.verdict == "pass"]
+        asked = [check for check in output.gate.checks if check.role == "guardrail"]
+        blocked = [check.label for check in asked if check.blocks]
+        tail = f"; {_listed(blocked)} {'stands' if len(blocked) == 1 else 'stand'} against it" if blocked else ""
+        found.append(f"{len(passed)} of {len(asked)} guardrail metrics are within their margins{tail}.")
+    return tuple(found)
+
+
+def _today(output: BacktestOutput, baseline: str) -> ResultRow | None:
+    """Today's practice against doing nothing."""
+    quiet = [row for row in output.comparisons if row.policy == baseline and row.difference is not None]
+    return quiet[0] if quiet else None
+
+
+def _cards(output: BacktestOutput, learned: ResultRow, baseline: str) -> tuple[Card, ...]:
+    unit, metric = output.log.unit, _metric(output)
+    gap = learned.difference
+    trusted = learned.verdict != "insufficient" and gap is not None
+    value = amount(gap.value, unit, signed=True) if trusted and gap is not None else "not known"
+    detail = between(gap.low, gap.high, unit, signed=True) if trusted and gap is not None else "too little data"
+    cards = [Card(f"{capital(metric)} per decision, against today", value, detail)]
+    rows = {(row.policy, row.metric): row for row in output.metrics}
+    for name in ("sends_per_decision", "unsubscribe_rate"):
+        own, today = rows.get((LEARNED, name)), rows.get((baseline, name))
+        if own is None or today is None:
+            continue
+        if own.value is None or today.value is None:
+            cards.append(Card(own.label, "n/a", own.missing or today.missing))
+            continue
+        change = own.difference
+        tail = f", {between(change.low, change.high, own.unit, signed=True)}" if change else ""
+        shown = amount(own.value, own.unit)
+        cards.append(Card(own.label, shown, f"today {amount(today.value, own.unit)}; change{tail}".replace("e,", "e")))
+    if output.treatment is not None:
+        cards.append(Card("Treated differently", f"{100 * output.treatment.distance:.0f} %", "of decisions"))
+    return tuple(cards)
+
+
+def _named(rows: Sequence[ResultRow], baseline: str) -> list[ResultRow]:
+    """Policies with a name; constants are in the table of all figures."""
+    return [
+        row for row in rows if row.policy != baseline and (not row.policy.startswith("always:") or "hold" in row.policy)
+    ]
+
+
+def _chart(rows: Sequence[ResultRow], unit: str, *, others: bool = False, skip: str = "") -> Chart:
+    drawn = [row for row in rows if row.difference is not None and row.difference.baseline != skip]
+    known = [row.difference for row in drawn if row.difference and row.verdict != "insufficient"]
+    scale = scale_of([end for gap in known for end in (gap.low, gap.high, gap.value)])
+    lines = tuple(_line(row, scale, unit, others) for row in drawn)
+    ends = tuple((place, amount(value, unit, signed=True)) for place, value in scale.labels)
+    return Chart(lines, ends)
+
+
+def _line(row: ResultRow, scale: Scale, unit: str, others: bool) -> Line:
+    gap = row.difference
+    against = f"against {policy_name(gap.baseline)}" if others and gap else ""
+    name = capital(policy_name(row.policy))
+    if gap is None or row.verdict == "insufficient":
+        return Line(name, against, "n/a", "too little data", VERDICTS["insufficient"], "grey", None)
+    tone = {"better": "good", "worse": "bad"}.get(row.verdict, "even")
+    return Line(
+        name,
+        against,
+        amount(gap.value, unit, signed=True),
+        between(gap.low, gap.high, unit, signed=True),
+        VERDICTS[row.verdict],
+        tone,
+        mark(scale, gap.value, gap.low, gap.high),
+    )
+
+
+def _facts(output: BacktestOutput, baseline: str, estimator: str) -> tuple[tuple[str, str], ...]:
+    log, split = output.log, output.split
+    dropped = "; ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in log.dropped.items())
+    return (
+        ("What is measured", log.description or log.metric),
+        ("Log", f"{log.rows:,} decisions about {log.contacts:,} contacts, {log.actions} possible actions"),
+        ("Not used", dropped or "nothing"),
+        ("Split", f"by {split['by']}: {split['train_rows']:,} decisions train, {split['evaluation_rows']:,} judge"),
+        ("Decides", f"estimator {estimator}, fixed before any result was seen"),
+        ("Today's practice", f"{policy_name(baseline)}, by {', '.join(split['segments']) or 'one segment'}"),
+        ("Independent units", f"each {log.clusters}"),
+    )
+
+
+def _metric(output: BacktestOutput) -> str:
+    return output.log.metric.replace("_", " ")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names as people list them."""
+    lower = [name[:1].lower() + name[1:] if not name.isupper() else name for name in names]
+    return lower[0] if len(lower) == 1 else f"{', '.join(lower[:-1])} and {lower[-1]}" if lower else "all metrics"

@@ -1,0 +1,188 @@
+"""Treatment, rules, support and what is not known, for the launch report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from experiments.outputs import BacktestOutput
+from experiments.outputs_launch import RuleCost, ShareRow, SupportRow, TreatmentOutput, WeightBin
+from experiments.report.words import amount, capital, percent, policy_name
+
+KINDS = {"treatment": "", "channel": "Channel", "hours": "Local hour", "arm": "Content"}
+MAX_NOTES = 6
+
+
+@dataclass(frozen=True)
+class SharePair:
+    """A share of decisions under both policies, as text and as percent of the bar."""
+
+    kind: str
+    level: str
+    today: str
+    new: str
+    today_at: float
+    new_at: float
+    change: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group of contacts and what changes for it."""
+
+    name: str
+    share: str
+    changed: str
+    held: str
+    most: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a rule takes away."""
+
+    name: str
+    removed: str
+    silenced: str
+    sends: str
+    value: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Bin:
+    """A bar of the weights' histogram."""
+
+    label: str
+    rows: str
+    weight: str
+    rows_at: float
+    weight_at: float
+
+
+@dataclass(frozen=True)
+class Support:
+    """How much of the log speaks for a policy."""
+
+    name: str
+    sentence: str
+    bins: tuple[Bin, ...]
+
+
+def shares_of(treatment: TreatmentOutput) -> tuple[SharePair, ...]:
+    """All decisions, kind by kind."""
+    top = max([max(row.baseline, row.policy) for row in treatment.overall] or [1.0])
+    return tuple(
+        SharePair(
+            kind=KINDS[row.kind],
+            level=readable(row.level),
+            today=percent(row.baseline),
+            new=percent(row.policy),
+            today_at=100.0 * row.baseline / max(top, 1e-12),
+            new_at=100.0 * row.policy / max(top, 1e-12),
+            change=_points(row),
+        )
+        for row in treatment.overall
+    )
+
+
+def groups_of(treatment: TreatmentOutput) -> tuple[Group, ...]:
+    """The groups whose treatment changes otherwise than everybody's, with the two largest changes of each."""
+    found = []
+    for group in treatment.groups:
+        held = next(row for row in group.shares if row.kind == "treatment")
+        rest = sorted(
+            (row for row in group.shares if row.kind != "treatment"), key=lambda row: -abs(row.policy - row.baseline)
+        )
+        most = tuple(
+            f"{KINDS[row.kind].lower()} {readable(row.level)}: {percent(row.baseline)} to {percent(row.policy)}"
+            for row in rest[:2]
+            if abs(row.policy - row.baseline) >= 0.005
+        )
+        found.append(
+            Group(
+                name=f"{capital(readable(group.feature))}: {readable(group.level)}",
+                share=percent(group.share),
+                changed=percent(group.distance),
+                held=f"{percent(held.baseline)} to {percent(held.policy)}",
+                most=most,
+            )
+        )
+    return tuple(found)
+
+
+def rules_of(rules: Sequence[RuleCost], unit: str) -> tuple[Rule, ...]:
+    """The rules that take something away, the costliest in sends first; then those that take nothing."""
+    ordered = sorted(rules, key=lambda rule: (-(rule.sends or 0.0), -rule.removed))
+    return tuple(
+        Rule(
+            name=f"{capital(readable(rule.rule))} ({rule.id}, {rule.kind})",
+            removed=percent(rule.removed),
+            silenced=percent(rule.silenced),
+            sends="n/a" if rule.sends is None else f"{100 * rule.sends:.1f}",
+            value=_value(rule, unit),
+            note=rule.note,
+        )
+        for rule in ordered
+    )
+
+
+def _value(rule: RuleCost, unit: str) -> str:
+    if rule.value is not None:
+        return amount(100.0 * rule.value, unit, signed=True)
+    return "not priced" if rule.note.startswith("not priced") else "n/a"
+
+
+def supports_of(rows: Sequence[SupportRow]) -> tuple[Support, ...]:
+    """The weights of each policy."""
+    return tuple(
+        Support(
+            name=capital(policy_name(row.policy)),
+            sentence=(
+                f"{row.rows:,} decisions speak for it like {row.effective:,.0f} of its own "
+                f"({percent(row.effective / max(row.rows, 1))}); the largest weight is {row.largest_weight:.3g}, "
+                f"the mean {row.mean_weight:.3f} (1 is expected)."
+            ),
+            bins=tuple(_bin(one, row) for one in row.bins if one.rows or one.weight),
+        )
+        for row in rows
+    )
+
+
+def _bin(one: WeightBin, row: SupportRow) -> Bin:
+    top = max(max(each.rows, each.weight) for each in row.bins)
+    label = f"above {one.low:g}" if one.high is None else "0" if one.high == 0.0 else f"{one.low:g} to {one.high:g}"
+    return Bin(
+        label, percent(one.rows), percent(one.weight), 100.0 * one.rows / (top or 1), 100.0 * one.weight / (top or 1)
+    )
+
+
+def unknown_of(output: BacktestOutput, policy: str, baseline: str) -> tuple[tuple[str, str], ...]:
+    """(what, why) of everything that the log cannot say, each once."""
+    found: dict[tuple[str, str], None] = {}
+    why_of: dict[str, list[str]] = {}
+    for row in output.metrics:
+        if row.policy in (policy, baseline) and row.missing and row.label not in why_of.get(row.missing, []):
+            why_of.setdefault(row.missing, []).append(row.label)
+    for why, labels in why_of.items():
+        found[", ".join(labels), why] = None
+    for result in output.results:
+        if result.policy in (policy, baseline) and result.verdict == "insufficient":
+            for note in result.notes[:MAX_NOTES]:
+                found[f"{capital(policy_name(result.policy))} by {result.estimator}", note] = None
+    for skipped in output.skipped:
+        if skipped.policy in (policy, baseline, "logged"):
+            found[f"{capital(policy_name(skipped.policy))} by {skipped.estimator}", skipped.reason] = None
+    found["Later effects", "single decisions are judged within their window; fatigue that builds up later is not seen"] = None
+    if output.rules:
+        found["Value of what rules remove", "never sent under these rules, so only a model has an opinion"] = None
+    return tuple(found)
+
+
+def _points(row: ShareRow) -> str:
+    return amount(row.policy - row.baseline, "share", signed=True)
+
+
+def readable(name: str) -> str:
+    """A name of data as words."""
+    return name.replace("_", " ")

@@ -1,0 +1,94 @@
+"""Words for people: policies, figures and differences by unit, so that no reader meets a raw float."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+NAMES: Final[Mapping[str, str]] = {
+    "vw": "the learned policy",
+    "vw_greedy": "the learned policy, without exploring",
+    "static_segments": "today's segments",
+    "merge_tag_blast": "one message for all",
+    "logged": "what the log did",
+    "uniform": "a choice at random",
+    "always:hold": "no message at all",
+    "no_contact": "no message at all",
+}
+LAYERS: Final[Mapping[str, str]] = {
+    "delivery": "Delivery quality",
+    "engagement": "Engagement",
+    "conversion": "Conversion",
+    "efficiency": "Efficiency",
+    "honesty": "What clicks can hide",
+    "volume": "Volume",
+}
+VERDICTS: Final[Mapping[str, str]] = {
+    "better": "better",
+    "worse": "worse",
+    "no difference": "no clear difference",
+    "insufficient": "too little data",
+    "pass": "passed",
+    "fail": "failed",
+    "undecided": "not shown",
+    "n/a": "not known",
+}
+MINUS: Final = "\u2212"
+
+
+def policy_name(name: str) -> str:
+    """A policy in words."""
+    return NAMES.get(name, f"always {name.removeprefix('always:')}" if name.startswith("always:") else name)
+
+
+def capital(text: str) -> str:
+    """With a capital first letter."""
+    return text[:1].upper() + text[1:]
+
+
+def digits_of(value: float, significant: int = 3) -> int:
+    """Decimal places that leave so many significant digits, 0 to 5."""
+    if value == 0.0 or not math.isfinite(value):
+        return 0
+    return min(max(significant - 1 - math.floor(math.log10(abs(value))), 0), 5)
+
+
+def amount(value: float | None, unit: str, *, signed: bool = False, like: float | None = None) -> str:
+    """A figure by its unit: 3.2 %, $0.085, 1,204; "n/a" where there is none.
+
+    Args:
+        value: in the unit.
+        unit: "share", "usd" or any other.
+        signed: whether a plus is written; shares then become percentage points.
+        like: a figure beside which it stands and whose decimals it takes.
+    """
+    if value is None or math.isnan(value):
+        return "n/a"
+    scale = 100.0 if unit == "share" else 1.0
+    size = abs(value if like is None else like) * scale
+    places = digits_of(size, 2 if unit == "share" else 3)
+    number = f"{abs(value) * scale:,.{places}f}"
+    zero = not any(digit in "123456789" for digit in number)
+    sign = "" if zero else MINUS if value < 0 else "+" if signed else ""
+    if unit == "share":
+        return f"{sign}{number} {'pts' if signed else '%'}"
+    return f"{sign}${number}" if unit == "usd" else f"{sign}{number}"
+
+
+def between(low: float | None, high: float | None, unit: str, *, signed: bool = False) -> str:
+    """An interval by its unit; "no interval" where there is none."""
+    if low is None or high is None:
+        return "no interval"
+    size = max(abs(low), abs(high))
+    return f"{amount(low, unit, signed=signed, like=size)} to {amount(high, unit, signed=signed, like=size)}"
+
+
+def percent(value: float | None) -> str:
+    """A share as whole percent where that says enough."""
+    if value is None:
+        return "n/a"
+    shown = 100.0 * value
+    if 0.0 < shown < 0.1:
+        return "< 0.1 %"
+    return f"{shown:.0f} %" if shown >= 10 or shown == 0 else f"{shown:.1f} %"
