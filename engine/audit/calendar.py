@@ -46,6 +46,8 @@ class Calendar:
         what = f"{span - len(days)} of {span} days have no decision, {len(hardly)} hardly any"
         what += f" ({shown})" if shown else ""
         what += f"; {self._timeless} rows have no instant" if self._timeless else ""
+        if len(days) < span / 2:
+            return not_applicable(NAME, f"decisions are taken on {len(days)} of {span} days: no day is missed")
         found = graded(NAME, share, rule.empty_days, what, ADVICE)
         found.details.update(
             days=len(days), rows_by_day={day_name(d): int(c) for d, c in zip(days, counts, strict=True)}

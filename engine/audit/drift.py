@@ -1,8 +1,8 @@
 """Drift: the later half of the days against the first, feature by feature, and of the propensities.
 
 The population stability index, sum of (q - p) ln(q / p) over bins, is the symmetrised Kullback-Leibler divergence; 0.1
-is usually called a shift and 0.25 a large one. What chance alone brings, (bins - 1) (1 / n + 1 / m) on average, is taken
-off.
+is usually called a shift and 0.25 a large one. What chance alone brings, (bins - 1) (1 / n + 1 / m) on average, is
+taken off.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class Independence:
             drawn: the finding of `mean_weight`; where it fails, a leak cannot be told from a broken draw.
             rule: limits.
         """
-        if self._sums is None or not self._bins.names:
+        if self._sums is None or not self._bins.names or not self._whole[2].any():
             return not_applicable(NAME, "the log has no features, or no propensities")
         if drawn.verdict == FAIL:
             return not_applicable(NAME, f"{drawn.check} fails: a leak cannot be told from a broken draw")

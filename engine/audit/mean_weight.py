@@ -16,7 +16,7 @@ from engine.audit.findings import Finding, not_applicable, tested
 from engine.audit.groups import ActionGroups
 from engine.audit.rule import AuditRule
 from engine.audit.support import Support
-from engine.audit.windows import DaySums
+from engine.audit.windows import DaySums, day_name
 from engine.types import FloatArray, IntArray
 
 NAME = "mean_weight"
@@ -73,4 +73,15 @@ class MeanWeight:
             mean_weight=float(total[0, 0] / max(target[0, 0], 1.0)),
             full_support=support.full,
             windows=over[:40],
+            by_day=self._by_day(),
         )
+
+    def _by_day(self) -> dict[str, list[float]]:
+        """Day -> mean weight of "any action" and its standard error."""
+        out = {}
+        for day in self._sums.days:
+            total, squares, target = self._sums.of(day)[:, 0]
+            mean = total / max(target, 1.0)
+            variance = max(squares - 2.0 * mean * total + mean * mean * target, 0.0)
+            out[day_name(day)] = [round(float(mean), 6), round(float(np.sqrt(variance)) / max(target, 1.0), 6)]
+        return out

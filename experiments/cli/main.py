@@ -8,6 +8,7 @@ import typer
 
 from engine.startup import check_names
 from experiments.cli import (
+    audit,
     backtest,
     calibrate,
     decide,
@@ -34,6 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("import")(import_log.run)
+app.command("audit")(audit.run)
 app.command("evaluate")(evaluate.run)
 app.command("plan")(plan.run)
 app.command("train")(train.run)

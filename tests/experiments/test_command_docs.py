@@ -12,6 +12,7 @@ import typer.main
 from engine import errors
 from experiments.cli.main import app
 from experiments.outputs import OUTPUTS as CORE_OUTPUTS
+from experiments.outputs_audit import AUDIT_OUTPUTS
 from experiments.outputs_calibrate import CALIBRATE_OUTPUTS
 from experiments.outputs_explain import EXPLAIN_OUTPUTS
 from experiments.outputs_guardrails import GUARDRAIL_OUTPUTS
@@ -20,7 +21,7 @@ from experiments.outputs_state import STATE_OUTPUTS
 from experiments.settings import BacktestConfig, DecideConfig, EvaluateConfig, compose_settings
 from experiments.simulate.config import SimulateConfig
 
-OUTPUTS = CORE_OUTPUTS | EXPLAIN_OUTPUTS | SIMULATE_OUTPUTS | CALIBRATE_OUTPUTS
+OUTPUTS = CORE_OUTPUTS | AUDIT_OUTPUTS | EXPLAIN_OUTPUTS | SIMULATE_OUTPUTS | CALIBRATE_OUTPUTS
 GROUPS = {"guardrails": GUARDRAIL_OUTPUTS, "state": STATE_OUTPUTS}
 COMMANDS = sorted({*OUTPUTS, *GROUPS} - {"error"})
 

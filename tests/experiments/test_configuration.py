@@ -10,6 +10,7 @@ import msgspec
 import pytest
 import yaml
 
+from engine.audit.rule import AuditRule
 from engine.catalog import catalog_from
 from engine.errors import ConfigError
 from engine.features import schema_from
@@ -21,6 +22,7 @@ from engine.localtime import zone_names
 from engine.mapping.dialect import load_mapping
 from engine.optout.codes import provider_codes
 from engine.optout.lists import lists_from
+from experiments.audit import AuditConfig
 from experiments.demo import shipped_catalog
 from experiments.settings import (
     BacktestConfig,
@@ -46,6 +48,7 @@ from simulator.targets.published import published_from
 CONF = Path(__file__).resolve().parents[2] / "conf"
 FILES = sorted(path.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml"))
 COMMANDS: dict[str, Any] = {
+    "audit": AuditConfig,
     "backtest": BacktestConfig,
     "decide": DecideConfig,
     "evaluate": EvaluateConfig,
@@ -74,6 +77,7 @@ def of_struct(kind: type) -> Callable[[Any], object]:
 
 
 VALIDATE: dict[str, Callable[[Any], object]] = {
+    "audit": of_struct(AuditRule),
     "evaluation": of_struct(EvaluationSettings),
     "model": of_struct(VwConfig),
     "learner": of_struct(VwConfig),
