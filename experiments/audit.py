@@ -92,7 +92,7 @@ def finding_row(found: Finding) -> FindingRow:
 
 
 def _plain(details: dict[str, Any]) -> dict[str, Any]:
-    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(details))
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(details, enc_hook=float))
     return plain
 
 

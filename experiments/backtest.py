@@ -15,12 +15,14 @@ from engine.ope.named import estimators_named
 from engine.ope.target import Target
 from engine.selection import Selection, Side, contact_split, count, time_split
 from experiments.contenders import BLAST, LEARNED, NAMED, SEGMENTS, Learned, contenders
+from experiments.audit_gate import passed_gate
 from experiments.evaluate import model_factory, result_row, run_evaluation, skipped, summary
 from experiments.launch import Contest, recommend
 from experiments.launch_pass import LaunchPass, launch_pass, remembered
 from experiments.metric_rows import gate_of, metric_rows
 from experiments.ope_inputs import columns_needed
 from experiments.outputs import BacktestOutput, Launch, LogSummary, ResultRow, Skipped, json_bytes
+from experiments.outputs_audit import AuditGate
 from experiments.outputs_launch import GateOutput
 from experiments.provenance import provenance
 from experiments.report.files import make_folder, tidy, write_table, write_whole
@@ -51,6 +53,7 @@ class BacktestRequest:
         train_fraction: share of the log that trains, in (0, 1).
         split: "contact" (clusters are kept whole) or "time" (the past trains).
         baseline: today's practice, among the policies of the backtest.
+        override_audit: the reason to go on with a log whose audit fails; kept in the report and the manifest.
     """
 
     log: Path
@@ -59,6 +62,7 @@ class BacktestRequest:
     train_fraction: float = 0.5
     split: str = "contact"
     baseline: str = SEGMENTS
+    override_audit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -122,23 +126,33 @@ def backtest(request: BacktestRequest, config: BacktestConfig, advance: Advance 
     """Run a backtest and write its folder.
 
     Raises:
+        DataError: the audit of the log fails.
         DataError, MissingPropensityError, LearnError, ParameterError: see `prepare`.
         StorageError: the folder cannot be written.
     """
-    return judge_prepared(prepare(request, config), request, config, advance)
+    audit = passed_gate(LogReader(request.log), request.metric, config.audit, request.override_audit)
+    return judge_prepared(prepare(request, config), request, config, advance, audit)
 
 
 def judge_prepared(
-    prepared: Prepared, request: BacktestRequest, config: BacktestConfig, advance: Advance | None = None
+    prepared: Prepared,
+    request: BacktestRequest,
+    config: BacktestConfig,
+    advance: Advance | None = None,
+    audit: AuditGate | None = None,
 ) -> BacktestOutput:
     """Judge what was prepared on the other side of the log, recommend, and write the folder.
+
+    Args:
+        audit: what the audit of the log said, where it ran.
 
     Raises:
         DataError: rows that cannot be used.
         StorageError: the folder cannot be written.
     """
     folder = make_folder(request.out)
-    manifest = export_learner(prepared.learner, folder / "policy")
+    source = None if audit is None else {"audit": msgspec.to_builtins(audit)}
+    manifest = export_learner(prepared.learner, folder / "policy", source=source)
     models = SharedModels(model_factory(prepared.reader, request.metric, config.model, config.evaluation))
     run = _Run(prepared.reader, request, config, prepared.judge, prepared.targets, models, advance)
     also = _launch_pass(prepared, request, config)
@@ -148,6 +162,7 @@ def judge_prepared(
     gate = _gate(rows, also, config)
     output = BacktestOutput(
         log=_summary(prepared.reader, request.metric),
+        audit=audit,
         results=rows,
         launch=_launch(rows, comparisons, request, run.nothing, config.deciding_estimator, gate),
         comparisons=comparisons,
@@ -317,7 +332,8 @@ def _write(output: BacktestOutput, request: BacktestRequest, config: BacktestCon
 
 def reproduce(request: BacktestRequest) -> str:
     """The command that asks the same again."""
+    overridden = "" if request.override_audit is None else f' --override-audit "{request.override_audit}"'
     return (
         f"tactful backtest --log {request.log} --metric {request.metric} --out {request.out} "
-        f'--train-fraction {request.train_fraction:g} --split {request.split} --baseline "{request.baseline}"'
+        f'--train-fraction {request.train_fraction:g} --split {request.split} --baseline "{request.baseline}"{overridden}'
     )

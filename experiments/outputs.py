@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from experiments.outputs_audit import AuditGate
 from experiments.outputs_base import Output as Output
 from experiments.outputs_launch import GateOutput, MetricRow, RuleCost, SupportRow, TreatmentOutput
 from experiments.outputs_prices import PricesOutput
@@ -162,6 +163,7 @@ class BacktestOutput(Output, frozen=True, kw_only=True):
         treatment: who is treated differently by the learned policy; null where the baseline's choices are not known.
         rules: what each guardrail rule takes away, where the log keeps what the rules read.
         provenance: versions, hashes and seeds.
+        audit: what the audit of the log said before anything was learnt; null where none ran.
     """
 
     log: LogSummary
@@ -174,6 +176,7 @@ class BacktestOutput(Output, frozen=True, kw_only=True):
     treatment: TreatmentOutput | None = None
     rules: tuple[RuleCost, ...] = ()
     provenance: dict[str, str] = {}
+    audit: AuditGate | None = None
     skipped: tuple[Skipped, ...] = ()
     split: dict[str, Any] = {}
     files: dict[str, str] = {}
@@ -200,6 +203,7 @@ class TrainOutput(Output, frozen=True, kw_only=True):
     Attributes:
         parity: null where VW serves the policy itself.
         responses: models of p_respond and p_unsub: role -> metric.
+        audit: what the audit of the log said before anything was learnt; null where none ran.
     """
 
     policy: str
@@ -210,6 +214,7 @@ class TrainOutput(Output, frozen=True, kw_only=True):
     parity: float | None
     version: str
     responses: dict[str, str] = {}
+    audit: AuditGate | None = None
 
 
 class DecideOutput(Output, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from engine.audit.rule import AuditRule
 from engine.errors import ConfigError, ParameterError
 from engine.join import MetricSpec
 from engine.ope.intervals.names import INTERVALS
@@ -109,6 +110,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     learner: VwConfig
     exploration: ExplorationConfig
+    audit: AuditRule = AuditRule()
 
 
 class BacktestConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -129,6 +131,7 @@ class BacktestConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     exploration: ExplorationConfig
     segments: SegmentConfig
     metric_stack: MetricStack | None = None
+    audit: AuditRule = AuditRule()
     gate_error: float = 0.05
     prices: PriceConfig = PriceConfig()
     deciding_estimator: str = "dr"

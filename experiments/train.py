@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from engine.errors import DataError, MissingPropensityError
 from engine.log.parquet import LogReader
 from engine.selection import Selection, Side
 from engine.versions import served_folder
+from experiments.audit_gate import passed_gate
 from experiments.outputs import TrainOutput
 from experiments.responses import LEARNT_FROM, fit_responses, learnt_from
 from experiments.settings import TrainConfig
@@ -90,6 +93,7 @@ def train_on_log(
     config: TrainConfig,
     start: Path | None = None,
     also: Sequence[Asked] = (),
+    override_audit: str | None = None,
 ) -> TrainOutput:
     """Train on a whole log and export the policy.
 
@@ -97,8 +101,10 @@ def train_on_log(
         start: a trained folder to go on from; then `config` plays no part for the policy. Its response models are kept
             where `also` asks for none.
         also: metrics of p_respond and p_unsub, modelled beside the policy on this log.
+        override_audit: the reason to learn from a log whose audit fails; kept in the manifest.
 
     Raises:
+        DataError: the audit of the log fails.
         DataError, MissingPropensityError, LearnError: see `learn` and `continued`.
         ArtefactError: the compiled policy does not agree with VW's own predictions.
         StorageError: the folder cannot be written; what stood there before is untouched.
@@ -106,6 +112,7 @@ def train_on_log(
     reader = LogReader(log)
     source: dict[str, Any] = {}
     kept: tuple[ResponseModel, ...] = ()
+    audit = passed_gate(reader, metric, config.audit, override_audit)
     rows = learnt_from(reader, metric)
     if start is None:
         found = chosen(reader, metric, config.learner)
@@ -118,6 +125,8 @@ def train_on_log(
         rows = _together(read_manifest(start).source.get(LEARNT_FROM, {}), rows)
     if rows:
         source[LEARNT_FROM] = rows
+    if audit is not None:
+        source["audit"] = msgspec.to_builtins(audit)
     responses = fit_responses(reader, also, config.learner) if also else kept
     manifest = export_policy(learner, out, source=source, responses=responses)
     return TrainOutput(
@@ -128,6 +137,7 @@ def train_on_log(
         actions=reader.meta.catalog.k,
         parity=manifest.parity,
         version=manifest.version,
+        audit=audit,
         responses={note.role: note.metric for note in manifest.responses},
     )
 

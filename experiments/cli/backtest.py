@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from experiments.cli.console import Json, Overrides, guarded, progress, show
+from experiments.cli.console import Json, OverrideAudit, Overrides, guarded, progress, show
 
 
 def run(
@@ -19,6 +19,7 @@ def run(
     baseline: Annotated[
         str, typer.Option(help="Today's practice: static_segments, merge_tag_blast, logged, uniform or always:ACTION.")
     ] = "static_segments",
+    override_audit: OverrideAudit = None,
     as_json: Json = False,
     overrides: Overrides = None,
 ) -> None:
@@ -34,7 +35,13 @@ def run(
     with guarded(as_json=as_json):
         config = compose_settings("backtest", overrides or [], BacktestConfig)
         request = BacktestRequest(
-            log=log, metric=metric, out=out, train_fraction=train_fraction, split=split, baseline=baseline
+            log=log,
+            metric=metric,
+            out=out,
+            train_fraction=train_fraction,
+            split=split,
+            baseline=baseline,
+            override_audit=override_audit,
         )
         with progress("backtesting", None) as advance:
             output = backtest(request, config, advance)

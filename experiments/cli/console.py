@@ -21,6 +21,10 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Hydra overrides of the configuration.", show_default=False),
 ]
+OverrideAudit = Annotated[
+    str | None,
+    typer.Option(help="Go on though the audit of the log fails; the reason is kept in the report and the manifest."),
+]
 
 CONTACT_KEY = "TACTFUL_CONTACT_KEY"
 WIDE = 160

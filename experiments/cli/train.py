@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from experiments.cli.console import Json, Overrides, guarded, progress, show
+from experiments.cli.console import Json, OverrideAudit, Overrides, guarded, progress, show
 
 
 def run(
@@ -23,6 +23,7 @@ def run(
         str,
         typer.Option(help="Metrics of p_respond and p_unsub to model as well: click,unsubscribed or respond=NAME."),
     ] = "",
+    override_audit: OverrideAudit = None,
     as_json: Json = False,
     overrides: Overrides = None,
 ) -> None:
@@ -32,6 +33,7 @@ def run(
     between the two. Overrides, for instance: learner=dr exploration=softmax learner.learning_rate=0.1.
     """
     from engine.errors import ParameterError
+    from experiments.audit_gate import gate_sentence
     from experiments.settings import TrainConfig, compose_settings
     from experiments.train import train_on_log
     from policies.vw.responses import asked_for
@@ -43,7 +45,8 @@ def run(
             )
         config = compose_settings("train", overrides or [], TrainConfig)
         with progress("training", None):
-            output = train_on_log(log, metric, out, config, start, asked_for(also))
+            output = train_on_log(log, metric, out, config, start, asked_for(also), override_audit)
         table = Table("metric", "rows", "actions", "parity", title="Trained policy")
         table.add_row(output.metric, str(output.rows), str(output.actions), f"{output.parity:.2g}")
-        show(output, [table], [f"policy: {output.folder}"], as_json=as_json)
+        lines = [f"policy: {output.folder}", f"audit: {gate_sentence(output.audit)}"]
+        show(output, [table], lines, as_json=as_json)

@@ -59,6 +59,7 @@ COMMANDS: dict[str, Any] = {
 }
 # The commands that a group belongs to.
 USED_BY = {
+    "audit": ("audit", "train", "backtest"),
     "evaluation": ("evaluate", "backtest", "plan"),
     "model": ("evaluate", "backtest"),
     "learner": ("train", "backtest", "simulate"),
