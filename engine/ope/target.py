@@ -189,6 +189,7 @@ def _is_distribution(full: FloatArray, eligible: BoolArray) -> bool:
         return False
     if full.size == 0:
         return True
-    if not full.min() >= 0 or not np.abs(full.sum(axis=1) - 1.0).max() <= SUM_TOLERANCE:
+    # A product with ones takes a fraction of the time of a sum over short rows.
+    if not full.min() >= 0 or not np.abs(full @ np.ones(full.shape[1]) - 1.0).max() <= SUM_TOLERANCE:
         return False
     return bool(eligible.all()) or int(np.count_nonzero(full)) == int(np.count_nonzero(full[eligible]))
