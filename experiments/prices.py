@@ -120,7 +120,8 @@ class Priced:
     """A sample of contacts and who decides for them.
 
     Attributes:
-        policy: a compiled one, without prices.
+        policy: without prices.
+        catalog: of the actions.
         blocks: the sample.
         groups: of a floor.
         uniform: share of the drawn decisions that take a uniform eligible action.
@@ -128,6 +129,7 @@ class Priced:
     """
 
     policy: Policy
+    catalog: Catalog
     blocks: Sequence[Contacts]
     groups: GroupCut | None = None
     uniform: float = 0.0
@@ -135,7 +137,7 @@ class Priced:
 
     def under(self, table: FloatArray) -> Policy:
         """The deciding policy under a price table."""
-        return self.wrap(priced(self.policy, table, self.groups.cut if self.groups else None))
+        return self.wrap(priced(self.policy, table, self.catalog, self.groups.cut if self.groups else None))
 
     def use_at(self, table: FloatArray) -> Use:
         """What is expected to be sent under a price table."""
@@ -150,29 +152,28 @@ class Priced:
         return total
 
 
-def solve_prices(pricing: Pricing, who: Priced, catalog: Catalog, contacts: int, now: datetime) -> Prices:
+def solve_prices(pricing: Pricing, who: Priced, contacts: int, now: datetime) -> Prices:
     """Prices for one run.
 
     Args:
         pricing: what is bounded.
         who: decides, and the sample.
-        catalog: of the actions.
         contacts: that the sample stands for.
         now: of the decisions.
 
     Raises:
-        ParameterError: a budget that no price meets, or a policy without scores.
+        ParameterError: a budget that no price meets.
         LearnError: budgets that no prices meet together.
     """
     config, baseline = pricing.config, pricing.baseline
     today = now.astimezone(ZoneInfo(config.zone)).date()
     cells = who.groups.cut.cells if who.groups else 1
-    channels, _, arms = catalog.shape
+    channels, _, arms = who.catalog.shape
     unpriced = who.use_at(np.zeros((cells, channels, arms)))
     theirs: Use | float | None = None
     if baseline is not None:
         theirs = baseline.sends if baseline.policy is None else who.use_of(baseline.policy)
-    problem = day_problem(config, catalog, who.groups, contacts, today, unpriced, theirs)
+    problem = day_problem(config, who.catalog, who.groups, contacts, today, unpriced, theirs)
     prices = find_prices(problem, who.use_at)
     sends = next((term.budget for term in problem.terms if term.name == BASELINE), None)
     policy = baseline.policy if baseline else None
@@ -233,9 +234,9 @@ def plan_under_prices(
     sample = ContactSample(pricing.config.sample, plan.catalog.shape)
     for batch in blocks:
         _offer(plan, batch, sample, now)
-    who = Priced(plan.policy, sample.blocks(), groups, plan.slice_probability)
-    prices = solve_prices(pricing, who, plan.catalog, sample.seen, now)
-    policy = priced(plan.policy, prices.table(plan.catalog), prices.cut)
+    who = Priced(plan.policy, plan.catalog, sample.blocks(), groups, plan.slice_probability)
+    prices = solve_prices(pricing, who, sample.seen, now)
+    policy = priced(plan.policy, prices.table(plan.catalog), plan.catalog, prices.cut)
     return replace(plan, policy=policy, policy_version=versioned(plan.policy_version, prices)), prices
 
 

@@ -1,4 +1,4 @@
-"""A compiled policy under prices: the price is part of its tables, so kernels and propensities stay as they are."""
+"""A policy under prices: of a compiled one they become part of its tables, so kernels stay as they are."""
 
 from __future__ import annotations
 
@@ -6,41 +6,40 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from engine.catalog import Catalog
 from engine.eligibility import Eligibility
 from engine.errors import ParameterError
 from engine.features import ContextBlock
 from engine.protocols import Policy
 from engine.types import BoolArray, CodeArray, FloatArray
+from policies.prices.thinned import thinned
 from policies.segmentation import Cut
 from policies.vw.compiled import CompiledPolicy
 from policies.vw.ensemble import EnsemblePolicy
 from policies.vw.tables import ScoreTables
 
 
-def priced(policy: Policy, table: FloatArray, cut: Cut | None = None) -> Policy:
+def priced(policy: Policy, table: FloatArray, catalog: Catalog, cut: Cut | None = None) -> Policy:
     """The policy that sees every send's score less its price; without any price the policy itself.
 
+    A policy that is not compiled has no scores that a price could be subtracted from: it is thinned.
+
     Args:
-        policy: a compiled one.
+        policy: any.
         table: (G, C, K) in reward units.
+        catalog: of the actions.
         cut: the groups of contacts; None where G is 1.
 
     Raises:
-        ParameterError: a policy without score tables, clipped scores, or prices of another shape.
+        ParameterError: clipped scores, or prices of another shape.
     """
     if not table.any():
         return policy
-    if not isinstance(policy, CompiledPolicy):
-        raise ParameterError(
-            "policy",
-            "prices",
-            allowed="a trained folder: a price is subtracted from scores",
-            got=policy.name,
-            hint="prices.baseline=none and no budgets leave it as it is",
-        )
-    channels, _, arms = policy.catalog.shape
+    channels, hours, arms = catalog.shape
     if table.shape != (cut.cells if cut else 1, channels, arms) or not np.isfinite(table).all():
         raise ParameterError("table", "prices", allowed=f"finite, (G, {channels}, {arms})", got=table.shape)
+    if not isinstance(policy, CompiledPolicy):
+        return thinned(policy, table, hours, cut)
     members = tuple(_priced(policy, group) for group in table)
     return GroupedPolicy(members, cut) if cut else members[0]
 
