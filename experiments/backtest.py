@@ -335,5 +335,6 @@ def reproduce(request: BacktestRequest) -> str:
     overridden = "" if request.override_audit is None else f' --override-audit "{request.override_audit}"'
     return (
         f"tactful backtest --log {request.log} --metric {request.metric} --out {request.out} "
-        f'--train-fraction {request.train_fraction:g} --split {request.split} --baseline "{request.baseline}"{overridden}'
+        f'--train-fraction {request.train_fraction:g} --split {request.split} --baseline "{request.baseline}"'
+        f"{overridden}"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from experiments.audit_gate import gate_sentence
 from experiments.outputs import BacktestOutput, ResultRow
 from experiments.report.bars import Mark, Scale, mark, scale_of
 from experiments.report.launch_details import (
@@ -254,6 +255,7 @@ def _facts(output: BacktestOutput, baseline: str, estimator: str) -> tuple[tuple
         ("Decides", f"estimator {estimator}, fixed before any result was seen"),
         ("Today's practice", f"{policy_name(baseline)}, by {', '.join(split['segments']) or 'one segment'}"),
         ("Independent units", f"each {log.clusters}"),
+        ("Audit of the log", gate_sentence(output.audit)),
     )
 
 
