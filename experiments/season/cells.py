@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from engine.errors import StorageError
-from engine.types import FloatArray, IntArray
+from engine.types import FloatArray
 from experiments.report.files import write_whole
 from experiments.season.config import ExperimentConfig
 from experiments.season.play import Played
@@ -46,15 +46,17 @@ class CellNote(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         key: of what the cell depends on.
         counts / money: see `Played`.
-        bound: mean of the proved bound minus that of the never-sending twin's world, and over how many contacts; in the
-            file of the baseline alone, null where no bound is proved.
-        seconds: of learning and playing; not part of any result.
+        bound: in the cell of the baseline: what nobody can pass, USD per contact over that minus the baseline on the
+            same contacts; null where none is proved, or none was asked for.
+        silence: in the cell of `never`: mean and standard error of its value minus its closed form, by contact; null
+            where there is none.
     """
 
     key: str
     counts: dict[str, int]
     money: dict[str, float]
     bound: float | None = None
+    silence: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ def write_cell(path: Path, cell: Cell) -> None:
         allow_pickle=False,
         total=played.total,
         sends=played.sends.astype(np.int32),
+        left=played.left.astype(np.int32),
+        complained=played.complained.astype(np.int32),
         sends_by_step=played.sends_by_step,
         note=note,
         **arrays,
@@ -134,6 +138,6 @@ def is_done(path: Path, key: str) -> bool:
 
 def _played(arrays: dict[str, Any], note: CellNote) -> Played:
     total: FloatArray = arrays["total"]
-    sends: IntArray = arrays["sends"].astype(np.int64)
+    sends, left, complained = (arrays[name].astype(np.int64) for name in ("sends", "left", "complained"))
     by_step = {int(name.partition(".")[2]): values for name, values in arrays.items() if name.startswith("by_step.")}
-    return Played(total, sends, by_step, arrays["sends_by_step"], note.counts, note.money)
+    return Played(total, sends, left, complained, by_step, arrays["sends_by_step"], note.counts, note.money)

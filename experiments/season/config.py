@@ -49,6 +49,7 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         hour: messages may go out at this hour of the catalog alone, by its label.
         first_discount: whether the first message to a contact must be one with a discount (true) or without (false).
         without: signal groups that learners and policies do not see.
+        monthly_cap: messages in 30 days over all channels, in place of the pack's cap.
     """
 
     changes: dict[str, Any] = {}
@@ -56,6 +57,11 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     hour: str = ""
     first_discount: bool | None = None
     without: tuple[str, ...] = ()
+    monthly_cap: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.monthly_cap is not None:
+            _within("variant", "monthly_cap", self.monthly_cap, 1, 1000)
 
 
 class OracleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

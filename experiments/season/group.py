@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -16,12 +17,15 @@ from experiments.season.cells import Cell, CellNote, Group, cell_key, is_done, w
 from experiments.season.config import ExperimentConfig
 from experiments.season.makers import make
 from experiments.season.play import Played, play_season
+from experiments.season.scenarios import varied
 from experiments.season.turns import restriction
 from simulator.oracles.bound import upper_bound
 from simulator.oracles.silence import value_of_silence
-from simulator.scenario import Scenario, load_scenario
+from simulator.scenario import Scenario
 from simulator.truth import Planner
 from simulator.world import World
+
+NEVER: Final = "never"
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,14 @@ class GroupRun:
         """
         for name in self.missing():
             played = self.play(name)
-            bound = self._bound() if name == self.config.baseline else None
-            key = cell_key(self.config, self.group, name)
-            cell = Cell(played, CellNote(key=key, counts=played.counts, money=played.money, bound=bound))
-            write_cell(self.group.file(self.folder, name), cell)
+            note = CellNote(
+                key=cell_key(self.config, self.group, name),
+                counts=played.counts,
+                money=played.money,
+                bound=self._bound(played) if name == self.config.baseline else None,
+                silence=self._silence(played) if name == NEVER else None,
+            )
+            write_cell(self.group.file(self.folder, name), Cell(played, note))
             yield name
 
     def play(self, name: str) -> Played:
@@ -90,7 +98,7 @@ class GroupRun:
 
     @cached_property
     def _scenario(self) -> Scenario:
-        return load_scenario(self.group.scenario, self.config.variants[self.group.variant].changes)
+        return varied(self.group.scenario, self.config.variants[self.group.variant])
 
     @cached_property
     def _everybody(self) -> World:
@@ -101,23 +109,21 @@ class GroupRun:
             return self._everybody
         return World(self._scenario, contacts, self.group.seed, guardrails=self.bench.guardrails)
 
-    def _bound(self) -> float | None:
-        """Mean of what nobody can pass over some of the contacts; None where it is not proved or not wanted."""
+    def _bound(self, baseline: Played) -> float | None:
+        """What nobody can pass minus the baseline, over some of the contacts."""
         contacts = min(self.config.oracle.bound_contacts, self.config.contacts)
         if contacts < 2:
             return None
         try:
-            found = upper_bound(
-                self._scenario, contacts=contacts, steps=self.bench.steps, seed=self.group.seed, most_sends=None
-            )
+            found = upper_bound(self._scenario, contacts=contacts, steps=self.bench.steps, seed=self.group.seed)
         except ParameterError:
             return None
-        return found.mean
+        return found.mean - float(baseline.total[:contacts].mean())
 
-
-def silence_check(scenario: Scenario, seed: int, contacts: int, steps: int) -> float | None:
-    """Closed form of never sending, mean per contact; None where there is none."""
-    try:
-        return float(np.mean(value_of_silence(World(scenario, contacts, seed), steps)))
-    except ParameterError:
-        return None
+    def _silence(self, never: Played) -> tuple[float, float] | None:
+        """Mean and standard error of the value of never sending minus its closed form."""
+        try:
+            off = never.total - value_of_silence(self._world(len(never.total)), self.bench.steps)
+        except ParameterError:
+            return None
+        return float(off.mean()), float(off.std(ddof=1) / np.sqrt(len(off)))

@@ -29,15 +29,17 @@ class Played:
 
     Attributes:
         total: (n,) expected reward given the latents and the actions, summed over steps, USD.
-        sends: (n,) messages.
+        sends / left / complained: (n,) messages, lost permissions and complaints.
         by_step: prefix of contacts -> (T,) mean reward of each step.
         sends_by_step: (T,) mean messages.
-        counts: unsubscribed, complained, orders, delivered: how often, over all contacts.
+        counts: orders, delivered: how often, over all contacts.
         money: revenue, discounted (revenue of orders at a discount), discount, cost, drawn (reward as drawn): USD.
     """
 
     total: FloatArray
     sends: IntArray
+    left: IntArray
+    complained: IntArray
     by_step: dict[int, FloatArray]
     sends_by_step: FloatArray
     counts: dict[str, int]
@@ -55,10 +57,11 @@ def play_season(world: World, actor: Actor, steps: int, prefixes: Sequence[int],
         restriction: of the variant.
     """
     n = world.n
-    rows, total, sends = np.arange(n), np.zeros(n), np.zeros(n, dtype=np.int64)
+    rows, total = np.arange(n), np.zeros(n)
+    sends, left, complained = (np.zeros(n, dtype=np.int64) for _ in range(3))
     kept = {size: np.zeros(steps) for size in {*prefixes, n} if size <= n}
     sends_by_step = np.zeros(steps)
-    counts = dict.fromkeys(("unsubscribed", "complained", "orders", "delivered"), 0)
+    counts = dict.fromkeys(("orders", "delivered"), 0)
     money = dict.fromkeys(("revenue", "discounted", "discount", "cost", "drawn"), 0.0)
     for step in range(steps):
         action = np.full(n, HOLD, dtype=np.int32)
@@ -73,16 +76,16 @@ def play_season(world: World, actor: Actor, steps: int, prefixes: Sequence[int],
             actor.watch(turn, chosen, propensity, happened)
         total += reward
         sends[happened.rows] += 1
+        left[happened.rows] += happened.unsubscribed
+        complained[happened.rows] += happened.complained
         for size, means in kept.items():
             means[step] = reward[:size].mean()
         sends_by_step[step] = len(happened.rows) / n
         _count(counts, money, happened)
-    return Played(total, sends, kept, sends_by_step, counts, money)
+    return Played(total, sends, left, complained, kept, sends_by_step, counts, money)
 
 
 def _count(counts: dict[str, int], money: dict[str, float], happened: Happened) -> None:
-    counts["unsubscribed"] += int(np.count_nonzero(happened.unsubscribed))
-    counts["complained"] += int(np.count_nonzero(happened.complained))
     counts["delivered"] += int(np.count_nonzero(happened.delivered))
     counts["orders"] += int(np.count_nonzero(happened.ordered)) + int(np.count_nonzero(happened.organic))
     ordered = np.flatnonzero(happened.ordered | happened.organic)

@@ -1,0 +1,90 @@
+"""The picture of an experiment: differences with intervals, regret so far and sends by day, scenario by scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from experiments.outputs_experiment import ExperimentOutput, ScenarioGap, SeasonRow
+from experiments.report.figures import GRID, INK, MUTED, STYLE, svg_text
+
+_VERDICTS: Final = {"better": "#11734b", "worse": "#b3261e", "no difference": INK, "insufficient": "#a0a8b0"}
+_COLOURS: Final = (
+    *("#0b6e99", "#c4552d", "#11734b", "#8a5aa8", "#1b2733", "#b58900", "#5b8c5a", "#a33b6f", "#6b7f99", "#d98c5f"),
+    *("#3f9a8f", "#7a5c3e", "#9aa53b", "#55555f", "#c77dba"),
+)
+_STYLES: Final = ("-", "--", ":")
+
+
+def season_picture(output: ExperimentOutput) -> str:
+    """One line of three panels per scenario and variant, as SVG text; the same result gives the same bytes."""
+    with mpl.rc_context(STYLE):
+        lines = len(output.gaps)
+        policies = list(dict.fromkeys(row.policy for row in output.rows))
+        figure = Figure(figsize=(13.5, 0.7 + lines * max(2.6, 0.24 * len(policies) + 0.8)), layout="constrained")
+        figure.suptitle(f"SIMULATED: {output.experiment}, {output.days} days", x=0.01, ha="left", fontweight="bold")
+        for number, gap in enumerate(output.gaps):
+            rows = [row for row in output.rows if (row.scenario, row.variant) == (gap.scenario, gap.variant)]
+            place = gap.scenario if len({one.variant for one in output.gaps}) == 1 else f"{gap.scenario}: {gap.variant}"
+            _differences(figure.add_subplot(lines, 3, 3 * number + 1), rows, place)
+            _curves(figure.add_subplot(lines, 3, 3 * number + 2), gap, policies, output, kind="regret")
+            _curves(figure.add_subplot(lines, 3, 3 * number + 3), gap, policies, output, kind="sends")
+        return svg_text(figure)
+
+
+def _differences(axes: Any, rows: Sequence[SeasonRow], place: str) -> None:
+    drawn = [row for row in rows if row.difference is not None]
+    for y, row in enumerate(drawn):
+        colour = _VERDICTS[row.verdict]
+        if row.difference_low is not None:
+            axes.plot([row.difference_low, row.difference_high], [y, y], color=colour, linewidth=2.2)
+        axes.plot([row.difference], [y], "o", color=colour, markersize=5)
+    axes.axvline(0.0, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    axes.set_yticks(range(len(drawn)), [f"{row.policy}{' (more sends)' if row.more_sends else ''}" for row in drawn])
+    axes.set_ylim(len(drawn) - 0.4, -0.6)
+    against = sorted({row.against for row in drawn})
+    unit = f"USD per contact against {against[0]}" if len(against) == 1 else "USD per contact against the first variant"
+    _finish(axes, place, unit)
+
+
+def _curves(axes: Any, gap: ScenarioGap, policies: Sequence[str], output: ExperimentOutput, *, kind: str) -> None:
+    named = gap.regret_so_far if kind == "regret" else gap.sends_per_day
+    for number, name in enumerate(policies):
+        values = named.get(name)
+        if not values or (kind == "regret" and name == output.reference):
+            continue
+        days = [(step + 1) * output.days / len(values) for step in range(len(values))]
+        # Sends of single days jump with the caps; a week's mean shows the level.
+        shown = values if kind == "regret" else _weekly(values, output.days)
+        style = {"color": _COLOURS[number % len(_COLOURS)], "linestyle": _STYLES[number % len(_STYLES)]}
+        axes.plot(days, shown, linewidth=1.4, label=name, **style)
+    title = f"Regret to {output.reference}, so far" if kind == "regret" else "Sends, mean of the week before"
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    _finish(axes, title, "day")
+    axes.set_ylabel("USD per contact" if kind == "regret" else "per contact and day")
+    if kind == "sends":
+        axes.legend(fontsize=7, ncols=2, loc="upper right", facecolor="white", edgecolor="none", framealpha=0.8)
+
+
+def _weekly(values: Sequence[float], days: int) -> list[float]:
+    width = max(1, round(7 * len(values) / days))
+    per_day = len(values) / days
+    means = []
+    for step in range(len(values)):
+        part = values[max(0, step + 1 - width) : step + 1]
+        means.append(per_day * sum(part) / len(part))
+    return means
+
+
+def _finish(axes: Any, title: str, unit: str) -> None:
+    axes.set_title(title, loc="left", fontsize=10.5, fontweight="bold")
+    axes.set_xlabel(unit)
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=8.5)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
