@@ -13,6 +13,7 @@ from typing import Final
 from experiments.outputs import OUTPUTS, Output, json_schema
 from experiments.outputs_audit import AUDIT_OUTPUTS
 from experiments.outputs_calibrate import CALIBRATE_OUTPUTS
+from experiments.outputs_experiment import EXPERIMENT_OUTPUTS
 from experiments.outputs_explain import EXPLAIN_OUTPUTS
 from experiments.outputs_guardrails import GUARDRAIL_OUTPUTS
 from experiments.outputs_simulate import SIMULATE_OUTPUTS
@@ -20,7 +21,14 @@ from experiments.outputs_state import STATE_OUTPUTS
 
 FOLDER = "schemas"
 ALL: Final[dict[str, type[Output]]] = (
-    OUTPUTS | AUDIT_OUTPUTS | EXPLAIN_OUTPUTS | GUARDRAIL_OUTPUTS | STATE_OUTPUTS | SIMULATE_OUTPUTS | CALIBRATE_OUTPUTS
+    OUTPUTS
+    | AUDIT_OUTPUTS
+    | EXPLAIN_OUTPUTS
+    | GUARDRAIL_OUTPUTS
+    | STATE_OUTPUTS
+    | SIMULATE_OUTPUTS
+    | CALIBRATE_OUTPUTS
+    | EXPERIMENT_OUTPUTS
 )
 
 
