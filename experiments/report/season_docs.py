@@ -38,7 +38,7 @@ def season_markdown(output: ExperimentOutput, picture: str) -> Iterator[str]:
     yield from (f"- {note}" for note in output.notes)
     for gap in output.gaps:
         yield from _scenario(output, gap)
-    yield from ("", *(resources.files("experiments.report") / "season_method.md").read_text("utf-8").splitlines())
+    yield from ("", *(resources.files("experiments.report") / "season_method.txt").read_text("utf-8").splitlines())
 
 
 def _scenario(output: ExperimentOutput, gap: ScenarioGap) -> Iterator[str]:
