@@ -36,6 +36,7 @@ from experiments.outputs import DecideOutput
 from experiments.prices import Pricing, plan_under_prices, pricing_of, shown_prices
 from experiments.settings import DecideConfig
 from policies.prices.pricing import Prices
+from policies.trained import require_compiled
 from policies.vw.folder import load_policy, read_manifest
 
 Advance = Callable[[float], None]
@@ -105,7 +106,7 @@ def decide_file(request: DecideRequest, config: DecideConfig, advance: Advance |
     """Decide for every contact of a file; the log appears whole or not at all.
 
     Raises:
-        ArtefactError: a damaged policy folder.
+        ArtefactError: a damaged policy folder, or one that is not compiled.
         ConfigError: a guardrail pack or conditions that cannot be used.
         DataError: contacts that cannot be read, or a wrong value, with its row.
         EligibilityError: a pack that must not start (empty, or without the consent rule).
@@ -113,6 +114,7 @@ def decide_file(request: DecideRequest, config: DecideConfig, advance: Advance |
     """
     # Read once: a promotion in the middle of a job changes nothing for it.
     request = replace(request, policy=served_folder(request.policy))
+    require_compiled(request.policy)
     loaded = load_policy(request.policy)
     policy = replace(loaded, fast=has_at_least(request.contacts, FAST_FROM))
     schema = read_manifest(request.policy).features

@@ -26,6 +26,7 @@ from experiments.report.page import render
 from experiments.settings import EvaluateConfig, EvaluationSettings
 from experiments.shared_models import Factory
 from experiments.specs import parse_spec
+from experiments.tuned_specs import Tuning
 from policies.vw.arguments import VwConfig
 from policies.vw.reward_model import VwRewardModel
 
@@ -69,8 +70,9 @@ def evaluate_log(request: EvaluateRequest, config: EvaluateConfig, advance: Adva
     with with_columns(request.log, request.columns) as reader:
         estimators = _allowed_estimators(request, reader)
         counts = count(reader, request.metric)
-        parsed = [parse_spec(spec, reader) for spec in dict.fromkeys(request.policies)]
-        baseline, baseline_columns = parse_spec(request.baseline, reader)
+        tuning = Tuning(request.metric, config.peer, config.segments, config.model)
+        parsed = [parse_spec(spec, reader, tuning) for spec in dict.fromkeys(request.policies)]
+        baseline, baseline_columns = parse_spec(request.baseline, reader, tuning)
         asked = columns_needed(config.evaluation, reader)
         extra = sorted({name for _, names in parsed for name in names} | set(baseline_columns) | set(asked))
         rounds = Selection(reader, request.metric, extra=extra)

@@ -19,6 +19,7 @@ from engine.join import MetricSpec
 from engine.ope.intervals.names import INTERVALS
 from engine.ope.metrics.definition import MetricStack
 from policies.exploration_config import ExplorationConfig
+from policies.peer_config import PEER_NAMES, PeerConfig
 from policies.prices.config import PriceConfig
 from policies.segments import SegmentConfig
 from policies.vw.arguments import VwConfig
@@ -97,6 +98,8 @@ class EvaluateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     evaluation: EvaluationSettings
     model: VwConfig
     metric_stack: MetricStack | None = None
+    segments: SegmentConfig = SegmentConfig()
+    peer: PeerConfig = PeerConfig()
 
 
 class PlanConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -123,6 +126,7 @@ class BacktestConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         metric_stack: the metrics of a campaign and what a launch must not do to them; None leaves them out.
         gate_error: one-sided error of each demand of the promotion gate, in (0, 0.5).
         prices: sample and tolerance of the volume-matched comparison.
+        peers: further policies to judge, names of `policies.registry.PEERS`; `peer` holds their parameters.
     """
 
     evaluation: EvaluationSettings
@@ -137,6 +141,13 @@ class BacktestConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     deciding_estimator: str = "dr"
     estimators: tuple[str, ...] = ("ips", "clipped", "snips", "dm", "dr")
     seed: int = 0
+    peers: tuple[str, ...] = ()
+    peer: PeerConfig = PeerConfig()
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.peers if name not in PEER_NAMES]
+        if unknown or len(set(self.peers)) < len(self.peers):
+            raise ParameterError("peers", "backtest", allowed=f"unique, among {PEER_NAMES}", got=self.peers)
 
 
 class JoinConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

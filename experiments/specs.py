@@ -7,25 +7,32 @@ from pathlib import Path
 from engine.errors import DataError
 from engine.log.parquet import LogReader
 from engine.ope.target import ColumnActionTarget, ColumnTarget, LoggedTarget, PolicyTarget, Target
+from engine.protocols import Policy
 from engine.versions import served_folder
+from experiments.tuned_specs import NAMES, Tuning, is_tuned, tuned_target
 from policies.always import AlwaysPolicy
+from policies.trained import head, serve
 from policies.uniform import UniformPolicy
-from policies.vw.compiled import CompiledPolicy
-from policies.vw.folder import load_policy, read_manifest
 
-FORMS = "always:ACTION, uniform, logged, column:NAME, column:NAME@action, or the folder of a trained policy"
+FORMS = (
+    "always:ACTION, uniform, logged, column:NAME, column:NAME@action, the folder of a trained policy, or, tuned on "
+    f"another log, NAME@TRAINING_LOG with one of {', '.join(NAMES)}"
+)
 ACTION_SUFFIX = "@action"
 
 
-def parse_spec(spec: str, reader: LogReader) -> tuple[Target, tuple[str, ...]]:
+def parse_spec(spec: str, reader: LogReader, tuning: Tuning | None = None) -> tuple[Target, tuple[str, ...]]:
     """The target that a specification means on a log, and the stored columns that it needs.
 
     Args:
         spec: one of the forms in `FORMS`; echoed as the target's name.
         reader: the log.
+        tuning: how rules are tuned; without it they are refused.
 
     Raises:
-        DataError: unknown form, action, column or folder, or a trained policy that does not fit the log.
+        DataError: unknown form, action, column or folder, or a trained policy or training log that does not fit the
+            log.
+        ConfigError, MissingPropensityError, LearnError: see `experiments.tuned_specs.tuned_target`.
     """
     if spec == "uniform":
         return PolicyTarget(UniformPolicy()), ()
@@ -37,6 +44,8 @@ def parse_spec(spec: str, reader: LogReader) -> tuple[Target, tuple[str, ...]]:
         return _column(spec, reader)
     if Path(spec).is_dir():
         return PolicyTarget(load_for(served_folder(Path(spec)), reader), spec), ()
+    if tuning is not None and is_tuned(spec):
+        return tuned_target(spec, reader, tuning), ()
     raise DataError(f"unknown policy {spec!r}", hint=f"a policy is {FORMS}")
 
 
@@ -49,23 +58,23 @@ def _column(spec: str, reader: LogReader) -> tuple[Target, tuple[str, ...]]:
     return ColumnTarget(spec, stored), (stored,)
 
 
-def load_for(folder: Path, reader: LogReader) -> CompiledPolicy:
+def load_for(folder: Path, reader: LogReader) -> Policy:
     """Load a trained policy and check that it fits the log.
 
     Raises:
         ArtefactError: the folder is damaged.
         DataError: its actions or features are not the log's.
     """
-    policy = load_policy(folder)
-    if policy.catalog.action_names != reader.meta.catalog.action_names:
+    said = head(folder)
+    if said.catalog.action_names != reader.meta.catalog.action_names:
         raise DataError(
             f"the policy in {folder} chooses among other actions than {reader.path} logged",
             hint="train it on a log of the same catalog",
         )
-    missing = set(read_manifest(folder).features.names) - set(reader.meta.features.names)
+    missing = set(said.features.names) - set(reader.meta.features.names)
     if missing:
         raise DataError(
             f"the policy in {folder} needs the features {sorted(missing)}, which {reader.path} lacks",
             hint="add them to the mapping, or train on this log's features",
         )
-    return policy
+    return serve(folder)

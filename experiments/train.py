@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
-from engine.errors import DataError, MissingPropensityError
+from engine.errors import DataError, MissingPropensityError, ParameterError
 from engine.log.parquet import LogReader
+from engine.protocols import Learner
 from engine.selection import Selection, Side
 from engine.versions import served_folder
 from experiments.audit_gate import passed_gate
@@ -17,17 +18,19 @@ from experiments.outputs import TrainOutput
 from experiments.responses import LEARNT_FROM, fit_responses, learnt_from
 from experiments.settings import TrainConfig
 from policies.exploration_config import ExplorationConfig
+from policies.trained import Head, begin, export_learner, head, kind_of, resume
 from policies.vw.arguments import VwConfig
-from policies.vw.export import export_policy, resume
-from policies.vw.folder import read_manifest, responses_of
+from policies.vw.export import export_policy
+from policies.vw.folder import KIND, Manifest, responses_of
 from policies.vw.learner import VwLearner
+from policies.vw.live_learner import LiveLearner
 from policies.vw.responses import Asked, ResponseModel
 from policies.vw.search import Search, choose
 
 
 def learn(
     reader: LogReader, metric: str, learner: VwConfig, exploration: ExplorationConfig, side: Side | None = None
-) -> VwLearner:
+) -> VwLearner | LiveLearner:
     """Learn a policy from one side of a log; where the learner has a search, its parameters are chosen there first.
 
     Raises:
@@ -37,7 +40,7 @@ def learn(
     """
     meta = reader.meta
     config = chosen(reader, metric, learner, side).config
-    made = VwLearner(meta.catalog, meta.features, metric, _range(reader, metric), config, exploration)
+    made = begin(meta.catalog, meta.features, metric, _range(reader, metric), config, exploration)
     made.learn(Selection(reader, metric, side=side))
     return made
 
@@ -63,7 +66,7 @@ def _range(reader: LogReader, metric: str) -> tuple[float, float]:
     return reader.meta.rewards[metric].low, reader.meta.rewards[metric].high
 
 
-def continued(reader: LogReader, metric: str, start: Path) -> VwLearner:
+def continued(reader: LogReader, metric: str, start: Path) -> Learner:
     """Learn a whole log on top of a trained folder: a warm start, or the update of a day.
 
     Encoder, scale, parameters and exploration stay the folder's. How exactly this equals learning everything in one go
@@ -74,14 +77,15 @@ def continued(reader: LogReader, metric: str, start: Path) -> VwLearner:
         DataError: it was trained for other actions, features or another metric.
         MissingPropensityError, LearnError: see `learn`.
     """
-    learner = resume(start)
+    said = head(start)
     reward_range = _range(reader, metric)
-    mine = (learner.catalog.version, learner.schema.version, learner.metric, learner.reward_range)
+    mine = (said.catalog.version, said.features.version, said.metric, said.reward_range)
     if mine != (reader.meta.catalog.version, reader.meta.features.version, metric, reward_range):
         raise DataError(
             f"the policy in {start} was trained for other actions, features, or another metric than {reader.path} has",
-            hint=f"it maximises {learner.metric!r} in {learner.reward_range}; train anew where the catalog has changed",
+            hint=f"it maximises {said.metric!r} in {said.reward_range}; train anew where the catalog has changed",
         )
+    learner = resume(start)
     learner.learn(Selection(reader, metric))
     return learner
 
@@ -116,30 +120,40 @@ def train_on_log(
     rows = learnt_from(reader, metric)
     if start is None:
         found = chosen(reader, metric, config.learner)
-        learner = learn(reader, metric, found.config, config.exploration)
+        learner: Learner = learn(reader, metric, found.config, config.exploration)
         source = {"search": found.to_builtins()} if found.trials else {}
     else:
         start = served_folder(start)
         learner = continued(reader, metric, start)
-        kept = tuple(responses_of(start).values())
-        rows = _together(read_manifest(start).source.get(LEARNT_FROM, {}), rows)
+        kept = tuple(responses_of(start).values()) if kind_of(start) == KIND else ()
+        rows = _together(head(start).source.get(LEARNT_FROM, {}), rows)
     if rows:
         source[LEARNT_FROM] = rows
     if audit is not None:
         source["audit"] = msgspec.to_builtins(audit)
-    responses = fit_responses(reader, also, config.learner) if also else kept
-    manifest = export_policy(learner, out, source=source, responses=responses)
+    manifest = _exported(learner, out, source, fit_responses(reader, also, config.learner) if also else kept)
+    compiled = manifest if isinstance(manifest, Manifest) else None
     return TrainOutput(
-        policy=learner.policy().name,
+        policy=manifest.name,
         folder=str(out),
         metric=metric,
-        rows=learner.state.rounds,
+        rows=manifest.rounds,
         actions=reader.meta.catalog.k,
-        parity=manifest.parity,
+        parity=None if compiled is None else compiled.parity,
         version=manifest.version,
         audit=audit,
-        responses={note.role: note.metric for note in manifest.responses},
+        responses={} if compiled is None else {note.role: note.metric for note in compiled.responses},
     )
+
+
+def _exported(learner: Learner, out: Path, source: dict[str, Any], responses: Sequence[ResponseModel]) -> Head:
+    if isinstance(learner, VwLearner):
+        return export_policy(learner, out, source=source, responses=responses)
+    if responses:
+        raise ParameterError(
+            "also", "train", allowed="beside a compiled policy", got="a policy that VW serves live", hint="learner=mtr"
+        )
+    return export_learner(learner, out, source)
 
 
 def _together(before: dict[str, int], rows: dict[str, int]) -> dict[str, int]:

@@ -6,6 +6,11 @@ import msgspec
 
 from engine.errors import ParameterError
 
+# The names of `policies.registry`, where the classes are: configurations are checked without loading any learner.
+LEARNING = ("vw", "linucb", "lin_ts")
+RULES = ("recovering_softmax", "best_action", "calendar", "send_time", "volume_threshold")
+PEER_NAMES = ("linucb", "lin_ts", *RULES)
+TUNED = ("segments", "merge_tag", *RULES)
 # Six hours each, on the contact's local clock, as the simulator and most senders' tools count them.
 DAY_PARTS = {"night": (0, 6), "morning": (6, 12), "afternoon": (12, 18), "evening": (18, 24)}
 

@@ -16,7 +16,7 @@ def run(
     log: Annotated[Path, typer.Option(help="A log in our schema (`tactful import` makes one).")],
     policy: Annotated[
         list[str],
-        typer.Option(help="always:ACTION | uniform | logged | column:NAME[@action] | FOLDER; repeat for several."),
+        typer.Option(help="always:ACTION | uniform | logged | column:NAME[@action] | FOLDER | NAME@LOG; repeatable."),
     ],
     metric: Annotated[str, typer.Option(help="The reward to judge by, a metric of the log.")],
     baseline: Annotated[str, typer.Option(help="Policy that the differences are taken to.")] = "logged",

@@ -47,6 +47,11 @@ def run(
         with progress("training", None):
             output = train_on_log(log, metric, out, config, start, asked_for(also), override_audit)
         table = Table("metric", "rows", "actions", "parity", title="Trained policy")
-        table.add_row(output.metric, str(output.rows), str(output.actions), f"{output.parity:.2g}")
+        table.add_row(
+            output.metric,
+            str(output.rows),
+            str(output.actions),
+            "n/a" if output.parity is None else f"{output.parity:.2g}",
+        )
         lines = [f"policy: {output.folder}", f"audit: {gate_sentence(output.audit)}"]
         show(output, [table], lines, as_json=as_json)

@@ -8,9 +8,8 @@ import msgspec
 
 from engine.errors import ParameterError
 from policies.exploration_config import ExplorationConfig
-from policies.peer_config import PeerConfig
+from policies.peer_config import LEARNING, TUNED, PeerConfig
 from policies.prices.config import PriceConfig
-from policies.registry import LEARNERS, MAKERS
 from policies.segments import SegmentConfig
 from policies.vw.arguments import VwConfig
 
@@ -100,12 +99,11 @@ class SimulateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             raise ParameterError(
                 "uniform_share", "simulate", allowed="at most 1 - control_share", got=self.uniform_share
             )
-        if self.start is not None and self.policy not in LEARNERS:
+        if self.start is not None and self.policy not in LEARNING:
             raise ParameterError(
-                "start", "simulate", allowed=f"null unless policy is one of {', '.join(LEARNERS)}", got=self.start
+                "start", "simulate", allowed=f"null unless policy is one of {', '.join(LEARNING)}", got=self.start
             )
-        tuned = [name for name in MAKERS if name not in LEARNERS]
-        if self.training is not None and self.policy not in tuned:
+        if self.training is not None and self.policy not in TUNED:
             raise ParameterError(
-                "training", "simulate", allowed=f"null unless policy is one of {', '.join(tuned)}", got=self.training
+                "training", "simulate", allowed=f"null unless policy is one of {', '.join(TUNED)}", got=self.training
             )

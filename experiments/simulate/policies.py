@@ -17,16 +17,14 @@ from experiments.simulate.config import SimulateConfig
 from experiments.simulate.job import DayPolicy
 from experiments.simulate.metrics import scenario_metrics
 from policies.always import AlwaysPolicy
-from policies.registry import LEARNERS, MAKERS, Setting, make
+from policies.peer_config import LEARNING, TUNED
+from policies.registry import Setting, make
 from policies.trained import head, learns_as, serve
 from policies.uniform import UniformPolicy
 from policies.vw.compiled import CompiledPolicy
 from simulator.scenario import Scenario
 
 NEVER, UNIFORM = "never", "uniform"
-# What learns does so every day, the other rules are tuned once.
-LEARNING = tuple(LEARNERS)
-TUNED = tuple(name for name in MAKERS if name not in LEARNING)
 ALWAYS = "always:"
 # Decisions from which on the numba kernels save more than compiling them costs; a property of the whole run, because
 # they agree with numpy to 1e-12 only.

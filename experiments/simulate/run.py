@@ -30,9 +30,13 @@ from experiments.simulate.job import NOTE, DayPolicy, Job, log_meta
 from experiments.simulate.learning import Learning
 from experiments.simulate.metrics import scenario_metrics
 from experiments.simulate.parts import Day, Parts
-from experiments.simulate.policies import LEARNING, check_policy, fixed_policy
+from experiments.simulate.policies import check_policy, fixed_policy
 from experiments.simulate.pool import Pool
+from experiments.simulate.pricing import day_prices, footer_prices, last_prices
 from experiments.simulate.summary import JoinTotals, day_table, group_totals, removed_pairs
+from policies.peer_config import LEARNING
+from policies.prices.config import PriceConfig
+from policies.prices.pricing import Prices
 from policies.trained import export_learner, resume
 from simulator.overlays import with_faults
 from simulator.scenario import Scenario, scenario_from
@@ -122,27 +126,30 @@ class _Run:
         with Pool(job, self.config.workers) as pool:
             learning = self._learning(job, pool) if self.config.policy in LEARNING else None
             who = None if learning else fixed_policy(self.config, self.scenario, self._tuning_log)
-            used = ""
+            dear, used = day_prices(self.config, self.scenario), ""
             for step in range(resumed, self.config.days):
                 today = learning.policy(step) if learning else who
                 if today is None:
                     break
+                conditions = self._conditions(self._guardrails(), days)
+                today, prices = dear.today(pool, step, today, conditions, days)
                 today = explored(today, self.config.explore_share)
                 if today.version != used:
                     pool.all("use", today)
                     used = today.version
-                days.append(self._day(job, pool, step, today, days))
+                days.append(self._day(pool, step, today, conditions, prices))
                 forget(job, "state", step - 1)
                 if learning:
                     learning.forget(step)
             totals = self._join(pool)
-        meta = self._meta(job)
+        meta = msgspec.structs.replace(self._meta(job), prices=footer_prices(days))
         if not totals.decisions:
             raise DataError("nobody was to be decided for on any day", hint="ask for more days or contacts")
         return self._written(job, days, totals, meta, resumed)
 
-    def _day(self, job: Job, pool: Pool, step: int, who: DayPolicy, days: list[Day]) -> Day:
-        conditions = self._conditions(self._guardrails(), days)
+    def _day(
+        self, pool: Pool, step: int, who: DayPolicy, conditions: Conditions, prices: Prices | None
+    ) -> Day:
         found: list[BlockDay] = pool.each("live", step, conditions)
         sums: Sums = {}
         for one in found:
@@ -150,9 +157,17 @@ class _Run:
         removed = removal_counts(found)
         rules = {name: (count.rule, count.pairs, count.contacts) for name, count in removed.rules.items()}
         sent = sum((one.counts for one in found[1:]), found[0].counts).to_builtins()
-        day = Day(sums=sums, removed=rules, held=removed.held, policy=who.version, sent=sent)
+        day = Day(
+            sums=sums,
+            removed=rules,
+            held=removed.held,
+            policy=who.version,
+            sent=sent,
+            cells=[int(times) for times in sum(one.cells for one in found)],
+            prices=None if prices is None else prices.to_builtins(),
+        )
         self.parts.commit(step, day)
-        self.advance(float(job.contacts))
+        self.advance(float(self.config.contacts))
         return day
 
     def _conditions(self, guardrails: Guardrails, days: list[Day]) -> Conditions:
@@ -214,6 +229,7 @@ class _Run:
                 contacts=tuning.contacts,
                 days=tuning.days,
                 first=self.config.first + self.config.contacts,
+                prices=PriceConfig(allow_more_volume=True),
                 explore_share=0.0,
                 control_share=0.0,
                 uniform_share=0.0,

@@ -12,7 +12,7 @@ from engine.rounds import RoundBlock
 from policies.check import check_policy
 from policies.linear_thompson import LinearThompson
 from policies.linucb import LinUcb
-from policies.peer_config import PeerConfig
+from policies.peer_config import LEARNING, PEER_NAMES, TUNED, PeerConfig
 from policies.registry import LEARNERS, MAKERS, PEERS, Setting, learner, make
 
 FEATURES = {"value": "numeric", "zip code": "categorical", "sends_7d": "numeric", "usual_hour": "categorical"}
@@ -65,6 +65,11 @@ def test_a_missing_feature_is_named(name, make_world):
     world = make_world(1, 2, 2)
     with pytest.raises(ConfigError, match=r"needs a (numeric|categorical) feature"):
         make(name, [world.rounds(50, seed=74)], Setting(world.catalog, world.schema, "y", (0.0, 1.0)))
+
+
+def test_names_are_those_that_configurations_allow():
+    assert (tuple(PEERS), tuple(LEARNERS)) == (PEER_NAMES, LEARNING)
+    assert set(MAKERS) == {*TUNED, *LEARNING}
 
 
 def test_unknown_names():
