@@ -15,6 +15,7 @@ from experiments.cli import (
     demo,
     dispatch,
     evaluate,
+    experiment,
     explain,
     guardrails,
     import_log,
@@ -46,6 +47,7 @@ app.command("explain")(explain.run)
 app.command("join")(join.run)
 app.command("simulate")(simulate.run)
 app.command("calibrate")(calibrate.run)
+app.command("experiment")(experiment.run)
 app.command("demo")(demo.run)
 app.add_typer(guardrails.app, name="guardrails")
 app.add_typer(state.app, name="state")
