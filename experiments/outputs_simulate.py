@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from experiments.outputs import BacktestOutput, DecideOutput, MetricJoin, Output
+from experiments.outputs_prices import PricesOutput
 
 
 class GroupTotals(Output, frozen=True, kw_only=True):
@@ -39,6 +40,7 @@ class SimulateOutput(Output, frozen=True, kw_only=True):
         groups: group -> what truly happened.
         resumed_from: days that an earlier, unfinished run had done.
         files: outcomes, metrics (Parquet and JSON), curves, and the policy where one was learnt.
+        prices: of the last day; null where nothing was bounded. The log's footer keeps those of every day.
     """
 
     log: str
@@ -61,6 +63,7 @@ class SimulateOutput(Output, frozen=True, kw_only=True):
     resumed_from: int
     notes: tuple[str, ...]
     files: dict[str, str]
+    prices: PricesOutput | None = None
 
 
 class LivePolicy(Output, frozen=True, kw_only=True):

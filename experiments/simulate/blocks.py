@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -21,13 +21,17 @@ from engine.join import join
 from engine.localtime import instant_of
 from engine.log.parquet import conform_to
 from engine.log.whole_file import ParquetFile
+from engine.protocols import Policy
 from engine.records import log_schema, outcome_schema
-from engine.types import CodeArray, IntArray, ObjectArray
+from engine.types import HOLD, CodeArray, IntArray, ObjectArray
 from experiments.simulate.checkpoint import load_block, save_block
 from experiments.simulate.daily import Sums, before_sums, contact_groups, day_sums
 from experiments.simulate.events import DECIDED_STEP, outcome_table
 from experiments.simulate.job import DayPolicy, Job, log_meta, plan_of
 from experiments.simulate.metrics import scenario_metrics
+from policies.prices.sample import sample_keys
+from policies.prices.use import Contacts, Use, expected_use
+from policies.segmentation import Cut
 from policies.uniform import UniformPolicy
 from simulator.scenario import scenario_from
 from simulator.sender import Counts, counts_of
@@ -46,12 +50,14 @@ class BlockDay:
         removed: rule id -> (rule, (contact, action) pairs removed, contacts left without a send by it alone).
         held: contacts with no send left.
         counts: what the sender sent and heard.
+        cells: (C * K,) sends by channel and arm.
     """
 
     sums: Sums
     removed: dict[str, tuple[str, int, int]]
     held: int
     counts: Counts
+    cells: IntArray
 
 
 @dataclass
@@ -81,6 +87,7 @@ class Blocks:
         self._window = self._scenario.spec.attribution_window_days / self._scenario.step_days
         self._worlds: OrderedDict[int, _Resident] = OrderedDict()
         self._who = DayPolicy(UniformPolicy(), "uniform")
+        self._looked: dict[int, Contacts] = {}
 
     def use(self, _: int, who: DayPolicy) -> None:
         """Decide by this policy from now on."""
@@ -116,7 +123,40 @@ class Blocks:
         there.step = step + 1
         save_block(self._job.part("state", block, step, "npz"), world.state, there.decided)
         counts = {name: (count.rule, count.pairs, count.contacts) for name, count in removed.rules.items()}
-        return BlockDay(sums, counts, removed.held, counts_of(world, happened))
+        return BlockDay(sums, counts, removed.held, counts_of(world, happened), self._cells(action))
+
+    def look(self, block: int, step: int, conditions: Conditions, share: float) -> int:
+        """How many contacts a day decides for; a share of them, chosen by hash, is kept at hand for `expected`.
+
+        Args:
+            block: its number.
+            step: number of the day.
+            conditions: the sender's side.
+            share: of the contacts, in (0, 1].
+        """
+        world = self._at(block, step).world
+        rows = np.flatnonzero(world.deciding())
+        plan = self._plan(world.moment.day, conditions)
+        ids = decision_ids(world.people.contact_id[rows], plan, instant_of(world.now, owner="simulate"))
+        self._looked[block] = self._seen(world, rows[sample_keys(ids) < share], plan)
+        return len(rows)
+
+    def expected(self, block: int, policy: Policy, cut: Cut | None, uniform: float) -> Use:
+        """What a policy is expected to send to the contacts that were looked at last."""
+        return expected_use(policy, self._looked[block], cut, uniform)
+
+    def _seen(self, world: World, rows: IntArray, plan: Plan) -> Contacts:
+        batch = world.contacts(rows)
+        who = contact_pseudonyms(batch.contact_id, self._job.contact_key)
+        eligibility, _ = self._guardrails.eligibility(replace(batch, contact_id=who), world.now, plan.sender)
+        drawn = np.flatnonzero(~held_out(keyed_hash(who, "cluster"), plan))
+        packed = eligibility.take(drawn).packed()
+        return Contacts(batch.context.take(drawn), packed, self._scenario.catalog.shape, len(rows))
+
+    def _cells(self, action: CodeArray) -> IntArray:
+        channels, _, arms = self._scenario.catalog.shape
+        channel, _, arm = self._scenario.catalog.split(action[action != HOLD])
+        return np.bincount(channel * arms + arm, minlength=channels * arms).astype(np.int64)
 
     def join(self, block: int, step: int, last: int, now: datetime, kind: str) -> dict[str, Any] | None:
         """Join the outcomes to the decisions of one day, as far as they are known at `now`.

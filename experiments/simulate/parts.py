@@ -30,6 +30,8 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
         held: contacts with no send left.
         policy: version that decided.
         sent: what the sender sent and heard (`simulator.sender.Counts`), as plain data.
+        cells: sends by channel and arm, the arms of the first channel first.
+        prices: that the day was decided under, as plain data (`policies.prices.pricing.Prices`).
     """
 
     sums: Sums
@@ -37,6 +39,8 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
     held: int
     policy: str
     sent: dict[str, Any]
+    cells: list[int] = []
+    prices: dict[str, Any] | None = None
 
     @property
     def counts(self) -> Counts:

@@ -19,6 +19,7 @@ from engine.localtime import instant_of
 from engine.records import LogMeta, log_schema, outcome_schema
 from experiments.outputs import json_bytes
 from experiments.outputs_simulate import SimulateOutput
+from experiments.prices import shown_prices
 from experiments.report.files import make_folder, write_table, write_whole
 from experiments.simulate.assemble import assemble
 from experiments.simulate.blocks import BlockDay, forget, removal_counts
@@ -32,7 +33,7 @@ from experiments.simulate.metrics import scenario_metrics
 from experiments.simulate.parts import Day, Parts
 from experiments.simulate.policies import check_policy, fixed_policy
 from experiments.simulate.pool import Pool
-from experiments.simulate.pricing import day_prices, footer_prices, last_prices
+from experiments.simulate.pricing import baseline_file, day_prices, footer_prices, last_prices
 from experiments.simulate.summary import JoinTotals, day_table, group_totals, removed_pairs
 from policies.peer_config import LEARNING
 from policies.prices.config import PriceConfig
@@ -99,7 +100,7 @@ def _asked(config: SimulateConfig, scenario: Scenario, contact_key: str) -> dict
     """Everything that bytes depend on; the number of workers is not among it."""
     asked: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(config, workers=1))
     asked["scenario"] = {**config.scenario, "faults": msgspec.to_builtins(scenario.spec.faults)}
-    asked["files"] = check_policy(config, scenario)
+    asked["files"] = check_policy(config, scenario) | baseline_file(config.prices)
     asked["versions"] = {
         "catalog": scenario.catalog.version,
         "features": scenario.features.version,
@@ -147,9 +148,7 @@ class _Run:
             raise DataError("nobody was to be decided for on any day", hint="ask for more days or contacts")
         return self._written(job, days, totals, meta, resumed)
 
-    def _day(
-        self, pool: Pool, step: int, who: DayPolicy, conditions: Conditions, prices: Prices | None
-    ) -> Day:
+    def _day(self, pool: Pool, step: int, who: DayPolicy, conditions: Conditions, prices: Prices | None) -> Day:
         found: list[BlockDay] = pool.each("live", step, conditions)
         sums: Sums = {}
         for one in found:
@@ -163,7 +162,7 @@ class _Run:
             held=removed.held,
             policy=who.version,
             sent=sent,
-            cells=[int(times) for times in sum(one.cells for one in found)],
+            cells=np.sum([one.cells for one in found], axis=0).tolist(),
             prices=None if prices is None else prices.to_builtins(),
         )
         self.parts.commit(step, day)
@@ -282,6 +281,7 @@ class _Run:
             resumed_from=0,
             notes=(NOTE,),
             files={},
+            prices=shown_prices(None, last_prices(days)),
         )
         # The file says nothing of where it lies or how often the run was killed: the same run gives the same bytes.
         files["summary"] = write_whole(request.beside(".metrics.json"), json_bytes(output))

@@ -11,11 +11,11 @@ import numpy as np
 from engine.catalog import Catalog
 from engine.errors import ConfigError
 from engine.features import FeatureSchema
-from engine.types import FloatArray
-from policies.prices.config import FloorSpec, PriceConfig
+from engine.types import FloatArray, IntArray
+from policies.prices.config import BudgetSpec, FloorSpec, PriceConfig
 from policies.prices.pacing import allowance
 from policies.prices.pricing import GroupCut, Problem
-from policies.prices.terms import Costs, Term
+from policies.prices.terms import Costs, Term, Unit
 from policies.prices.use import Use
 
 BASELINE: Final = "baseline_volume"
@@ -67,24 +67,41 @@ def day_problem(
         ParameterError: a channel or arm that the catalog does not have, or a campaign that is over.
         ConfigError: a floor by the baseline's shares without a baseline.
     """
-    costs = Costs(channel=config.channel_cost_usd or {}, arm=config.arm_cost_usd or {}, charged=config.charge_costs)
-    terms = [
-        Term(
-            name=spec.name,
-            unit="messages" if spec.usd is None else "usd",
-            budget=allowance(spec, today, (used or {}).get(spec.name)),
-            channels=spec.channels,
-            purposes=spec.purposes,
-        )
-        for spec in config.budgets
-    ]
+    terms = [_bounded(spec, allowance(spec, today, (used or {}).get(spec.name))) for spec in config.budgets]
     if baseline is not None and not config.allow_more_volume:
         terms += _volume(catalog, contacts, baseline, config.per_channel)
     if config.floor is not None:
         terms += _floors(config.floor, catalog, unpriced, baseline)
-    problem = Problem(catalog, tuple(terms), costs, groups, contacts, config.tolerance)
+    problem = Problem(catalog, tuple(terms), _costs(config), groups, contacts, config.tolerance)
     problem.amounts()
     return problem
+
+
+def campaign_use(config: PriceConfig, catalog: Catalog, sent: IntArray) -> dict[str, float]:
+    """Campaign budget -> what it has used, with what some sends took.
+
+    Args:
+        config: its budgets and costs.
+        catalog: of the actions.
+        sent: (C, K) sends that left.
+
+    Raises:
+        ParameterError: a channel or arm that the catalog does not have.
+    """
+    return {
+        spec.name: spec.used + float((_bounded(spec, 0.0).amounts(catalog, _costs(config), 1)[0] * sent).sum())
+        for spec in config.budgets
+        if spec.per == "campaign"
+    }
+
+
+def _bounded(spec: BudgetSpec, budget: float) -> Term:
+    unit: Unit = "messages" if spec.usd is None else "usd"
+    return Term(name=spec.name, unit=unit, budget=budget, channels=spec.channels, purposes=spec.purposes)
+
+
+def _costs(config: PriceConfig) -> Costs:
+    return Costs(channel=config.channel_cost_usd or {}, arm=config.arm_cost_usd or {}, charged=config.charge_costs)
 
 
 def _volume(catalog: Catalog, contacts: int, baseline: Use | float, per_channel: bool) -> list[Term]:
