@@ -20,7 +20,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -32,9 +31,11 @@ from types import SimpleNamespace
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "engine" / "ope" / "golden"))
 
 import numpy as np
+from peak_memory import peak_mib, reset_peak
 
 ROUNDS = 5
 CHUNK = 4096
@@ -62,10 +63,6 @@ def chunks(rows: int, k: int) -> Iterator[SimpleNamespace]:
         yield chunk_of(number, min(CHUNK, rows - start), k)
 
 
-def peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / MIB
-
-
 def best(call: Callable[[], Any]) -> tuple[float, Any]:
     taken, found = [], None
     for _ in range(ROUNDS):
@@ -91,13 +88,14 @@ def peer(rows: int, k: int) -> dict[str, Any]:
         "action_dist": whole["target"][:, :, None],
         "position": np.zeros(rows, dtype=int),
     }
-    before, found = peak_mib(), {}
+    found = {}
     model = {"estimated_rewards_by_reg_model": whole["model"][:, :, None]}
     for name, estimator, more in (
         ("obp ips", ope.InverseProbabilityWeighting(), {}),
         ("obp snips", ope.SelfNormalizedInverseProbabilityWeighting(), {}),
         ("obp dr", ope.DoublyRobust(), model),
     ):
+        before = reset_peak()
         seconds, value = best(partial(estimator.estimate_policy_value, **given, **more))
         found[name] = {"seconds": seconds, "value": float(value), "peak_mib": peak_mib() - before}
     found["vw-estimators ips"] = vw_ips(whole)
@@ -179,7 +177,7 @@ def ours(rows: int, k: int, estimators: tuple[str, ...], ready: bool) -> dict[st
     )
     made = [(block_of(number, part), part) for number, part in enumerate(chunks(rows, k))] if ready else None
     chunk_of(0, CHUNK, k)
-    before = peak_mib()
+    before = reset_peak()
 
     def run() -> Any:
         state = EvaluationState(setup)
