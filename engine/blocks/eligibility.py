@@ -126,7 +126,8 @@ class BlockEligibility:
             may &= group.allowed[index]
             for blocks in group.blocks[index].T:
                 may &= self.channel_block[rows, channel, blocks]
-        return may | (np.asarray(action) == HOLD)
+        found: BoolArray = may | (np.asarray(action) == HOLD)
+        return found
 
     def plain(self) -> Eligibility:
         """The same by arms, (n, C, K); call it on blocks."""

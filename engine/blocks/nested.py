@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from engine.blocks.eligibility import modular_of
 from engine.blocks.groups import Group
 from engine.catalog import Catalog
 from engine.types import HOLD, CodeArray, FloatArray, IntArray
@@ -46,16 +47,22 @@ def placed(catalog: Catalog, groups: Sequence[Group], cell: IntArray, members: S
         cell: (n,) 0 for hold, else 1 + channel x hours + hour.
         members: per group (n,) its combination.
     """
-    arms = catalog.shape[2]
-    width = sum(len(group.slots) for group in groups)
-    positions = np.empty((len(cell), width), dtype=np.int64)
-    sizes = np.ones(width, dtype=np.int64)
+    modular = modular_of(catalog)
+    positions = np.empty((len(cell), len(modular.sizes)), dtype=np.int64)
     for group, member in zip(groups, members, strict=True):
-        for at, slot in enumerate(group.slots):
-            positions[:, slot] = group.positions[member, at]
-            sizes[slot] = int(group.positions[:, at].max()) + 1
-    arm = np.zeros(len(cell), dtype=np.int64)
-    for slot in range(width):
-        arm = arm * sizes[slot] + positions[:, slot]
-    action = 1 + (cell - 1) * arms + arm
+        positions[:, group.slots] = group.positions[member]
+    arm = modular.arm(positions)
+    action = 1 + (cell - 1) * modular.arms + arm
     return np.where(cell == HOLD, HOLD, action).astype(np.int32)
+
+
+def cells_of(catalog: Catalog, groups: Sequence[Group], action: CodeArray) -> tuple[IntArray, list[IntArray]]:
+    """Cells (n,) and per group combinations (n,) of actions; the inverse of `placed`. Hold has combination 0."""
+    channel, hour, arm = catalog.split(action)
+    modular = modular_of(catalog)
+    positions = modular.positions(np.maximum(arm, 0))
+    cell = np.where(arm < 0, HOLD, 1 + channel * catalog.shape[1] + hour)
+    return cell, [
+        np.asarray(np.ravel_multi_index(tuple(positions[:, group.slots].T), [modular.sizes[s] for s in group.slots]))
+        for group in groups
+    ]

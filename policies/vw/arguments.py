@@ -35,6 +35,9 @@ class VwConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         regression: of reward models: bfgs (batch, order of rows and scale of rewards do not matter) or sgd.
         regression_passes: most passes of a reward model; bfgs stops by itself when the loss no longer falls.
         ridge: squared-norm penalty of a bfgs reward model, in units of rows, >= 0.
+        slot_pairs: pairs of slots of a modular catalog whose products are learnt, by name.
+        largest_importance: of modular content: 1 counts every round alike; above it rounds count in inverse proportion
+            to their propensity (mtr), between its inverse and it.
         ensemble: several models at once, for the explorations bag and cover; null is one model.
         search: values among which to choose first (`policies.vw.search.choose`); null learns with the values above.
         live: an exploration that VW serves itself; mtr alone, without an ensemble or a search. null compiles.
@@ -50,6 +53,8 @@ class VwConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     regression: Literal["bfgs", "sgd"] = "bfgs"
     regression_passes: int = 20
     ridge: float = 1.0
+    slot_pairs: tuple[tuple[str, str], ...] = ()
+    largest_importance: float = 1.0
     ensemble: EnsembleConfig | None = None
     search: SearchConfig | None = None
     live: LiveConfig | None = None
@@ -63,6 +68,7 @@ class VwConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         least = 2 if self.regression == "bfgs" else 1
         _require(self.regression_passes >= least, "regression_passes", f"at least {least}", self.regression_passes)
         _require(self.ridge >= 0, "ridge", "finite and at least 0", self.ridge)
+        _require(self.largest_importance >= 1, "largest_importance", "finite and at least 1", self.largest_importance)
         known = set(self.interactions) <= set(PAIRS) and len(set(self.interactions)) == len(self.interactions)
         if not known:
             raise ParameterError("interactions", "VwConfig", allowed=f"unique, among {PAIRS}", got=self.interactions)

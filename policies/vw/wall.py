@@ -148,10 +148,36 @@ class Model:
         Args:
             position: of the policy among the interleaved ones.
         """
-        index = hashes[0] * self._stride
-        for other in hashes[1:]:
-            index = (_FNV * index) ^ (other * self._stride)
-        return float(self._workspace.get_weight((index + position) & self._mask))
+        return float(self._workspace.get_weight((_index(hashes, self._stride) + position) & self._mask))
+
+
+def with_weights(model: bytes, weights: Sequence[tuple[tuple[int, ...], float]], folder: Path, *, bits: int) -> bytes:
+    """A model with some weights set, its steps so far kept, in a scratch folder.
+
+    Args:
+        weights: hashes, as of `Model.weight`, and the value that their weight gets.
+
+    Raises:
+        LearnError: VW cannot use the model.
+    """
+    old, new = folder / "before.vw", folder / "after.vw"
+    old.write_bytes(model)
+    try:
+        with _workspace(["-i", str(old), "--preserve_performance_counters"]) as workspace:
+            for hashes, value in weights:
+                workspace.set_weight(_index(hashes, 1) & ((1 << bits) - 1), 0, value)
+            workspace.save(str(new))
+        return new.read_bytes()
+    except (RuntimeError, OSError) as error:
+        raise LearnError(f"Vowpal Wabbit cannot set weights: {error}") from error
+
+
+def _index(hashes: Sequence[int], stride: int) -> int:
+    """Index of a feature (one hash) or of the interaction of two, in the order of their namespaces, before masking."""
+    index = hashes[0] * stride
+    for other in hashes[1:]:
+        index = (_FNV * index) ^ (other * stride)
+    return index
 
 
 class LiveModel:

@@ -1,0 +1,173 @@
+"""A trained folder of modular content: `model.vw` to learn on, tables to decide with, `manifest.json` for the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from engine.artefact import publish, verified
+from engine.catalog import Catalog
+from engine.encoder import Encoder
+from engine.errors import ArtefactError, ParameterError
+from engine.features import FeatureSchema
+from policies.blocks.compiler import block_parity
+from policies.blocks.learner import BlockLearner
+from policies.blocks.names import slot_links
+from policies.blocks.policy import BlockPolicy
+from policies.blocks.tables import load_block_tables
+from policies.exploration_config import ExplorationConfig
+from policies.vw import wall
+from policies.vw.arguments import VwConfig
+from policies.vw.export import PARITY_LIMIT
+from policies.vw.scratch import scratch
+from policies.vw.training import LearnerState
+
+KIND: Final = "tactful-vw-blocks"
+FORMAT: Final = 1
+MODEL: Final = "model.vw"
+TABLES: Final = "tables.npz"
+
+
+class BlockManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What `manifest.json` says; the fields are those of `policies.vw.folder.Manifest`."""
+
+    format: int
+    catalog: Catalog
+    features: FeatureSchema
+    encoder: Encoder
+    metric: str
+    reward_range: tuple[float, float]
+    config: VwConfig
+    exploration: ExplorationConfig
+    rounds: int
+    eligible_sum: int
+    skipped: int
+    centre: float
+    unit: float
+    parity: float
+    name: str
+    made_with: dict[str, str]
+    source: dict[str, Any] = {}
+    kind: str = KIND
+    files: dict[str, str] = {}
+    version: str = ""
+
+
+def export_blocks(
+    learner: BlockLearner, folder: Path, *, seed: int = 0, source: dict[str, Any] | None = None
+) -> BlockManifest:
+    """Write what a learner has learnt as a trained folder; it appears whole or not at all.
+
+    Raises:
+        LearnError: nothing has been learnt.
+        ArtefactError: the tables differ from VW's own predictions by more than 1e-5 x max(1, width of the reward
+            range); then nothing is written.
+        StorageError: the disk refused a write.
+    """
+    state, tables = learner.state, learner.tables()
+    measured = parity_of(learner, seed)
+    low, high = learner.reward_range
+    limit = PARITY_LIMIT * max(1.0, high - low)
+    if not measured <= limit:
+        raise ArtefactError(f"the tables of blocks differ from Vowpal Wabbit by {measured:g}, allowed is {limit:g}")
+    manifest = BlockManifest(
+        format=FORMAT,
+        catalog=learner.catalog,
+        features=learner.schema,
+        encoder=state.encoder,
+        metric=learner.metric,
+        reward_range=learner.reward_range,
+        config=learner.config,
+        exploration=learner.exploration,
+        rounds=state.rounds,
+        eligible_sum=state.eligible_sum,
+        skipped=state.skipped,
+        centre=state.centre,
+        unit=state.unit,
+        parity=measured,
+        name=learner.policy_name,
+        made_with={"vowpalwabbit": wall.VERSION, "numpy": np.__version__},
+        source=source or {},
+    )
+
+    def write(part: Path) -> None:
+        (part / MODEL).write_bytes(state.model)
+        tables.save(part / TABLES)
+
+    publish(Path(folder), KIND, msgspec.to_builtins(manifest), write)
+    return read_blocks(Path(folder))
+
+
+def parity_of(learner: BlockLearner, seed: int = 0) -> float:
+    """Largest difference between the tables and VW's own predictions, in reward units."""
+    state = learner.state
+    with scratch() as temporary:
+        path = temporary / MODEL
+        path.write_bytes(state.model)
+        with wall.load(path, bits=learner.config.bit_precision) as model:
+            return block_parity(
+                model,
+                learner.tables(),
+                state.encoder,
+                learner.catalog,
+                scale=-state.unit,
+                shift=state.centre,
+                seed=seed,
+            )
+
+
+def read_blocks(folder: Path) -> BlockManifest:
+    """The manifest of a trained folder; every hash has been verified.
+
+    Raises:
+        ArtefactError: missing, damaged, foreign, or written by a newer version.
+    """
+    data = verified(Path(folder), KIND)
+    if data.get("format") != FORMAT:
+        raise ArtefactError(
+            f"{folder} has format {data.get('format')}, this Tactful reads {FORMAT}", hint="train again"
+        )
+    try:
+        return msgspec.convert(data, BlockManifest)
+    except (msgspec.ValidationError, ParameterError) as error:
+        raise ArtefactError(f"{folder} has a manifest that cannot be used: {error}", hint="train again") from error
+
+
+def load_blocks(folder: Path) -> BlockPolicy:
+    """The policy of a trained folder, without Vowpal Wabbit.
+
+    Raises:
+        ArtefactError: missing, damaged, foreign, or its tables do not fit its catalog and encoder.
+    """
+    manifest = read_blocks(folder)
+    return BlockPolicy(
+        manifest.catalog,
+        manifest.encoder,
+        load_block_tables(Path(folder) / TABLES, manifest.catalog, manifest.encoder.d),
+        manifest.exploration,
+        manifest.rounds,
+        slot_links(manifest.config, manifest.catalog),
+        manifest.name,
+        manifest.version,
+    )
+
+
+def resume_blocks(folder: Path) -> BlockLearner:
+    """The learner of a trained folder, to learn on; exactly as in one go.
+
+    Raises:
+        ArtefactError: the folder is missing, damaged or foreign.
+    """
+    manifest = read_blocks(folder)
+    return BlockLearner(
+        manifest.catalog,
+        manifest.features,
+        manifest.metric,
+        manifest.reward_range,
+        manifest.config,
+        manifest.exploration,
+        LearnerState.kept(manifest, (Path(folder) / MODEL).read_bytes()),
+    )
