@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
+import yaml
 
 from engine.ope.evaluate import evaluate
-from engine.ope.target import LoggedTarget, PolicyTarget
+from engine.ope.target import ColumnTarget, LoggedTarget, PolicyTarget
 
 RANGES = {
     "visit": (0, 1),
@@ -91,6 +94,26 @@ def test_uniform_on_a_uniform_log_is_the_click_rate_exactly(ope, open_bandit, ca
         assert estimate.verdict == "no difference"
         assert estimate.difference is not None
         assert estimate.difference.value == estimate.difference.stderr == 0.0
+
+
+def test_thompson_on_the_uniform_log_is_the_published_figure(open_bandit, shared_data) -> None:
+    """obp's own example scores its Bernoulli Thompson sampling on this log: IPW 0.004553 (Saito et al. 2020)."""
+    folder = shared_data / "open_bandit"
+    prior = yaml.safe_load((folder / "prior_bts.yaml").read_text())["all"]
+    rng, draws = np.random.default_rng(0), 20_000
+    # The three items with the largest draws are shown, the best one first.
+    shown = np.argsort(-rng.beta(prior["alpha"], prior["beta"], (draws, 80)), axis=1)[:, :3]
+    chance = np.stack([np.bincount(shown[:, place], minlength=80) / draws for place in range(3)], axis=1)
+    frame = pd.read_csv(folder / "random" / "all" / "all.csv.gz", index_col=0)
+    target = chance[frame["item_id"], frame["position"] - 1].astype(object)
+    blocks, start = [], 0
+    for block in open_bandit("random", "all"):
+        blocks.append(replace(block, extra={"bts": target[start : start + block.n]}))
+        start += block.n
+    (ips,) = run(blocks, [ColumnTarget("bts", "bts")], "click", estimators=("ips",)).results
+    # Three times the spread of the estimate over seeds of the simulated chances.
+    assert ips.value == pytest.approx(0.004553, abs=0.00012)
+    assert ips.stderr > 0.001
 
 
 @pytest.mark.parametrize(
