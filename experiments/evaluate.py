@@ -12,11 +12,14 @@ from engine.errors import DataError, MissingPropensityError
 from engine.log.parquet import LogReader
 from engine.ope.estimate import Estimate
 from engine.ope.evaluate import Evaluation, evaluate
+from engine.ope.metrics.state import StackState
 from engine.ope.regressor import RegressorModel
 from engine.ope.target import Target
 from engine.rounds import RoundBlock
 from engine.selection import Selection, count
 from experiments.extra_columns import with_columns
+from experiments.launch_pass import remembered
+from experiments.metric_rows import bound_stack, metric_rows
 from experiments.ope_inputs import columns_needed, embedding_of, loggers_of
 from experiments.outputs import EvaluateOutput, LogSummary, ResultRow, Skipped, json_bytes
 from experiments.regressors import regressor_named
@@ -75,12 +78,15 @@ def evaluate_log(request: EvaluateRequest, config: EvaluateConfig, advance: Adva
         baseline, baseline_columns = parse_spec(request.baseline, reader, tuning)
         asked = columns_needed(config.evaluation, reader)
         extra = sorted({name for _, names in parsed for name in names} | set(baseline_columns) | set(asked))
-        rounds = Selection(reader, request.metric, extra=extra)
+        judged = remembered({target.name: target for target in (baseline, *(target for target, _ in parsed))})
+        stack = _stack(config, reader, list(judged.values()))
+        rewards = () if stack is None else stack.bound.needed
+        rounds = Selection(reader, request.metric, extra=extra, rewards=rewards)
         found = run_evaluation(
             rounds,
             reader,
-            [target for target, _ in parsed],
-            baseline,
+            [judged[target.name] for target, _ in parsed],
+            judged[baseline.name],
             request.metric,
             estimators,
             config.evaluation,
@@ -88,15 +94,24 @@ def evaluate_log(request: EvaluateRequest, config: EvaluateConfig, advance: Adva
             model_factory(reader, request.metric, config.model, config.evaluation),
             allow_inexact=request.allow_inexact,
             advance=advance,
+            also=None if stack is None else stack.add,
         )
         output = EvaluateOutput(
             log=summary(reader, request.metric, counts.contacts, counts.dropped),
             results=tuple(result_row(estimate) for estimate in found.results),
+            metrics=() if stack is None else metric_rows(stack, config.evaluation.alpha),
             skipped=skipped(found),
         )
     if request.out is None:
         return output
     return _write(output, request, config)
+
+
+def _stack(config: EvaluateConfig, reader: LogReader, targets: Sequence[Target]) -> StackState | None:
+    """Sums of the metrics, the baseline first; without propensities there is nothing to weigh by."""
+    if config.metric_stack is None or reader.meta.propensity != "logged":
+        return None
+    return StackState(bound_stack(config.metric_stack, reader), targets)
 
 
 def run_evaluation(  # noqa: PLR0913 - the choices of the person who asks

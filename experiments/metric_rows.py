@@ -48,6 +48,8 @@ def gate_of(state: StackState, policy: str, primary: ResultRow, stack: MetricSta
     for figure in figures:
         if figure.policy == policy and figure.metric != primary.metric:
             found = evidence_of_figure(figure, today[figure.metric])
+            if stack.metrics[figure.metric].layer == "volume" and not today[figure.metric]:
+                found = replace(found, difference=None, missing="today's practice sends nothing: any message is more")
             evidence.append(_as_undecided(found) if figure.metric in thin else found)
     demands.insert(0, Demand(primary.metric, role="primary", rule="better"))
     return _output(gate(demands, evidence, error=error), policy, state.targets[0].name, primary, stack)

@@ -9,6 +9,9 @@ import typer
 
 from experiments.cli.console import Json, OverrideAudit, Overrides, guarded, progress, show
 
+# Beside the exit codes of errors, which are below it.
+STAY_EXIT_CODE = 10
+
 
 def run(
     log: Annotated[Path, typer.Option(help="A log in our schema.")],
@@ -20,6 +23,12 @@ def run(
         str, typer.Option(help="Today's practice: static_segments, merge_tag_blast, logged, uniform or always:ACTION.")
     ] = "static_segments",
     override_audit: OverrideAudit = None,
+    exit_code: Annotated[
+        bool,
+        typer.Option(
+            "--exit-code", help="For pipelines: leave with 0 where the learned policy is to be launched, else with 10."
+        ),
+    ] = False,
     as_json: Json = False,
     overrides: Overrides = None,
 ) -> None:
@@ -28,8 +37,9 @@ def run(
     Learnt and tuned policies never see the part that they are judged on. The estimator that decides is fixed in the
     configuration before any result is seen.
     """
-    from experiments.backtest import BacktestRequest, backtest
-    from experiments.cli.results import results_table
+    from experiments.backtest import LEARNED, BacktestRequest, backtest
+    from experiments.cli.results import gate_table, metrics_table, results_table
+    from experiments.report.launch_metrics import missing_metrics
     from experiments.settings import BacktestConfig, compose_settings
 
     with guarded(as_json=as_json):
@@ -48,9 +58,13 @@ def run(
         deciding = [row for row in output.results if row.estimator == config.deciding_estimator]
         lines = [*output.log.notes, f"launch: {output.launch.policy} ({output.launch.verdict})", output.launch.reason]
         lines += [f"{name}: {path}" for name, path in output.files.items()]
-        show(
-            output,
-            [results_table(deciding, f"{metric} on {log.name}, by {config.deciding_estimator}")],
-            lines,
-            as_json=as_json,
-        )
+        tables = [results_table(deciding, f"{metric} on {log.name}, by {config.deciding_estimator}")]
+        if output.metrics:
+            shown = [row for row in output.metrics if row.policy in (baseline, LEARNED)]
+            tables.append(metrics_table(shown, f"metrics, {baseline} first"))
+            lines = [*(f"n/a {line}" for line in missing_metrics(shown)), *lines]
+        if output.gate is not None:
+            tables.append(gate_table(output.gate))
+        show(output, tables, lines, as_json=as_json)
+        if exit_code and output.launch.policy != LEARNED:
+            raise typer.Exit(STAY_EXIT_CODE)

@@ -41,8 +41,9 @@ def run(
     Clusters are what the log's mapping declares. A log without propensities is refused unless --not-exact asks for a
     model's opinion. Overrides, for instance: evaluation.alpha=0.1 evaluation.interval=bootstrap.
     """
-    from experiments.cli.results import results_table
+    from experiments.cli.results import metrics_table, results_table
     from experiments.evaluate import EvaluateRequest, evaluate_log
+    from experiments.report.launch_metrics import missing_metrics
     from experiments.settings import EvaluateConfig, compose_settings
 
     with guarded(as_json=as_json):
@@ -61,9 +62,13 @@ def run(
             output = evaluate_log(request, config, advance)
         lines = [f"{name}: {path}" for name, path in output.files.items()]
         lines += [f"skipped {s.policy} by {s.estimator}: {s.reason}" for s in output.skipped]
+        tables = [results_table(output.results, f"{metric} on {log.name}")]
+        if output.metrics:
+            tables.append(metrics_table(output.metrics, f"metrics, {baseline} first"))
+            lines = [*(f"n/a {line}" for line in missing_metrics(output.metrics)), *lines]
         show(
             output,
-            [results_table(output.results, f"{metric} on {log.name}")],
+            tables,
             [*output.log.notes, *lines],
             as_json=as_json,
         )

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from experiments.outputs import PlanOutput, ResultRow
+from experiments.outputs_launch import GateOutput, MetricRow
 from experiments.report.text import figure_text, interval_text
+from experiments.report.words import LAYERS, amount, between
 
 _STYLES = {"better": "green", "worse": "red", "insufficient": "dim italic", "no difference": ""}
 
@@ -47,4 +49,34 @@ def plan_table(output: PlanOutput) -> Table:
         table.add_row(
             f"{100 * row.exploration:g} %", *counts, figure_text(row.effective_share), figure_text(row.largest_weight)
         )
+    return table
+
+
+def metrics_table(rows: Sequence[MetricRow], title: str) -> Table:
+    """The stack of metrics, one line a metric, one column a policy; "n/a" where the log cannot say."""
+    policies = list(dict.fromkeys(row.policy for row in rows))
+    table = Table("layer", "metric", *policies, title=title)
+    found = {(row.policy, row.metric): row for row in rows}
+    layer = ""
+    for row in rows[: len(rows) // max(len(policies), 1)]:
+        own = [found[policy, row.metric] for policy in policies]
+        shown = [f"{amount(one.value, one.unit)}{_change(one)}" for one in own]
+        table.add_row("" if row.layer == layer else LAYERS[row.layer], row.label, *shown)
+        layer = row.layer
+    return table
+
+
+def _change(row: MetricRow) -> str:
+    gap = row.difference
+    if gap is None or gap.verdict not in ("better", "worse"):
+        return ""
+    return f"  {gap.verdict}: {between(gap.low, gap.high, row.unit, signed=True)}"
+
+
+def gate_table(gate: GateOutput) -> Table:
+    """The demands of the promotion gate and their answers."""
+    table = Table("metric", "role", "answer", "why", title=f"promotion gate: {'pass' if gate.passed else 'stay'}")
+    for check in gate.checks:
+        style = {"pass": "green", "fail": "red", "undecided": "yellow"}.get(check.verdict, "dim")
+        table.add_row(check.metric, check.role, check.verdict, check.reason.split(": ", 1)[-1], style=style)
     return table

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from experiments.outputs import EvaluateOutput, ResultRow
 from experiments.report.figures import differences, forest, support
+from experiments.report.launch_metrics import metric_lines, missing_metrics
 from experiments.report.page import Picture, Report
 from experiments.report.text import figure_text, interval_text
 
@@ -61,6 +62,7 @@ def evaluation_report(output: EvaluateOutput, baseline: str, command: str) -> Re
         pictures=pictures(output.results, baseline, output.log.metric),
         facts={"baseline": baseline, "confidence": f"{100 * (1 - first.alpha):g} %", "clusters": output.log.clusters},
         reproduce=command,
-        cautions=cautions(output.results),
+        cautions=[*cautions(output.results), *missing_metrics(output.metrics)],
         skipped=output.skipped,
+        metrics=metric_lines(output.metrics),
     )

@@ -50,10 +50,15 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines on one scale; `ends` are the labels below it, (percent, text)."""
+    """Lines on one scale; `ends` are the labels below the last that is drawn, (percent, text)."""
 
     lines: tuple[Line, ...]
     ends: tuple[tuple[float, str], ...]
+
+    @property
+    def last(self) -> int:
+        """Place of the last line that is drawn; -1 where none is."""
+        return max((place for place, line in enumerate(self.lines) if line.mark is not None), default=-1)
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,7 @@ def launch_page(output: BacktestOutput, baseline: str, estimator: str, command: 
         facts=_facts(output, baseline, estimator),
         provenance=tuple(output.provenance.items()),
         command=command,
-        rows=tuple(sorted(output.results, key=lambda row: row.estimator != estimator)),
+        rows=_figures(output.results, estimator),
         policy=policy_name(LEARNED),
         baseline=policy_name(baseline),
         confidence=f"{100 * (1 - learned.alpha):g} %",
@@ -136,9 +141,7 @@ def _answer(output: BacktestOutput, learned: ResultRow, baseline: str) -> tuple[
     if launch.policy == learned.policy:
         harm = " and no guardrail metric gets worse than it may" if output.gate is not None else ""
         return GO, "Launch", f"Yes. {capital(new)} earns more {metric} than {today}{harm}."
-    stay = f"Stay with {policy_name(launch.policy)}"
-    if launch.policy == "always:hold":
-        stay = "Do not send on this evidence"
+    stay = f"Stay with {today}" if launch.policy == baseline else "Do not launch"
     if learned.verdict == "better":
         asked = [check.label for check in output.gate.checks if check.blocks] if output.gate else []
         refusal = f"the log does not show that {_listed(asked)} stay within what may be lost"
@@ -155,22 +158,24 @@ def _because(output: BacktestOutput, learned: ResultRow, baseline: str) -> tuple
     unit, found = output.log.unit, []
     gap = learned.difference
     if learned.verdict == "insufficient":
-        found += [f"{capital(note)}." for note in learned.notes[:3]]
+        found += [f"{capital(note)}." for note in learned.notes[:2]]
     elif gap is not None and gap.value is not None:
         found.append(
             f"The difference in {_metric(output)} is {amount(gap.value, unit, signed=True)} per decision; "
             f"{100 * (1 - learned.alpha):g} % interval {between(gap.low, gap.high, unit, signed=True)}."
         )
     today = _today(output, baseline)
-    if today is not None and output.launch.policy not in (LEARNED,):
-        other = policy_name(today.difference.baseline) if today.difference else ""
-        said = {"better": "is shown to beat", "worse": "is shown to lose to"}.get(
-            today.verdict, "is not shown to differ from"
-        )
+    if today is not None and today.difference is not None and output.launch.policy != LEARNED:
+        said = VERDICTS[today.verdict]
         tail = ""
-        if today.difference is not None and today.verdict != "insufficient":
+        if today.verdict != "insufficient":
             tail = f" ({between(today.difference.low, today.difference.high, unit, signed=True)})"
-        found.append(f"{capital(policy_name(baseline))} {said} {other}{tail}.")
+        found.append(f"{capital(policy_name(baseline))} against {policy_name(today.difference.baseline)}: {said}{tail}.")
+        if output.launch.policy not in (LEARNED, baseline):
+            found.append(
+                f"By the fixed order of the rule, {policy_name(output.launch.policy)} is what the log supports: neither "
+                "policy is shown to beat it."
+            )
     if output.gate is not None:
         passed = [check for check in output.gate.checks if check.role == "guardrail" and check.verdict == "pass"]
         asked = [check for check in output.gate.checks if check.role == "guardrail"]
@@ -202,7 +207,7 @@ def _cards(output: BacktestOutput, learned: ResultRow, baseline: str) -> tuple[C
             cards.append(Card(own.label, "n/a", own.missing or today.missing))
             continue
         change = own.difference
-        tail = f", {between(change.low, change.high, own.unit, signed=True)}" if change else ""
+        tail = f"; change {between(change.low, change.high, own.unit, signed=True)}" if change else ""
         shown = amount(own.value, own.unit)
         cards.append(Card(own.label, shown, f"today {amount(today.value, own.unit)}; change{tail}".replace("e,", "e")))
     if output.treatment is not None:
@@ -244,10 +249,17 @@ def _line(row: ResultRow, scale: Scale, unit: str, others: bool) -> Line:
     )
 
 
+def _figures(rows: Sequence[ResultRow], estimator: str) -> tuple[ResultRow, ...]:
+    """The deciding estimator first; constant actions by it alone, the results file has them by all."""
+    shown = [row for row in rows if row.estimator == estimator or not row.policy.startswith("always:")]
+    return tuple(sorted(shown, key=lambda row: row.estimator != estimator))
+
+
 def _facts(output: BacktestOutput, baseline: str, estimator: str) -> tuple[tuple[str, str], ...]:
     log, split = output.log, output.split
     dropped = "; ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in log.dropped.items())
     return (
+        ("The rule's own words", f"launch {output.launch.policy} ({output.launch.verdict}): {output.launch.reason}"),
         ("What is measured", log.description or log.metric),
         ("Log", f"{log.rows:,} decisions about {log.contacts:,} contacts, {log.actions} possible actions"),
         ("Not used", dropped or "nothing"),

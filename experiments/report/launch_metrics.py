@@ -137,3 +137,49 @@ def _line(row: MetricRow, today: MetricRow, drawn: Mark | None) -> MetricLine:
         missing=missing,
         mark=drawn,
     )
+
+
+@dataclass(frozen=True)
+class MetricValues:
+    """A metric under several policies, with intervals, as text."""
+
+    label: str
+    layer: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MetricLines:
+    """A table of metrics by policy."""
+
+    policies: tuple[str, ...]
+    lines: tuple[MetricValues, ...]
+
+
+def metric_lines(rows: Sequence[MetricRow]) -> MetricLines | None:
+    """Every metric under every policy; None without metrics."""
+    if not rows:
+        return None
+    policies = tuple(dict.fromkeys(row.policy for row in rows))
+    found: dict[str, list[MetricRow]] = {}
+    for row in rows:
+        found.setdefault(row.metric, []).append(row)
+    return MetricLines(
+        policies,
+        tuple(MetricValues(own[0].label, LAYERS[own[0].layer], tuple(map(_with_interval, own))) for own in found.values()),
+    )
+
+
+def missing_metrics(rows: Sequence[MetricRow]) -> list[str]:
+    """Why metrics are n/a, each reason once."""
+    reasons: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if row.missing:
+            reasons.setdefault(row.missing, {})[row.label] = None
+    return [f"{', '.join(labels)}: {why}" for why, labels in reasons.items()]
+
+
+def _with_interval(row: MetricRow) -> str:
+    if row.value is None:
+        return "n/a"
+    return f"{amount(row.value, row.unit)} ({between(row.low, row.high, row.unit)})"

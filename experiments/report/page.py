@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from experiments.outputs import LogSummary, ResultRow, Skipped
 from experiments.report.figures import with_prefix
 from experiments.report.launch import LaunchPage
+from experiments.report.launch_metrics import MetricLines
 from experiments.report.text import figure_text, interval_text
 
 
@@ -35,6 +36,7 @@ class Report:
         facts: name -> value lines about the run.
         reproduce: the command that makes the page again.
         cautions: what is not known, and why.
+        metrics: the stack of metrics, or None.
     """
 
     title: str
@@ -46,6 +48,7 @@ class Report:
     reproduce: str
     cautions: Sequence[str] = ()
     skipped: Sequence[Skipped] = ()
+    metrics: MetricLines | None = None
 
 
 def render(report: Report) -> str:

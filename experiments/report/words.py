@@ -34,7 +34,9 @@ VERDICTS: Final[Mapping[str, str]] = {
     "undecided": "not shown",
     "n/a": "not known",
 }
-MINUS: Final = "\u2212"
+# A minus, and what keeps a line from breaking after it, or before a unit.
+MINUS: Final = "\u2212\u2060"
+GLUE: Final = "\u00a0"
 
 
 def policy_name(name: str) -> str:
@@ -72,7 +74,7 @@ def amount(value: float | None, unit: str, *, signed: bool = False, like: float 
     zero = not any(digit in "123456789" for digit in number)
     sign = "" if zero else MINUS if value < 0 else "+" if signed else ""
     if unit == "share":
-        return f"{sign}{number} {'pts' if signed else '%'}"
+        return f"{sign}{number}{GLUE}{'pts' if signed else '%'}"
     return f"{sign}${number}" if unit == "usd" else f"{sign}{number}"
 
 
@@ -90,5 +92,5 @@ def percent(value: float | None) -> str:
         return "n/a"
     shown = 100.0 * value
     if 0.0 < shown < 0.1:
-        return "< 0.1 %"
-    return f"{shown:.0f} %" if shown >= 10 or shown == 0 else f"{shown:.1f} %"
+        return f"<{GLUE}0.1{GLUE}%"
+    return f"{shown:.0f}{GLUE}%" if shown >= 10 or shown == 0 else f"{shown:.1f}{GLUE}%"

@@ -13,6 +13,7 @@ from engine.localtime import instant_of
 from engine.rounds import RoundBlock
 from engine.types import HOLD, ByteArray, IntArray
 from simulator.expected import gains_of, organic_rewards
+from simulator.happened import Happened
 from simulator.world import World
 
 REWARD: Final = "reward_usd"
@@ -29,10 +30,12 @@ class Step:
         rounds: their decisions with three rewards of the step: `REWARD` as it was drawn, `EXPECTED` given the latents
             and the action, and `GAIN`, the part of it that the message brings. In the first two a hold has the worth
             of orders that come by themselves; its gain is 0.
+        happened: everything that the step brought, by contact and by message.
     """
 
     rows: IntArray
     rounds: RoundBlock
+    happened: Happened
 
 
 def decided_step(world: World, plan: Plan, chunk: int = 0) -> Step:
@@ -67,7 +70,7 @@ def decided_step(world: World, plan: Plan, chunk: int = 0) -> Step:
         decided_at=np.full(len(rows), instant_of(now, owner="decided_step"), dtype=np.int64),
         extra={},
     )
-    return Step(rows, rounds)
+    return Step(rows, rounds, happened)
 
 
 def _bits(column: pa.ChunkedArray) -> ByteArray:
