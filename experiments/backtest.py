@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -14,8 +15,8 @@ from engine.ope.evaluate import Evaluation
 from engine.ope.named import estimators_named
 from engine.ope.target import Target
 from engine.selection import Selection, Side, contact_split, count, time_split
-from experiments.contenders import BLAST, LEARNED, NAMED, SEGMENTS, Learned, contenders
 from experiments.audit_gate import passed_gate
+from experiments.contenders import BLAST, LEARNED, NAMED, SEGMENTS, Learned, contenders
 from experiments.evaluate import model_factory, result_row, run_evaluation, skipped, summary
 from experiments.launch import Contest, recommend
 from experiments.launch_pass import LaunchPass, launch_pass, remembered
@@ -31,6 +32,8 @@ from experiments.report.page import render_launch
 from experiments.settings import BacktestConfig
 from experiments.shared_models import SharedModels
 from experiments.train import learn
+from experiments.volume import MATCHED, matched_target, volumes
+from policies.prices.baseline import export_segments, naming
 from policies.registry import Setting
 from policies.segmentation import Segmentation, fit_cuts
 from policies.segments import StaticSegments, tune_segments
@@ -110,7 +113,7 @@ def prepare(request: BacktestRequest, config: BacktestConfig) -> Prepared:
     segments = tune_segments(rounds, request.metric, reader.meta.catalog, reader.meta.features, config.segments)
     setting = _setting(reader, request.metric, config)
     everybody = contenders(rounds, learner, segments, config.peers, setting)
-    targets = everybody.targets
+    targets = dict(everybody.targets)
     if request.baseline not in targets:
         reasons = [one.reason for one in everybody.missing if one.policy == request.baseline]
         why = reasons[0] if reasons else "it was never logged there"
@@ -118,6 +121,9 @@ def prepare(request: BacktestRequest, config: BacktestConfig) -> Prepared:
             f"the baseline {request.baseline!r} cannot be made of the training part: {why}",
             hint=f"one of {', '.join(targets)}",
         )
+    matched = matched_target(learner.policy(), targets[request.baseline], rounds, config.prices)
+    if matched is not None:
+        targets[MATCHED] = matched
     groups = fit_cuts(reader.meta.features, reader.meta.features.names, (block.context for block in rounds), GROUP_BINS)
     return Prepared(reader, learner, segments, remembered(targets), judge, groups, everybody.missing)
 
@@ -151,8 +157,10 @@ def judge_prepared(
         StorageError: the folder cannot be written.
     """
     folder = make_folder(request.out)
-    source = None if audit is None else {"audit": msgspec.to_builtins(audit)}
-    manifest = export_learner(prepared.learner, folder / "policy", source=source)
+    source = {} if audit is None else {"audit": msgspec.to_builtins(audit)}
+    if request.baseline == SEGMENTS:
+        source |= _kept_segments(prepared, folder)
+    manifest = export_learner(prepared.learner, folder / "policy", source=source or None)
     models = SharedModels(model_factory(prepared.reader, request.metric, config.model, config.evaluation))
     run = _Run(prepared.reader, request, config, prepared.judge, prepared.targets, models, advance)
     also = _launch_pass(prepared, request, config)
@@ -187,7 +195,16 @@ def judge_prepared(
             "segments": [cut.feature for cut in prepared.segments.segmentation.cuts],
         },
     )
-    return _write(output, request, config, folder)
+    rounds = Selection(prepared.reader, request.metric, side=prepared.judge)
+    volume = volumes(prepared.targets, rounds, prepared.reader.meta.catalog, request.baseline)
+    return _write(msgspec.structs.replace(output, volume=volume), request, config, folder)
+
+
+def _kept_segments(prepared: Prepared, folder: Path) -> dict[str, Any]:
+    """The segments as a folder, and what the policy's own folder says of them: `decide` holds it to their volume."""
+    meta = prepared.reader.meta
+    version = export_segments(prepared.segments, meta.catalog, meta.features, folder / "segments")
+    return naming(folder / "policy", folder / "segments", version)
 
 
 def _check_baseline(baseline: str, reader: LogReader, peers: Sequence[str]) -> None:

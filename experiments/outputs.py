@@ -10,7 +10,7 @@ import msgspec
 from experiments.outputs_audit import AuditGate
 from experiments.outputs_base import Output as Output
 from experiments.outputs_launch import GateOutput, MetricRow, RuleCost, SupportRow, TreatmentOutput
-from experiments.outputs_prices import PricesOutput
+from experiments.outputs_prices import PricesOutput, VolumeRow
 
 
 class LogSummary(Output, frozen=True, kw_only=True):
@@ -157,6 +157,7 @@ class BacktestOutput(Output, frozen=True, kw_only=True):
 
     Attributes:
         comparisons: further differences of the learned policy and the segments, by the deciding estimator.
+        volume: what each policy sends, expected over its exact distributions on the log's contexts.
         metrics: the stack of metrics of the policies with a name, the baseline's first.
         gate: whether the learned policy may take the place of the baseline; null without a stack of metrics.
         support: how much of the log speaks for the baseline and for the learned policy.
@@ -170,6 +171,7 @@ class BacktestOutput(Output, frozen=True, kw_only=True):
     results: tuple[ResultRow, ...]
     launch: Launch
     comparisons: tuple[ResultRow, ...] = ()
+    volume: tuple[VolumeRow, ...] = ()
     metrics: tuple[MetricRow, ...] = ()
     gate: GateOutput | None = None
     support: tuple[SupportRow, ...] = ()

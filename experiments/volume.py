@@ -10,6 +10,7 @@ import numpy as np
 from engine.catalog import Catalog
 from engine.errors import LearnError, ParameterError
 from engine.ope.target import PolicyTarget, Target
+from engine.protocols import Policy
 from engine.rounds import RoundBlock
 from engine.types import FloatArray
 from experiments.outputs_prices import VolumeRow
@@ -26,11 +27,12 @@ MATCHED: Final = "vw_matched"
 
 
 def matched_target(
-    learned: CompiledPolicy, baseline: Target, rounds: Iterable[RoundBlock], config: PriceConfig
+    learned: Policy, baseline: Target, rounds: Iterable[RoundBlock], config: PriceConfig
 ) -> PolicyTarget | None:
     """The learned policy at the baseline's volume: a price (or a subsidy) on every send, found on the training side.
 
-    None where there is nothing to compare: a baseline that never sends, or a volume that no price reaches.
+    None where there is nothing to compare: a policy without score tables, a modular catalog, a baseline that never
+    sends, or a volume that no price reaches.
 
     Args:
         learned: the learned policy.
@@ -38,10 +40,14 @@ def matched_target(
         rounds: of the training side; of the log's actions only a baseline that is the log takes notice.
         config: sample and tolerance.
     """
+    if not isinstance(learned, CompiledPolicy):
+        return None
     catalog = learned.catalog
     sample = ContactSample(config.sample, catalog.shape)
     theirs = 0.0
     for block in rounds:
+        if block.modular is not None:
+            return None
         theirs += float(_counted_sends(baseline, block, catalog).sum())
         keys = sample_keys(block.decision_id)
         rows = np.flatnonzero(sample.wanted(keys))
@@ -77,6 +83,8 @@ def volumes(
     sums = {name: np.zeros(len(catalog.channels)) for name in shown}
     decisions = 0
     for block in rounds:
+        if block.modular is not None:
+            return ()
         decisions += block.n
         for name in shown:
             sums[name] += _counted_sends(targets[name], block, catalog).sum(axis=1)
