@@ -1,0 +1,150 @@
+"""What a message does to all that comes later: fitted evaluation on logged trajectories.
+
+Q(x, a) = gain(x, a) + E[discount^gap V(x') | x, a] with V(x') = the best of Q(x', .) over what is eligible at x'. The
+expectation is fitted `look_ahead` times (fitted Q iteration, Ernst, Geurts & Wehenkel, JMLR 2005, figure 1): each time
+the policy that is greedy in the Q before is evaluated one decision further. The reward is the modelled gain, not the
+drawn money, so that the noise of orders stays out. What a send uses up - caps, attention, readiness - is in x' and in
+what is eligible there.
+
+Two things are left out of what a policy sees, and would bias the fit if they were left out of it, too: which channels
+a contact ever permits, and whether anything may be sent now. They are features of the regression alone; of the score
+tables only the difference between send and hold is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from engine.catalog import Arm, Catalog
+from engine.features import PRESENT, Column, ContextBlock, FeatureSchema, FeatureSpec
+from engine.types import HOLD, FloatArray, IntArray
+from policies.horizon.config import HorizonConfig
+from policies.horizon.panel import Panel
+from policies.horizon.regression import Regression
+
+PERMITTED: Final = "tactful permitted"
+SENDABLE: Final = "tactful sendable"
+_YES: Final = ("no", "yes")
+
+
+def permission_loss(panel: Panel, gain: FloatArray, catalog: Catalog, config: HorizonConfig) -> FloatArray:
+    """(n, C) what losing a channel costs the contact of each decision: later gains with it, less those without.
+
+    The best gain of a decision is compared with the best one without the channel, on average over the contact's
+    decisions that had a choice; a contact gets as many messages as the log sends, for half of the horizon.
+    """
+    channels = len(catalog.channels)
+    best = gain.reshape(panel.n, channels, -1).max(axis=2)
+    best = np.where(panel.permitted, np.maximum(best, 0.0), 0.0)
+    whole = best.max(axis=1)
+    others = [np.delete(best, channel, axis=1).max(axis=1, initial=0.0) for channel in range(channels)]
+    missed = np.stack([whole - other for other in others], axis=1)
+    had = panel.open_channels.any(axis=1)
+    counts = np.maximum(np.bincount(panel.contact, weights=had, minlength=panel.contacts), 1.0)
+    sums = [np.bincount(panel.contact, weights=missed[:, c] * had, minlength=panel.contacts) for c in range(channels)]
+    per_message = np.stack([total / counts for total in sums], axis=1)
+    later: FloatArray = per_message[panel.contact] * messages_per_day(panel) * config.horizon_days / 2.0
+    return later
+
+
+def messages_per_day(panel: Panel) -> float:
+    """Messages per contact and day of the log."""
+    days = panel.gap_days[panel.following >= 0]
+    if not len(days):
+        return 0.0
+    linked = panel.following >= 0
+    return float((panel.action[linked] != HOLD).sum() / max(float(days.sum()), 1e-9))
+
+
+def continuation(panel: Panel, on: Regression, gain: FloatArray, config: HorizonConfig) -> FloatArray:
+    """(n, k - 1) what each send does to later gains, over what hold does; usually below 0.
+
+    Args:
+        panel: trajectories.
+        on: their decisions.
+        gain: (n, k - 1) of each send over hold, lost permissions charged.
+        config: look-ahead, discount, ridge and share that is counted.
+
+    Raises:
+        LearnError: Vowpal Wabbit failed.
+    """
+    linked = (panel.following >= 0) | panel.ended
+    shape = (panel.n, on.catalog.k - 1)
+    if not config.look_ahead or not linked.any() or not (panel.action[linked] != HOLD).any():
+        return np.zeros(shape)
+    small, group = grouped(on.catalog)
+    regression = replace(
+        on,
+        catalog=small,
+        schema=_wider(on.schema),
+        contexts=_with_state(panel, on),
+        action=np.append(HOLD, group)[panel.action],
+    )
+    eligible = panel.eligible()[:, 1:]
+    later = np.zeros((panel.n, small.k))
+    for _ in range(config.look_ahead):
+        best = np.where(eligible, gain + later[:, group] - later[:, :1], 0.0).max(axis=1, initial=0.0)
+        value = later[:, HOLD] + np.maximum(best, 0.0)
+        target = np.where(panel.following >= 0, config.discount**panel.gap_days * value[panel.following], 0.0)
+        model = regression.fitted(target, linked, config.continuation_ridge, ("xa",))
+        later = np.concatenate([model.predict(context) for context in regression.contexts])
+    over: FloatArray = (later[:, group] - later[:, :1]) * config.charge
+    return over
+
+
+def grouped(catalog: Catalog) -> tuple[Catalog, IntArray]:
+    """Sends that the continuation tells apart: by channel, and by whether there is a discount.
+
+    Returns:
+        A catalog of them, and (k - 1,) the action there of each send.
+    """
+    channel, _, arm = catalog.split(np.arange(1, catalog.k))
+    deep = np.array([one.discount_depth > 0.0 for one in catalog.arms])[arm]
+    kinds = np.unique(deep)
+    arms = tuple(Arm(id="discount" if kind else "full price", approved=True) for kind in kinds)
+    small = Catalog(name="continuation", channels=catalog.channels, hours=catalog.hours[:1], arms=arms)
+    action: IntArray = 1 + channel * len(kinds) + np.searchsorted(kinds, deep)
+    return small, action
+
+
+def _wider(schema: FeatureSchema) -> FeatureSchema:
+    return FeatureSchema(features=(*schema.features, _state(PERMITTED, ()), _state(SENDABLE, _YES)))
+
+
+def _state(name: str, levels: tuple[str, ...]) -> FeatureSpec:
+    return FeatureSpec(
+        name=name,
+        type="categorical",
+        unit="level",
+        source="eligible sets of the log",
+        collected_where="the log itself",
+        customer_benefit="Later messages are weighed too",
+        max_age_days=None,
+        signal_group="state",
+        levels=levels,
+    )
+
+
+def _with_state(panel: Panel, on: Regression) -> Sequence[ContextBlock]:
+    channels = len(on.catalog.channels)
+    schema = _wider(on.schema)
+    permitted, open_now = panel.permitted, panel.open_channels.any(axis=1).astype(np.int32)
+    mask = permitted.astype(np.int64) @ (1 << np.arange(channels))
+    seen, position = np.unique(mask, return_inverse=True)
+    levels, codes = tuple(format(one, f"0{channels}b") for one in seen.tolist()), position.ravel().astype(np.int32)
+    out: list[ContextBlock] = []
+    start = 0
+    for context in on.contexts:
+        rows = slice(start, start + context.n)
+        state = np.full(context.n, PRESENT, dtype=np.uint8)
+        columns = dict(context.columns) | {
+            PERMITTED: Column(codes[rows], state, levels),
+            SENDABLE: Column(open_now[rows], state, _YES),
+        }
+        out.append(ContextBlock(schema, columns, context.n))
+        start += context.n
+    return out

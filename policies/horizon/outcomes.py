@@ -1,0 +1,172 @@
+"""What a message brings now, by its parts: the chance of a click, the value of a click, what is lost for good.
+
+The money of a decision is mostly noise: orders that come by themselves. A message acts through events that the log
+keeps beside the money, far more frequent and far less noisy. So the gain of a send a over hold is put together:
+
+    gain(x, a) = click(x, a) worth(x, a) + sum over lost events of lost(x, a) price + rest(channel of a)
+
+worth is the money of clicked decisions over what context x brings without a click. This is the surrogate index of
+Athey, Chetty, Imbens & Kang (NBER 26463, 2019, equation 3.1): it holds where messages act through these events alone.
+What acts past them shows as a mean residual of the channel, and is added where it exceeds two standard errors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from engine.catalog import Catalog
+from engine.errors import LearnError
+from engine.features import ContextBlock
+from engine.types import HOLD, BoolArray, FloatArray, IntArray
+from policies.horizon.config import HorizonConfig
+from policies.horizon.panel import Panel
+from policies.horizon.regression import Regression
+from policies.vw.reward_model import VwRewardModel
+
+# With fewer clicked decisions the value of a click cannot be told from that of any other decision.
+LEAST_EVENTS: Final = 20
+# The price of an event counts as if so many more decisions had shown none.
+_PRICE_ROWS: Final = 20.0
+# Standard errors; two-sided level of about 5 %.
+_CLEAR: Final = 2.0
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """The parts, fitted.
+
+    Attributes:
+        chance / worth: of a click, and its value; without clicks `chance` is the money itself and `worth` None.
+        lost: chances of events that end a permission, each with what the event costs at once (at most 0).
+        rest: (k - 1,) what the parts leave out.
+        residual: (n,) money of the decisions that it was fitted on, less what context and action let expect; NaN where
+            the money is not known.
+    """
+
+    chance: VwRewardModel
+    worth: VwRewardModel | None
+    lost: tuple[tuple[VwRewardModel, float], ...]
+    rest: FloatArray
+    residual: FloatArray
+
+    def gain(self, context: ContextBlock) -> FloatArray:
+        """(m, k - 1) expected money of each send over hold, without what it costs later."""
+        chance = self.chance.predict(context)
+        if self.worth is None:
+            bought: FloatArray = chance[:, 1:] - chance[:, :1]
+        else:
+            bought = np.clip(chance[:, 1:], 0.0, 1.0) * self.worth.predict(context)[:, 1:]
+        for model, price in self.lost:
+            bought += price * _share(model, context)
+        return bought + self.rest
+
+    def losing(self, context: ContextBlock) -> FloatArray:
+        """(m, k - 1) chance that a send ends a permission."""
+        total = np.zeros((context.n, len(self.rest)))
+        for model, _ in self.lost:
+            total += _share(model, context)
+        return np.minimum(total, 1.0)
+
+
+def _share(model: VwRewardModel, context: ContextBlock) -> FloatArray:
+    return np.clip(model.predict(context)[:, 1:], 0.0, 1.0)
+
+
+def learn_outcomes(
+    panel: Panel, on: Regression, metric: str, config: HorizonConfig, interactions: tuple[str, ...]
+) -> Outcomes:
+    """Fit on the rows that may train.
+
+    Args:
+        panel: trajectories.
+        on: the panel's decisions.
+        metric: money.
+        config: see `HorizonConfig`.
+        interactions: of the models of chances.
+
+    Raises:
+        LearnError: no row that may train, or a failure of Vowpal Wabbit.
+    """
+    money = panel.reward(metric)
+    trains = panel.usable & ~np.isnan(money)
+    if not trains.any():
+        raise LearnError(f"no usable round with a known {metric!r}", hint="join the outcomes first")
+    sent = trains & (panel.action != HOLD)
+    clicked = _happened(panel, config.clicked)
+    rest = np.zeros(on.catalog.k - 1)
+    if int((sent & clicked).sum()) < LEAST_EVENTS:
+        direct = on.fitted(money, trains, config.ridge, interactions)
+        losses = tuple((model, 0.0) for model, _ in _losses(panel, on, money, sent, clicked, config, interactions))
+        found = Outcomes(direct, None, losses, rest, money)
+        own = np.concatenate([direct.predict(context) for context in on.contexts])[np.arange(panel.n), panel.action]
+        return replace(found, residual=money - own)
+    over = money - on.of_context(money, trains & ~clicked, config.ridge)
+    chance = on.fitted(clicked.astype(np.float64), sent, config.ridge, interactions)
+    # Without products of context and action: clicks are few.
+    worth = on.fitted(over, sent & clicked, config.value_ridge)
+    losses = _losses(panel, on, over, sent, clicked, config, interactions)
+    found = Outcomes(chance, worth, losses, rest, over)
+    residual = over - _own_gain(found, on)
+    rest = _rest(on, residual, sent)
+    return replace(found, rest=rest, residual=residual - np.append(0.0, rest)[panel.action])
+
+
+def _happened(panel: Panel, name: str) -> BoolArray:
+    return panel.reward(name) > 0.0 if panel.knows(name) else np.zeros(panel.n, dtype=np.bool_)
+
+
+def _losses(
+    panel: Panel,
+    on: Regression,
+    over: FloatArray,
+    sent: BoolArray,
+    clicked: BoolArray,
+    config: HorizonConfig,
+    interactions: tuple[str, ...],
+) -> tuple[tuple[VwRewardModel, float], ...]:
+    found = []
+    for name in config.lost:
+        happened = _happened(panel, name)
+        if not (sent & happened).any():
+            continue
+        model = on.fitted(happened.astype(np.float64), sent, config.ridge, interactions)
+        at_once = sent & happened & ~clicked
+        found.append((model, min(float(over[at_once].sum() / (at_once.sum() + _PRICE_ROWS)), 0.0)))
+    return tuple(found)
+
+
+def _own_gain(found: Outcomes, on: Regression) -> FloatArray:
+    """(n,) gain of the action that was taken."""
+    own, start = np.zeros(len(on.action)), 0
+    for context in on.contexts:
+        action = on.action[start : start + context.n]
+        gain = found.gain(context)[np.arange(context.n), np.maximum(action - 1, 0)]
+        own[start : start + context.n] = np.where(action == HOLD, 0.0, gain)
+        start += context.n
+    return own
+
+
+def _rest(on: Regression, residual: FloatArray, sent: BoolArray) -> FloatArray:
+    """(k - 1,) mean residual of the send's channel: 0 where it cannot be told from noise."""
+    rows = np.flatnonzero(sent)
+    channel, _, _ = on.catalog.split(on.action[rows])
+    found = np.zeros(len(on.catalog.channels))
+    for number in range(len(found)):
+        own = rows[channel == number]
+        if len(own) >= LEAST_EVENTS:
+            found[number] = _clear_mean(residual[own], on.weight[own])
+    return found[_channel_of(on.catalog)]
+
+
+def _clear_mean(values: FloatArray, weight: FloatArray) -> float:
+    mean = float(np.average(values, weights=weight))
+    error = float(np.sqrt((weight**2 * (values - mean) ** 2).sum()) / weight.sum())
+    return mean if abs(mean) > _CLEAR * error else 0.0
+
+
+def _channel_of(catalog: Catalog) -> IntArray:
+    channel, _, _ = catalog.split(np.arange(1, catalog.k))
+    return channel

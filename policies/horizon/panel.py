@@ -1,0 +1,142 @@
+"""Logged rounds as trajectories: which decision of a contact follows which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from engine.catalog import Catalog
+from engine.errors import LearnError
+from engine.features import ContextBlock
+from engine.identity import unit_of
+from engine.rounds import RoundBlock
+from engine.types import HOLD, NOT_AN_INSTANT, BoolArray, FloatArray, IntArray
+
+US_PER_DAY: Final = 86_400_000_000
+# Cells (decision, action) that are held at once, as float64: 120 MB an array.
+MOST_CELLS: Final = 15_000_000
+# A contact whose next decision fails to come within so many usual gaps is taken to be out of the log for good.
+_GAPS: Final = 3.0
+
+
+@dataclass(frozen=True)
+class Panel:
+    """n decisions of some contacts, block by block as they were given.
+
+    Attributes:
+        blocks: the rounds.
+        contact: (n,) number of the contact.
+        at_days: (n,) instant of the decision in days, NaN where unknown.
+        action: (n,) in [0, k).
+        following: (n,) position of the contact's next decision, -1 where there is none.
+        gap_days: (n,) days until it; 0 where there is none.
+        ended: (n,) whether the log goes on, but the contact has no more decisions in it.
+        open_channels: (n, C) whether any send on the channel was eligible.
+    """
+
+    blocks: tuple[RoundBlock, ...]
+    contact: IntArray
+    at_days: FloatArray
+    action: IntArray
+    following: IntArray
+    gap_days: FloatArray
+    ended: BoolArray
+    open_channels: BoolArray
+
+    @property
+    def n(self) -> int:
+        return len(self.action)
+
+    @property
+    def contacts(self) -> int:
+        return int(self.contact.max(initial=-1)) + 1
+
+    @property
+    def permitted(self) -> BoolArray:
+        """(n, C) whether the channel was open to the contact in any of its decisions here."""
+        ever = np.zeros((self.contacts, self.open_channels.shape[1]), dtype=np.bool_)
+        np.logical_or.at(ever, self.contact, self.open_channels)
+        return ever[self.contact]
+
+    def reward(self, metric: str) -> FloatArray:
+        """(n,) of a metric, NaN where it is not known."""
+        values: FloatArray = np.concatenate([block.rewards[metric] for block in self.blocks])
+        return values
+
+    @property
+    def usable(self) -> BoolArray:
+        """(n,) whether the row may train."""
+        kept: BoolArray = np.concatenate([block.usable for block in self.blocks])
+        return kept
+
+    def knows(self, metric: str) -> bool:
+        """Whether every block carries a metric."""
+        return bool(metric) and all(metric in block.rewards for block in self.blocks)
+
+    def eligible(self) -> BoolArray:
+        """(n, k) bool."""
+        return np.concatenate([block.eligible_dense() for block in self.blocks])
+
+    @property
+    def contexts(self) -> list[ContextBlock]:
+        """The contexts of the blocks."""
+        return [block.context for block in self.blocks]
+
+
+def panel_of(rounds: Iterable[RoundBlock], catalog: Catalog, most_rows: int, seed: int) -> Panel:
+    """Whole contacts at random, as many as hold about `most_rows` decisions.
+
+    Args:
+        rounds: every decision, also those that had no choice.
+        catalog: of the rounds.
+        most_rows: decisions, about.
+        seed: of the sample.
+
+    Raises:
+        LearnError: no rounds.
+    """
+    blocks = [block for block in rounds if block.n]
+    if not blocks:
+        raise LearnError("there are no rounds to learn from", hint="join the outcomes first")
+    total = sum(block.n for block in blocks)
+    share = most_rows / total
+    if share < 1.0:
+        salt = f"horizon/{seed}"
+        blocks = [block.take(np.flatnonzero(unit_of(block.cluster, salt) < share)) for block in blocks]
+        blocks = [block for block in blocks if block.n]
+    if not blocks:
+        raise LearnError("the sample holds no contact", hint="raise learner.horizon.rows")
+    return _linked(tuple(blocks), catalog)
+
+
+def _linked(blocks: tuple[RoundBlock, ...], catalog: Catalog) -> Panel:
+    cluster = np.concatenate([block.cluster for block in blocks])
+    at = np.concatenate([block.decided_at for block in blocks])
+    known = at != NOT_AN_INSTANT
+    days = np.where(known, at / US_PER_DAY, np.nan)
+    contact = np.unique(cluster, return_inverse=True)[1].astype(np.int64).ravel()
+    order = np.lexsort((np.where(known, at, 0), contact))
+    first, second = order[:-1], order[1:]
+    linked = (contact[first] == contact[second]) & known[first] & known[second] & (at[second] > at[first])
+    following = np.full(len(at), -1, dtype=np.int64)
+    following[first[linked]] = second[linked]
+    gap = np.where(following >= 0, days[following] - days, 0.0)
+    usual = float(np.median(gap[following >= 0])) if linked.any() else np.inf
+    last = float(np.nanmax(days)) if known.any() else 0.0
+    channels, hours, arms = catalog.shape
+    opened = [
+        block.eligible_dense()[:, HOLD + 1 :].reshape(block.n, channels, hours * arms).any(axis=2) for block in blocks
+    ]
+    return Panel(
+        blocks=blocks,
+        contact=contact,
+        at_days=days,
+        action=np.concatenate([block.action for block in blocks]).astype(np.int64),
+        following=following,
+        gap_days=gap,
+        ended=known & (following < 0) & (days + _GAPS * usual < last),
+        open_channels=np.concatenate(opened),
+    )
