@@ -11,11 +11,12 @@ from zoneinfo import ZoneInfo
 import msgspec
 import numpy as np
 
+from engine.blocks.eligibility import is_modular
 from engine.catalog import Catalog
 from engine.contacts import ContactBatch
 from engine.decide import Plan, contact_pseudonyms, decision_ids, held_out
 from engine.eligibility import unpack
-from engine.errors import ArtefactError
+from engine.errors import ArtefactError, ParameterError
 from engine.features import FeatureSchema
 from engine.identity import keyed_hash
 from engine.localtime import instant_of
@@ -55,7 +56,7 @@ def baseline_of(config: PriceConfig, policy: Path | None, catalog: Catalog, sche
 
     Args:
         config: its `baseline`.
-        policy: the trained folder that decides; it may name a baseline.
+        policy: the trained folder that decides; it may keep a baseline.
         catalog / schema: the policy's.
 
     Raises:
@@ -70,10 +71,8 @@ def baseline_of(config: PriceConfig, policy: Path | None, catalog: Catalog, sche
     folder = Path(config.baseline)
     if config.baseline == AUTO:
         found = named_baseline(policy) if policy is not None else None
-        if found is None:
-            return None
-        folder = found
-    elif not folder.is_dir():
+        return None if found is None else Baseline("static_segments", found)
+    if not folder.is_dir():
         raise ArtefactError(
             f"there is no baseline {config.baseline!r}", hint="auto, none, a number of messages, or a folder"
         )
@@ -85,8 +84,15 @@ def pricing_of(config: PriceConfig, policy: Path | None, catalog: Catalog, schem
 
     Raises:
         ArtefactError: see `baseline_of`.
+        ParameterError: prices are asked for of a modular catalog.
     """
-    return Pricing(config, baseline_of(config, policy, catalog, schema))
+    if not is_modular(catalog):
+        return Pricing(config, baseline_of(config, policy, catalog, schema))
+    if not Pricing(config).needless or config.baseline not in (AUTO, NONE):
+        raise ParameterError(
+            "prices", "a modular catalog", allowed="none", got="budgets", hint="hold its volume with --limits"
+        )
+    return Pricing(config)
 
 
 @dataclass(frozen=True)

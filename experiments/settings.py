@@ -165,7 +165,7 @@ class DecideConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         control_share: share of contacts that are held out for good; not in learning and evaluation.
         uniform_share: share of decisions that take a uniform eligible action.
         block_rows: contacts per block.
-        prices: budgets in expectation; by default the volume of the baseline that the policy's folder names.
+        prices: budgets in expectation; by default the volume of the baseline that the policy's folder keeps.
     """
 
     guardrails: dict[str, Any]

@@ -52,7 +52,7 @@ class SimulateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         start: trained folder from which a learner learns on; null starts at random.
         warm_up_days: known days before it learns for the first time; its scale of rewards is fitted on them.
         learner / exploration / segments / peer: as of the other commands.
-        prices: budgets in expectation, anew every day; by default the volume of the baseline that a folder names.
+        prices: budgets in expectation, anew every day; by default the volume of the baseline that a folder keeps.
         packages: top-level packages from which parts of the scenario may be imported.
     """
 

@@ -1,8 +1,9 @@
-"""The baseline of a policy: segments as a folder of plain files, and finding the one that a trained folder names."""
+"""The baseline of a policy: segments as a folder of plain files, or kept in the manifest of a trained folder."""
 
 from __future__ import annotations
 
-import os
+import base64
+import zlib
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,8 +21,10 @@ from policies.trained import head, kind_of, serve
 
 KIND: Final = "tactful-segments"
 PREFERENCE: Final = "preference.npz"
-# Key of `Manifest.source` under which a trained folder names its baseline.
+# Key of `Manifest.source` under which a trained folder keeps its baseline.
 SOURCE: Final = "baseline"
+# Segments of more bytes than this are not kept in a manifest.
+_MOST_BYTES: Final = 8 << 20
 
 
 class SegmentsManifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,27 +83,37 @@ def load_baseline(folder: Path, catalog: Catalog, schema: FeatureSchema) -> Poli
     return StaticSegments(segmentation, preference)
 
 
-def naming(policy_folder: Path, baseline_folder: Path, version: str) -> dict[str, Any]:
-    """What a trained folder keeps of its baseline, for `Manifest.source`; by a relative path, so that both can move."""
-    return {SOURCE: {"folder": os.path.relpath(baseline_folder, policy_folder), "version": version}}
+def kept_segments(segments: StaticSegments) -> dict[str, Any]:
+    """What a trained folder keeps of its baseline, for `Manifest.source`; empty where that would be too much.
+
+    The folder alone then says what the baseline sends, wherever it is copied to.
+    """
+    packed = base64.b85encode(zlib.compress(segments.preference.tobytes(), 6)).decode("ascii")
+    if len(packed) > _MOST_BYTES:
+        return {}
+    cuts = msgspec.to_builtins(segments.segmentation.cuts)
+    return {SOURCE: {"cuts": cuts, "actions": segments.preference.shape[1], "preference": packed}}
 
 
-def named_baseline(policy_folder: Path) -> Path | None:
-    """The baseline that a trained folder names, or None.
+def named_baseline(policy_folder: Path) -> Policy | None:
+    """The segments that a trained folder keeps as its baseline, or None.
 
     Raises:
-        ArtefactError: it is not there any more, or is another one.
+        ArtefactError: a damaged folder.
     """
-    named = head(policy_folder).source.get(SOURCE)
-    if not isinstance(named, dict):
+    kept = head(policy_folder).source.get(SOURCE)
+    if not isinstance(kept, dict):
         return None
-    folder = (policy_folder / str(named.get("folder"))).resolve()
-    hint = "give the baseline with prices.baseline=FOLDER, or say prices.allow_more_volume=true"
-    if not folder.is_dir():
-        raise ArtefactError(f"{policy_folder} names the baseline {folder}, which is not there", hint=hint)
-    if verified(folder, kind_of(folder)).get("version") != named.get("version"):
-        raise ArtefactError(f"{folder} is not the baseline that {policy_folder} was made with", hint=hint)
-    return folder
+    try:
+        segmentation = Segmentation(msgspec.convert(kept["cuts"], tuple[Cut, ...]))
+        flat = np.frombuffer(zlib.decompress(base64.b85decode(kept["preference"])), dtype=np.float64)
+        preference = flat.reshape(segmentation.segments, int(kept["actions"]))
+    except (KeyError, ValueError, zlib.error, msgspec.ValidationError) as error:
+        raise ArtefactError(
+            f"{policy_folder} keeps a baseline that cannot be read: {error}",
+            hint="give one with prices.baseline=FOLDER, or say prices.allow_more_volume=true",
+        ) from error
+    return StaticSegments(segmentation, preference)
 
 
 def _require_same(folder: Path, made: tuple[str, str], catalog: Catalog, schema: FeatureSchema) -> None:

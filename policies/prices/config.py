@@ -106,7 +106,7 @@ class PriceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     Attributes:
         budgets: of messages and of money.
         baseline: whose expected sends on the same contacts bound the volume: "auto" (the one that the policy's folder
-            names, as a backtest's does), "none", the folder of a trained policy or of segments, or a number of
+            keeps, as a backtest's does), "none", the folder of a trained policy or of segments, or a number of
             messages a day.
         allow_more_volume: do not hold the volume to the baseline's.
         per_channel: hold each channel to the baseline's volume, not only all of them together.
