@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import msgspec
 from engine.errors import DataError, MissingPropensityError, ParameterError
 from engine.log.parquet import LogReader
 from engine.protocols import Learner
+from engine.rounds import RoundBlock
 from engine.selection import Selection, Side
 from engine.versions import served_folder
 from experiments.audit_gate import passed_gate
@@ -18,6 +19,7 @@ from experiments.outputs import TrainOutput
 from experiments.responses import LEARNT_FROM, fit_responses, learnt_from
 from experiments.settings import TrainConfig
 from policies.exploration_config import ExplorationConfig
+from policies.horizon.rounds import WholeLogs
 from policies.trained import Head, begin, export_learner, head, kind_of, resume
 from policies.vw.arguments import VwConfig
 from policies.vw.export import export_policy
@@ -41,8 +43,15 @@ def learn(
     meta = reader.meta
     config = chosen(reader, metric, learner, side).config
     made = begin(meta.catalog, meta.features, metric, _range(reader, metric), config, exploration)
-    made.learn(Selection(reader, metric, side=side))
+    made.learn(_rounds(reader, metric, config, side))
     return made
+
+
+def _rounds(reader: LogReader, metric: str, config: VwConfig, side: Side | None = None) -> Iterable[RoundBlock]:
+    """What a learner reads: usable rounds, or whole trajectories."""
+    if config.horizon is None:
+        return Selection(reader, metric, side=side)
+    return WholeLogs([reader], metric, config.horizon, side)
 
 
 def chosen(reader: LogReader, metric: str, learner: VwConfig, side: Side | None = None) -> Search:
@@ -86,7 +95,8 @@ def continued(reader: LogReader, metric: str, start: Path) -> Learner:
             hint=f"it maximises {said.metric!r} in {said.reward_range}; train anew where the catalog has changed",
         )
     learner = resume(start)
-    learner.learn(Selection(reader, metric))
+    config = learner.config if isinstance(learner, VwLearner) else VwConfig()
+    learner.learn(_rounds(reader, metric, config))
     return learner
 
 

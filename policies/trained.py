@@ -16,6 +16,7 @@ from engine.protocols import Learner, Policy
 from policies import linear_folder
 from policies.exploration_config import ExplorationConfig
 from policies.linear import LinearLearner
+from policies.horizon.learner import HorizonLearner
 from policies.vw import export, folder, live_learner
 from policies.vw.arguments import VwConfig
 from policies.vw.learner import VwLearner
@@ -77,7 +78,8 @@ def begin(
     """
     if config.live is not None:
         return LiveLearner(catalog, schema, metric, reward_range, config.live, config)
-    return VwLearner(catalog, schema, metric, reward_range, config, exploration)
+    made = VwLearner if config.horizon is None else HorizonLearner
+    return made(catalog, schema, metric, reward_range, config, exploration)
 
 
 def export_learner(learner: Learner, path: Path, source: dict[str, Any] | None = None) -> Head:

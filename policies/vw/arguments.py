@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from engine.errors import ParameterError
+from policies.horizon.config import HorizonConfig
 from policies.vw.ensemble_config import EnsembleConfig
 from policies.vw.live_config import LiveConfig
 from policies.vw.search_config import SearchConfig
@@ -40,6 +41,7 @@ class VwConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             to their propensity (mtr), between its inverse and it.
         ensemble: several models at once, for the explorations bag and cover; null is one model.
         search: values among which to choose first (`policies.vw.search.choose`); null learns with the values above.
+        horizon: learn what a message is worth over a horizon (`policies.horizon`); null learns the reward as it is.
         live: an exploration that VW serves itself; mtr alone, without an ensemble or a search. null compiles.
     """
 
@@ -57,6 +59,7 @@ class VwConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     largest_importance: float = 1.0
     ensemble: EnsembleConfig | None = None
     search: SearchConfig | None = None
+    horizon: HorizonConfig | None = None
     live: LiveConfig | None = None
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from engine.artefact import publish
 from engine.errors import ArtefactError
+from policies.horizon.learner import HorizonLearner
 from policies.vw import wall
 from policies.vw.arguments import VwConfig, model_layout
 from policies.vw.compiler import parity, vote_parity
@@ -97,7 +98,8 @@ def resume(folder: Path) -> VwLearner:
     """
     manifest = read_manifest(folder)
     state = LearnerState.kept(manifest, (Path(folder) / MODEL).read_bytes())
-    return VwLearner(
+    made = VwLearner if manifest.config.horizon is None else HorizonLearner
+    return made(
         manifest.catalog,
         manifest.features,
         manifest.metric,
