@@ -33,7 +33,7 @@ from experiments.settings import BacktestConfig
 from experiments.shared_models import SharedModels
 from experiments.train import learn
 from experiments.volume import MATCHED, matched_target, volumes
-from policies.prices.baseline import export_segments, naming
+from policies.prices.baseline import export_segments, kept_segments
 from policies.registry import Setting
 from policies.segmentation import Segmentation, fit_cuts
 from policies.segments import StaticSegments, tune_segments
@@ -201,10 +201,10 @@ def judge_prepared(
 
 
 def _kept_segments(prepared: Prepared, folder: Path) -> dict[str, Any]:
-    """The segments as a folder, and what the policy's own folder says of them: `decide` holds it to their volume."""
+    """The segments as a folder, and what the policy's own folder keeps of them: `decide` holds it to their volume."""
     meta = prepared.reader.meta
-    version = export_segments(prepared.segments, meta.catalog, meta.features, folder / "segments")
-    return naming(folder / "policy", folder / "segments", version)
+    export_segments(prepared.segments, meta.catalog, meta.features, folder / "segments")
+    return kept_segments(prepared.segments)
 
 
 def _check_baseline(baseline: str, reader: LogReader, peers: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from engine.blocks.eligibility import is_modular
 from engine.errors import DataError, MissingPropensityError, ParameterError
 from engine.log.parquet import LogReader
 from engine.protocols import Learner
@@ -18,8 +19,12 @@ from experiments.audit_gate import passed_gate
 from experiments.outputs import TrainOutput
 from experiments.responses import LEARNT_FROM, fit_responses, learnt_from
 from experiments.settings import TrainConfig
+from policies.blocks import folder as blocks
+from policies.blocks.adopt import adopted
+from policies.blocks.learner import BlockLearner
 from policies.exploration_config import ExplorationConfig
 from policies.horizon.rounds import WholeLogs
+from policies.prices.baseline import SOURCE as BASELINE
 from policies.trained import Head, begin, export_learner, head, kind_of, resume
 from policies.vw.arguments import VwConfig
 from policies.vw.export import export_policy
@@ -32,7 +37,7 @@ from policies.vw.search import Search, choose
 
 def learn(
     reader: LogReader, metric: str, learner: VwConfig, exploration: ExplorationConfig, side: Side | None = None
-) -> VwLearner | LiveLearner:
+) -> VwLearner | LiveLearner | BlockLearner:
     """Learn a policy from one side of a log; where the learner has a search, its parameters are chosen there first.
 
     Raises:
@@ -61,6 +66,8 @@ def chosen(reader: LogReader, metric: str, learner: VwConfig, side: Side | None 
         DataError, MissingPropensityError, LearnError: see `learn`.
     """
     meta, reward_range = reader.meta, _range(reader, metric)
+    if learner.search is not None and is_modular(meta.catalog):
+        raise ParameterError("search", "train", allowed="null for a modular catalog", got="one", hint="learner=mtr")
     return choose(Selection(reader, metric, side=side), meta.catalog, meta.features, metric, reward_range, learner)
 
 
@@ -78,8 +85,9 @@ def _range(reader: LogReader, metric: str) -> tuple[float, float]:
 def continued(reader: LogReader, metric: str, start: Path) -> Learner:
     """Learn a whole log on top of a trained folder: a warm start, or the update of a day.
 
-    Encoder, scale, parameters and exploration stay the folder's. How exactly this equals learning everything in one go
-    depends on the learner, see docs/policies.md.
+    Encoder, scale, parameters and exploration stay the folder's. Where the log's catalog swaps blocks of a modular
+    catalog, what was learnt of the others stays (`policies.blocks.adopt`). How exactly this equals learning everything
+    in one go depends on the learner, see docs/policies.md.
 
     Raises:
         ArtefactError: the folder is damaged or foreign.
@@ -88,13 +96,19 @@ def continued(reader: LogReader, metric: str, start: Path) -> Learner:
     """
     said = head(start)
     reward_range = _range(reader, metric)
-    mine = (said.catalog.version, said.features.version, said.metric, said.reward_range)
-    if mine != (reader.meta.catalog.version, reader.meta.features.version, metric, reward_range):
+    mine = (said.features.version, said.metric, said.reward_range)
+    catalog = reader.meta.catalog
+    swapped = kind_of(start) == blocks.KIND and is_modular(catalog)
+    if mine != (reader.meta.features.version, metric, reward_range) or not (
+        swapped or said.catalog.version == catalog.version
+    ):
         raise DataError(
             f"the policy in {start} was trained for other actions, features, or another metric than {reader.path} has",
             hint=f"it maximises {said.metric!r} in {said.reward_range}; train anew where the catalog has changed",
         )
     learner = resume(start)
+    if isinstance(learner, BlockLearner):
+        learner = adopted(learner, catalog)
     config = learner.config if isinstance(learner, VwLearner) else VwConfig()
     learner.learn(_rounds(reader, metric, config))
     return learner
@@ -136,7 +150,10 @@ def train_on_log(
         start = served_folder(start)
         learner = continued(reader, metric, start)
         kept = tuple(responses_of(start).values()) if kind_of(start) == KIND else ()
-        rows = _together(head(start).source.get(LEARNT_FROM, {}), rows)
+        said = head(start).source
+        rows = _together(said.get(LEARNT_FROM, {}), rows)
+        # An update of a day is held to the same volume.
+        source |= {BASELINE: said[BASELINE]} if BASELINE in said else {}
     if rows:
         source[LEARNT_FROM] = rows
     if audit is not None:
@@ -149,7 +166,7 @@ def train_on_log(
         metric=metric,
         rows=manifest.rounds,
         actions=reader.meta.catalog.k,
-        parity=None if compiled is None else compiled.parity,
+        parity=getattr(manifest, "parity", None),
         version=manifest.version,
         audit=audit,
         responses={} if compiled is None else {note.role: note.metric for note in compiled.responses},
