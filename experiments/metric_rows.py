@@ -43,21 +43,29 @@ def gate_of(state: StackState, policy: str, primary: ResultRow, stack: MetricSta
     asked = (demand_of(name, metric) for name, metric in stack.metrics.items() if name != primary.metric)
     demands = [demand for demand in asked if demand is not None]
     must_show = {demand.metric for demand in demands if demand.rule == "not_worse"}
-    thin = {figure.metric for figure in figures if figure.thin and figure.metric in must_show}
+    both = (state.targets[0].name, policy)
+    thin = {
+        figure.metric: figure.missing
+        for figure in figures
+        if figure.thin and figure.policy in both and figure.metric in must_show
+    }
     evidence = [_primary(primary)]
     for figure in figures:
-        if figure.policy == policy and figure.metric != primary.metric:
-            found = evidence_of_figure(figure, today[figure.metric])
-            if stack.metrics[figure.metric].layer == "volume" and not today[figure.metric]:
-                found = replace(found, difference=None, missing="today's practice sends nothing: any message is more")
-            evidence.append(_as_undecided(found) if figure.metric in thin else found)
+        if figure.policy != policy or figure.metric == primary.metric:
+            continue
+        found = evidence_of_figure(figure, today[figure.metric])
+        if stack.metrics[figure.metric].layer == "volume" and today[figure.metric] == 0.0:
+            found = replace(found, difference=None, missing="today's practice sends nothing: any message is more")
+        elif figure.metric in thin:
+            found = _as_undecided(found, thin[figure.metric])
+        evidence.append(found)
     demands.insert(0, Demand(primary.metric, role="primary", rule="better"))
     return _output(gate(demands, evidence, error=error), policy, state.targets[0].name, primary, stack)
 
 
-def _as_undecided(found: Evidence) -> Evidence:
+def _as_undecided(found: Evidence, why: str) -> Evidence:
     """What is recorded but too thin to judge has not been shown, where it must be shown."""
-    return replace(found, difference=0.0, low=-math.inf, high=math.inf, reasons=(found.missing,), missing="")
+    return replace(found, difference=0.0, low=-math.inf, high=math.inf, reasons=(why,), missing="")
 
 
 def _primary(row: ResultRow) -> Evidence:

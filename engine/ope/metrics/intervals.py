@@ -30,8 +30,9 @@ def share_bounds(share: float, stderr: float, effective: float, units: int, alph
         alpha: error, in (0, 1).
     """
     size = effective
-    if stderr > 0.0 and 0.0 < share < 1.0:
-        size = min(effective, share * (1.0 - share) / stderr**2)
+    variance = stderr * stderr
+    if variance > 0.0 and 0.0 < share < 1.0:
+        size = min(effective, share * (1.0 - share) / variance)
     few = float(stdtrit(max(effective - 1.0, 1.0), 1.0 - alpha / 2.0)) / float(stdtrit(units - 1, 1.0 - alpha / 2.0))
     size *= min(few, 1.0) ** 2
     seen = share * size
