@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from policies.vw.tables import BLOCK_ROWS
 
 ROUNDS = 5
 CONTACTS = 16_384
+MILLION = 64 * CONTACTS
 VW_CONTACTS = 200
 
 
@@ -76,12 +78,23 @@ def measure(contacts: int) -> dict[str, Any]:
     def fused_limited_path() -> None:
         kernels.choose(x, tables, everyone, limited, state.rounds, uniform)
 
+    def in_two_threads(call: Callable[[], None]) -> Callable[[], None]:
+        """The blocks of 1,048,576 contacts, on two cores: the kernels let go of the interpreter's lock."""
+
+        def run() -> None:
+            with ThreadPoolExecutor(2) as pool:
+                list(pool.map(lambda _: call(), range(MILLION // CONTACTS)))
+
+        return run
+
     paths: dict[str, tuple[Callable[[], None], int]] = {"numpy": (numpy_path, CONTACTS)}
     if kernels.AVAILABLE:
         paths |= {
             "numba": (numba_path, CONTACTS),
             "fused_squarecb": (fused_path, CONTACTS),
             "fused_squarecb_limited": (fused_limited_path, CONTACTS),
+            "fused_squarecb_two_threads": (in_two_threads(fused_path), MILLION),
+            "fused_squarecb_limited_two_threads": (in_two_threads(fused_limited_path), MILLION),
         }
     lines = "\n".join(action_lines(catalog)) + "\n"
     names = state.encoder.column_names
