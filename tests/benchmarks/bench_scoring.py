@@ -78,15 +78,6 @@ def measure(contacts: int) -> dict[str, Any]:
     def fused_limited_path() -> None:
         kernels.choose(x, tables, everyone, limited, state.rounds, uniform)
 
-    def in_two_threads(call: Callable[[], None]) -> Callable[[], None]:
-        """The blocks of 1,048,576 contacts, on two cores: the kernels let go of the interpreter's lock."""
-
-        def run() -> None:
-            with ThreadPoolExecutor(2) as pool:
-                list(pool.map(lambda _: call(), range(MILLION // CONTACTS)))
-
-        return run
-
     paths: dict[str, tuple[Callable[[], None], int]] = {"numpy": (numpy_path, CONTACTS)}
     if kernels.AVAILABLE:
         paths |= {
@@ -126,6 +117,16 @@ def measure(contacts: int) -> dict[str, Any]:
         "ratio_to_vowpal_wabbit": {name: rate / theirs for name, rate in rates.items()},
         "difference": {"contacts": contacts, "actions": catalog.k, "largest": worst},
     }
+
+
+def in_two_threads(call: Callable[[], None]) -> Callable[[], None]:
+    """The blocks of 1,048,576 contacts, on two cores: the kernels let go of the interpreter's lock."""
+
+    def run() -> None:
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda _: call(), range(MILLION // CONTACTS)))
+
+    return run
 
 
 def eligibility_of(catalog: Any, n: int) -> Eligibility:
