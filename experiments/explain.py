@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.blocks.refusals import refuse_modular
 from engine.contacts import ContactBatch
 from engine.errors import DataError
 from engine.guardrails.conditions import conditions_from
@@ -23,6 +24,7 @@ from engine.log.parquet import LogReader, context_of, instants
 from engine.records import SUPPRESSED
 from engine.types import NOT_AN_INSTANT
 from engine.versions import served_folder
+from experiments.explain_prices import charged
 from experiments.explain_scores import comparisons, holdback_row, outlook, policy_notes
 from experiments.outputs import RemovalRow
 from experiments.outputs_explain import ActionRow, ExplainOutput
@@ -45,6 +47,7 @@ def explain_decision(log: Path, decision_id: str, policy_folder: Path | None = N
         ArtefactError: a damaged policy folder.
     """
     reader = LogReader(log)
+    refuse_modular(reader.meta.catalog, "explain")
     batch = _row(reader, decision_id)
     if reader.meta.pack is None or batch.column("rule_inputs").null_count:
         raise DataError(
@@ -77,7 +80,8 @@ def _explained(
     policy, responses = load_policy(folder), responses_of(folder)
     names, context = reader.meta.catalog.action_names, context_of(batch, reader.meta)
     eligible = np.array([not reasons for _, reasons in explained])
-    probability = policy.distribution(context, eligible[None, :])[0]
+    dear = charged(reader, str(batch.column("policy_version")[0].as_py()), policy, context)
+    probability = dear.policy.distribution(context, eligible[None, :])[0]
     seen = outlook(policy, responses, context)
     action, group = int(batch.column("action")[0].as_py()), str(batch.column("group")[0].as_py())
     rows = tuple(
@@ -89,13 +93,16 @@ def _explained(
             removed_by=_removals(reasons),
             p_respond=seen.response("respond", index),
             p_unsub=seen.response("unsub", index),
+            price=float(dear.price[index]),
         )
         for index, reasons in explained
     )
     held = None
     if seen.scores is not None:
         suppressed = batch.column("state")[0].as_py() == SUPPRESSED
-        held = holdback(seen.scores, eligible, action, group=group, suppressed=suppressed, limited=limited)
+        held = holdback(
+            seen.scores, eligible, action, group=group, suppressed=suppressed, limited=limited, price=dear.price
+        )
     return ExplainOutput(
         decision_id=batch.column("decision_id")[0].as_py(),
         decided_at=_datetime(int(instants(batch.column("decided_at"))[0])).isoformat(),
@@ -109,7 +116,8 @@ def _explained(
         p_unsub=seen.response("unsub", action),
         holdback=None if held is None else holdback_row(held, names),
         comparisons=comparisons(policy, context, seen.scores, eligible, action),
-        notes=policy_notes(policy, responses),
+        notes=(*policy_notes(policy, responses), *dear.notes),
+        prices=dear.prices,
     )
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from experiments.outputs import Output, RemovalRow
+from experiments.outputs_prices import PricesOutput
 
 
 class ActionRow(Output, frozen=True, kw_only=True):
-    """One action of one decision; p_respond and p_unsub are null where the policy has no model of them."""
+    """One action of one decision; p_respond and p_unsub are null where the policy has no model of them.
+
+    `price` is what budgets charged the send, in the metric's unit.
+    """
 
     action: str
     eligible: bool
@@ -15,6 +19,7 @@ class ActionRow(Output, frozen=True, kw_only=True):
     removed_by: tuple[RemovalRow, ...] = ()
     p_respond: float | None = None
     p_unsub: float | None = None
+    price: float = 0.0
 
 
 class PartRow(Output, frozen=True, kw_only=True):
@@ -63,6 +68,7 @@ class ExplainOutput(Output, frozen=True, kw_only=True):
         expected_value / p_respond / p_unsub: of the chosen action; null where there is no model.
         comparisons: the chosen action against hold and against the runner-up.
         notes: what else to know.
+        prices: of the budgets that the decision was made under; null where there were none.
     """
 
     decision_id: str
@@ -78,6 +84,7 @@ class ExplainOutput(Output, frozen=True, kw_only=True):
     holdback: HoldbackRow | None
     comparisons: tuple[ComparisonRow, ...] = ()
     notes: tuple[str, ...] = ()
+    prices: PricesOutput | None = None
 
 
 EXPLAIN_OUTPUTS: dict[str, type[Output]] = {"explain": ExplainOutput}

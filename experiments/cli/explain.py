@@ -44,6 +44,10 @@ def _lines(output: ExplainOutput) -> list[str]:
     for row in output.comparisons:
         moved = ", ".join(f"{part.name} {part.value:+.3g}" for part in row.groups[:4])
         lines.append(f"against {row.against}: {row.difference:+.4g} = {moved}{', ...' if len(row.groups) > 4 else ''}")
+    lines += [
+        f"{row.name}: {row.budget:.6g} {row.unit}, {row.expected:.6g} expected, price {row.price:.4g}"
+        for row in (output.prices.rows if output.prices else ())
+    ]
     return lines + list(output.notes)
 
 
@@ -65,6 +69,9 @@ def _table(output: ExplainOutput) -> Table:
     table = Table(title=f"Decision {output.decision_id} at {output.decided_at}")
     table.add_column("action", no_wrap=True)
     table.add_column("score", justify="right")
+    priced = any(row.price for row in output.actions)
+    if priced:
+        table.add_column("price", justify="right")
     table.add_column("probability", justify="right")
     table.add_column("removed by")
     for row in sorted(output.actions, key=lambda row: (-row.probability, not row.eligible)):
@@ -76,6 +83,7 @@ def _table(output: ExplainOutput) -> Table:
         table.add_row(
             row.action + chosen,
             f"{row.score:.4g}" if row.score is not None else "",
+            *([f"{row.price:.4g}"] if priced else []),
             f"{row.probability:.4g}",
             removed,
             style="" if row.eligible else "dim",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, get_args
 
+from engine.blocks.refusals import refuse_modular
 from engine.errors import DataError, MissingPropensityError, ParameterError
 from engine.guardrails.conditions import Conditions, conditions_from, load_conditions
 from engine.guardrails.layer import Guardrails
@@ -25,6 +26,7 @@ from engine.log.parquet import LogReader
 from engine.ope.estimate import Estimate
 from engine.ope.evaluate import evaluate
 from engine.selection import Selection
+from experiments.explain_prices import policy_under_prices
 from experiments.outputs_guardrails import Price, ReplayOutput, ReplayRule
 from experiments.specs import load_for
 
@@ -75,6 +77,7 @@ def replay_pack(request: ReplayRequest, advance: Advance | None = None) -> Repla
     if request.instead not in get_args(Instead):
         raise ParameterError("instead", "replay", allowed="hold or next", got=request.instead)
     reader = LogReader(request.log)
+    refuse_modular(reader.meta.catalog, "a replay of rules")
     guardrails = Guardrails(load_pack(request.pack), reader.meta.catalog)
     if reader.meta.pack is None:
         raise DataError(
@@ -179,7 +182,8 @@ def _plan(request: ReplayRequest, reader: LogReader) -> DecidingPlan | None:
     folder = request.policy or (Path(reader.meta.policy) if reader.meta.policy else None)
     rounds = Selection(reader, str(request.metric))
     if folder is not None and folder.is_dir():
-        return deciding_plan(rounds, load_for(folder, reader))
+        decided = policy_under_prices(reader, load_for(folder, reader))
+        return None if decided is None else deciding_plan(rounds, decided)
     if request.policy is not None:
         raise DataError(f"there is no policy in {str(request.policy)!r}", hint="give the folder of a trained policy")
     return deciding_plan(rounds, None)
