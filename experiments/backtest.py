@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from engine.blocks.refusals import refuse_modular
 from engine.errors import DataError, ParameterError
 from engine.log.parquet import LogReader
 from engine.ope.evaluate import Evaluation
@@ -106,6 +107,7 @@ def prepare(request: BacktestRequest, config: BacktestConfig) -> Prepared:
             "deciding_estimator", "backtest", allowed=f"one of {config.estimators}", got=config.deciding_estimator
         )
     reader = LogReader(request.log)
+    refuse_modular(reader.meta.catalog, "a backtest")
     _check_baseline(request.baseline, reader, config.peers)
     train, judge = _sides(request, reader, config.seed)
     learner = learn(reader, request.metric, config.learner, config.exploration, train)

@@ -35,9 +35,12 @@ from engine.versions import served_folder
 from experiments.outputs import DecideOutput
 from experiments.prices import Pricing, plan_under_prices, pricing_of, shown_prices
 from experiments.settings import DecideConfig
+from policies.blocks.folder import KIND as BLOCKS
+from policies.blocks.folder import load_blocks
+from policies.blocks.policy import BlockPolicy
 from policies.prices.pricing import Prices
-from policies.trained import require_compiled
-from policies.vw.folder import load_policy, read_manifest
+from policies.trained import head, kind_of, require_compiled
+from policies.vw.folder import load_policy
 
 Advance = Callable[[float], None]
 # Contacts from which on the numba kernels save more than compiling them costs. Numba and numpy agree on propensities to
@@ -115,9 +118,9 @@ def decide_file(request: DecideRequest, config: DecideConfig, advance: Advance |
     # Read once: a promotion in the middle of a job changes nothing for it.
     request = replace(request, policy=served_folder(request.policy))
     require_compiled(request.policy)
-    loaded = load_policy(request.policy)
+    loaded = load_blocks(request.policy) if kind_of(request.policy) == BLOCKS else load_policy(request.policy)
     policy = replace(loaded, fast=has_at_least(request.contacts, FAST_FROM))
-    schema = read_manifest(request.policy).features
+    schema = head(request.policy).features
     guardrails = Guardrails(pack_from(config.guardrails, source="guardrails"), policy.catalog, features=schema)
     plan = Plan(
         guardrails,
@@ -131,6 +134,9 @@ def decide_file(request: DecideRequest, config: DecideConfig, advance: Advance |
         conditions=NOTHING_SAID if request.conditions is None else load_conditions(request.conditions),
     )
     pricing = pricing_of(config.prices, request.policy, policy.catalog, schema)
+    if isinstance(policy, BlockPolicy) and not pricing.needless:
+        allowed = "without budgets, floor, costs and baseline for a policy over modular content"
+        raise ParameterError("prices", "decide", allowed=allowed, got="some", hint="prices.baseline=none")
     return decide_with(plan, schema, request, config.block_rows, advance, pricing)
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from engine.blocks.deciding import BlockChooser
+from engine.blocks.eligibility import is_modular
+from engine.blocks.target import AlwaysBlockTarget, BlockTarget, UniformBlockTarget
 from engine.errors import DataError
 from engine.log.parquet import LogReader
 from engine.ope.target import ColumnActionTarget, ColumnTarget, LoggedTarget, PolicyTarget, Target
@@ -34,6 +37,8 @@ def parse_spec(spec: str, reader: LogReader, tuning: Tuning | None = None) -> tu
             log.
         ConfigError, MissingPropensityError, LearnError: see `experiments.tuned_specs.tuned_target`.
     """
+    if is_modular(reader.meta.catalog) and not spec.startswith("column:") and spec != "logged":
+        return _over_blocks(spec, reader), ()
     if spec == "uniform":
         return PolicyTarget(UniformPolicy()), ()
     if spec == "logged":
@@ -49,9 +54,28 @@ def parse_spec(spec: str, reader: LogReader, tuning: Tuning | None = None) -> tu
     raise DataError(f"unknown policy {spec!r}", hint=f"a policy is {FORMS}")
 
 
+def _over_blocks(spec: str, reader: LogReader) -> Target:
+    """A policy over assemblies, asked for the logged actions alone."""
+    if spec == "uniform":
+        return UniformBlockTarget()
+    if spec.startswith("always:"):
+        return AlwaysBlockTarget(reader.meta.catalog.resolve(spec.removeprefix("always:")), spec)
+    if not Path(spec).is_dir():
+        raise DataError(
+            f"{spec!r} is no policy over a modular catalog",
+            hint="always:ACTION, uniform, logged, column:NAME, or the folder of a policy that was trained on one",
+        )
+    policy = load_for(served_folder(Path(spec)), reader)
+    if not isinstance(policy, BlockChooser):
+        raise DataError(f"the policy in {spec} lists all actions", hint="train it on a log of the modular catalog")
+    return BlockTarget(policy, spec)
+
+
 def _column(spec: str, reader: LogReader) -> tuple[Target, tuple[str, ...]]:
     name = spec.removeprefix("column:")
     if name.endswith(ACTION_SUFFIX):
+        if is_modular(reader.meta.catalog):
+            raise DataError(f"{spec!r} is not defined on a modular catalog", hint="give a column of probabilities")
         stored = reader.column(name.removesuffix(ACTION_SUFFIX))
         return ColumnActionTarget(spec, stored, reader.meta.catalog), (stored,)
     stored = reader.column(name)

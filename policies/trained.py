@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from engine.artefact import MANIFEST
+from engine.blocks.eligibility import is_modular
 from engine.catalog import Catalog
 from engine.errors import ArtefactError
 from engine.features import FeatureSchema
 from engine.protocols import Learner, Policy
 from policies import linear_folder
+from policies.blocks import folder as blocks
+from policies.blocks.learner import BlockLearner
 from policies.exploration_config import ExplorationConfig
 from policies.linear import LinearLearner
 from policies.horizon.learner import HorizonLearner
@@ -53,6 +56,7 @@ class _Kind:
 
 
 KINDS: Final[dict[str, _Kind]] = {
+    blocks.KIND: _Kind(blocks.read_blocks, blocks.load_blocks, blocks.resume_blocks),
     folder.KIND: _Kind(folder.read_manifest, folder.load_policy, export.resume),
     live_learner.KIND: _Kind(live_learner.read_live, LiveFolderPolicy, live_learner.load_live),
     linear_folder.KIND: _Kind(
@@ -70,12 +74,16 @@ def begin(
     reward_range: tuple[float, float],
     config: VwConfig,
     exploration: ExplorationConfig,
-) -> VwLearner | LiveLearner:
+) -> VwLearner | LiveLearner | BlockLearner:
     """A new learner on Vowpal Wabbit: compiled, or served live where the configuration says `live`.
+
+    Of a modular catalog it learns and decides by blocks.
 
     Raises:
         ParameterError: see `VwLearner` and `LiveLearner`.
     """
+    if is_modular(catalog):
+        return BlockLearner(catalog, schema, metric, reward_range, config, exploration)
     if config.live is not None:
         return LiveLearner(catalog, schema, metric, reward_range, config.live, config)
     made = VwLearner if config.horizon is None else HorizonLearner
@@ -92,6 +100,8 @@ def export_learner(learner: Learner, path: Path, source: dict[str, Any] | None =
     """
     if isinstance(learner, VwLearner):
         return export.export_policy(learner, path, source=source)
+    if isinstance(learner, BlockLearner):
+        return blocks.export_blocks(learner, path, source=source)
     if isinstance(learner, LiveLearner):
         live_learner.export_live(learner, path, source=source)
     elif isinstance(learner, LinearLearner):
@@ -135,7 +145,7 @@ def require_compiled(path: Path) -> None:
         ArtefactError: such a folder.
     """
     kind = kind_of(path)
-    if kind in KINDS and kind != folder.KIND:
+    if kind in KINDS and kind not in (folder.KIND, blocks.KIND):
         raise ArtefactError(
             f"{path} is not compiled: it would decide for some hundred contacts per second",
             hint="decide serves compiled folders (learner=mtr, ips, dr, bag, cover); backtest, evaluate and simulate "

@@ -9,11 +9,13 @@ import numpy as np
 
 from engine.audit.bins import FeatureBins
 from engine.audit.groups import ActionGroups
+from engine.blocks.counting import marginal_counts
+from engine.blocks.eligibility import modular_of
 from engine.eligibility import unpack
 from engine.localtime import DAY_US
 from engine.log.parquet import LogReader
 from engine.rounds import RoundBlock
-from engine.types import NOT_AN_INSTANT, BoolArray, ByteArray, Float32Array, FloatArray, IntArray, ObjectArray
+from engine.types import NOT_AN_INSTANT, BoolArray, Float32Array, FloatArray, IntArray, ObjectArray
 
 NO_DAY = -1
 EXTRA = ("available", "group", "contact_id", "rule_inputs")
@@ -71,7 +73,7 @@ def block_of(rounds: RoundBlock, groups: ActionGroups, bins: FeatureBins) -> Aud
     known = rounds.decided_at != NOT_AN_INSTANT
     day = np.where(known, np.where(known, rounds.decided_at, 0) // DAY_US, NO_DAY)
     rows = np.flatnonzero(available & ~np.isnan(rounds.propensity))
-    counts, code = _eligible_counts(rounds.eligible[rows], rounds.k, groups)
+    counts, code = _eligible_counts(rounds.take(rows), groups)
     weight = np.zeros((len(rows), len(groups.names)))
     per_row, action, propensity = counts[code], rounds.action[rows], rounds.propensity[rows]
     for axis in range(groups.of.shape[1]):
@@ -93,11 +95,27 @@ def block_of(rounds: RoundBlock, groups: ActionGroups, bins: FeatureBins) -> Aud
     )
 
 
-def _eligible_counts(packed: ByteArray, k: int, groups: ActionGroups) -> tuple[FloatArray, IntArray]:
+def _eligible_counts(rounds: RoundBlock, groups: ActionGroups) -> tuple[FloatArray, IntArray]:
     """(u, G) eligible actions by group of each distinct eligible set, and (m,) which set a row has."""
+    packed = rounds.eligible
     if not len(packed):
         return np.zeros((1, len(groups.names))), np.zeros(0, dtype=np.int64)
     whole = np.ascontiguousarray(packed).view(np.dtype((np.void, packed.shape[1]))).ravel()
     _, first, code = np.unique(whole, return_index=True, return_inverse=True)
-    dense = unpack(np.ascontiguousarray(packed[first]), k).astype(np.float64)
+    if rounds.modular is not None:
+        return _modular_counts(rounds.take(first)), np.asarray(code, dtype=np.int64).ravel()
+    dense = unpack(np.ascontiguousarray(packed[first]), rounds.k).astype(np.float64)
     return dense @ groups.member.astype(np.float64), np.asarray(code, dtype=np.int64).ravel()
+
+
+def _modular_counts(rounds: RoundBlock) -> FloatArray:
+    """(u, G) the same of a modular catalog, from factors: any action, hold, then the axes that have several values."""
+    eligible = rounds.eligible_blocks()
+    channels, hours, blocks = marginal_counts(eligible)
+    modular = modular_of(eligible.catalog)
+    slots = [blocks[:, first : first + size] for first, size in zip(modular.first, modular.sizes, strict=True)]
+    axes = [axis for axis in (channels, hours, *slots) if axis.shape[1] > 1]
+    counts = eligible.counts()
+    # A catalog of one channel, one hour and one block per slot tells sends from holds alone.
+    parts = [counts[:, None], np.ones((len(counts), 1)), *(axes or [counts[:, None] - 1])]
+    return np.concatenate(parts, axis=1).astype(np.float64)

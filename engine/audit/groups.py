@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.blocks.eligibility import is_modular, modular_of
 from engine.catalog import Catalog
 from engine.types import HOLD, BoolArray, IntArray
 
@@ -33,7 +34,9 @@ def action_groups(catalog: Catalog) -> ActionGroups:
     names, masks = [ANY, "hold"], [np.ones(k, dtype=np.bool_), np.arange(k) == HOLD]
     columns = [np.zeros(k, dtype=np.int64), np.where(np.arange(k) == HOLD, 1, -1)]
     places = catalog.split(np.arange(k))
-    axes = (("channel", catalog.channels), ("hour", tuple(map(str, catalog.hours))), ("arm", catalog.arm_ids))
+    axes = [("channel", catalog.channels), ("hour", tuple(map(str, catalog.hours))), ("arm", catalog.arm_ids)]
+    if is_modular(catalog):
+        axes[2:], places = _slots(catalog), (*places[:2], *_blocks(catalog, places[2]))
     for (axis, values), place in zip(axes, places, strict=True):
         if len(values) < 2:
             continue
@@ -46,3 +49,14 @@ def action_groups(catalog: Catalog) -> ActionGroups:
         names.append("send")
         masks.append(np.arange(k) != HOLD)
     return ActionGroups(tuple(names), np.column_stack(masks), np.column_stack(columns))
+
+
+def _slots(catalog: Catalog) -> list[tuple[str, tuple[str, ...]]]:
+    """The slots of a modular catalog, each an axis of its blocks."""
+    return [(slot.id, tuple(block.id for block in slot.blocks)) for slot in modular_of(catalog).slots]
+
+
+def _blocks(catalog: Catalog, arm: IntArray) -> list[IntArray]:
+    """Per slot (k,) position of each action's block; -1 for hold."""
+    positions = modular_of(catalog).positions(np.maximum(arm, 0))
+    return [np.where(arm < 0, -1, column) for column in positions.T]

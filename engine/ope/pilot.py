@@ -88,7 +88,7 @@ class PilotSums:
         sums = [float(block.n), (ours / p).sum(), (ours / p * reward).sum(), (theirs / p).sum()]
         sums.append((theirs / p * reward).sum())
         columns = ((ours - theirs) * reward, ours, theirs)
-        share = 1.0 / block.eligible_dense().sum(axis=1)
+        share = 1.0 / block.eligible_counts()
         for place, exploration in enumerate(self._explorations):
             to_come = (1.0 - exploration) * theirs + exploration * share
             with np.errstate(divide="ignore", invalid="ignore"):
