@@ -38,6 +38,7 @@ def run(
     configuration before any result is seen.
     """
     from experiments.backtest import LEARNED, BacktestRequest, backtest
+    from experiments.cli.prices import volume_table
     from experiments.cli.results import gate_table, metrics_table, results_table
     from experiments.report.launch_metrics import missing_metrics
     from experiments.settings import BacktestConfig, compose_settings
@@ -59,6 +60,8 @@ def run(
         lines = [*output.log.notes, f"launch: {output.launch.policy} ({output.launch.verdict})", output.launch.reason]
         lines += [f"{name}: {path}" for name, path in output.files.items()]
         tables = [results_table(deciding, f"{metric} on {log.name}, by {config.deciding_estimator}")]
+        if output.volume:
+            tables.append(volume_table(output.volume))
         if output.metrics:
             shown = [row for row in output.metrics if row.policy in (baseline, LEARNED)]
             tables.append(metrics_table(shown, f"metrics, {baseline} first"))

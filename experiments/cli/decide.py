@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from experiments.cli.console import Json, Overrides, contact_key, guarded, progress, show
+from experiments.cli.prices import price_tables
 from experiments.outputs import DecideOutput
 
 SHOWN = 12
@@ -44,7 +45,8 @@ def run(
         request = DecideRequest(policy, contacts, parse_now(now), out, contact_key(), conditions, state, limits)
         with progress("deciding", None) as advance:
             output = decide_file(request, config, advance)
-        show(output, summary_tables(output), [f"log: {output.log}"], as_json=as_json)
+        said = [output.prices.note] if output.prices and output.prices.note else []
+        show(output, summary_tables(output), [*said, f"log: {output.log}"], as_json=as_json)
 
 
 def summary_tables(output: DecideOutput) -> list[Table]:
@@ -68,4 +70,11 @@ def summary_tables(output: DecideOutput) -> list[Table]:
     shared = Table("limit or cap", "contacts limited", "sends suppressed", title="Limits and promises")
     for name in sorted({*output.limited, *output.suppressed_by}):
         shared.add_row(name, str(output.limited.get(name, 0)), str(output.suppressed_by.get(name, 0)))
-    return [people, sends, rules, *([brakes] if output.brakes else []), *([shared] if shared.rows else [])]
+    return [
+        people,
+        *price_tables(output.prices),
+        sends,
+        rules,
+        *([brakes] if output.brakes else []),
+        *([shared] if shared.rows else []),
+    ]

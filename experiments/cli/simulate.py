@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from experiments.cli.console import Json, Overrides, contact_key, guarded, progress, show
+from experiments.cli.prices import price_tables
 from experiments.outputs_simulate import SimulateOutput
 
 
@@ -59,4 +60,4 @@ def tables(output: SimulateOutput) -> list[Table]:
     reach = Table("may be sent advertising, first day", "last day", "sends by channel")
     by_channel = ", ".join(f"{name} {times:,}" for name, times in output.sends.items())
     reach.add_row(f"{output.reachable_first:,}", f"{output.reachable_last:,}", by_channel)
-    return [groups, reach, joined]
+    return [groups, reach, *price_tables(output.prices), joined]
