@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -80,10 +82,11 @@ def _frames(path: Path) -> Any:
             for frame in pd.read_csv(path, dtype=str, keep_default_na=False, chunksize=200_000):
                 yield _checked(frame, path)
         else:
-            with pd.read_json(path, lines=True, dtype=False, convert_dates=False, chunksize=200_000) as frames:
-                for frame in frames:
-                    yield _checked(frame, path)
-    except (pa.ArrowException, OSError, ValueError) as error:
+            with path.open("rb") as lines:
+                while block := list(islice(lines, 200_000)):
+                    rows = [msgspec.json.decode(line) for line in block if line.strip()]
+                    yield _checked(pd.DataFrame(rows, dtype=object), path)
+    except (pa.ArrowException, OSError, ValueError, msgspec.DecodeError) as error:
         raise DataError(
             f"{path} cannot be read: {error}", hint="give outcomes as Parquet, CSV or JSON lines"
         ) from error
