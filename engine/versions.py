@@ -31,7 +31,9 @@ POINTER: Final = "live.json"
 HISTORY: Final = "history.jsonl"
 VERSIONS: Final = "versions"
 LOCK: Final = ".lock"
-CHANGES: Final = ("promoted", "rolled back")
+PROMOTED: Final = "promoted"
+ROLLED_BACK: Final = "rolled back"
+CHANGES: Final = (PROMOTED, ROLLED_BACK)
 ABANDONED: Final = "abandoned"
 
 
@@ -121,6 +123,40 @@ def history(live: Path) -> list[dict[str, Any]]:
         before = entry["check"]
         found.append(entry)
     return found
+
+
+def changes(live: Path) -> list[dict[str, Any]]:
+    """The lines of the changes that took place, oldest first.
+
+    Raises:
+        ArtefactError: see `history` and `read_pointer`.
+    """
+    found: list[dict[str, Any]] = []
+    for line in history(live):
+        if line["event"] in CHANGES:
+            found.append(line)
+        elif line["event"] == ABANDONED and found:
+            found.pop()
+    serving = read_pointer(live).sequence if is_live_folder(live) else 0
+    return [line for line in found if line["sequence"] <= serving]
+
+
+def one_before(live: Path) -> str | None:
+    """The version that a rollback returns to; None where there is none.
+
+    Promotions stack up, and a rollback takes the top one off: two rollbacks go two promotions back.
+
+    Raises:
+        ArtefactError: see `history` and `read_pointer`.
+    """
+    stack: list[str] = []
+    for line in changes(live):
+        if line["event"] == ROLLED_BACK and line["version"] in stack:
+            while stack[-1] != line["version"]:
+                stack.pop()
+        else:
+            stack.append(line["version"])
+    return stack[-2] if len(stack) > 1 else None
 
 
 class LiveFolder:

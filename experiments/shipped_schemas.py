@@ -16,6 +16,7 @@ from experiments.outputs_calibrate import CALIBRATE_OUTPUTS
 from experiments.outputs_experiment import EXPERIMENT_OUTPUTS
 from experiments.outputs_explain import EXPLAIN_OUTPUTS
 from experiments.outputs_guardrails import GUARDRAIL_OUTPUTS
+from experiments.outputs_promotion import PROMOTION_OUTPUTS
 from experiments.outputs_simulate import SIMULATE_OUTPUTS
 from experiments.outputs_state import STATE_OUTPUTS
 
@@ -24,6 +25,7 @@ ALL: Final[dict[str, type[Output]]] = (
     OUTPUTS
     | AUDIT_OUTPUTS
     | EXPLAIN_OUTPUTS
+    | PROMOTION_OUTPUTS
     | GUARDRAIL_OUTPUTS
     | STATE_OUTPUTS
     | SIMULATE_OUTPUTS

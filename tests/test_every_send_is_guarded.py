@@ -30,7 +30,21 @@ RECORD = {"decision_id", "action", "propensity", "eligible"}
 RECORD_MAKERS = {"engine/decision_table.py", "engine/mapping/importer.py", "engine/mapping/rows.py"}
 
 EMIT_DECISIONS = {"decide", "demo", "dispatch", "simulate"}
-EMIT_NONE = {"import", "audit", "calibrate", "evaluate", "plan", "train", "backtest", "explain", "join", "guardrails", "state"}
+EMIT_NONE = {
+    "import",
+    "audit",
+    "calibrate",
+    "evaluate",
+    "plan",
+    "train",
+    "backtest",
+    "explain",
+    "join",
+    "guardrails",
+    "state",
+    "promote",
+    "rollback",
+}
 
 
 @dataclass

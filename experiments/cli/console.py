@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,6 +38,15 @@ Advance = Callable[[float], None]
 def contact_key() -> str:
     """The key of contact pseudonyms: the environment's, or a public default that hides nothing from its holder."""
     return os.environ.get(CONTACT_KEY, "tactful")
+
+
+def signer() -> str:
+    """Who runs this process, for a history."""
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (KeyError, OSError):
+        # A container may run under a number that has no name.
+        return f"{os.getuid()}@{socket.gethostname()}"
 
 
 def show(output: Output, tables: Sequence[Table], lines: Sequence[str], *, as_json: bool) -> None:

@@ -21,6 +21,8 @@ from experiments.cli import (
     import_log,
     join,
     plan,
+    promote,
+    rollback,
     simulate,
     state,
     train,
@@ -41,6 +43,8 @@ app.command("evaluate")(evaluate.run)
 app.command("plan")(plan.run)
 app.command("train")(train.run)
 app.command("backtest")(backtest.run)
+app.command("promote")(promote.run)
+app.command("rollback")(rollback.run)
 app.command("decide")(decide.run)
 app.command("dispatch")(dispatch.run)
 app.command("explain")(explain.run)

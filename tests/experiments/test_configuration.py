@@ -24,6 +24,8 @@ from engine.optout.codes import provider_codes
 from engine.optout.lists import lists_from
 from experiments.audit import AuditConfig
 from experiments.demo import shipped_catalog
+from experiments.promotion_config import PromoteConfig
+from experiments.season.config import ExperimentConfig
 from experiments.settings import (
     BacktestConfig,
     DecideConfig,
@@ -52,9 +54,11 @@ COMMANDS: dict[str, Any] = {
     "backtest": BacktestConfig,
     "decide": DecideConfig,
     "evaluate": EvaluateConfig,
+    "experiment": ExperimentConfig,
     "join": JoinConfig,
     "simulate": SimulateConfig,
     "plan": PlanConfig,
+    "promote": PromoteConfig,
     "train": TrainConfig,
 }
 # The commands that a group belongs to.
@@ -62,10 +66,10 @@ USED_BY = {
     "audit": ("audit", "train", "backtest"),
     "evaluation": ("evaluate", "backtest", "plan"),
     "model": ("evaluate", "backtest"),
-    "learner": ("train", "backtest", "simulate"),
-    "exploration": ("train", "backtest", "simulate"),
+    "learner": ("train", "backtest", "simulate", "experiment"),
+    "exploration": ("train", "backtest", "simulate", "experiment"),
     "scenario": ("simulate",),
-    "segments": ("evaluate", "backtest", "simulate"),
+    "segments": ("evaluate", "backtest", "simulate", "experiment"),
     "peer": ("evaluate", "backtest", "simulate"),
     "guardrails": ("decide",),
     "metrics": ("join",),
@@ -96,6 +100,7 @@ VALIDATE: dict[str, Callable[[Any], object]] = {
     "calibration": lambda data: [_fitted(data), *(make_part(kind, params) for kind, params in data["parts"].items())],
     "scenario": scenario_from,
     "fault": faults_from,
+    "experiment": lambda data: msgspec.convert(data, ExperimentConfig),
     "zones": lambda data: [_known_zones(entry) for entry in data.values()],
 }
 

@@ -1,0 +1,69 @@
+"""`tactful promote`: let a new version serve, if a recent log lets it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from experiments.cli.console import Json, Overrides, errors, guarded, progress, show, signer
+from experiments.outputs_launch import GateOutput
+from experiments.outputs_promotion import PromoteOutput
+from experiments.report.text import figure_text
+
+
+def run(
+    policy: Annotated[Path, typer.Option(help="Folder of the new version.")],
+    live: Annotated[Path, typer.Option(help="Live folder; the first promotion makes it.")],
+    log: Annotated[Path, typer.Option(help="A recent log, with propensities.")],
+    metric: Annotated[str, typer.Option(help="Primary metric of the log; more is better.")],
+    why: Annotated[str, typer.Option(help="Why, in words; for the history.")] = "",
+    who: Annotated[str, typer.Option(help="Who, for the history; the user of this process where left out.")] = "",
+    override: Annotated[str, typer.Option(help="Promote whatever the gate says, for this reason.")] = "",
+    as_json: Json = False,
+    overrides: Overrides = None,
+) -> None:
+    """Promote a new version where it is shown to be not worse than the live one; else leave with exit code 8.
+
+    Judged on the primary metric, the sends, and the unsubscribes and complaints that the log has. Every attempt is
+    written into the live folder's history.
+    """
+    from engine.errors import GateError
+    from experiments.promotion import PromoteRequest, Signature, promote
+    from experiments.promotion_config import PromoteConfig
+    from experiments.settings import compose_settings
+
+    with guarded(as_json=as_json):
+        config = compose_settings("promote", overrides or [], PromoteConfig)
+        signed = Signature(who or signer(), datetime.now(UTC), why)
+        request = PromoteRequest(policy, live, log, metric, signed, override)
+        with progress("judging", None) as advance:
+            output = promote(request, config, advance)
+        show(output, [_table(output.gate)] if output.gate else [], _lines(output), as_json=as_json)
+    if not output.promoted:
+        reason = output.gate.reason if output.gate else "not judged"
+        errors.print(f"error: not promoted: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
+        errors.print("hint: what was live is live; give a longer log, or --override REASON", markup=False)
+        raise typer.Exit(GateError.exit_code)
+
+
+def _table(gate: GateOutput) -> Table:
+    table = Table(
+        *("metric", "role", gate.baseline, gate.policy, "gain", "bound", "limit", "verdict"),
+        title=f"{gate.policy} against {gate.baseline}, one-sided error {gate.error:g}",
+    )
+    for check in gate.checks:
+        figures = (check.baseline_value, check.value, check.gain, check.bound, check.limit)
+        table.add_row(check.metric, check.role, *map(figure_text, figures), check.verdict)
+    return table
+
+
+def _lines(output: PromoteOutput) -> list[str]:
+    done = f"serves now as number {output.sequence}" if output.promoted else "was refused"
+    lines = [f"version {output.version} {done} in {output.live}; before: {output.previous or 'none'}"]
+    if output.overridden:
+        lines.append(f"the gate was overridden: {output.overridden}")
+    return [*lines, *([output.gate.reason] if output.gate else []), *output.notes]

@@ -1,0 +1,254 @@
+"""Promotion and rollback: a new version serves only where a recent log lets it, and one command takes it back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from engine.errors import DataError, GateError, ParameterError, TactfulError
+from engine.log.parquet import LogReader
+from engine.ope.gate import Check
+from engine.ope.target import LoggedTarget, PolicyTarget, Target
+from engine.versions import (
+    PROMOTED,
+    ROLLED_BACK,
+    LiveFolder,
+    Pointer,
+    changing,
+    is_live_folder,
+    one_before,
+    read_pointer,
+    version_folder,
+)
+from experiments.outputs_launch import GateCheck, GateOutput
+from experiments.outputs_promotion import PromoteOutput, RollbackOutput
+from experiments.promotion_config import PromoteConfig
+from experiments.promotion_judge import After, Judged, judge
+from experiments.responses import LEARNT_FROM
+from experiments.specs import load_for
+from policies.vw.folder import KIND, read_manifest
+
+Advance = Callable[[float], None]
+NEW, LIVE, LOGGED = "new", "live", "logged"
+REFUSED: Final = "refused"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Who changes what serves, when and why; it stands in the history.
+
+    Attributes:
+        who: a person or a job.
+        at: aware instant.
+        why: in words; "" says nothing.
+    """
+
+    who: str
+    at: datetime
+    why: str = ""
+
+    def entry(self) -> dict[str, Any]:
+        """For a line of the history."""
+        return {"who": self.who, "at": self.at.isoformat(), "why": self.why}
+
+
+@dataclass(frozen=True)
+class PromoteRequest:
+    """What is asked.
+
+    Attributes:
+        policy: folder of the new version.
+        live: live folder; made by the first promotion.
+        log: a recent log, with propensities.
+        metric: primary metric, more is better.
+        signed: who, when, why.
+        override: why it must serve whatever the gate says; "" leaves the answer to the gate.
+    """
+
+    policy: Path
+    live: Path
+    log: Path
+    metric: str
+    signed: Signature
+    override: str = ""
+
+
+def promote(request: PromoteRequest, config: PromoteConfig, advance: Advance | None = None) -> PromoteOutput:
+    """Judge a new version against the live one, and let it serve where the gate does; every attempt is written down.
+
+    Without a live version the new one is judged against what the log did.
+
+    Raises:
+        DataError: a log that cannot judge it: no such metric, other actions, no rows that it has not learnt from.
+        ArtefactError: a damaged folder.
+        GateError: the live version changed while this one was judged.
+        StorageError: the disk refused; what served before still does.
+    """
+    new = read_manifest(request.policy)
+    before = read_pointer(request.live) if is_live_folder(request.live) else None
+    if before is not None and before.version == new.version:
+        raise ParameterError("policy", "promote", allowed="another version than the live one", got=new.version)
+    notes: list[str] = []
+    judged: Judged | None = None
+    try:
+        judged = _judged(request, before, config, notes, advance)
+    except TactfulError as error:
+        if not request.override:
+            raise
+        notes.append(f"not judged: {error.message}")
+    passed = judged is not None and judged.gate.passed
+    overridden = "" if passed else request.override
+    answer = None if judged is None else _gate_output(judged, before)
+    entry = {
+        **request.signed.entry(),
+        "metric": request.metric,
+        "log": str(request.log),
+        "rows": 0 if judged is None else judged.rows,
+        "from": None if before is None else before.version,
+        "override": overridden,
+        "notes": notes,
+        "gate": None if judged is None else _figures(judged),
+    }
+    with changing(request.live) as folder:
+        after = _change(folder, request, new.version, before, entry, serve=passed or bool(overridden))
+    return PromoteOutput(
+        promoted=after is not None,
+        overridden=overridden,
+        live=str(request.live),
+        version=new.version,
+        previous=None if before is None else before.version,
+        sequence=(after or before or Pointer("", 0)).sequence or None,
+        metric=request.metric,
+        rows=entry["rows"],
+        gate=answer,
+        notes=tuple(notes),
+    )
+
+
+def rollback(live: Path, signed: Signature, to: str | None = None) -> RollbackOutput:
+    """Let an earlier version serve again: the one before the live one, or a named one.
+
+    Raises:
+        DataError: there is no earlier version, or no live folder.
+        ArtefactError: the version is damaged or not kept.
+        StorageError: the disk refused; what served before still does.
+    """
+    if not is_live_folder(live):
+        raise DataError(f"{live} is no live folder", hint="give a folder that `tactful promote` made")
+    with changing(live) as folder:
+        before = read_pointer(live)
+        version = to or one_before(live)
+        if version is None:
+            raise DataError(f"{live} never served another version", hint="name one of its versions with --to")
+        # Every hash is verified before it serves.
+        read_manifest(version_folder(live, version))
+        after = folder.switch(version, ROLLED_BACK, {**signed.entry(), "from": before.version})
+    return RollbackOutput(live=str(live), version=version, previous=before.version, sequence=after.sequence)
+
+
+def _judged(
+    request: PromoteRequest, before: Pointer | None, config: PromoteConfig, notes: list[str], advance: Advance | None
+) -> Judged:
+    reader = LogReader(request.log)
+    new = PolicyTarget(load_for(request.policy, reader), NEW)
+    today: Target = LoggedTarget()
+    if before is None:
+        notes.append("there is no live version yet: judged against what the log did")
+    else:
+        today = PolicyTarget(load_for(version_folder(request.live, before.version), reader), LIVE)
+    side = _unseen(request, config, notes)
+    return judge(reader, new, today, request.metric, config, side, advance)
+
+
+def _unseen(request: PromoteRequest, config: PromoteConfig, notes: list[str]) -> After | None:
+    """The rows that the new version has not learnt from."""
+    learnt = read_manifest(request.policy).source.get(LEARNT_FROM)
+    if learnt is None:
+        notes.append("the new version does not say which rows it learnt from; a log that it learnt from flatters it")
+        return None
+    if config.learnt_rows == "keep":
+        notes.append("rows that the new version learnt from are not left out, which flatters it")
+        return None
+    side = After(int(learnt["last_at"]))
+    reader = LogReader(request.log)
+    kept = sum(int(side.keep(block).sum()) for block in reader.blocks(context=False))
+    if kept == 0:
+        raise DataError(
+            f"the new version learnt from rows as late as all of {request.log}, so they cannot judge it",
+            hint="give a later log",
+        )
+    if kept < reader.rows:
+        notes.append(f"{reader.rows - kept} of {reader.rows} rows are not later than what the new version learnt from")
+    return side
+
+
+def _change(
+    folder: LiveFolder,
+    request: PromoteRequest,
+    version: str,
+    before: Pointer | None,
+    entry: dict[str, Any],
+    *,
+    serve: bool,
+) -> Pointer | None:
+    if folder.pointer != before:
+        raise GateError(
+            f"another version was promoted to {request.live} while this one was judged", hint="judge it again"
+        )
+    if not serve:
+        folder.note(REFUSED, {**entry, "version": version})
+        return None
+    if folder.keep(request.policy, KIND) != version:
+        raise GateError(f"{request.policy} changed while it was judged", hint="judge it again")
+    return folder.switch(version, PROMOTED, entry)
+
+
+def _figures(judged: Judged) -> dict[str, Any]:
+    gate = judged.gate
+    checks = [
+        {
+            "metric": check.demand.metric,
+            "verdict": check.verdict,
+            "gain": check.gain,
+            "bound": check.bound,
+            "limit": check.limit,
+        }
+        for check in gate.checks
+    ]
+    return {"passed": gate.passed, "reason": gate.reason, "error": gate.error, "checks": checks}
+
+
+def _gate_output(judged: Judged, before: Pointer | None) -> GateOutput:
+    gate = judged.gate
+    return GateOutput(
+        policy=NEW,
+        baseline=LOGGED if before is None else LIVE,
+        passed=gate.passed,
+        reason=gate.reason,
+        error=gate.error,
+        checks=tuple(_check(check) for check in gate.checks),
+    )
+
+
+def _check(check: Check) -> GateCheck:
+    demand, evidence = check.demand, check.evidence
+    return GateCheck(
+        metric=demand.metric,
+        label=demand.metric,
+        unit="",
+        role=demand.role,
+        rule=demand.rule,
+        margin=demand.margin,
+        relative=demand.relative,
+        baseline_value=evidence.live if evidence else None,
+        value=evidence.new if evidence else None,
+        gain=check.gain,
+        bound=check.bound,
+        limit=check.limit,
+        verdict=check.verdict,
+        reason=check.reason,
+        blocks=check.blocks,
+    )
