@@ -12,7 +12,9 @@ from experiments.season.config import ExperimentConfig
 from experiments.season.rounds import REWARD_RANGE, Slice, randomised_slice
 from experiments.season.turns import Restriction
 from policies.action_values import ActionSums, ActionValues
+from policies.horizon.learner import HorizonLearner
 from policies.linear import LinearPosterior, LinearSums
+from policies.vw.compiled import CompiledPolicy
 from policies.vw.learner import VwLearner
 from policies.vw.training import LearnerState
 from simulator.scenario import Scenario
@@ -71,6 +73,20 @@ class Bench:
         learner = self.vw_learner()
         learner.learn(self.slice.choices)
         return learner.state
+
+    @cached_property
+    def horizon_policy(self) -> CompiledPolicy:
+        """VW on the advantage of every send over a horizon: it alone learns from decisions without a choice too."""
+        learner = HorizonLearner(
+            self.scenario.catalog,
+            self.scenario.features,
+            self.config.metric,
+            self.reward_range,
+            self.config.horizon,
+            self.config.exploration,
+        )
+        learner.learn(self.slice.blocks)
+        return learner.policy()
 
     @cached_property
     def posterior(self) -> LinearPosterior:

@@ -8,6 +8,7 @@ import msgspec
 
 from engine.errors import ParameterError
 from policies.exploration_config import ExplorationConfig
+from policies.horizon.config import HorizonConfig
 from policies.segments import SegmentConfig
 from policies.vw.arguments import VwConfig
 
@@ -105,6 +106,7 @@ class ExperimentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         alpha: 1 - confidence of the intervals.
         workers: processes: time, never results.
         learner / exploration / segments: as of the other commands.
+        horizon: the learner of `vw_horizon`.
     """
 
     name: str = "season"
@@ -125,6 +127,7 @@ class ExperimentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     alpha: float = 0.05
     workers: int = 1
     learner: VwConfig = VwConfig()
+    horizon: VwConfig = VwConfig(horizon=HorizonConfig())
     exploration: ExplorationConfig = ExplorationConfig()
     segments: SegmentConfig = SegmentConfig()
 

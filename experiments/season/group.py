@@ -122,8 +122,10 @@ class GroupRun:
 
     def _silence(self, never: Played) -> tuple[float, float] | None:
         """Mean and standard error of the value of never sending minus its closed form."""
+        world = self._world(len(never.total))
+        world.reset()
         try:
-            off = never.total - value_of_silence(self._world(len(never.total)), self.bench.steps)
+            off = never.total - value_of_silence(world, self.bench.steps)
         except ParameterError:
             return None
         return float(off.mean()), float(off.std(ddof=1) / np.sqrt(len(off)))

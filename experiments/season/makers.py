@@ -33,6 +33,8 @@ GREEDY: Final = ExplorationConfig(kind="greedy")
 EVERY_DAYS: Final = 7.0
 # Share of the decisions with a choice in which the volume threshold sends.
 VOLUME: Final = 0.5
+# Decisions from which on the numba kernels save more than compiling them costs.
+FAST_FROM: Final = 200_000
 # Width of the bounds and of the draws, in standard deviations of the reward: the defaults of the peers, rescaled.
 UCB_ALPHA: Final = 1.0
 THOMPSON_V: Final = 0.25
@@ -56,8 +58,8 @@ def _volume(bench: Bench) -> Subject:
 def _vw(exploration: ExplorationConfig | None) -> Callable[[Bench], Subject]:
     def make(bench: Bench) -> Subject:
         def actor(learner: VwLearner) -> Actor:
-            policy = learner.policy()
-            return PolicyActor(policy if exploration is None else replace(policy, exploration=exploration))
+            wanted = exploration or learner.exploration
+            return PolicyActor(replace(learner.policy(), fast=_fast(bench), exploration=wanted))
 
         learner = bench.vw_learner(bench.vw)
 
@@ -68,6 +70,10 @@ def _vw(exploration: ExplorationConfig | None) -> Callable[[Bench], Subject]:
         return _learning_on(bench, actor(learner), learn)
 
     return make
+
+
+def _horizon(bench: Bench) -> Subject:
+    return PolicyActor(replace(bench.horizon_policy, fast=_fast(bench)))
 
 
 def _linear(width: float, *, thompson: bool) -> Callable[[Bench], Subject]:
@@ -86,6 +92,10 @@ def _linear(width: float, *, thompson: bool) -> Callable[[Bench], Subject]:
         return _learning_on(bench, actor(sums.posterior()), learn)
 
     return make
+
+
+def _fast(bench: Bench) -> bool:
+    return bench.config.contacts * bench.steps >= FAST_FROM
 
 
 def _learning_on(bench: Bench, actor: Actor, learn: Callable[[Sequence[RoundBlock]], Actor]) -> Actor:
@@ -112,6 +122,7 @@ MAKERS: Final[Mapping[str, Callable[[Bench], Subject]]] = {
     "recovering": lambda bench: recovering(bench.slice),
     "vw": _vw(None),
     "vw_greedy": _vw(GREEDY),
+    "vw_horizon": _horizon,
     "myopic_oracle": lambda _: MyopicOracle(),
     "planner": _planner,
 }

@@ -24,6 +24,8 @@ from simulator.world import World
 MARGIN: Final = "margin"
 MESSAGE: Final = "message"
 CLICKED: Final = "clicked"
+# What happened to a message, 0 or 1.
+EVENTS: Final = (CLICKED, "unsubscribed", "complained")
 REWARD_RANGE: Final = {MARGIN: (-1e5, 1e6), MESSAGE: (-1e5, 1e6), CLICKED: (0.0, 1.0)}
 # Contacts of the slice are numbered from here on: nobody of a cell is among them.
 SLICE_FIRST: Final = 50_000_000
@@ -102,8 +104,8 @@ def logged(
 ) -> RoundBlock:
     """The rounds of a step.
 
-    `margin` is all money of the contact's day; `message` what the message brought and cost, 0 for a hold; `clicked`
-    whether it was clicked. All three are those of the step: nothing is late.
+    `margin` is all money of the contact's day; `message` what the message brought and cost, 0 for a hold; `EVENTS`
+    whether that happened to it. All are those of the step: nothing is late.
 
     Args:
         turn: that was decided.
@@ -113,8 +115,9 @@ def logged(
         chunk: number of the step.
     """
     rows, m = turn.rows, len(turn.rows)
-    clicked = np.zeros(len(happened.reward_usd))
-    clicked[happened.rows] = happened.clicked
+    events = {name: np.zeros(len(happened.reward_usd)) for name in EVENTS}
+    for name, found in events.items():
+        found[happened.rows] = getattr(happened, name)
     numbers = turn.world.first + rows
     ids = np.array([f"{turn.world.seed}-{chunk}-{number}" for number in numbers.tolist()], dtype=object)
     return RoundBlock(
@@ -129,7 +132,7 @@ def logged(
         rewards={
             MARGIN: happened.reward_usd[rows],
             MESSAGE: message_reward(happened, turn.world.scenario)[rows],
-            CLICKED: clicked[rows],
+            **{name: found[rows] for name, found in events.items()},
         },
         usable=turn.eligibility.sendable(),
         decided_at=np.full(m, decided_at, dtype=np.int64),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from functools import cache
 from typing import Any, Final
+
+import msgspec
 
 from engine.errors import ConfigError
 from engine.guardrails.pack import pack_from, read_pack
@@ -20,6 +23,13 @@ def varied(name: str, variant: Variant) -> Scenario:
     Raises:
         ConfigError: no such scenario, a change that it cannot have, or no cap of a month to change.
     """
+    return _varied(name, msgspec.json.encode(variant, order="sorted"))
+
+
+# A scenario is read from a dozen files, and a sweep asks for the same ones again and again.
+@cache
+def _varied(name: str, encoded: bytes) -> Scenario:
+    variant = msgspec.json.decode(encoded, type=Variant)
     scenario = load_scenario(name, variant.changes)
     if variant.monthly_cap is None:
         return scenario
