@@ -204,6 +204,7 @@ def summary(reader: LogReader, metric: str, contacts: int, dropped: dict[str, in
         notes=meta.notes,
         unit=meta.rewards[metric].unit,
         description=meta.rewards[metric].description,
+        hold=meta.catalog.hold_name,
     )
 
 

@@ -31,7 +31,8 @@ def recommend(contest: Contest) -> Launch:
 
     The order is fixed: (1) the learned policy, if better than the baseline and no guardrail metric stands against it;
     (2) the baseline, if better than doing nothing; (3) doing nothing. Too little support for the first question is
-    said, and never read as "better".
+    said, and never read as "better". A learned policy that is better and that the gate refuses changes nothing: the
+    baseline stays, unless it is shown to be worse than doing nothing.
     """
     learned, today = contest.learned, contest.today
     refused = refusals(contest.gate)
@@ -43,7 +44,8 @@ def recommend(contest: Contest) -> Launch:
         NO_DIFFERENCE: _sentence(learned, "is not shown to differ from"),
     }.get(learned.verdict, f"the log supports {learned.policy} too little to judge it")
     baseline = learned.difference.baseline if learned.difference else "the baseline"
-    if today is None or today.difference is None:
+    stays = learned.verdict == BETTER and today is not None and today.verdict != WORSE
+    if stays or today is None or today.difference is None:
         return Launch(policy=baseline, verdict=learned.verdict, reason=f"{why}; stay with {baseline}")
     if today.verdict == BETTER:
         reason = f"{why}; {_sentence(today, 'is better than')}"

@@ -23,6 +23,7 @@ class LogSummary(Output, frozen=True, kw_only=True):
         propensity: "logged", or "absent".
         clusters: "contact" where rows of one cluster depend on each other, else "row".
         unit / description: of the metric, as the log declares them.
+        hold: the catalog's name of sending nothing.
     """
 
     path: str
@@ -36,6 +37,7 @@ class LogSummary(Output, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     unit: str = ""
     description: str = ""
+    hold: str = "hold"
 
 
 class DifferenceRow(Output, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ from experiments.report.launch_details import (
     unknown_of,
 )
 from experiments.report.launch_metrics import GateLine, Layer, gate_lines, layers_of
-from experiments.report.words import VERDICTS, amount, between, capital, policy_name
+from experiments.report.words import VERDICTS, Names, amount, between, capital
 
 LEARNED = "vw"
 GO, STAY, UNKNOWN = "go", "stay", "unknown"
@@ -103,18 +103,19 @@ def launch_page(output: BacktestOutput, baseline: str, estimator: str, command: 
     """
     deciding = [row for row in output.results if row.estimator == estimator]
     learned = next(row for row in deciding if row.policy == LEARNED)
-    tone, badge, answer = _answer(output, learned, baseline)
+    names = Names(output.log.hold, baseline)
+    tone, badge, answer = _answer(output, learned, baseline, names)
     unit = output.log.unit
     return LaunchPage(
-        question=f"Should {policy_name(LEARNED)} replace {policy_name(baseline)}?",
+        question=f"Should {names(LEARNED)} replace {names(baseline)}?",
         answer=answer,
         tone=tone,
         badge=badge,
-        because=_because(output, learned, baseline),
+        because=_because(output, learned, baseline, names),
         notes=output.log.notes,
         cards=_cards(output, learned, baseline),
-        chart=_chart(_named(deciding, baseline), unit),
-        further=_chart(output.comparisons, unit, others=True, skip=baseline),
+        chart=_chart(_named(deciding, baseline, output.log.hold), unit, names),
+        further=_chart(output.comparisons, unit, names, others=True, skip=baseline),
         gate=() if output.gate is None else gate_lines(output.gate, unit),
         gate_passed=None if output.gate is None else output.gate.passed,
         layers=layers_of(output.metrics, LEARNED, baseline),
@@ -122,38 +123,52 @@ def launch_page(output: BacktestOutput, baseline: str, estimator: str, command: 
         shares=() if output.treatment is None else shares_of(output.treatment),
         groups=() if output.treatment is None else groups_of(output.treatment),
         rules=rules_of(output.rules, unit),
-        support=supports_of(output.support),
-        unknown=unknown_of(output, LEARNED, baseline),
-        facts=_facts(output, baseline, estimator),
+        support=supports_of(output.support, names),
+        unknown=unknown_of(output, LEARNED, baseline, names),
+        facts=_facts(output, baseline, estimator, names),
         provenance=tuple(output.provenance.items()),
         command=command,
         rows=_figures(output.results, estimator),
-        policy=policy_name(LEARNED),
-        baseline=policy_name(baseline),
+        policy=names(LEARNED),
+        baseline=names(baseline),
         confidence=f"{100 * (1 - learned.alpha):g} %",
     )
 
 
-def _answer(output: BacktestOutput, learned: ResultRow, baseline: str) -> tuple[str, str, str]:
+def _answer(output: BacktestOutput, learned: ResultRow, baseline: str, names: Names) -> tuple[str, str, str]:
     """Tone, badge and the answer in a sentence."""
-    new, today = policy_name(learned.policy), policy_name(baseline)
+    new, today = names(learned.policy), names(baseline)
     launch, metric = output.launch, _metric(output)
     if launch.policy == learned.policy:
-        harm = " and no guardrail metric gets worse than it may" if output.gate is not None else ""
-        return GO, "Launch", f"Yes. {capital(new)} earns more {metric} than {today}{harm}."
+        return GO, "Launch", f"Yes. {capital(new)} does better on {metric} than {today}{_harm(output)}."
     stay = f"Stay with {today}" if launch.policy == baseline else "Do not launch"
     if learned.verdict == "better":
         asked = [check.label for check in output.gate.checks if check.blocks] if output.gate else []
         refusal = f"the log does not show that {_listed(asked)} stay within what may be lost"
-        return STAY, stay, f"Not yet. {capital(new)} earns more {metric} than {today}, but {refusal}."
+        return STAY, stay, f"Not yet. {capital(new)} does better on {metric} than {today}, but {refusal}."
     if learned.verdict == "worse":
-        return STAY, stay, f"No. {capital(new)} earns less {metric} than {today}."
+        return STAY, stay, f"No. {capital(new)} does worse on {metric} than {today}."
     if learned.verdict == "no difference":
-        return STAY, stay, f"No. The log does not show that {new} earns more {metric} than {today}."
+        return STAY, stay, f"No. The log does not show that {new} does better on {metric} than {today}."
     return UNKNOWN, stay, f"The log cannot say: it holds too little that speaks for {new}."
 
 
-def _because(output: BacktestOutput, learned: ResultRow, baseline: str) -> tuple[str, ...]:
+def _harm(output: BacktestOutput) -> str:
+    """What the answer may claim of the guardrail metrics: unknown is not unharmed."""
+    asked = [check for check in output.gate.checks if check.role == "guardrail"] if output.gate is not None else []
+    if not asked:
+        return ""
+    known = [check for check in asked if check.verdict != "n/a"]
+    if len(known) == len(asked):
+        return ", and every guardrail metric stays within its margin"
+    if not known:
+        return "; what it does to guardrail metrics this log cannot say"
+    if len(known) == 1:
+        return ", and the one guardrail metric that the log knows stays within its margin"
+    return f", and the {len(known)} guardrail metrics that the log knows stay within their margins"
+
+
+def _because(output: BacktestOutput, learned: ResultRow, baseline: str, names: Names) -> tuple[str, ...]:
     """The figures behind the answer, one sentence each."""
     unit, found = output.log.unit, []
     gap = learned.difference
@@ -170,18 +185,20 @@ def _because(output: BacktestOutput, learned: ResultRow, baseline: str) -> tuple
         tail = ""
         if today.verdict != "insufficient":
             tail = f" ({between(today.difference.low, today.difference.high, unit, signed=True)})"
-        found.append(f"{capital(policy_name(baseline))} against {policy_name(today.difference.baseline)}: {said}{tail}.")
+        found.append(f"{capital(names(baseline))} against {names(today.difference.baseline)}: {said}{tail}.")
         if output.launch.policy not in (LEARNED, baseline):
             found.append(
-                f"By the fixed order of the rule, {policy_name(output.launch.policy)} is what the log supports: neither "
+                f"By the fixed order of the rule, {names(output.launch.policy)} is what the log supports: neither "
                 "policy is shown to beat it."
             )
     if output.gate is not None:
         passed = [check for check in output.gate.checks if check.role == "guardrail" and check.verdict == "pass"]
         asked = [check for check in output.gate.checks if check.role == "guardrail"]
         blocked = [check.label for check in asked if check.blocks]
-        tail = f"; {_listed(blocked)} {'stands' if len(blocked) == 1 else 'stand'} against it" if blocked else ""
-        found.append(f"{len(passed)} of {len(asked)} guardrail metrics are within their margins{tail}.")
+        silent = sum(check.verdict == "n/a" for check in asked)
+        tail = f"; not shown: {_listed(blocked)}" if blocked else ""
+        unknown = f"; {silent} the log cannot say" if silent else ""
+        found.append(f"Guardrail metrics: {len(passed)} of {len(asked)} within their margins{tail}{unknown}.")
     return tuple(found)
 
 
@@ -209,32 +226,34 @@ def _cards(output: BacktestOutput, learned: ResultRow, baseline: str) -> tuple[C
         change = own.difference
         tail = f"; change {between(change.low, change.high, own.unit, signed=True)}" if change else ""
         shown = amount(own.value, own.unit)
-        cards.append(Card(own.label, shown, f"today {amount(today.value, own.unit)}; change{tail}".replace("e,", "e")))
+        cards.append(Card(own.label, shown, f"today {amount(today.value, own.unit)}{tail}"))
     if output.treatment is not None:
         cards.append(Card("Treated differently", f"{100 * output.treatment.distance:.0f} %", "of decisions"))
     return tuple(cards)
 
 
-def _named(rows: Sequence[ResultRow], baseline: str) -> list[ResultRow]:
+def _named(rows: Sequence[ResultRow], baseline: str, hold: str) -> list[ResultRow]:
     """Policies with a name; constants are in the table of all figures."""
     return [
-        row for row in rows if row.policy != baseline and (not row.policy.startswith("always:") or "hold" in row.policy)
+        row
+        for row in rows
+        if row.policy != baseline and (not row.policy.startswith("always:") or row.policy == f"always:{hold}")
     ]
 
 
-def _chart(rows: Sequence[ResultRow], unit: str, *, others: bool = False, skip: str = "") -> Chart:
+def _chart(rows: Sequence[ResultRow], unit: str, names: Names, *, others: bool = False, skip: str = "") -> Chart:
     drawn = [row for row in rows if row.difference is not None and row.difference.baseline != skip]
     known = [row.difference for row in drawn if row.difference and row.verdict != "insufficient"]
     scale = scale_of([end for gap in known for end in (gap.low, gap.high, gap.value)])
-    lines = tuple(_line(row, scale, unit, others) for row in drawn)
+    lines = tuple(_line(row, scale, unit, names, others=others) for row in drawn)
     ends = tuple((place, amount(value, unit, signed=True)) for place, value in scale.labels)
     return Chart(lines, ends)
 
 
-def _line(row: ResultRow, scale: Scale, unit: str, others: bool) -> Line:
+def _line(row: ResultRow, scale: Scale, unit: str, names: Names, *, others: bool) -> Line:
     gap = row.difference
-    against = f"against {policy_name(gap.baseline)}" if others and gap else ""
-    name = capital(policy_name(row.policy))
+    against = f"against {names(gap.baseline)}" if others and gap else ""
+    name = capital(names(row.policy))
     if gap is None or row.verdict == "insufficient":
         return Line(name, against, "n/a", "too little data", VERDICTS["insufficient"], "grey", None)
     tone = {"better": "good", "worse": "bad"}.get(row.verdict, "even")
@@ -255,7 +274,7 @@ def _figures(rows: Sequence[ResultRow], estimator: str) -> tuple[ResultRow, ...]
     return tuple(sorted(shown, key=lambda row: row.estimator != estimator))
 
 
-def _facts(output: BacktestOutput, baseline: str, estimator: str) -> tuple[tuple[str, str], ...]:
+def _facts(output: BacktestOutput, baseline: str, estimator: str, names: Names) -> tuple[tuple[str, str], ...]:
     log, split = output.log, output.split
     dropped = "; ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in log.dropped.items())
     return (
@@ -265,7 +284,7 @@ def _facts(output: BacktestOutput, baseline: str, estimator: str) -> tuple[tuple
         ("Not used", dropped or "nothing"),
         ("Split", f"by {split['by']}: {split['train_rows']:,} decisions train, {split['evaluation_rows']:,} judge"),
         ("Decides", f"estimator {estimator}, fixed before any result was seen"),
-        ("Today's practice", f"{policy_name(baseline)}, by {', '.join(split['segments']) or 'one segment'}"),
+        ("Today's practice", f"{names(baseline)}, by {', '.join(split['segments']) or 'one segment'}"),
         ("Independent units", f"each {log.clusters}"),
         ("Audit of the log", gate_sentence(output.audit)),
     )

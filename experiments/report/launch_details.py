@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from experiments.outputs import BacktestOutput
 from experiments.outputs_launch import RuleCost, ShareRow, SupportRow, TreatmentOutput, WeightBin
-from experiments.report.words import amount, capital, percent, policy_name
+from experiments.report.words import Names, amount, capital, percent
 
 KINDS = {"treatment": "", "channel": "Channel", "hours": "Local hour", "arm": "Content"}
 MAX_NOTES = 6
@@ -133,11 +133,11 @@ def _value(rule: RuleCost, unit: str) -> str:
     return "not priced" if rule.note.startswith("not priced") else "n/a"
 
 
-def supports_of(rows: Sequence[SupportRow]) -> tuple[Support, ...]:
+def supports_of(rows: Sequence[SupportRow], names: Names) -> tuple[Support, ...]:
     """The weights of each policy."""
     return tuple(
         Support(
-            name=capital(policy_name(row.policy)),
+            name=capital(names(row.policy)),
             sentence=(
                 f"{row.rows:,} decisions speak for it like {row.effective:,.0f} of its own "
                 f"({percent(row.effective / max(row.rows, 1))}); the largest weight is {row.largest_weight:.3g}, "
@@ -157,7 +157,7 @@ def _bin(one: WeightBin, row: SupportRow) -> Bin:
     )
 
 
-def unknown_of(output: BacktestOutput, policy: str, baseline: str) -> tuple[tuple[str, str], ...]:
+def unknown_of(output: BacktestOutput, policy: str, baseline: str, names: Names) -> tuple[tuple[str, str], ...]:
     """(what, why) of everything that the log cannot say, each once."""
     found: dict[tuple[str, str], None] = {}
     why_of: dict[str, list[str]] = {}
@@ -169,10 +169,10 @@ def unknown_of(output: BacktestOutput, policy: str, baseline: str) -> tuple[tupl
     for result in output.results:
         if result.policy in (policy, baseline) and result.verdict == "insufficient":
             for note in result.notes[:MAX_NOTES]:
-                found[f"{capital(policy_name(result.policy))} by {result.estimator}", note] = None
+                found[f"{capital(names(result.policy))} by {result.estimator}", note] = None
     for skipped in output.skipped:
         if skipped.policy in (policy, baseline, "logged"):
-            found[f"{capital(policy_name(skipped.policy))} by {skipped.estimator}", skipped.reason] = None
+            found[f"{capital(names(skipped.policy))} by {skipped.estimator}", skipped.reason] = None
     found["Later effects", "single decisions are judged within their window; fatigue that builds up later is not seen"] = None
     if output.rules:
         found["Value of what rules remove", "never sent under these rules, so only a model has an opinion"] = None

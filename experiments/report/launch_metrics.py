@@ -70,6 +70,8 @@ def _gate_line(check: GateCheck, primary_unit: str) -> GateLine:
     why = check.reason.split(": ", 1)[-1] if check.verdict in ("n/a", "undecided") and check.bound is None else ""
     if why.startswith(("n/a, ", "undecided, ")):
         why = why.split(", ", 1)[1]
+    if check.verdict in ("fail", "undecided") and check.bound is not None and check.bound < 0.0:
+        why = f"may be up to {amount(-check.bound, unit, signed=True)[1:]} worse"
     return GateLine(
         label=capital(check.label.replace("_", " ")),
         role="what the change is for" if check.role == "primary" else "must not suffer",

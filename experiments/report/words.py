@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 NAMES: Final[Mapping[str, str]] = {
     "vw": "the learned policy",
     "vw_greedy": "the learned policy, without exploring",
+    "vw_matched": "the learned policy, at today's volume",
     "static_segments": "today's segments",
     "merge_tag_blast": "one message for all",
     "logged": "what the log did",
     "uniform": "a choice at random",
-    "always:hold": "no message at all",
-    "no_contact": "no message at all",
 }
 LAYERS: Final[Mapping[str, str]] = {
     "delivery": "Delivery quality",
@@ -39,9 +39,27 @@ MINUS: Final = "\u2212\u2060"
 GLUE: Final = "\u00a0"
 
 
-def policy_name(name: str) -> str:
-    """A policy in words."""
-    return NAMES.get(name, f"always {name.removeprefix('always:')}" if name.startswith("always:") else name)
+@dataclass(frozen=True)
+class Names:
+    """Policies in words.
+
+    Attributes:
+        hold: the catalog's name of sending nothing.
+        baseline: today's practice; segments are only called today's where they are it.
+    """
+
+    hold: str = "hold"
+    baseline: str = "static_segments"
+
+    def __call__(self, policy: str) -> str:
+        """A policy in words."""
+        if policy in (f"always:{self.hold}", "always:hold"):
+            return "no message at all"
+        if policy == "static_segments" and self.baseline != policy:
+            return "tuned segments"
+        if policy.startswith("always:"):
+            return f"always {policy.removeprefix('always:')}"
+        return NAMES.get(policy, policy)
 
 
 def capital(text: str) -> str:
@@ -72,6 +90,7 @@ def amount(value: float | None, unit: str, *, signed: bool = False, like: float 
     places = digits_of(size, 2 if unit == "share" else 3)
     number = f"{abs(value) * scale:,.{places}f}"
     zero = not any(digit in "123456789" for digit in number)
+    number = "0" if zero and like is None else number
     sign = "" if zero else MINUS if value < 0 else "+" if signed else ""
     if unit == "share":
         return f"{sign}{number}{GLUE}{'pts' if signed else '%'}"
