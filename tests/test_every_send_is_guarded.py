@@ -20,6 +20,8 @@ from experiments.cli.main import app
 PACKAGES = ("engine", "policies", "simulator", "experiments")
 # They draw from the eligible set that they are given; everybody else must have got it from the layer.
 PRIMITIVES = {"engine/sampling.py", "policies/vw/compiled.py", "policies/vw/kernels.py", "policies/vw/jitted.py"}
+# Hands what it is given to the compiled policy of the contact's group.
+PRIMITIVES |= {"policies/prices/priced.py"}
 # In a simulated world nobody is reached; these draw from the eligible sets of a world whose layer was asked.
 PRIMITIVES |= {"simulator/rollout.py", "simulator/broken_draw.py"}
 # Answers pictures, not contacts: nothing there can be sent.
