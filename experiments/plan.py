@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -12,7 +12,7 @@ import msgspec
 from engine.errors import DataError, MissingPropensityError, ParameterError
 from engine.ope.evaluate import evaluate
 from engine.ope.pilot import Pilot, PilotSums
-from engine.ope.plan import Need, Terms, needed, of_moments
+from engine.ope.plan import ASSURANCE, Need, Terms, needed, of_moments
 from engine.ope.support import SupportRule
 from engine.ope.target import Target
 from engine.selection import Selection
@@ -107,7 +107,9 @@ def plan_log(request: PlanRequest, config: PlanConfig) -> PlanOutput:
     alpha, rule = settings.alpha / settings.comparisons, SupportRule()
     needs = [
         needed(
-            Terms(t.exploration, t.variance * told.design_effect, t.weight_squares, t.largest_weight),
+            replace(
+                t, variance=t.variance * told.design_effect, variance_stderr=t.variance_stderr * told.design_effect
+            ),
             difference,
             alpha=alpha,
             power=request.power,
@@ -184,7 +186,16 @@ def _of_pilot(source: PilotLog, request: PlanRequest, settings: EvaluationSettin
         for block in rounds:
             sums.add(block)
     pilot = sums.result()
-    return _Told("pilot", pilot.baseline, pilot.kurtosis, _varying(pilot), effect, notes)
+    terms = _varying(pilot)
+    return _Told("pilot", pilot.baseline, pilot.kurtosis, terms, effect, (*notes, *_assured(terms)))
+
+
+def _assured(terms: Sequence[Terms]) -> tuple[str, ...]:
+    found = [term.variance_stderr / term.variance for term in terms if 0 < term.variance < math.inf]
+    if not found:
+        return ()
+    known = f"the pilot knows the variance to about {max(found):.0%} or better"
+    return (f"{known}; its upper limit is planned with, so that {ASSURANCE:.0%} of such pilots give enough decisions",)
 
 
 def _varying(pilot: Pilot) -> tuple[Terms, ...]:

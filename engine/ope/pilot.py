@@ -18,6 +18,8 @@ from engine.rounds import RoundBlock
 from engine.types import FloatArray
 
 _PAIRS: Final = tuple(combinations_with_replacement(range(3), 2))
+# Products of the pairs' columns, for the error of the variance.
+_SQUARES: Final = tuple(combinations_with_replacement(range(len(_PAIRS)), 2))
 _SHARED: Final = 5
 
 
@@ -94,7 +96,7 @@ class PilotSums:
             with np.errstate(divide="ignore", invalid="ignore"):
                 scale = np.where(ours + theirs > 0, 1.0 / (p * to_come), 0.0)
                 weight = np.where(ours > 0, ours / to_come, 0.0)
-                sums += [_total(columns[i] * columns[j] * scale) for i, j in _PAIRS]
+                sums += _quadratic_sums(np.stack([columns[i] * columns[j] * scale for i, j in _PAIRS]))
             self._largest[place] = max(self._largest[place], float(weight.max()))
         self._table.add(block.chunk, np.array(sums, dtype=np.float64))
 
@@ -114,7 +116,8 @@ class PilotSums:
         Raises:
             DataError: no rows, or none on which the target, or the baseline, would have done what was done.
         """
-        table = self._table.stack(_SHARED + len(_PAIRS) * len(self._explorations))
+        width = len(_PAIRS) + len(_SQUARES)
+        table = self._table.stack(_SHARED + width * len(self._explorations))
         with np.errstate(invalid="ignore"):
             sums = [math.fsum(column) if np.isfinite(column).all() else math.inf for column in table.T]
         n, weight, total, base_weight, base_total = sums[:_SHARED]
@@ -126,9 +129,9 @@ class PilotSums:
         target, baseline = total / weight, base_total / base_weight
         found = []
         for place, exploration in enumerate(self._explorations):
-            start = _SHARED + place * len(_PAIRS)
-            moments = dict(zip(_PAIRS, sums[start : start + len(_PAIRS)], strict=True))
-            found.append(_terms(exploration, moments, n, target, baseline, float(self._largest[place])))
+            start = _SHARED + place * width
+            own = sums[start : start + width]
+            found.append(_terms(exploration, own, n, target, baseline, float(self._largest[place])))
         return Pilot(int(n), target, baseline, self._spread.kurtosis(), tuple(found))
 
     @staticmethod
@@ -137,21 +140,24 @@ class PilotSums:
         return block.propensity if logged is None else logged
 
 
-def _terms(
-    exploration: float,
-    moments: dict[tuple[int, int], float],
-    n: float,
-    target: float,
-    baseline: float,
-    largest: float,
-) -> Terms:
-    if not all(math.isfinite(value) for value in moments.values()):
+def _quadratic_sums(products: FloatArray) -> list[float]:
+    """Sums over rows of the (pairs, n) products, and of the products of two of them.
+
+    All infinite where some action of a policy would never be logged.
+    """
+    if not np.isfinite(products).all():
+        return [math.inf] * (len(_PAIRS) + len(_SQUARES))
+    squares = products @ products.T
+    return [*products.sum(axis=1).tolist(), *(float(squares[i, j]) for i, j in _SQUARES)]
+
+
+def _terms(exploration: float, sums: list[float], n: float, target: float, baseline: float, largest: float) -> Terms:
+    if not all(math.isfinite(value) for value in sums):
         return Terms(exploration, math.inf, math.inf, math.inf)
+    moments, squares = dict(zip(_PAIRS, sums, strict=False)), dict(zip(_SQUARES, sums[len(_PAIRS) :], strict=True))
     factors = (1.0, -target, baseline)
-    squares = sum((1.0 if i == j else 2.0) * factors[i] * factors[j] * moment for (i, j), moment in moments.items())
-    return Terms(exploration, max(squares, 0.0) / n, moments[1, 1] / n, largest)
-
-
-def _total(values: FloatArray) -> float:
-    """The sum; infinite where some action of a policy would never be logged."""
-    return float(values.sum()) if np.isfinite(values).all() else math.inf
+    form = [(1.0 if i == j else 2.0) * factors[i] * factors[j] for i, j in _PAIRS]
+    variance = max(sum(factor * moments[pair] for factor, pair in zip(form, _PAIRS, strict=True)), 0.0) / n
+    second = sum((1.0 if i == j else 2.0) * form[i] * form[j] * total for (i, j), total in squares.items()) / n
+    stderr = math.sqrt(max(second - variance**2, 0.0) / n)
+    return Terms(exploration, variance, moments[1, 1] / n, largest, stderr)

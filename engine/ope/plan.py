@@ -7,6 +7,10 @@ The difference of two self-normalised values has the variance of its influence, 
 
 the textbook's formula (Cohen, "Statistical power analysis", 1988, section 2.4) with an off-policy variance. The log to
 come is decided by the baseline, but for a share e of decisions, drawn uniformly from the eligible actions.
+
+A pilot tells the variance with an error of its own, and half of all pilots tell too little. So its upper confidence
+limit at `ASSURANCE` is planned with (Browne 1995, "On the use of a pilot sample for sample size determination",
+Statistics in Medicine 14): with that probability over pilots the power is what was asked for.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from engine.ope.support import SupportRule
 
 PLANNED_INTERVALS: Final = (DELTA, ASYMPTOTIC_SEQUENCE)
 MOST: Final = 10**12
+ASSURANCE: Final = 0.8
 
 
 @dataclass(frozen=True)
@@ -36,12 +41,18 @@ class Terms:
         variance: of one decision's influence on the difference; infinite where the target does what is never logged.
         weight_squares: mean squared weight of the target; 1 / it is the effective share of the rows.
         largest_weight: of the target.
+        variance_stderr: standard error of `variance` as a pilot told it; 0 where it is known.
     """
 
     exploration: float
     variance: float
     weight_squares: float
     largest_weight: float
+    variance_stderr: float = 0.0
+
+    def assured_variance(self, assurance: float) -> float:
+        """The variance's upper confidence limit."""
+        return self.variance + max(float(ndtri(assurance)), 0.0) * self.variance_stderr
 
 
 @dataclass(frozen=True)
@@ -62,7 +73,15 @@ class Need:
 
 
 def needed(
-    terms: Terms, difference: float, *, alpha: float, power: float, interval: str, kurtosis: float, rule: SupportRule
+    terms: Terms,
+    difference: float,
+    *,
+    alpha: float,
+    power: float,
+    interval: str,
+    kurtosis: float,
+    rule: SupportRule,
+    assurance: float = ASSURANCE,
 ) -> Need:
     """Decisions that are needed at one exploration.
 
@@ -74,10 +93,13 @@ def needed(
         interval: one of `PLANNED_INTERVALS`.
         kurtosis: of the reward; NaN where not known.
         rule: when support is too little.
+        assurance: probability over pilots that the power is reached, in [0.5, 1).
 
     Raises:
         ParameterError: an argument outside its range.
     """
+    if not 0.5 <= assurance < 1:
+        raise ParameterError("assurance", "plan", allowed="in [0.5, 1)", got=assurance)
     if not math.isfinite(difference) or difference == 0:
         raise ParameterError("difference", "plan", allowed="finite, not 0", got=difference)
     if not 0.5 < power < 1:
@@ -88,7 +110,7 @@ def needed(
         raise ParameterError("interval", "plan", allowed=f"one of {PLANNED_INTERVALS}", got=interval)
     if not math.isfinite(terms.variance):
         return Need(terms, None, None, None)
-    seen = _for_power(math.sqrt(terms.variance), abs(difference), alpha, power, interval)
+    seen = _for_power(math.sqrt(terms.assured_variance(assurance)), abs(difference), alpha, power, interval)
     supported = _for_support(terms, kurtosis, rule)
     return Need(terms, seen, supported, None if seen is None else max(seen, supported))
 

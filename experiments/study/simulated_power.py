@@ -38,7 +38,7 @@ LIFT: Final = 0.03
 POWER: Final = 0.8
 ALPHA: Final = 0.05
 POPULATION: Final = 400_000
-PILOT: Final = 40_000
+PILOT: Final = 100_000
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,26 @@ def test_a_pilot_tells_of_logs_that_explore_more_or_less(ope) -> None:
         assert terms.largest_weight == pytest.approx(expected.largest_weight)
 
 
+def test_a_pilot_knows_the_error_of_its_variance(ope) -> None:
+    """Over 150 pilots the variances spread as each pilot says of its own, within a quarter."""
+    found = [
+        pilot_of(ope, world(ope, np.random.default_rng([9, seed]), 1_500, 0.03, 0.3), (0.3,)).result().terms[0]
+        for seed in range(150)
+    ]
+    spread = np.std([terms.variance for terms in found], ddof=1)
+    assert np.mean([terms.variance_stderr for terms in found]) == pytest.approx(spread, rel=0.25)
+
+
+def test_an_uncertain_variance_asks_for_more_decisions() -> None:
+    known, unsure = Terms(1.0, 4.0, 2.0, 2.0), Terms(1.0, 4.0, 2.0, 2.0, variance_stderr=0.4)
+    assert known.assured_variance(0.8) == 4.0
+    assert unsure.assured_variance(0.8) == pytest.approx(4.0 + 0.8416212 * 0.4)
+    assert unsure.assured_variance(0.5) == pytest.approx(4.0)
+    assert needed(unsure, 0.1, **ASKED).decisions > needed(known, 0.1, **ASKED).decisions == 4203
+    with pytest.raises(ParameterError, match="assurance"):
+        needed(unsure, 0.1, **ASKED, assurance=0.3)
+
+
 def test_the_pilots_own_exploration_gives_its_own_standard_error(ope) -> None:
     """With the baseline as it was logged, the plan's variance over n is the squared error of the evaluation."""
     blocks = world(ope, np.random.default_rng(2), 8_000, 0.05, 0.4)
