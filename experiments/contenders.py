@@ -11,6 +11,7 @@ from engine.ope.target import LoggedTarget, PolicyTarget, Target
 from engine.selection import Selection
 from experiments.outputs import Skipped
 from policies.always import AlwaysPolicy
+from policies.blocks.learner import BlockLearner
 from policies.exploration_config import ExplorationConfig
 from policies.merge_tag import MergeTagBlast
 from policies.registry import Setting, action_values, make
@@ -27,7 +28,7 @@ BLAST: Final = "merge_tag_blast"
 NAMED: Final = (SEGMENTS, BLAST, "logged", "uniform", LEARNED, GREEDY)
 # More constant actions than this are not judged one by one: nobody would launch the winner of such a contest.
 MAX_CONSTANTS: Final = 120
-Learned = VwLearner | LiveLearner
+Learned = VwLearner | LiveLearner | BlockLearner
 
 
 @dataclass(frozen=True)

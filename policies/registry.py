@@ -31,8 +31,6 @@ from policies.send_time import UsualHour, tune_send_time
 from policies.trained import begin
 from policies.volume_threshold import tune_volume
 from policies.vw.arguments import VwConfig
-from policies.vw.learner import VwLearner
-from policies.vw.live_learner import LiveLearner
 from policies.vw.reward_model import VwRewardModel
 
 Rounds = Iterable[RoundBlock]
@@ -125,7 +123,7 @@ def lin_ts(setting: Setting) -> LinearThompsonLearner:
     )
 
 
-def vw(setting: Setting) -> VwLearner | LiveLearner:
+def vw(setting: Setting) -> Learner:
     """Vowpal Wabbit as configured: compiled, or served live."""
     return begin(
         setting.catalog,

@@ -72,7 +72,7 @@ _REWARDS: Final = (
 EXPECTED: Final = Sizes(contacts=8000, days=14, judged=4000)
 # Orders are rare and large: many more contacts, smaller steps.
 DRAWN: Final = Sizes(
-    contacts=30_000, days=14, judged=4000, reward=REWARD, learner=VwConfig(learning_rate=0.01, passes=2)
+    contacts=20_000, days=14, judged=4000, reward=REWARD, learner=VwConfig(learning_rate=0.01, passes=2)
 )
 
 
