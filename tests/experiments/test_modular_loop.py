@@ -159,7 +159,7 @@ def test_the_audit_counts_by_block(world: World) -> None:
 def test_learning_goes_on_where_a_block_is_swapped(world: World, tmp_path: Path) -> None:
     plain = yaml.safe_load((ROOT / "conf/catalog/modular.yaml").read_text())
     blocks = plain["modular"]["slots"][1]["blocks"]
-    blocks[2] = {"id": "proof_awards", "status": "approved", "version": "1", "attributes": {"kind": "figures"}}
+    blocks[2] = {"id": "proof_awards", "status": "approved", "version": "1", "attributes": {"tone": "figures"}}
     swapped = catalog_from(plain)
     assert swapped.version != world.catalog.version
     more = logged(tmp_path / "two", swapped, seed=1)

@@ -1,24 +1,22 @@
 """Only features and attributes on the allow list (catalogue O9; requirement R10): anything else stops the start.
 
-This rule removes nothing. A catalog whose arms carry an attribute that is not on the list is refused when the layer is
+This rule removes nothing. A catalog whose arms or blocks carry an attribute that is not on the list is refused when the layer is
 built, and so is a feature schema, where the layer is given one; a batch whose context carries an unlisted feature is
 refused before anything is decided.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import ClassVar
 
 import msgspec
 
+from engine.blocks.modular import READ_BY_RULES
 from engine.catalog import Catalog
 from engine.errors import ConfigError, EligibilityError, ParameterError
 from engine.features import FeatureSchema
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
 from engine.types import PURPOSES
-
-# What the rules themselves read of an arm.
-READ_BY_RULES: Final = ("topic", "template", "item", "cross_sell", "price_usd", "own_similar", "due_within_days")
 
 
 class FeaturesAllowedRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -52,19 +50,20 @@ class FeaturesAllowedRule(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
         return Verdict()
 
     def require_catalog(self, catalog: Catalog) -> None:
-        """Refuse arms with an attribute that is not on the list.
+        """Refuse arms and blocks with an attribute that is not on the list.
 
         Raises:
-            ConfigError: such an arm.
+            ConfigError: such an arm, or such a block.
         """
         if self.attributes is None:
             return
         allowed = {*self.attributes, *READ_BY_RULES}
-        for arm in catalog.arms:
-            barred = sorted(arm.attributes.keys() - allowed)
+        blocks = [] if catalog.modular is msgspec.UNSET else catalog.modular.blocks
+        for what, one in (*(("arm", arm) for arm in catalog.arms), *(("block", block) for block in blocks)):
+            barred = sorted(one.attributes.keys() - allowed)
             if barred:
                 raise ConfigError(
-                    f"arm {arm.id!r} carries attributes that are not on the allow list: {barred}",
+                    f"{what} {one.id!r} carries attributes that are not on the allow list: {barred}",
                     hint="take them out, or have them approved and add them to `attributes`",
                 )
 
