@@ -1,8 +1,8 @@
 """Only features and attributes on the allow list (catalogue O9; requirement R10): anything else stops the start.
 
-This rule removes nothing. A catalog whose arms or blocks carry an attribute that is not on the list is refused when the layer is
-built, and so is a feature schema, where the layer is given one; a batch whose context carries an unlisted feature is
-refused before anything is decided.
+This rule removes nothing. A catalog whose arms or blocks carry an attribute that is not on the list is refused when the
+layer is built, and so is a feature schema, where the layer is given one; a batch whose context carries an unlisted
+feature is refused before anything is decided.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ def small_catalog(**changes: Any) -> Catalog:
         {
             "id": "pic",
             "fallback": "p0",
-            "blocks": [block("p0"), block("p1", channels=["email"]), block("p2", attributes={"rich": 0.5})],
+            "blocks": [block("p0"), block("p1", channels=["email"]), block("p2", attributes={"richness": 0.5})],
         },
         {"id": "offer", "fallback": "o0", "blocks": [block("o0"), block("o1", discount_depth=0.2)]},
     ]

@@ -165,7 +165,7 @@ def test_what_lists_actions_is_refused_for_modular_catalogs_alone() -> None:
 
 
 def test_attributes_of_blocks_must_be_on_the_allow_list() -> None:
-    rule = features_allowed.FeaturesAllowedRule(attributes=("tone",))
+    rule = features_allowed.FeaturesAllowedRule(features=None, attributes=("tone",))
     rule.require_catalog(small_catalog(slots=[SLOTS[0], SLOTS[2]]))
     with pytest.raises(ConfigError, match="block 'p2' carries"):
         rule.require_catalog(small_catalog())
