@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -55,23 +55,30 @@ class ContactSample:
         if sum(len(piece[0]) for piece in self._pieces) > 4 * self.size:
             self._trim()
 
-    def blocks(self) -> list[Contacts]:
-        """The sample: contacts of whom nothing is drawn count as rows and nothing else."""
+    def blocks(self, size: int | None = None) -> list[Contacts]:
+        """The sample, or a smaller one: contacts of whom nothing is drawn count as rows and nothing else."""
         self._trim()
-        return list(_contacts(self._pieces, self.shape))
+        below = np.inf if size is None else _cut(self._pieces, size)
+        pieces = (_kept(piece, piece[0] < below) for piece in self._pieces)
+        return list(_contacts((piece for piece in pieces if len(piece[0])), self.shape))
 
     def _trim(self) -> None:
-        every = np.concatenate([piece[0] for piece in self._pieces]) if self._pieces else np.zeros(0)
-        if len(every) <= self.size:
+        below = _cut(self._pieces, self.size)
+        if below == np.inf:
             return
-        # Keys of equal contacts would be equal; the size may then be missed by some.
-        self._below = float(np.partition(every, self.size)[self.size])
+        self._below = below
         self._pieces = [
             _kept(piece, piece[0] < self._below) for piece in self._pieces if (piece[0] < self._below).any()
         ]
 
 
 Piece = tuple[FloatArray, BoolArray, ContextBlock, ByteArray]
+
+
+def _cut(pieces: Sequence[Piece], size: int) -> float:
+    """Below it lie the `size` smallest keys; infinite where there are no more."""
+    every = np.concatenate([piece[0] for piece in pieces]) if pieces else np.zeros(0)
+    return float(np.partition(every, size)[size]) if len(every) > size else np.inf
 
 
 def _kept(piece: Piece, rows: BoolArray) -> Piece:
