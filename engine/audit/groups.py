@@ -33,7 +33,7 @@ def action_groups(catalog: Catalog) -> ActionGroups:
     k = catalog.k
     names, masks = [ANY, "hold"], [np.ones(k, dtype=np.bool_), np.arange(k) == HOLD]
     columns = [np.zeros(k, dtype=np.int64), np.where(np.arange(k) == HOLD, 1, -1)]
-    places = catalog.split(np.arange(k))
+    places: tuple[IntArray, ...] = catalog.split(np.arange(k))
     axes = [("channel", catalog.channels), ("hour", tuple(map(str, catalog.hours))), ("arm", catalog.arm_ids)]
     if is_modular(catalog):
         axes[2:], places = _slots(catalog), (*places[:2], *_blocks(catalog, places[2]))

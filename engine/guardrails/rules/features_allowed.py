@@ -58,12 +58,14 @@ class FeaturesAllowedRule(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
         if self.attributes is None:
             return
         allowed = {*self.attributes, *READ_BY_RULES}
-        blocks = [] if catalog.modular is msgspec.UNSET else catalog.modular.blocks
-        for what, one in (*(("arm", arm) for arm in catalog.arms), *(("block", block) for block in blocks)):
-            barred = sorted(one.attributes.keys() - allowed)
+        held = [("arm", arm.id, arm.attributes) for arm in catalog.arms]
+        if catalog.modular is not msgspec.UNSET:
+            held += [("block", block.id, block.attributes) for block in catalog.modular.blocks]
+        for what, name, attributes in held:
+            barred = sorted(attributes.keys() - allowed)
             if barred:
                 raise ConfigError(
-                    f"{what} {one.id!r} carries attributes that are not on the allow list: {barred}",
+                    f"{what} {name!r} carries attributes that are not on the allow list: {barred}",
                     hint="take them out, or have them approved and add them to `attributes`",
                 )
 
