@@ -30,7 +30,6 @@ class HorizonConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         refit_days: in a simulation, days between two fits.
         memory_days: in a simulation, days of the log that are learnt from.
         alarm: shorten the memory when the residuals of the rewards say that the world has changed.
-        early: in a simulation, learn also from rewards of which a part has not arrived yet, corrected for it.
         seed: of the samples.
     """
 
@@ -51,7 +50,6 @@ class HorizonConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     refit_days: int = 7
     memory_days: int = 60
     alarm: bool = True
-    early: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 
 from engine.catalog import Arm, Catalog
 from engine.features import PRESENT, Column, ContextBlock, FeatureSchema, FeatureSpec
-from engine.types import HOLD, FloatArray, IntArray
+from engine.types import HOLD, CodeArray, FloatArray, IntArray
 from policies.horizon.config import HorizonConfig
 from policies.horizon.panel import Panel
 from policies.horizon.regression import Regression
@@ -132,10 +132,12 @@ def _state(name: str, levels: tuple[str, ...]) -> FeatureSpec:
 def _with_state(panel: Panel, on: Regression) -> Sequence[ContextBlock]:
     channels = len(on.catalog.channels)
     schema = _wider(on.schema)
-    permitted, open_now = panel.permitted, panel.open_channels.any(axis=1).astype(np.int32)
-    mask = permitted.astype(np.int64) @ (1 << np.arange(channels))
+    permitted = panel.permitted
+    open_now: CodeArray = panel.open_channels.any(axis=1).astype(np.int32)
+    mask: IntArray = permitted.astype(np.int64) @ (1 << np.arange(channels))
     seen, position = np.unique(mask, return_inverse=True)
-    levels, codes = tuple(format(one, f"0{channels}b") for one in seen.tolist()), position.ravel().astype(np.int32)
+    levels = tuple(format(one, f"0{channels}b") for one in seen.tolist())
+    codes = np.asarray(position).ravel().astype(np.int32)
     out: list[ContextBlock] = []
     start = 0
     for context in on.contexts:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Final
 
 import msgspec
 import numpy as np
@@ -13,21 +12,21 @@ from engine.catalog import Catalog
 from engine.errors import LearnError, ParameterError
 from engine.features import ContextBlock, FeatureSchema
 from engine.identity import keyed_hash
-from engine.rounds import RoundBlock
+from engine.rounds import CHUNK_ROWS, RoundBlock
 from engine.types import HOLD, FloatArray, IntArray
 from policies.exploration_config import ExplorationConfig
+from policies.horizon.change import changed_at
 from policies.horizon.config import HorizonConfig
 from policies.horizon.continuation import continuation, permission_loss
 from policies.horizon.decay import decayed
-from policies.horizon.outcomes import learn_outcomes
-from policies.horizon.panel import MOST_CELLS, Panel, panel_of
+from policies.horizon.outcomes import Outcomes, learn_outcomes
+from policies.horizon.panel import MOST_CELLS, Panel, panel_of, since_day
 from policies.horizon.regression import Regression, plain_rounds
+from policies.horizon.stack import stacked
 from policies.vw.arguments import VwConfig
 from policies.vw.learner import VwLearner
 from policies.vw.rows import eligible_counts, repeatable
 from policies.vw.training import LearnerState
-
-_BLOCK_ROWS: Final = 4096
 
 
 @dataclass(frozen=True)
@@ -38,15 +37,13 @@ class Advantages:
         panel: the n decisions, of a sample of contacts.
         gain: (n, k - 1) now.
         later: (n, k - 1) later: lost permissions and the continuation value; usually below 0.
-        whole: the m decisions from which the parts of the gain were learnt.
-        residual: (m,) money of those, less what context and action let expect; NaN where not known.
+        changed_at: day since which alone was learnt, because the world had changed; None where it had not.
     """
 
     panel: Panel
     gain: FloatArray
     later: FloatArray
-    whole: Panel
-    residual: FloatArray
+    changed_at: float | None
 
     @property
     def total(self) -> FloatArray:
@@ -71,9 +68,15 @@ def advantages(
     horizon = config.horizon or HorizonConfig()
     plain = msgspec.structs.replace(config, horizon=None)
     whole = panel_of(rounds, catalog, horizon.outcome_rows, horizon.seed)
-    found = learn_outcomes(
-        whole, _regression(whole, catalog, schema, horizon, plain), metric, horizon, config.interactions
-    )
+    found = _outcomes(whole, catalog, schema, metric, horizon, plain)
+    since = changed_at(whole.at_days, found.residual) if horizon.alarm else None
+    if since is not None:
+        recent = panel_of(since_day(whole.blocks, since), catalog, whole.n, horizon.seed)
+        try:
+            whole, found = recent, _outcomes(recent, catalog, schema, metric, horizon, plain)
+        except LearnError:
+            # What came after the change is too little to learn from: the whole memory is better than nothing.
+            since = None
     panel = panel_of(whole.blocks, catalog, min(horizon.rows, MOST_CELLS // catalog.k), horizon.seed)
     gain = np.concatenate([found.gain(context) for context in panel.contexts])
     losing = np.concatenate([found.losing(context) for context in panel.contexts])
@@ -81,7 +84,14 @@ def advantages(
     missed = -losing * permission_loss(panel, gain, catalog, horizon)[:, channel]
     on = _regression(panel, catalog, schema, horizon, plain)
     later = missed + continuation(panel, on, gain + missed, horizon)
-    return Advantages(panel, gain, later, whole, found.residual)
+    return Advantages(panel, gain, later, since)
+
+
+def _outcomes(
+    whole: Panel, catalog: Catalog, schema: FeatureSchema, metric: str, horizon: HorizonConfig, config: VwConfig
+) -> Outcomes:
+    on = _regression(whole, catalog, schema, horizon, config)
+    return learn_outcomes(whole, on, metric, horizon, config.interactions)
 
 
 def _regression(
@@ -178,31 +188,28 @@ class HorizonLearner(VwLearner):
         return rounds, eligible, skipped
 
     def _examples(self, contexts: list[ContextBlock], advantage: FloatArray) -> list[RoundBlock]:
-        """Decisions at random, each with hold and a few sends, in an order at random."""
-        n, sends = advantage.shape
-        order = np.argsort(_keys(n, f"horizon/{self._horizon.seed}"), kind="stable")
-        chosen = np.sort(order[: self._horizon.examples])
-        per = min(self._horizon.actions, sends)
-        out: list[RoundBlock] = []
-        start = 0
-        for context in contexts:
-            rows = chosen[(chosen >= start) & (chosen < start + context.n)]
-            if len(rows):
-                out += self._block(context.take(rows - start), advantage[rows], rows, per, len(out))
-            start += context.n
-        return out
+        """Decisions at random, each with hold and a few sends, all in an order at random.
 
-    def _block(
-        self, context: ContextBlock, advantage: FloatArray, rows: IntArray, per: int, chunk: int
-    ) -> list[RoundBlock]:
+        Day by day and decision by decision, stochastic steps would follow the last of what they saw, and the offset
+        between send and hold, which decides, would be off.
+        """
         n, sends = advantage.shape
-        # Sends at even distances from a random one: every action comes as often, and a decision has no action twice.
-        first = _keys(len(rows), f"horizon/{self._horizon.seed}/{chunk}").astype(np.int64) % sends
+        seed, per = f"horizon/{self._horizon.seed}", min(self._horizon.actions, sends)
+        chosen = np.argsort(_keys(n, seed), kind="stable")[: self._horizon.examples]
+        # Sends at even distances from a random one: every action comes as often, and a decision has none twice.
+        first = _keys(len(chosen), f"{seed}/first") % sends
         drawn = (first[:, None] + (np.arange(per) * sends // per)[None, :]) % sends
-        action = np.concatenate([np.full((n, 1), HOLD), 1 + drawn], axis=1)
-        reward = np.concatenate([np.zeros((n, 1)), np.take_along_axis(advantage, drawn, axis=1)], axis=1)
-        repeated = np.repeat(np.arange(n), per + 1)
-        return [plain_rounds(chunk, context.take(repeated), action.ravel(), sends + 1, self.metric, reward.ravel())]
+        action = np.concatenate([np.full((len(chosen), 1), HOLD), 1 + drawn], axis=1).ravel()
+        gained = np.take_along_axis(advantage[chosen], drawn, axis=1)
+        reward = np.concatenate([np.zeros((len(chosen), 1)), gained], axis=1).ravel()
+        order = np.argsort(_keys(len(action), f"{seed}/order"), kind="stable")
+        row, whole = np.repeat(chosen, per + 1)[order], stacked(contexts)
+        action, reward = action[order], reward[order]
+        pieces = [slice(start, start + CHUNK_ROWS) for start in range(0, len(row), CHUNK_ROWS)]
+        return [
+            plain_rounds(chunk, whole.take(row[part]), action[part], sends + 1, self.metric, reward[part])
+            for chunk, part in enumerate(pieces)
+        ]
 
 
 def _keys(n: int, salt: str) -> IntArray:

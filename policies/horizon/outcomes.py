@@ -12,6 +12,7 @@ What acts past them shows as a mean residual of the channel, and is added where 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -42,8 +43,8 @@ class Outcomes:
         chance / worth: of a click, and its value; without clicks `chance` is the money itself and `worth` None.
         lost: chances of events that end a permission, each with what the event costs at once (at most 0).
         rest: (k - 1,) what the parts leave out.
-        residual: (n,) money of the decisions that it was fitted on, less what context and action let expect; NaN where
-            the money is not known.
+        residual: (n,) click of each send that it was fitted on, less its chance; where there are no clicks, money less
+            what context and action let expect. NaN elsewhere.
     """
 
     chance: VwRewardModel
@@ -101,17 +102,18 @@ def learn_outcomes(
         direct = on.fitted(money, trains, config.ridge, interactions)
         losses = tuple((model, 0.0) for model, _ in _losses(panel, on, money, sent, clicked, config, interactions))
         found = Outcomes(direct, None, losses, rest, money)
-        own = np.concatenate([direct.predict(context) for context in on.contexts])[np.arange(panel.n), panel.action]
-        return replace(found, residual=money - own)
+        held = np.concatenate([direct.predict(context)[:, HOLD] for context in on.contexts])
+        own = _own(on, lambda context: direct.predict(context)[:, 1:])
+        return replace(found, residual=money - np.where(panel.action == HOLD, held, own))
     over = money - on.of_context(money, trains & ~clicked, config.ridge)
     chance = on.fitted(clicked.astype(np.float64), sent, config.ridge, interactions)
     # Without products of context and action: clicks are few.
     worth = on.fitted(over, sent & clicked, config.value_ridge)
     losses = _losses(panel, on, over, sent, clicked, config, interactions)
     found = Outcomes(chance, worth, losses, rest, over)
-    residual = over - _own_gain(found, on)
-    rest = _rest(on, residual, sent)
-    return replace(found, rest=rest, residual=residual - np.append(0.0, rest)[panel.action])
+    rest = _rest(on, over - _own(on, found.gain), sent)
+    expected = _own(on, lambda context: chance.predict(context)[:, 1:])
+    return replace(found, rest=rest, residual=np.where(sent, clicked - expected, np.nan))
 
 
 def _happened(panel: Panel, name: str) -> BoolArray:
@@ -138,13 +140,13 @@ def _losses(
     return tuple(found)
 
 
-def _own_gain(found: Outcomes, on: Regression) -> FloatArray:
-    """(n,) gain of the action that was taken."""
+def _own(on: Regression, by_send: Callable[[ContextBlock], FloatArray]) -> FloatArray:
+    """(n,) the column of the action that was taken; 0 for hold."""
     own, start = np.zeros(len(on.action)), 0
     for context in on.contexts:
         action = on.action[start : start + context.n]
-        gain = found.gain(context)[np.arange(context.n), np.maximum(action - 1, 0)]
-        own[start : start + context.n] = np.where(action == HOLD, 0.0, gain)
+        values = by_send(context)[np.arange(context.n), np.maximum(action - 1, 0)]
+        own[start : start + context.n] = np.where(action == HOLD, 0.0, values)
         start += context.n
     return own
 

@@ -140,3 +140,13 @@ def _linked(blocks: tuple[RoundBlock, ...], catalog: Catalog) -> Panel:
         ended=known & (following < 0) & (days + _GAPS * usual < last),
         open_channels=np.concatenate(opened),
     )
+
+
+def since_day(blocks: Iterable[RoundBlock], day: float) -> list[RoundBlock]:
+    """The rows that were decided on a day (days of the epoch) or later."""
+    found = []
+    for block in blocks:
+        rows = np.flatnonzero(block.decided_at >= day * US_PER_DAY)
+        if len(rows):
+            found.append(block.take(rows))
+    return found

@@ -1,0 +1,1 @@
+"""The long-horizon learner on simulated trajectories."""
