@@ -303,7 +303,7 @@ def _summary(reader: LogReader, metric: str) -> LogSummary:
 
 def _launch_pass(prepared: Prepared, request: BacktestRequest, config: BacktestConfig) -> LaunchPass:
     """The sums of the policies with a name; constants are judged by the metric alone."""
-    names = dict.fromkeys([request.baseline, *(name for name in NAMED if name in prepared.targets)])
+    names = dict.fromkeys([request.baseline, *(name for name in prepared.targets if not name.startswith("always:"))])
     targets = [prepared.targets[name] for name in names]
     learned = prepared.learner.policy()
     scores = learned.scores if isinstance(learned, CompiledPolicy) else None

@@ -60,7 +60,7 @@ def gate_of(state: StackState, policy: str, primary: ResultRow, stack: MetricSta
             found = _as_undecided(found, thin[figure.metric])
         evidence.append(found)
     demands.insert(0, Demand(primary.metric, role="primary", rule="better"))
-    return _output(gate(demands, evidence, error=error), policy, state.targets[0].name, primary, stack)
+    return _output(gate(demands, evidence, error=error), policy, state.targets[0].name, stack)
 
 
 def _as_undecided(found: Evidence, why: str) -> Evidence:
@@ -108,14 +108,14 @@ def _row(figure: MetricFigure, stack: MetricStack, baseline: str) -> MetricRow:
     )
 
 
-def _output(found: Gate, policy: str, baseline: str, primary: ResultRow, stack: MetricStack) -> GateOutput:
-    checks = tuple(_check(check, primary, stack) for check in found.checks)
+def _output(found: Gate, policy: str, baseline: str, stack: MetricStack) -> GateOutput:
+    checks = tuple(_check(check, stack) for check in found.checks)
     return GateOutput(
         policy=policy, baseline=baseline, passed=found.passed, reason=found.reason, error=found.error, checks=checks
     )
 
 
-def _check(check: Check, primary: ResultRow, stack: MetricStack) -> GateCheck:
+def _check(check: Check, stack: MetricStack) -> GateCheck:
     demand, evidence = check.demand, check.evidence
     metric = stack.metrics.get(demand.metric)
     return GateCheck(

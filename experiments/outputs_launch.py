@@ -114,7 +114,7 @@ class GroupRow(Output, frozen=True, kw_only=True):
     Attributes:
         feature / level: who.
         share: of the decisions.
-        distance: total variation between the two policies' actions, summed over channel, hours and arm cells, in [0, 1].
+        distance: mean total variation between the two policies' distributions over actions, in [0, 1].
         shares: of the group, hold first.
     """
 

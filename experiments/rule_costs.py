@@ -1,4 +1,4 @@
-"""What each guardrail rule takes away from a policy: actions, decisions, sends, and what a model thinks they are worth."""
+"""What each guardrail rule takes away from a policy: actions, decisions, sends, and their worth by a model's opinion."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -15,7 +16,12 @@ from engine.types import HOLD, FloatArray
 from experiments.outputs_launch import GroupRow, ShareRow, TreatmentOutput
 from policies.segmentation import Cut, Segmentation
 
-BANDS: Final = (("night, 0-5 h", 0, 6), ("morning, 6-11 h", 6, 12), ("afternoon, 12-16 h", 12, 17), ("evening, 17-23 h", 17, 24))
+BANDS: Final = (
+    ("night, 0-5 h", 0, 6),
+    ("morning, 6-11 h", 6, 12),
+    ("afternoon, 12-16 h", 12, 17),
+    ("evening, 17-23 h", 17, 24),
+)
 # Catalogs with few hour slots are shown slot by slot.
 MANY_HOURS: Final = 4
 SHOWN_GROUPS: Final = 8
@@ -148,7 +154,7 @@ def cell_names(cut: Cut) -> tuple[str, ...]:
     edges = [f"{edge:.4g}" for edge in cut.edges]
     if not edges:
         return ("any", "not known", "out of date")
-    inner = [f"{low} to below {high}" for low, high in zip(edges, edges[1:], strict=False)]
+    inner = [f"{low} to below {high}" for low, high in pairwise(edges)]
     return (f"below {edges[0]}", *inner, f"{edges[-1]} or more", "not known", "out of date")
 
 

@@ -9,8 +9,8 @@ import typer
 
 from experiments.cli.console import Json, OverrideAudit, Overrides, guarded, progress, show
 
-# Beside the exit codes of errors, which are below it.
-STAY_EXIT_CODE = 10
+# What a refusing gate leaves with everywhere: what is live stays live.
+STAY_EXIT_CODE = 8
 
 
 def run(
@@ -26,7 +26,7 @@ def run(
     exit_code: Annotated[
         bool,
         typer.Option(
-            "--exit-code", help="For pipelines: leave with 0 where the learned policy is to be launched, else with 10."
+            "--exit-code", help="For pipelines: leave with 0 where the learned policy is to be launched, else with 8."
         ),
     ] = False,
     as_json: Json = False,

@@ -173,7 +173,9 @@ def unknown_of(output: BacktestOutput, policy: str, baseline: str, names: Names)
     for skipped in output.skipped:
         if skipped.policy in (policy, baseline, "logged"):
             found[f"{capital(names(skipped.policy))} by {skipped.estimator}", skipped.reason] = None
-    found["Later effects", "single decisions are judged within their window; fatigue that builds up later is not seen"] = None
+    found[
+        "Later effects", "single decisions are judged within their window; fatigue that builds up later is not seen"
+    ] = None
     if output.rules:
         found["Value of what rules remove", "never sent under these rules, so only a model has an opinion"] = None
     return tuple(found)

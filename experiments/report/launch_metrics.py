@@ -168,7 +168,9 @@ def metric_lines(rows: Sequence[MetricRow]) -> MetricLines | None:
         found.setdefault(row.metric, []).append(row)
     return MetricLines(
         policies,
-        tuple(MetricValues(own[0].label, LAYERS[own[0].layer], tuple(map(_with_interval, own))) for own in found.values()),
+        tuple(
+            MetricValues(own[0].label, LAYERS[own[0].layer], tuple(map(_with_interval, own))) for own in found.values()
+        ),
     )
 
 

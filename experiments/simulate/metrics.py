@@ -29,7 +29,9 @@ def scenario_metrics(scenario: Scenario) -> dict[str, MetricSpec]:
         description=f"margin of orders {within}, less discounts, refunds, sends and lost permissions",
     )
     shares = {"order": ("purchased", spec.outcome), "clicked": ("clicked", "click")}
-    shares |= {name: (name, name) for name in ("unsubscribed", "complained", "delivered", "bounced", "opened", "replied")}
+    shares |= {
+        name: (name, name) for name in ("unsubscribed", "complained", "delivered", "bounced", "opened", "replied")
+    }
     shares[conversion_of(spec.outcome)] = ("purchased", spec.outcome)
     turnover = _turnover(largest_order_value(scenario), window_s, within)
     return {"margin": money, **turnover} | {

@@ -46,7 +46,9 @@ def result(policy: str, verdict: str, *, low: float, high: float, baseline: str 
     )
 
 
-def metric(policy: str, name: str, layer: str, value: float | None, gap: tuple[float, float] | None = None) -> MetricRow:
+def metric(
+    policy: str, name: str, layer: str, value: float | None, gap: tuple[float, float] | None = None
+) -> MetricRow:
     difference = None
     if gap is not None:
         verdict = "no difference" if gap[0] <= 0 <= gap[1] else "worse"
@@ -100,7 +102,9 @@ def shares(change: float) -> tuple[ShareRow, ...]:
     )
 
 
-def example(verdict: str, *, unsubscribes: str = "pass", launch: str = "static_segments", **changes: Any) -> BacktestOutput:
+def example(
+    verdict: str, *, unsubscribes: str = "pass", launch: str = "static_segments", **changes: Any
+) -> BacktestOutput:
     """A backtest whose learned policy gets this verdict.
 
     Args:
@@ -110,7 +114,10 @@ def example(verdict: str, *, unsubscribes: str = "pass", launch: str = "static_s
         changes: of other fields.
     """
     bounds = {"better": (0.01, 0.16), "worse": (-0.16, -0.01)}.get(verdict, (-0.05, 0.09))
-    checks = (check("margin", "pass" if verdict == "better" else "undecided", "primary"), check("unsubscribe_rate", unsubscribes))
+    checks = (
+        check("margin", "pass" if verdict == "better" else "undecided", "primary"),
+        check("unsubscribe_rate", unsubscribes),
+    )
     weights = (WeightBin(low=0.0, high=0.0, rows=0.4, weight=0.0), WeightBin(low=50.0, high=None, rows=0.6, weight=1.0))
     output = BacktestOutput(
         log=LogSummary(
@@ -153,8 +160,17 @@ def example(verdict: str, *, unsubscribes: str = "pass", launch: str = "static_s
             checks=checks,
         ),
         support=(
-            SupportRow(policy="static_segments", rows=80_000, effective=7_500.0, mean_weight=1.01, largest_weight=34.0, bins=weights),
-            SupportRow(policy="vw", rows=80_000, effective=7_900.0, mean_weight=0.99, largest_weight=34.0, bins=weights),
+            SupportRow(
+                policy="static_segments",
+                rows=80_000,
+                effective=7_500.0,
+                mean_weight=1.01,
+                largest_weight=34.0,
+                bins=weights,
+            ),
+            SupportRow(
+                policy="vw", rows=80_000, effective=7_900.0, mean_weight=0.99, largest_weight=34.0, bins=weights
+            ),
         ),
         treatment=TreatmentOutput(
             policy="vw",
@@ -164,14 +180,31 @@ def example(verdict: str, *, unsubscribes: str = "pass", launch: str = "static_s
             overall=shares(0.02),
             groups=(
                 GroupRow(feature="region", level=HOSTILE, share=0.3, distance=0.4, shares=shares(-0.1)),
-                GroupRow(feature="days_since_purchase", level="not known", share=0.47, distance=0.37, shares=shares(0.06)),
+                GroupRow(
+                    feature="days_since_purchase", level="not known", share=0.47, distance=0.37, shares=shares(0.06)
+                ),
             ),
         ),
         rules=(
-            RuleCost(id="C1", rule="consent", kind="legal", removed=0.3, silenced=0.04, sends=0.05, note="not priced: the law"),
+            RuleCost(
+                id="C1",
+                rule="consent",
+                kind="legal",
+                removed=0.3,
+                silenced=0.04,
+                sends=0.05,
+                note="not priced: the law",
+            ),
             RuleCost(id="F4", rule="frequency", kind="eng", removed=0.5, silenced=0.4, sends=0.4, value=0.16),
         ),
         provenance={"tactful": "0.1.0", "log sha256": "ac1b735f" * 8},
-        split={"by": "contact", "train_fraction": 0.5, "seed": 0, "train_rows": 80_000, "evaluation_rows": 80_000, "segments": ["region"]},
-    )  # fmt: skip
+        split={
+            "by": "contact",
+            "train_fraction": 0.5,
+            "seed": 0,
+            "train_rows": 80_000,
+            "evaluation_rows": 80_000,
+            "segments": ["region"],
+        },
+    )
     return msgspec.structs.replace(output, **changes)

@@ -6,6 +6,8 @@ import pytest
 
 from experiments.launch import Contest, recommend
 from experiments.outputs import DifferenceRow, ResultRow
+from experiments.outputs_launch import GateOutput
+from tests.experiments.launch_examples import example
 
 
 def row(policy: str, verdict: str, baseline: str, value: float = 0.1) -> ResultRow:
@@ -53,3 +55,24 @@ def test_without_a_second_question_the_baseline_stays() -> None:
     launch = recommend(Contest(row("vw", "no difference", "logged"), None))
     assert launch.policy == "logged"
     assert "95 % interval +0.08 to +0.12" in launch.reason
+
+
+def gate_with(verdict: str) -> GateOutput:
+    return example("better", unsubscribes=verdict).gate or pytest.fail("the example has a gate")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "today", "policy"),
+    [
+        ("pass", "better", "vw"),
+        ("n/a", "insufficient", "vw"),
+        ("undecided", "better", "static_segments"),
+        ("undecided", "insufficient", "static_segments"),
+        ("fail", "worse", "hold"),
+    ],
+)
+def test_a_better_policy_that_the_gate_refuses_changes_nothing(verdict: str, today: str, policy: str) -> None:
+    learned, base = row("vw", "better", "static_segments"), row("static_segments", today, "hold")
+    launch = recommend(Contest(learned, base, gate_with(verdict)))
+    assert (launch.policy, launch.verdict) == (policy, "better")
+    assert ("the gate refuses it: unsubscribe_rate" in launch.reason) == (policy != "vw")

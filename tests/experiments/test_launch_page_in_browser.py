@@ -26,7 +26,8 @@ TEXTS = """() => {
     return [255, 255, 255];
   };
   const light = colour => {
-    const [r, g, b] = colour.map(part => part / 255).map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+    const linear = part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+    const [r, g, b] = colour.map(part => linear(part / 255));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -34,7 +35,8 @@ TEXTS = """() => {
   while (walker.nextNode()) {
     const node = walker.currentNode, parent = node.parentElement;
     if (!node.textContent.trim() || !parent.getClientRects().length) continue;
-    const pair = [light(parse(getComputedStyle(parent).color).slice(0, 3)), light(ground(parent))].sort((a, b) => b - a);
+    const text = light(parse(getComputedStyle(parent).color).slice(0, 3));
+    const pair = [text, light(ground(parent))].sort((a, b) => b - a);
     found.push([node.textContent.trim().slice(0, 40), (pair[0] + 0.05) / (pair[1] + 0.05)]);
   }
   return found;
@@ -69,7 +71,9 @@ def test_nothing_has_to_be_scrolled_sideways(browser: Any, report: Path, width: 
     page = browser.new_page(viewport={"width": width, "height": 800})
     page.goto(report.as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    beyond = "els => els.filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 90))"
+    beyond = (
+        "els => els.filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 90))"
+    )
     assert page.eval_on_selector_all("main *", beyond) == []
     page.close()
 

@@ -141,7 +141,9 @@ def test_what_is_not_known_is_not_called_unharmed() -> None:
     assert "what it does to guardrail metrics this log cannot say" in answer(unknown)[2]
     assert unknown.gate is not None
     checks = (*unknown.gate.checks, check("complaint_rate", "pass"))
-    gate = type(unknown.gate)(policy="vw", baseline="static_segments", passed=True, reason="", error=0.05, checks=checks)
+    gate = type(unknown.gate)(
+        policy="vw", baseline="static_segments", passed=True, reason="", error=0.05, checks=checks
+    )
     said = answer(example("better", launch="vw", gate=gate))[2]
     assert "the one guardrail metric that the log knows" in said
     assert "1 the log cannot say" in said

@@ -1,1 +1,1 @@
-"""The stack of campaign metrics, off-policy: ratios of weighted sums, each with its interval or with why there is none."""
+"""The metrics of a campaign, off-policy: ratios of weighted sums, each with its interval or why there is none."""

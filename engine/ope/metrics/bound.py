@@ -88,9 +88,8 @@ class BoundStack:
 
     def _obstacle(self, metric: MetricDefinition) -> str:
         for measure in metric.measures:
-            if measure.input:
-                if not self._stored(measure.input):
-                    return f"the log has no metric {measure.input!r}: no outcome says it"
+            if measure.input and not self._stored(measure.input):
+                return f"the log has no metric {measure.input!r}: no outcome says it"
             if measure.channel and measure.channel not in self.catalog.channels:
                 return f"the catalog has no channel {measure.channel!r}"
             if measure.feature and not self._numeric(measure.feature):

@@ -101,7 +101,7 @@ class MetricStack(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Metrics by name, in the order in which they are printed.
 
     Attributes:
-        inputs: what a measure asks for -> metrics of the log (`reward_NAME`) that say it; the first that is there counts.
+        inputs: what a measure asks for -> metrics of the log (`reward_NAME`) that say it; the first there counts.
         metrics: by name.
     """
 

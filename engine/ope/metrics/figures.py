@@ -172,7 +172,12 @@ class _Figures:
         influence = (units[:, above] - value * units[:, below]) / base
         squares = float(influence @ influence)
         stderr = standard_error(squares, len(units), 1)
-        if not share and not metric.of_choices and squares and float((influence**2).max()) > self.rule.max_cluster_error_share * squares:
+        if (
+            not share
+            and not metric.of_choices
+            and squares
+            and float((influence**2).max()) > self.rule.max_cluster_error_share * squares
+        ):
             return _Nothing("too few events: a single group of contacts decides the error", thin=True)
         if share:
             bounds = share_bounds(min(max(value, 0.0), 1.0), stderr, effective, len(units), self.alpha)

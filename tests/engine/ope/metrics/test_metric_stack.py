@@ -49,7 +49,15 @@ FEATURES: FeatureSchema = schema_from(
 )
 # hold, email news, email deal, sms news, sms deal
 HOLD, EMAIL, EMAIL_DEAL, SMS, SMS_DEAL = range(5)
-ANYTHING = SupportRule(min_ess=0, min_clusters=2, max_weight_share=1, max_square_share=1, min_outcomes=0, max_error_share=1, max_cluster_error_share=1)  # fmt: skip
+ANYTHING = SupportRule(
+    min_ess=0,
+    min_clusters=2,
+    max_weight_share=1,
+    max_square_share=1,
+    min_outcomes=0,
+    max_error_share=1,
+    max_cluster_error_share=1,
+)
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,9 @@ def share(numerator: Measure, denominator: Measure | None = None) -> MetricDefin
 OPENS = share(Measure(input="opened", channel="email"), Measure(input="delivered", channel="email"))
 
 
-def figures(stack: MetricStack, targets: list[Target], *blocks: RoundBlock, rule: SupportRule | None = None) -> dict[tuple[str, str], MetricFigure]:  # fmt: skip
+def figures(
+    stack: MetricStack, targets: list[Target], *blocks: RoundBlock, rule: SupportRule | None = None
+) -> dict[tuple[str, str], MetricFigure]:
     bound = BoundStack(stack, CATALOG, FEATURES, frozenset(blocks[0].rewards))
     state = StackState(bound, targets)
     for block in blocks:
@@ -108,7 +118,7 @@ def figures(stack: MetricStack, targets: list[Target], *blocks: RoundBlock, rule
 
 
 def test_a_ratio_of_weighted_sums_by_hand() -> None:
-    """Weights p / 0.2 are 3 for e-mail news and 1 for e-mail deals: (3 + 0 + 1) / (3 + 3 + 1) = 4/7; SMS plays no part."""
+    """Weights p / 0.2: 3 for e-mail news, 1 for e-mail deals: (3 + 0 + 1) / (3 + 3 + 1) = 4/7; SMS plays no part."""
     block = rounds([EMAIL, EMAIL, EMAIL_DEAL, SMS], opened=[1, 0, 1, 1], delivered=[1, 1, 1, 1])
     own = figures(stack_of(opens=OPENS), [LoggedTarget(), Fixed((0.2, 0.6, 0.2, 0, 0))], block, rule=ANYTHING)
     assert own["logged", "opens"].value == pytest.approx(2 / 3)
@@ -158,9 +168,7 @@ def test_discounts_factors_and_sums_of_measures() -> None:
         denominator=(Measure(input="order", sends=True),),
     )
     depth = share(Measure(input="revenue", discounted=True), Measure(input="revenue", sends=True))
-    block = rounds(
-        [EMAIL, SMS_DEAL, HOLD], cost=[-0.1, -0.1, 0.0], revenue=[0.0, 10.0, 99.0], order=[0, 1, 1]
-    )
+    block = rounds([EMAIL, SMS_DEAL, HOLD], cost=[-0.1, -0.1, 0.0], revenue=[0.0, 10.0, 99.0], order=[0, 1, 1])
     own = figures(stack_of(cost=cost, depth=depth), [LoggedTarget()], block, rule=ANYTHING)
     assert own["logged", "cost"].value == pytest.approx(2.2)
     assert own["logged", "depth"].value == pytest.approx(1.0)
@@ -183,7 +191,7 @@ def test_discounts_factors_and_sums_of_measures() -> None:
             id="one-order",
         ),
     ],
-)  # fmt: skip
+)
 def test_what_the_log_cannot_say_is_na_with_the_reason(
     metric: MetricDefinition, changes: dict[str, list[float]], why: str
 ) -> None:
