@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterable
 
 from engine.catalog import Catalog
 from engine.errors import LearnError, ParameterError
 from engine.features import FeatureSchema
+from engine.rounds import RoundBlock
 from policies.exploration_config import ExplorationConfig
 from policies.vw import wall
 from policies.vw.arguments import VwConfig, model_layout
 from policies.vw.compiled import CompiledPolicy
 from policies.vw.compiler import compile_tables
 from policies.vw.ensemble import assembled, mean_tables
+from policies.vw.rows import repeatable
 from policies.vw.scratch import scratch
+from policies.vw.soundness import Sample, require_finite, require_no_jump, sample_of
 from policies.vw.tables import ScoreTables
-from policies.vw.training import LearnerState, VwTrainer
+from policies.vw.training import LearnerState, Tally, VwTrainer
 
 
 class VwLearner(VwTrainer):
@@ -57,14 +60,44 @@ class VwLearner(VwTrainer):
     def policy_name(self) -> str:
         return f"vw_{self.config.cb_type}_{self.exploration.kind}"
 
+    def learn(self, rounds: Iterable[RoundBlock]) -> None:
+        """Learn from rounds, as `VwTrainer.learn`; an update that diverged is undone.
+
+        Raises:
+            LearnError: as there, or the predictions of the rows that were learnt from are far off.
+        """
+        blocks, before, read = repeatable(rounds), self._state, self._read
+        super().learn(blocks)
+        try:
+            self._require_no_jump(sample_of(self._checked(blocks, Tally()), self.metric), before, read)
+        except LearnError:
+            self._state, self._read = before, read
+            raise
+
+    def _require_no_jump(
+        self,
+        sample: Sample,
+        before: LearnerState | None,
+        read: tuple[LearnerState | None, tuple[ScoreTables, ...]],
+    ) -> None:
+        state = self.state
+        mean = self.tables()
+        try:
+            require_no_jump(sample, mean, None, state.encoder, unit=state.unit)
+        except LearnError:
+            # Only now is the old model worth reading: on odd rows it may be as wrong as the new one.
+            if before is None or not before.model:
+                raise
+            old = read[1] if read[0] is before else self._compile(before)
+            require_no_jump(sample, mean, mean_tables(old) if len(old) > 1 else old[0], state.encoder, unit=state.unit)
+
     def require_sound(self, state: LearnerState) -> None:
         """Refuse a model that cannot serve.
 
         Raises:
             LearnError: its weights are not finite.
         """
-        if not all(np.isfinite(tables.linear).all() for tables in self._compiled(state)):
-            raise LearnError("the model diverged: its weights are not finite", hint="lower learning_rate")
+        require_finite(self._compiled(state))
 
     def tables(self) -> ScoreTables:
         """The learnt model as score tables; of an ensemble the mean of its members.

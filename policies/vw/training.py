@@ -119,7 +119,7 @@ class VwTrainer(ABC):
         Raises:
             LearnError: as of `learn`.
         """
-        tally = _Tally()
+        tally = Tally()
         checked = self._checked(rounds, tally)
         encoder = fit_encoder(self.schema, (block.context for block in checked), self.config.max_levels)
         self._require_rounds(tally)
@@ -137,7 +137,7 @@ class VwTrainer(ABC):
         """
         blocks = repeatable(rounds)
         fresh = self._state is None or not self._state.model
-        tally = _Tally()
+        tally = Tally()
         checked = self._checked(blocks, tally)
         if self._state is None:
             encoder = fit_encoder(self.schema, (block.context for block in checked), self.config.max_levels)
@@ -181,14 +181,14 @@ class VwTrainer(ABC):
         """Whether examples hold the chosen action alone."""
         return learns_one_action(self.config)
 
-    def _require_rounds(self, tally: _Tally) -> None:
+    def _require_rounds(self, tally: Tally) -> None:
         if tally.rewards.n == 0:
             raise LearnError(
                 f"no usable round with a known {self.metric!r} among {tally.skipped} rows",
                 hint="join the outcomes first, or wait until they mature",
             )
 
-    def _checked(self, blocks: Iterable[RoundBlock], tally: _Tally) -> Iterator[RoundBlock]:
+    def _checked(self, blocks: Iterable[RoundBlock], tally: Tally) -> Iterator[RoundBlock]:
         for block in blocks:
             kept = trainable(block, self.metric, self.reward_range, self.catalog, propensities=True)
             tally.rewards.add(kept.rewards[self.metric])
@@ -202,7 +202,7 @@ class VwTrainer(ABC):
         with scratch() as folder:
             data, old, new = (folder / name for name in ("rounds.txt", "old.vw", "new.vw"))
             with data.open("wb") as stream:
-                for block in self._checked(blocks, _Tally()):
+                for block in self._checked(blocks, Tally()):
                     for start in range(0, block.n, rows):
                         stream.write(self.examples(block.take(slice(start, start + rows)), state))
             if not fresh:
@@ -223,7 +223,9 @@ class VwTrainer(ABC):
 
 
 @dataclass
-class _Tally:
+class Tally:
+    """What one pass over rounds counts: rewards, rows left out, eligible actions."""
+
     rewards: Moments = field(default_factory=Moments)
     skipped: int = 0
     eligible: int = 0
