@@ -40,10 +40,11 @@ UCB_ALPHA: Final = 1.0
 THOMPSON_V: Final = 0.25
 
 
-def _segments(bench: Bench) -> Subject:
-    choices, scenario = bench.slice.choices, bench.scenario
-    config = bench.config
-    return SparingActor(tune_segments(choices, config.metric, scenario.catalog, scenario.features, config.segments))
+def tuned_segments(bench: Bench) -> Actor:
+    """The static segments: features and actions chosen on the slice."""
+    config, scenario = bench.config, bench.scenario
+    tuned = tune_segments(bench.slice.choices, config.metric, scenario.catalog, scenario.features, config.segments)
+    return SparingActor(tuned)
 
 
 def _calendar(bench: Bench) -> Subject:
@@ -111,7 +112,7 @@ def _planner(bench: Bench) -> Subject:
 MAKERS: Final[Mapping[str, Callable[[Bench], Subject]]] = {
     "never": lambda _: HoldActor(),
     "uniform": lambda _: SparingActor(UniformPolicy()),
-    "segments": _segments,
+    "segments": tuned_segments,
     "merge_tag": lambda bench: SparingActor(MergeTagBlast(bench.values)),
     "best_action": lambda bench: SparingActor(BestAction(bench.values)),
     "calendar": _calendar,

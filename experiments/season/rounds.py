@@ -88,7 +88,7 @@ def randomised_slice(
         guardrails: the layer.
     """
     world = World(scenario, config.contacts, seed, first=SLICE_FIRST, guardrails=guardrails)
-    actor, blocks = SparingActor(HalfHold(config.hold_share)), []
+    actor, blocks = SparingActor(HalfHold(config.hold_share)), list[RoundBlock]()
     for _ in range(int(np.ceil(config.days / scenario.step_days))):
         turn = restriction.turn(world)
         action, propensity = actor.act(turn)

@@ -71,7 +71,7 @@ def test_a_run_goes_on_where_it_was_killed(swept: tuple[Path, dict[str, Any]]) -
 
 
 def test_processes_change_nothing(tmp_path: Path) -> None:
-    asked = ("policies=[never,merge_tag]", "baseline=never", "seeds=2", "contacts=60", "days=4", "reference=never")
+    asked = ("policies=[never,calendar]", "baseline=never", "seeds=2", "contacts=40", "days=3", "reference=never")
     made = []
     for workers in (1, 2):
         out = tmp_path / f"of{workers}" / "out"
@@ -86,8 +86,9 @@ def test_processes_change_nothing(tmp_path: Path) -> None:
 def test_every_experiment_runs(name: str, tmp_path: Path) -> None:
     config = compose_settings("experiment", [f"experiment={name}"], ExperimentConfig)
     assert config.question
-    tiny = ("seeds=1", "contacts=20", "days=2", "slice.contacts=150", "slice.days=4", "oracle.bound_contacts=0")
-    chosen = (f"scenarios=[{config.scenarios[0]}]", "policies=[best_action]", "baseline=best_action")
+    # The calendar needs no slice.
+    tiny = ("seeds=1", "contacts=20", "days=2", "oracle.bound_contacts=0")
+    chosen = (f"scenarios=[{config.scenarios[0]}]", "policies=[calendar]", "baseline=calendar")
     answer = run("experiment", f"experiment={name}", "-m", "--out", tmp_path, *chosen, *tiny, "workers=1")
     assert [row["variant"] for row in answer["rows"]] == list(config.variants)
     assert answer["cells"] == len(config.variants)
