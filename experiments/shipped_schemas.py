@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from experiments.outputs import OUTPUTS, Output, json_schema
+from experiments.outputs_ablate import ABLATE_OUTPUTS
 from experiments.outputs_audit import AUDIT_OUTPUTS
 from experiments.outputs_calibrate import CALIBRATE_OUTPUTS
 from experiments.outputs_experiment import EXPERIMENT_OUTPUTS
@@ -25,6 +26,7 @@ ALL: Final[dict[str, type[Output]]] = (
     OUTPUTS
     | AUDIT_OUTPUTS
     | EXPLAIN_OUTPUTS
+    | ABLATE_OUTPUTS
     | PROMOTION_OUTPUTS
     | GUARDRAIL_OUTPUTS
     | STATE_OUTPUTS

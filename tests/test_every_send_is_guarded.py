@@ -33,6 +33,7 @@ RECORD_MAKERS = {"engine/decision_table.py", "engine/mapping/importer.py", "engi
 
 EMIT_DECISIONS = {"decide", "demo", "dispatch", "simulate"}
 EMIT_NONE = {
+    "ablate",
     "import",
     "audit",
     "calibrate",

@@ -8,6 +8,7 @@ import typer
 
 from engine.startup import check_names
 from experiments.cli import (
+    ablate,
     audit,
     backtest,
     calibrate,
@@ -43,6 +44,7 @@ app.command("evaluate")(evaluate.run)
 app.command("plan")(plan.run)
 app.command("train")(train.run)
 app.command("backtest")(backtest.run)
+app.command("ablate")(ablate.run)
 app.command("promote")(promote.run)
 app.command("rollback")(rollback.run)
 app.command("decide")(decide.run)

@@ -12,6 +12,7 @@ import typer.main
 from engine import errors
 from experiments.cli.main import app
 from experiments.outputs import OUTPUTS as CORE_OUTPUTS
+from experiments.outputs_ablate import ABLATE_OUTPUTS
 from experiments.outputs_audit import AUDIT_OUTPUTS
 from experiments.outputs_calibrate import CALIBRATE_OUTPUTS
 from experiments.outputs_experiment import EXPERIMENT_OUTPUTS
@@ -24,7 +25,7 @@ from experiments.settings import BacktestConfig, DecideConfig, EvaluateConfig, c
 from experiments.simulate.config import SimulateConfig
 
 OUTPUTS = CORE_OUTPUTS | AUDIT_OUTPUTS | EXPLAIN_OUTPUTS | SIMULATE_OUTPUTS | CALIBRATE_OUTPUTS | EXPERIMENT_OUTPUTS
-OUTPUTS |= PROMOTION_OUTPUTS
+OUTPUTS |= ABLATE_OUTPUTS | PROMOTION_OUTPUTS
 GROUPS = {"guardrails": GUARDRAIL_OUTPUTS, "state": STATE_OUTPUTS}
 COMMANDS = sorted({*OUTPUTS, *GROUPS} - {"error"})
 

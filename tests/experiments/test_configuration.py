@@ -22,6 +22,7 @@ from engine.localtime import zone_names
 from engine.mapping.dialect import load_mapping
 from engine.optout.codes import provider_codes
 from engine.optout.lists import lists_from
+from experiments.ablate_config import AblateConfig
 from experiments.audit import AuditConfig
 from experiments.demo import shipped_catalog
 from experiments.promotion_config import PromoteConfig
@@ -50,6 +51,7 @@ from simulator.targets.published import published_from
 CONF = Path(__file__).resolve().parents[2] / "conf"
 FILES = sorted(path.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml"))
 COMMANDS: dict[str, Any] = {
+    "ablate": AblateConfig,
     "audit": AuditConfig,
     "backtest": BacktestConfig,
     "decide": DecideConfig,
