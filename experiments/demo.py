@@ -17,7 +17,8 @@ import yaml
 from engine.catalog import Catalog, catalog_from
 from engine.features import FeatureSchema, schema_from
 from engine.guardrails.conditions import Conditions
-from experiments.backtest import LEARNED, SEGMENTS, BacktestRequest, Prepared, judge_prepared, prepare
+from experiments.backtest import BacktestRequest, Prepared, judge_prepared, prepare
+from experiments.contenders import LEARNED, SEGMENTS
 from experiments.decide import DecideRequest, decide_file
 from experiments.launch import BETTER, NO_DIFFERENCE, WORSE
 from experiments.outputs import BacktestOutput, DecideOutput

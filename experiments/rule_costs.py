@@ -1,4 +1,4 @@
-"""What each guardrail rule takes away from a policy: actions, decisions, sends, and their worth by a model's opinion."""
+"""What each guardrail rule takes away from a policy: actions, decisions, sends, and a model's opinion of their worth."""
 
 from __future__ import annotations
 

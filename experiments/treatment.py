@@ -12,7 +12,7 @@ import numpy as np
 from engine.catalog import Catalog
 from engine.features import ContextBlock
 from engine.ope.exact import add_pairs
-from engine.types import HOLD, FloatArray
+from engine.types import HOLD, BoolArray, FloatArray
 from experiments.outputs_launch import GroupRow, ShareRow, TreatmentOutput
 from policies.segmentation import Cut, Segmentation
 
@@ -45,7 +45,7 @@ class Kinds:
 def kinds_of(catalog: Catalog) -> Kinds:
     """The cells of a catalog; an axis of one slot is left out."""
     channel, hour, arm = catalog.split(np.arange(catalog.k))
-    cells: list[tuple[str, str, FloatArray]] = [("treatment", "no message", (channel < 0).astype(np.float64))]
+    cells: list[tuple[str, str, BoolArray]] = [("treatment", "no message", channel < 0)]
     if len(catalog.channels) > 1:
         cells += [("channel", name, channel == i) for i, name in enumerate(catalog.channels)]
     hours = np.array(catalog.hours)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from experiments.audit_gate import gate_sentence
+from experiments.contenders import LEARNED
 from experiments.outputs import BacktestOutput, ResultRow
 from experiments.report.bars import Mark, Scale, mark, scale_of
 from experiments.report.launch_details import (
@@ -22,7 +23,6 @@ from experiments.report.launch_details import (
 from experiments.report.launch_metrics import GateLine, Layer, gate_lines, layers_of
 from experiments.report.words import VERDICTS, Names, amount, between, capital
 
-LEARNED = "vw"
 GO, STAY, UNKNOWN = "go", "stay", "unknown"
 
 
