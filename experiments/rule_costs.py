@@ -1,4 +1,4 @@
-"""What each guardrail rule takes away from a policy: actions, decisions, sends, and a model's opinion of their worth."""
+"""What each guardrail rule takes away from a policy: actions, decisions, sends, value by a model's opinion."""
 
 from __future__ import annotations
 

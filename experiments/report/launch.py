@@ -112,7 +112,7 @@ def launch_page(output: BacktestOutput, baseline: str, estimator: str, command: 
         tone=tone,
         badge=badge,
         because=_because(output, learned, baseline, names),
-        notes=output.log.notes,
+        notes=(*_audit_notes(output), *output.log.notes),
         cards=_cards(output, learned, baseline),
         chart=_chart(_named(deciding, baseline, output.log.hold), unit, names),
         further=_chart(output.comparisons, unit, names, others=True, skip=baseline),
@@ -279,6 +279,7 @@ def _facts(output: BacktestOutput, baseline: str, estimator: str, names: Names) 
     dropped = "; ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in log.dropped.items())
     return (
         ("The rule's own words", f"launch {output.launch.policy} ({output.launch.verdict}): {output.launch.reason}"),
+        ("Audit of the log", _audited(output)),
         ("What is measured", log.description or log.metric),
         ("Log", f"{log.rows:,} decisions about {log.contacts:,} contacts, {log.actions} possible actions"),
         ("Not used", dropped or "nothing"),
@@ -288,6 +289,26 @@ def _facts(output: BacktestOutput, baseline: str, estimator: str, names: Names) 
         ("Independent units", f"each {log.clusters}"),
         ("Audit of the log", gate_sentence(output.audit)),
     )
+
+
+def _audited(output: BacktestOutput) -> str:
+    audit = output.audit
+    if audit is None:
+        return "not run"
+    parts = [
+        f"{len(names)} {word}: {', '.join(names)}"
+        for word, names in (("failed", audit.failed), ("warned", audit.warned))
+        if names
+    ]
+    return "; ".join([audit.verdict, *parts])
+
+
+def _audit_notes(output: BacktestOutput) -> tuple[str, ...]:
+    """A log whose audit was overridden must not look like any other."""
+    audit = output.audit
+    if audit is None or not audit.overridden:
+        return ()
+    return (f"The audit of this log fails ({', '.join(audit.failed)}) and was overridden: {audit.overridden}",)
 
 
 def _metric(output: BacktestOutput) -> str:

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from experiments.outputs import BacktestOutput
+from experiments.outputs_audit import AuditGate
 from experiments.report.bars import mark, scale_of
 from experiments.report.launch import launch_page
 from experiments.report.page import render_launch
@@ -147,6 +148,14 @@ def test_what_is_not_known_is_not_called_unharmed() -> None:
     said = answer(example("better", launch="vw", gate=gate))[2]
     assert "the one guardrail metric that the log knows" in said
     assert "1 the log cannot say" in said
+
+
+def test_an_overridden_audit_stands_above_the_figures() -> None:
+    audit = AuditGate(verdict="fail", failed=("propensities",), overridden="a dry run")
+    page = launch_page(example("better", launch="vw", audit=audit), "static_segments", "dr", COMMAND)
+    assert page.notes[0] == "The audit of this log fails (propensities) and was overridden: a dry run"
+    assert ("Audit of the log", "fail; 1 failed: propensities") in page.facts
+    assert ("Audit of the log", "not run") in launch_page(CASES["bare"], "static_segments", "dr", COMMAND).facts
 
 
 def test_metrics_that_are_na_print_why_and_never_zero() -> None:
