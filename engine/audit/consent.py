@@ -47,7 +47,7 @@ class Consent:
         self._by_channel = np.zeros(len(catalog.channels))
 
     def add(self, block: AuditBlock) -> None:
-        inputs = [self._levels(raw) for raw in block.rounds.extra["rule_inputs"]]
+        inputs = [self.levels(raw) for raw in block.rounds.extra["rule_inputs"]]
         have = np.array([levels is not None for levels in inputs], dtype=np.bool_)
         if not have.any():
             return
@@ -92,7 +92,7 @@ class Consent:
         found.details["by_channel"] = dict(zip(self._catalog.channels, by_channel, strict=True))
         return found
 
-    def _levels(self, raw: bytes | None) -> tuple[int, ...] | None:
+    def levels(self, raw: bytes | None) -> tuple[int, ...] | None:
         """(C x P,) levels; the same few lists stand in all rows, so the list is looked up before anything is read."""
         if raw is None:
             return None

@@ -1,0 +1,163 @@
+"""Treatment against control and against the uniform slice, by day, with sequences that hold at every look.
+
+The effect is the difference of two means per decision. Contacts are summed in buckets by a keyed hash; buckets are
+independent because contacts are, and the error is that of their influences (Liang & Zeger 1986). Values from before
+the first decision take off what they explain (CUPED: Deng, Xu, Kohavi & Walker, WSDM 2013): the influences are
+regressed on those of the covariates, whose own difference is 0 but for chance because no group depends on them.
+
+The interval of a day reaches as many standard errors as the mixture boundary of Waudby-Smith, Arbour, Sinha, Kennedy &
+Ramdas (Annals of Statistics 2024, theorem 2.2; `engine.ope.intervals.asymptotic`) at the number of decisions so far.
+The boundary is that of a Brownian motion; what a contact brings on later days goes with what it brought before, so the
+effects of two days are at least as correlated as there, and then the largest of them exceeds the boundary no more often
+(Slepian, "The one-sided barrier problem for Gaussian noise", 1962).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from engine.audit.windows import day_name
+from engine.identity import unit_of
+from engine.ope.intervals.asymptotic import boundary
+from engine.records import CONTROL, GROUPS, TREATMENT, UNIFORM_SLICE
+from engine.types import FloatArray, IntArray, KeyArray, ObjectArray
+
+AGAINST: Final = (CONTROL, UNIFORM_SLICE)
+# Fewer decisions or buckets in a group carry no interval.
+_FEWEST_ROWS: Final = 100
+_FEWEST_BUCKETS: Final = 30
+
+
+@dataclass(frozen=True)
+class DayEffect:
+    """The effect of everything until the end of a day.
+
+    Attributes:
+        day: YYYY-MM-DD.
+        value / stderr / low / high: treatment less the other group, per decision.
+        plain / plain_stderr: the same without covariates.
+        treated / others: decisions so far.
+    """
+
+    day: str
+    value: float
+    stderr: float
+    low: float
+    high: float
+    plain: float
+    plain_stderr: float
+    treated: int
+    others: int
+
+
+class EffectSums:
+    """Rows, rewards and covariates by day, group and bucket; mergeable.
+
+    Args:
+        buckets: independent units.
+        covariates: their number.
+    """
+
+    def __init__(self, buckets: int, covariates: int) -> None:
+        self._buckets, self._width = buckets, 2 + covariates
+        self._days: dict[int, FloatArray] = {}
+
+    def add(self, day: IntArray, group: ObjectArray, contact: KeyArray, reward: FloatArray, before: FloatArray) -> None:
+        """Add rows; those whose reward is not known are left out.
+
+        Args:
+            day: (n,) days since 1970.
+            group: (n,) of `records.GROUPS`.
+            contact: (n,) keys.
+            reward: (n,) NaN where not known.
+            before: (n, covariates).
+        """
+        known = ~np.isnan(reward)
+        codes = np.select([group == name for name in GROUPS], range(len(GROUPS)), -1)
+        known &= codes >= 0
+        bucket = (unit_of(contact, "monitor/buckets") * self._buckets).astype(np.int64)
+        table = np.column_stack([np.ones(len(reward)), np.nan_to_num(reward), before])
+        for one in np.unique(day[known]).tolist():
+            rows = np.flatnonzero(known & (day == one))
+            place = codes[rows] * self._buckets + bucket[rows]
+            size = len(GROUPS) * self._buckets
+            sums = [np.bincount(place, weights=table[rows, column], minlength=size) for column in range(self._width)]
+            stacked = np.stack(sums, axis=1).astype(np.float64)
+            self._plus(one, stacked.reshape(len(GROUPS), self._buckets, self._width))
+
+    def merge(self, other: EffectSums) -> None:
+        """Take over the sums of another part."""
+        for day, sums in other._days.items():
+            self._plus(day, sums)
+
+    def _plus(self, day: int, sums: FloatArray) -> None:
+        self._days[day] = sums + self._days[day] if day in self._days else sums
+
+    def sequence(self, against: str, alpha: float, tuned_for: float) -> tuple[DayEffect, ...]:
+        """The effect after each day; days on which a group is too small yet are left out."""
+        total = np.zeros((len(GROUPS), self._buckets, self._width))
+        out = []
+        for day in sorted(self._days):
+            total = total + self._days[day]
+            found = _effect(total[GROUPS.index(TREATMENT)], total[GROUPS.index(against)])
+            if found is not None:
+                out.append(_at(day, found, alpha, tuned_for))
+        return tuple(out)
+
+
+@dataclass(frozen=True)
+class _Effect:
+    value: float
+    stderr: float
+    plain: float
+    plain_stderr: float
+    treated: int
+    others: int
+
+
+def _effect(treated: FloatArray, others: FloatArray) -> _Effect | None:
+    """The difference of two ratios of bucket sums, with and without covariates."""
+    rows = [group[:, 0].sum() for group in (treated, others)]
+    used = [int((group[:, 0] > 0).sum()) for group in (treated, others)]
+    if min(rows) < _FEWEST_ROWS or min(used) < _FEWEST_BUCKETS:
+        return None
+    means = [group[:, 1:].sum(axis=0) / n for group, n in zip((treated, others), rows, strict=True)]
+    parts = [
+        (group[:, 1:] - group[:, :1] * mean) / n for group, mean, n in zip((treated, others), means, rows, strict=True)
+    ]
+    influence, gap = parts[0] - parts[1], means[0] - means[1]
+    plain_stderr = _stderr(influence[:, 0], 0)
+    value, stderr = float(gap[0]), plain_stderr
+    if influence.shape[1] > 1 and plain_stderr > 0:
+        scale = np.sqrt((influence[:, 1:] ** 2).sum(axis=0))
+        varying = scale > 0
+        before = influence[:, 1:][:, varying] / scale[varying]
+        slope = np.linalg.lstsq(before, influence[:, 0], rcond=1e-8)[0]
+        value = float(gap[0] - (gap[1:][varying] / scale[varying]) @ slope)
+        stderr = _stderr(influence[:, 0] - before @ slope, len(slope))
+    return _Effect(value, stderr, float(gap[0]), plain_stderr, int(rows[0]), int(rows[1]))
+
+
+def _stderr(influence: FloatArray, spent: int) -> float:
+    units = len(influence)
+    return math.sqrt(float((influence * influence).sum()) * units / max(units - 1 - spent, 1))
+
+
+def _at(day: int, found: _Effect, alpha: float, tuned_for: float) -> DayEffect:
+    count = float(found.treated + found.others)
+    reach = float(boundary(np.array([count]), alpha, tuned_for)[0]) * math.sqrt(count) * found.stderr
+    return DayEffect(
+        day=day_name(day),
+        value=found.value,
+        stderr=found.stderr,
+        low=found.value - reach,
+        high=found.value + reach,
+        plain=found.plain,
+        plain_stderr=found.plain_stderr,
+        treated=found.treated,
+        others=found.others,
+    )

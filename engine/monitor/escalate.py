@@ -1,0 +1,174 @@
+"""From what was counted to what is done: alert, pause an arm, pause a channel, or the kill switch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from engine.audit.findings import FAIL, Finding
+from engine.audit.windows import day_name
+from engine.monitor.effects import DayEffect
+from engine.monitor.feeds import FeedSums
+from engine.monitor.rates import Counted, RateSums, detector
+from engine.monitor.rule import EFFECTS, Escalation, MonitorRule
+
+# A day with fewer decisions says nothing of a feed.
+_FEWEST = 50
+
+
+@dataclass(frozen=True)
+class Raised:
+    """An escalation that is on.
+
+    Attributes:
+        name / effect: of the rule.
+        scope: the channel, arm or feature; "" for all.
+        value / limit: what was seen on the last days, and what is allowed.
+        since: day on which it went on, YYYY-MM-DD; "" where no day is known.
+        what: one sentence.
+    """
+
+    name: str
+    effect: str
+    scope: str
+    value: float
+    limit: float
+    since: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the rules say.
+
+    Attributes:
+        raised: escalations that are on, the strongest first.
+        silent: name -> why a rule could not be judged.
+    """
+
+    raised: tuple[Raised, ...]
+    silent: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def strongest(self) -> str:
+        """The strongest effect that is on; "" where none is."""
+        return self.raised[0].effect if self.raised else ""
+
+
+def judge(
+    rule: MonitorRule,
+    rates: dict[str, RateSums] | None,
+    feeds: FeedSums,
+    audit: Sequence[Finding],
+    control: Sequence[DayEffect],
+) -> Judged:
+    """Try every rule.
+
+    Args:
+        rule: the rules.
+        rates: name of a rule of a rate -> its counts; None where no outcomes were given.
+        feeds: stale values and reach.
+        audit: findings of the log.
+        control: the effect against control by day.
+    """
+    raised: list[Raised] = []
+    silent: dict[str, str] = {}
+    for one in rule.escalations:
+        found, why = _try(one, rule, rates, feeds, audit, control)
+        raised += found
+        if why:
+            silent[one.name] = why
+    order = sorted(raised, key=lambda at: (-EFFECTS.index(at.effect), at.name, at.scope))
+    return Judged(tuple(order), silent)
+
+
+def _try(
+    one: Escalation,
+    rule: MonitorRule,
+    rates: dict[str, RateSums] | None,
+    feeds: FeedSums,
+    audit: Sequence[Finding],
+    control: Sequence[DayEffect],
+) -> tuple[list[Raised], str]:
+    if one.watch == "rate":
+        if rates is None:
+            return [], "no outcomes were given (--outcomes)"
+        every = rates[one.name].counted(one.event, one.scope)
+        return [found for counted in every if (found := _rate(one, rule, counted))], "" if every else "nothing was sent"
+    if one.watch == "reach":
+        return _reach(one, rule, feeds)
+    if one.watch == "stale":
+        return _stale(one, feeds)
+    if one.watch == "audit":
+        return _audit(one, audit)
+    return _loss(one, control)
+
+
+def _rate(one: Escalation, rule: MonitorRule, counted: Counted) -> Raised | None:
+    limit, above = (one.above, True) if one.above is not None else (float(one.below or 0.0), False)
+    found = detector(counted, float(limit or 0.0), above=above, window_days=rule.window_days)
+    on = np.flatnonzero(found >= 1.0 / rule.false_alarms)
+    if not len(on):
+        return None
+    # The window in which it went on, not a later and better one: what is paused stays so until a person looked.
+    day = counted.days[on[0]]
+    inside = (counted.days > day - rule.window_days) & (counted.days <= day)
+    sent, events = counted.sent[inside].sum(), counted.events[inside].sum()
+    rate = float(events / max(sent, 1.0))
+    where = f" on {counted.name}" if counted.name else ""
+    what = f"{one.event}{where}: {events:.0f} of {sent:.0f} sends ({rate:.3%}) in the {rule.window_days} days to "
+    what += f"{day_name(day)}, {'at most' if above else 'at least'} {limit:.3%} is allowed"
+    return Raised(one.name, one.effect, counted.name, rate, float(limit or 0.0), day_name(day), what)
+
+
+def _reach(one: Escalation, rule: MonitorRule, feeds: FeedSums) -> tuple[list[Raised], str]:
+    days, reach, drop = feeds.days, feeds.reach(), float(one.drop or 0.0)
+    if len(days) < 2:
+        return [], "the log has one day"
+    for t in range(1, len(days)):
+        before = float(reach[max(0, t - rule.window_days) : t].mean())
+        fell = 1.0 - reach[t] / before if before > 0 else 0.0
+        if fell > drop:
+            what = f"{reach[t]:.1%} of the decisions are about contacts who may be written to, {before:.1%} were before"
+            return [Raised(one.name, one.effect, "", float(fell), drop, day_name(days[t]), what)], ""
+    return [], ""
+
+
+def _stale(one: Escalation, feeds: FeedSums) -> tuple[list[Raised], str]:
+    days, shares, limit = feeds.days, feeds.stale(), float(one.above or 0.0)
+    if not days or not feeds.features:
+        return [], "the log has no days, or no features"
+    raised = []
+    for place, name in enumerate(feeds.features):
+        on = np.flatnonzero(shares[:, place] > limit)
+        if len(on):
+            share = float(shares[on[0] :, place].max())
+            what = f"{name} is stale in up to {share:.1%} of the decisions of a day"
+            raised.append(Raised(one.name, one.effect, name, share, limit, day_name(days[on[0]]), what))
+    return raised, ""
+
+
+def _audit(one: Escalation, audit: Sequence[Finding]) -> tuple[list[Raised], str]:
+    found = next((finding for finding in audit if finding.check == one.check), None)
+    if found is None or found.verdict == "n/a":
+        return [], f"{one.check}: {'no such check' if found is None else found.what}"
+    if found.verdict != FAIL:
+        return [], ""
+    details: dict[str, Any] = found.details
+    windows = [name for name in details.get("windows", []) if len(name) == len("2026-01-01")]
+    value, limit = float(found.value or 0.0), float(found.limit or 0.0)
+    return [Raised(one.name, one.effect, "", value, limit, windows[0] if windows else "", found.what)], ""
+
+
+def _loss(one: Escalation, control: Sequence[DayEffect]) -> tuple[list[Raised], str]:
+    if not control:
+        return [], "there is no control group, or it is too small yet"
+    limit = float(one.above or 0.0)
+    for day in control:
+        if day.high < -limit:
+            what = f"treatment is worse than control: {day.value:+.4g} per decision ({day.low:+.4g} to {day.high:+.4g})"
+            return [Raised(one.name, one.effect, "", day.value, -limit, day.day, what)], ""
+    return [], ""

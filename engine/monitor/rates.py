@@ -1,0 +1,136 @@
+"""Events per dispatched send, by day, channel and arm; and when a rate is proven to have gone beyond its limit.
+
+Whether a send brings the event is one draw; while its probability is at most the limit r, the likelihood ratio of a
+rate q > r against r has mean at most 1 at every number of sends, and so has the mean over several q (Wald 1945; for
+composite hypotheses Ramdas, Grunwald, Vovk & Shafer 2023). E(j, t) is that of days j to t. A spike may begin on any day,
+so the detector is the sum of E(j, t) over the possible first days j (Shin, Ramdas & Rinaldo, "E-detectors", 2023): it
+passes 1 / f by chance once in 1 / f days at most, on average.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import logsumexp
+
+from engine.catalog import Catalog
+from engine.types import HOLD, BoolArray, CodeArray, FloatArray, IntArray
+
+# How many times the limit a rate may be; those above 1 are left out.
+_TIMES = np.array([1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0])
+
+
+@dataclass(frozen=True)
+class Counted:
+    """One scope of a rate.
+
+    Attributes:
+        name: of the channel or arm; "" for all.
+        days: since 1970, in order.
+        sent / events: by day.
+    """
+
+    name: str
+    days: IntArray
+    sent: FloatArray
+    events: FloatArray
+
+
+class RateSums:
+    """Sends and events by day, channel and arm; mergeable.
+
+    Args:
+        catalog: of the log.
+        events: names.
+    """
+
+    def __init__(self, catalog: Catalog, events: Sequence[str]) -> None:
+        self._catalog, self._events = catalog, tuple(events)
+        self._shape = (len(catalog.channels), len(catalog.arms), 1 + len(self._events))
+        self._days: dict[int, FloatArray] = {}
+
+    def add(self, day: IntArray, action: CodeArray, left: BoolArray, happened: BoolArray) -> None:
+        """Add rows.
+
+        Args:
+            day: (n,) days since 1970.
+            action: (n,) of which sends count.
+            left: (n,) dispatched.
+            happened: (n, events) whether the event was reported.
+        """
+        rows = np.flatnonzero(left & (action != HOLD))
+        channel, _, arm = self._catalog.split(action[rows])
+        table = np.column_stack([np.ones(len(rows)), happened[rows]])
+        for one in np.unique(day[rows]).tolist():
+            own = day[rows] == one
+            sums = np.zeros(self._shape)
+            np.add.at(sums, (channel[own], arm[own]), table[own])
+            self._days[one] = sums + self._days[one] if one in self._days else sums
+
+    def merge(self, other: RateSums) -> None:
+        """Take over the counts of another part."""
+        for day, sums in other._days.items():
+            self._days[day] = sums + self._days[day] if day in self._days else sums
+
+    def sent(self, last: int, span: int) -> dict[str, int]:
+        """Channel -> sends of `span` days up to and with `last`."""
+        return self._window(last, span, 0)
+
+    def happened(self, event: str, last: int, span: int) -> dict[str, int]:
+        """Channel -> events of the sends of `span` days up to and with `last`."""
+        return self._window(last, span, 1 + self._events.index(event))
+
+    def _window(self, last: int, span: int, column: int) -> dict[str, int]:
+        days = [sums for day, sums in self._days.items() if last - span < day <= last]
+        total = np.sum(days, axis=0) if days else np.zeros(self._shape)
+        by_channel = total[..., column].sum(axis=1)
+        return {name: int(count) for name, count in zip(self._catalog.channels, by_channel, strict=True)}
+
+    @property
+    def last_day(self) -> int | None:
+        """The last day that has a send."""
+        return max(self._days, default=None)
+
+    def counted(self, event: str, scope: str) -> list[Counted]:
+        """The rate of an event, by scope."""
+        if not self._days:
+            return []
+        days = np.array(sorted(self._days), dtype=np.int64)
+        table = np.stack([self._days[int(day)] for day in days])[..., [0, 1 + self._events.index(event)]]
+        if scope == "all":
+            return [Counted("", days, *np.moveaxis(table.sum(axis=(1, 2)), 1, 0))]
+        axis, names = (2, self._catalog.channels) if scope == "channel" else (1, self._catalog.arm_ids)
+        sums = table.sum(axis=axis)
+        return [Counted(name, days, sums[:, place, 0], sums[:, place, 1]) for place, name in enumerate(names)]
+
+
+def detector(counted: Counted, limit: float, *, above: bool, window_days: int) -> FloatArray:
+    """(days,) the detector after each day: sum over first days of the evidence that the rate is beyond the limit.
+
+    Args:
+        counted: by day.
+        limit: in (0, 1).
+        above: whether more is worse.
+        window_days: days on which a spike may have begun, with the day itself.
+    """
+    hits = counted.events if above else counted.sent - counted.events
+    gain, loss = _ratios(limit if above else 1.0 - limit)
+    out = np.zeros(len(hits))
+    for t in range(len(hits)):
+        first = np.flatnonzero(counted.days[: t + 1] > counted.days[t] - window_days)[0]
+        # Cumulated backwards: the evidence of days j to t for every j at once.
+        back_hits = np.cumsum(hits[first : t + 1][::-1])
+        back_rest = np.cumsum((counted.sent - hits)[first : t + 1][::-1])
+        logs = back_hits[:, None] * gain + back_rest[:, None] * loss
+        each = logsumexp(logs, axis=1) - np.log(len(gain))
+        out[t] = float(np.exp(min(float(logsumexp(each)), 700.0)))
+    return out
+
+
+def _ratios(limit: float) -> tuple[FloatArray, FloatArray]:
+    """Logarithm of the likelihood ratio of a hit and of a miss, for rates above the limit."""
+    rates = limit * _TIMES
+    rates = np.append(rates[rates < 1.0], 0.5 * (1.0 + limit))
+    return np.log(rates / limit), np.log1p(-rates) - np.log1p(-limit)
