@@ -22,7 +22,7 @@ from engine.types import FloatArray
 # Reward units: no score comes near it, float32 tables still hold it.
 CAP: Final = 1e9
 _ROUNDS: Final = 60
-_FALLING: Final = 20
+_FALLING: Final = 40
 _STEPS: Final = 100
 # A price that moves less has not moved; float32 tables know no finer ones.
 _STILL: Final = 1e-9
@@ -79,7 +79,7 @@ class Dual:
             LearnError: limits that cannot be met together.
         """
         price = np.zeros(len(self._limits)) if start is None else np.array(start, dtype=np.float64)
-        margin = 0.0
+        margin, step = 0.0, np.zeros(len(price))
         for turn in range(_ROUNDS):
             before = price.copy()
             for term in range(len(price)):
@@ -92,9 +92,10 @@ class Dual:
             # the jump is found again and again, and holds.
             if held and (margin > 0.0 or ((price == 0.0) | (over >= -slack) | ~moved).all()):
                 return Solution(price, self._at(price)[0], self.evaluations)
+            step, price = _extrapolated(step, before, price, every=turn % 3 == 2 and margin == 0.0)
             # Terms that pull at each other over a jump go round for ever; prices that only rise, and by a little more
             # than they must, do not.
-            if margin > 0.0 or turn >= _FALLING or np.abs(price - before).max() <= 1e-4 * np.abs(price).max():
+            if margin > 0.0 or turn >= _FALLING or np.abs(step).max() <= 1e-4 * np.abs(price).max():
                 margin = max(2.0 * margin, 1e-6)
         raise LearnError(
             f"no prices meet all of {list(self._names)} together",
@@ -164,6 +165,18 @@ class Dual:
                 hint="epsilon, a uniform or explored share and a floor send at any price, and nobody gets more than "
                 "the guardrails leave: lower the one, or ask for less of the other",
             )
+
+
+def _extrapolated(
+    last: FloatArray, before: FloatArray, price: FloatArray, *, every: bool
+) -> tuple[FloatArray, FloatArray]:
+    """The round's step, and the prices, sometimes carried on along it (Aitken, 1926): coupled budgets creep."""
+    step = price - before
+    ahead, behind = float(step @ last), float(last @ last)
+    if not every or behind == 0.0 or ahead <= 0.0:
+        return step, price
+    ratio = min(ahead / behind, 0.95)
+    return step, np.maximum(price + step * ratio / (1.0 - ratio), 0.0)
 
 
 def _cheaper(miss: Callable[[float], tuple[float, float]], here: float) -> tuple[float, float]:
