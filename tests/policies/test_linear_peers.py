@@ -57,6 +57,28 @@ def test_against_monte_carlo(k, spread, seed):
     assert np.abs(chance[0] - won / draws).mean() < 1e-3
 
 
+def dense(mean, deviation):
+    """The same chances by 20,001 even points over everything."""
+    points = np.linspace((mean - 8 * deviation).max(), (mean + 8 * deviation).max(), 20_001)
+    standard = (points - mean[:, None]) / deviation[:, None]
+    others = norm.logcdf(standard)
+    chance = np.exp(norm.logpdf(standard) + others.sum(axis=0) - others).sum(axis=1) / deviation
+    return chance / chance.sum()
+
+
+@pytest.mark.parametrize(
+    ("k", "spread", "widest", "allowed"),
+    [(2, 0.5, 1.0, 2e-4), (12, 0.1, 2.0, 2e-4), (60, 0.3, 4.0, 2e-4), (12, 0.3, 40.0, 2e-3), (60, 0.05, 40.0, 2e-3)],
+)
+def test_against_a_dense_integral(k, spread, widest, allowed):
+    """Widths within a factor of four take the smooth rule, wider ones the other."""
+    rng = np.random.default_rng(k)
+    for _ in range(3):
+        mean, deviation = rng.normal(size=k) * spread, 0.05 * widest ** rng.random(k)
+        found = chance_of_best(mean[None], deviation[None], all_of(1, k))[0]
+        np.testing.assert_allclose(found, dense(mean, deviation), atol=allowed)
+
+
 @given(
     arrays(np.float64, (3, 5), elements=st.floats(-10, 10)),
     arrays(np.float64, (3, 5), elements=st.floats(0, 5)),
