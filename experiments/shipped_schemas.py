@@ -18,6 +18,7 @@ from experiments.outputs_experiment import EXPERIMENT_OUTPUTS
 from experiments.outputs_explain import EXPLAIN_OUTPUTS
 from experiments.outputs_guardrails import GUARDRAIL_OUTPUTS
 from experiments.outputs_promotion import PROMOTION_OUTPUTS
+from experiments.outputs_monitor import MONITOR_OUTPUTS
 from experiments.outputs_simulate import SIMULATE_OUTPUTS
 from experiments.outputs_state import STATE_OUTPUTS
 
@@ -25,6 +26,7 @@ FOLDER = "schemas"
 ALL: Final[dict[str, type[Output]]] = (
     OUTPUTS
     | AUDIT_OUTPUTS
+    | MONITOR_OUTPUTS
     | EXPLAIN_OUTPUTS
     | ABLATE_OUTPUTS
     | PROMOTION_OUTPUTS

@@ -36,6 +36,7 @@ EMIT_NONE = {
     "ablate",
     "import",
     "audit",
+    "monitor",
     "calibrate",
     "evaluate",
     "plan",

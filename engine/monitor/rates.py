@@ -2,9 +2,9 @@
 
 Whether a send brings the event is one draw; while its probability is at most the limit r, the likelihood ratio of a
 rate q > r against r has mean at most 1 at every number of sends, and so has the mean over several q (Wald 1945; for
-composite hypotheses Ramdas, Grunwald, Vovk & Shafer 2023). E(j, t) is that of days j to t. A spike may begin on any day,
-so the detector is the sum of E(j, t) over the possible first days j (Shin, Ramdas & Rinaldo, "E-detectors", 2023): it
-passes 1 / f by chance once in 1 / f days at most, on average.
+composite hypotheses Ramdas, Grunwald, Vovk & Shafer 2023). E(j, t) is that of days j to t. A spike may begin on any
+day, so the detector is the sum of E(j, t) over the possible first days j (Shin, Ramdas & Rinaldo, "E-detectors",
+2023): it passes 1 / f by chance once in 1 / f days at most, on average.
 """
 
 from __future__ import annotations

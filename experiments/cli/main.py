@@ -21,6 +21,7 @@ from experiments.cli import (
     guardrails,
     import_log,
     join,
+    monitor,
     plan,
     promote,
     rollback,
@@ -51,6 +52,7 @@ app.command("decide")(decide.run)
 app.command("dispatch")(dispatch.run)
 app.command("explain")(explain.run)
 app.command("join")(join.run)
+app.command("monitor")(monitor.run)
 app.command("simulate")(simulate.run)
 app.command("calibrate")(calibrate.run)
 app.command("experiment")(experiment.run)

@@ -19,12 +19,14 @@ from experiments.outputs_experiment import EXPERIMENT_OUTPUTS
 from experiments.outputs_explain import EXPLAIN_OUTPUTS
 from experiments.outputs_guardrails import GUARDRAIL_OUTPUTS
 from experiments.outputs_promotion import PROMOTION_OUTPUTS
+from experiments.outputs_monitor import MONITOR_OUTPUTS
 from experiments.outputs_simulate import SIMULATE_OUTPUTS
 from experiments.outputs_state import STATE_OUTPUTS
 from experiments.settings import BacktestConfig, DecideConfig, EvaluateConfig, compose_settings
 from experiments.simulate.config import SimulateConfig
 
 OUTPUTS = CORE_OUTPUTS | AUDIT_OUTPUTS | EXPLAIN_OUTPUTS | SIMULATE_OUTPUTS | CALIBRATE_OUTPUTS | EXPERIMENT_OUTPUTS
+OUTPUTS |= MONITOR_OUTPUTS
 OUTPUTS |= ABLATE_OUTPUTS | PROMOTION_OUTPUTS
 GROUPS = {"guardrails": GUARDRAIL_OUTPUTS, "state": STATE_OUTPUTS}
 COMMANDS = sorted({*OUTPUTS, *GROUPS} - {"error"})

@@ -20,6 +20,7 @@ from engine.join import MetricSpec
 from engine.limits.config import limits_from
 from engine.localtime import zone_names
 from engine.mapping.dialect import load_mapping
+from engine.monitor.rule import MonitorRule
 from engine.optout.codes import provider_codes
 from engine.optout.lists import lists_from
 from experiments.ablate_config import AblateConfig
@@ -27,6 +28,7 @@ from experiments.audit import AuditConfig
 from experiments.demo import shipped_catalog
 from experiments.promotion_config import PromoteConfig
 from experiments.season.config import ExperimentConfig
+from experiments.monitor import MonitorConfig
 from experiments.settings import (
     BacktestConfig,
     DecideConfig,
@@ -53,6 +55,7 @@ FILES = sorted(path.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml"
 COMMANDS: dict[str, Any] = {
     "ablate": AblateConfig,
     "audit": AuditConfig,
+    "monitor": MonitorConfig,
     "backtest": BacktestConfig,
     "decide": DecideConfig,
     "evaluate": EvaluateConfig,
@@ -65,7 +68,8 @@ COMMANDS: dict[str, Any] = {
 }
 # The commands that a group belongs to.
 USED_BY = {
-    "audit": ("audit", "train", "backtest"),
+    "audit": ("audit", "train", "backtest", "monitor"),
+    "monitor": ("monitor",),
     "evaluation": ("evaluate", "backtest", "plan"),
     "model": ("evaluate", "backtest"),
     "learner": ("train", "backtest", "simulate", "experiment"),
@@ -85,6 +89,7 @@ def of_struct(kind: type) -> Callable[[Any], object]:
 
 VALIDATE: dict[str, Callable[[Any], object]] = {
     "audit": of_struct(AuditRule),
+    "monitor": of_struct(MonitorRule),
     "evaluation": of_struct(EvaluationSettings),
     "model": of_struct(VwConfig),
     "learner": of_struct(VwConfig),
