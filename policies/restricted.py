@@ -72,12 +72,14 @@ class RestrictedPolicy:
             return np.ones((len(constant), k), dtype=np.bool_)
         every = np.arange(k)
         if self.learnt == "hold":
-            return (every[None, :] == constant[:, None]) | (every == HOLD)[None, :]
+            kept: BoolArray = (every[None, :] == constant[:, None]) | (every == HOLD)[None, :]
+            return kept
         axis = ("channel", "hour", "content").index(self.learnt)
         places, own = self.catalog.split(every), self.catalog.split(constant)
         same = [places[other][None, :] == own[other][:, None] for other in range(3) if other != axis]
         # Hold has no place on any axis, so it equals no send, and no send equals it.
-        return np.logical_and(*same)
+        alike: BoolArray = same[0] & same[1]
+        return alike
 
 
 def send_preference(values: ActionValues) -> FloatArray:

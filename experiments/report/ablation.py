@@ -106,7 +106,7 @@ def _picture(rows: Sequence[LiftRow], title: str, unit: str) -> Picture:
             if row.low is not None and row.high is not None:
                 axes.plot([row.low, row.high], [y, y], color=colour, linewidth=2.2, solid_capstyle="round")
             face = "white" if row.verdict == "insufficient" else colour
-            axes.plot([row.lift], [y], "o", color=colour, markerfacecolor=face, markersize=6)
+            axes.plot([row.lift or 0.0], [y], "o", color=colour, markerfacecolor=face, markersize=6)
         axes.axvline(0.0, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         axes.set_yticks(
             range(len(drawn)), [row.name if len(row.name) <= 34 else row.name[:31] + "..." for row in drawn]
