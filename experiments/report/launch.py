@@ -279,7 +279,6 @@ def _facts(output: BacktestOutput, baseline: str, estimator: str, names: Names) 
     dropped = "; ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in log.dropped.items())
     return (
         ("The rule's own words", f"launch {output.launch.policy} ({output.launch.verdict}): {output.launch.reason}"),
-        ("Audit of the log", _audited(output)),
         ("What is measured", log.description or log.metric),
         ("Log", f"{log.rows:,} decisions about {log.contacts:,} contacts, {log.actions} possible actions"),
         ("Not used", dropped or "nothing"),
@@ -289,18 +288,6 @@ def _facts(output: BacktestOutput, baseline: str, estimator: str, names: Names) 
         ("Independent units", f"each {log.clusters}"),
         ("Audit of the log", gate_sentence(output.audit)),
     )
-
-
-def _audited(output: BacktestOutput) -> str:
-    audit = output.audit
-    if audit is None:
-        return "not run"
-    parts = [
-        f"{len(names)} {word}: {', '.join(names)}"
-        for word, names in (("failed", audit.failed), ("warned", audit.warned))
-        if names
-    ]
-    return "; ".join([audit.verdict, *parts])
 
 
 def _audit_notes(output: BacktestOutput) -> tuple[str, ...]:
