@@ -20,6 +20,13 @@ from experiments.season.play import Played
 
 # Keys on which no cell depends: a run goes on after they were changed.
 _FREE = ("name", "question", "scenarios", "policies", "baseline", "reference", "seeds", "alpha", "workers", "at_most")
+# Parts of the configuration -> policies that read them; the other parts matter to all.
+_READ_BY = {
+    "learner": ("vw", "vw_greedy", "volume"),
+    "exploration": ("vw", "vw_horizon"),
+    "horizon": ("vw_horizon", "vw_horizon_greedy"),
+    "segments": ("segments",),
+}
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,9 @@ class Cell:
 def cell_key(config: ExperimentConfig, group: Group, policy: str) -> str:
     """Hash of everything that a cell depends on."""
     told = {key: value for key, value in msgspec.to_builtins(config).items() if key not in _FREE}
+    for part, readers in _READ_BY.items():
+        if policy not in readers:
+            told.pop(part)
     told["variants"] = told["variants"][group.variant]
     told["prefixes"] = config.prefixes
     told["contacts"] = config.contacts_of(policy)

@@ -73,8 +73,12 @@ def _vw(exploration: ExplorationConfig | None) -> Callable[[Bench], Subject]:
     return make
 
 
-def _horizon(bench: Bench) -> Subject:
-    return PolicyActor(replace(bench.horizon_policy, fast=_fast(bench)))
+def _horizon(exploration: ExplorationConfig | None) -> Callable[[Bench], Subject]:
+    def make(bench: Bench) -> Subject:
+        policy = bench.horizon_policy
+        return PolicyActor(replace(policy, fast=_fast(bench), exploration=exploration or policy.exploration))
+
+    return make
 
 
 def _linear(width: float, *, thompson: bool) -> Callable[[Bench], Subject]:
@@ -123,7 +127,8 @@ MAKERS: Final[Mapping[str, Callable[[Bench], Subject]]] = {
     "recovering": lambda bench: recovering(bench.slice),
     "vw": _vw(None),
     "vw_greedy": _vw(GREEDY),
-    "vw_horizon": _horizon,
+    "vw_horizon": _horizon(None),
+    "vw_horizon_greedy": _horizon(GREEDY),
     "myopic_oracle": lambda _: MyopicOracle(),
     "planner": _planner,
 }

@@ -254,3 +254,22 @@ def test_cells_of_another_configuration_are_in_the_way(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(StorageError, match="cannot be read"):
         read_cell(path)
+
+
+def test_learners_may_learn_on_from_their_own_decisions(tmp_path: Path) -> None:
+    """Every second day; before the first update nothing differs, a policy that does not learn never does."""
+    config = ExperimentConfig(
+        policies=("never", "linucb"),
+        baseline="best_action",
+        contacts=60,
+        days=5,
+        slice=TINY,
+        oracle=OracleConfig(bound_contacts=0),
+    )
+    on = msgspec.structs.replace(config, learn_every_days=2)
+    group = Group("newsletter", "as it is", 1)
+    still, learning = (GroupRun(one, group, tmp_path) for one in (config, on))
+    for policy in ("best_action", "linucb"):
+        before, after = (run.play(policy).by_step[60] for run in (still, learning))
+        assert np.array_equal(before[:2], after[:2])
+        assert np.array_equal(before, after) == (policy == "best_action")
