@@ -54,7 +54,12 @@ DECISION_COLUMNS: Final[tuple[tuple[str, pa.DataType, bool, str], ...]] = (
         True,
         "probability with which the action was drawn, in (0, 1]; 1 in control; null: absent",
     ),
-    ("eligible", pa.binary(), False, "k bits, little-endian: action a is bit a % 8 of byte a // 8"),
+    (
+        "eligible",
+        pa.binary(),
+        False,
+        "k bits, little-endian: action a is bit a % 8 of byte a // 8; of a modular catalog factors, see below",
+    ),
     ("available", pa.bool_(), False, "false where nothing was drawn, as in control (not for learning and evaluation)"),
     ("state", LABEL, False, "decided, dispatched, delivered, failed or suppressed; hold counts as dispatched"),
     ("send_at", INSTANT, True, "planned instant of the send; null for hold and in logs of others"),

@@ -91,6 +91,11 @@ WHERE (instr('0123456789ABCDEF', substr(hex(eligible), 2 * (9 / 8) + 2, 1)) - 1)
 -- substr(hex(...), 2 * byte + 2, 1) is the low half (bits 0-3), 2 * byte + 1 the high half (bits 4-7) of a byte
 ```
 
+Of a modular catalog the 41,000 bits would repeat a few: there `eligible` holds factors, C x (B + H) bits, where B is
+the number of all blocks. Block `b` (counted slot by slot) on channel `c` is bit `c B + b`, hour slot `h` on channel `c`
+bit `C B + c H + h`. A send is eligible where its hour is open on its channel, every one of its blocks is, and the catalog
+forbids no set among them ([modular content](modular-content.md)).
+
 ## The footer
 
 The key `tactful` of the file's metadata holds JSON with these keys:

@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = FeatureSchema(features=(numeric_spec("spend"), categorical_spec("motive")))
 NOW = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
 PACK = ROOT / "conf/guardrails/default.yaml"
-CONTACTS = 1500
+CONTACTS = 800
 
 
 @dataclass(frozen=True)
