@@ -92,9 +92,9 @@ WHERE (instr('0123456789ABCDEF', substr(hex(eligible), 2 * (9 / 8) + 2, 1)) - 1)
 ```
 
 Of a modular catalog the 41,000 bits would repeat a few: there `eligible` holds factors, C x (B + H) bits, where B is
-the number of all blocks. Block `b` (counted slot by slot) on channel `c` is bit `c B + b`, hour slot `h` on channel `c`
-bit `C B + c H + h`. A send is eligible where its hour is open on its channel, every one of its blocks is, and the catalog
-forbids no set among them ([modular content](modular-content.md)).
+the number of all blocks. Block `b` (counted slot by slot) on channel `c` is bit `c B + b`, hour slot `h` on channel
+`c` bit `C B + c H + h`. A send is eligible where its hour is open on its channel, every one of its blocks is, and the
+catalog forbids no set among them ([modular content](modular-content.md)).
 
 ## The footer
 
