@@ -7,16 +7,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
+from engine.log.parquet import LogReader
 from engine.protocols import Learner
 from experiments.simulate.config import SimulateConfig
 from experiments.simulate.job import DayPolicy
 from experiments.simulate.policies import Rounds, setting_of, trained
+from policies.horizon.config import HorizonConfig
+from policies.horizon.rounds import WholeLogs
 from policies.registry import learner
 from policies.trained import export_learner, head, resume
 from policies.uniform import UniformPolicy
 from simulator.scenario import Scenario
 
+VW: Final = "vw"
 # Gives the whole joined log of one day as it is known at the start of another; None where nobody was decided for.
 KnownLog = Callable[[int, int], Path | None]
 
@@ -69,6 +74,9 @@ class Learning:
         return self.folder / f"policy-{step:05d}"
 
     def _learn(self, step: int) -> None:
+        if self.config.policy == VW and self.config.learner.horizon is not None:
+            self._refit(step, self.config.learner.horizon)
+            return
         before = self.last(step)
         start = before or (Path(self.config.start) if self.config.start is not None else None)
         through = -1 if before is None else int(head(before).source["through"])
@@ -83,6 +91,32 @@ class Learning:
             export_learner(one, self._at(step), source={"through": until})
         for log in logs:
             log.unlink()
+
+    def _refit(self, step: int, horizon: HorizonConfig) -> None:
+        """Policy iteration: every so often anew, from all decisions of the memory that are known by now."""
+        before, until = self.last(step), self._known_through(step)
+        days = self.scenario.step_days
+        if until + 1 < self.config.warm_up_days:
+            return
+        if before is not None and (until - int(head(before).source["through"])) * days < horizon.refit_days:
+            return
+        first = max(0, until + 1 - round(horizon.memory_days / days))
+        logs = [log for day in range(first, until + 1) if (log := self._kept(day, step)) is not None]
+        for day in range(first):
+            self._log(day).unlink(missing_ok=True)
+        readers = [LogReader(log) for log in logs]
+        rounds = WholeLogs(readers, self.config.metric, horizon)
+        if readers and not rounds.empty():
+            one = self._fresh() if self.config.start is None else resume(Path(self.config.start))
+            one.learn(rounds)
+            export_learner(one, self._at(step), source={"through": until})
+
+    def _kept(self, day: int, step: int) -> Path | None:
+        """The log of a day as it became known first: a run that was killed reads the same."""
+        return self._log(day) if self._log(day).exists() else self.known(day, step)
+
+    def _log(self, day: int) -> Path:
+        return self.folder / f"known-{day:05d}.parquet"
 
     def _fresh(self) -> Learner:
         return learner(self.config.policy, setting_of(self.config, self.scenario))

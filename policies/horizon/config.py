@@ -21,6 +21,8 @@ class HorizonConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         discount: factor per day on what comes later, in (0, 1].
         look_ahead: decisions that the fitted evaluation looks ahead; 0 is myopic but for lost permissions.
         continuation_ridge: penalty of its regressions, in rows.
+        money: metric of all money of a contact: from it is learnt what discounts do to later orders; "" leaves it out.
+        echo_decisions: that follow a discount and are looked at for it.
         charge: share of the estimated continuation value that is counted, in [0, 1].
         outcome_rows: most decisions from which the parts of the gain are learnt, whole contacts at random.
         rows: most decisions of the evaluation, whole contacts among them.
@@ -35,12 +37,14 @@ class HorizonConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     clicked: str = "clicked"
     lost: tuple[str, ...] = ("unsubscribed", "complained")
-    ridge: float = 1000.0
-    value_ridge: float = 300.0
+    ridge: float = 300.0
+    value_ridge: float = 100.0
     horizon_days: float = 90.0
     discount: float = 0.98
     look_ahead: int = 6
     continuation_ridge: float = 100.0
+    money: str = "margin"
+    echo_decisions: int = 4
     charge: float = 1.0
     outcome_rows: int = 1_000_000
     rows: int = 60_000
@@ -62,6 +66,7 @@ class HorizonConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         half = self.half_life_days
         _require(half is None or 0.0 < half < math.inf, "half_life_days", "positive, or null", half)
+        _require(0 <= self.echo_decisions <= 1000, "echo_decisions", "in 0..1000", self.echo_decisions)
         _require(self.seed >= 0, "seed", "at least 0", self.seed)
 
 

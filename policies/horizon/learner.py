@@ -82,6 +82,7 @@ def advantages(
     losing = np.concatenate([found.losing(context) for context in panel.contexts])
     channel, _, _ = catalog.split(np.arange(1, catalog.k))
     missed = -losing * permission_loss(panel, gain, catalog, horizon)[:, channel]
+    missed += np.concatenate([found.echoes(context) for context in panel.contexts])
     on = _regression(panel, catalog, schema, horizon, plain)
     later = missed + continuation(panel, on, gain + missed, horizon)
     return Advantages(panel, gain, later, since)

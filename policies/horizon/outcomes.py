@@ -23,6 +23,7 @@ from engine.errors import LearnError
 from engine.features import ContextBlock
 from engine.types import HOLD, BoolArray, FloatArray, IntArray
 from policies.horizon.config import HorizonConfig
+from policies.horizon.echo import echo_slope
 from policies.horizon.panel import Panel
 from policies.horizon.regression import Regression
 from policies.vw.reward_model import VwRewardModel
@@ -43,6 +44,7 @@ class Outcomes:
         chance / worth: of a click, and its value; without clicks `chance` is the money itself and `worth` None.
         lost: chances of events that end a permission, each with what the event costs at once (at most 0).
         rest: (k - 1,) what the parts leave out.
+        echo: (k - 1,) what a click's chance of each send costs in later orders, at most 0.
         residual: (n,) click of each send that it was fitted on, less its chance; where there are no clicks, money less
             what context and action let expect. NaN elsewhere.
     """
@@ -51,6 +53,7 @@ class Outcomes:
     worth: VwRewardModel | None
     lost: tuple[tuple[VwRewardModel, float], ...]
     rest: FloatArray
+    echo: FloatArray
     residual: FloatArray
 
     def gain(self, context: ContextBlock) -> FloatArray:
@@ -63,6 +66,12 @@ class Outcomes:
         for model, price in self.lost:
             bought += price * _share(model, context)
         return bought + self.rest
+
+    def echoes(self, context: ContextBlock) -> FloatArray:
+        """(m, k - 1) what each send does to later orders by its discount; at most 0."""
+        if self.worth is None or not self.echo.any():
+            return np.zeros((context.n, len(self.rest)))
+        return _share(self.chance, context) * self.echo
 
     def losing(self, context: ContextBlock) -> FloatArray:
         """(m, k - 1) chance that a send ends a permission."""
@@ -101,7 +110,7 @@ def learn_outcomes(
     if int((sent & clicked).sum()) < LEAST_EVENTS:
         direct = on.fitted(money, trains, config.ridge, interactions)
         losses = tuple((model, 0.0) for model, _ in _losses(panel, on, money, sent, clicked, config, interactions))
-        found = Outcomes(direct, None, losses, rest, money)
+        found = Outcomes(direct, None, losses, rest, rest, money)
         held = np.concatenate([direct.predict(context)[:, HOLD] for context in on.contexts])
         own = _own(on, lambda context: direct.predict(context)[:, 1:])
         return replace(found, residual=money - np.where(panel.action == HOLD, held, own))
@@ -110,10 +119,13 @@ def learn_outcomes(
     # Without products of context and action: clicks are few.
     worth = on.fitted(over, sent & clicked, config.value_ridge)
     losses = _losses(panel, on, over, sent, clicked, config, interactions)
-    found = Outcomes(chance, worth, losses, rest, over)
+    found = Outcomes(chance, worth, losses, rest, rest, over)
     rest = _rest(on, over - _own(on, found.gain), sent)
-    expected = _own(on, lambda context: chance.predict(context)[:, 1:])
-    return replace(found, rest=rest, residual=np.where(sent, clicked - expected, np.nan))
+    expected = _own(on, lambda context: _share(chance, context))
+    slope = echo_slope(panel, on.catalog, config.money, expected, config.echo_decisions)
+    _, _, arm = on.catalog.split(np.arange(1, on.catalog.k))
+    echo = slope * np.array([one.discount_depth for one in on.catalog.arms])[arm]
+    return replace(found, rest=rest, echo=echo, residual=np.where(sent, clicked - expected, np.nan))
 
 
 def _happened(panel: Panel, name: str) -> BoolArray:

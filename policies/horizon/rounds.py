@@ -26,7 +26,7 @@ class WholeLogs:
         self, readers: Sequence[LogReader], metric: str, config: HorizonConfig, side: Side | None = None
     ) -> None:
         self._readers, self._side = tuple(readers), side
-        asked = (metric, config.clicked, *config.lost)
+        asked = (metric, config.clicked, config.money, *config.lost)
         known = [name for name in asked if all(name in reader.meta.rewards for reader in self._readers)]
         self._rewards = tuple(dict.fromkeys((metric, *known)))
 
