@@ -21,14 +21,15 @@ from engine.limits.config import limits_from
 from engine.localtime import zone_names
 from engine.mapping.dialect import load_mapping
 from engine.monitor.rule import MonitorRule
+from engine.ope.metrics.definition import MetricStack
 from engine.optout.codes import provider_codes
 from engine.optout.lists import lists_from
 from experiments.ablate_config import AblateConfig
 from experiments.audit import AuditConfig
 from experiments.demo import shipped_catalog
+from experiments.monitor import MonitorConfig
 from experiments.promotion_config import PromoteConfig
 from experiments.season.config import ExperimentConfig
-from experiments.monitor import MonitorConfig
 from experiments.settings import (
     BacktestConfig,
     DecideConfig,
@@ -78,6 +79,7 @@ USED_BY = {
     "segments": ("evaluate", "backtest", "simulate", "experiment"),
     "peer": ("evaluate", "backtest", "simulate"),
     "guardrails": ("decide",),
+    "metric_stack": ("evaluate", "backtest"),
     "metrics": ("join",),
     "prices": ("backtest", "decide", "simulate"),
 }
@@ -96,6 +98,7 @@ VALIDATE: dict[str, Callable[[Any], object]] = {
     "exploration": of_struct(ExplorationConfig),
     "segments": of_struct(SegmentConfig),
     "peer": of_struct(PeerConfig),
+    "metric_stack": of_struct(MetricStack),
     "metrics": of_struct(dict[str, MetricSpec]),
     "prices": of_struct(PriceConfig),
     "catalog": catalog_from,
