@@ -58,10 +58,10 @@ decisions change what state they are in) and learns at the end of each day. The 
 
 - **Passes the segments**: decisions after which {window} decisions, and the next {window} too, are worth more in
   expectation than the segments' in the same states; seed by seed, - where it never did.
-- **Lead, regret**: USD per 1,000 decisions, over all of them: the expected gain less the segments', and the best
+- **Lead, regret**: USD per 1,000 decisions, over the first {read}: the expected gain less the segments', and the best
   eligible action's (myopic oracle, which knows the latents) less the learner's. In brackets: standard error over seeds.
 
-| learner | passes the segments after | lead by {decisions} | regret at {decisions} | regret of the last tenth |
+| learner | passes the segments after | lead by {read} | regret at {read} | lead in the last tenth of all |
 |---|---|---|---|---|""".splitlines()
 _FOOT: Final = """
 Immediate gains alone: what a message does to later ones is in [season](season.md). LinUCB and linear Thompson sampling
@@ -76,14 +76,14 @@ class Size:
 
     Attributes:
         contacts: of the world; about a quarter of their days have a choice.
-        decisions: after which a run ends.
+        decisions: after which a run ends; regret is read after `DECISIONS` of them, or all.
         days: after which it ends in any case.
         slice_contacts: of the slice on which the segments are tuned; so many give about as many decisions.
     """
 
     contacts: int = 2500
-    decisions: int = DECISIONS
-    days: int = 120
+    decisions: int = 150_000
+    days: int = 400
     slice_contacts: int = 3600
 
 
@@ -172,12 +172,13 @@ def _day(world: World, learner: Newcomer, segments: Actor, bench: Bench) -> Floa
 
 def table(found: dict[str, Sequence[Course]], size: Size) -> str:
     """The study as Markdown."""
-    seeds = len(next(iter(found.values())))
+    seeds, read = len(next(iter(found.values()))), min(DECISIONS, size.decisions)
     lines = [
         line.format(
             seeds="1 seed" if seeds == 1 else f"{seeds} seeds",
             contacts=f"{size.contacts:,}",
             decisions=f"{size.decisions:,}",
+            read=f"{read:,}",
             slice=f"{size.slice_contacts:,}",
             window=f"{WINDOW:,}",
         )
@@ -185,12 +186,12 @@ def table(found: dict[str, Sequence[Course]], size: Size) -> str:
     ]
     for name, courses in found.items():
         passed = ", ".join("-" if (at := one.passed(WINDOW)) is None else f"{at:,}" for one in courses)
-        per = 1000.0 / size.decisions
-        lead = _figure([per * one.lead(size.decisions) for one in courses])
-        regret = _figure([per * one.regret(size.decisions) for one in courses])
-        last = _figure([1000.0 * float((one.best - one.gain)[-len(one.gain) // 10 :].mean()) for one in courses])
+        per = 1000.0 / read
+        lead = _figure([per * one.lead(read) for one in courses])
+        regret = _figure([per * one.regret(read) for one in courses])
+        last = _figure([1000.0 * float((one.gain - one.segments)[-len(one.gain) // 10 :].mean()) for one in courses])
         lines.append(f"| {name} | {passed} | {lead} | {regret} | {last} |")
-    theirs = _figure([1000.0 * float((one.best - one.segments).mean()) for one in next(iter(found.values()))])
+    theirs = _figure([1000.0 * float((one.best - one.segments)[:read].mean()) for one in next(iter(found.values()))])
     lines.append(f"| tuned static segments, in the first learner's states | | 0 | {theirs} | |")
     lines += _FOOT
     return "\n".join(lines) + "\n"
