@@ -9,7 +9,8 @@ from typing import Final
 
 import msgspec
 
-from engine.errors import DataError
+from engine.blocks.eligibility import is_modular
+from engine.errors import DataError, ParameterError
 from engine.log.parquet import LogReader
 from engine.ope.evaluate import Evaluation
 from engine.ope.target import PolicyTarget, Target
@@ -71,6 +72,7 @@ def ablate(request: AblateRequest, config: AblateConfig, advance: Advance | None
         StorageError: the folder cannot be written.
     """
     reader = LogReader(request.log)
+    _refuse_others(reader, config.learner)
     if request.split == "time":
         sides: tuple[Side, Side] = time_split(reader, request.train_fraction)
     else:
@@ -113,6 +115,15 @@ def reproduce(request: AblateRequest) -> str:
         f"tactful ablate --log {request.log} --metric {request.metric} --out {request.out} "
         f"--train-fraction {request.train_fraction:g} --split {request.split}"
     )
+
+
+def _refuse_others(reader: LogReader, learner: VwConfig) -> None:
+    if is_modular(reader.meta.catalog):
+        raise DataError("a modular catalog has too many actions to take apart", hint="ablate a log of listed arms")
+    if learner.live is not None or learner.horizon is not None:
+        raise ParameterError(
+            "learner", "ablate", allowed="compiled, of single decisions", got="live or horizon", hint="learner=mtr"
+        )
 
 
 class _Ablation:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from engine.errors import DataError, GateError, ParameterError, TactfulError
 from engine.log.parquet import LogReader
 from engine.ope.gate import Check
-from engine.ope.target import LoggedTarget, PolicyTarget, Target
+from engine.ope.target import LoggedTarget, Target
 from engine.versions import (
     PROMOTED,
     ROLLED_BACK,
@@ -28,8 +28,8 @@ from experiments.outputs_promotion import PromoteOutput, RollbackOutput
 from experiments.promotion_config import PromoteConfig
 from experiments.promotion_judge import After, Judged, judge
 from experiments.responses import LEARNT_FROM
-from experiments.specs import load_for
-from policies.vw.folder import KIND, read_manifest
+from experiments.specs import parse_spec
+from policies.trained import head, kind_of
 
 Advance = Callable[[float], None]
 NEW, LIVE, LOGGED = "new", "live", "logged"
@@ -87,7 +87,7 @@ def promote(request: PromoteRequest, config: PromoteConfig, advance: Advance | N
         GateError: the live version changed while this one was judged.
         StorageError: the disk refused; what served before still does.
     """
-    new = read_manifest(request.policy)
+    new = head(request.policy)
     before = read_pointer(request.live) if is_live_folder(request.live) else None
     if before is not None and before.version == new.version:
         raise ParameterError("policy", "promote", allowed="another version than the live one", got=new.version)
@@ -144,7 +144,7 @@ def rollback(live: Path, signed: Signature, to: str | None = None) -> RollbackOu
         if version is None:
             raise DataError(f"{live} never served another version", hint="name one of its versions with --to")
         # Every hash is verified before it serves.
-        read_manifest(version_folder(live, version))
+        head(version_folder(live, version))
         after = folder.switch(version, ROLLED_BACK, {**signed.entry(), "from": before.version})
     return RollbackOutput(live=str(live), version=version, previous=before.version, sequence=after.sequence)
 
@@ -153,19 +153,19 @@ def _judged(
     request: PromoteRequest, before: Pointer | None, config: PromoteConfig, notes: list[str], advance: Advance | None
 ) -> Judged:
     reader = LogReader(request.log)
-    new = PolicyTarget(load_for(request.policy, reader), NEW)
+    new = parse_spec(str(request.policy), reader)[0]
     today: Target = LoggedTarget()
     if before is None:
         notes.append("there is no live version yet: judged against what the log did")
     else:
-        today = PolicyTarget(load_for(version_folder(request.live, before.version), reader), LIVE)
+        today = parse_spec(str(version_folder(request.live, before.version)), reader)[0]
     side = _unseen(request, config, notes)
     return judge(reader, new, today, request.metric, config, side, advance)
 
 
 def _unseen(request: PromoteRequest, config: PromoteConfig, notes: list[str]) -> After | None:
     """The rows that the new version has not learnt from."""
-    learnt = read_manifest(request.policy).source.get(LEARNT_FROM)
+    learnt = head(request.policy).source.get(LEARNT_FROM)
     if learnt is None:
         notes.append("the new version does not say which rows it learnt from; a log that it learnt from flatters it")
         return None
@@ -201,7 +201,7 @@ def _change(
     if not serve:
         folder.note(REFUSED, {**entry, "version": version})
         return None
-    if folder.keep(request.policy, KIND) != version:
+    if folder.keep(request.policy, kind_of(request.policy)) != version:
         raise GateError(f"{request.policy} changed while it was judged", hint="judge it again")
     return folder.switch(version, PROMOTED, entry)
 

@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 
 from engine.errors import DataError
 from engine.ope.gate import Evidence
-from engine.ope.target import Target
+from engine.ope.target import LoggedTarget, Target
 from engine.ope.terms import standard_error
 from engine.rounds import RoundBlock
 from engine.types import HOLD, FloatArray
@@ -29,6 +29,10 @@ def sends_evidence(
     Raises:
         DataError: no rows.
     """
+    for target in (new, live):
+        if _silent(target):
+            why = f"{target.name} gives the probability of the logged action alone"
+            return Evidence(SENDS, None, None, None, alpha, missing=why)
     units, gaps, sums = [], [], np.zeros(2)
     for block in rounds:
         both = np.column_stack([_sends(new, block), _sends(live, block)])
@@ -61,5 +65,11 @@ def _reach(own: FloatArray, n: int, alpha: float) -> float:
 def _sends(target: Target, block: RoundBlock) -> FloatArray:
     """(n,) probability of a send; of a log its own choice."""
     full = target.probabilities(block).full
+    # A target that is asked for the logged actions alone gives None; `sends_evidence` has turned it away.
     sent: FloatArray = (block.action != HOLD).astype(np.float64) if full is None else 1.0 - full[:, HOLD]
     return sent
+
+
+def _silent(target: Target) -> bool:
+    """Whether nobody can say how often it sends."""
+    return not target.knows_all and not isinstance(target, LoggedTarget)

@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from engine.errors import ArtefactError, DataError, GateError, ParameterError, StorageError
 from engine.log.parquet import LogReader
-from engine.ope.target import LoggedTarget, PolicyTarget
+from engine.ope.target import ColumnTarget, LoggedTarget, PolicyTarget
 from engine.selection import Selection
 from engine.versions import changing, history, read_pointer, served_folder
 from experiments import promotion
@@ -23,12 +24,10 @@ from experiments.promotion_config import PromoteConfig
 from experiments.promotion_judge import After, judge
 from experiments.promotion_sends import sends_evidence
 from experiments.settings import compose_settings
-from experiments.specs import load_for
 from policies.always import AlwaysPolicy
-from policies.exploration_config import ExplorationConfig
 from policies.uniform import UniformPolicy
 from policies.vw.export import export_policy, resume
-from policies.vw.folder import KIND, read_manifest
+from policies.vw.folder import KIND, load_policy, read_manifest
 from tests.experiments.commands import refused, run, strict_json, validate
 from tests.experiments.conftest import Demo
 
@@ -48,16 +47,16 @@ def log(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def policies(log: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two versions from one log that explore a little differently."""
     folder = tmp_path_factory.mktemp("versions")
-    asked = ("train", "--log", log, "--metric", "order", "--out", folder / "a")
-    run(*asked, "exploration=epsilon_greedy", "exploration.epsilon=0.30")
+    asked = ("train", "--log", log, "--metric", "clicked", "--out", folder / "a")
+    run(*asked, "exploration=epsilon_greedy", "exploration.epsilon=0.05")
     learner = resume(folder / "a")
-    learner.exploration = ExplorationConfig(kind="epsilon_greedy", epsilon=0.31)
+    learner.exploration = msgspec.structs.replace(learner.exploration, epsilon=0.052)
     export_policy(learner, folder / "b", source=read_manifest(folder / "a").source)
     return folder / "a", folder / "b"
 
 
 def ask(policy: Path, live: Path, log: Path, *more: object) -> tuple[object, ...]:
-    return ("promote", "--policy", policy, "--live", live, "--log", log, "--metric", "order", *more)
+    return ("promote", "--policy", policy, "--live", live, "--log", log, "--metric", "clicked", *more)
 
 
 LIGHT = ("estimator=snips", "watched=[]", "learnt_rows=keep")
@@ -68,7 +67,7 @@ def config_of(*overrides: str) -> PromoteConfig:
 
 
 def request(policy: Path, live: Path, log: Path, override: str = "") -> PromoteRequest:
-    return PromoteRequest(policy, live, log, "order", Signature("me", NOW, "update"), override)
+    return PromoteRequest(policy, live, log, "clicked", Signature("me", NOW, "update"), override)
 
 
 @pytest.fixture
@@ -87,8 +86,8 @@ def test_a_near_version_is_promoted_and_rolled_back(
     out = run(*ask(policies[1], live, log, "--why", "update", *LIGHT, "guarded=[]"))
     assert (out["promoted"], out["previous"], out["sequence"]) == (True, first, 2)
     checks = {check["metric"]: check for check in out["gate"]["checks"]}
-    assert set(checks) == {"order", "sends"}
-    assert abs(checks["order"]["gain"]) < 0.05 * checks["order"]["baseline_value"]
+    assert set(checks) == {"clicked", "sends"}
+    assert abs(checks["clicked"]["gain"]) < 0.05 * checks["clicked"]["baseline_value"]
     decided = tmp_path / "d.parquet"
     run("decide", "--policy", live, "--contacts", demo.contacts, "--now", NOW.isoformat(), "--out", decided)
     assert LogReader(decided).meta.policy == str(served_folder(live))
@@ -167,10 +166,10 @@ def test_another_promotion_in_between_refuses(
 
 
 def test_the_gate_sees_more_sends_and_unsubscribes(log: Path) -> None:
-    """Everybody gets a message against nobody: whatever orders say, the sends refuse."""
+    """Everybody gets a message against nobody: whatever clicks say, the sends refuse."""
     reader = LogReader(log)
     hold = PolicyTarget(AlwaysPolicy(reader.meta.catalog, "hold"), "live")
-    found = judge(reader, PolicyTarget(UniformPolicy(), "new"), hold, "order", config_of())
+    found = judge(reader, PolicyTarget(UniformPolicy(), "new"), hold, "clicked", config_of())
     checks = {check.demand.metric: check for check in found.gate.checks}
     assert not found.gate.passed
     assert checks["sends"].verdict == "fail"
@@ -180,8 +179,8 @@ def test_the_gate_sees_more_sends_and_unsubscribes(log: Path) -> None:
 def test_sends_by_hand(log: Path, policies: tuple[Path, Path]) -> None:
     """The mean of 1 - P(hold), and the spread of its clusters' sums; a log's own choice where there is no more."""
     reader = LogReader(log)
-    policy = PolicyTarget(load_for(policies[0], reader), "new")
-    rounds = list(Selection(reader, "order", side=After(0)))
+    policy = PolicyTarget(load_policy(policies[0]), "new")
+    rounds = list(Selection(reader, "clicked", side=After(0)))
     found = sends_evidence(rounds, policy, LoggedTarget(), 0.1, clustered=True)
     own = np.concatenate([1 - policy.probabilities(block).full[:, 0] for block in rounds])  # type: ignore[index]
     sent = np.concatenate([block.action != 0 for block in rounds])
@@ -191,5 +190,7 @@ def test_sends_by_hand(log: Path, policies: tuple[Path, Path]) -> None:
     gaps = np.array([(own - sent - found.difference)[units == unit].sum() for unit in np.unique(units)])
     error = np.sqrt((gaps**2).sum() * len(gaps) / (len(gaps) - 1)) / len(own)
     assert found.high - found.low == pytest.approx(2 * 1.645 * error, rel=2e-3)  # type: ignore[operator]
+    column = ColumnTarget("mine", "mine")
+    assert sends_evidence(rounds, column, policy, 0.1, clustered=True).missing
     same = sends_evidence(rounds, policy, policy, 0.1, clustered=False)
     assert (same.difference, same.low, same.high) == (0, 0, 0)
