@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, get_type_hints
 import msgspec
 import yaml
 
+from engine.blocks.refusals import refuse_modular
 from engine.catalog import Catalog, catalog_from
 from engine.errors import ConfigError, ParameterError
 from engine.features import FeatureSchema, schema_from
@@ -156,6 +157,7 @@ def scenario_from(data: Any, packages: tuple[str, ...] = (), *, source: str = "s
         fitted = merged(fitted, shipped_yaml("calibration", name)["parts"])
     parts = {kind: make_part(kind, _with_fit(kind, fitted, getattr(spec, kind)), packages) for kind in PARTS}
     catalog = catalog_from(shipped_yaml("catalog", spec.catalog), source=f"conf/catalog/{spec.catalog}.yaml")
+    refuse_modular(catalog, "a simulation")
     return Scenario(
         spec=spec, catalog=catalog, features=features, pack=load_pack(spec.guardrails), packages=packages, **parts
     )

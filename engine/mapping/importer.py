@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, Self
 import pyarrow as pa
 
 from engine import records
+from engine.blocks.refusals import refuse_modular
 from engine.catalog import Catalog
 from engine.errors import DataError, ParameterError, StorageError
 from engine.log.parquet import ParquetFile
@@ -97,6 +98,7 @@ def import_log(
     if found.rows == 0:
         raise DataError(f"{path} holds no rows", hint="a header alone is no log: export it again")
     catalog = catalog_of(mapping, source, found, path)
+    refuse_modular(catalog, "an import")
     propensity_table(mapping, catalog)
     check_eligible_names(mapping, catalog)
     digest = _sha256(path)

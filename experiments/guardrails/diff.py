@@ -10,6 +10,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from engine.blocks.refusals import refuse_modular
 from engine.catalog import Catalog
 from engine.guardrails.compare import BLOCK_ROWS, BlockDifference, Comparison, by_axis
 from engine.guardrails.layer import Guardrails
@@ -51,6 +52,7 @@ def diff_packs(
         StorageError: the file cannot be written.
     """
     catalog = catalog_named(setting.catalog)
+    refuse_modular(catalog, "a comparison of packs")
     before, after = bound(first, catalog), bound(second, catalog)
     conditions = conditions_of(setting.conditions)
     comparison = Comparison(before, after)

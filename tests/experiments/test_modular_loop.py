@@ -139,6 +139,17 @@ def test_decisions_are_made_and_their_propensities_are_those_of_the_policy(world
     assert set(group) == {"treatment", "control", "uniform"}
 
 
+def test_sends_of_assemblies_are_dispatched(world: World, tmp_path: Path) -> None:
+    """The rules judge single sends again, of whole assemblies: nothing that was decided fails them at its hour."""
+    asked = ("--contacts", world.contacts, "--now", NOW.isoformat(), "--out", tmp_path / "d.parquet")
+    out = run("decide", "--policy", world.policy, *asked, "seed=3", "prices.baseline=none")
+    later = ("--contacts", world.contacts, "--now", (NOW + timedelta(hours=1)).isoformat())
+    done = run("dispatch", "--decisions", tmp_path / "d.parquet", *later, "--out", tmp_path / "o.parquet")
+    assert done["dispatched"] > 0
+    assert done["holds"] == out["held"]
+    assert set(done["reasons"]) <= {"late dispatch", "Q9 quiet_hours"}
+
+
 def test_the_policy_is_judged_by_its_joint_propensity(world: World) -> None:
     out = run(
         *("evaluate", "--log", world.log, "--metric", "margin", "--estimator", "ips,snips,dr"),
@@ -179,4 +190,7 @@ def test_what_lists_all_actions_is_refused(world: World, tmp_path: Path) -> None
     assert "prices" in str(refused(2, *decide, "--out", tmp_path / "d.parquet", "prices.baseline=100"))
     first = next(iter(LogReader(world.log).blocks())).decision_id[0]
     assert "modular" in str(refused(3, "explain", "--log", world.log, "--decision", first))
+    packs = ("guardrails", "diff", "default", "full", "--catalog", "modular")
+    assert "modular" in str(refused(3, *packs, "--contacts", world.contacts, "--now", NOW.isoformat()))
+    assert "modular" in str(refused(3, "simulate", "--out", tmp_path / "s.parquet", "scenario.catalog=modular"))
     assert "modular" in str(refused(3, "backtest", "--log", world.log, "--metric", "margin", "--out", tmp_path / "b"))
