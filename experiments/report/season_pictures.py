@@ -62,6 +62,10 @@ def _curves(axes: Any, gap: ScenarioGap, policies: Sequence[str], output: Experi
         shown = values if kind == "regret" else _weekly(values, output.days)
         style = {"color": _COLOURS[number % len(_COLOURS)], "linestyle": _STYLES[number % len(_STYLES)]}
         axes.plot(days, shown, linewidth=1.4, label=name, **style)
+    if not axes.lines:
+        # Without a reference there is no regret to draw.
+        axes.set_visible(False)
+        return
     title = f"Regret to {output.reference}, so far" if kind == "regret" else "Sends, mean of the week before"
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     _finish(axes, title, "day")
