@@ -45,10 +45,10 @@ def sends_evidence(
         raise DataError("there are no rows to judge on", hint="give a later log")
     mean_new, mean_live = sums / n
     difference = float(mean_new - mean_live)
-    own = gap - difference
+    own: FloatArray = gap - difference
     if clustered:
         _, place = np.unique(np.concatenate(units), return_inverse=True)
-        own = np.bincount(place, weights=own)
+        own = np.bincount(place, weights=own).astype(np.float64)
     reach = _reach(own, n, alpha)
     low, high = (None, None) if math.isnan(reach) else (difference - reach, difference + reach)
     return Evidence(SENDS, difference, low, high, alpha, live=float(mean_live), new=float(mean_new))
