@@ -1,8 +1,7 @@
-"""Prices: by hand, what holds for any budget, and bad budgets."""
+"""Prices: by hand, what holds for any budget."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -14,74 +13,23 @@ from hypothesis import strategies as st
 from scipy.special import expit, softmax
 
 from engine.catalog import Arm, Catalog
-from engine.eligibility import pack
-from engine.encoder import fit_encoder
-from engine.errors import ConfigError, LearnError, ParameterError
 from engine.sampling import check_distribution
 from policies.check import check_policy, random_eligible
 from policies.exploration_config import ExplorationConfig
 from policies.prices.config import BudgetSpec, FloorSpec, PriceConfig
 from policies.prices.pacing import allowance
 from policies.prices.priced import priced
-from policies.prices.pricing import Prices, Problem, find_prices, prices_from
-from policies.prices.problem import BASELINE, campaign_use, day_problem, group_cut
+from policies.prices.pricing import Problem, find_prices, prices_from
+from policies.prices.problem import campaign_use, day_problem, group_cut
 from policies.prices.sample import ContactSample
 from policies.prices.solve import Dual
 from policies.prices.terms import Costs, Term
-from policies.prices.use import Contacts, Use, cell_sends, expected_use, no_use
+from policies.prices.use import Contacts, cell_sends, expected_use, no_use
 from policies.segmentation import Cut
 from policies.uniform import UniformPolicy
 from policies.vw.compiled import CompiledPolicy
 from policies.vw.ensemble import EnsemblePolicy, mean_tables
-from policies.vw.tables import ScoreTables, expected_shapes
-
-SQUARECB = ExplorationConfig(kind="squarecb", gamma_scale=5.0, ceiling=0.3, floor=0.01)
-KINDS = {
-    "greedy": ExplorationConfig(kind="greedy"),
-    "epsilon_greedy": ExplorationConfig(kind="epsilon_greedy", epsilon=0.05),
-    "softmax": ExplorationConfig(kind="softmax", inverse_temperature=8.0),
-    "squarecb": SQUARECB,
-}
-
-
-def tables_for(world: Any, seed: int) -> tuple[Any, ScoreTables]:
-    encoder = fit_encoder(world.schema, [world.context(200, 0)])
-    rng = np.random.default_rng(seed)
-    made = {
-        name: (0.1 * rng.normal(size=shape)).astype(np.float32)
-        for name, shape in expected_shapes(world.catalog, encoder.d).items()
-    }
-    made["channel"][:, -1] += 0.3
-    made["limits"] = np.array([-np.inf, np.inf], dtype=np.float32)
-    return encoder, ScoreTables(**made)
-
-
-def policy_for(world: Any, exploration: ExplorationConfig = SQUARECB) -> CompiledPolicy:
-    encoder, tables = tables_for(world, 1)
-    return CompiledPolicy(world.catalog, encoder, tables, exploration, 400, "vw", "v", fast=False)
-
-
-def contacts_of(world: Any, n: int, seed: int = 3) -> Contacts:
-    eligible = random_eligible(world.catalog, n, np.random.default_rng(seed))
-    return Contacts(world.context(n, seed), pack(eligible), world.catalog.shape, n)
-
-
-def use_at(policy: Any, contacts: Contacts, catalog: Catalog, cut: Cut | None = None, uniform: float = 0.0) -> Any:
-    return lambda table: expected_use(priced(policy, table, catalog, cut), contacts, cut, uniform)
-
-
-def total(budget: float, **more: Any) -> Term:
-    return Term(name="all", unit="messages", budget=budget, purposes=("promotional", "transactional"), **more)
-
-
-def solved(world: Any, *terms: Term, exploration: ExplorationConfig = SQUARECB, n: int = 600, **more: Any) -> Prices:
-    contacts = contacts_of(world, n)
-    problem = Problem(world.catalog, terms, contacts=n, **more)
-    return find_prices(
-        problem,
-        use_at(policy_for(world, exploration), contacts, world.catalog, problem.groups.cut if problem.groups else None),
-    )
-
+from tests.policies.priced_worlds import KINDS, contacts_of, policy_for, solved, tables_for, total, use_at
 
 # By hand.
 
@@ -309,114 +257,3 @@ def test_a_thinned_policy_keeps_a_share_of_its_sends(world: Any) -> None:
     rows = eligible[:, 0]
     assert after[rows, 1:] == pytest.approx(before[rows, 1:] / 4)
     assert after[5].tobytes() == before[5].tobytes()
-
-
-# Bad budgets.
-
-
-@pytest.mark.parametrize(
-    ("budget", "named"),
-    [
-        ({"messages": 1.0, "usd": 1.0}, "messages"),
-        ({}, "messages"),
-        ({"messages": -1.0}, "messages"),
-        ({"messages": float("nan")}, "messages"),
-        ({"usd": float("inf")}, "usd"),
-        ({"messages": 1.0, "per": "campaign"}, "ends"),
-        ({"messages": 1.0, "ends": "2026-12-24"}, "ends"),
-        ({"messages": 1.0, "per": "campaign", "ends": "Christmas"}, "ends"),
-        ({"messages": 1.0, "used": -2.0}, "used"),
-        ({"messages": 1.0, "purposes": ()}, "purposes"),
-        ({"messages": 1.0, "purposes": ("urgent",)}, "purposes"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "-".join(f"{key}" for key in value) or "nothing",
-)
-def test_a_bad_budget_is_named(budget: dict[str, Any], named: str) -> None:
-    with pytest.raises(ParameterError) as caught:
-        BudgetSpec(name="b", **budget)
-    assert f"`{named}`" in caught.value.message
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        {"budgets": (BudgetSpec(name="b", messages=1), BudgetSpec(name="b", usd=1))},
-        {"budgets": (BudgetSpec(name=BASELINE, messages=1),)},
-        {"baseline": -1.0},
-        {"channel_cost_usd": {"sms": -0.1}},
-        {"sample": 0},
-        {"tolerance": 0.0},
-    ],
-    ids=["twice", "reserved", "baseline", "cost", "sample", "tolerance"],
-)
-def test_a_bad_configuration_is_refused(config: dict[str, Any]) -> None:
-    with pytest.raises(ParameterError):
-        PriceConfig(**config)
-
-
-@pytest.mark.parametrize(
-    "floor",
-    [{}, {"edges": (1.0,), "levels": ("a",)}, {"edges": (2.0, 1.0)}, {"edges": (1.0,), "least": 0.0}],
-    ids=["no groups", "both", "descending", "nothing"],
-)
-def test_a_bad_floor_is_refused(floor: dict[str, Any], world: Any) -> None:
-    with pytest.raises(ParameterError):
-        FloorSpec(feature="value", **floor)
-    for wrong in (FloorSpec(feature="other", edges=(1.0,)), FloorSpec(feature="value", levels=("a",))):
-        with pytest.raises(ConfigError):
-            group_cut(PriceConfig(floor=wrong), world.schema)
-
-
-def test_unknown_channels_and_arms_are_refused(world: Any) -> None:
-    for config in (
-        PriceConfig(budgets=(BudgetSpec(name="b", messages=1, channels=("fax",)),)),
-        PriceConfig(budgets=(BudgetSpec(name="b", usd=1),), arm_cost_usd={"nothing": 1.0}),
-    ):
-        with pytest.raises(ParameterError, match=r"fax|nothing"):
-            day_problem(config, world.catalog, None, 5, date(2026, 1, 1), no_use(world.catalog.shape, 1), None)
-
-
-def test_a_campaign_that_is_over_is_refused() -> None:
-    with pytest.raises(ParameterError, match="ends"):
-        allowance(BudgetSpec(name="c", messages=9, per="campaign", ends="2026-12-24"), date(2026, 12, 25))
-
-
-def test_a_budget_below_what_exploration_sends_is_refused_with_the_figure(world: Any) -> None:
-    """A twentieth of all decisions is uniform whatever the price; one contact may get nothing but one message."""
-    contacts = contacts_of(world, 600)
-    least = float(expected_use(UniformPolicy(), contacts).sends.sum()) * 0.05 + 0.95
-    with pytest.raises(ParameterError, match=f"at least {least:.3g}"[:-1]) as caught:
-        solved(world, total(least / 2), exploration=KINDS["epsilon_greedy"])
-    assert "epsilon" in caught.value.hint
-    assert solved(world, total(1.05 * least), exploration=KINDS["epsilon_greedy"]).expected[0] <= 1.05 * least
-
-
-def test_budgets_that_no_prices_meet_together_are_refused() -> None:
-    def evaluate(price: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        send = 3.0 * expit(price[1] - price[0])
-        return np.array([send, -send]), np.ones(2)
-
-    with pytest.raises((LearnError, ParameterError)):
-        Dual(("most", "least"), np.array([1.0, -2.0]), evaluate).solve()
-
-
-def test_clipped_scores_have_no_prices(world: Any) -> None:
-    policy = policy_for(world)
-    bounded = replace(policy.tables, limits=np.array([0.0, 1.0], dtype=np.float32))
-    made = replace(policy, tables=bounded)
-    with pytest.raises(ParameterError, match="clipped"):
-        priced(made, np.full((1, 2, 3), 0.1), world.catalog)
-
-
-def test_volume_terms_bound_all_and_each_channel(world: Any) -> None:
-    baseline = Use(np.array([[[2, 9, 1], [4, 9, 0]]]) * 10**9, np.array([3]), 10)
-    config = PriceConfig(per_channel=True)
-    problem = day_problem(config, world.catalog, None, 20, date(2026, 1, 1), baseline, baseline)
-    # Twice as many contacts as looked at; arm 1 is transactional.
-    assert {term.name: term.budget for term in problem.terms} == {
-        BASELINE: 14.0,
-        f"{BASELINE} email": 6.0,
-        f"{BASELINE} sms": 8.0,
-    }
-    more = PriceConfig(allow_more_volume=True)
-    assert not day_problem(more, world.catalog, None, 20, date(2026, 1, 1), baseline, baseline).terms
