@@ -30,7 +30,7 @@ class SliceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         hold_share: probability of a hold in each of their decisions; the rest is spread evenly over the eligible sends.
     """
 
-    contacts: int = 20_000
+    contacts: int = 15_000
     days: int = 28
     hold_share: float = 0.5
 

@@ -127,7 +127,9 @@ def _write(request: ExperimentRequest, output: ExperimentOutput) -> ExperimentOu
     """Table, picture and page; the same configuration gives the same bytes, whoever played the cells."""
     out = request.out
     sweep = " -m" if request.sweep else ""
-    command = f"tactful experiment {' '.join(request.overrides)}{sweep} --out {out.name}".replace("  ", " ")
+    # Processes change nothing, so they are no part of what makes the result again.
+    keys = " ".join(key for key in request.overrides if not key.startswith("workers="))
+    command = f"tactful experiment {keys}{sweep} --out {out.name}".replace("  ", " ")
     # How many cells an earlier run had done is no part of the result.
     kept = msgspec.structs.replace(output, played=output.cells)
     write_table(out / "results.parquet", table(output))
