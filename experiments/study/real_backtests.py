@@ -171,8 +171,8 @@ def page(sections: Sequence[tuple[Data, str, Sequence[Judged]]]) -> str:
     )
     reading = (
         "Every policy is judged as it would be served, exploration included: what explores more than the default "
-        "squarecb pays for it here with a lower value; its log tells more later. `vw_greedy`, constants, tuned rules and "
-        "linucb do not explore at all."
+        "squarecb pays for it here with a lower value; its log tells more later. `vw_greedy`, constants, tuned rules "
+        "and linucb do not explore at all."
     )
     lines = ["# Every policy on real logs", "", intro, "", reading]
     for data, metric, rows in sections:
