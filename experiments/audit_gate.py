@@ -10,7 +10,9 @@ from engine.log.parquet import LogReader
 from experiments.outputs_audit import AuditGate
 
 
-def passed_gate(reader: LogReader, metric: str, rule: AuditRule, override: str | None) -> AuditGate | None:
+def passed_gate(
+    reader: LogReader, metric: str, rule: AuditRule, override: str | None, *, option: str = "--override-audit"
+) -> AuditGate | None:
     """Audit before anything is learnt from a log or judged on it.
 
     A log without propensities, or without the metric, is left to the refusal of whoever asked.
@@ -20,6 +22,7 @@ def passed_gate(reader: LogReader, metric: str, rule: AuditRule, override: str |
         metric: that is to be learnt or judged by.
         rule: limits.
         override: the reason to go on in spite of a failed check; None is no override.
+        option: of the command, that overrides; shown in the hint.
 
     Returns:
         What the audit said, to be kept in the report and the manifest.
@@ -39,8 +42,7 @@ def passed_gate(reader: LogReader, metric: str, rule: AuditRule, override: str |
         said = "; ".join(f"{one.check}: {one.what}" for one in found.failed)
         raise DataError(
             f"the audit of {reader.path} fails: {said}",
-            hint=f"see `tactful audit {reader.path}`; mend the log, or go on with --override-audit REASON, "
-            "which is kept in the report and the manifest",
+            hint=f"see `tactful audit {reader.path}`; mend the log, or go on with {option} REASON, which is kept",
         )
     return AuditGate(
         verdict=found.verdict,

@@ -23,6 +23,7 @@ from engine.versions import (
     read_pointer,
     version_folder,
 )
+from experiments.audit_gate import gate_sentence, passed_gate
 from experiments.outputs_launch import GateCheck, GateOutput
 from experiments.outputs_promotion import PromoteOutput, RollbackOutput
 from experiments.promotion_config import PromoteConfig
@@ -153,6 +154,9 @@ def _judged(
     request: PromoteRequest, before: Pointer | None, config: PromoteConfig, notes: list[str], advance: Advance | None
 ) -> Judged:
     reader = LogReader(request.log)
+    audit = passed_gate(reader, request.metric, config.audit, None, option="--override")
+    if audit is not None and audit.warned:
+        notes.append(f"the audit of the log {gate_sentence(audit)}")
     new = parse_spec(str(request.policy), reader)[0]
     today: Target = LoggedTarget()
     if before is None:

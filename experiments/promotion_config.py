@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from engine.audit.rule import AuditRule
 from engine.errors import ParameterError
 from engine.ope.gate import Rule
 from experiments.settings import EvaluationSettings
@@ -34,6 +35,7 @@ class PromoteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         watched: the same, but they refuse only where the log shows them to be worse.
         required: guardrail metrics that the log must have.
         learnt_rows: drop rows that the new version learnt from, or keep them, which flatters it.
+        audit: what the log must fulfil before anything is judged on it.
     """
 
     evaluation: EvaluationSettings
@@ -51,6 +53,7 @@ class PromoteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     watched: tuple[str, ...] = RARE
     required: tuple[str, ...] = ()
     learnt_rows: Literal["drop", "keep"] = "drop"
+    audit: AuditRule = AuditRule()
 
     def __post_init__(self) -> None:
         if not 0 < self.error < 0.5:

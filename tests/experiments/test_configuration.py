@@ -69,7 +69,7 @@ COMMANDS: dict[str, Any] = {
 }
 # The commands that a group belongs to.
 USED_BY = {
-    "audit": ("audit", "train", "backtest", "monitor"),
+    "audit": ("audit", "train", "backtest", "monitor", "promote"),
     "monitor": ("monitor",),
     "evaluation": ("evaluate", "backtest", "plan"),
     "model": ("evaluate", "backtest"),
