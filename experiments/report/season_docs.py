@@ -26,11 +26,11 @@ def season_markdown(output: ExperimentOutput, picture: str) -> Iterator[str]:
     """Lines of the page."""
     contacts = max(row.contacts for row in output.rows)
     yield from (f"# {output.experiment.capitalize().replace('_', ' ')}", "", f"{output.question}", "")
-    scenarios = len({row.scenario for row in output.rows})
+    scenarios = ", ".join(dict.fromkeys(row.scenario for row in output.rows))
     policies = len({row.policy for row in output.rows})
     yield (
-        f"This run: {scenarios} scenarios, {policies} policies, {len(output.seeds)} seeds, {contacts:,} contacts, "
-        f"{output.days} days."
+        f"This run: {policies} policies, {contacts:,} contacts for each of seeds "
+        f"{', '.join(map(str, output.seeds))}, {output.days} days; {scenarios}."
     )
     yield from ("", f"![differences, regret and sends]({picture})", "", "## What was found", "")
     yield from (f"- {sentence}" for sentence in output.said)
