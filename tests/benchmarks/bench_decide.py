@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import resource
@@ -58,10 +59,8 @@ def main() -> None:
 
 
 def measure(contacts: int) -> dict[str, Any]:
-    learner = VwLearner(reference_catalog(), reference_schema(), "click", (0.0, 1.0))
-    learner.learn(reference_rounds(40_960))
-    policy = learner.policy()
-    plan = Plan(Guardrails(load_pack("default"), policy.catalog), policy, "bench", use_case="bench")
+    learner, plan = planned()
+    catalog = plan.catalog
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log.parquet"
         decide(plan, log, BLOCK)  # compiles the kernels and fills the zone caches
@@ -71,14 +70,44 @@ def measure(contacts: int) -> dict[str, Any]:
         ours, theirs = contacts / seconds, vw_rate(learner, Path(folder))
     return {
         "machine": {"cpus": os.cpu_count(), "processor": platform.machine(), "python": platform.python_version()},
-        "actions": policy.catalog.k,
+        "actions": catalog.k,
         "contacts": contacts,
         "send_share": sends / contacts,
         "decisions_per_s": ours,
+        "decisions_per_s_two_processes": in_two_processes(2 * contacts),
         "vowpal_wabbit_predictions_per_s": theirs,
         "ratio_to_vowpal_wabbit": ours / theirs,
         "peak_mib": {"contacts": first, "four_times_contacts": peak_mib()},
     }
+
+
+def planned() -> tuple[VwLearner, Plan]:
+    learner = VwLearner(reference_catalog(), reference_schema(), "click", (0.0, 1.0))
+    learner.learn(reference_rounds(40_960))
+    policy = learner.policy()
+    return learner, Plan(Guardrails(load_pack("default"), policy.catalog), policy, "bench", use_case="bench")
+
+
+def in_two_processes(contacts: int) -> float:
+    """Decisions per second of two processes, each with half of the contacts and a log of its own."""
+    context = multiprocessing.get_context("spawn")
+    barrier, answers = context.Barrier(2), context.SimpleQueue()
+    workers = [context.Process(target=work, args=(contacts // 2, barrier, answers)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    slowest = max(answers.get() for _ in workers)
+    for worker in workers:
+        worker.join()
+    return contacts // 2 * 2 / slowest
+
+
+def work(contacts: int, barrier: Any, answers: Any) -> None:
+    plan = planned()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log.parquet"
+        decide(plan, log, BLOCK)
+        barrier.wait()
+        answers.put(decide(plan, log, contacts)[0])
 
 
 def decide(plan: Plan, log: Path, contacts: int) -> tuple[float, int]:
