@@ -73,8 +73,8 @@ _READINGS: Final = (
     "The features carry these preferences, and the learner finds them.",
     (
         "Orders are rare and large: on a log of this size a difference of some cents between contents, hours or "
-        "readers drowns in them, and what is not shown was not learnt. A longer log, or a reward that is less noisy than "
-        "money, is needed."
+        "readers drowns in them, and what is not shown was not learnt. A longer log, or a reward that is less noisy "
+        "than money, is needed."
     ),
 )
 EXPECTED: Final = Sizes(contacts=4000, days=14, judged=3000)
