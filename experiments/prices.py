@@ -155,7 +155,7 @@ class Priced:
     def use_of(self, policy: Policy, uniform: float = 0.0) -> Use:
         """What any policy is expected to send to the sample."""
         cut = self.groups.cut if self.groups else None
-        total = no_use(self.blocks[0].shape, cut.cells if cut else 1)
+        total = no_use(self.catalog.shape, cut.cells if cut else 1)
         for block in self.blocks:
             total = total + expected_use(policy, block, cut, uniform)
         return total
