@@ -163,8 +163,8 @@ class Dual:
                 else "a limit that prices reach",
                 got=float(self._limits[term]),
                 hint="epsilon, a uniform or explored share and a floor send at any price, and nobody gets more than "
-                "the guardrails leave: lower the one, or ask for less of the other; prices.allow_more_volume=true lifts the "
-                "baseline's volume",
+                "the guardrails leave: lower the one, or ask for less of the other; "
+                "prices.allow_more_volume=true lifts the baseline's volume",
             )
 
 
