@@ -39,6 +39,7 @@ from experiments.outputs_monitor import DayRow, EffectOutput, MonitorOutput, Rai
 from experiments.report.files import make_folder, write_whole
 from experiments.report.monitor import monitor_page
 
+OPERATIONS = "operations"
 STATES = {"": "fine", "alert": "alert", "pause_arm": "pause", "pause_channel": "pause", "kill": "kill"}
 
 
@@ -101,7 +102,7 @@ def monitor(request: MonitorRequest, config: MonitorConfig) -> MonitorOutput:
         raised=tuple(RaisedRow(**asdict(one)) for one in judged.raised),
         silent=judged.silent,
         conditions=after.to_builtins(),
-        notes=tuple(dict.fromkeys(note for reader in readers for note in reader.meta.notes)),
+        notes=tuple(dict.fromkeys([*(note for one in readers for note in one.meta.notes), *_unheard(readers[-1])])),
     )
     return output if request.out is None else _written(output, request.out, judged, after)
 
@@ -192,6 +193,14 @@ def _brakes(reader: LogReader) -> list[Brake]:
         return []
     guardrails = Guardrails(pack_from(reader.meta.pack), reader.meta.catalog, (), reader.meta.features)
     return [brake for _, rule in guardrails.rules if isinstance(brake := getattr(rule, "brake", None), Brake)]
+
+
+def _unheard(reader: LogReader) -> list[str]:
+    """Says so where the pack that was in force would not obey a pause or the kill switch."""
+    rules = [] if reader.meta.pack is None else [rule.rule for rule in pack_from(reader.meta.pack).rules]
+    if OPERATIONS in rules:
+        return []
+    return [f"the log's guardrail pack has no rule `{OPERATIONS}`: with it `decide` obeys no pause and no kill switch"]
 
 
 def _effect(against: str, days: Sequence[DayEffect]) -> EffectOutput:

@@ -58,9 +58,10 @@ def test_a_healthy_launch_is_fine_and_its_effects_are_there(launched: Launched, 
     assert "SIMULATED" in page
     assert "<script" not in page
     assert load_conditions(tmp_path / "conditions.yaml").killed is False
+    assert any("no rule `operations`" in note for note in out["notes"])
 
 
-def test_complaints_pause_the_channel_and_decide_obeys(launched: Launched, sender: Path, tmp_path: Path) -> None:
+def test_complaints_pause_the_channel(launched: Launched, sender: Path, tmp_path: Path) -> None:
     log = launched("complaint_spike")
     code, out = watched(log, "--conditions", sender, "--out", tmp_path)
     assert (code, out["state"]) == (11, "pause")
