@@ -55,6 +55,7 @@ def test_files_hold_the_result(swept: tuple[Path, dict[str, Any]]) -> None:
     assert (out / "season.svg").read_text(encoding="utf-8").startswith("<svg")
     docs = (out.parent / "page.md").read_text(encoding="utf-8")
     assert "| never |" in docs
+    assert "## How it is made" in docs
     assert (out.parent / "page.svg").is_file()
 
 
