@@ -190,8 +190,7 @@ def decide_block(plan: Plan, contacts: ContactBatch, now: datetime) -> Decided:
         contacts = plan.promises.contacts(contacts, who, ids.tolist(), plan.catalog, now_at)
     # Rules see the pseudonyms that the log keeps, so that what they hash can be repeated from the log alone.
     seen = replace(contacts, contact_id=who)
-    judged = plan.guardrails.blocks if is_modular(plan.catalog) else plan.guardrails.eligibility
-    eligibility, removed = judged(seen, now, plan.sender)
+    eligibility, removed = plan.guardrails.judged(seen, now, plan.sender)
     cluster = keyed_hash(who, "cluster")
     group = groups_of(cluster, ids, plan)
     slots = plan.guardrails.scene(contacts, now).slots

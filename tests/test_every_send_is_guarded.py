@@ -27,6 +27,11 @@ PRIMITIVES |= {"simulator/rollout.py", "simulator/broken_draw.py"}
 # Answers pictures, not contacts: nothing there can be sent.
 STUDIES = {"experiments/study/digits.py"}
 SAMPLERS = {"sample", "draw"}
+# Of modular content: they draw from the factored eligible set that they are given.
+PRIMITIVES |= {"engine/blocks/deciding.py", "policies/blocks/policy.py", "policies/blocks/uniform.py"}
+BLOCK_SAMPLERS = {"choose_assemblies", "uniform_actions"}
+CHOOSERS = {"choose", "choose_blocks"}
+LAYER = {"eligibility", "blocks", "judged"}
 # Rows of decisions are made by the layer's caller, or by somebody else long ago.
 RECORD = {"decision_id", "action", "propensity", "eligible"}
 RECORD_MAKERS = {"engine/decision_table.py", "engine/mapping/importer.py", "engine/mapping/rows.py"}
@@ -95,11 +100,11 @@ def _function(node: ast.AST, where: str, samplers: set[str], modules: set[str]) 
             continue
         if isinstance(call.func, ast.Name):
             made.calls.add(call.func.id)
-            made.draws |= call.func.id in samplers
+            made.draws |= call.func.id in samplers | BLOCK_SAMPLERS
         elif isinstance(call.func, ast.Attribute):
             made.calls.add(call.func.attr)
-            made.guarded |= call.func.attr == "eligibility" and "guardrails" in ast.unparse(call.func.value)
-            made.draws |= call.func.attr == "choose" or (
+            made.guarded |= call.func.attr in LAYER and "guardrails" in ast.unparse(call.func.value)
+            made.draws |= call.func.attr in CHOOSERS or (
                 call.func.attr in SAMPLERS and isinstance(call.func.value, ast.Name) and call.func.value.id in modules
             )
     return made
@@ -161,6 +166,8 @@ ROGUE = {
     "under another name": "from engine.sampling import draw as pick\ndef send(p, u):\n    return pick(p, u)\n",
     "by the module": "from engine import sampling\ndef send(p, u):\n    return sampling.draw(p, u)\n",
     "a policy's own choice": "def send(policy, c, e, u):\n    return policy.choose(c, e, u)\n",
+    "an assembly": "def send(policy, c, e, u):\n    return policy.choose_blocks(c, e, u)\n",
+    "a uniform assembly": "def send(e, u):\n    return uniform_actions(e, u)\n",
     "behind a helper": DRAWING + "def _pick(p):\n    return sample(p, [], 0)\ndef send(p):\n    return _pick(p)\n",
     "on import": DRAWING + "ACTION = sample([[1.0]], ['d'], 0)\n",
     "another eligibility": DRAWING + "def send(x, p):\n    x.eligibility(p)\n    return sample(p, [], 0)\n",

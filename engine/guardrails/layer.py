@@ -138,6 +138,18 @@ class Guardrails:
         total = RemovalCounts(n, sends, n * sends - int(left.sum()), int(n - np.count_nonzero(left)), counts)
         return self._left(by_arm, by_hour), total
 
+    def judged(
+        self, contacts: ContactBatch, now: datetime, conditions: Conditions = NOTHING_SAID
+    ) -> tuple[Eligibility | BlockEligibility, RemovalCounts]:
+        """`blocks` of a modular catalog, `eligibility` of any other.
+
+        Raises:
+            ParameterError, EligibilityError: see there.
+        """
+        if self._guard is None:
+            return self.eligibility(contacts, now, conditions)
+        return self.blocks(contacts, now, conditions)
+
     def blocks(
         self, contacts: ContactBatch, now: datetime, conditions: Conditions = NOTHING_SAID
     ) -> tuple[BlockEligibility, RemovalCounts]:
