@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from experiments.outputs_audit import AuditGate
-from experiments.outputs_base import Output as Output
+from experiments.outputs_base import Output
 from experiments.outputs_launch import GateOutput, MetricRow, RuleCost, SupportRow, TreatmentOutput
 from experiments.outputs_prices import PricesOutput, VolumeRow
 

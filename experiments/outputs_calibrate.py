@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from experiments.outputs import Output
+from experiments.outputs_base import Output
 
 
 class MomentRow(Output, frozen=True, kw_only=True):

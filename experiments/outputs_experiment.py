@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from experiments.outputs import Output
+from experiments.outputs_base import Output
 
 
 class SeasonRow(Output, frozen=True, kw_only=True):

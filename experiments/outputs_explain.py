@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from experiments.outputs import Output, RemovalRow
+from experiments.outputs import RemovalRow
+from experiments.outputs_base import Output
 from experiments.outputs_prices import PricesOutput
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from engine.guardrails.flaws import Flaw
-from experiments.outputs import OUTPUTS, Output, RemovalRow
+from experiments.outputs import OUTPUTS, RemovalRow
+from experiments.outputs_base import Output
 
 
 class LintOutput(Output, frozen=True, kw_only=True):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from experiments.outputs import BacktestOutput, DecideOutput, MetricJoin, Output
+from experiments.outputs import BacktestOutput, DecideOutput, MetricJoin
+from experiments.outputs_base import Output
 from experiments.outputs_prices import PricesOutput
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from experiments.outputs import OUTPUTS, Output
+from experiments.outputs import OUTPUTS
+from experiments.outputs_base import Output
 
 
 class StateRecordOutput(Output, frozen=True, kw_only=True):

@@ -10,15 +10,16 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from experiments.outputs import OUTPUTS, Output, json_schema
+from experiments.outputs import OUTPUTS, json_schema
 from experiments.outputs_ablate import ABLATE_OUTPUTS
 from experiments.outputs_audit import AUDIT_OUTPUTS
+from experiments.outputs_base import Output
 from experiments.outputs_calibrate import CALIBRATE_OUTPUTS
 from experiments.outputs_experiment import EXPERIMENT_OUTPUTS
 from experiments.outputs_explain import EXPLAIN_OUTPUTS
 from experiments.outputs_guardrails import GUARDRAIL_OUTPUTS
-from experiments.outputs_promotion import PROMOTION_OUTPUTS
 from experiments.outputs_monitor import MONITOR_OUTPUTS
+from experiments.outputs_promotion import PROMOTION_OUTPUTS
 from experiments.outputs_simulate import SIMULATE_OUTPUTS
 from experiments.outputs_state import STATE_OUTPUTS
 

@@ -18,8 +18,8 @@ from policies import linear_folder
 from policies.blocks import folder as blocks
 from policies.blocks.learner import BlockLearner
 from policies.exploration_config import ExplorationConfig
-from policies.linear import LinearLearner
 from policies.horizon.learner import HorizonLearner
+from policies.linear import LinearLearner
 from policies.vw import export, folder, live_learner
 from policies.vw.arguments import VwConfig
 from policies.vw.learner import VwLearner

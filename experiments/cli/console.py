@@ -16,7 +16,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from engine.errors import TactfulError
-from experiments.outputs import ErrorOutput, Output, json_bytes
+from experiments.outputs import ErrorOutput, json_bytes
+from experiments.outputs_base import Output
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Overrides = Annotated[

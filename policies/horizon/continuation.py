@@ -133,7 +133,7 @@ def _with_state(panel: Panel, on: Regression) -> Sequence[ContextBlock]:
     channels = len(on.catalog.channels)
     schema = _wider(on.schema)
     permitted = panel.permitted
-    open_now: CodeArray = panel.open_channels.any(axis=1).astype(np.int32)
+    open_now: CodeArray = np.asarray(panel.open_channels.any(axis=1), dtype=np.int32)
     mask: IntArray = permitted.astype(np.int64) @ (1 << np.arange(channels))
     seen, position = np.unique(mask, return_inverse=True)
     levels = tuple(format(one, f"0{channels}b") for one in seen.tolist())

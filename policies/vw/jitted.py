@@ -143,7 +143,8 @@ def _largest(scores: Any) -> float:
         a3 = scores[a + 3] if scores[a + 3] > a3 else a3
     for a in range(len(scores) - len(scores) % 4, len(scores)):
         a0 = max(a0, scores[a])
-    return max(a0, a1, a2, a3)
+    best: float = max(a0, a1, a2, a3)
+    return best
 
 
 @_loose

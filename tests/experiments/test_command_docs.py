@@ -18,8 +18,8 @@ from experiments.outputs_calibrate import CALIBRATE_OUTPUTS
 from experiments.outputs_experiment import EXPERIMENT_OUTPUTS
 from experiments.outputs_explain import EXPLAIN_OUTPUTS
 from experiments.outputs_guardrails import GUARDRAIL_OUTPUTS
-from experiments.outputs_promotion import PROMOTION_OUTPUTS
 from experiments.outputs_monitor import MONITOR_OUTPUTS
+from experiments.outputs_promotion import PROMOTION_OUTPUTS
 from experiments.outputs_simulate import SIMULATE_OUTPUTS
 from experiments.outputs_state import STATE_OUTPUTS
 from experiments.settings import BacktestConfig, DecideConfig, EvaluateConfig, compose_settings
