@@ -12,7 +12,7 @@ from engine.audit.findings import FAIL, Finding
 from engine.audit.windows import day_name
 from engine.monitor.effects import DayEffect
 from engine.monitor.feeds import FeedSums
-from engine.monitor.rates import Counted, RateSums, detector
+from engine.monitor.rates import Counted, RateSums, began, detector
 from engine.monitor.rule import EFFECTS, Escalation, MonitorRule
 
 # A day with fewer decisions says nothing of a feed.
@@ -113,13 +113,14 @@ def _rate(one: Escalation, rule: MonitorRule, counted: Counted) -> Raised | None
     on = np.flatnonzero(found >= 1.0 / rule.false_alarms)
     if not len(on):
         return None
-    # The window in which it went on, not a later and better one: what is paused stays so until a person looked.
-    day = counted.days[on[0]]
-    inside = (counted.days > day - rule.window_days) & (counted.days <= day)
+    # The day on which it went on, not a later and clearer one: what is paused stays so until a person looked.
+    last = int(on[0])
+    first = began(counted, last, float(limit or 0.0), above=above, window_days=rule.window_days)
+    day, inside = counted.days[last], slice(first, last + 1)
     sent, events = counted.sent[inside].sum(), counted.events[inside].sum()
     rate = float(events / max(sent, 1.0))
     where = f" on {counted.name}" if counted.name else ""
-    what = f"{one.event}{where}: {events:.0f} of {sent:.0f} sends ({rate:.3%}) in the {rule.window_days} days to "
+    what = f"{one.event}{where}: {events:.0f} of {sent:.0f} sends ({rate:.3%}) from {day_name(counted.days[first])} to "
     what += f"{day_name(day)}, {'at most' if above else 'at least'} {limit:.3%} is allowed"
     return Raised(one.name, one.effect, counted.name, rate, float(limit or 0.0), day_name(day), what)
 

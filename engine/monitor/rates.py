@@ -115,18 +115,24 @@ def detector(counted: Counted, limit: float, *, above: bool, window_days: int) -
         above: whether more is worse.
         window_days: days on which a spike may have begun, with the day itself.
     """
-    hits = counted.events if above else counted.sent - counted.events
+    each = [_evidence(counted, t, limit, above=above, window_days=window_days) for t in range(len(counted.days))]
+    return np.array([float(np.exp(min(float(logsumexp(one)), 700.0))) for one in each])
+
+
+def began(counted: Counted, t: int, limit: float, *, above: bool, window_days: int) -> int:
+    """Position of the first day of the span up to day t whose evidence is largest; arguments as of `detector`."""
+    return t - int(np.argmax(_evidence(counted, t, limit, above=above, window_days=window_days)))
+
+
+def _evidence(counted: Counted, t: int, limit: float, *, above: bool, window_days: int) -> FloatArray:
+    """Logarithms of E(j, t) for j = t, t - 1, ... back to the first day of the window."""
+    first = np.flatnonzero(counted.days[: t + 1] > counted.days[t] - window_days)[0]
+    sent, events = counted.sent[first : t + 1][::-1], counted.events[first : t + 1][::-1]
+    hits = np.cumsum(events if above else sent - events)
     gain, loss = _ratios(limit if above else 1.0 - limit)
-    out = np.zeros(len(hits))
-    for t in range(len(hits)):
-        first = np.flatnonzero(counted.days[: t + 1] > counted.days[t] - window_days)[0]
-        # Cumulated backwards: the evidence of days j to t for every j at once.
-        back_hits = np.cumsum(hits[first : t + 1][::-1])
-        back_rest = np.cumsum((counted.sent - hits)[first : t + 1][::-1])
-        logs = back_hits[:, None] * gain + back_rest[:, None] * loss
-        each = logsumexp(logs, axis=1) - np.log(len(gain))
-        out[t] = float(np.exp(min(float(logsumexp(each)), 700.0)))
-    return out
+    logs = hits[:, None] * gain + (np.cumsum(sent) - hits)[:, None] * loss
+    each: FloatArray = logsumexp(logs, axis=1) - np.log(len(gain))
+    return each
 
 
 def _ratios(limit: float) -> tuple[FloatArray, FloatArray]:
