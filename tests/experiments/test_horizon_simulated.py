@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,13 +55,15 @@ def test_dear_messages_are_not_sent(newsletter: Scenario) -> None:
     dear = load_scenario("newsletter", {"money": {"send_cost_usd": {"email": 50.0, "sms": 50.0, "push": 50.0}}})
     config = SimulatedConfig(contacts=60, rounds=1, days=4.0)
     learnt = learn_simulated(dear, BRIEF, ExplorationConfig(kind="greedy"), config)
-    context = simulate_branches(BranchPlan(newsletter, 40, 0, 6, 2), PolicyActor(UniformPolicy()), None).contexts[0]
+    seen = simulate_branches(BranchPlan(newsletter, 40, 0, 6, 2), PolicyActor(UniformPolicy()), None)
+    assert seen is not None
+    context = seen.contexts[0]
     held = learnt.policy().distribution(context, np.ones((context.n, newsletter.catalog.k), dtype=np.bool_))
     assert (held[:, 0] == 1.0).all()
 
 
 @pytest.mark.parametrize("changes", [{"contacts": 0}, {"rounds": 0}, {"days": 0.0}], ids=["contacts", "rounds", "days"])
-def test_bad_sizes_are_refused(changes: dict[str, float]) -> None:
+def test_bad_sizes_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ParameterError):
         SimulatedConfig(**changes)
 

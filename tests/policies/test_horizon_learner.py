@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -214,7 +215,7 @@ def test_contexts_with_other_codes_are_joined_by_level() -> None:
     [{"discount": 0.0}, {"ridge": -1.0}, {"charge": 1.5}, {"rows": 0}, {"half_life_days": 0.0}, {"look_ahead": -1}],
     ids=["discount", "ridge", "charge", "rows", "half life", "look ahead"],
 )
-def test_bad_configuration_is_refused(changes: dict[str, float]) -> None:
+def test_bad_configuration_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ParameterError):
         HorizonConfig(**changes)
 

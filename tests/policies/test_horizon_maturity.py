@@ -79,6 +79,8 @@ def test_learning_from_young_decisions_would_overrate_what_has_arrived() -> None
     ],
     ids=["shape", "none", "descending", "at once", "nothing in all", "against the sign"],
 )
-def test_bad_input_is_refused(ages: list, so_far: list, whole: list, error: type[Exception]) -> None:
+def test_bad_input_is_refused(
+    ages: list[float], so_far: list[list[float]], whole: list[float], error: type[Exception]
+) -> None:
     with pytest.raises(error):
         learn_arrivals(np.array(ages), np.array(so_far), np.array(whole))
