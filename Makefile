@@ -26,7 +26,7 @@ export PIP_USE_PEP517 := 1
 # One thread per worker: `JOBS` processes with a pool of BLAS threads each would fight for the same cores.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help demo test check format bench study rl lock smoke-lowest clean
+.PHONY: help demo test check format bench study rl browser lock smoke-lowest clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' \
@@ -69,6 +69,10 @@ study: $(VENV)/dev.stamp ## the long statistical studies; their tables go to doc
 rl: $(RL)/stamp ## another library's learner on our environments; its table goes to docs/other-library.md
 	$(ONE_THREAD) $(RL)/bin/python -m pytest tests/experiments/test_maskable_ppo.py $(PYTEST_ARGS)
 	$(ONE_THREAD) $(RL)/bin/python -m experiments.rl.maskable_ppo
+
+browser: $(VENV)/dev.stamp ## the launch report in a real browser; needs Chromium on the machine
+	$(BIN)/python $(PIP) -c lock/dev.txt -e '.[browser]'
+	$(ONE_THREAD) $(BIN)/python -m pytest tests/experiments/test_launch_page_in_browser.py $(PYTEST_ARGS)
 
 smoke-lowest: $(LOWEST)/stamp ## the quick tests on the lowest versions that pyproject.toml allows
 	$(ONE_THREAD) $(LOWEST)/bin/python -m pytest -m "not slow and not study" -n $(JOBS) --dist loadfile \
