@@ -41,7 +41,7 @@ class HorizonConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     value_ridge: float = 100.0
     horizon_days: float = 90.0
     discount: float = 0.98
-    look_ahead: int = 6
+    look_ahead: int = 0
     continuation_ridge: float = 100.0
     money: str = "margin"
     echo_decisions: int = 4

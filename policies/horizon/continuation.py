@@ -52,12 +52,12 @@ def permission_loss(panel: Panel, gain: FloatArray, catalog: Catalog, config: Ho
 
 
 def messages_per_day(panel: Panel) -> float:
-    """Messages per contact and day of the log."""
-    days = panel.gap_days[panel.following >= 0]
-    if not len(days):
+    """Messages per contact and day of the whole log, also of days on which nothing was to be decided."""
+    gaps = panel.gap_days[panel.following >= 0]
+    if not len(gaps):
         return 0.0
-    linked = panel.following >= 0
-    return float((panel.action[linked] != HOLD).sum() / max(float(days.sum()), 1e-9))
+    days = float(np.nanmax(panel.at_days) - np.nanmin(panel.at_days) + np.median(gaps))
+    return float((panel.action != HOLD).sum()) / (days * panel.contacts)
 
 
 def continuation(panel: Panel, on: Regression, gain: FloatArray, config: HorizonConfig) -> FloatArray:
