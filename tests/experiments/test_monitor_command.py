@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
-from engine.guardrails.conditions import load_conditions
+from engine.guardrails.conditions import NOTHING_SAID, load_conditions
+from engine.guardrails.layer import Guardrails
+from engine.guardrails.pack import load_pack
+from engine.guardrails.specimens import specimen_contacts
+from engine.localtime import instant_of
+from engine.log.parquet import LogReader
 from tests.experiments.commands import call, refused, run
 
 Launched = Callable[[str], Path]
+NOW = datetime(2026, 7, 15, 15, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +66,7 @@ def test_a_healthy_launch_is_fine_and_its_effects_are_there(launched: Launched, 
     assert "SIMULATED" in page
     assert "<script" not in page
     assert load_conditions(tmp_path / "conditions.yaml").killed is False
-    assert any("no rule `operations`" in note for note in out["notes"])
+    assert not any("no rule `operations`" in note for note in out["notes"])
 
 
 def test_complaints_pause_the_channel(launched: Launched, sender: Path, tmp_path: Path) -> None:
@@ -71,6 +79,21 @@ def test_complaints_pause_the_channel(launched: Launched, sender: Path, tmp_path
     written = yaml.safe_load((tmp_path / "conditions.yaml").read_text())
     assert written["paused_channels"] == ["email"]
     assert written["health"]["email"]["complaints"] > 0
+    assert_obeyed(log, tmp_path / "conditions.yaml")
+
+
+def assert_obeyed(log: Path, conditions: Path) -> None:
+    """The default pack lets no e-mail through any more, and what is not paused as before."""
+    catalog = LogReader(log).meta.catalog
+    layer = Guardrails(load_pack(), catalog)
+    contacts = specimen_contacts(catalog, 300, instant_of(NOW), seed=1)
+    before, after = (
+        layer.eligibility(contacts, NOW, said)[0].dense() for said in (NOTHING_SAID, load_conditions(conditions))
+    )
+    email = np.array([name.startswith("email") for name in catalog.action_names])
+    assert before[:, email].any()
+    assert not after[:, email].any()
+    assert (after[:, ~email] == before[:, ~email]).all()
 
 
 @pytest.mark.study

@@ -17,6 +17,8 @@ class OperationsRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     Attributes:
         pause_channels / pause_arms / pause_use_cases: paused in the pack, beside those of the conditions; a block's id
             among the arms pauses every arm that holds the block.
+        silence_kills: whether a switch of which nobody says that it is off counts as on; without it only a switch that
+            is said to be on, and what is said to be paused, removes anything.
     """
 
     reads: ClassVar[tuple[str, ...]] = ()
@@ -24,11 +26,12 @@ class OperationsRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     pause_channels: tuple[str, ...] = ()
     pause_arms: tuple[str, ...] = ()
     pause_use_cases: tuple[str, ...] = ()
+    silence_kills: bool = True
 
     def verdict(self, scene: Scene) -> Verdict:
         """The same for every contact."""
         catalog, n = scene.catalog, scene.contacts.n
-        if scene.conditions.killed is not False or scene.conditions.use_case in self._use_cases(scene):
+        if self._killed(scene) or scene.conditions.use_case in self._use_cases(scene):
             return Verdict(channel_arm=np.ones((n, 1, 1), dtype=np.bool_))
         channels = np.array([name in self._channels(scene) for name in catalog.channels], dtype=np.bool_)
         paused_arms = self._arms(scene)
@@ -41,7 +44,7 @@ class OperationsRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     def explain(self, scene: Scene, row: int, cell: Cell) -> Finding:  # noqa: ARG002 - the protocol's signature
         """What is switched off; no instant at which it comes back by itself."""
         killed = scene.conditions.killed
-        if killed is not False:
+        if self._killed(scene):
             observed = "on" if killed else "unknown"
             return Finding(observed, "off", f"the kill switch is {observed}")
         use_case = scene.conditions.use_case
@@ -51,6 +54,10 @@ class OperationsRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         if channel in self._channels(scene):
             return Finding(channel, "not paused", f"channel {channel!r} is paused")
         return Finding(arm, "not paused", f"arm {arm!r} is paused")
+
+    def _killed(self, scene: Scene) -> bool:
+        killed = scene.conditions.killed
+        return killed is not False if self.silence_kills else bool(killed)
 
     def _channels(self, scene: Scene) -> set[str]:
         return {*self.pause_channels, *scene.conditions.paused_channels}

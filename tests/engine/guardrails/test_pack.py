@@ -21,7 +21,7 @@ PACK = {"name": "p", "version": "1", "rules": [ENTRY]}
 def test_the_default_pack_has_the_catalogues_numbers() -> None:
     pack = load_pack()
     by_id = {entry.id: entry for entry in pack.rules}
-    assert list(by_id) == ["C1", "K1", "Q9", "F4", "F5", "O8"]
+    assert list(by_id) == ["C1", "K1", "O11", "Q9", "F4", "F5", "O8"]
     assert by_id["Q9"].params["windows"]["sms"] == {"mon-sat": ["09:00-20:00"], "sun": ["12:00-20:00"]}
     assert [(cap["max"], cap["window_s"] // 86_400) for cap in by_id["F4"].params["caps"]] == [(1, 1), (3, 7), (8, 30)]
     assert {cap["channels"][0]: cap["window_s"] // 3_600 for cap in by_id["F5"].params["caps"]} == {

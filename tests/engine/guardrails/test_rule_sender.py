@@ -189,6 +189,13 @@ def test_the_kill_switch_and_the_pauses(entries: Pack) -> None:
     assert open_cells(rule, scene()) == set()  # nobody said that it is off
     assert open_cells(rule, scene(Conditions(killed=True))) == set()
     assert open_cells(rule, scene(Conditions(killed=False))) == EVERYTHING
+    lenient = ("operations", {"silence_kills": False})
+    assert open_cells(lenient, scene()) == EVERYTHING
+    assert open_cells(lenient, scene(Conditions(killed=True))) == set()
+    assert open_cells(lenient, scene(Conditions(paused_channels=frozenset({"sms"})))) == {
+        "email|promo",
+        "email|receipt",
+    }
     paused = Conditions(killed=False, paused_channels=frozenset({"sms"}), paused_arms=frozenset({"promo"}))
     assert open_cells(rule, scene(paused)) == {"email|receipt"}
     use_case = Conditions(killed=False, use_case="cart", paused_use_cases=frozenset({"cart"}))
