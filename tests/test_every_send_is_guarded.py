@@ -23,7 +23,7 @@ PRIMITIVES = {"engine/sampling.py", "policies/vw/compiled.py", "policies/vw/kern
 # Hands what it is given to the compiled policy of the contact's group.
 PRIMITIVES |= {"policies/prices/priced.py"}
 # In a simulated world nobody is reached; these draw from the eligible sets of a world whose layer was asked.
-PRIMITIVES |= {"simulator/rollout.py", "simulator/broken_draw.py"}
+PRIMITIVES |= {"simulator/rollout.py", "simulator/broken_draw.py", "experiments/season/turns.py"}
 # Answers pictures, not contacts: nothing there can be sent.
 STUDIES = {"experiments/study/digits.py"}
 SAMPLERS = {"sample", "draw"}

@@ -65,9 +65,9 @@ def test_every_shipped_pack_is_valid(root: Path, validator: jsonschema.Draft2020
         (("rules", 1, "rule"), "nonsense"),
         (("rules", 0, "on_missing"), "allow"),
         (("rules", 0, "params"), {"channels": []}),
-        (("rules", 3, "params", "caps", 0, "maxx"), 1),
-        (("rules", 3, "params", "caps", 0, "max"), "one"),
-        (("rules", 3, "params", "caps"), None),
+        (("rules", 4, "params", "caps", 0, "maxx"), 1),
+        (("rules", 4, "params", "caps", 0, "max"), "one"),
+        (("rules", 4, "params", "caps"), None),
         (("latency_margin_s",), "soon"),
     ],
 )
