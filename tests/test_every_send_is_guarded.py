@@ -44,6 +44,7 @@ EMIT_NONE = {
     "monitor",
     "calibrate",
     "evaluate",
+    "experiment",
     "plan",
     "train",
     "backtest",
