@@ -13,13 +13,16 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+import msgspec
 
 from engine.durable import sync
-from engine.errors import ArtefactError, StorageError
+from engine.errors import ArtefactError, ParameterError, StorageError
 
 MANIFEST: Final = "manifest.json"
 _BLOCK: Final = 1 << 20
+M = TypeVar("M")
 
 
 def publish(folder: Path, kind: str, manifest: dict[str, Any], write: Callable[[Path], None]) -> str:
@@ -93,6 +96,29 @@ def verified(folder: Path, kind: str) -> dict[str, Any]:
         if not file.is_file() or sha256(file) != expected:
             raise ArtefactError(f"{file} is missing, truncated or changed", hint=again)
     return manifest
+
+
+def manifest_of(folder: Path, kind: str, form: int, made: type[M]) -> M:
+    """The manifest of a folder as a struct; every hash has been verified.
+
+    Args:
+        folder: of a trained policy.
+        kind: what it must be.
+        form: format that this version reads.
+        made: the struct.
+
+    Raises:
+        ArtefactError: missing, damaged, foreign, or written by a newer version.
+    """
+    data = verified(folder, kind)
+    if data.get("format") != form:
+        raise ArtefactError(
+            f"{folder} has format {data.get('format')}, this Tactful reads {form}", hint="train again, or upgrade"
+        )
+    try:
+        return msgspec.convert(data, made)
+    except (msgspec.ValidationError, ParameterError) as error:
+        raise ArtefactError(f"{folder} has a manifest that cannot be used: {error}", hint="train again") from error
 
 
 def sha256(path: Path) -> str:

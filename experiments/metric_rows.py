@@ -109,19 +109,23 @@ def _row(figure: MetricFigure, stack: MetricStack, baseline: str) -> MetricRow:
 
 
 def _output(found: Gate, policy: str, baseline: str, stack: MetricStack) -> GateOutput:
-    checks = tuple(_check(check, stack) for check in found.checks)
+    metrics = [stack.metrics.get(check.demand.metric) for check in found.checks]
+    checks = tuple(
+        gate_check(check, metric.label if metric else check.demand.metric, metric.unit if metric else "")
+        for check, metric in zip(found.checks, metrics, strict=True)
+    )
     return GateOutput(
         policy=policy, baseline=baseline, passed=found.passed, reason=found.reason, error=found.error, checks=checks
     )
 
 
-def _check(check: Check, stack: MetricStack) -> GateCheck:
+def gate_check(check: Check, label: str, unit: str) -> GateCheck:
+    """One demand of a gate as it is printed."""
     demand, evidence = check.demand, check.evidence
-    metric = stack.metrics.get(demand.metric)
     return GateCheck(
         metric=demand.metric,
-        label=metric.label if metric else demand.metric,
-        unit=metric.unit if metric else "",
+        label=label,
+        unit=unit,
         role=demand.role,
         rule=demand.rule,
         margin=demand.margin,

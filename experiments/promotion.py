@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from engine.errors import DataError, GateError, ParameterError, TactfulError
 from engine.log.parquet import LogReader
-from engine.ope.gate import Check
 from engine.ope.target import LoggedTarget, Target
 from engine.versions import (
     PROMOTED,
@@ -24,7 +23,8 @@ from engine.versions import (
     version_folder,
 )
 from experiments.audit_gate import gate_sentence, passed_gate
-from experiments.outputs_launch import GateCheck, GateOutput
+from experiments.metric_rows import gate_check
+from experiments.outputs_launch import GateOutput
 from experiments.outputs_promotion import PromoteOutput, RollbackOutput
 from experiments.promotion_config import PromoteConfig
 from experiments.promotion_judge import After, Judged, judge
@@ -233,26 +233,5 @@ def _gate_output(judged: Judged, before: Pointer | None) -> GateOutput:
         passed=gate.passed,
         reason=gate.reason,
         error=gate.error,
-        checks=tuple(_check(check) for check in gate.checks),
-    )
-
-
-def _check(check: Check) -> GateCheck:
-    demand, evidence = check.demand, check.evidence
-    return GateCheck(
-        metric=demand.metric,
-        label=demand.metric,
-        unit="",
-        role=demand.role,
-        rule=demand.rule,
-        margin=demand.margin,
-        relative=demand.relative,
-        baseline_value=evidence.live if evidence else None,
-        value=evidence.new if evidence else None,
-        gain=check.gain,
-        bound=check.bound,
-        limit=check.limit,
-        verdict=check.verdict,
-        reason=check.reason,
-        blocks=check.blocks,
+        checks=tuple(gate_check(check, check.demand.metric, "") for check in gate.checks),
     )

@@ -8,10 +8,10 @@ from typing import Any, Final, Literal
 import msgspec
 import numpy as np
 
-from engine.artefact import publish, verified
+from engine.artefact import manifest_of, publish
 from engine.catalog import Catalog
 from engine.encoder import Encoder
-from engine.errors import ArtefactError, ParameterError
+from engine.errors import ArtefactError
 from engine.features import FeatureSchema
 from policies.linear import LinearLearner, LinearState
 from policies.linear_thompson import LinearThompson, LinearThompsonLearner
@@ -98,15 +98,7 @@ def read_linear(folder: Path) -> LinearManifest:
     Raises:
         ArtefactError: the folder is missing, damaged, foreign, or of another format.
     """
-    data = verified(Path(folder), KIND)
-    if data.get("format") != FORMAT:
-        raise ArtefactError(
-            f"{folder} has format {data.get('format')}, this Tactful reads {FORMAT}", hint="train again, or upgrade"
-        )
-    try:
-        return msgspec.convert(data, LinearManifest)
-    except (msgspec.ValidationError, ParameterError) as error:
-        raise ArtefactError(f"{folder} has a manifest that cannot be used: {error}", hint="train again") from error
+    return manifest_of(Path(folder), KIND, FORMAT, LinearManifest)
 
 
 def resume_linear(folder: Path) -> LinearLearner:

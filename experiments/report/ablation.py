@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import matplotlib as mpl
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.outputs_ablate import AblateOutput, LiftRow
-from experiments.report.figures import GRID, INK, MUTED, STYLE, svg_text, with_prefix
+from experiments.report.environment import environment
+from experiments.report.figures import GRID, INK, MUTED, STYLE, svg_text
 from experiments.report.page import Picture
 from experiments.report.text import figure_text, interval_text
 
@@ -28,27 +28,22 @@ class _Table:
 
 def ablation_page(output: AblateOutput, command: str) -> str:
     """The page as HTML; every text is escaped, only our own SVG is trusted."""
-    environment = Environment(
-        loader=PackageLoader("experiments", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["figure"] = figure_text
-    environment.filters["own_ids"] = with_prefix
     metric = output.log.metric
-    return environment.get_template("ablation.html.j2").render(
-        title=f"What carries the value of a learnt policy on {metric}?",
-        answer=answer(output),
-        output=output,
-        pictures=[
-            _picture((output.context, *output.signals), "lift of each signal group", metric),
-            _picture(output.decisions, "lift of each decision, learnt alone", metric),
-        ],
-        tables=_tables(output),
-        command=command,
-        interval=interval_text,
+    return (
+        environment()
+        .get_template("ablation.html.j2")
+        .render(
+            title=f"What carries the value of a learnt policy on {metric}?",
+            answer=answer(output),
+            output=output,
+            pictures=[
+                _picture((output.context, *output.signals), "lift of each signal group", metric),
+                _picture(output.decisions, "lift of each decision, learnt alone", metric),
+            ],
+            tables=_tables(output),
+            command=command,
+            interval=interval_text,
+        )
     )
 
 

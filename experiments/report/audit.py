@@ -7,13 +7,12 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from experiments.outputs_audit import AuditOutput, FindingRow
-from experiments.report.figures import ACCENT, GRID, INK, MUTED, STYLE, svg_text, with_prefix
+from experiments.report.environment import environment
+from experiments.report.figures import ACCENT, GRID, INK, MUTED, STYLE, svg_text
 from experiments.report.page import Picture
-from experiments.report.text import figure_text
 
 ANSWERS = {
     "pass": "Nothing was found that forbids learning from this log or judging on it.",
@@ -24,15 +23,9 @@ ANSWERS = {
 
 def audit_page(output: AuditOutput) -> str:
     """The page as HTML; every text is escaped, only our own SVG is trusted."""
-    environment = Environment(
-        loader=PackageLoader("experiments", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(figure=figure_text, own_ids=with_prefix, share=share_text)
-    return environment.get_template("audit.html.j2").render(
+    made = environment()
+    made.filters["share"] = share_text
+    return made.get_template("audit.html.j2").render(
         output=output, answer=ANSWERS[output.verdict], pictures=pictures(output.findings)
     )
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from experiments.outputs_monitor import EffectOutput, MonitorOutput, OfflineRow
-from experiments.report.figures import ACCENT, GRID, INK, MUTED, STYLE, svg_text, with_prefix
+from experiments.report.environment import environment
+from experiments.report.figures import ACCENT, GRID, INK, MUTED, STYLE, svg_text
 from experiments.report.page import Picture
 from experiments.report.text import figure_text, interval_text
 
@@ -30,16 +30,8 @@ def monitor_page(output: MonitorOutput, uniform: str) -> str:
         output: what is printed.
         uniform: name of the uniform slice's group.
     """
-    environment = Environment(
-        loader=PackageLoader("experiments", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(figure=figure_text, own_ids=with_prefix)
     drawn = [_picture(effect, output.offline, output.metric, uniform) for effect in output.effects if effect.days]
-    template = environment.get_template("monitor.html.j2")
+    template = environment().get_template("monitor.html.j2")
     return template.render(output=output, answer=ANSWERS[output.state], pictures=drawn, interval=interval_text)
 
 

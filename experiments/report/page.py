@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from experiments.outputs import LogSummary, ResultRow, Skipped
-from experiments.report.figures import with_prefix
+from experiments.report.environment import environment
 from experiments.report.launch import LaunchPage
 from experiments.report.launch_metrics import MetricLines
-from experiments.report.text import figure_text, interval_text
+from experiments.report.text import interval_text
 
 
 @dataclass(frozen=True)
@@ -53,23 +51,10 @@ class Report:
 
 def render(report: Report) -> str:
     """The page as HTML; every text is escaped, only our own SVG is trusted."""
-    return _environment().get_template("page.html.j2").render(report=report, interval=interval_text)
+    return environment().get_template("page.html.j2").render(report=report, interval=interval_text)
 
 
 def render_launch(page: LaunchPage) -> str:
     """The launch report as HTML; every text is escaped."""
-    rendered = _environment().get_template("launch.html.j2").render(page=page, interval=interval_text)
+    rendered = environment().get_template("launch.html.j2").render(page=page, interval=interval_text)
     return rendered.lstrip()
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("experiments", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["figure"] = figure_text
-    environment.filters["own_ids"] = with_prefix
-    return environment

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import matplotlib as mpl
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from experiments.outputs import PlanOutput, PlanRow
+from experiments.report.environment import environment
 from experiments.report.figures import ACCENT, GRID, INK, MUTED, STYLE, svg_text
 from experiments.report.text import figure_text
 
@@ -23,16 +23,8 @@ def answer(output: PlanOutput) -> str:
 
 def plan_page(output: PlanOutput) -> str:
     """The page as HTML; every text is escaped, only our own SVG is trusted."""
-    environment = Environment(
-        loader=PackageLoader("experiments", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["figure"] = figure_text
     said = answer(output)
-    return environment.get_template("plan.html.j2").render(output=output, answer=said, picture=curve(output.plan))
+    return environment().get_template("plan.html.j2").render(output=output, answer=said, picture=curve(output.plan))
 
 
 def curve(rows: tuple[PlanRow, ...]) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from experiments.outputs_experiment import ExperimentOutput
-from experiments.report.figures import with_prefix
-from experiments.report.text import figure_text, interval_text
+from experiments.report.environment import environment
+from experiments.report.text import interval_text
 
 
 def season_page(output: ExperimentOutput, picture: str, command: str) -> str:
@@ -17,14 +15,5 @@ def season_page(output: ExperimentOutput, picture: str, command: str) -> str:
         picture: of `season_picture`.
         command: that makes it again.
     """
-    environment = Environment(
-        loader=PackageLoader("experiments", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["figure"] = figure_text
-    environment.filters["own_ids"] = with_prefix
-    template = environment.get_template("season.html.j2")
+    template = environment().get_template("season.html.j2")
     return template.render(output=output, picture=picture, command=command, interval=interval_text)

@@ -8,10 +8,10 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from engine.artefact import publish, verified
+from engine.artefact import manifest_of, publish
 from engine.catalog import Catalog
 from engine.encoder import Encoder
-from engine.errors import ArtefactError, ParameterError
+from engine.errors import ArtefactError
 from engine.features import FeatureSchema
 from policies.blocks.compiler import block_parity
 from policies.blocks.learner import BlockLearner
@@ -125,15 +125,7 @@ def read_blocks(folder: Path) -> BlockManifest:
     Raises:
         ArtefactError: missing, damaged, foreign, or written by a newer version.
     """
-    data = verified(Path(folder), KIND)
-    if data.get("format") != FORMAT:
-        raise ArtefactError(
-            f"{folder} has format {data.get('format')}, this Tactful reads {FORMAT}", hint="train again"
-        )
-    try:
-        return msgspec.convert(data, BlockManifest)
-    except (msgspec.ValidationError, ParameterError) as error:
-        raise ArtefactError(f"{folder} has a manifest that cannot be used: {error}", hint="train again") from error
+    return manifest_of(Path(folder), KIND, FORMAT, BlockManifest)
 
 
 def load_blocks(folder: Path) -> BlockPolicy:

@@ -7,10 +7,9 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.artefact import verified
+from engine.artefact import manifest_of
 from engine.catalog import Catalog
 from engine.encoder import Encoder
-from engine.errors import ArtefactError, ParameterError
 from engine.features import FeatureSchema
 from policies.exploration_config import ExplorationConfig
 from policies.vw.arguments import VwConfig
@@ -78,15 +77,7 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         ArtefactError: missing, damaged, foreign, or written by a newer version.
     """
-    data = verified(Path(folder), KIND)
-    if data.get("format") != FORMAT:
-        raise ArtefactError(
-            f"{folder} has format {data.get('format')}, this Tactful reads {FORMAT}", hint="train again, or upgrade"
-        )
-    try:
-        return msgspec.convert(data, Manifest)
-    except (msgspec.ValidationError, ParameterError) as error:
-        raise ArtefactError(f"{folder} has a manifest that cannot be used: {error}", hint="train again") from error
+    return manifest_of(Path(folder), KIND, FORMAT, Manifest)
 
 
 def responses_of(folder: Path) -> dict[Role, ResponseModel]:

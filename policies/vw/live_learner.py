@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from engine.artefact import publish, verified
+from engine.artefact import manifest_of, publish
 from engine.catalog import Catalog
 from engine.encoder import Encoder
 from engine.errors import ArtefactError, LearnError, ParameterError
@@ -197,15 +197,7 @@ def read_live(folder: Path) -> LiveManifest:
     Raises:
         ArtefactError: the folder is missing, damaged, foreign, or of another format.
     """
-    data = verified(Path(folder), KIND)
-    if data.get("format") != FORMAT:
-        raise ArtefactError(
-            f"{folder} has format {data.get('format')}, this Tactful reads {FORMAT}", hint="train again, or upgrade"
-        )
-    try:
-        return msgspec.convert(data, LiveManifest)
-    except (msgspec.ValidationError, ParameterError) as error:
-        raise ArtefactError(f"{folder} has a manifest that cannot be used: {error}", hint="train again") from error
+    return manifest_of(Path(folder), KIND, FORMAT, LiveManifest)
 
 
 def load_live(folder: Path) -> LiveLearner:
