@@ -24,7 +24,8 @@ _FREE = ("name", "question", "scenarios", "policies", "baseline", "reference", "
 _READ_BY = {
     "learner": ("vw", "vw_greedy", "volume"),
     "exploration": ("vw", "vw_horizon"),
-    "horizon": ("vw_horizon", "vw_horizon_greedy"),
+    "horizon": ("vw_horizon", "vw_horizon_greedy", "vw_horizon_simulated"),
+    "simulated": ("vw_horizon_simulated",),
     "segments": ("segments",),
 }
 

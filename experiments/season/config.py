@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from engine.errors import ParameterError
+from experiments.horizon.simulated import SimulatedConfig
 from policies.exploration_config import ExplorationConfig
 from policies.horizon.config import HorizonConfig
 from policies.segments import SegmentConfig
@@ -106,7 +107,8 @@ class ExperimentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         alpha: 1 - confidence of the intervals.
         workers: processes: time, never results.
         learner / exploration / segments: as of the other commands.
-        horizon: the learner of `vw_horizon`.
+        horizon: the learner of `vw_horizon` and of `vw_horizon_simulated`.
+        simulated: what `vw_horizon_simulated` is trained on, in place of the slice; the seed is added to its own.
     """
 
     name: str = "season"
@@ -128,6 +130,7 @@ class ExperimentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     workers: int = 1
     learner: VwConfig = VwConfig()
     horizon: VwConfig = VwConfig(horizon=HorizonConfig())
+    simulated: SimulatedConfig = SimulatedConfig(contacts=4000, rounds=5)
     exploration: ExplorationConfig = ExplorationConfig()
     segments: SegmentConfig = SegmentConfig()
 

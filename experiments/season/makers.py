@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+import msgspec
+
 from engine.errors import ConfigError
 from engine.rounds import RoundBlock
+from experiments.horizon.simulated import learn_simulated
 from experiments.season.bench import Bench
 from experiments.season.learning import LearningActor
 from experiments.season.linear import LinearActor
@@ -81,6 +84,14 @@ def _horizon(exploration: ExplorationConfig | None) -> Callable[[Bench], Subject
     return make
 
 
+def _simulated(bench: Bench) -> Subject:
+    """Learnt in the simulator from other contacts and seeds, given the latents: what a log without noise teaches."""
+    config = bench.config.simulated
+    own = msgspec.structs.replace(config, seed=config.seed + bench.seed, days=float(bench.config.days))
+    policy = learn_simulated(bench.scenario, bench.config.horizon, GREEDY, own).policy()
+    return PolicyActor(replace(policy, fast=_fast(bench)))
+
+
 def _linear(width: float, *, thompson: bool) -> Callable[[Bench], Subject]:
     def make(bench: Bench) -> Subject:
         def actor(posterior: LinearPosterior) -> Actor:
@@ -129,6 +140,7 @@ MAKERS: Final[Mapping[str, Callable[[Bench], Subject]]] = {
     "vw_greedy": _vw(GREEDY),
     "vw_horizon": _horizon(None),
     "vw_horizon_greedy": _horizon(GREEDY),
+    "vw_horizon_simulated": _simulated,
     "myopic_oracle": lambda _: MyopicOracle(),
     "planner": _planner,
 }
