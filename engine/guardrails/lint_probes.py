@@ -82,7 +82,9 @@ def probe_catalog(rules: Sequence[Linted], catalog: Catalog | None = None) -> Ca
         Arm(id=purpose, purpose=purpose, approved=True, margin_usd=1000.0, attributes={"topic": TOPIC})
         for purpose in PURPOSES
     )
-    return Catalog(name="probes", channels=tuple(name for name in channels if name != "*"), hours=(NOW,), arms=arms)
+    return Catalog(
+        name="probes", channels=tuple(name for name in channels if name not in ("*", "")), hours=(NOW,), arms=arms
+    )
 
 
 def ideal_contacts(board: Catalog) -> ContactBatch:

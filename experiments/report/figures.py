@@ -104,6 +104,9 @@ def svg_text(figure: Figure) -> str:
     # Without a date the same results give the same bytes.
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
+    # A hundredth of a point is finer than any screen; matplotlib writes a millionth.
+    text = re.sub(r'(?<= d=")[^"]*', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text)
+    text = re.sub(r'( (?:x|y)="-?\d+\.\d\d)\d+', r"\1", text)
     # What matplotlib says of itself names addresses; a page that loads nothing should not look as if it did.
     return re.sub(r"<metadata>.*?</metadata>\s*", "", text[text.index("<svg") :], flags=re.DOTALL)
 

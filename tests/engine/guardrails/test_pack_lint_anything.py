@@ -40,6 +40,12 @@ def test_anything_at_all(data: Any) -> None:
     assert any(flaw.level == "error" for flaw in flaws)
 
 
+def test_a_channel_without_a_name_is_no_channel() -> None:
+    data = copy.deepcopy(read_pack())
+    next(rule for rule in data["rules"] if rule["id"] == "F5")["params"]["caps"][1]["channels"] = [""]
+    lint_pack(data, today=TODAY, catalog=CATALOG)
+
+
 @settings(max_examples=100)
 @given(draw=st.data())
 def test_a_pack_with_one_thing_replaced(draw: Any) -> None:
