@@ -21,6 +21,7 @@ _TRIED: Final = 65
 _STEP: Final = 0.7
 _LEAST: Final = 9
 _NEVER: Final = 1e-9
+_SMALLEST: Final = 1e-150
 
 
 def chance_of_best(mean: FloatArray, deviation: FloatArray, eligible: BoolArray) -> FloatArray:
@@ -61,8 +62,8 @@ def chance_of_best(mean: FloatArray, deviation: FloatArray, eligible: BoolArray)
 
 
 def _row(mean: FloatArray, deviation: FloatArray) -> FloatArray:
-    # Points nearer than this to each other would be rounded together.
-    least = 1e-12 * float(np.abs(mean).max())
+    # Points nearer than this to each other would be rounded together, and ratios of less would underflow.
+    least = max(1e-12 * float(np.abs(mean).max()), _SMALLEST)
     widest = float(deviation.max())
     if len(mean) == 1 or widest <= least:
         best = mean == mean.max()

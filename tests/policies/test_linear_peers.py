@@ -89,6 +89,15 @@ def test_chances_are_distributions(mean, deviation, sends):
     check_distribution(chance_of_best(mean, deviation, eligible), eligible, "test")
 
 
+@pytest.mark.parametrize("deviation", [5e-324, 1.1e-308, 1e-200, 1e-150, 1e-140, 1e-30])
+def test_the_narrowest_variables_share_evenly(deviation):
+    """Smaller than what can be divided by: no deviation at all."""
+    widths = np.array([[deviation] * 4, [0.0, *[deviation] * 3]])
+    chance = chance_of_best(np.zeros((2, 4)), widths, all_of(2, 4))
+    np.testing.assert_allclose(chance[0], 0.25, atol=1e-9)
+    check_distribution(chance, all_of(2, 4), "test")
+
+
 @given(st.floats(-3, 3), st.floats(0.01, 2), st.integers(2, 6))
 def test_equal_variables_share_evenly(mean, deviation, k):
     chance = chance_of_best(np.full((1, k), mean), np.full((1, k), deviation), all_of(1, k))
