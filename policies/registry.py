@@ -58,6 +58,11 @@ class Setting:
     learner: VwConfig = field(default_factory=VwConfig)
     exploration: ExplorationConfig = field(default_factory=ExplorationConfig)
 
+    @property
+    def of(self) -> tuple[Catalog, FeatureSchema, str, tuple[float, float]]:
+        """What every learner begins with."""
+        return self.catalog, self.schema, self.metric, self.reward_range
+
 
 def make(name: str, rounds: Rounds, setting: Setting) -> Policy:
     """The policy of a name, tuned or learnt from rounds; they are read more than once.
@@ -98,41 +103,18 @@ def action_values(rounds: Rounds, setting: Setting) -> ActionValues:
 def linucb(setting: Setting) -> LinUcbLearner:
     """LinUCB, its width in standard deviations of the reward."""
     peer = setting.peer
-    return LinUcbLearner(
-        setting.catalog,
-        setting.schema,
-        setting.metric,
-        setting.reward_range,
-        alpha=peer.alpha,
-        ridge=peer.ridge,
-        relative=True,
-    )
+    return LinUcbLearner(*setting.of, alpha=peer.alpha, ridge=peer.ridge, relative=True)
 
 
 def lin_ts(setting: Setting) -> LinearThompsonLearner:
     """Linear Thompson sampling, its width in standard deviations of the reward."""
     peer = setting.peer
-    return LinearThompsonLearner(
-        setting.catalog,
-        setting.schema,
-        setting.metric,
-        setting.reward_range,
-        v=peer.v,
-        ridge=peer.ridge,
-        relative=True,
-    )
+    return LinearThompsonLearner(*setting.of, v=peer.v, ridge=peer.ridge, relative=True)
 
 
 def vw(setting: Setting) -> Learner:
     """Vowpal Wabbit as configured: compiled, or served live."""
-    return begin(
-        setting.catalog,
-        setting.schema,
-        setting.metric,
-        setting.reward_range,
-        setting.learner,
-        setting.exploration,
-    )
+    return begin(*setting.of, setting.learner, setting.exploration)
 
 
 def _learnt(start: Callable[[Setting], Learner]) -> Callable[[Rounds, Setting], Policy]:
@@ -186,7 +168,7 @@ def _send_time(rounds: Rounds, setting: Setting) -> Policy:
 
 
 def _volume_threshold(rounds: Rounds, setting: Setting) -> Policy:
-    model = VwRewardModel(setting.catalog, setting.schema, setting.metric, setting.reward_range, setting.model)
+    model = VwRewardModel(*setting.of, setting.model)
     model.fit(rounds)
     return tune_volume(rounds, model.fitted.encoder, model.fitted.tables, setting.peer.volume)
 

@@ -6,54 +6,28 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 
 from engine.artefact import manifest_of, publish
-from engine.catalog import Catalog
-from engine.encoder import Encoder
 from engine.errors import ArtefactError
-from engine.features import FeatureSchema
 from policies.blocks.compiler import block_parity
 from policies.blocks.learner import BlockLearner
 from policies.blocks.names import slot_links
 from policies.blocks.policy import BlockPolicy
 from policies.blocks.tables import load_block_tables
-from policies.exploration_config import ExplorationConfig
 from policies.vw import wall
-from policies.vw.arguments import VwConfig
-from policies.vw.export import PARITY_LIMIT
+from policies.vw.export import PARITY_LIMIT, told_of
+from policies.vw.folder import MODEL, TABLES, CompiledManifest
 from policies.vw.scratch import scratch
 from policies.vw.training import LearnerState
 
 KIND: Final = "tactful-vw-blocks"
 FORMAT: Final = 1
-MODEL: Final = "model.vw"
-TABLES: Final = "tables.npz"
 
 
-class BlockManifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What `manifest.json` says; the fields are those of `policies.vw.folder.Manifest`."""
+class BlockManifest(CompiledManifest, frozen=True, kw_only=True):
+    """What `manifest.json` says of a folder of modular content."""
 
-    format: int
-    catalog: Catalog
-    features: FeatureSchema
-    encoder: Encoder
-    metric: str
-    reward_range: tuple[float, float]
-    config: VwConfig
-    exploration: ExplorationConfig
-    rounds: int
-    eligible_sum: int
-    skipped: int
-    centre: float
-    unit: float
-    parity: float
-    name: str
-    made_with: dict[str, str]
-    source: dict[str, Any] = {}
     kind: str = KIND
-    files: dict[str, str] = {}
-    version: str = ""
 
 
 def export_blocks(
@@ -73,25 +47,7 @@ def export_blocks(
     limit = PARITY_LIMIT * max(1.0, high - low)
     if not measured <= limit:
         raise ArtefactError(f"the tables of blocks differ from Vowpal Wabbit by {measured:g}, allowed is {limit:g}")
-    manifest = BlockManifest(
-        format=FORMAT,
-        catalog=learner.catalog,
-        features=learner.schema,
-        encoder=state.encoder,
-        metric=learner.metric,
-        reward_range=learner.reward_range,
-        config=learner.config,
-        exploration=learner.exploration,
-        rounds=state.rounds,
-        eligible_sum=state.eligible_sum,
-        skipped=state.skipped,
-        centre=state.centre,
-        unit=state.unit,
-        parity=measured,
-        name=learner.policy_name,
-        made_with={"vowpalwabbit": wall.VERSION, "numpy": np.__version__},
-        source=source or {},
-    )
+    manifest = BlockManifest(format=FORMAT, **told_of(learner, measured, source))
 
     def write(part: Path) -> None:
         (part / MODEL).write_bytes(state.model)

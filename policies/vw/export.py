@@ -11,6 +11,7 @@ import numpy as np
 
 from engine.artefact import publish
 from engine.errors import ArtefactError
+from policies.blocks.learner import BlockLearner
 from policies.horizon.learner import HorizonLearner
 from policies.vw import wall
 from policies.vw.arguments import VwConfig, model_layout
@@ -58,26 +59,7 @@ def export_policy(
             f"the compiled scores differ from Vowpal Wabbit's by {measured:.3g}, allowed is {limit:.3g}",
             hint="weights this large point to a diverged model: lower learning_rate",
         )
-    manifest = Manifest(
-        format=FORMAT,
-        catalog=learner.catalog,
-        features=learner.schema,
-        encoder=state.encoder,
-        metric=learner.metric,
-        reward_range=learner.reward_range,
-        config=learner.config,
-        exploration=learner.exploration,
-        rounds=state.rounds,
-        eligible_sum=state.eligible_sum,
-        skipped=state.skipped,
-        centre=state.centre,
-        unit=state.unit,
-        parity=measured,
-        name=learner.policy_name,
-        made_with={"vowpalwabbit": wall.VERSION, "numpy": np.__version__},
-        source=source or {},
-        responses=notes_of(responses),
-    )
+    manifest = Manifest(format=FORMAT, responses=notes_of(responses), **told_of(learner, measured, source))
 
     def write(part: Path) -> None:
         (part / MODEL).write_bytes(state.model)
@@ -88,6 +70,29 @@ def export_policy(
 
     publish(Path(folder), KIND, msgspec.to_builtins(manifest), write)
     return read_manifest(Path(folder))
+
+
+def told_of(learner: VwLearner | BlockLearner, parity_found: float, source: dict[str, Any] | None) -> dict[str, Any]:
+    """What the manifest of a folder with tables says of its learner (`policies.vw.folder.CompiledManifest`)."""
+    state = learner.state
+    return {
+        "catalog": learner.catalog,
+        "features": learner.schema,
+        "encoder": state.encoder,
+        "metric": learner.metric,
+        "reward_range": learner.reward_range,
+        "config": learner.config,
+        "exploration": learner.exploration,
+        "rounds": state.rounds,
+        "eligible_sum": state.eligible_sum,
+        "skipped": state.skipped,
+        "centre": state.centre,
+        "unit": state.unit,
+        "parity": parity_found,
+        "name": learner.policy_name,
+        "made_with": {"vowpalwabbit": wall.VERSION, "numpy": np.__version__},
+        "source": source or {},
+    }
 
 
 def resume(folder: Path) -> VwLearner:

@@ -31,8 +31,8 @@ def table_files(config: VwConfig) -> tuple[str, ...]:
     return tuple(f"tables_{member}.npz" for member in range(config.ensemble.size))
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What `manifest.json` says of a trained folder.
+class CompiledManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What `manifest.json` says of any trained folder that holds tables.
 
     Attributes:
         format: of this manifest.
@@ -44,8 +44,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         name: of the policy.
         made_with: versions of the libraries.
         source: about the training log.
-        responses: models of p_respond and p_unsub that lie beside the policy.
-        kind / files / version: of the folder, see `engine.artefact`.
+        files / version: of the folder, see `engine.artefact`.
     """
 
     format: int
@@ -65,10 +64,20 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     made_with: dict[str, str]
     source: dict[str, Any] = {}
-    responses: tuple[ResponseNote, ...] = ()
-    kind: str = KIND
     files: dict[str, str] = {}
     version: str = ""
+
+
+class Manifest(CompiledManifest, frozen=True, kw_only=True):
+    """What `manifest.json` says of a folder of score tables.
+
+    Attributes:
+        responses: models of p_respond and p_unsub that lie beside the policy.
+        kind: of the folder, see `engine.artefact`.
+    """
+
+    responses: tuple[ResponseNote, ...] = ()
+    kind: str = KIND
 
 
 def read_manifest(folder: Path) -> Manifest:
