@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-MAX_LINES = 400
+MAX_LINES = 600
 MAX_BYTES = 1024 * 1024
 
 
