@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from engine.matmul import matmul
 from engine.ope.target import Target
 from engine.rounds import RoundBlock
 from engine.types import FloatArray
@@ -35,7 +36,7 @@ class WeightHistogram:
         bins = len(self._rows)
         self._rows += np.bincount(place, minlength=bins)
         self._weight += np.bincount(place, weight, bins)
-        self._squares += float(weight @ weight)
+        self._squares += float(matmul(weight, weight))
         self._largest = max(self._largest, float(weight.max()))
 
     def merge(self, other: WeightHistogram) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.features import ContextBlock
+from engine.matmul import matmul
 from engine.ope.exact import add_pairs
 from engine.types import HOLD, BoolArray, FloatArray
 from experiments.outputs_launch import GroupRow, ShareRow, TreatmentOutput
@@ -81,7 +82,7 @@ class TreatmentSums:
         """Add (n, k) distributions of the two policies for the same n contacts."""
         distance = np.abs(baseline - policy).sum(axis=1) / 2.0
         values = np.column_stack(
-            [np.ones(context.n), distance, baseline @ self.kinds.member, policy @ self.kinds.member]
+            [np.ones(context.n), distance, matmul(baseline, self.kinds.member), matmul(policy, self.kinds.member)]
         )
         sums = np.zeros_like(self._high)
         sums[0] = values.sum(axis=0)

@@ -17,6 +17,7 @@ from engine.catalog import Catalog
 from engine.encoder import Encoder
 from engine.errors import ParameterError
 from engine.features import ContextBlock, FeatureSchema
+from engine.matmul import matmul
 from engine.types import HOLD, FloatArray
 from policies.vw.compiled import CompiledPolicy
 from policies.vw.tables import ScoreTables
@@ -139,7 +140,7 @@ def _parts(encoder: Encoder, groups: dict[str, str], x: FloatArray, first: _Weig
         columns = slice(start, start + len(coding.columns))
         start = columns.stop
         for factor, gap in gaps.items():
-            value = float(x[columns] @ gap[columns])
+            value = float(matmul(x[columns], gap[columns]))
             if value:
                 parts.append(Part(groups[coding.name], coding.name, factor, value))
     constants = {factor: float(gap[-1]) for factor, gap in gaps.items()}
@@ -160,6 +161,6 @@ def _clipped(
     wide = np.append(x.astype(np.float64), 1.0)
     changed = []
     for one in (first, second):
-        raw = float(wide @ (one.base + sum(one.vectors.values()))) + sum(one.constants.values())
+        raw = float(matmul(wide, one.base + sum(one.vectors.values()))) + sum(one.constants.values())
         changed.append(min(max(raw, low), high) - raw)
     return changed[0] - changed[1]

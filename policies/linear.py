@@ -12,6 +12,7 @@ from engine.catalog import Catalog
 from engine.encoder import Encoder, fit_encoder
 from engine.errors import LearnError, ParameterError
 from engine.features import ContextBlock, FeatureSchema
+from engine.matmul import matmul
 from engine.moments import Moments
 from engine.protocols import Policy
 from engine.rounds import RoundBlock
@@ -189,8 +190,8 @@ class LinearSums:
         reward = block.rewards[self.metric] - before.centre
         for action in np.unique(block.action).tolist():
             rows = block.action == action
-            gram[action] += x[rows].T @ x[rows]
-            moment[action] += x[rows].T @ reward[rows]
+            gram[action] += matmul(x[rows].T, x[rows])
+            moment[action] += matmul(x[rows].T, reward[rows])
 
 
 class LinearLearner(ABC):

@@ -10,6 +10,7 @@ import numpy as np
 from engine.catalog import Catalog
 from engine.errors import ConfigError, LearnError, MissingPropensityError, ParameterError
 from engine.features import PRESENT, ContextBlock, FeatureSchema
+from engine.matmul import matmul
 from engine.rounds import RoundBlock
 from engine.types import BoolArray, FloatArray
 from policies.exploration import softmax
@@ -120,7 +121,7 @@ def difference_scores(
         gain, awake = weight * rows.rewards[metric], rows.eligible_dense().astype(np.float64)
         for at, values in ((0, gain), (1, weight)):
             sums[at] += np.bincount(rows.action, weights=values, minlength=catalog.k)
-            sums[2 + at] += awake.T @ values
+            sums[2 + at] += matmul(awake.T, values)
     if not sums[1].any():
         raise LearnError("there are no rounds to learn from", hint="check the split and the dropped rows")
     chosen, rest = sums[1], np.maximum(sums[3] - sums[1], 0.0)

@@ -234,8 +234,8 @@ def _week_sends(view: _View) -> FloatArray:
     # One send a step at most, planned at most some two days ahead of it: older columns lie before the week.
     newest = int(np.ceil((7 * US_PER_DAY + FARTHEST_SLOT_US) / (step_days * US_PER_DAY))) + 1
     at = view.state.sends.newest(newest)
-    within = (at[view.rows] >= max(now_at - 7 * US_PER_DAY, 1)).astype(np.float32)
-    counted: FloatArray = (within @ np.ones(within.shape[1], dtype=np.float32)).astype(np.float64)
+    within = at[view.rows] >= max(now_at - 7 * US_PER_DAY, 1)
+    counted: FloatArray = np.count_nonzero(within, axis=1).astype(np.float64)
     return counted
 
 

@@ -14,6 +14,7 @@ from engine.blocks.eligibility import modular_of
 from engine.eligibility import unpack
 from engine.localtime import DAY_US
 from engine.log.parquet import LogReader
+from engine.matmul import matmul
 from engine.rounds import RoundBlock
 from engine.types import NOT_AN_INSTANT, BoolArray, Float32Array, FloatArray, IntArray, ObjectArray
 
@@ -105,7 +106,7 @@ def _eligible_counts(rounds: RoundBlock, groups: ActionGroups) -> tuple[FloatArr
     if rounds.modular is not None:
         return _modular_counts(rounds.take(first)), np.asarray(code, dtype=np.int64).ravel()
     dense = unpack(np.ascontiguousarray(packed[first]), rounds.k).astype(np.float64)
-    return dense @ groups.member.astype(np.float64), np.asarray(code, dtype=np.int64).ravel()
+    return matmul(dense, groups.member.astype(np.float64)), np.asarray(code, dtype=np.int64).ravel()
 
 
 def _modular_counts(rounds: RoundBlock) -> FloatArray:

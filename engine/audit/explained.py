@@ -15,6 +15,7 @@ from engine.audit.block import AuditBlock
 from engine.audit.findings import Finding, graded, not_applicable
 from engine.audit.rule import AuditRule
 from engine.features import FeatureSchema
+from engine.matmul import matmul
 from engine.types import HOLD, FloatArray
 
 NAME = "explained_outcome"
@@ -52,7 +53,7 @@ class Explained:
             for stratum in (~send, send):
                 columns += [known & stratum, value * stratum, value * value * stratum]
         # Single precision within a chunk, double over chunks; see `independence`.
-        sums = np.array(columns, dtype=np.float32) @ block.features
+        sums = matmul(np.array(columns, dtype=np.float32), block.features)
         shaped = sums.astype(np.float64).reshape(len(self._metrics), 2, 3, -1)
         self._sums = shaped if self._sums is None else self._sums + shaped
 

@@ -15,6 +15,7 @@ from engine.audit.evidence import smallest, upper_p
 from engine.audit.findings import FAIL, Finding, not_applicable, tested
 from engine.audit.groups import ActionGroups
 from engine.audit.rule import AuditRule
+from engine.matmul import matmul
 from engine.types import FloatArray
 
 NAME = "leaked_features"
@@ -41,7 +42,7 @@ class Independence:
         features = block.features[block.rows]
         parts = (block.weight, block.weight * block.weight, block.target)
         # One product in single precision: the sums of a chunk are small, those over chunks are kept in double.
-        product = features.T @ np.concatenate(parts, axis=1).astype(np.float32)
+        product = matmul(features.T, np.concatenate(parts, axis=1).astype(np.float32))
         sums = np.stack(np.split(product.astype(np.float64), 3, axis=1))
         self._sums = sums if self._sums is None else self._sums + sums
         self._whole += np.stack([part.sum(axis=0) for part in parts])

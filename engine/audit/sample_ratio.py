@@ -16,6 +16,7 @@ from engine.audit.groups import ActionGroups
 from engine.audit.rule import AuditRule
 from engine.audit.support import Support
 from engine.audit.windows import DaySums
+from engine.matmul import matmul
 from engine.records import UNIFORM_SLICE
 
 NAME = "sample_ratio"
@@ -64,7 +65,7 @@ class SampleRatio:
         names = [name for name, _ in windows]
         count, expected, rows = np.moveaxis(np.stack([one for _, one in windows]), 1, 0)
         if not support.even and constant is not None:
-            expected = rows * (constant @ self._groups.member)
+            expected = rows * matmul(constant, self._groups.member)
         p_values = count_p(count, rows, expected)
         window, group = np.unravel_index(int(np.argmin(p_values)), p_values.shape)
         said = (

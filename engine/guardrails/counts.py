@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from engine.catalog import Catalog
 from engine.guardrails.rule import Verdict
+from engine.matmul import matmul
 from engine.types import PURPOSES, BoolArray, Float32Array, IntArray
 
 
@@ -65,7 +66,7 @@ def sends_left(verdict: Verdict, n: int, catalog: Catalog) -> IntArray:
     else:
         free = np.broadcast_to(~verdict.channel_arm, (len(verdict.channel_arm), channels, arms))
         # One product of a tall matrix: numpy multiplies stacks of small ones one by one.
-        arms_left = (free.reshape(-1, arms).astype(np.float32) @ by_purpose).reshape(-1, channels, len(PURPOSES))
+        arms_left = matmul(free.reshape(-1, arms).astype(np.float32), by_purpose).reshape(-1, channels, len(PURPOSES))
     if verdict.channel_hour is None:
         hours_left = np.full((1, len(PURPOSES), channels), hours, dtype=np.float32)
     else:

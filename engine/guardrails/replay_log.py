@@ -21,6 +21,7 @@ from engine.guardrails.judging import judge, lacking_rows, removed
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.replay import contacts_from_rule_inputs
 from engine.guardrails.rule import Scene
+from engine.matmul import matmul
 from engine.ope.target import TargetBlock
 from engine.protocols import Policy
 from engine.rounds import RoundBlock
@@ -178,8 +179,8 @@ def deciding_plan(rounds: Iterable[RoundBlock], policy: Policy | None) -> Decidi
     squares, products = 0.0, 0.0
     for block in rounds:
         slope, target = _propensity_terms(block, policy)
-        squares += float(slope @ slope)
-        products += float(slope @ target)
+        squares += float(matmul(slope, slope))
+        products += float(matmul(slope, target))
     if not np.isfinite(products):
         return None
     uniform = float(np.clip(products / squares, 0.0, 1.0)) if squares > 0.0 else 0.0

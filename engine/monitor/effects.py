@@ -22,6 +22,7 @@ import numpy as np
 
 from engine.audit.windows import day_name
 from engine.identity import unit_of
+from engine.matmul import matmul
 from engine.ope.intervals.asymptotic import boundary
 from engine.records import CONTROL, GROUPS, TREATMENT, UNIFORM_SLICE
 from engine.types import FloatArray, IntArray, KeyArray, ObjectArray
@@ -137,8 +138,8 @@ def _effect(treated: FloatArray, others: FloatArray) -> _Effect | None:
         varying = scale > 0
         before = influence[:, 1:][:, varying] / scale[varying]
         slope = np.linalg.lstsq(before, influence[:, 0], rcond=1e-8)[0]
-        value = float(gap[0] - (gap[1:][varying] / scale[varying]) @ slope)
-        stderr = _stderr(influence[:, 0] - before @ slope, len(slope))
+        value = float(gap[0] - matmul(gap[1:][varying] / scale[varying], slope))
+        stderr = _stderr(influence[:, 0] - matmul(before, slope), len(slope))
     return _Effect(value, stderr, float(gap[0]), plain_stderr, int(rows[0]), int(rows[1]))
 
 

@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 
 from engine.identity import fold_of
+from engine.matmul import matmul
 from engine.ope.exact import two_sum
 from engine.types import FloatArray, IntArray, KeyArray
 
@@ -84,7 +85,7 @@ def units_of_clusters(keys: KeyArray, sums: FloatArray, seed: int) -> FloatArray
 
 def resampled_sums(units: FloatArray, draws: int, seed: int) -> FloatArray:
     """(draws, m) column sums of `draws` resamples with replacement of the (u, m) units."""
-    return np.concatenate([counts @ units for counts in resample_counts(len(units), draws, seed)])
+    return np.concatenate([matmul(counts, units) for counts in resample_counts(len(units), draws, seed)])
 
 
 def resample_counts(units: int, draws: int, seed: int) -> Iterator[FloatArray]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.errors import DataError, ParameterError
+from engine.matmul import matmul
 from engine.ope.target import Target
 from engine.rounds import RoundBlock
 from engine.types import FloatArray, IntArray
@@ -82,7 +83,7 @@ class SampledGroups:
 
     def mass(self, full: FloatArray) -> FloatArray:
         """(n, k) distribution over actions -> (n, groups) distribution over groups."""
-        found: FloatArray = full @ self.table
+        found: FloatArray = matmul(full, self.table)
         return found
 
     def of_rows(self, block: RoundBlock) -> IntArray:

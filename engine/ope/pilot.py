@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from engine.errors import DataError, ParameterError
+from engine.matmul import matmul
 from engine.ope.moments import ChunkTable, Spread
 from engine.ope.plan import Terms
 from engine.ope.target import Target
@@ -147,7 +148,7 @@ def _quadratic_sums(products: FloatArray) -> list[float]:
     """
     if not np.isfinite(products).all():
         return [math.inf] * (len(_PAIRS) + len(_SQUARES))
-    squares = products @ products.T
+    squares = matmul(products, products.T)
     return [*products.sum(axis=1).tolist(), *(float(squares[i, j]) for i, j in _SQUARES)]
 
 

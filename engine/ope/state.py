@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.errors import DataError, MissingPropensityError
+from engine.matmul import matmul
 from engine.ope.bootstrap import BucketSums, resampled_sums, units_of_clusters
 from engine.ope.clusters import ClusterSums
 from engine.ope.columns import columns_of
@@ -87,7 +88,7 @@ class Totals:
     def _by_cluster(self, form: Mapping[int, float]) -> FloatArray:
         columns = list(form)
         sums: FloatArray = np.zeros(0) if self.cluster_sums is None else self.cluster_sums[:, columns]
-        by_cluster: FloatArray = sums @ np.array([form[column] for column in columns])
+        by_cluster: FloatArray = matmul(sums, np.array([form[column] for column in columns]))
         return by_cluster
 
 

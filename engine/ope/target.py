@@ -9,6 +9,7 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.errors import DataError
+from engine.matmul import matmul
 from engine.protocols import Policy
 from engine.rounds import RoundBlock
 from engine.sampling import SUM_TOLERANCE, check_distribution
@@ -190,6 +191,6 @@ def _is_distribution(full: FloatArray, eligible: BoolArray) -> bool:
     if full.size == 0:
         return True
     # A product with ones takes a fraction of the time of a sum over short rows.
-    if not full.min() >= 0 or not np.abs(full @ np.ones(full.shape[1]) - 1.0).max() <= SUM_TOLERANCE:
+    if not full.min() >= 0 or not np.abs(matmul(full, np.ones(full.shape[1])) - 1.0).max() <= SUM_TOLERANCE:
         return False
     return bool(eligible.all()) or int(np.count_nonzero(full)) == int(np.count_nonzero(full[eligible]))

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from engine.features import ContextBlock
+from engine.matmul import matmul
 from engine.types import HOLD, CodeArray, FloatArray
 from experiments.season.turns import sendable_rows
 from policies.linear import LinearPosterior
@@ -59,4 +60,4 @@ def predict(posterior: LinearPosterior, context: ContextBlock) -> tuple[FloatArr
     for first in range(size):
         np.multiply(one[:, first, None], one[:, first:], out=products[:, at : at + size - first])
         at += size - first
-    return one @ posterior.weights, np.sqrt(np.maximum(products @ posterior.covariance, 0.0))
+    return matmul(one, posterior.weights), np.sqrt(np.maximum(matmul(products, posterior.covariance), 0.0))

@@ -17,6 +17,7 @@ import numpy as np
 from engine.eligibility import pack
 from engine.features import ContextBlock, FeatureSchema, FeatureSpec, numeric_column
 from engine.identity import keyed_hash
+from engine.matmul import matmul
 from engine.rounds import RoundBlock
 from engine.types import BoolArray, FloatArray, IntArray, KeyArray, ObjectArray
 
@@ -72,12 +73,14 @@ class World:
     @property
     def largest_sd(self) -> float:
         """Of a term and of a difference of two, in the worlds of spend: sqrt(W times the second moments)."""
-        seconds = [(0.05 + 0.02 * float(p @ np.arange(3))) * math.exp(6.0 + 2 * self.tail**2) for p in self.policies]
+        seconds = [
+            (0.05 + 0.02 * float(matmul(p, np.arange(3)))) * math.exp(6.0 + 2 * self.tail**2) for p in self.policies
+        ]
         return math.sqrt(self.largest_weight * sum(seconds))
 
     def value(self, probabilities: FloatArray) -> float:
         """What a policy that ignores x is worth."""
-        action = float(probabilities @ np.arange(3))
+        action = float(matmul(probabilities, np.arange(3)))
         if self.kind == "money":
             return 1.5 + 0.5 * action
         if self.kind == "share":
@@ -149,13 +152,13 @@ class LeastSquares:
             design = _design(block.context)
             for action in range(3):
                 rows = block.action == action
-                gram[action] += design[rows].T @ design[rows]
-                moment[action] += design[rows].T @ block.rewards["r"][rows]
+                gram[action] += matmul(design[rows].T, design[rows])
+                moment[action] += matmul(design[rows].T, block.rewards["r"][rows])
         self._coefficients = np.asarray(np.linalg.solve(gram, moment[..., None])[..., 0], dtype=np.float64)
 
     def predict(self, context: ContextBlock) -> FloatArray:
         """(n, 3) expected rewards."""
-        return np.clip(_design(context) @ self._coefficients.T, *self._range)
+        return np.asarray(np.clip(matmul(_design(context), self._coefficients.T), *self._range), dtype=np.float64)
 
 
 def _design(context: ContextBlock) -> FloatArray:

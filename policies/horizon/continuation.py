@@ -21,6 +21,7 @@ import numpy as np
 
 from engine.catalog import Arm, Catalog
 from engine.features import PRESENT, Column, ContextBlock, FeatureSchema, FeatureSpec
+from engine.matmul import matmul
 from engine.types import HOLD, CodeArray, FloatArray, IntArray
 from policies.horizon.config import HorizonConfig
 from policies.horizon.panel import Panel
@@ -134,7 +135,7 @@ def _with_state(panel: Panel, on: Regression) -> Sequence[ContextBlock]:
     schema = _wider(on.schema)
     permitted = panel.permitted
     open_now: CodeArray = np.asarray(panel.open_channels.any(axis=1), dtype=np.int32)
-    mask: IntArray = permitted.astype(np.int64) @ (1 << np.arange(channels))
+    mask: IntArray = matmul(permitted.astype(np.int64), 1 << np.arange(channels))
     seen, position = np.unique(mask, return_inverse=True)
     levels = tuple(format(one, f"0{channels}b") for one in seen.tolist())
     codes = np.asarray(position).ravel().astype(np.int32)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from engine.catalog import Catalog
+from engine.matmul import matmul
 from engine.types import HOLD, FloatArray
 from policies.horizon.panel import Panel
 
@@ -64,6 +65,6 @@ def _mean_depth(panel: Panel, catalog: Catalog, depth: FloatArray) -> FloatArray
         channel, hour, _ = catalog.split(block.action[own])
         sends = block.eligible_dense()[own, 1:].reshape(len(own), *catalog.shape)
         arms = sends[np.arange(len(own)), channel, hour]
-        out[start + own] = (arms @ depth) / np.maximum(arms.sum(axis=1), 1)
+        out[start + own] = matmul(arms, depth) / np.maximum(arms.sum(axis=1), 1)
         start += block.n
     return out

@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 
 from engine.errors import LearnError, ParameterError
+from engine.matmul import matmul
 from engine.types import FloatArray
 
 # Reward units: no score comes near it, float32 tables still hold it.
@@ -173,7 +174,7 @@ def _extrapolated(
 ) -> tuple[FloatArray, FloatArray]:
     """The round's step, and the prices, sometimes carried on along it (Aitken, 1926): coupled budgets creep."""
     step = price - before
-    ahead, behind = float(step @ last), float(last @ last)
+    ahead, behind = float(matmul(step, last)), float(matmul(last, last))
     if not every or behind == 0.0 or ahead <= 0.0:
         return step, price
     ratio = min(ahead / behind, 0.95)

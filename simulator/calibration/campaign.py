@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from engine.matmul import matmul
 from engine.types import FloatArray
 from simulator.calibration.fit import Changes, Free, Goal, fit
 from simulator.calibration.programme import Programme, Sums, run_programme
@@ -197,8 +198,8 @@ def value_curve(per_month: FloatArray, added: FloatArray) -> tuple[float, float,
 
     weights = np.linalg.lstsq(terms(per_month), added, rcond=None)[0]
     fine = np.linspace(per_month[0], per_month[-1], 1201)
-    curve = terms(fine) @ weights
-    at_4, at_10 = terms(np.array([4.0, 10.0])) @ weights / curve.max()
+    curve = matmul(terms(fine), weights)
+    at_4, at_10 = matmul(terms(np.array([4.0, 10.0])), weights) / curve.max()
     return float(fine[np.argmax(curve)]), float(at_4), float(at_10)
 
 

@@ -10,6 +10,7 @@ from scipy.optimize import minimize
 from scipy.special import betainc, betaln, digamma, gammaln, hyp2f1
 
 from engine.errors import DataError, ParameterError
+from engine.matmul import matmul
 from engine.types import FloatArray, IntArray
 
 # Where the log of a parameter ends up when the data say nothing about it.
@@ -99,7 +100,7 @@ class BgNbd:
         """
         begin, count = np.unique(first, return_counts=True)
         weeks = np.maximum(np.asarray(at, dtype=np.float64)[:, None] - begin, 0.0)
-        return np.asarray(self.expected(weeks) @ count, dtype=np.float64)
+        return np.asarray(matmul(self.expected(weeks), count), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def fit_bg_nbd(x: IntArray, t_x: FloatArray, t_cal: FloatArray) -> BgNbdFit:
     def objective(log_parameters: FloatArray) -> tuple[float, FloatArray]:
         parameters = np.exp(log_parameters)
         value, gradient = _log_likelihood(parameters, repeats, last, end)
-        return -float(count @ value) / len(x), -(gradient @ count) * parameters / len(x)
+        return -float(matmul(count, value)) / len(x), -(matmul(gradient, count)) * parameters / len(x)
 
     start = np.log([0.5, float(np.mean(t_cal)) / 4 + 0.5, 1.0, 2.0])
     found = minimize(

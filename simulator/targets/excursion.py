@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.errors import DataError, ParameterError
+from engine.matmul import matmul
 from engine.types import BoolArray, FloatArray, IntArray
 
 
@@ -92,13 +93,13 @@ def _clustered(
     scale = np.sqrt((design**2).mean(axis=0))
     scale[scale == 0] = 1.0
     scaled = design / scale
-    gram = scaled.T @ (weight[:, None] * scaled)
+    gram = matmul(scaled.T, weight[:, None] * scaled)
     if np.linalg.matrix_rank(gram) < len(gram):
         raise DataError(
             "the rows cannot tell the moderators and controls apart", hint="treated and untreated on several days?"
         )
     bread = np.linalg.inv(gram)
-    coefficients = bread @ (scaled.T @ (weight * y))
-    score = (weight * (y - scaled @ coefficients))[:, None] * scaled
+    coefficients = matmul(bread, matmul(scaled.T, weight * y))
+    score = (weight * (y - matmul(scaled, coefficients)))[:, None] * scaled
     sums = np.stack([np.bincount(person, column, minlength=clusters) for column in score.T])
-    return coefficients / scale, bread @ (sums @ sums.T) @ bread / np.outer(scale, scale)
+    return coefficients / scale, matmul(matmul(bread, matmul(sums, sums.T)), bread) / np.outer(scale, scale)

@@ -189,7 +189,7 @@ def _fails(log: Path, out: Path, error: type[Exception], message: str, **changes
         ({"outcomes": table([outcome(77, "clicked", 5)]), "strict": True}, DataError, "1 have none"),
         ({"outcomes": table([outcome(0, "purchased", 5, 1e7)])}, DataError, "metric 'spend' must be in"),
         ({"outcomes": pa.table({"decision_id": ["a"]})}, DataError, "lacks the columns"),
-        ({"out_path": Path("/nonexistent/x.parquet")}, StorageError, "cannot write"),
+        ({"out_path": Path("/dev/null/x.parquet")}, StorageError, "cannot write"),
     ],
 )
 def test_refusals_write_nothing(

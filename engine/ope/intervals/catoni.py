@@ -8,6 +8,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from engine.errors import ParameterError
+from engine.matmul import matmul
 from engine.ope.intervals.ratio import NOTHING, Bounds
 from engine.types import FloatArray
 
@@ -39,8 +40,8 @@ def catoni(counts: FloatArray, terms: FloatArray, alpha: float = 0.05, sd: float
     log = math.log(2.0 / alpha)
     if n <= 4 * log:
         return NOTHING
-    mean = float(counts @ terms) / n
-    variance = float(counts @ (terms - mean) ** 2) / (n - 1) if sd is None else sd * sd
+    mean = float(matmul(counts, terms)) / n
+    variance = float(matmul(counts, (terms - mean) ** 2)) / (n - 1) if sd is None else sd * sd
     if variance <= 0:
         return mean, mean
     stake = math.sqrt(2 * log / (n * variance * (1 + 2 * log / (n - 2 * log))))
@@ -48,7 +49,7 @@ def catoni(counts: FloatArray, terms: FloatArray, alpha: float = 0.05, sd: float
 
     def excess(candidate: float) -> float:
         moved = stake * (terms - candidate)
-        return float(counts @ (np.sign(moved) * np.log1p(np.abs(moved) + moved * moved / 2)))
+        return float(matmul(counts, np.sign(moved) * np.log1p(np.abs(moved) + moved * moved / 2)))
 
     far = float(np.abs(terms - mean).max()) + 4 * math.sqrt(variance)
     low = brentq(lambda m: excess(m) - allowed, mean - far, mean + far, xtol=1e-12 * far)

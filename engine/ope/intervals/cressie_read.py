@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 from scipy.special import fdtri
 
+from engine.matmul import matmul
 from engine.ope.intervals.ratio import Form, Sums, product, total
 from engine.types import FloatArray
 
@@ -94,7 +95,7 @@ def _bound(rows: WeightedTerms, corner: Corner, phi: float) -> float | None:
     """The smallest value where the unseen row stands at `corner`; None where no reweighting keeps the mean weights."""
     mean, spread, term, cross, variance = _with(rows, corner)
     away = 1 - mean
-    x = term + float(cross @ _solve(spread, away))
+    x = term + float(matmul(cross, _solve(spread, away)))
     y = _quadratic(spread, cross) - variance
     z = phi + _quadratic(spread, away) / 2
     if abs(y * z) <= _ATOL * _ATOL:
@@ -114,7 +115,7 @@ def _with(rows: WeightedTerms, corner: Corner) -> tuple[FloatArray, FloatArray, 
 
 
 def _quadratic(spread: FloatArray, vector: FloatArray) -> float:
-    return float(vector @ _solve(spread, vector))
+    return float(matmul(vector, _solve(spread, vector)))
 
 
 def _solve(spread: FloatArray, vector: FloatArray) -> FloatArray:
@@ -123,5 +124,7 @@ def _solve(spread: FloatArray, vector: FloatArray) -> FloatArray:
     if len(vector) == 1:
         return vector / spread[0] if spread[0, 0] > 0 else np.zeros_like(vector)
     # Two policies may have the same weights on every row: a pseudo-inverse keeps the one constraint that is left.
-    solved: FloatArray = np.asarray(np.linalg.pinv(spread, rcond=1e-12, hermitian=True) @ vector, dtype=np.float64)
+    solved: FloatArray = np.asarray(
+        matmul(np.linalg.pinv(spread, rcond=1e-12, hermitian=True), vector), dtype=np.float64
+    )
     return solved

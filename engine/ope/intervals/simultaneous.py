@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from engine.errors import ParameterError
+from engine.matmul import matmul
 from engine.ope.bootstrap import resample_counts
 from engine.types import FloatArray
 
@@ -34,7 +35,7 @@ def max_t_quantile(influences: FloatArray, draws: int, seed: int, alpha: float) 
     varying = influences[:, error > 0] / error[error > 0]
     if varying.shape[1] == 0:
         return 0.0
-    largest = [np.abs(counts @ varying).max(axis=1) for counts in resample_counts(len(varying), draws, seed)]
+    largest = [np.abs(matmul(counts, varying)).max(axis=1) for counts in resample_counts(len(varying), draws, seed)]
     return float(np.quantile(np.concatenate(largest), 1 - alpha))
 
 

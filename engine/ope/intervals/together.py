@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri, stdtrit
 
+from engine.matmul import matmul
 from engine.ope.intervals.names import BOOTSTRAP, DELTA, STUDENTISED
 from engine.ope.intervals.simultaneous import max_t_quantile
 from engine.ope.intervals.studentised import Fraction
@@ -61,7 +62,7 @@ def together(setup: Setup, totals: Totals, gaps: Sequence[Gap]) -> Together:
         largest = np.where(np.isfinite(drawn), drawn, 0.0).max(axis=0)
         return Together(len(gaps), float(np.quantile(largest, 1 - setup.alpha)))
     influences = np.column_stack(
-        [units[:, list(gap.influence)] @ np.array(list(gap.influence.values())) for gap in gaps]
+        [matmul(units[:, list(gap.influence)], np.array(list(gap.influence.values()))) for gap in gaps]
     )
     reach = max_t_quantile(influences, setup.draws, setup.seed, setup.alpha)
     # The resamples are normal in the limit; few units need Student's wider tail, at the level the reach stands for.

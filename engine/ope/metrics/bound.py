@@ -10,6 +10,7 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.features import PRESENT, ContextBlock, FeatureSchema
+from engine.matmul import matmul
 from engine.ope.metrics.definition import Measure, MetricDefinition, MetricStack
 from engine.rounds import RoundBlock
 from engine.types import HOLD, BoolArray, FloatArray
@@ -119,7 +120,7 @@ class BoundStack:
     def _expected(self, measures: tuple[Measure, ...], block: RoundBlock, full: FloatArray) -> FloatArray:
         total = np.zeros(block.n)
         for measure in measures:
-            total += (full @ self._of_action(measure)) * _held(measure, block.context)
+            total += matmul(full, self._of_action(measure)) * _held(measure, block.context)
         return total
 
     def _of_action(self, measure: Measure) -> FloatArray:

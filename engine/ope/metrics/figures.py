@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.matmul import matmul
 from engine.ope.gate import Demand, Evidence
 from engine.ope.metrics.definition import MetricDefinition
 from engine.ope.metrics.intervals import delta_bounds, gap_bounds, share_bounds
@@ -170,7 +171,7 @@ class _Figures:
             return _Nothing(f"too few events: {events:.1f} effective ones", thin=True)
         value = float(units[:, above].sum()) / base
         influence = (units[:, above] - value * units[:, below]) / base
-        squares = float(influence @ influence)
+        squares = float(matmul(influence, influence))
         stderr = standard_error(squares, len(units), 1)
         if (
             not share
@@ -208,15 +209,17 @@ class _Figures:
         column, rows = units[:, self.state.weight_column(policy)], units[:, 0]
         mean = float(column.sum() / rows.sum())
         spread = (column - mean * rows) / rows.sum()
-        return self.rule.reasons(weights, standard_error(float(spread @ spread), len(units), 1), len(units))
+        return self.rule.reasons(weights, standard_error(float(matmul(spread, spread)), len(units), 1), len(units))
 
     def _gap(self, own: _Ratio, today: _Ratio, metric: MetricDefinition) -> MetricGap:
         influence = own.influence - today.influence
         value = own.value - today.value
-        stderr = standard_error(float(influence @ influence), len(influence), 1)
+        stderr = standard_error(float(matmul(influence, influence)), len(influence), 1)
         if own.rare and today.rare:
-            joint = float(own.influence @ today.influence)
-            scale = math.sqrt(float(own.influence @ own.influence) * float(today.influence @ today.influence))
+            joint = float(matmul(own.influence, today.influence))
+            scale = math.sqrt(
+                float(matmul(own.influence, own.influence)) * float(matmul(today.influence, today.influence))
+            )
             correlation = float(np.clip(joint / scale, -1.0, 1.0)) if scale else 0.0
             low, high = gap_bounds((own.value, *own.bounds), (today.value, *today.bounds), correlation)
         else:

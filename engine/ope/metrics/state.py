@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.errors import ParameterError
+from engine.matmul import matmul
 from engine.ope.bootstrap import BucketSums
 from engine.ope.exact import add_pairs
 from engine.ope.metrics.bound import BoundStack, Quantities
@@ -89,7 +90,7 @@ class StackState:
             for name, quantities in zip(self.bound.names, logged, strict=True):
                 above, below, excess = self._terms(name, quantities, block, asked, weight)
                 columns += [above, below]
-                by_row.append(np.array([above @ above, below @ below, np.abs(above).sum(), excess]))
+                by_row.append(np.array([matmul(above, above), matmul(below, below), np.abs(above).sum(), excess]))
         for quantities in logged:
             nonzero = (np.count_nonzero(part) for part in (quantities.above, quantities.below))
             by_row.append(np.array([np.count_nonzero(quantities.known), *nonzero], dtype=np.float64))

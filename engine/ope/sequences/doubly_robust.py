@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from engine.matmul import matmul
 from engine.ope.layout import ONE_COLUMN, Ratio, Ratios
 from engine.ope.sequences.trajectories import Trajectories, discounts
 from engine.ope.terms import PointEstimate
@@ -15,7 +16,7 @@ def dr_columns(trajectories: Trajectories, gamma: float = 1.0) -> FloatArray:
     """(2, n): 1, sum over t of gamma^t (w_{1:t} (r_t - q_t) + w_{1:t-1} v_t)."""
     value, logged = trajectories.model("sequences.dr")
     steps = trajectories.so_far * (trajectories.reward - logged) + trajectories.before * value
-    return np.stack([np.ones(trajectories.n), steps @ discounts(gamma, trajectories.horizon)])
+    return np.stack([np.ones(trajectories.n), matmul(steps, discounts(gamma, trajectories.horizon))])
 
 
 def dr(trajectories: Trajectories, gamma: float = 1.0) -> PointEstimate:

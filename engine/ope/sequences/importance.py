@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from engine.matmul import matmul
 from engine.ope.layout import Ratio, Ratios
 from engine.ope.sequences.trajectories import Trajectories, discounts
 from engine.ope.terms import PointEstimate
@@ -14,7 +15,7 @@ from engine.types import FloatArray
 def trajectory_columns(trajectories: Trajectories, gamma: float = 1.0) -> FloatArray:
     """(3, n): 1, w_{1:T} times the return, w_{1:T}."""
     weight = trajectories.so_far[:, -1]
-    returns = trajectories.reward @ discounts(gamma, trajectories.horizon)
+    returns = matmul(trajectories.reward, discounts(gamma, trajectories.horizon))
     return np.stack([np.ones(trajectories.n), weight * returns, weight])
 
 
@@ -36,7 +37,7 @@ def weighted_trajectory_is(trajectories: Trajectories, gamma: float = 1.0) -> Po
 
 def per_decision_columns(trajectories: Trajectories, gamma: float = 1.0) -> FloatArray:
     """(2, n): 1, sum over t of gamma^t w_{1:t} r_t."""
-    terms = (trajectories.so_far * trajectories.reward) @ discounts(gamma, trajectories.horizon)
+    terms = matmul(trajectories.so_far * trajectories.reward, discounts(gamma, trajectories.horizon))
     return np.stack([np.ones(trajectories.n), terms])
 
 

@@ -9,6 +9,7 @@ from scipy.optimize import nnls
 from scipy.special import ndtri
 
 from engine.errors import ParameterError
+from engine.matmul import matmul
 from engine.ope.sequences.doubly_robust import weighted_dr
 from engine.ope.sequences.trajectories import Trajectories, discounts
 from engine.types import FloatArray
@@ -57,9 +58,9 @@ def magic(trajectories: Trajectories, gamma: float = 1.0, confidence: float = 0.
     reach = float(ndtri(0.5 + confidence / 2)) * full.stderr
     bias = np.maximum(np.abs(returns - full.value) - reach, 0.0)
     centred = parts - parts.mean(axis=0)
-    covariance = trajectories.n / (trajectories.n - 1) * centred.T @ centred
+    covariance = matmul(trajectories.n / (trajectories.n - 1) * centred.T, centred)
     blend = _smallest(covariance + np.outer(bias, bias))
-    return Magic(float(blend @ returns), blend, returns, trajectories.n)
+    return Magic(float(matmul(blend, returns)), blend, returns, trajectories.n)
 
 
 def partial_returns(trajectories: Trajectories, gamma: float) -> FloatArray:

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from engine.errors import ParameterError
+from engine.matmul import matmul
 from engine.ope.sequences.trajectories import Trajectories, discounts
 from engine.ope.terms import PointEstimate
 from engine.types import FloatArray, IntArray
@@ -72,4 +73,4 @@ def marginalised_is(trajectories: Trajectories, state: IntArray, gamma: float = 
 
 def _value(trajectories: Trajectories, state: IntArray, gamma: float) -> float:
     steps = marginal_weights(trajectories, state) * trajectories.weight * trajectories.reward
-    return float((steps @ discounts(gamma, trajectories.horizon)).mean())
+    return float(matmul(steps, discounts(gamma, trajectories.horizon)).mean())

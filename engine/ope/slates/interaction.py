@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from engine.matmul import matmul
 from engine.ope.slates.slates import Slates, slot_importance
 from engine.ope.terms import PointEstimate
 from engine.ope.unit_sums import MEAN, estimate_units
@@ -12,7 +13,7 @@ from engine.types import FloatArray
 
 def interaction_columns(slates: Slates, importance: FloatArray | None = None) -> FloatArray:
     """(2, n): 1, sum over slots of the weight of the slots from the first to this one times its reward."""
-    terms = (slates.prefix_weight * slates.reward) @ slot_importance(slates.slots, importance)
+    terms = matmul(slates.prefix_weight * slates.reward, slot_importance(slates.slots, importance))
     return np.stack([np.ones(slates.n), terms])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from engine.errors import DataError, ParameterError
+from engine.matmul import matmul
 from engine.types import FloatArray, IntArray
 
 
@@ -33,17 +34,17 @@ def joint_weights(possible: IntArray, logging: FloatArray, target: FloatArray) -
     k = int(possible.max()) + 1
     marks = np.zeros((m, slots * k))
     marks[np.arange(m)[:, None], np.arange(slots) * k + possible] = 1.0
-    shown = target @ marks
-    never = (shown > 0) & (logging @ marks == 0)
+    shown = matmul(target, marks)
+    never = (shown > 0) & (matmul(logging, marks) == 0)
     if never.any():
         slot, action = divmod(int(np.flatnonzero(never)[0]), k)
         raise DataError(f"the log never shows action {action} in slot {slot}, the target does")
-    gamma = marks.T @ (logging[:, None] * marks)
-    solved = np.linalg.pinv(gamma, hermitian=True) @ shown
-    if not np.allclose(gamma @ solved, shown, atol=1e-9):
+    gamma = matmul(marks.T, logging[:, None] * marks)
+    solved = matmul(np.linalg.pinv(gamma, hermitian=True), shown)
+    if not np.allclose(matmul(gamma, solved), shown, atol=1e-9):
         raise DataError(
             "the target mixes slots in a way that the log's slates do not span",
             hint="the log must show slates whose slots differ independently enough; a log with some exploration does",
         )
-    found: FloatArray = marks @ solved
+    found: FloatArray = matmul(marks, solved)
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from engine.matmul import matmul
 from engine.ope.slates.slates import Slates, slot_importance
 from engine.ope.terms import PointEstimate
 from engine.ope.unit_sums import MEAN, estimate_units
@@ -12,7 +13,7 @@ from engine.types import FloatArray
 
 def pseudo_inverse_columns(slates: Slates, importance: FloatArray | None = None) -> FloatArray:
     """(2, n): 1, the sum of the slots' weights less L - 1, times the slate's reward."""
-    total = slates.reward @ slot_importance(slates.slots, importance)
+    total = matmul(slates.reward, slot_importance(slates.slots, importance))
     weight = slates.slot_weight.sum(axis=1) - (slates.slots - 1)
     return np.stack([np.ones(slates.n), weight * total])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from engine.matmul import matmul
 from engine.ope.slates.slates import Slates, slot_importance
 from engine.ope.terms import PointEstimate
 from engine.ope.unit_sums import MEAN, estimate_units
@@ -12,7 +13,7 @@ from engine.types import FloatArray
 
 def standard_columns(slates: Slates, importance: FloatArray | None = None) -> FloatArray:
     """(2, n): 1, the weight of the slate times its reward."""
-    total = slates.reward @ slot_importance(slates.slots, importance)
+    total = matmul(slates.reward, slot_importance(slates.slots, importance))
     return np.stack([np.ones(slates.n), slates.prefix_weight[:, -1] * total])
 
 
