@@ -29,16 +29,10 @@ OverrideAudit = Annotated[
     typer.Option(help="Go on though the audit of the log fails; the reason is kept in the report and the manifest."),
 ]
 
-CONTACT_KEY = "TACTFUL_CONTACT_KEY"
 WIDE = 160
 
 errors = Console(stderr=True)
 Advance = Callable[[float], None]
-
-
-def contact_key() -> str:
-    """The key of contact pseudonyms: the environment's, or a public default that hides nothing from its holder."""
-    return os.environ.get(CONTACT_KEY, "tactful")
 
 
 def signer() -> str:
