@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -112,7 +113,7 @@ def dispatch_file(request: DispatchRequest, advance: Advance | None = None) -> D
             if request.contact_key:
                 store.use_key(request.contact_key)
             sends = PromisedSends(store, guardrails, request.now)
-            sends.require(due["decision_id"].tolist())
+            sends.require(due["decision_id"].tolist(), due["contact_id"].tolist())
         run = _Run(guardrails, request, conditions, due, sends)
         for block in _blocks(guardrails, request, run):
             run.block(block)
@@ -151,7 +152,7 @@ def _blocks(guardrails: Guardrails, request: DispatchRequest, run: _Run) -> Iter
         yield plain_contacts(who[start : start + BLOCK_ROWS], guardrails.catalog)
 
 
-def _due(reader: LogReader, request: DispatchRequest) -> tuple[pd.DataFrame, dict[str, int]]:
+def _due(reader: LogReader, request: DispatchRequest) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Sends that are decided and due, by contact and planned instant, and counts of all the others."""
     now_at = instant_of(request.now, owner="dispatch")
     over = {name for path in request.done for name in _states_in(path)}

@@ -7,7 +7,7 @@ from typing import Self
 
 from engine.catalog import Catalog
 from engine.contacts import ContactBatch
-from engine.database import SqlStore, open_database, require_store
+from engine.database import SqlStore, open_database, reading, require_store
 from engine.state import erased
 from engine.state.caps import SendRequest, SendRule
 from engine.state.facts import Fact
@@ -60,6 +60,15 @@ class SqlState(SqlStore):
     def key_fingerprint(self) -> str | None:
         """See `engine.state.erased.bound_key`."""
         return erased.bound_key(self._engine)
+
+    def erased(self, contact_ids: Sequence[str]) -> set[str]:
+        """Those of the pseudonyms that were erased from this store.
+
+        Raises:
+            StorageError: the store cannot be read.
+        """
+        with reading(self._engine, "look for erased contacts") as connection:
+            return set(erased.erased_at(connection, contact_ids))
 
     def record(self, facts: Sequence[Fact]) -> int:
         """See `FactWriter.record`."""

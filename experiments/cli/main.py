@@ -15,6 +15,7 @@ from experiments.cli import (
     decide,
     demo,
     dispatch,
+    erase,
     evaluate,
     experiment,
     explain,
@@ -53,6 +54,7 @@ app.command("dispatch")(dispatch.run)
 app.command("explain")(explain.run)
 app.command("join")(join.run)
 app.command("monitor")(monitor.run)
+app.command("erase")(erase.run)
 app.command("simulate")(simulate.run)
 app.command("calibrate")(calibrate.run)
 app.command("experiment")(experiment.run)
