@@ -384,4 +384,8 @@ def _ordered(node: Any) -> Any:
 
 def json_bytes(output: Output) -> bytes:
     """The object that `--json` prints, indented, with full-precision figures."""
-    return msgspec.json.format(msgspec.json.encode(output), indent=2)
+    try:
+        return msgspec.json.format(msgspec.json.encode(output), indent=2)
+    except UnicodeEncodeError:
+        # Names of files may hold bytes that are no UTF-8; as escapes they stay what they are.
+        return json.dumps(msgspec.to_builtins(output), indent=2).encode()

@@ -15,6 +15,8 @@ from experiments.cli.console import Json, errors, guarded, progress, show
 from experiments.cli.contact_keys import KeyFile, said
 from experiments.outputs_erase import EraseOutput
 
+_LARGEST_LIST = 1 << 26
+
 
 def run(
     contacts: Annotated[
@@ -80,9 +82,15 @@ def _read(ids: Path | None) -> list[str]:
     if ids is None:
         return []
     try:
-        text = sys.stdin.read() if str(ids) == "-" else ids.read_text(encoding="utf-8-sig")
+        if str(ids) == "-":
+            text = sys.stdin.read(_LARGEST_LIST + 1)
+        else:
+            with ids.open(encoding="utf-8-sig") as file:
+                text = file.read(_LARGEST_LIST + 1)
     except (OSError, UnicodeError) as error:
         raise DataError(f"the ids cannot be read from {ids}: {error}", hint="UTF-8 text, one id a line") from error
+    if len(text) > _LARGEST_LIST:
+        raise DataError(f"{ids} holds more than {_LARGEST_LIST} characters", hint="erase so many in several runs")
     return _clean(text.splitlines())
 
 
