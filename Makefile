@@ -71,16 +71,17 @@ rl: $(RL)/stamp ## another library's learner on our environments; its table goes
 	$(ONE_THREAD) $(RL)/bin/python -m experiments.rl.maskable_ppo
 
 browser: $(VENV)/dev.stamp ## the launch report in a real browser; needs Chromium on the machine
-	$(BIN)/python $(PIP) -c lock/dev.txt -e '.[browser]'
+	$(BIN)/python $(PIP) -c <($(call pins,lock/dev.txt)) -e '.[browser]'
 	$(ONE_THREAD) $(BIN)/python -m pytest tests/experiments/test_launch_page_in_browser.py $(PYTEST_ARGS)
 
 smoke-lowest: $(LOWEST)/stamp ## the quick tests on the lowest versions that pyproject.toml allows
 	$(ONE_THREAD) $(LOWEST)/bin/python -m pytest -m "not slow and not study" -n $(JOBS) --dist loadfile \
 	  -W default $(PYTEST_ARGS)
 
-# Without index addresses and with markers for every platform, so that one file serves every machine.
+# Without index addresses and with markers for every platform, so that one file serves every machine. The hashes of all
+# files of each version make pip refuse any other; it then finds a pin for `name[extra]` only under that very name.
 COMPILE = $(TOOLS)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-config \
-  --no-emit-index-url --custom-compile-command "make lock" pyproject.toml
+  --no-emit-index-url --no-strip-extras --generate-hashes --custom-compile-command "make lock" pyproject.toml
 lock: $(TOOLS)/stamp ## resolve the lock files anew: run, dev, lowest
 	$(COMPILE) --extra fast --output-file lock/run.txt
 	$(COMPILE) --extra dev --constraints lock/run.txt --output-file lock/dev.txt
@@ -101,6 +102,9 @@ define new_venv
 	  echo "error: '$(PYTHON)' cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@[ -x $(1)/bin/python ] || $(PYTHON) -m venv $(1)
 endef
+
+# A lock file's versions alone, as constraints beside packages that it does not hold: pip would demand hashes of those too.
+pins = sed -e '/^ *--hash=/d' -e 's/ *\\$$//' $(1)
 
 $(VENV)/run.stamp: lock/run.txt pyproject.toml
 	$(call new_venv,$(VENV))
@@ -125,7 +129,8 @@ $(LOWEST)/stamp: lock/lowest.txt pyproject.toml
 $(RL)/stamp: lock/run.txt pyproject.toml
 	$(call new_venv,$(RL))
 	$(RL)/bin/python $(PIP) $(RL_PIP) 'torch>=2.13'
-	$(RL)/bin/python $(PIP) -c lock/run.txt -e '.[rl,test]'
+	$(RL)/bin/python $(PIP) -r lock/run.txt
+	$(RL)/bin/python $(PIP) -c <($(call pins,lock/run.txt)) -e '.[rl,test]'
 	@touch $@
 
 $(TOOLS)/stamp:

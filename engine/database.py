@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sqlite3
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from engine.errors import ConfigError, ParameterError, StorageError
+from engine.errors import ConfigError, DataError, ParameterError, StorageError
 
 READ_ONLY: Final = "tactful_reads_only"
 _KINDS: Final = "sqlite:///FILE or postgresql://USER@HOST/NAME"
 _CREATE_LOCK: Final = 7_263_002
+_PORTS: Final = 65_536
 
 
 def open_database(
@@ -57,6 +61,58 @@ def open_database(
         engine.dispose()
         raise
     return engine
+
+
+def file_of(url: str, *, owner: str) -> Path | None:
+    """The file of an SQLite store; None of a store on a server.
+
+    Raises:
+        ParameterError: another kind of URL, or a store in memory.
+    """
+    parsed = _parsed(url, owner)
+    return Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
+
+
+def require_store(url: str, table: str, *, owner: str, hint: str) -> None:
+    """Refuse a URL under which no store stands yet: opening it would make an empty one, and all would be unknown.
+
+    Args:
+        url: as of `open_database`.
+        table: that every such store has.
+        owner: named in errors.
+        hint: how to make a new store.
+
+    Raises:
+        ParameterError: another kind of URL, or a store in memory.
+        ConfigError: the driver is not installed.
+        DataError: no such store.
+        StorageError: the server cannot be asked.
+    """
+    parsed, path = _parsed(url, owner), file_of(url, owner=owner)
+    if path is not None:
+        there = path.exists() and _file_has(path, table)
+    else:
+        engine = _engine(parsed, 30.0, 1)
+        try:
+            with reading(engine, f"open {owner}") as connection:
+                there = sa.inspect(connection).has_table(table)
+        finally:
+            engine.dispose()
+    if not there:
+        shown = parsed.render_as_string() if path is None else str(path)
+        raise DataError(f"there is no store of contact state at {shown}", hint=f"check the URL; {hint}")
+
+
+def _file_has(path: Path, table: str) -> bool:
+    """Whether a file of SQLite has a table; true as well where it cannot be read, so that opening it says why."""
+    # Read-only, since the usual way to open would already turn an empty or foreign file into one in WAL mode.
+    address = f"file:{urllib.parse.quote(str(path))}?mode=ro"
+    try:
+        with contextlib.closing(sqlite3.connect(address, uri=True)) as connection:
+            query = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?"
+            return bool(connection.execute(query, (table,)).fetchone()[0])
+    except sqlite3.Error:
+        return True
 
 
 class SqlStore:
@@ -144,7 +200,8 @@ def _storage_errors(what: str) -> Iterator[None]:
     try:
         yield
     except sa.exc.SQLAlchemyError as error:
-        reason = getattr(error, "orig", None) or error
+        # Drivers write over several lines.
+        reason = " ".join(str(getattr(error, "orig", None) or error).split())
         raise StorageError(
             f"cannot {what}: {reason}", hint="nothing of it was written; free the store and try again"
         ) from error
@@ -153,14 +210,22 @@ def _storage_errors(what: str) -> Iterator[None]:
 def _parsed(url: str, owner: str) -> sa.URL:
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError as error:
-        raise ParameterError("url", owner, allowed=_KINDS, got=url) from error
-    kind = parsed.get_backend_name()
+    except (sa.exc.ArgumentError, ValueError) as error:
+        # A ValueError is a port that is no number. The text may hold a password, so only its kind is repeated.
+        shown = re.sub(r"(?<=://)[^/]*@", "***@", url)
+        hint = "a port must be a number" if isinstance(error, ValueError) else ""
+        raise ParameterError("url", owner, allowed=_KINDS, got=shown, hint=hint) from error
+    kind, shown = parsed.get_backend_name(), parsed.render_as_string()
     if kind == "postgresql":
+        if parsed.port is not None and not 0 < parsed.port < _PORTS:
+            raise ParameterError("url", owner, allowed=_KINDS, got=shown, hint=f"a port is in 1 to {_PORTS - 1}")
         return parsed.set(drivername="postgresql+psycopg")
-    if kind != "sqlite" or parsed.database in (None, "", ":memory:"):
+    database = parsed.database or ""
+    if kind != "sqlite" or database in ("", ":memory:") or database.startswith("file:"):
+        raise ParameterError("url", owner, allowed=_KINDS, got=shown, hint="a store in memory is not durable")
+    if parsed.host or parsed.port or "\0" in database:
         raise ParameterError(
-            "url", owner, allowed=_KINDS, got=parsed.render_as_string(), hint="a store in memory is not durable"
+            "url", owner, allowed=_KINDS, got=shown, hint="three slashes before the file, four where it begins with one"
         )
     return parsed
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
@@ -28,6 +28,7 @@ from engine import records
 from engine.blocks.deciding import BlockChooser, choose_assemblies
 from engine.blocks.eligibility import BlockEligibility, is_modular
 from engine.catalog import Catalog
+from engine.contact_key import marked
 from engine.contacts import ContactBatch
 from engine.decision_table import DecisionRows, decision_table
 from engine.eligibility import Eligibility, pack
@@ -69,9 +70,9 @@ class Plan:
         guardrails: the layer, with its catalog.
         policy: gives the distribution.
         policy_version: written into each record.
+        contact_key: secret key of the contacts' pseudonyms, not empty (`engine.contact_key`).
         seed: of the sampling.
         use_case: written into each record; part of the decision id.
-        contact_key: key of the contacts' pseudonyms.
         control_share: share of contacts that are held out for good, in [0, 1].
         uniform_share: share of decisions that take a uniform eligible action, in [0, 1 - control_share].
         conditions: the sender's side; its use case is the plan's.
@@ -82,9 +83,10 @@ class Plan:
     guardrails: Guardrails
     policy: Policy
     policy_version: str
+    _: KW_ONLY
+    contact_key: str
     seed: int = 0
     use_case: str = "default"
-    contact_key: str = "tactful"
     control_share: float = 0.0
     uniform_share: float = 0.0
     conditions: Conditions = NOTHING_SAID
@@ -92,6 +94,8 @@ class Plan:
     promises: Promises | None = None
 
     def __post_init__(self) -> None:
+        if not self.contact_key:
+            raise ParameterError("contact_key", "Plan", allowed="a non-empty string", got="")
         for name in ("control_share", "uniform_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ParameterError(name, "Plan", allowed="in [0, 1]", got=getattr(self, name))
@@ -396,4 +400,5 @@ def decision_meta(plan: Plan, contacts: ContactBatch, *, source: str, policy_fol
         pack=plan.guardrails.pack.to_builtins(),
         conditions=plan.sender.to_builtins(),
         limits=msgspec.UNSET if plan.limits is None else plan.limits.limits.to_builtins(),
+        contact_key=marked(plan.contact_key),
     )

@@ -116,6 +116,7 @@ class LogMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         pack: the guardrail pack that was in force, as plain data; None in logs of others.
         conditions: the sender's side that its rules read, as plain data; None in logs of others.
         limits: the set-level limits that held, as plain data; absent where there were none.
+        contact_key: fingerprint of the key of the contacts' pseudonyms; absent where they are simulated people.
         prices: policy version -> the prices that it decided under, as plain data; absent where there were none.
     """
 
@@ -132,6 +133,7 @@ class LogMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     conditions: dict[str, Any] | None = None
     limits: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
     prices: dict[str, dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
+    contact_key: str | msgspec.UnsetType = msgspec.UNSET
     version: int = SCHEMA_VERSION
 
 

@@ -110,8 +110,8 @@ def decide_file(request: DecideRequest, config: DecideConfig, advance: Advance |
 
     Raises:
         ArtefactError: a damaged policy folder, or one that is not compiled.
-        ConfigError: a guardrail pack or conditions that cannot be used.
-        DataError: contacts that cannot be read, or a wrong value, with its row.
+        ConfigError: a guardrail pack or conditions that cannot be used, or a store that is under another contact key.
+        DataError: contacts that cannot be read, or a wrong value, with its row; no store under the URL.
         EligibilityError: a pack that must not start (empty, or without the consent rule).
         StorageError: the log cannot be written.
     """
@@ -164,12 +164,14 @@ def decide_with(
 def _with_stores(plan: Plan, request: DecideRequest, stores: ExitStack) -> Plan:
     if request.state is None:
         return plan
+    store = stores.enter_context(SqlState.existing(request.state))
+    store.use_key(plan.contact_key)
     limits = None
     if request.limits is not None:
         named = load_limits(request.limits)
         named.check(plan.catalog)
         limits = SharedLimits(named, stores.enter_context(SqlQuota(request.state)))
-    return replace(plan, limits=limits, promises=Promises(stores.enter_context(SqlState(request.state))))
+    return replace(plan, limits=limits, promises=Promises(store))
 
 
 def _decide_all(

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from engine.catalog import Catalog, catalog_from
+from engine.contact_key import DEMO_KEY
 from engine.features import FeatureSchema, schema_from
 from engine.guardrails.conditions import Conditions
 from experiments.backtest import BacktestRequest, Prepared, judge_prepared, prepare
@@ -38,7 +39,6 @@ from simulator.world import World
 
 METRIC: Final = "margin"
 SILENCE: Final = "no_contact"
-KEY: Final = "demo"
 LOG_DAYS: Final = 10
 LIVE_DAYS: Final = 30
 # Days of the log whose attribution window has closed by its end: what the backtest sees.
@@ -70,7 +70,7 @@ def demo(folder: Path, contacts: int, seed: int, say: Say) -> DemoOutput:
         f"1/5 SIMULATED: {contacts:,} contacts, {LOG_DAYS} days under today's segments, half of the decisions at random"
     )
     log = folder / "log.parquet"
-    simulated = simulate(SimulateRequest(log, KEY), config)
+    simulated = simulate(SimulateRequest(log, DEMO_KEY), config)
     say("2/5 backtest: learned policy and tuned segments on one half of the log, judged on the other")
     settings = compose_settings("backtest", [f"seed={seed}"], BacktestConfig)
     asked = BacktestRequest(log, METRIC, folder / "backtest")
@@ -262,7 +262,7 @@ def _decisions(folder: Path, scenario: Scenario, config: SimulateConfig) -> Deci
         play(world, PolicyActor(UniformPolicy()), Conditions(killed=False))
     fresh = folder / "fresh_contacts.parquet"
     pq.write_table(contact_table(world, np.flatnonzero(world.deciding())[:wanted]), fresh)
-    request = DecideRequest(folder / "backtest" / "policy", fresh, world.now, folder / "decisions.parquet", KEY)
+    request = DecideRequest(folder / "backtest" / "policy", fresh, world.now, folder / "decisions.parquet", DEMO_KEY)
     settings = compose_settings("decide", [f"seed={config.seed}", f"use_case={scenario.name}"], DecideConfig)
     return decide_file(request, settings)
 

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -21,6 +22,7 @@ import pyarrow as pa
 from engine import records
 from engine.catalog import Catalog
 from engine.contact_file import contact_blocks
+from engine.contact_key import require_same
 from engine.contacts import ContactBatch, plain_contacts
 from engine.decide import contact_pseudonyms
 from engine.errors import DataError, ParameterError
@@ -55,7 +57,7 @@ class DispatchRequest:
         contacts: contact file, see docs/contacts.md; a contact who is not in it gets nothing. None with `state`.
         now: aware instant at which the sends leave.
         out: the outcome file to write.
-        contact_key: key of the contacts' pseudonyms, as at the decision.
+        contact_key: key of the contacts' pseudonyms, as at the decision; empty with `state`, which needs none.
         pack: the pack in force now, by name or path; None is the pack of the log.
         conditions: file of the sender's side now.
         done: outcome files of earlier runs; a decision with a state in them is over.
@@ -79,6 +81,8 @@ class DispatchRequest:
     def __post_init__(self) -> None:
         if (self.contacts is None) == (self.state is None):
             raise ParameterError("contacts", "dispatch", allowed="exactly one of --contacts and --state", got=None)
+        if self.contacts is not None and not self.contact_key:
+            raise ParameterError("contact_key", "dispatch", allowed="given with --contacts", got="")
         if self.state is not None and self.reserved:
             raise ParameterError("reserved", "dispatch", allowed="without --state, which knows it by itself", got=True)
 
@@ -87,13 +91,15 @@ def dispatch_file(request: DispatchRequest, advance: Advance | None = None) -> D
     """Recheck every due send; write `dispatched` and `suppressed` events, and nothing for what is left as it was.
 
     Raises:
-        ConfigError: a pack or conditions that cannot be used.
-        DataError: contacts or outcomes that cannot be read, or a log without a guardrail pack.
+        ConfigError: a pack or conditions that cannot be used, or a log or store that is under another contact key.
+        DataError: contacts or outcomes that cannot be read, no store under the URL, or a log without a guardrail pack.
         EligibilityError: a pack that must not start.
         LogFormatError: no decision log.
         StorageError: the outcomes cannot be written.
     """
     reader = LogReader(request.decisions)
+    if request.contact_key:
+        require_same(reader.meta.contact_key, request.contact_key, where=str(request.decisions))
     if request.pack is None and reader.meta.pack is None:
         raise DataError(f"{request.decisions} has no guardrail pack of its own", hint="give one with --pack")
     pack = pack_from(reader.meta.pack, source="the log") if request.pack is None else load_pack(request.pack)
@@ -103,8 +109,11 @@ def dispatch_file(request: DispatchRequest, advance: Advance | None = None) -> D
     with ExitStack() as stack:
         sends = None
         if request.state is not None:
-            sends = PromisedSends(stack.enter_context(SqlState(request.state)), guardrails, request.now)
-            sends.require(due["decision_id"].tolist())
+            store = stack.enter_context(SqlState.existing(request.state))
+            if request.contact_key:
+                store.use_key(request.contact_key)
+            sends = PromisedSends(store, guardrails, request.now)
+            sends.require(due["decision_id"].tolist(), due["contact_id"].tolist())
         run = _Run(guardrails, request, conditions, due, sends)
         for block in _blocks(guardrails, request, run):
             run.block(block)
@@ -143,7 +152,7 @@ def _blocks(guardrails: Guardrails, request: DispatchRequest, run: _Run) -> Iter
         yield plain_contacts(who[start : start + BLOCK_ROWS], guardrails.catalog)
 
 
-def _due(reader: LogReader, request: DispatchRequest) -> tuple[pd.DataFrame, dict[str, int]]:
+def _due(reader: LogReader, request: DispatchRequest) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Sends that are decided and due, by contact and planned instant, and counts of all the others."""
     now_at = instant_of(request.now, owner="dispatch")
     over = {name for path in request.done for name in _states_in(path)}

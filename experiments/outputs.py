@@ -186,8 +186,30 @@ class BacktestOutput(Output, frozen=True, kw_only=True):
     files: dict[str, str] = {}
 
 
+class KeyOutput(Output, frozen=True, kw_only=True):
+    """Which contact key a command used, without the key itself.
+
+    Attributes:
+        source: "environment" or "file".
+        file: path of the file; null for the environment.
+        created: whether this run made the key.
+        fingerprint: by which two keys are told apart.
+        warnings: why the key hides less than it should.
+    """
+
+    source: str
+    file: str | None
+    created: bool
+    fingerprint: str
+    warnings: tuple[str, ...] = ()
+
+
 class ImportOutput(Output, frozen=True, kw_only=True):
-    """`tactful import --json`."""
+    """`tactful import --json`.
+
+    Attributes:
+        contact_key: the key under which the contacts' ids were replaced.
+    """
 
     rows_read: int
     rows_kept: int
@@ -199,6 +221,7 @@ class ImportOutput(Output, frozen=True, kw_only=True):
     log: str
     rejects: str | None
     notes: tuple[str, ...] = ()
+    contact_key: KeyOutput | None = None
 
 
 class TrainOutput(Output, frozen=True, kw_only=True):
@@ -235,6 +258,7 @@ class DecideOutput(Output, frozen=True, kw_only=True):
         suppressed_by: cap -> sends that it refused.
         limited: set-level limit -> contacts from whom it took some send.
         prices: budgets that are met in expectation, with their prices; null where there are none.
+        contact_key: the key of the contacts' pseudonyms; null in a demonstration, whose key is fixed.
     """
 
     log: str
@@ -253,6 +277,7 @@ class DecideOutput(Output, frozen=True, kw_only=True):
     suppressed_by: dict[str, int] = {}
     limited: dict[str, int] = {}
     prices: PricesOutput | None = None
+    contact_key: KeyOutput | None = None
 
 
 class DispatchOutput(Output, frozen=True, kw_only=True):
@@ -267,6 +292,7 @@ class DispatchOutput(Output, frozen=True, kw_only=True):
         unknown_contacts: of the suppressed, decisions whose contact is not in the contact file.
         reasons: rule -> suppressed sends that it refuses; a send may have several.
         unsettled: sends that another run has handed over, or was about to when it died; nothing is written of them.
+        contact_key: the key of the contacts' pseudonyms; null with a store where none was given.
     """
 
     outcomes: str
@@ -282,6 +308,7 @@ class DispatchOutput(Output, frozen=True, kw_only=True):
     pack: str
     now: str
     unsettled: int = 0
+    contact_key: KeyOutput | None = None
 
 
 class MetricJoin(Output, frozen=True, kw_only=True):
@@ -357,4 +384,8 @@ def _ordered(node: Any) -> Any:
 
 def json_bytes(output: Output) -> bytes:
     """The object that `--json` prints, indented, with full-precision figures."""
-    return msgspec.json.format(msgspec.json.encode(output), indent=2)
+    try:
+        return msgspec.json.format(msgspec.json.encode(output), indent=2)
+    except UnicodeEncodeError:
+        # Names of files may hold bytes that are no UTF-8; as escapes they stay what they are.
+        return json.dumps(msgspec.to_builtins(output), indent=2).encode()

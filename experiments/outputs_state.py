@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from experiments.outputs import OUTPUTS
+from experiments.outputs import OUTPUTS, KeyOutput
 from experiments.outputs_base import Output
 
 
@@ -13,6 +13,7 @@ class StateRecordOutput(Output, frozen=True, kw_only=True):
         facts: the file.
         rows: facts in it; of them `new` changed the store and `known` were there already, or older than what was.
         kinds: kind of fact -> rows.
+        contact_key: the key under which the contacts are stored.
     """
 
     facts: str
@@ -20,6 +21,7 @@ class StateRecordOutput(Output, frozen=True, kw_only=True):
     new: int
     known: int
     kinds: dict[str, int]
+    contact_key: KeyOutput | None = None
 
 
 class StateExpireOutput(Output, frozen=True, kw_only=True):

@@ -41,14 +41,18 @@ class PromisedSends:
         self._store, self._guardrails = store, guardrails
         self._now_at = instant_of(now, owner="dispatch")
 
-    def require(self, decision_ids: list[str]) -> None:
+    def require(self, decision_ids: list[str], contact_ids: list[str]) -> None:
         """Refuse a log of which some due send was never reserved in this store.
+
+        The sends of a contact who was erased since have left with the contact; the recheck suppresses them.
 
         Raises:
             DataError: such a send; nothing is dispatched.
         """
         known = self._store.states(decision_ids)
-        missing = [name for name in decision_ids if name not in known]
+        without = {name: who for name, who in zip(decision_ids, contact_ids, strict=True) if name not in known}
+        gone = self._store.erased(list(without.values())) if without else set()
+        missing = [name for name, who in without.items() if who not in gone]
         if missing:
             raise DataError(
                 f"{len(missing)} due sends have no reservation in this store, the first is {missing[0]!r}",
@@ -108,5 +112,5 @@ class PromisedSends:
         for name, became in zip(decision_ids.tolist(), state.tolist(), strict=True):
             if became == records.DISPATCHED:
                 self._store.settle(name, DISPATCHED, now_at=self._now_at)
-            elif became == records.SUPPRESSED and held[name] == RESERVED:
+            elif became == records.SUPPRESSED and held.get(name) == RESERVED:
                 self._store.settle(name, RELEASED, now_at=self._now_at, reason="suppressed at dispatch")

@@ -15,6 +15,7 @@ from experiments.outputs_ablate import ABLATE_OUTPUTS
 from experiments.outputs_audit import AUDIT_OUTPUTS
 from experiments.outputs_base import Output
 from experiments.outputs_calibrate import CALIBRATE_OUTPUTS
+from experiments.outputs_erase import ERASE_OUTPUTS
 from experiments.outputs_experiment import EXPERIMENT_OUTPUTS
 from experiments.outputs_explain import EXPLAIN_OUTPUTS
 from experiments.outputs_guardrails import GUARDRAIL_OUTPUTS
@@ -33,6 +34,7 @@ ALL: Final[dict[str, type[Output]]] = (
     | PROMOTION_OUTPUTS
     | GUARDRAIL_OUTPUTS
     | STATE_OUTPUTS
+    | ERASE_OUTPUTS
     | SIMULATE_OUTPUTS
     | CALIBRATE_OUTPUTS
     | EXPERIMENT_OUTPUTS

@@ -28,23 +28,27 @@ class RecordRequest:
         state: URL of the store.
         facts: file of facts, see docs/state.md.
         contact_key: key of the contacts' pseudonyms, as at the decision.
+        create: whether a new store may be made where there is none.
     """
 
     state: str
     facts: Path
     contact_key: str
+    create: bool = False
 
 
 def record_file(request: RecordRequest, advance: Advance | None = None) -> StateRecordOutput:
     """Record every fact of a file, block by block; a file that fails half-way can be given again.
 
     Raises:
-        DataError: a fact that cannot be read, with its row; the blocks before it are recorded.
+        ConfigError: the store is under another contact key.
+        DataError: no store under the URL; a fact that cannot be read, with its row: the blocks before it are recorded.
         StorageError: the store refused.
     """
     counts: Counter[str] = Counter()
     new = 0
-    with SqlState(request.state) as state:
+    with SqlState(request.state) if request.create else SqlState.existing(request.state) as state:
+        state.use_key(request.contact_key)
         for kinds, facts in fact_blocks(request.facts, request.contact_key, BLOCK_ROWS):
             new += state.record(facts)
             counts.update(kinds)
@@ -63,7 +67,7 @@ def expire_at(state: str, now: datetime) -> StateExpireOutput:
         StorageError: the store refused.
     """
     now_at = instant_of(now, owner="expire")
-    with SqlState(state) as store, SqlQuota(state) as quota:
+    with SqlState.existing(state) as store, SqlQuota(state) as quota:
         return StateExpireOutput(
             released=store.expire(now_at=now_at),
             quota_grants=quota.expire(now_at=now_at),

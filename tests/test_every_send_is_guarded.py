@@ -269,7 +269,9 @@ def test_dispatch_sends_nothing(world: Path, tmp_path: Path, request: pytest.Fix
         if name == "sentinel":
             request.getfixturevalue("sentinel")
         out = tmp_path / f"{name}.parquet"
-        made = CliRunner(env={"TACTFUL_CONTACT_KEY": "demo"}).invoke(app, [*asked, "--out", str(out)])
+        made = CliRunner(env={"TACTFUL_CONTACT_KEY": "demo", "TACTFUL_ACCEPT_WEAK_KEY": "yes"}).invoke(
+            app, [*asked, "--out", str(out)]
+        )
         assert made.exit_code == 0, made.output
         events = pq.read_table(out)["event"].to_pylist()
         counts[name] = (events.count("dispatched"), events.count("suppressed"))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -35,14 +38,20 @@ def required(project: dict, lock: str) -> dict[str, Requirement]:
     return {canonicalize_name(item.name): item for item in requirements if item.name != project["name"]}
 
 
+def entries(root: Path, lock: str) -> list[list[str]]:
+    """The logical lines of a lock file: the pin, then its hashes."""
+    text = (root / "lock" / f"{lock}.txt").read_text(encoding="utf-8")
+    lines = [line for line in text.replace("\\\n", "\0").splitlines() if line and not line.lstrip().startswith("#")]
+    return [[part.strip() for part in line.split("\0")] for line in lines]
+
+
 def pinned(root: Path, lock: str) -> dict[str, set[Version]]:
     """Name -> versions: several where the marker differs by Python version."""
     pins: dict[str, set[Version]] = {}
-    for line in (root / "lock" / f"{lock}.txt").read_text(encoding="utf-8").splitlines():
-        if line and not line.lstrip().startswith("#"):
-            requirement = Requirement(line)
-            (pin,) = requirement.specifier
-            pins.setdefault(canonicalize_name(requirement.name), set()).add(Version(pin.version))
+    for line, *_ in entries(root, lock):
+        requirement = Requirement(line)
+        (pin,) = requirement.specifier
+        pins.setdefault(canonicalize_name(requirement.name), set()).add(Version(pin.version))
     return pins
 
 
@@ -54,12 +63,36 @@ def floor(requirement: Requirement) -> Version:
 @pytest.mark.parametrize("lock", LOCKS)
 def test_lock_holds_exact_pins_and_no_addresses(lock: str, root: Path) -> None:
     text = (root / "lock" / f"{lock}.txt").read_text(encoding="utf-8")
-    pins = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
+    pins = [line for line, *_ in entries(root, lock)]
     assert pins
     assert [line for line in pins if not re.fullmatch(r"[a-z0-9-]+(\[[a-z]+\])?==[\w.]+( ; .+)?", line)] == []
     assert "://" not in text
-    assert "--" not in text
     assert "make lock" in text.splitlines()[1]
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_pin_has_its_hashes(lock: str, root: Path) -> None:
+    """With a hash for each, pip refuses any other file; with one missing, it would refuse all."""
+    found = entries(root, lock)
+    without = [line for line, *hashes in found if not hashes]
+    assert without == []
+    options = [option for _, *hashes in found for option in hashes]
+    assert [option for option in options if not re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", option)] == []
+
+
+def test_a_changed_hash_stops_the_installation(root: Path, tmp_path: Path) -> None:
+    """What `make` runs verifies: the same line with another hash is refused, whatever the index serves."""
+    line, *hashes = next(entry for entry in entries(root, "run") if entry[0].startswith("tzdata=="))
+    (tmp_path / "ours.txt").write_text(" ".join([line, *hashes]), encoding="utf-8")
+    (tmp_path / "foreign.txt").write_text(f"{line} --hash=sha256:{'0' * 64}", encoding="utf-8")
+    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(tmp_path / "d"), "--requirement"]
+    if importlib.util.find_spec("pip") is None:
+        pytest.skip("this environment has no pip")
+    if subprocess.run([*pip, str(tmp_path / "ours.txt")], capture_output=True, check=False).returncode:
+        pytest.skip("no package index can be reached")
+    refused = subprocess.run([*pip, str(tmp_path / "foreign.txt")], capture_output=True, text=True, check=False)
+    assert refused.returncode != 0
+    assert "HASHES" in refused.stderr
 
 
 @pytest.mark.parametrize("lock", LOCKS)

@@ -18,6 +18,7 @@ import pyarrow as pa
 from engine import records
 from engine.blocks.refusals import refuse_modular
 from engine.catalog import Catalog
+from engine.contact_key import marked
 from engine.errors import DataError, ParameterError, StorageError
 from engine.log.parquet import ParquetFile
 from engine.mapping.actions import catalog_of, propensity_table
@@ -102,7 +103,7 @@ def import_log(
     propensity_table(mapping, catalog)
     check_eligible_names(mapping, catalog)
     digest = _sha256(path)
-    meta = _meta(mapping, catalog, raw, f"{path.name} sha256:{digest}")
+    meta = _meta(mapping, catalog, raw, f"{path.name} sha256:{digest}", contact_key)
     schema = _with_raw(log_schema(meta), raw, found)
     converter = RowConverter(mapping, catalog, schema, {n: n not in found.text for n in raw}, contact_key, SeenHashes())
     tally = _write(converter, source, out, schema, found.rows, progress)
@@ -218,7 +219,7 @@ class _RejectsFile:
             ) from error
 
 
-def _meta(mapping: Mapping, catalog: Catalog, raw: Sequence[str], source: str) -> LogMeta:
+def _meta(mapping: Mapping, catalog: Catalog, raw: Sequence[str], source: str, contact_key: str) -> LogMeta:
     return LogMeta(
         catalog=catalog,
         features=mapping.schema(),
@@ -228,6 +229,7 @@ def _meta(mapping: Mapping, catalog: Catalog, raw: Sequence[str], source: str) -
         source=f"mapping {mapping.name}: {source}",
         notes=mapping.notes,
         raw_columns=tuple(raw),
+        contact_key=marked(contact_key),
     )
 
 

@@ -16,6 +16,7 @@ from engine.database import among, not_among, reading
 from engine.errors import ParameterError
 from engine.state.checks import require_id, require_instant
 from engine.state.consents import CONSENT_COLUMNS, Columns, fold_consents, profiling_objections
+from engine.state.erased import ERASED_REASON, erased_at
 from engine.state.protocols import History
 from engine.state.reader_parts import event_part, levels_of, place_part, send_part, ticket_part
 from engine.state.suppressions import SUPPRESSION_COLUMNS, fold_suppressions
@@ -70,7 +71,9 @@ class ContactReader:
         with reading(self.engine, "read contacts") as connection:
             profiles = _fetch(connection, CONTACT, _PROFILE, row_of)
             consents = _fetch(connection, CONSENT, CONSENT_COLUMNS, row_of)
-            suppressions = _fetch(connection, SUPPRESSION, SUPPRESSION_COLUMNS, row_of)
+            suppressions = _with_erased(
+                connection, _fetch(connection, SUPPRESSION, SUPPRESSION_COLUMNS, row_of), row_of
+            )
             own = not_among(connection, SEND.c.decision_id, without) if len(without) else sa.true()
             sends = _fetch(connection, SEND, ("at", *_DETAILS), row_of, _standing(now_at), own)
             events = _fetch(connection, EVENT, ("at", *_HAPPENED), row_of)
@@ -157,6 +160,16 @@ def _fetch(
     # Column by column: to ask each row for its attributes by name took most of the time of a batch.
     owners, *columns = zip(*rows, strict=True) if rows else [()] * (1 + len(names))
     return {"owner": tuple(row_of[contact] for contact in owners), **dict(zip(names, columns, strict=True))}
+
+
+def _with_erased(connection: sa.Connection, suppressions: Columns, row_of: Mapping[str, int]) -> Columns:
+    """The suppressions, and one of all channels for each contact that was erased, which only an express lift ends."""
+    erased = erased_at(connection, list(row_of))
+    if not erased:
+        return suppressions
+    rows = [(row_of[name], None, ERASED_REASON, at, None, False) for name, at in erased.items()]
+    added = dict(zip(("owner", *SUPPRESSION_COLUMNS), zip(*rows, strict=True), strict=True))
+    return {name: (*column, *added[name]) for name, column in suppressions.items()}
 
 
 def _profile_part(found: Columns, n: int) -> dict[str, Any]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 from engine.catalog import Catalog
 from engine.contacts import ContactBatch
-from engine.database import SqlStore, open_database
+from engine.database import SqlStore, open_database, reading, require_store
+from engine.state import erased
 from engine.state.caps import SendRequest, SendRule
 from engine.state.facts import Fact
 from engine.state.protocols import History, Refused, Reserved
 from engine.state.reader import ContactReader
 from engine.state.reservations import Reservations
-from engine.state.tables import METADATA
+from engine.state.tables import CONTACT, METADATA
 from engine.state.writer import FactWriter
 from engine.types import ObjectArray
 
@@ -38,6 +40,35 @@ class SqlState(SqlStore):
         self._reader = ContactReader(self._engine)
         self._writer = FactWriter(self._engine)
         self._sends = Reservations(self._engine)
+
+    @classmethod
+    def existing(cls, url: str) -> Self:
+        """A store that is there already: a URL with a slip of the pen must not make an empty one.
+
+        Raises:
+            DataError: there is no store of contact state under this URL.
+            ParameterError, ConfigError, StorageError: as of the class.
+        """
+        hint = "make a new store with tactful state record --create"
+        require_store(url, CONTACT.name, owner="SqlState", hint=hint)
+        return cls(url)
+
+    def use_key(self, contact_key: str) -> None:
+        """See `engine.state.erased.bind_key`."""
+        erased.bind_key(self._engine, contact_key)
+
+    def key_fingerprint(self) -> str | None:
+        """See `engine.state.erased.bound_key`."""
+        return erased.bound_key(self._engine)
+
+    def erased(self, contact_ids: Sequence[str]) -> set[str]:
+        """Those of the pseudonyms that were erased from this store.
+
+        Raises:
+            StorageError: the store cannot be read.
+        """
+        with reading(self._engine, "look for erased contacts") as connection:
+            return set(erased.erased_at(connection, contact_ids))
 
     def record(self, facts: Sequence[Fact]) -> int:
         """See `FactWriter.record`."""

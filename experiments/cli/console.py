@@ -7,15 +7,16 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from engine.errors import TactfulError
+from experiments.cli.failures import INTERRUPTED, as_ours, cannot_write
+from experiments.cli.terminal import ErrorConsole, PlainConsole, one_line, write_json
 from experiments.outputs import ErrorOutput, json_bytes
 from experiments.outputs_base import Output
 
@@ -29,16 +30,10 @@ OverrideAudit = Annotated[
     typer.Option(help="Go on though the audit of the log fails; the reason is kept in the report and the manifest."),
 ]
 
-CONTACT_KEY = "TACTFUL_CONTACT_KEY"
 WIDE = 160
 
-errors = Console(stderr=True)
+errors = ErrorConsole()
 Advance = Callable[[float], None]
-
-
-def contact_key() -> str:
-    """The key of contact pseudonyms: the environment's, or a public default that hides nothing from its holder."""
-    return os.environ.get(CONTACT_KEY, "tactful")
 
 
 def signer() -> str:
@@ -51,37 +46,52 @@ def signer() -> str:
 
 
 def show(output: Output, tables: Sequence[Table], lines: Sequence[str], *, as_json: bool) -> None:
-    """Print the object, or its tables and lines."""
-    if as_json:
-        sys.stdout.write(json_bytes(output).decode() + "\n")
-        return
-    console = Console()
-    if not console.is_terminal:
-        # A file or a pipe has no width of its own; tables must not be cut there.
-        console = Console(width=WIDE)
-    for table in tables:
-        console.print(table)
-    for line in lines:
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    """Print the object, or its tables and lines.
+
+    Raises:
+        StorageError: standard output is full or closed.
+    """
+    try:
+        if as_json:
+            write_json(json_bytes(output).decode())
+            return
+        console = PlainConsole()
+        if not console.is_terminal:
+            # A file or a pipe has no width of its own; tables must not be cut there.
+            console = PlainConsole(width=WIDE)
+        for table in tables:
+            console.print(table)
+        for line in lines:
+            console.print(one_line(line), soft_wrap=True)
+        sys.stdout.flush()
+    except (OSError, ValueError) as error:
+        raise cannot_write(error) from error
 
 
 def fail(error: TactfulError, *, as_json: bool) -> NoReturn:
-    """Print the error with its hint and leave with its exit code."""
+    """Print the error with its hint, one line each, and leave with its exit code."""
     if as_json:
-        sys.stdout.write(json_bytes(ErrorOutput(error=error.message, hint=error.hint)).decode() + "\n")
-    errors.print(f"error: {error.message}", style="red", markup=False, highlight=False, soft_wrap=True)
+        # Where standard output is what failed, standard error and the exit code have to say it.
+        with suppress(OSError, ValueError):
+            write_json(json_bytes(ErrorOutput(error=error.message, hint=error.hint)).decode())
+    errors.print(f"error: {one_line(error.message)}", style="red", soft_wrap=True)
     if error.hint:
-        errors.print(f"hint: {error.hint}", markup=False, highlight=False, soft_wrap=True)
+        errors.print(f"hint: {one_line(error.hint)}", soft_wrap=True)
     raise typer.Exit(error.exit_code)
 
 
 @contextmanager
 def guarded(*, as_json: bool) -> Iterator[None]:
-    """Turn our errors into a message and an exit code; everything else is a defect and keeps its traceback."""
+    """Turn every error into a message and an exit code; of a defect, TACTFUL_TRACEBACK shows where it is."""
     try:
         yield
-    except TactfulError as error:
-        fail(error, as_json=as_json)
+    except (typer.Exit, typer.Abort):
+        raise
+    except KeyboardInterrupt:
+        errors.print("error: interrupted", style="red")
+        raise typer.Exit(INTERRUPTED) from None
+    except Exception as error:  # noqa: BLE001 (the one place where nothing may get past)
+        fail(as_ours(error), as_json=as_json)
 
 
 @contextmanager

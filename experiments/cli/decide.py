@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.table import Table
 
-from experiments.cli.console import Json, Overrides, contact_key, guarded, progress, show
+from experiments.cli.console import Json, Overrides, guarded, progress, show
+from experiments.cli.contact_keys import KeyFile, key_beside, key_line, key_of_store, key_output
 from experiments.cli.prices import price_tables
 from experiments.outputs import DecideOutput
 
@@ -29,6 +31,7 @@ def run(
     limits: Annotated[
         str | None, typer.Option(help="Limits over all contacts, by name or path of a yaml; needs --state.")
     ] = None,
+    key_file: KeyFile = None,
     as_json: Json = False,
     overrides: Overrides = None,
 ) -> None:
@@ -42,11 +45,18 @@ def run(
 
     with guarded(as_json=as_json):
         config = compose_settings("decide", overrides or [], DecideConfig)
-        request = DecideRequest(policy, contacts, parse_now(now), out, contact_key(), conditions, state, limits)
+        instant = parse_now(now)
+        found = (
+            key_beside(out, key_file, owner="decide")
+            if state is None
+            else key_of_store(state, key_file, owner="decide")
+        )
+        request = DecideRequest(policy, contacts, instant, out, found.text, conditions, state, limits)
         with progress("deciding", None) as advance:
             output = decide_file(request, config, advance)
+        output = msgspec.structs.replace(output, contact_key=key_output(found))
         said = [output.prices.note] if output.prices and output.prices.note else []
-        show(output, summary_tables(output), [*said, f"log: {output.log}"], as_json=as_json)
+        show(output, summary_tables(output), [*said, f"log: {output.log}", key_line(found)], as_json=as_json)
 
 
 def summary_tables(output: DecideOutput) -> list[Table]:

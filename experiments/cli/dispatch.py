@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.table import Table
 
-from experiments.cli.console import Json, contact_key, guarded, progress, show
+from experiments.cli.console import Json, guarded, progress, show
+from experiments.cli.contact_keys import KeyFile, key_if_given, key_line, key_of_log, key_output
 from experiments.outputs import DispatchOutput
 
 
@@ -27,6 +29,7 @@ def run(
     ] = None,
     reasons: Annotated[Path | None, typer.Option(help="Write why each send was suppressed (Parquet).")] = None,
     reserved: Annotated[bool, typer.Option(help="The contacts' sends hold these sends already, as reserved.")] = False,
+    key_file: KeyFile = None,
     as_json: Json = False,
 ) -> None:
     """Judge the due sends of a decision log once more, with the contacts as they are now.
@@ -38,12 +41,17 @@ def run(
     from experiments.dispatch import DispatchRequest, dispatch_file
 
     with guarded(as_json=as_json):
+        instant = parse_now(now)
+        # A store knows its contacts by the pseudonyms of the log: a key is compared there, and not needed.
+        found = key_if_given(key_file, owner="dispatch")
+        if found is None and state is None:
+            found = key_of_log(decisions, out, key_file, owner="dispatch")
         request = DispatchRequest(
             decisions,
             contacts,
-            parse_now(now),
+            instant,
             out,
-            contact_key(),
+            "" if found is None else found.text,
             pack=pack,
             conditions=conditions,
             done=tuple(done or ()),
@@ -53,7 +61,9 @@ def run(
         )
         with progress("dispatching", None) as advance:
             output = dispatch_file(request, advance)
-        show(output, summary_tables(output), [f"outcomes: {output.outcomes}"], as_json=as_json)
+        output = msgspec.structs.replace(output, contact_key=None if found is None else key_output(found))
+        said = [] if found is None else [key_line(found)]
+        show(output, summary_tables(output), [f"outcomes: {output.outcomes}", *said], as_json=as_json)
 
 
 def summary_tables(output: DispatchOutput) -> list[Table]:

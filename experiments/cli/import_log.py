@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from experiments.cli.console import Json, contact_key, guarded, progress, show
+from experiments.cli.console import Json, guarded, progress, show
+from experiments.cli.contact_keys import KeyFile, key_beside, key_line, key_output
 from experiments.outputs import ImportOutput
 
 if TYPE_CHECKING:
+    from engine.contact_key import ContactKey
     from engine.mapping.importer import ImportReport
 
 
@@ -19,31 +21,38 @@ def run(
     mapping: Annotated[str, typer.Option(help="A shipped mapping by name, or the path of a mapping yaml.")],
     source: Annotated[Path, typer.Option("--input", help="CSV (.gz), Parquet or JSON-lines file.")],
     out: Annotated[Path, typer.Option(help="The log to write; rejected rows go to a file beside it.")],
+    key_file: KeyFile = None,
     as_json: Json = False,
 ) -> None:
     """Import a log by a mapping; nothing is dropped in silence.
 
     Rows that break the mapping are written with their number and reason to OUT.rejects.csv. Contact ids are
-    replaced by keyed hashes (key: environment variable TACTFUL_CONTACT_KEY).
+    replaced by keyed hashes. The key is --contact-key-file, or the environment variable TACTFUL_CONTACT_KEY or
+    TACTFUL_CONTACT_KEY_FILE, or contact.key in the folder of OUT, where a random one is made on first use.
     """
     from engine.mapping.dialect import load_mapping
     from engine.mapping.importer import import_log
 
     with guarded(as_json=as_json):
+        spec = load_mapping(mapping)
+        found = key_beside(out, key_file, owner="import")
         with progress("importing", None) as advance:
-            report = import_log(
-                load_mapping(mapping), source, out, contact_key=contact_key(), progress=lambda _done, _all: advance(1.0)
-            )
-        output = _output(report, out)
+            report = import_log(spec, source, out, contact_key=found.text, progress=lambda _done, _all: advance(1.0))
+        output = _output(report, out, found)
         show(
             output,
             [_table(output)],
-            [f"log: {out}", *([f"rejects: {output.rejects}"] if output.rejects else []), *output.notes],
+            [
+                f"log: {out}",
+                *([f"rejects: {output.rejects}"] if output.rejects else []),
+                key_line(found),
+                *output.notes,
+            ],
             as_json=as_json,
         )
 
 
-def _output(report: ImportReport, out: Path) -> ImportOutput:
+def _output(report: ImportReport, out: Path, found: ContactKey) -> ImportOutput:
     return ImportOutput(
         rows_read=report.rows_read,
         rows_kept=report.rows_kept,
@@ -55,6 +64,7 @@ def _output(report: ImportReport, out: Path) -> ImportOutput:
         log=str(out),
         rejects=str(report.rejects_file) if report.rejects_file else None,
         notes=tuple(report.notes),
+        contact_key=key_output(found),
     )
 
 

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from experiments.cli.console import Json, Overrides, guarded, show
+from experiments.cli.contact_keys import KeyFile, key_if_given
 from experiments.outputs import JoinOutput, MetricJoin
 
 
@@ -17,6 +18,7 @@ def run(
     outcomes: Annotated[Path, typer.Option(help="Outcome file: decision_id, event, at, value_usd.")],
     now: Annotated[str, typer.Option(help="Until when outcomes are known, ISO 8601 with offset.")],
     out: Annotated[Path, typer.Option(help="The log with rewards to write (Parquet).")],
+    key_file: KeyFile = None,
     as_json: Json = False,
     overrides: Overrides = None,
 ) -> None:
@@ -24,13 +26,18 @@ def run(
 
     Metrics are configuration (`conf/metrics/`): metrics=demo, or a group of your own.
     """
+    from engine.contact_key import require_same
     from engine.join import join
+    from engine.log.parquet import LogReader
     from engine.outcomes import read_outcomes
     from experiments.decide import parse_now
     from experiments.settings import JoinConfig, compose_settings
 
     with guarded(as_json=as_json):
         config = compose_settings("join", overrides or [], JoinConfig)
+        found = key_if_given(key_file, owner="join")
+        if found is not None:
+            require_same(LogReader(log).meta.contact_key, found.text, where=str(log))
         table, read = read_outcomes(outcomes)
         report = join(log, table, config.metrics, parse_now(now), out)
         output = JoinOutput(

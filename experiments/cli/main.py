@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import errno
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal, TextIO
 
 import typer
 
+from engine.errors import StorageError
 from engine.startup import check_names
 from experiments.cli import (
     ablate,
@@ -15,6 +20,7 @@ from experiments.cli import (
     decide,
     demo,
     dispatch,
+    erase,
     evaluate,
     experiment,
     explain,
@@ -29,7 +35,9 @@ from experiments.cli import (
     state,
     train,
 )
-from experiments.cli.console import guarded
+from experiments.cli.console import errors, guarded
+from experiments.cli.failures import cannot_write
+from experiments.cli.terminal import forgiving
 
 app = typer.Typer(
     name="tactful",
@@ -53,6 +61,7 @@ app.command("dispatch")(dispatch.run)
 app.command("explain")(explain.run)
 app.command("join")(join.run)
 app.command("monitor")(monitor.run)
+app.command("erase")(erase.run)
 app.command("simulate")(simulate.run)
 app.command("calibrate")(calibrate.run)
 app.command("experiment")(experiment.run)
@@ -81,6 +90,41 @@ def callback(
         check_names()
 
 
-def main() -> None:
-    """Entry point of the console script."""
-    app()
+def main() -> int:
+    """Entry point of the console script; the exit code, whatever becomes of standard output and standard error."""
+    if sys.stdin is None:
+        sys.stdin = _nowhere("r")
+    if sys.stderr is None:
+        sys.stderr = _nowhere("w")
+    if sys.stdout is None:
+        # Before any work: the next file that is opened would take the place of standard output.
+        return _failed(StorageError("standard output is closed", hint="send it to a file or to /dev/null"))
+    forgiving(sys.stdout)
+    forgiving(sys.stderr)
+    stream, code = sys.stdout, 0
+    try:
+        app()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except OSError as error:
+        code = _failed(cannot_write(error))
+    try:
+        if sys.stdout is not stream:
+            # The command line library has met a closed pipe and put something silent in its place.
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+        stream.flush()
+    except (OSError, ValueError) as error:
+        code = code if code > 1 else _failed(cannot_write(error))
+        # What is still in the buffer would fail once more when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return code
+
+
+def _nowhere(mode: Literal["r", "w"]) -> TextIO:
+    return Path(os.devnull).open(mode, encoding="utf-8")
+
+
+def _failed(error: StorageError) -> int:
+    errors.print(f"error: {error.message}", style="red", soft_wrap=True)
+    errors.print(f"hint: {error.hint}", soft_wrap=True)
+    return error.exit_code

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from experiments.cli.console import Json, Overrides, contact_key, guarded, progress, show
+from experiments.cli.console import Json, Overrides, guarded, progress, show
+from experiments.cli.contact_keys import key_of_simulation
 from experiments.cli.prices import price_tables
 from experiments.outputs_simulate import SimulateOutput
 
@@ -30,7 +31,7 @@ def run(
 
     with guarded(as_json=as_json):
         config = compose_settings("simulate", overrides or [], SimulateConfig)
-        request = SimulateRequest(out, contact_key())
+        request = SimulateRequest(out, key_of_simulation())
         with progress("simulating", float(config.contacts * config.days)) as advance:
             output = simulate(request, config, advance)
         lines = [*output.notes, f"log: {output.log}", *(f"{name}: {path}" for name, path in output.files.items())]

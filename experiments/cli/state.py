@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.table import Table
 
-from experiments.cli.console import Json, contact_key, guarded, progress, show
+from experiments.cli.console import Json, guarded, progress, show
+from experiments.cli.contact_keys import KeyFile, key_line, key_of_store, key_output
 
 app = typer.Typer(
     name="state",
@@ -24,21 +26,26 @@ Url = Annotated[str, typer.Option(help="The store: sqlite:///FILE or postgresql:
 def record(
     state: Url,
     facts: Annotated[Path, typer.Option(help="Facts: Parquet, CSV (.gz) or JSON lines, one a row.")],
+    create: Annotated[bool, typer.Option("--create", help="Make a new store where there is none.")] = False,
+    key_file: KeyFile = None,
     as_json: Json = False,
 ) -> None:
     """Record consents, withdrawals, suppressions, events, profiles and past sends.
 
-    The same fact again changes nothing, so a file may be given twice.
+    The same fact again changes nothing, so a file may be given twice. A first file needs --create: a URL that is
+    mistyped would else make another store, and facts that are recorded there stop nothing.
     """
     from experiments.state import RecordRequest, record_file
 
     with guarded(as_json=as_json):
+        found = key_of_store(state, key_file, owner="state record", create=create)
         with progress("recording", None) as advance:
-            output = record_file(RecordRequest(state, facts, contact_key()), advance)
+            output = record_file(RecordRequest(state, facts, found.text, create=create), advance)
+        output = msgspec.structs.replace(output, contact_key=key_output(found))
         table = Table("fact", "rows", title=f"{output.rows} facts, {output.new} of them new")
         for name, rows in sorted(output.kinds.items()):
             table.add_row(name, str(rows))
-        show(output, [table], [], as_json=as_json)
+        show(output, [table], [key_line(found)], as_json=as_json)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from engine.catalog import Catalog
+from engine.contact_key import SIMULATED_KEY
 from engine.decide import Plan
 from engine.features import PRESENT, Column, ContextBlock
 from engine.types import HOLD, BoolArray, FloatArray, IntArray
@@ -146,7 +147,9 @@ def learnt(name: str, changes: Mapping[str, Any], seed: int, sizes: Sizes) -> Le
 
 
 def _days(world: World, days: int, seed: int) -> list[Any]:
-    plan = Plan(world.guardrails, Sparse(), "sparse", seed=seed, use_case=world.scenario.name)
+    plan = Plan(
+        world.guardrails, Sparse(), "sparse", seed=seed, contact_key=SIMULATED_KEY, use_case=world.scenario.name
+    )
     steps = []
     for day in range(days):
         if world.deciding().any():

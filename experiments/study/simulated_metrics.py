@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import yaml
 
+from engine.contact_key import SIMULATED_KEY
 from engine.decide import Plan
 from engine.ope.metrics.bound import BoundStack
 from engine.ope.metrics.definition import MetricStack
@@ -56,7 +57,9 @@ def day(study: Study, seed: int, contacts: int, *, first: int = 0, chunk: int = 
     world = World(study.scenario, contacts, seed, first=first, guardrails=study.guardrails)
     plan = study.plan(seed)
     if target:
-        plan = Plan(study.guardrails, study.target, "target", seed=seed, use_case=study.scenario.name)
+        plan = Plan(
+            study.guardrails, study.target, "target", seed=seed, contact_key=SIMULATED_KEY, use_case=study.scenario.name
+        )
     step = decided_step(world, plan, chunk)
     by_contact = outcomes_of(step.happened, world.n)
     return replace(step.rounds, rewards={name: by_contact[name][step.rows] for name in REWARDS})

@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 
+from engine.contact_key import SIMULATED_KEY
 from engine.decide import Plan
 from engine.features import PRESENT, ContextBlock
 from engine.guardrails.layer import Guardrails
@@ -86,7 +87,9 @@ class Study:
 
     def plan(self, seed: int) -> Plan:
         """How the log is decided."""
-        return Plan(self.guardrails, self.logging, "logging", seed=seed, use_case=self.scenario.name)
+        return Plan(
+            self.guardrails, self.logging, "logging", seed=seed, contact_key=SIMULATED_KEY, use_case=self.scenario.name
+        )
 
     def worth_of_log(self, contacts: int, steps: int) -> float:
         """Mean expected reward per decision of the log's own policy."""

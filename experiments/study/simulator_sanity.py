@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from engine.contact_key import SIMULATED_KEY
 from engine.decide import Plan
 from engine.guardrails.layer import Guardrails
 from experiments.simulate.curves import picture
@@ -149,7 +150,9 @@ def margin_now(sizes: Sizes, seed: int) -> Gap:
 def tuned_segments(scenario: Scenario, sizes: Sizes) -> StaticSegments:
     """The best action of each segment, tuned on a log that the engine decided uniformly."""
     guardrails = Guardrails(scenario.pack, scenario.catalog, scenario.packages, scenario.features)
-    plan = Plan(guardrails, UniformPolicy(), "uniform", seed=TUNING_SEED, use_case=scenario.name)
+    plan = Plan(
+        guardrails, UniformPolicy(), "uniform", seed=TUNING_SEED, contact_key=SIMULATED_KEY, use_case=scenario.name
+    )
     world = World(scenario, sizes.tuning_contacts, TUNING_SEED, guardrails=guardrails)
     log = [decided_step(world, plan, chunk).rounds for chunk in range(sizes.tuning_days)]
     return tune_segments(log, GAIN, scenario.catalog, scenario.features, SegmentConfig())

@@ -166,7 +166,7 @@ def measure(contacts: int) -> dict[str, Any]:
 def end_to_end(policy: Any, contacts: int) -> dict[str, Any]:
     """Decisions with the default pack into a Parquet log, and the guardrails alone."""
     guardrails = Guardrails(load_pack("default"), policy.catalog)
-    plan = Plan(guardrails, policy, "bench", use_case="bench")
+    plan = Plan(guardrails, policy, "bench", contact_key="bench", use_case="bench")
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log.parquet"
         decide(plan, log, CONTACTS)

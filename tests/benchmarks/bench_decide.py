@@ -85,7 +85,9 @@ def planned() -> tuple[VwLearner, Plan]:
     learner = VwLearner(reference_catalog(), reference_schema(), "click", (0.0, 1.0))
     learner.learn(reference_rounds(40_960))
     policy = learner.policy()
-    return learner, Plan(Guardrails(load_pack("default"), policy.catalog), policy, "bench", use_case="bench")
+    return learner, Plan(
+        Guardrails(load_pack("default"), policy.catalog), policy, "bench", contact_key="bench", use_case="bench"
+    )
 
 
 def in_two_processes(contacts: int) -> float:

@@ -50,7 +50,9 @@ def measure(decisions: int) -> dict[str, Any]:
     learner = VwLearner(reference_catalog(), reference_schema(), "click", (0.0, 1.0))
     learner.learn(reference_rounds(40_960))
     policy = learner.policy()
-    plan = Plan(Guardrails(load_pack("default"), policy.catalog), policy, "bench", use_case="bench")
+    plan = Plan(
+        Guardrails(load_pack("default"), policy.catalog), policy, "bench", contact_key="bench", use_case="bench"
+    )
     batch = next(made_contacts(plan, min(BLOCK, decisions)))
     ones = [batch.take(slice(row, row + 1)) for row in range(batch.n)]
     eligibility = plan.guardrails.eligibility(batch, NOW, plan.sender)[0]

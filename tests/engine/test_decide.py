@@ -65,7 +65,13 @@ class Broken:
 
 def plan(**changes: Any) -> Plan:
     return Plan(
-        **{"guardrails": Guardrails(pack_from(PACK), CATALOG), "policy": Weighted(), "policy_version": "v1", **changes}
+        **{
+            "guardrails": Guardrails(pack_from(PACK), CATALOG),
+            "policy": Weighted(),
+            "policy_version": "v1",
+            "contact_key": "tactful",
+            **changes,
+        }
     )
 
 

@@ -45,7 +45,9 @@ N = 20_000
 
 
 def plan(**changes: Any) -> Plan:
-    return replace(Plan(Guardrails(PACK, CATALOG), UniformPolicy(), "uniform", conditions=WORLD), **changes)
+    return replace(
+        Plan(Guardrails(PACK, CATALOG), UniformPolicy(), "uniform", contact_key="key", conditions=WORLD), **changes
+    )
 
 
 @pytest.fixture(scope="module")

@@ -82,6 +82,7 @@ def found(quota: SqlQuota) -> tuple[FloatArray, list[bool]]:
             guardrails,
             Eager(),
             "eager",
+            contact_key="tactful",
             seed=replication,
             control_share=0.1,
             uniform_share=0.2,
@@ -110,7 +111,9 @@ def test_ips_over_limited_decisions_is_unbiased(found: tuple[FloatArray, list[bo
 
 def test_the_same_block_finds_its_own_grant(quota: SqlQuota) -> None:
     limits = limits_from({"name": "l", "volume": [{"name": "again", "max_per_day": 6}]})
-    plan = Plan(Guardrails(load_pack(), CATALOG), Eager(), "eager", limits=SharedLimits(limits, quota))
+    plan = Plan(
+        Guardrails(load_pack(), CATALOG), Eager(), "eager", contact_key="tactful", limits=SharedLimits(limits, quota)
+    )
     first = decide_block(plan, people(N, 0), NOW)
     assert decide_block(plan, people(N, 0), NOW).table.equals(first.table)
     assert sum(quota.used("again").values()) == int((first.action == 1).sum()) == 6
@@ -132,7 +135,7 @@ def test_a_block_that_failed_gives_back_and_runs_again(quota: SqlQuota) -> None:
     guardrails, shared = Guardrails(load_pack(), CATALOG), SharedLimits(limits, quota)
     for _ in range(2):
         with pytest.raises(RuntimeError, match="out of order"):
-            decide_block(Plan(guardrails, Failing(), "eager", limits=shared), people(N, 0), NOW)
-    decided = decide_block(Plan(guardrails, Eager(), "eager", limits=shared), people(N, 0), NOW)
+            decide_block(Plan(guardrails, Failing(), "eager", contact_key="tactful", limits=shared), people(N, 0), NOW)
+    decided = decide_block(Plan(guardrails, Eager(), "eager", contact_key="tactful", limits=shared), people(N, 0), NOW)
     assert int((decided.action == 1).sum()) == sum(quota.used("failed").values()) == 6
     assert limits.limits == (VolumeLimit("failed", 6),)

@@ -13,11 +13,12 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from experiments.cli.main import app
+from experiments.cli.terminal import one_line
 from experiments.shipped_schemas import shipped_schema
 
 GROUPS = ("guardrails", "state")
 # Commands that print their object and leave with a code that says what it means.
-SPEAKING = ("audit", "monitor")
+SPEAKING = ("audit", "monitor", "erase")
 Imported = Callable[[str, str], Path]
 
 
@@ -74,7 +75,7 @@ def refused(code: int, *arguments: object) -> tuple[str, str]:
     answer = call(*arguments)
     assert answer.code == code, answer
     assert set(answer.out) == {"error", "hint"}
-    assert f"error: {answer.out['error']}" in answer.err
+    assert f"error: {one_line(answer.out['error'])}" in answer.err
     assert "Traceback" not in answer.err
     return answer.out["error"], answer.out["hint"]
 

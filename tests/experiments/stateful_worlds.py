@@ -74,7 +74,7 @@ def fact_file(path: Path, facts: Iterable[dict[str, Any]]) -> Path:
 
 
 def record(folder: Path, url: str, facts: Iterable[dict[str, Any]]) -> None:
-    record_file(RecordRequest(url, fact_file(folder / "facts.jsonl", facts), KEY))
+    record_file(RecordRequest(url, fact_file(folder / "facts.jsonl", facts), KEY, create=True))
 
 
 def limits_file(folder: Path, text: str = LIMITS) -> str:

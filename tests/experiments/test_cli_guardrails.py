@@ -76,7 +76,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     written(folder, "empty")
     written(folder, "unasked", entry("K1", "suppression", "legal"))
-    plan = Plan(Guardrails(load_pack(), CATALOG), UniformPolicy(), "uniform", seed=1, use_case="t")
+    plan = Plan(Guardrails(load_pack(), CATALOG), UniformPolicy(), "uniform", contact_key="key", seed=1, use_case="t")
     asked = DecideRequest(folder / "none", folder / "contacts.parquet", parse_now(NOW), folder / "raw.parquet", "k")
     decide_with(plan, FeatureSchema(features=()), asked, 128)
     with_rewards(folder / "raw.parquet", folder / "log.parquet")

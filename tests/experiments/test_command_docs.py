@@ -15,6 +15,7 @@ from experiments.outputs import OUTPUTS as CORE_OUTPUTS
 from experiments.outputs_ablate import ABLATE_OUTPUTS
 from experiments.outputs_audit import AUDIT_OUTPUTS
 from experiments.outputs_calibrate import CALIBRATE_OUTPUTS
+from experiments.outputs_erase import ERASE_OUTPUTS
 from experiments.outputs_experiment import EXPERIMENT_OUTPUTS
 from experiments.outputs_explain import EXPLAIN_OUTPUTS
 from experiments.outputs_guardrails import GUARDRAIL_OUTPUTS
@@ -26,7 +27,7 @@ from experiments.settings import BacktestConfig, DecideConfig, EvaluateConfig, c
 from experiments.simulate.config import SimulateConfig
 
 OUTPUTS = CORE_OUTPUTS | AUDIT_OUTPUTS | EXPLAIN_OUTPUTS | SIMULATE_OUTPUTS | CALIBRATE_OUTPUTS | EXPERIMENT_OUTPUTS
-OUTPUTS |= MONITOR_OUTPUTS
+OUTPUTS |= MONITOR_OUTPUTS | ERASE_OUTPUTS
 OUTPUTS |= ABLATE_OUTPUTS | PROMOTION_OUTPUTS
 GROUPS = {"guardrails": GUARDRAIL_OUTPUTS, "state": STATE_OUTPUTS}
 COMMANDS = sorted({*OUTPUTS, *GROUPS} - {"error"})

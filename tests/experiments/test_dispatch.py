@@ -40,6 +40,7 @@ CATALOG = catalog_from(
 )
 NOW = datetime(2026, 11, 3, 11, 0, tzinfo=UTC)  # a Tuesday; zone UTC below
 N = 400
+KEY = "blue heron 04, stone 17"
 
 
 def people(n: int = N, **changes: Any) -> pa.Table:
@@ -67,7 +68,7 @@ def write(path: Path, table: pa.Table) -> Path:
 
 
 def decide(folder: Path, contacts: Path, name: str = "decisions", use_case: str = "demo", now: datetime = NOW) -> Path:
-    plan = Plan(Guardrails(load_pack(), CATALOG), UniformPolicy(), "uniform", use_case=use_case, contact_key="key")
+    plan = Plan(Guardrails(load_pack(), CATALOG), UniformPolicy(), "uniform", use_case=use_case, contact_key=KEY)
     out = folder / f"{name}.parquet"
     decide_with(plan, FeatureSchema(features=()), DecideRequest(folder, contacts, now, out, "key"), 128)
     return out
@@ -85,7 +86,7 @@ def dispatch(tmp_path: Path, decided: Path) -> Callable[..., tuple[DispatchOutpu
     ) -> tuple[DispatchOutput, dict[str, str]]:
         table = people() if contacts is None else contacts
         asked = {"decisions": decided, "contacts": write(tmp_path / "now.parquet", table), "now": now} | changes
-        output = dispatch_file(DispatchRequest(**asked, out=tmp_path / "outcomes.parquet", contact_key="key"))
+        output = dispatch_file(DispatchRequest(**asked, out=tmp_path / "outcomes.parquet", contact_key=KEY))
         rows = read_outcomes(tmp_path / "outcomes.parquet")[0].to_pylist()
         return output, {row["decision_id"]: row["event"] for row in rows}
 
@@ -213,7 +214,7 @@ def test_the_kill_switch_stops_what_was_decided(dispatch, tmp_path: Path) -> Non
 
 
 def test_the_command(decided: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TACTFUL_CONTACT_KEY", "key")
+    monkeypatch.setenv("TACTFUL_CONTACT_KEY", KEY)
     now = write(tmp_path / "now.parquet", people())
     asked = ["dispatch", "--decisions", str(decided), "--contacts", str(now), "--now", NOW.isoformat()]
     result = CliRunner().invoke(app, [*asked, "--out", str(tmp_path / "o.parquet"), "--json"])

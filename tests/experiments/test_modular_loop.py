@@ -84,7 +84,9 @@ def logged(folder: Path, catalog: Catalog, seed: int = 0) -> World:
     folder.mkdir()
     world = World(folder, catalog)
     write_contacts(world.contacts, catalog, seed)
-    plan = Plan(Guardrails(load_pack(PACK), catalog, features=SCHEMA), UniformBlocks(), "uniform", seed=seed)
+    plan = Plan(
+        Guardrails(load_pack(PACK), catalog, features=SCHEMA), UniformBlocks(), "uniform", contact_key="key", seed=seed
+    )
     request = DecideRequest(folder, world.contacts, NOW, folder / "decided.parquet", "key")
     decide_with(plan, SCHEMA, request, 500)
     table = pq.read_table(folder / "decided.parquet")

@@ -44,7 +44,7 @@ def facts(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def url(facts: Path, tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path}/state.sqlite"
-    first = run("state", "record", "--state", url, "--facts", facts)
+    first = run("state", "record", "--state", url, "--facts", facts, "--create")
     assert first["new"] == first["rows"] == sum(first["kinds"].values()) > 1500
     again = run("state", "record", "--state", url, "--facts", facts)
     assert (again["new"], again["known"]) == (0, first["rows"])
@@ -126,7 +126,7 @@ def test_bad_facts_are_refused_with_their_row(name: str, tmp_path: Path) -> None
     text, said = BAD[name]
     (tmp_path / "facts.csv").write_text(text, encoding="utf-8")
     state = f"sqlite:///{tmp_path}/s.sqlite"
-    assert said in refused(3, "state", "record", "--state", state, "--facts", tmp_path / "facts.csv")[0]
+    assert said in refused(3, "state", "record", "--state", state, "--facts", tmp_path / "facts.csv", "--create")[0]
 
 
 def test_facts_from_csv_and_parquet(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_facts_from_csv_and_parquet(tmp_path: Path) -> None:
     pq.write_table(pa_csv.read_csv(tmp_path / "facts.csv"), tmp_path / "facts.parquet")
     state = f"sqlite:///{tmp_path}/s.sqlite"
     for number, name in enumerate(("facts.csv", "facts.parquet")):
-        out = run("state", "record", "--state", state, "--facts", tmp_path / name)
+        out = run("state", "record", "--state", state, "--facts", tmp_path / name, "--create")
         assert out["kinds"] == dict.fromkeys(("profile", "consent", "denial", "suppression", "event"), 1)
         assert out["new"] == (0 if number else 5)
 

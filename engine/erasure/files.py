@@ -1,0 +1,352 @@
+"""Erasing persons from files: logs, outcomes, rejects, contact and fact files, each rewritten whole or not at all.
+
+A row goes where its `contact_id` or `decision_id` is the persons'; a line of a rejects file goes where it names them at
+all. All other rows stay as they were: Parquet keeps its schema, footer and row groups, text keeps its bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import gzip
+import json
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, TextIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from engine.durable import sync
+from engine.erasure.persons import Persons
+from engine.errors import DataError, StorageError
+from engine.log.whole_file import ParquetFile
+from engine.types import BoolArray
+
+CONTACT: Final = "contact_id"
+DECISION: Final = "decision_id"
+_CHUNK: Final = 1 << 20
+_CSV: Final = (".csv", ".tsv", ".txt")
+_LINES: Final = (".jsonl", ".ndjson")
+_DELIMITERS: Final = ",;\t|"
+_MAGIC: Final = b"PAR1"
+
+Judge = Callable[[str], bool]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What became of one file.
+
+    Attributes:
+        kind: "log", "outcomes", "table", "rejects", "text" or "other".
+        removed: rows that were removed.
+        left: why the file still names a person, or "".
+    """
+
+    kind: str
+    removed: int = 0
+    left: str = ""
+
+
+def kind_of(path: Path) -> str:
+    """What a file is: Parquet with our footer is a log, with decisions but no contacts outcomes, and so on.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    name = path.name.lower().removesuffix(".gz")
+    if name.endswith(".rejects.csv"):
+        return "rejects"
+    if _starts_with(path, _MAGIC):
+        with _parquet(path) as file:
+            known = {_plain(column) for column in file.schema_arrow.names}
+        if CONTACT in known:
+            return "log" if DECISION in known else "table"
+        return "outcomes" if DECISION in known else "other"
+    return "text" if name.endswith((*_CSV, *_LINES)) else "other"
+
+
+def decisions_in(path: Path, persons: Persons) -> set[str]:
+    """Ids of the persons' decisions in a log; empty for any other file.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    if kind_of(path) != "log":
+        return set()
+    found: set[str] = set()
+    with _parquet(path) as file:
+        who, ids = _column(file, CONTACT), _column(file, DECISION)
+        if who is None or ids is None:
+            return found
+        for batch in file.iter_batches(columns=[who, ids]):
+            mine = _among(batch.column(who), persons.contacts)
+            found.update(str(name) for name in _texts(batch.column(ids)).filter(pa.array(mine)).to_pylist())
+    return found
+
+
+def erase_from(path: Path, persons: Persons) -> Found:
+    """Remove the persons from one file.
+
+    Raises:
+        DataError: the file is damaged; it is as it was.
+        StorageError: the disk refused; the file is as it was.
+    """
+    kind = kind_of(path)
+    # Another name of the same bytes would keep them; a rename would put a file in place of a link.
+    target = path.resolve()
+    if kind in ("log", "outcomes", "table"):
+        removed, left = _erase_parquet(target, persons)
+    elif kind in ("rejects", "text"):
+        removed, left = _erase_lines(target, _judge(target, kind, persons), persons)
+    elif _starts_with(target, _MAGIC):
+        removed, left = 0, _left_in_parquet(target, persons)
+    else:
+        removed, left = 0, _left_in_bytes(target, persons)
+    return Found(kind, removed, left)
+
+
+def remove_leftover(path: Path) -> bool:
+    """Remove what a killed writer left behind (`.NAME.*.part`); false where its writer is alive.
+
+    Raises:
+        DataError: it cannot be removed.
+    """
+    with _reading(path):
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        else:
+            path.unlink()
+            return True
+        finally:
+            os.close(descriptor)
+
+
+def _erase_parquet(path: Path, persons: Persons) -> tuple[int, str]:
+    with _parquet(path) as file:
+        gone = [_rows_of(file, group, persons) for group in range(file.num_row_groups)]
+        removed = int(sum(mask.sum() for mask in gone))
+        if removed:
+            _require_one_name(path)
+            with _same_mode(path), ParquetFile(path, file.schema_arrow) as out:
+                for group, mask in enumerate(gone):
+                    kept = file.read_row_group(group).filter(pa.array(~mask))
+                    if kept.num_rows:
+                        out.append(_without_dictionaries(kept))
+    return removed, _left_in_parquet(path, persons)
+
+
+def _rows_of(file: pq.ParquetFile, group: int, persons: Persons) -> BoolArray:
+    mine = np.zeros(file.metadata.row_group(group).num_rows, dtype=np.bool_)
+    for name, values in ((CONTACT, persons.contacts), (DECISION, persons.decisions)):
+        column = _column(file, name)
+        if column is not None and values:
+            mine |= _among(file.read_row_group(group, columns=[column]).column(0).combine_chunks(), values)
+    return mine
+
+
+def _without_dictionaries(table: pa.Table) -> pa.Table:
+    """A dictionary keeps the values of rows that are gone."""
+    columns = []
+    for field, column in zip(table.schema, table.columns, strict=True):
+        plain = column.cast(field.type.value_type) if pa.types.is_dictionary(field.type) else column
+        columns.append(plain.dictionary_encode().cast(field.type) if plain is not column else column)
+    return pa.Table.from_arrays(columns, schema=table.schema)
+
+
+def _left_in_parquet(path: Path, persons: Persons) -> str:
+    """Columns beside the ids that still hold a name of the persons."""
+    wanted, named = persons.telling, set()
+    with _parquet(path) as file:
+        for batch in file.iter_batches():
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+                if _is_text(kind) and _among(column, wanted).any():
+                    named.add(name)
+    if named:
+        return f"columns {', '.join(sorted(named))} still name a person"
+    return _left_in_bytes(path, persons)
+
+
+def _left_in_bytes(path: Path, persons: Persons) -> str:
+    wanted = [name.encode() for name in persons.telling]
+    overlap = max((len(name) for name in wanted), default=0)
+    held = b""
+    with _reading(path):
+        opened = gzip.open if _starts_with(path, b"\x1f\x8b") else open
+        with opened(path, "rb") as file:
+            while part := file.read(_CHUNK):
+                held += part
+                if any(name in held for name in wanted):
+                    return (
+                        "it names a person, and is no file that can be rewritten here (a database is given by its URL)"
+                    )
+                held = held[-overlap:]
+    return ""
+
+
+def _judge(path: Path, kind: str, persons: Persons) -> Judge:
+    """Whether a line (a CSV record, a JSON object) belongs to the persons."""
+    if path.name.lower().removesuffix(".gz").endswith(_LINES):
+        return lambda line: _json_names(line, persons)
+    if kind == "rejects":
+        names = sorted(persons.contacts | persons.decisions, key=len, reverse=True)
+        pattern = re.compile(rf"(?<![\w@.+-])(?:{'|'.join(map(re.escape, names))})(?![\w@+-])")
+        return lambda line: pattern.search(line) is not None
+    header = next(_records(path), "")
+    delimiter = max(_DELIMITERS, key=header.count)
+    columns = [_plain(name) for name in next(csv.reader([header], delimiter=delimiter), [])]
+    wanted = [(at, _values(persons, name)) for at, name in enumerate(columns) if name in (CONTACT, DECISION)]
+
+    def named(line: str) -> bool:
+        cells = next(csv.reader([line], delimiter=delimiter), [])
+        return any(at < len(cells) and cells[at].strip() in values for at, values in wanted)
+
+    return named
+
+
+def _values(persons: Persons, column: str) -> frozenset[str]:
+    return persons.contacts if column == CONTACT else persons.decisions
+
+
+def _json_names(line: str, persons: Persons) -> bool:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(found, dict):
+        return False
+    return any(
+        str(value).strip() in _values(persons, _plain(name))
+        for name, value in found.items()
+        if _plain(name) in (CONTACT, DECISION)
+    )
+
+
+def _erase_lines(path: Path, judge: Judge, persons: Persons) -> tuple[int, str]:
+    with _reading(path):
+        gone = [judge(line) for line in _records(path)]
+    removed = sum(gone)
+    if removed:
+        _require_one_name(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            with _same_mode(path), _text(temporary, "wt", like=path) as out:
+                for line, mine in zip(_records(path), gone, strict=True):
+                    if not mine:
+                        out.write(line)
+            temporary.chmod(stat.S_IMODE(path.stat().st_mode))
+            sync(temporary)
+            temporary.replace(path)
+            sync(path.parent)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise StorageError(f"cannot rewrite {path}: {error}", hint="the file is as it was; free space") from error
+    return removed, _left_in_bytes(path, persons)
+
+
+def _records(path: Path) -> Iterator[str]:
+    """The records of a text as they stand, with their line ends: of a CSV, lines within quotes belong together."""
+    quotes = not path.name.lower().removesuffix(".gz").endswith(_LINES)
+    held = ""
+    with _text(path, "rt", like=path) as file:
+        for line in file:
+            held += line
+            if not quotes or held.count('"') % 2 == 0:
+                yield held
+                held = ""
+    if held:
+        yield held
+
+
+def _text(path: Path, mode: Literal["rt", "wt"], *, like: Path) -> TextIO:
+    """A text, packed and encoded like a file that is there; line ends stay as they are."""
+    opened: Any = gzip.open if like.name.lower().endswith(".gz") else open
+    with opened(like, "rb") as file:
+        start = file.read(3)
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        wide: TextIO = opened(path, mode, newline="", encoding="utf-16")
+        return wide
+    # Bytes that are no UTF-8 come back as they were.
+    encoding = "utf-8-sig" if start == b"\xef\xbb\xbf" else "utf-8"
+    text: TextIO = opened(path, mode, newline="", encoding=encoding, errors="surrogateescape")
+    return text
+
+
+def _require_one_name(path: Path) -> None:
+    if path.stat().st_nlink > 1:
+        raise DataError(
+            f"{path} has other names (hard links), under which the persons would stay",
+            hint="remove the other names, or give the file a copy of its own",
+        )
+
+
+@contextlib.contextmanager
+def _same_mode(path: Path) -> Iterator[None]:
+    """What is written inside gets the rights of the file that it replaces, at no moment wider ones."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    before = os.umask(0o777 & ~mode)
+    try:
+        yield
+    finally:
+        os.umask(before)
+    path.chmod(mode)
+
+
+def _parquet(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} is no readable Parquet file: {error}", hint="is it damaged?") from error
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """What may happen while a text is read, as an error of ours."""
+    try:
+        yield
+    except (OSError, EOFError, UnicodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read: {error}", hint="is it damaged?") from error
+
+
+def _starts_with(path: Path, magic: bytes) -> bool:
+    with _reading(path), path.open("rb") as file:
+        return file.read(len(magic)) == magic
+
+
+def _column(file: pq.ParquetFile, wanted: str) -> str | None:
+    return next((name for name in file.schema_arrow.names if _plain(name) == wanted), None)
+
+
+def _plain(name: str) -> str:
+    return name.strip().strip("\ufeff").casefold()
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _texts(column: pa.Array) -> pa.Array:
+    return pc.utf8_trim_whitespace(column.cast(pa.string()))
+
+
+def _among(column: pa.Array, values: frozenset[str]) -> BoolArray:
+    try:
+        text = _texts(column)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        # Nested or binary: no id of ours.
+        return np.zeros(len(column), dtype=np.bool_)
+    found = pc.is_in(text, value_set=pa.array(sorted(values), pa.string()))
+    mine: BoolArray = np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.bool_)
+    return mine

@@ -1,0 +1,110 @@
+"""The contact key of a command: where it is looked for, and what is said of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from engine.contact_key import FILE_VARIABLE, KEY_VARIABLE, SIMULATED_KEY, ContactKey, find_key, given_key
+from experiments.cli.console import errors
+from experiments.outputs import KeyOutput
+
+KeyFile = Annotated[
+    Path | None,
+    typer.Option("--contact-key-file", help=f"File that holds the contact key; else {KEY_VARIABLE} is looked at."),
+]
+
+
+def key_beside(out: Path, file: Path | None, *, owner: str) -> ContactKey:
+    """The key of a command that writes pseudonyms into a file; a new one is kept in that file's folder.
+
+    Raises:
+        ConfigError, StorageError: as of `engine.contact_key.find_key`.
+    """
+    return said(find_key(os.environ, owner=owner, file=file, beside=[out.parent], create_in=out.parent))
+
+
+def key_of_store(url: str, file: Path | None, *, owner: str, create: bool = False) -> ContactKey:
+    """The key of a store of contact state; a new one is kept beside an SQLite file, a server has no such place.
+
+    Args:
+        url: of the store.
+        file: that the user named.
+        owner: the command, named in errors.
+        create: whether the store may be new.
+
+    Raises:
+        ConfigError, StorageError: as of `engine.contact_key.find_key`.
+        DataError: there is no store and none may be made.
+    """
+    from engine.database import file_of
+    from engine.state.store import SqlState
+
+    path = file_of(url, owner=owner)
+    expected = None
+    if not create or (path is not None and path.exists()):
+        with SqlState(url) if create else SqlState.existing(url) as store:
+            expected = store.key_fingerprint()
+    folder = None if path is None else path.parent
+    beside = [] if folder is None else [folder]
+    return said(find_key(os.environ, owner=owner, file=file, beside=beside, create_in=folder, expected=expected))
+
+
+def key_of_log(log: Path, out: Path, file: Path | None, *, owner: str) -> ContactKey:
+    """The key under which a log was written; never a new one.
+
+    Raises:
+        ConfigError: as of `engine.contact_key.find_key`.
+        LogFormatError: no log.
+    """
+    from engine.log.parquet import LogReader
+
+    mark = LogReader(log).meta.contact_key
+    expected = None if mark is msgspec.UNSET else mark
+    return said(find_key(os.environ, owner=owner, file=file, beside=[log.parent, out.parent], expected=expected))
+
+
+def key_if_given(file: Path | None, *, owner: str) -> ContactKey | None:
+    """The key that the user gave, to be compared with that of a log; None where none was given.
+
+    Raises:
+        ConfigError: as of `engine.contact_key.given_key`.
+    """
+    key = given_key(os.environ, owner=owner, file=file)
+    return None if key is None else said(key)
+
+
+def key_of_simulation() -> str:
+    """The key of simulated people: the environment's, else a fixed one, so that the same seed gives the same bytes."""
+    return os.environ.get(KEY_VARIABLE) or SIMULATED_KEY
+
+
+def said(key: ContactKey) -> ContactKey:
+    """The key, after its warnings and the place of a new one stand on standard error."""
+    for warning in key.warnings:
+        errors.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    if key.created:
+        text = (
+            f"made a new contact key: {key.file}. Keep it safe and secret: without it no contact is known again. "
+            f"Give it to runs elsewhere with --contact-key-file or {FILE_VARIABLE}"
+        )
+        errors.print(text, markup=False, highlight=False, soft_wrap=True)
+    return key
+
+
+def key_output(key: ContactKey) -> KeyOutput:
+    """What `--json` says of the key; the key itself is not among it."""
+    file = None if key.file is None else str(key.file)
+    return KeyOutput(
+        source=key.source, file=file, created=key.created, fingerprint=key.fingerprint, warnings=key.warnings
+    )
+
+
+def key_line(key: ContactKey) -> str:
+    """What the screen says of the key."""
+    where = f"environment variable {KEY_VARIABLE}" if key.file is None else str(key.file)
+    return f"contact key: {where}{', made by this run' if key.created else ''} (fingerprint {key.fingerprint})"
