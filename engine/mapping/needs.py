@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from engine.errors import DataError
+from engine.files.ids import DAMAGED, is_float, trimmed
 from engine.mapping.cells import is_one_of, joined, text_of
 from engine.mapping.dialect import did_you_mean, expressions
 from engine.mapping.sources import Block, Source
@@ -126,10 +128,12 @@ def scan(mapping: Mapping, source: Source, raw: Sequence[str]) -> Scan:
     """Count rows, collect the observed values of every axis, and type the raw columns.
 
     Raises:
-        DataError: the file is damaged, or an axis holds so many values that it must be an id.
+        DataError: the file is damaged, ids are damaged, or an axis holds so many values that it must be an id.
     """
     found = Scan(observed={name: set() for name, axis in mapping.catalog.items() if axis.names})
+    keys = {column: name for name, key in _keys(mapping).items() for column in key.names}
     for block in source.blocks():
+        _refuse_damaged_ids(keys, block, source)
         found.rows += block.n + len(block.faults)
         sent = ~held_rows(mapping, block)
         for name, axis in mapping.catalog.items():
@@ -142,6 +146,23 @@ def scan(mapping: Mapping, source: Source, raw: Sequence[str]) -> Scan:
                     )
         found.text |= {name for name in raw if name not in found.text and not _all_numbers(block.cells[name])}
     return found
+
+
+def _refuse_damaged_ids(keys: dict[str, str], block: Block, source: Source) -> None:
+    """Refuse ids that floats or spreadsheets wrote: they may have made one contact of many."""
+    for column, key in keys.items():
+        if column not in block.cells:
+            continue
+        if column in source.floats:
+            raise DataError(f"column {column!r}, the {key}, holds floats, which are no ids", hint=DAMAGED)
+        bad = is_float(trimmed(pa.array(block.cells[column], pa.string())))
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise DataError(
+                f"column {column!r}, the {key}, holds {block.cells[column][row]!r} in row {int(block.rows[row])} "
+                f"({int(bad.sum())} such rows in its block), which is no id",
+                hint=DAMAGED,
+            )
 
 
 def _all_numbers(cells: ObjectArray) -> bool:

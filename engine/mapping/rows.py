@@ -14,6 +14,7 @@ import pyarrow as pa
 from engine import records
 from engine.catalog import Catalog
 from engine.features import MISSING, PRESENT, FeatureSpec
+from engine.files.ids import is_unseen, trimmed_objects
 from engine.identity import keyed_hash, pseudonyms
 from engine.log.parquet import labels
 from engine.mapping.actions import ActionReader, propensity_table
@@ -131,9 +132,12 @@ class RowConverter:
         return values
 
     def _key(self, key: Key, name: str, block: Block, faults: Faults) -> ObjectArray:
-        cells = joined([block.cells[column] for column in key.names])
-        for column in key.names:
-            faults.mark(block.cells[column] == "", f"{name} is empty", cells)
+        parts = [trimmed_objects(block.cells[column]) for column in key.names]
+        cells = joined(parts)
+        for part in parts:
+            faults.mark(part == "", f"{name} is empty", cells)
+            unseen = is_unseen(pa.array(part, pa.string()))
+            faults.mark(unseen, f"{name} holds a character that no eye sees", cells)
         return cells
 
     def _decision_ids(self, block: Block, faults: Faults) -> ObjectArray:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Literal
 
 import msgspec
 
 from engine.errors import ParameterError
 from engine.features import FeatureSchema, FeatureSpec
+from engine.files.patterns import check_one_group
+from engine.files.tables import AUTO
 from engine.records import RewardSpec
 
 Scalar = str | int | float
@@ -31,7 +32,7 @@ class ValuesFrom(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Values that come from elsewhere.
 
     Attributes:
-        pattern: regular expression over the column names of the log; its first group is the value.
+        pattern: regular expression (RE2) over the column names of the log; its one group is the value.
         file / column: a companion CSV beside the log, and its column of values.
         fallback: used where the pattern matches nothing or the companion is not there; without it that is an error.
     """
@@ -46,14 +47,7 @@ class ValuesFrom(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         if (self.file is None) != (self.column is None):
             raise ParameterError("column", "values", allowed="given together with file", got=self.column)
         if self.pattern is not None:
-            try:
-                groups = re.compile(self.pattern).groups
-            except re.error as error:
-                raise ParameterError(
-                    "pattern", "values", allowed=f"a regular expression ({error})", got=self.pattern
-                ) from error
-            if groups != 1:
-                raise ParameterError("pattern", "values", allowed="with exactly one group", got=self.pattern)
+            check_one_group(self.pattern, owner="values")
 
 
 class Attributes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -293,15 +287,21 @@ class Reward(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class CsvOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How a CSV is written; newlines inside quoted fields always work."""
+    """How a CSV is written; newlines inside quoted fields always work.
 
-    delimiter: str = ","
+    Attributes:
+        delimiter: one character, or "auto": the one of `, ; tab |` that the heading is written with.
+        quote: the quoting character.
+        encoding: where the file has no byte-order mark.
+    """
+
+    delimiter: str = AUTO
     quote: str = '"'
-    encoding: str = "utf-8-sig"
+    encoding: str = "utf-8"
 
     def __post_init__(self) -> None:
         for name in ("delimiter", "quote"):
-            if len(getattr(self, name)) != 1:
+            if len(getattr(self, name)) != 1 and (name, self.delimiter) != ("delimiter", AUTO):
                 raise ParameterError(name, "csv", allowed="one character", got=getattr(self, name))
         try:
             "".encode(self.encoding)
