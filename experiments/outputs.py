@@ -187,7 +187,12 @@ class BacktestOutput(Output, frozen=True, kw_only=True):
 
 
 class ImportOutput(Output, frozen=True, kw_only=True):
-    """`tactful import --json`."""
+    """`tactful import --json`.
+
+    Attributes:
+        notes: sentences that every report of the log repeats, the warnings among them.
+        warnings: what is wrong with rows that were lost; the audit fails on them.
+    """
 
     rows_read: int
     rows_kept: int
@@ -199,6 +204,7 @@ class ImportOutput(Output, frozen=True, kw_only=True):
     log: str
     rejects: str | None
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class TrainOutput(Output, frozen=True, kw_only=True):

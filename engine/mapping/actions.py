@@ -18,6 +18,7 @@ from engine.mapping.sources import Block, Source, rows_of
 from engine.mapping.spec import Attributes, Axis, Mapping, Scalar, ValuesFrom
 from engine.types import HOLD, BoolArray, FloatArray, IntArray, ObjectArray
 
+UNKNOWN: Final = "unknown"
 _TOLERANCE: Final = 1e-6
 
 
@@ -166,7 +167,7 @@ class ActionReader:
             index = {value: position for position, value in enumerate(values)}
             position = np.array([index.get(cell, -1) for cell in cells], dtype=np.int64)
             action += np.maximum(position, 0)
-            faults.append(((position < 0) & ~held, f"unknown {name}", cells))
+            faults.append(((position < 0) & ~held, f"{UNKNOWN} {name}", cells))
         return np.where(held, HOLD, action + 1), faults
 
 

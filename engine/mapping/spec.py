@@ -311,6 +311,30 @@ class CsvOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             ) from None
 
 
+class NumberFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How texts write numbers; without it the point stands for decimals and nothing groups thousands.
+
+    Attributes:
+        decimal: the mark of decimals: a point or a comma.
+        thousands: the mark between groups of digits: a point, a comma, a space (also those that do not break), an
+            apostrophe, or "" for none. Groups have three digits; with commas those before the last may have two.
+        currency: signs that may stand before or after a number, like "EUR"; they are left out.
+        percent: whether a number may end in %; it is divided by 100.
+    """
+
+    decimal: Literal[".", ","] = "."
+    thousands: Literal["", ".", ",", " ", "'"] = ""
+    currency: tuple[str, ...] = ()
+    percent: bool = False
+
+    def __post_init__(self) -> None:
+        if self.thousands == self.decimal:
+            raise ParameterError("thousands", "numbers", allowed="another mark than decimal", got=self.thousands)
+        for symbol in self.currency:
+            if not symbol.strip() or set(symbol) & set("0123456789.,+-%"):
+                raise ParameterError("currency", "numbers", allowed="signs without digits and marks", got=symbol)
+
+
 class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A whole mapping; docs/mapping.md tells every key with an example."""
 
@@ -323,6 +347,7 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     notes: tuple[str, ...] = ()
     format: Literal["auto", "csv", "parquet", "jsonl"] = "auto"
     csv: CsvOptions = CsvOptions()
+    numbers: NumberFormat | None = None
     hold: Hold | None = None
     aliases: dict[str, str] = {}
     availability: Availability | None = None

@@ -19,6 +19,9 @@ def run(
     mapping: Annotated[str, typer.Option(help="A shipped mapping by name, or the path of a mapping yaml.")],
     source: Annotated[Path, typer.Option("--input", help="CSV (.gz), Parquet or JSON-lines file.")],
     out: Annotated[Path, typer.Option(help="The log to write; rejected rows go to a file beside it.")],
+    show_rejected_values: Annotated[
+        bool, typer.Option(help="Write ids and features of rejected rows as they are; they are masked by default.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Import a log by a mapping; nothing is dropped in silence.
@@ -32,7 +35,12 @@ def run(
     with guarded(as_json=as_json):
         with progress("importing", None) as advance:
             report = import_log(
-                load_mapping(mapping), source, out, contact_key=contact_key(), progress=lambda _done, _all: advance(1.0)
+                load_mapping(mapping),
+                source,
+                out,
+                contact_key=contact_key(),
+                progress=lambda _done, _all: advance(1.0),
+                show_values=show_rejected_values,
             )
         output = _output(report, out)
         show(
@@ -55,6 +63,7 @@ def _output(report: ImportReport, out: Path) -> ImportOutput:
         log=str(out),
         rejects=str(report.rejects_file) if report.rejects_file else None,
         notes=tuple(report.notes),
+        warnings=tuple(report.warnings),
     )
 
 
