@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from engine.catalog import Catalog
-from engine.contact_columns import Block, coded, flags, instants, known, numbers, text
+from engine.contact_columns import Block, coded, flags, instants, known, numbers
 from engine.contact_consent import DETAILS, consent_of
 from engine.contact_events import events_of
 from engine.contact_facts import COLUMNS as FACTS
@@ -36,6 +36,7 @@ from engine.features import (
     categorical_column,
     numeric_column,
 )
+from engine.files.ids import ids_of
 from engine.identity import keyed_hash
 from engine.localtime import instant_of
 from engine.seen import SeenHashes
@@ -120,7 +121,7 @@ class _Reader:
             raise DataError(
                 f"{block.source} has no column 'contact_id'", hint=f"its columns are {', '.join(block.columns)}"
             )
-        column = text(column)
+        column = ids_of(column, "contact_id", source=block.source, first_row=block.first_row)
         block.fail("contact_id", ~known(column), column, "must not be empty")
         ids: ObjectArray = column.to_numpy(zero_copy_only=False).astype(object)
         hashes: KeyArray = keyed_hash(ids, "contact file")

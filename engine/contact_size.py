@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
+import zlib
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from engine.errors import DataError
+from engine.files.stream import open_utf8
+from engine.files.tables import kind_of
 
 _CHUNK = 1 << 20
 
@@ -17,13 +21,13 @@ def has_at_least(path: Path, rows: int) -> bool:
     Parquet says it in its footer; of text files the lines are counted, a heading included, and no further than needed.
     """
     try:
-        if path.suffix == ".parquet":
+        if kind_of(path) == "parquet":
+            # No data is read here, so nothing is verified: reading the file does that.
             return bool(pq.read_metadata(path).num_rows >= rows)
         lines = 0
-        with path.open("rb") as stored:
-            file = gzip.GzipFile(fileobj=stored) if path.suffix == ".gz" else stored
+        with open_utf8(path) as file:
             while lines < rows and (chunk := file.read(_CHUNK)):
                 lines += chunk.count(b"\n")
-    except (OSError, EOFError, pa.ArrowException):
+    except (DataError, OSError, EOFError, UnicodeError, zlib.error, pa.ArrowException):
         return False
     return lines >= rows

@@ -15,7 +15,36 @@ TactfulError                     1
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import re
+from typing import Any, ClassVar, Final
+
+_LONGEST_VALUE: Final = 300
+_LONGEST_MESSAGE: Final = 4000
+# Scalars and arrays as numpy writes them: np.float64(3.0), np.str_('x'), np.True_, array([1, 2], dtype=int32).
+_QUOTED: Final = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^()'"])*"""
+_SCALAR: Final = re.compile(
+    rf"\bnp\.(?:\w*(?:int|float|long|complex)\w*|bool_?|str_|bytes_|datetime64|timedelta64|half|single|double)"
+    rf"\(({_QUOTED})\)"
+)
+_TRUTH: Final = re.compile(r"\bnp\.(True|False)_")
+_ARRAY: Final = re.compile(rf"\barray\((\[{_QUOTED}\])(?:, (?:dtype|shape)=[^()]*(?:\([^()]*\))?)*\)")
+
+
+def plain(text: str) -> str:
+    """The text with the values that numpy wraps in it as a person writes them: 3.0 for np.float64(3.0)."""
+    if "np." in text:
+        text = _TRUTH.sub(r"\1", _SCALAR.sub(r"\1", text))
+    return _ARRAY.sub(r"\1", text) if "array(" in text else text
+
+
+def shown(value: Any) -> str:
+    """A value in an error: its `repr`, plain and of bounded length."""
+    try:
+        text = plain(repr(value))
+    except ValueError:
+        # Python refuses to write out an integer of thousands of digits.
+        text = f"<{type(value).__name__} too long to show>"
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
 class TactfulError(Exception):
@@ -24,9 +53,12 @@ class TactfulError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
+        message = plain(message)
+        if len(message) > _LONGEST_MESSAGE:
+            message = f"{message[:_LONGEST_MESSAGE]}..."
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = plain(hint)
 
     def __str__(self) -> str:
         return f"{self.message} (hint: {self.hint})" if self.hint else self.message
@@ -39,14 +71,14 @@ class ParameterError(TactfulError, ValueError):
         parameter: the argument's name, as the caller wrote it.
         owner: the class, function or command that takes it.
         allowed: the allowed values in words ("in [0, 1]").
-        got: what was given; shown with `repr`.
+        got: what was given; `shown`.
         hint: what to do about it.
     """
 
     exit_code = 2
 
     def __init__(self, parameter: str, owner: str, *, allowed: str, got: Any, hint: str = "") -> None:
-        super().__init__(f"`{parameter}` of {owner} must be {allowed}, got {got!r}", hint=hint)
+        super().__init__(f"`{parameter}` of {owner} must be {allowed}, got {shown(got)}", hint=hint)
         self.parameter = parameter
 
 

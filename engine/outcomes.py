@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.json
-import pyarrow.parquet as pq
 
 from engine import records
 from engine.errors import DataError
+from engine.files.ids import refuse_damaged, trimmed
+from engine.files.tables import column_blocks
 from engine.types import BoolArray, IntArray
 
 SHOWN_ROWS: Final = 20
+_BLOCK_ROWS: Final = 65_536
 _COLUMNS: Final = tuple(name for name, *_ in records.OUTCOME_COLUMNS)
 _OFFSET: Final = re.compile(r"(?:[Zz]|[+-]\d{2}:?\d{2})$")
 _OFFSET_HINT: Final = "write the offset of every instant: 2026-01-31T10:00:00+00:00"
@@ -47,7 +46,7 @@ def read_outcomes(path: Path | str) -> tuple[pa.Table, OutcomeReport]:
     """Read an outcome file.
 
     Args:
-        path: ends in .parquet, .csv, .jsonl or .ndjson; columns decision_id, event, at and, optionally, value_usd.
+        path: CSV, JSON lines (both also gzip) or Parquet; columns decision_id, event, at and, optionally, value_usd.
 
     Returns:
         A table of `records.outcome_schema()` in file order, and the counts.
@@ -57,18 +56,14 @@ def read_outcomes(path: Path | str) -> tuple[pa.Table, OutcomeReport]:
             that is not finite, an empty id or event. The row is named, counted from 0 without the header.
     """
     path = Path(path)
-    read = _READERS.get(path.suffix.lower())
-    if read is None:
-        raise DataError(f"{path} is no outcome file", hint=f"known endings: {sorted(_READERS)}")
-    try:
-        table = read(path)
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist", hint="give the path of an outcome file") from error
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(
-            f"{path} cannot be read: {error}", hint="it is empty, truncated or of another format"
-        ) from error
-    return check_outcomes(table, source=str(path))
+    parts: list[pa.Table] = []
+    first = 0
+    for columns, rows in column_blocks(path, _BLOCK_ROWS):
+        parts.append(_conformed(pa.table(columns), str(path), first))
+        first += rows
+    if not parts:
+        raise DataError(f"{path} is empty", hint="an empty file is more often a failed export: export it again")
+    return _without_repeats(pa.concat_tables(parts).unify_dictionaries())
 
 
 def check_outcomes(table: pa.Table, *, source: str) -> tuple[pa.Table, OutcomeReport]:
@@ -77,8 +72,13 @@ def check_outcomes(table: pa.Table, *, source: str) -> tuple[pa.Table, OutcomeRe
     Raises:
         DataError: as `read_outcomes`.
     """
+    return _without_repeats(_conformed(table, source, 0))
+
+
+def _conformed(table: pa.Table, source: str, first: int) -> pa.Table:
+    """The rows of a table in our schema; `first` is the number of its first row in the file."""
     missing = sorted(set(_COLUMNS) - {"value_usd"} - set(table.schema.names))
-    unknown = sorted(set(table.schema.names) - set(_COLUMNS))
+    unknown = sorted(set(table.schema.names) - set(_COLUMNS))[:SHOWN_ROWS]
     if missing or unknown:
         raise DataError(
             f"{source} lacks the columns {missing} and has unknown ones {unknown}",
@@ -86,15 +86,23 @@ def check_outcomes(table: pa.Table, *, source: str) -> tuple[pa.Table, OutcomeRe
         )
     if "value_usd" not in table.schema.names:
         table = table.append_column("value_usd", pa.nulls(table.num_rows, pa.float64()))
-    checked = pa.Table.from_arrays(
+    ids = trimmed(_texts(table.column("decision_id"), "decision_id", source, first))
+    _refuse(
+        np.asarray(ids.is_null()).astype(bool), f"`decision_id` of {source} must be a non-empty string", ids, "", first
+    )
+    refuse_damaged(ids, "decision_id", source=source, first_row=first)
+    return pa.Table.from_arrays(
         [
-            _texts(table.column("decision_id"), "decision_id", source),
-            _texts(table.column("event"), "event", source).dictionary_encode(),
-            _instants(table.column("at"), source),
-            _values(table.column("value_usd"), source),
+            ids,
+            _texts(table.column("event"), "event", source, first).dictionary_encode(),
+            _instants(table.column("at"), source, first),
+            _values(table.column("value_usd"), source, first),
         ],
         schema=records.outcome_schema(),
     )
+
+
+def _without_repeats(checked: pa.Table) -> tuple[pa.Table, OutcomeReport]:
     again = duplicate_rows(checked)
     kept = checked.filter(pa.array(~again))
     shown = tuple(int(row) for row in np.flatnonzero(again)[:SHOWN_ROWS])
@@ -119,23 +127,23 @@ def outcome_frame(outcomes: pa.Table) -> pd.DataFrame:
     )
 
 
-def _texts(column: pa.ChunkedArray, name: str, source: str) -> pa.Array:
+def _texts(column: pa.ChunkedArray, name: str, source: str, first: int) -> pa.Array:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         raise DataError(f"`{name}` of {source} must be text, got {kind}", hint="convert the column to strings")
     texts = column.cast(pa.string()).combine_chunks()
     empty = np.asarray(pc.fill_null(pc.equal(texts, ""), fill_value=True)).astype(bool)
-    _refuse(empty, f"`{name}` of {source} must be a non-empty string", texts, "")
+    _refuse(empty, f"`{name}` of {source} must be a non-empty string", texts, "", first)
     return texts
 
 
-def _instants(column: pa.ChunkedArray, source: str) -> pa.Array:
+def _instants(column: pa.ChunkedArray, source: str, first: int) -> pa.Array:
     what = f"`at` of {source} must be an instant with a time zone"
     if pa.types.is_timestamp(column.type):
         if column.type.tz is None:
             raise DataError(f"{what}, got timestamps without one", hint=_OFFSET_HINT)
         stamps = column.combine_chunks()
-        _refuse(np.asarray(stamps.is_null()).astype(bool), what, stamps, _OFFSET_HINT)
+        _refuse(np.asarray(stamps.is_null()).astype(bool), what, stamps, _OFFSET_HINT, first)
         # Finer instants than microseconds are cut, which keeps their order.
         return stamps.cast(records.INSTANT, safe=False)
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
@@ -143,14 +151,14 @@ def _instants(column: pa.ChunkedArray, source: str) -> pa.Array:
     texts = column.combine_chunks()
     strings = texts.to_pylist()
     naive = np.array([text is None or not _OFFSET.search(text.strip()) for text in strings], dtype=bool)
-    _refuse(naive, what, texts, _OFFSET_HINT)
+    _refuse(naive, what, texts, _OFFSET_HINT, first)
     parsed = pd.to_datetime(pd.Series(strings, dtype=object), format="ISO8601", utc=True, errors="coerce")
-    _refuse(parsed.isna().to_numpy(), what, texts, _OFFSET_HINT)
+    _refuse(parsed.isna().to_numpy(), what, texts, _OFFSET_HINT, first)
     micros: IntArray = parsed.to_numpy(dtype="datetime64[us]").astype(np.int64)
     return pa.array(micros).cast(records.INSTANT)
 
 
-def _values(column: pa.ChunkedArray, source: str) -> pa.Array:
+def _values(column: pa.ChunkedArray, source: str, first: int) -> pa.Array:
     what = f"`value_usd` of {source} must be a finite number or null"
     given = column.combine_chunks()
     if pa.types.is_string(given.type) or pa.types.is_large_string(given.type):
@@ -162,38 +170,15 @@ def _values(column: pa.ChunkedArray, source: str) -> pa.Array:
         absent = np.asarray(given.is_null()).astype(bool)
         numbers = np.asarray(given.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
     elif pa.types.is_decimal(given.type):
-        return _values(pa.chunked_array([given.cast(pa.float64())]), source)
+        return _values(pa.chunked_array([given.cast(pa.float64())]), source, first)
     else:
         raise DataError(f"{what}, got {given.type}", hint="give US dollars as a number")
-    _refuse(~absent & ~np.isfinite(numbers), what, given, "leave the value out where there is none")
+    _refuse(~absent & ~np.isfinite(numbers), what, given, "leave the value out where there is none", first)
     return pa.array(numbers, mask=absent, type=pa.float64())
 
 
-def _refuse(bad: BoolArray, what: str, shown: pa.Array, hint: str) -> None:
+def _refuse(bad: BoolArray, what: str, shown: pa.Array, hint: str, first: int) -> None:
     rows = np.flatnonzero(bad)
     if len(rows):
         got = shown[int(rows[0])].as_py()
-        raise DataError(f"{what}, got {got!r} in row {int(rows[0])} ({len(rows)} such rows)", hint=hint)
-
-
-def _read_csv(path: Path) -> pa.Table:
-    # Everything as text: type inference would turn the id 007 into 7 and take a naive instant for UTC.
-    convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(_COLUMNS, pa.string()), strings_can_be_null=False)
-    return pa.csv.read_csv(path, convert_options=convert)
-
-
-def _read_jsonl(path: Path) -> pa.Table:
-    kinds = {name: pa.float64() if name == "value_usd" else pa.string() for name in _COLUMNS}
-    parse = pa.json.ParseOptions(explicit_schema=pa.schema(list(kinds.items())))
-    table = pa.json.read_json(path, parse_options=parse)
-    # The explicit schema adds the columns that no line has.
-    absent = [name for name in _COLUMNS if table.num_rows and table.column(name).null_count == table.num_rows]
-    return table.drop_columns(absent)
-
-
-_READERS: Final[Mapping[str, Callable[[Path], Any]]] = {
-    ".parquet": pq.read_table,
-    ".csv": _read_csv,
-    ".jsonl": _read_jsonl,
-    ".ndjson": _read_jsonl,
-}
+        raise DataError(f"{what}, got {got!r} in row {first + int(rows[0])} ({len(rows)} such rows)", hint=hint)

@@ -101,6 +101,54 @@ class RewardSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             raise ParameterError("low", "a reward", allowed=f"below high = {self.high}", got=self.low)
 
 
+class RejectedReason(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Why an import rejected rows, and of which actions they were.
+
+    Attributes:
+        reason: in words.
+        rows: that were rejected for it.
+        about: "reward" where the outcome itself is why; "row" where the row could not be read, so that the outcome may
+            be why; else "other".
+        actions: name -> (rejected for this reason, kept), of the actions that lost most rows.
+        p_value: of the test that rejection for this reason does not depend on the action.
+    """
+
+    reason: str
+    rows: int
+    about: Literal["reward", "row", "other"]
+    actions: dict[str, tuple[int, int]] = {}
+    p_value: float = 1.0
+
+
+class Rejections(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The rows that an import rejected.
+
+    Attributes:
+        rows_read: of the foreign log.
+        even: whether each action had one probability in all rows, so that only a fault makes rejection depend on it.
+        reasons: the most frequent first.
+    """
+
+    rows_read: int
+    even: bool = True
+    reasons: tuple[RejectedReason, ...] = ()
+
+    @property
+    def by_outcome(self) -> int:
+        """Rows whose outcome is why they were rejected."""
+        return sum(one.rows for one in self.reasons if one.about == "reward")
+
+    @property
+    def unread(self) -> int:
+        """Rows whose outcome may be why they were rejected."""
+        return sum(one.rows for one in self.reasons if one.about == "row")
+
+    @property
+    def action_p(self) -> float:
+        """The smallest p-value over the reasons, by Bonferroni."""
+        return min([1.0, *(one.p_value * len(self.reasons) for one in self.reasons)])
+
+
 class LogMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What is true of a whole log; the JSON footer of its file.
 
@@ -118,6 +166,7 @@ class LogMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         limits: the set-level limits that held, as plain data; absent where there were none.
         contact_key: fingerprint of the key of the contacts' pseudonyms; absent where they are simulated people.
         prices: policy version -> the prices that it decided under, as plain data; absent where there were none.
+        rejections: the rows of the foreign log that were rejected; absent where none was.
     """
 
     catalog: Catalog
@@ -134,6 +183,7 @@ class LogMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     limits: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
     prices: dict[str, dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
     contact_key: str | msgspec.UnsetType = msgspec.UNSET
+    rejections: Rejections | msgspec.UnsetType = msgspec.UNSET
     version: int = SCHEMA_VERSION
 
 

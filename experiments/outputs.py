@@ -209,6 +209,8 @@ class ImportOutput(Output, frozen=True, kw_only=True):
 
     Attributes:
         contact_key: the key under which the contacts' ids were replaced.
+        notes: sentences that every report of the log repeats, the warnings among them.
+        warnings: what is wrong with rows that were lost; the audit fails on them.
     """
 
     rows_read: int
@@ -222,6 +224,7 @@ class ImportOutput(Output, frozen=True, kw_only=True):
     rejects: str | None
     notes: tuple[str, ...] = ()
     contact_key: KeyOutput | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class TrainOutput(Output, frozen=True, kw_only=True):

@@ -187,7 +187,7 @@ def _of_pilot(source: PilotLog, request: PlanRequest, settings: EvaluationSettin
             sums.add(block)
     pilot = sums.result()
     terms = _varying(pilot)
-    return _Told("pilot", pilot.baseline, pilot.kurtosis, terms, effect, (*notes, *_assured(terms)))
+    return _Told("pilot", pilot.baseline, pilot.kurtosis, terms, effect, (*reader.meta.notes, *notes, *_assured(terms)))
 
 
 def _assured(terms: Sequence[Terms]) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from engine.audit.maturity import Maturity
 from engine.audit.mean_weight import MeanWeight
 from engine.audit.outcomes import RESOLUTION, VALIDITY, audit_outcomes
 from engine.audit.propensities import propensities
+from engine.audit.rejected import rejected
 from engine.audit.rule import AuditRule
 from engine.audit.sample_ratio import SampleRatio
 from engine.audit.support import Support
@@ -172,7 +173,7 @@ def audit_log(
         sums.add(block)
         if progress is not None:
             progress(block.n)
-    found = [*sums.findings(), duplicates(reader, rule)]
+    found = [*sums.findings(), duplicates(reader, rule), *rejected(reader.meta, rule)]
     if outcomes is None:
         why = "no outcome file was given (--outcomes)"
         found += [not_applicable(VALIDITY, why), not_applicable(RESOLUTION, why)]

@@ -5,25 +5,25 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from engine.audit.findings import Finding, graded
 from engine.audit.rule import AuditRule
 from engine.errors import DataError
+from engine.files.tables import column_blocks
 from engine.identity import keyed_hash
 from engine.log.parquet import LogReader
 from engine.types import BoolArray, KeyArray, ObjectArray
 
 VALIDITY, RESOLUTION = "event_validity", "profile_resolution"
+_BLOCK_ROWS: Final = 65_536
+_READ: Final = frozenset({"decision_id", "event", "at", "value_usd"})
 _OFFSET: Final = r"(?:[Zz]|[+-]\d{2}:?\d{2})$"
 
 
@@ -73,28 +73,15 @@ def _decided(reader: LogReader) -> KeyArray:
 
 def _frames(path: Path) -> Any:
     """Blocks of the file as they stand, every column as it comes."""
-    try:
-        if path.suffix.lower() == ".parquet":
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches():
-                    yield _checked(_plain(batch), path)
-        elif path.suffix.lower() == ".csv":
-            for frame in pd.read_csv(path, dtype=str, keep_default_na=False, chunksize=200_000):
-                yield _checked(frame, path)
-        else:
-            with path.open("rb") as lines:
-                while block := list(islice(lines, 200_000)):
-                    rows = [msgspec.json.decode(line) for line in block if line.strip()]
-                    yield _checked(pd.DataFrame(rows, dtype=object), path)
-    except (pa.ArrowException, OSError, ValueError, msgspec.DecodeError) as error:
-        raise DataError(
-            f"{path} cannot be read: {error}", hint="give outcomes as Parquet, CSV or JSON lines"
-        ) from error
+    for columns, rows in column_blocks(path, _BLOCK_ROWS):
+        if rows:
+            yield _checked(_plain(columns), path)
 
 
-def _plain(batch: pa.RecordBatch) -> pd.DataFrame:
+def _plain(found: dict[str, pa.Array]) -> pd.DataFrame:
     columns = {}
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+    for name in _READ & found.keys():
+        column = found[name]
         if pa.types.is_dictionary(column.type):
             column = column.cast(pa.string())
         if pa.types.is_timestamp(column.type):

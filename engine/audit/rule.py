@@ -29,6 +29,8 @@ class AuditRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         no_consent_record: contacts (decisions) without a consent record on any channel, share.
         unresolved: outcomes that no decision of the log resolves, share.
         invalid_events: outcomes that break the schema, share.
+        rejected_by_outcome: rows that an import rejected because of their outcome, share of rows read.
+        rejected_unread: rows that an import could not read, or that repeat an id, share of rows read.
         age_features: patterns of features that count days back from the decision.
     """
 
@@ -49,6 +51,8 @@ class AuditRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     no_consent_record: Limits = (0.2, 0.5)
     unresolved: Limits = (0.001, 0.05)
     invalid_events: Limits = (0.0, 0.05)
+    rejected_by_outcome: Limits = (0.0, 0.0)
+    rejected_unread: Limits = (0.0, 0.001)
     age_features: tuple[str, ...] = ("days_since_*", "hours_since_*")
 
     def __post_init__(self) -> None:
@@ -83,4 +87,6 @@ _PAIRS = (
     "no_consent_record",
     "unresolved",
     "invalid_events",
+    "rejected_by_outcome",
+    "rejected_unread",
 )

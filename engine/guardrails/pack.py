@@ -14,6 +14,7 @@ import msgspec
 import yaml
 
 from engine.errors import ConfigError, ParameterError
+from engine.files.documents import load_yaml
 
 DEFAULT_PACK: Final = "default"
 
@@ -124,7 +125,7 @@ def read_pack(name_or_path: str | Path = DEFAULT_PACK) -> Any:
             raw = Path(text).read_text(encoding="utf-8")
         else:
             raw = (resources.files("conf") / "guardrails" / f"{text}.yaml").read_text(encoding="utf-8")
-        return yaml.safe_load(raw)
+        return load_yaml(raw)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(
             f"guardrail pack {text!r} cannot be read: {error}",

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from engine import records
 from engine.blocks.eligibility import is_modular, packed_width
 from engine.errors import DataError, LogFormatError
 from engine.features import Column, ContextBlock
+from engine.files.parquet import UNREADABLE, open_parquet
 from engine.identity import keyed_hash
 from engine.log.whole_file import ParquetFile
 from engine.records import LogMeta
@@ -42,15 +42,9 @@ class LogReader:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        try:
-            self._file = pq.ParquetFile(self.path)
-        except FileNotFoundError as error:
-            raise LogFormatError(f"{self.path} does not exist", hint="make it with `tactful import`") from error
-        except (pa.ArrowInvalid, OSError) as error:
-            raise LogFormatError(
-                f"{self.path} is no readable Parquet file: {error}",
-                hint="it is empty, truncated, or of another format; write it again",
-            ) from error
+        if not self.path.exists():
+            raise LogFormatError(f"{self.path} does not exist", hint="make it with `tactful import`")
+        self._file = open_parquet(self.path, LogFormatError)
         self.schema: pa.Schema = self._file.schema_arrow
         self.meta: LogMeta = records.meta_of(self.schema, source=str(self.path))
         self.rows: int = self._file.metadata.num_rows
@@ -133,7 +127,9 @@ class LogReader:
                     if rows == CHUNK_ROWS:
                         yield self._conform(_one(held))
                         held, rows = [], 0
-        except (pa.ArrowInvalid, OSError) as error:
+        except UNREADABLE as error:
+            if isinstance(error, LogFormatError):
+                raise
             raise LogFormatError(f"{self.path} is damaged: {error}", hint="write the file again") from error
         if held:
             yield self._conform(_one(held))

@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from engine.durable import sync
 from engine.errors import DataError, StorageError
+from engine.files.parquet import finish_schema, parquet_writer, seal
 
 _SERIAL: Final = itertools.count()
 
@@ -30,15 +31,16 @@ class ParquetFile:
     Args:
         path: the final name; its folder must exist.
         schema: Arrow schema with footer metadata.
+        late_footer: the metadata is known only after the rows: `set_footer` gives it.
 
     Raises:
         StorageError: the folder is missing, or the disk refused a write (full, read-only ...).
     """
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, *, late_footer: bool = False) -> None:
         self._path = Path(path)
         self._temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}-{next(_SERIAL)}.part")
-        self._schema = schema
+        self._schema, self._late = schema, late_footer
         self._writer: pq.ParquetWriter | None = None
         self._lock = -1
         self._failed = False
@@ -51,7 +53,7 @@ class ParquetFile:
                 # The lock marks the file as alive: the kernel drops it when this process dies, however it dies.
                 self._lock = os.open(self._temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
                 fcntl.flock(self._lock, fcntl.LOCK_EX)
-                self._writer = pq.ParquetWriter(self._temporary, self._schema, compression="zstd")
+                self._writer = parquet_writer(self._temporary, self._schema, late=self._late)
             except BaseException:
                 self._discard()
                 raise
@@ -75,6 +77,12 @@ class ParquetFile:
             self._writer.write_table(fitting)
         self.rows += table.num_rows
 
+    def set_footer(self, metadata: Mapping[bytes, bytes]) -> None:
+        """Set the metadata of the schema after the rows; of a file that was opened with `late_footer`."""
+        if self._writer is None:
+            raise StorageError(f"{self._path} is not open for writing")
+        finish_schema(self._writer, self._schema.with_metadata(dict(metadata)))
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
@@ -95,6 +103,7 @@ class ParquetFile:
     def _publish(self) -> None:
         if self._failed:
             raise StorageError(f"{self._path} was not written: an earlier append failed")
+        seal(self._temporary)
         sync(self._temporary)
         self._temporary.replace(self._path)
         sync(self._path.parent)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +11,14 @@ import numpy as np
 
 from engine.catalog import SEPARATOR, Arm, Catalog
 from engine.errors import ConfigError, DataError, ParameterError
+from engine.files.patterns import first_groups
 from engine.mapping.cells import fraction, numbers, text_of
 from engine.mapping.needs import Scan, axis_cells, held_rows
 from engine.mapping.sources import Block, Source, rows_of
 from engine.mapping.spec import Attributes, Axis, Mapping, Scalar, ValuesFrom
 from engine.types import HOLD, BoolArray, FloatArray, IntArray, ObjectArray
 
+UNKNOWN: Final = "unknown"
 _TOLERANCE: Final = 1e-6
 
 
@@ -71,8 +72,7 @@ def _values(name: str, axis: Axis, source: Source, found: Scan, path: Path) -> l
 def _values_from(name: str, spec: ValuesFrom, source: Source, found: Scan, path: Path) -> list[Scalar]:
     listed: list[str] = []
     if spec.pattern is not None:
-        matches = [re.fullmatch(spec.pattern, column) for column in source.columns]
-        listed = [match.group(1) for match in matches if match]
+        listed = first_groups(spec.pattern, source.columns)
         problem = f"no column of {path} matches the pattern {spec.pattern!r}"
     else:
         companion = path.parent / (spec.file or "")
@@ -167,7 +167,7 @@ class ActionReader:
             index = {value: position for position, value in enumerate(values)}
             position = np.array([index.get(cell, -1) for cell in cells], dtype=np.int64)
             action += np.maximum(position, 0)
-            faults.append(((position < 0) & ~held, f"unknown {name}", cells))
+            faults.append(((position < 0) & ~held, f"{UNKNOWN} {name}", cells))
         return np.where(held, HOLD, action + 1), faults
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Final
@@ -15,6 +16,9 @@ from engine.catalog import SEPARATOR
 from engine.errors import ParameterError
 from engine.types import BoolArray, FloatArray, ObjectArray
 
+_FRACTION: Final = re.compile(r"\d{1,300}/\d{1,300}")
+# Longer than any number that is meant as one: the widest float has about 1,100 digits in full.
+_LONGEST_NUMBER: Final = 1500
 _WORDS: Final = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
 
 
@@ -35,6 +39,8 @@ def numbers(cells: ObjectArray) -> tuple[FloatArray, BoolArray]:
 
 
 def _number(text: str) -> float:
+    if len(text) > _LONGEST_NUMBER:
+        return np.nan
     word = text.strip().lower()
     if word in _WORDS:
         return _WORDS[word]
@@ -71,7 +77,9 @@ def fraction(value: str | float, *, owner: str) -> float:
         ParameterError: no number, or outside (0, 1].
     """
     try:
-        number = float(Fraction(value.replace(" ", ""))) if isinstance(value, str) else float(value)
+        text = value.replace(" ", "") if isinstance(value, str) else repr(value)
+        # `Fraction` computes 10 to the power of an exponent in full, however long that takes.
+        number = float(Fraction(text)) if _FRACTION.fullmatch(text) else float(text)
     except (ValueError, ZeroDivisionError, OverflowError):
         number = np.nan
     if not 0.0 < number <= 1.0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from engine.catalog import Catalog
 from engine.eligibility import pack
 from engine.errors import ConfigError, DataError
+from engine.files.documents import decode_json
 from engine.mapping.cells import numbers, text_of
 from engine.mapping.sources import Block
 from engine.mapping.spec import Mapping
@@ -89,8 +89,8 @@ def _listed(catalog: Catalog, cells: ObjectArray, separator: str, base: BoolArra
 def _names_in(cell: str, separator: str) -> list[str]:
     if cell.startswith("["):
         try:
-            return [text_of(item) for item in json.loads(cell)]
-        except json.JSONDecodeError:
+            return [text_of(item) for item in decode_json(cell)]
+        except ValueError:
             return [cell]
     return [name.strip() for name in cell.split(separator)]
 

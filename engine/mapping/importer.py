@@ -7,12 +7,13 @@ import csv
 import fcntl
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
+import msgspec
+import numpy as np
 import pyarrow as pa
 
 from engine import records
@@ -20,18 +21,22 @@ from engine.blocks.refusals import refuse_modular
 from engine.catalog import Catalog
 from engine.contact_key import marked
 from engine.errors import DataError, ParameterError, StorageError
+from engine.files.safe_csv import masked, safe_cell
 from engine.log.parquet import ParquetFile
 from engine.mapping.actions import catalog_of, propensity_table
 from engine.mapping.eligible import check_eligible_names
 from engine.mapping.needs import Scan, check_columns, raw_columns, scan
+from engine.mapping.number_format import with_format
+from engine.mapping.rejections import RejectTally, sentences
 from engine.mapping.rows import Reject, RowConverter
-from engine.mapping.sources import Source, open_source
+from engine.mapping.sources import Block, open_source
 from engine.mapping.spec import Mapping
 from engine.records import LogMeta, log_schema
 from engine.seen import SeenHashes
 from engine.types import HOLD
 
 _DIGEST_BYTES: Final = 1 << 20
+_REJECT_COLUMNS: Final = ("row", "reason", "value", "decision_id")
 
 Progress = Callable[[int, int], None]
 
@@ -46,7 +51,8 @@ class ImportReport:
         action_names: their names.
         propensity: "logged" or "absent".
         rejects_file: of every rejected row; None where there is none.
-        notes: sentences that every report must repeat.
+        notes: sentences that every report must repeat, the warnings among them.
+        warnings: what is wrong with the rows that were lost.
         input_sha256: of the input file, hexadecimal.
     """
 
@@ -59,6 +65,7 @@ class ImportReport:
     propensity: Literal["logged", "absent"]
     rejects_file: Path | None
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
     input_sha256: str
     out: Path
 
@@ -70,6 +77,7 @@ def import_log(
     *,
     contact_key: str,
     progress: Progress | None = None,
+    show_values: bool = False,
 ) -> ImportReport:
     """Turn a foreign log into one of ours.
 
@@ -79,6 +87,7 @@ def import_log(
         out_path: the Parquet file to write; rejected rows go to `OUT.rejects.csv` beside it.
         contact_key: secret key of the pseudonyms of contacts; the same key gives the same pseudonyms.
         progress: called with (rows done, rows in all) after each block.
+        show_values: write ids and features of rejected rows as they are; masked by default.
 
     Raises:
         ParameterError: an empty key, or an output that is the input.
@@ -92,7 +101,7 @@ def import_log(
         raise ParameterError("contact_key", "import_log", allowed="a non-empty string", got=contact_key)
     if path.exists() and out.exists() and path.samefile(out):
         raise ParameterError("out_path", "import_log", allowed="another file than the input", got=str(out))
-    source = open_source(path, mapping.format, mapping.csv)
+    source = with_format(mapping, open_source(path, mapping.format, mapping.csv))
     check_columns(mapping, source, path)
     raw = raw_columns(mapping, source)
     found = scan(mapping, source, raw)
@@ -103,21 +112,26 @@ def import_log(
     propensity_table(mapping, catalog)
     check_eligible_names(mapping, catalog)
     digest = _sha256(path)
-    meta = _meta(mapping, catalog, raw, f"{path.name} sha256:{digest}", contact_key)
+    meta = _meta(mapping, catalog, raw, f"{path.name} sha256:{digest}", contact_key, found.hints)
     schema = _with_raw(log_schema(meta), raw, found)
     converter = RowConverter(mapping, catalog, schema, {n: n not in found.text for n in raw}, contact_key, SeenHashes())
-    tally = _write(converter, source, out, schema, found.rows, progress)
+    even = propensity_table(mapping, catalog) is not None and mapping.eligible is None
+    tally = RejectTally(catalog.action_names, even=even)
+    rejects = _RejectsFile(rejects_path(out), show_values=show_values)
+    blocks = _told(source.blocks(), found.rows, progress)
+    meta = _write(converter, blocks, out, meta, tally, rejects)
     names = catalog.action_names[HOLD if mapping.hold is not None else HOLD + 1 :]
     return ImportReport(
         rows_read=tally.kept + tally.rejected,
         rows_kept=tally.kept,
         rows_rejected=tally.rejected,
-        reasons=dict(tally.reasons.most_common()),
+        reasons=dict(tally.rows.most_common()),
         actions=len(names),
         action_names=names,
         propensity=meta.propensity,
         rejects_file=rejects_path(out) if tally.rejected else None,
-        notes=mapping.notes,
+        notes=meta.notes,
+        warnings=(*found.hints, *sentences(tally.result())),
         input_sha256=digest,
         out=out,
     )
@@ -128,67 +142,79 @@ def rejects_path(out: Path) -> Path:
     return out.with_name(f"{out.name}.rejects.csv")
 
 
-@dataclass
-class _Tally:
-    kept: int = 0
-    rejected: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-
-    def count(self, kept: int, rejects: Sequence[Reject]) -> None:
-        self.kept += kept
-        self.rejected += len(rejects)
-        self.reasons.update(reject.reason for reject in rejects)
+def _told(blocks: Iterator[Block], rows: int, progress: Progress | None) -> Iterator[Block]:
+    """The blocks; progress is told of each once it has been used."""
+    done = 0
+    for block in blocks:
+        yield block
+        done += block.n + len(block.faults)
+        if progress is not None:
+            progress(done, rows)
 
 
 def _write(
-    converter: RowConverter, source: Source, out: Path, schema: pa.Schema, rows: int, progress: Progress | None
-) -> _Tally:
-    tally = _Tally()
-    with _RejectsFile(rejects_path(out)) as rejects, ParquetFile(out, schema) as file:
-        for block in source.blocks():
+    converter: RowConverter,
+    blocks: Iterator[Block],
+    out: Path,
+    meta: LogMeta,
+    tally: RejectTally,
+    rejects: _RejectsFile,
+) -> LogMeta:
+    """Write the log and its rejected rows; the footer says what was rejected, so it comes last."""
+    with rejects, ParquetFile(out, converter.schema.remove_metadata(), late_footer=True) as file:
+        for block in blocks:
             table, rejected = converter.convert(block)
             if table.num_rows:
                 file.append(table)
             rejects.append(rejected)
-            tally.count(table.num_rows, rejected)
-            if progress is not None:
-                progress(tally.kept + tally.rejected, rows)
+            tally.add(table.column("action").to_numpy().astype(np.int64), rejected)
         if tally.kept == 0:
-            top = "; ".join(f"{reason}: {count}" for reason, count in tally.reasons.most_common(3))
+            top = "; ".join(f"{reason}: {count}" for reason, count in tally.rows.most_common(3))
             example = f" (first: {rejects.example})" if rejects.example else ""
             raise DataError(
                 f"none of {tally.rejected} rows can be kept: {top}{example}",
                 hint="the mapping does not fit this log; nothing was written",
             )
+        if tally.rejected:
+            found = tally.result()
+            meta = msgspec.structs.replace(meta, rejections=found, notes=(*meta.notes, *sentences(found)))
+        file.set_footer(log_schema(meta).metadata)
         # Before the log appears, so that a disk that fills up here leaves neither.
         rejects.sync()
-    return tally
+    return meta
 
 
 class _RejectsFile:
     """A CSV of rejected rows, under a temporary name until all went well; an earlier one is replaced or removed."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, show_values: bool) -> None:
+        self._path, self._show = path, show_values
         self._temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
         self._file: Any = None
         self._rows = 0
-        self.example: Reject | None = None
+        self.example = ""
 
     def __enter__(self) -> Self:
         with self._storage_errors():
             self._file = self._temporary.open("w", encoding="utf-8", newline="")
             # As with the log beside it: locked while alive, so that the next writer removes what a killed one left.
             fcntl.flock(self._file.fileno(), fcntl.LOCK_EX)
-            csv.writer(self._file).writerow(Reject._fields)
+            csv.writer(self._file).writerow(_REJECT_COLUMNS)
         return self
 
     def append(self, rejects: Sequence[Reject]) -> None:
         with self._storage_errors():
-            csv.writer(self._file).writerows(rejects)
+            csv.writer(self._file).writerows(self._row(reject) for reject in rejects)
         self._rows += len(rejects)
-        if rejects and self.example is None:
-            self.example = rejects[0]
+        if rejects and not self.example:
+            row, reason, value, _ = self._row(rejects[0])
+            self.example = f"row {row}, {reason}, {value}"
+
+    def _row(self, reject: Reject) -> tuple[int, str, str, str]:
+        value, decision_id = reject.value, reject.decision_id
+        if not self._show:
+            value, decision_id = masked(value) if reject.private or "@" in value else value, masked(decision_id)
+        return reject.row, safe_cell(reject.reason), safe_cell(value), safe_cell(decision_id)
 
     def sync(self) -> None:
         with self._storage_errors():
@@ -219,7 +245,9 @@ class _RejectsFile:
             ) from error
 
 
-def _meta(mapping: Mapping, catalog: Catalog, raw: Sequence[str], source: str, contact_key: str) -> LogMeta:
+def _meta(
+    mapping: Mapping, catalog: Catalog, raw: Sequence[str], source: str, contact_key: str, hints: tuple[str, ...]
+) -> LogMeta:
     return LogMeta(
         catalog=catalog,
         features=mapping.schema(),
@@ -227,7 +255,7 @@ def _meta(mapping: Mapping, catalog: Catalog, raw: Sequence[str], source: str, c
         propensity="absent" if mapping.propensity.absent else "logged",
         clustered=mapping.cluster is not None,
         source=f"mapping {mapping.name}: {source}",
-        notes=mapping.notes,
+        notes=(*mapping.notes, *hints),
         raw_columns=tuple(raw),
         contact_key=marked(contact_key),
     )

@@ -21,6 +21,7 @@ SKIPPED: Final = "local time that the clocks skip or repeat"
 
 _UNIT_US: Final = {"epoch_s": 1e6, "epoch_ms": 1e3, "hours_since": 3.6e9}
 _OFFSET: Final = re.compile(r"\d[T ]\d.*(Z|z|[+-]\d{2}(:?\d{2})?)\s*$")
+_LONGEST: Final = 100
 _LIMIT_US: Final = 2.5e17  # the year 9892: beyond it Python's own dates end
 
 
@@ -104,7 +105,8 @@ def _numeric(spec: DecidedAt, cells: ObjectArray) -> tuple[IntArray, list[tuple[
 
 
 def _iso(spec: DecidedAt, cells: ObjectArray) -> tuple[IntArray, list[tuple[BoolArray, str]]]:
-    aware = np.array([_OFFSET.search(cell) is not None for cell in cells], dtype=np.bool_)
+    # The pattern looks at every start, so that a long cell would take its length squared.
+    aware = np.array([len(cell) <= _LONGEST and _OFFSET.search(cell) is not None for cell in cells], dtype=np.bool_)
     out = np.full(len(cells), NOT_AN_INSTANT, dtype=np.int64)
     parsed = pd.to_datetime(pd.Index(cells[aware], dtype=object), format="ISO8601", utc=True, errors="coerce")
     out[aware] = _micros(pd.DatetimeIndex(parsed))

@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from engine.errors import DataError
+from engine.files.ids import DAMAGED, is_float, trimmed
 from engine.mapping.cells import is_one_of, joined, text_of
 from engine.mapping.dialect import did_you_mean, expressions
+from engine.mapping.number_format import Doubts, number_columns
 from engine.mapping.sources import Block, Source
 from engine.mapping.spec import Axis, Key, Mapping
 from engine.types import BoolArray, ObjectArray
@@ -115,21 +118,26 @@ class Scan:
         rows: data rows, readable or not.
         observed: axis -> values of the rows that did not hold.
         text: raw columns that must stay text.
+        hints: sentences about numbers that are not read as such.
     """
 
     rows: int = 0
     observed: dict[str, set[str]] = field(default_factory=dict)
     text: set[str] = field(default_factory=set)
+    hints: tuple[str, ...] = ()
 
 
 def scan(mapping: Mapping, source: Source, raw: Sequence[str]) -> Scan:
     """Count rows, collect the observed values of every axis, and type the raw columns.
 
     Raises:
-        DataError: the file is damaged, or an axis holds so many values that it must be an id.
+        DataError: the file is damaged, ids are damaged, or an axis holds so many values that it must be an id.
     """
     found = Scan(observed={name: set() for name, axis in mapping.catalog.items() if axis.names})
+    columns, doubts = number_columns(mapping), Doubts()
+    keys = {column: name for name, key in _keys(mapping).items() for column in key.names}
     for block in source.blocks():
+        _refuse_damaged_ids(keys, block, source)
         found.rows += block.n + len(block.faults)
         sent = ~held_rows(mapping, block)
         for name, axis in mapping.catalog.items():
@@ -141,7 +149,39 @@ def scan(mapping: Mapping, source: Source, raw: Sequence[str]) -> Scan:
                         hint="such a column is an id, not an action; map another one",
                     )
         found.text |= {name for name in raw if name not in found.text and not _all_numbers(block.cells[name])}
+        for name in columns.keys() | set(raw) - found.text:
+            doubts.add(name, block.cells[name], block.typed)
+    _settle(mapping, columns, doubts, found, raw)
     return found
+
+
+def _settle(mapping: Mapping, columns: dict[str, float], doubts: Doubts, found: Scan, raw: Sequence[str]) -> None:
+    """Raw columns whose numbers are in doubt stay text; the others are refused where no format is stated."""
+    stated = mapping.numbers
+    for name in raw:
+        point = any(doubts.seen[name, kind] for kind in ("point", "doubtful"))
+        if (stated is None and doubts.doubtful(name)) or (stated is not None and stated.decimal != "." and point):
+            found.text.add(name)
+    if stated is None:
+        doubts.refuse(columns)
+        found.hints = doubts.hints(columns)
+
+
+def _refuse_damaged_ids(keys: dict[str, str], block: Block, source: Source) -> None:
+    """Refuse ids that floats or spreadsheets wrote: they may have made one contact of many."""
+    for column, key in keys.items():
+        if column not in block.cells:
+            continue
+        if column in source.floats:
+            raise DataError(f"column {column!r}, the {key}, holds floats, which are no ids", hint=DAMAGED)
+        bad = is_float(trimmed(pa.array(block.cells[column], pa.string())))
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise DataError(
+                f"column {column!r}, the {key}, holds {block.cells[column][row]!r} in row {int(block.rows[row])} "
+                f"({int(bad.sum())} such rows in its block), which is no id",
+                hint=DAMAGED,
+            )
 
 
 def _all_numbers(cells: ObjectArray) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,10 @@ import pyarrow as pa
 from engine import records
 from engine.catalog import Catalog
 from engine.features import MISSING, PRESENT, FeatureSpec
+from engine.files.ids import is_unseen, trimmed_objects
 from engine.identity import keyed_hash, pseudonyms
 from engine.log.parquet import labels
-from engine.mapping.actions import ActionReader, propensity_table
+from engine.mapping.actions import UNKNOWN, ActionReader, propensity_table
 from engine.mapping.cells import is_one_of, joined, numbers, text_of
 from engine.mapping.dialect import expressions
 from engine.mapping.eligible import eligible_bits
@@ -32,13 +33,38 @@ _LONGEST_VALUE: Final = 200
 NOT_ELIGIBLE: Final = "logged action outside its eligible set"
 
 
+About = Literal["reward", "row", "other"]
+
+
 class Reject(NamedTuple):
-    """One rejected row: its number from 1, why, the offending value, and its decision id where it has one."""
+    """One rejected row.
+
+    Attributes:
+        row: its number, from 1.
+        reason: why.
+        value: the offending cell.
+        decision_id: "" where it has none.
+        private: whether the value may say who the person is, or what is known of them.
+        about: as in `engine.records.RejectedReason`.
+        action: of the row; the number of actions where the catalog does not have it, None where it cannot be told.
+    """
 
     row: int
     reason: str
     value: str
     decision_id: str
+    private: bool = True
+    about: About = "row"
+    action: int | None = None
+
+
+class Fault(NamedTuple):
+    """As in `Reject`."""
+
+    reason: str
+    value: str
+    private: bool
+    about: About
 
 
 @dataclass
@@ -47,16 +73,24 @@ class Faults:
 
     n: int
     ok: BoolArray = field(init=False)
-    first: dict[int, tuple[str, str]] = field(default_factory=dict)
+    first: dict[int, Fault] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.ok = np.ones(self.n, dtype=np.bool_)
 
-    def mark(self, bad: BoolArray, reason: str, values: ObjectArray | FloatArray) -> None:
-        """Reject rows that were fine so far."""
+    def mark(
+        self,
+        bad: BoolArray,
+        reason: str,
+        values: ObjectArray | FloatArray,
+        *,
+        private: bool = False,
+        about: About = "other",
+    ) -> None:
+        """Reject rows that were fine so far; the other arguments are as in `Reject`."""
         new = np.flatnonzero(bad & self.ok)
         for row in new:
-            self.first[int(row)] = (reason, str(values[row])[:_LONGEST_VALUE])
+            self.first[int(row)] = Fault(reason, str(values[row])[:_LONGEST_VALUE], private, about)
         self.ok[new] = False
 
 
@@ -115,25 +149,32 @@ class RowConverter:
             for item, array in zip(self.schema, arrays, strict=True)
         ]
         table = pa.Table.from_arrays(full, schema=pa.schema([f.with_nullable(True) for f in self.schema])).filter(kept)
-        return table, self._rejects(block, ids, faults)
+        return table, self._rejects(block, ids, action, faults)
 
-    def _rejects(self, block: Block, ids: ObjectArray, faults: Faults) -> list[Reject]:
+    def _rejects(self, block: Block, ids: ObjectArray, action: IntArray, faults: Faults) -> list[Reject]:
         found = [Reject(number, reason, value, "") for number, reason, value in block.faults]
-        found += [Reject(int(block.rows[i]), reason, value, ids[i]) for i, (reason, value) in faults.first.items()]
-        return sorted(found)
+        unknown = len(self.catalog.action_names)
+        for i, (reason, value, private, about) in faults.first.items():
+            of = unknown if reason.startswith(UNKNOWN) else int(action[i])
+            found.append(Reject(int(block.rows[i]), reason, value, ids[i], private, about, of))
+        return sorted(found, key=lambda reject: reject.row)
 
     def _evaluate(self, key: str, block: Block, faults: Faults) -> FloatArray:
         expression = self._expressions[key]
         values, bad = expression.evaluate(block.cells, block.n)
         read = sorted(expression.columns)
         shown = joined([block.cells[name] for name in read]) if read else block.rows
-        faults.mark(bad, f"{key} reads a cell that is no finite number", shown)
+        about: About = "reward" if key.startswith("rewards.") else "other"
+        faults.mark(bad, f"{key} reads a cell that is no finite number", shown, private=True, about=about)
         return values
 
     def _key(self, key: Key, name: str, block: Block, faults: Faults) -> ObjectArray:
-        cells = joined([block.cells[column] for column in key.names])
-        for column in key.names:
-            faults.mark(block.cells[column] == "", f"{name} is empty", cells)
+        parts = [trimmed_objects(block.cells[column]) for column in key.names]
+        cells = joined(parts)
+        for part in parts:
+            faults.mark(part == "", f"{name} is empty", cells, private=True)
+            unseen = is_unseen(pa.array(part, pa.string()))
+            faults.mark(unseen, f"{name} holds a character that no eye sees", cells, private=True)
         return cells
 
     def _decision_ids(self, block: Block, faults: Faults) -> ObjectArray:
@@ -242,7 +283,7 @@ class RowConverter:
             markers = self.mapping.feature_defaults.missing if feature.missing is None else feature.missing
             absent = is_one_of(cells, ["", *map(text_of, markers)])
             if feature.required:
-                faults.mark(absent, f"feature {spec.name!r} is missing", cells)
+                faults.mark(absent, f"feature {spec.name!r} is missing", cells, private=True)
             convert = _numeric if spec.type == "numeric" else _categorical
             found[records.CONTEXT + spec.name] = convert(spec, cells, absent, faults)
             found[records.STATE + spec.name] = pa.array(np.where(absent, MISSING, PRESENT), pa.uint8())
@@ -266,9 +307,11 @@ class RowConverter:
         else:
             values = shown = self._evaluate(f"rewards.{name}.expression", block, faults)
             unknown = np.isnan(values) & (bool(markers) | ~available)
-        faults.mark(~unknown & ~np.isfinite(values), f"reward {name!r} is no finite number", shown)
-        outside = (values < reward.low) | (values > reward.high)
-        faults.mark(~unknown & outside, f"reward {name!r} is outside [{reward.low:g}, {reward.high:g}]", shown)
+        no_number = ~unknown & ~np.isfinite(values)
+        faults.mark(no_number, f"reward {name!r} is no finite number", shown, about="reward")
+        outside = ~unknown & ((values < reward.low) | (values > reward.high))
+        reason = f"reward {name!r} is outside [{reward.low:g}, {reward.high:g}]"
+        faults.mark(outside, reason, shown, about="reward")
         return np.where(unknown, np.nan, values)
 
     def _raw(self, block: Block) -> dict[str, pa.Array]:
@@ -291,22 +334,24 @@ class RowConverter:
         self.seen.add(hashes[first])
         bad = np.zeros(len(ids), dtype=np.bool_)
         bad[fine[~first]] = True
-        faults.mark(bad, DUPLICATE, ids)
+        faults.mark(bad, DUPLICATE, ids, private=True, about="row")
 
 
 def _numeric(spec: FeatureSpec, cells: ObjectArray, absent: BoolArray, faults: Faults) -> pa.Array:
     values, _ = numbers(cells)
-    faults.mark(~absent & ~np.isfinite(values), f"feature {spec.name!r} is no finite number", cells)
+    faults.mark(~absent & ~np.isfinite(values), f"feature {spec.name!r} is no finite number", cells, private=True)
     low = -np.inf if spec.low is None else spec.low
     high = np.inf if spec.high is None else spec.high
     outside = ~absent & ((values < low) | (values > high))
-    faults.mark(outside, f"feature {spec.name!r} is outside [{low:g}, {high:g}]", cells)
+    faults.mark(outside, f"feature {spec.name!r} is outside [{low:g}, {high:g}]", cells, private=True)
     return pa.array(values, pa.float64(), mask=absent)
 
 
 def _categorical(spec: FeatureSpec, cells: ObjectArray, absent: BoolArray, faults: Faults) -> pa.Array:
     if spec.levels:
-        faults.mark(~absent & ~is_one_of(cells, spec.levels), f"feature {spec.name!r} has an unknown level", cells)
+        faults.mark(
+            ~absent & ~is_one_of(cells, spec.levels), f"feature {spec.name!r} has an unknown level", cells, private=True
+        )
     codes, levels = pd.factorize(cells)
     return labels(np.where(absent, -1, codes), [str(level) for level in levels])
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import json
-import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,16 +12,18 @@ from typing import IO, Any, Final, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from engine.errors import DataError
+from engine.files.documents import decode_json
+from engine.files.parquet import open_parquet, parquet_batches
+from engine.files.stream import LONGEST_FIELD, open_text, readable, require_content
+from engine.files.tables import heading_of, kind_of, trimmed_names, unique
 from engine.mapping.spec import CsvOptions
 from engine.types import IntArray, ObjectArray
 
 # Cells of one block: bounds memory whatever the width of the log.
 _BLOCK_CELLS: Final = 400_000
 _MOST_ROWS: Final = 32_768
-_LONGEST_FIELD: Final = 2**31 - 1
 
 MALFORMED: Final = "row cannot be read"
 Fault = tuple[int, str, str]
@@ -38,11 +37,14 @@ class Block:
         rows: (n,) numbers of the rows, counted from 1 over all data rows, readable or not.
         cells: column -> (n,) strings; "" where empty or null.
         faults: (row, reason, value) of the rows that could not be read.
+        typed: columns that the file holds as numbers, not as texts (those of JSON lines are told cell by cell:
+            `engine.files.documents.Number`).
     """
 
     rows: IntArray
     cells: dict[str, ObjectArray]
     faults: tuple[Fault, ...] = ()
+    typed: frozenset[str] = frozenset()
 
     @property
     def n(self) -> int:
@@ -55,6 +57,11 @@ class Source(Protocol):
     @property
     def columns(self) -> tuple[str, ...]: ...
 
+    @property
+    def floats(self) -> frozenset[str]:
+        """Columns that the file holds as floats."""
+        ...
+
     def blocks(self) -> Iterator[Block]: ...
 
 
@@ -62,57 +69,19 @@ def open_source(path: Path, kind: str = "auto", options: CsvOptions = CsvOptions
     """Open a foreign file.
 
     Args:
-        path: ends in .csv, .tsv, .txt, .parquet, .pq, .jsonl, .ndjson, each but Parquet also with .gz.
+        path: ends in .csv, .tsv, .txt, .parquet, .pq, .jsonl, .ndjson, each but Parquet also with .gz; whether it is
+            gzip, and in UTF-8 or UTF-16, its first bytes say.
         kind: csv, parquet or jsonl; auto goes by the name.
         options: of a CSV.
 
     Raises:
         DataError: missing or empty file, unknown kind, damaged header.
     """
-    if not path.is_file():
-        raise DataError(f"{path} is no file", hint="check the path of the input")
-    if path.stat().st_size == 0:
-        raise DataError(f"{path} is empty", hint="an empty file is no log: export it again")
-    kind = _kind_of(path) if kind == "auto" else kind
+    require_content(path)
+    kind = kind_of(path) if kind == "auto" else kind
     if kind == "parquet":
         return ParquetSource(path)
     return JsonLines(path, options.encoding) if kind == "jsonl" else CsvSource(path, options)
-
-
-def _kind_of(path: Path) -> str:
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
-    last = suffixes[-1] if suffixes else ""
-    kinds = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".parquet": "parquet", ".pq": "parquet"}
-    kinds |= {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
-    if last not in kinds:
-        raise DataError(
-            f"{path} has no known ending, got {last!r}",
-            hint=f"known: {', '.join(kinds)}, or set format: csv | parquet | jsonl in the mapping",
-        )
-    return kinds[last]
-
-
-@contextmanager
-def _readable(path: Path, encoding: str = "") -> Iterator[None]:
-    """Turn every way in which a file can be unreadable into a DataError."""
-    try:
-        yield
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} is no {encoding} text: byte {error.object[error.start]:#04x} at {error.start}",
-            hint="set csv.encoding in the mapping, for example latin-1 or cp1252",
-        ) from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path} is a damaged gzip file: {error}", hint="it is truncated: copy it again") from error
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} cannot be read: {error}", hint="it is truncated or damaged: copy it again") from error
-
-
-def _open_text(path: Path, encoding: str) -> IO[str]:
-    # newline="" hands line ends inside quoted fields to the csv module untouched.
-    if path.suffix.lower() == ".gz":
-        return gzip.open(path, "rt", encoding=encoding, newline="")
-    return path.open(encoding=encoding, newline="")
 
 
 class CsvSource:
@@ -126,18 +95,15 @@ class CsvSource:
 
     def __init__(self, path: Path, options: CsvOptions) -> None:
         self._path, self._options = path, options
-        with _readable(path, options.encoding), _open_text(path, options.encoding) as file:
-            header = next((row for row in self._reader(file) if row), None)
-        if header is None:
-            raise DataError(f"{path} is empty", hint="an empty file is no log: export it again")
-        names = tuple(name.strip() or f"unnamed_{position}" for position, name in enumerate(header))
-        self.columns = _unique(names, path)
+        heading = heading_of(path, encoding=options.encoding, delimiter=options.delimiter, quote=options.quote)
+        self.columns, self._delimiter = heading.names, heading.delimiter
+
+    floats: frozenset[str] = frozenset()
 
     def _reader(self, file: IO[str]) -> Any:
-        # The limit is the module's; only raised, so that an HTML body of any length is one field.
-        csv.field_size_limit(_LONGEST_FIELD)
-        delimiter = "\t" if ".tsv" in self._path.suffixes else self._options.delimiter
-        return csv.reader(file, delimiter=delimiter, quotechar=self._options.quote, strict=True)
+        # The limit is the module's: an HTML body is one field, a file without a closing quote is not.
+        csv.field_size_limit(LONGEST_FIELD)
+        return csv.reader(file, delimiter=self._delimiter, quotechar=self._options.quote, strict=True)
 
     def blocks(self) -> Iterator[Block]:
         """Blocks in file order.
@@ -145,7 +111,7 @@ class CsvSource:
         Raises:
             DataError: the text ends in the middle of a quoted field, or is damaged.
         """
-        with _readable(self._path, self._options.encoding), _open_text(self._path, self._options.encoding) as file:
+        with readable(self._path, self._options.encoding), open_text(self._path, self._options.encoding) as file:
             lines = enumerate(self._lines(self._reader(file)))
             next(lines)
             while part := list(islice(lines, _block_rows(len(self.columns)))):
@@ -163,6 +129,11 @@ class CsvSource:
                     raise DataError(
                         f"{self._path} ends inside a quoted field (line {reader.line_num})",
                         hint="the file is truncated, or a quote is missing",
+                    ) from error
+                if "field larger" in str(error):
+                    raise DataError(
+                        f"{self._path} has a field of more than {LONGEST_FIELD} characters (line {reader.line_num})",
+                        hint="a quote is missing, or the delimiter is another one",
                     ) from error
                 row = f"line {reader.line_num}: {error}"
             if row:
@@ -196,20 +167,21 @@ class JsonLines:
                 names.update(dict.fromkeys(record))
         if not names:
             raise DataError(f"{path} holds no JSON object", hint="JSON lines: one object per line")
-        self.columns = tuple(names)
+        self._names = tuple(names)
+        self.columns = unique(trimmed_names(self._names), path)
+
+    floats: frozenset[str] = frozenset()
 
     def _records(self) -> Iterator[tuple[int, Any]]:
-        with _readable(self._path, self._encoding), _open_text(self._path, self._encoding) as file:
+        with readable(self._path, self._encoding), open_text(self._path, self._encoding) as file:
             number = 0
             for line in file:
                 if not line.strip():
                     continue
                 number += 1
                 try:
-                    record = json.loads(line, parse_float=str, parse_int=str, parse_constant=str)
-                    # An escaped half of a surrogate pair is JSON, but no text that a file can hold.
-                    json.dumps(record, ensure_ascii=False).encode()
-                except (json.JSONDecodeError, RecursionError, UnicodeEncodeError) as error:
+                    record = decode_json(line, digits=True)
+                except ValueError as error:
                     record = str(error)
                 yield number, record
 
@@ -223,7 +195,7 @@ class JsonLines:
         while part := list(islice(records, _block_rows(len(self.columns)))):
             good = [(number, record) for number, record in part if isinstance(record, dict)]
             faults = tuple((n, MALFORMED, str(record)[:200]) for n, record in part if not isinstance(record, dict))
-            rows = [[_json_cell(record.get(name)) for name in self.columns] for _, record in good]
+            rows = [[_json_cell(record.get(name)) for name in self._names] for _, record in good]
             yield _from_rows([number for number, _ in good], rows, self.columns, faults)
 
 
@@ -236,9 +208,18 @@ class ParquetSource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with _readable(path):
-            schema = pq.ParquetFile(path).schema_arrow
-        self.columns = _unique(tuple(schema.names), path)
+        with open_parquet(path) as file:
+            schema = file.schema_arrow
+        self.columns = unique(trimmed_names(schema.names), path)
+        kinds = [f.type.value_type if pa.types.is_dictionary(f.type) else f.type for f in schema]
+        self._typed = frozenset(
+            name
+            for name, kind in zip(self.columns, kinds, strict=True)
+            if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+        )
+        self.floats = frozenset(
+            name for name, kind in zip(self.columns, kinds, strict=True) if pa.types.is_floating(kind)
+        )
 
     def blocks(self) -> Iterator[Block]:
         """Blocks in file order.
@@ -247,18 +228,12 @@ class ParquetSource:
             DataError: the file is damaged.
         """
         start = 1
-        with _readable(self._path):
-            for batch in pq.ParquetFile(self._path).iter_batches(batch_size=_block_rows(len(self.columns))):
-                rows = np.arange(start, start + batch.num_rows, dtype=np.int64)
-                start += batch.num_rows
-                yield Block(rows, {n: _text(c) for n, c in zip(self.columns, batch.columns, strict=True)})
-
-
-def _unique(names: tuple[str, ...], path: Path) -> tuple[str, ...]:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataError(f"{path} has columns of the same name: {twice}", hint="rename one of each pair")
-    return names
+        for batch in parquet_batches(self._path, _block_rows(len(self.columns))):
+            rows = np.arange(start, start + batch.num_rows, dtype=np.int64)
+            start += batch.num_rows
+            with readable(self._path):
+                cells = {n: _text(c) for n, c in zip(self.columns, batch.columns, strict=True)}
+            yield Block(rows, cells, typed=self._typed)
 
 
 def _block_rows(width: int) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Literal
 
 import msgspec
 
 from engine.errors import ParameterError
 from engine.features import FeatureSchema, FeatureSpec
+from engine.files.patterns import check_one_group
+from engine.files.tables import AUTO
 from engine.records import RewardSpec
 
 Scalar = str | int | float
@@ -31,7 +32,7 @@ class ValuesFrom(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Values that come from elsewhere.
 
     Attributes:
-        pattern: regular expression over the column names of the log; its first group is the value.
+        pattern: regular expression (RE2) over the column names of the log; its one group is the value.
         file / column: a companion CSV beside the log, and its column of values.
         fallback: used where the pattern matches nothing or the companion is not there; without it that is an error.
     """
@@ -46,14 +47,7 @@ class ValuesFrom(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         if (self.file is None) != (self.column is None):
             raise ParameterError("column", "values", allowed="given together with file", got=self.column)
         if self.pattern is not None:
-            try:
-                groups = re.compile(self.pattern).groups
-            except re.error as error:
-                raise ParameterError(
-                    "pattern", "values", allowed=f"a regular expression ({error})", got=self.pattern
-                ) from error
-            if groups != 1:
-                raise ParameterError("pattern", "values", allowed="with exactly one group", got=self.pattern)
+            check_one_group(self.pattern, owner="values")
 
 
 class Attributes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -293,15 +287,21 @@ class Reward(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class CsvOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How a CSV is written; newlines inside quoted fields always work."""
+    """How a CSV is written; newlines inside quoted fields always work.
 
-    delimiter: str = ","
+    Attributes:
+        delimiter: one character, or "auto": the one of `, ; tab |` that the heading is written with.
+        quote: the quoting character.
+        encoding: where the file has no byte-order mark.
+    """
+
+    delimiter: str = AUTO
     quote: str = '"'
-    encoding: str = "utf-8-sig"
+    encoding: str = "utf-8"
 
     def __post_init__(self) -> None:
         for name in ("delimiter", "quote"):
-            if len(getattr(self, name)) != 1:
+            if len(getattr(self, name)) != 1 and (name, self.delimiter) != ("delimiter", AUTO):
                 raise ParameterError(name, "csv", allowed="one character", got=getattr(self, name))
         try:
             "".encode(self.encoding)
@@ -309,6 +309,30 @@ class CsvOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             raise ParameterError(
                 "encoding", "csv", allowed="a codec like utf-8 or latin-1", got=self.encoding
             ) from None
+
+
+class NumberFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How texts write numbers; without it the point stands for decimals and nothing groups thousands.
+
+    Attributes:
+        decimal: the mark of decimals: a point or a comma.
+        thousands: the mark between groups of digits: a point, a comma, a space (also those that do not break), an
+            apostrophe, or "" for none. Groups have three digits; with commas those before the last may have two.
+        currency: signs that may stand before or after a number, like "EUR"; they are left out.
+        percent: whether a number may end in %; it is divided by 100.
+    """
+
+    decimal: Literal[".", ","] = "."
+    thousands: Literal["", ".", ",", " ", "'"] = ""
+    currency: tuple[str, ...] = ()
+    percent: bool = False
+
+    def __post_init__(self) -> None:
+        if self.thousands == self.decimal:
+            raise ParameterError("thousands", "numbers", allowed="another mark than decimal", got=self.thousands)
+        for symbol in self.currency:
+            if not symbol.strip() or set(symbol) & set("0123456789.,+-%"):
+                raise ParameterError("currency", "numbers", allowed="signs without digits and marks", got=symbol)
 
 
 class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -323,6 +347,7 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     notes: tuple[str, ...] = ()
     format: Literal["auto", "csv", "parquet", "jsonl"] = "auto"
     csv: CsvOptions = CsvOptions()
+    numbers: NumberFormat | None = None
     hold: Hold | None = None
     aliases: dict[str, str] = {}
     availability: Availability | None = None

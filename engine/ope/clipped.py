@@ -32,7 +32,7 @@ class Clipped(Traits):
 
     @property
     def numerator(self) -> str:
-        return f"clipped_reward:{self.clip!r}"
+        return f"clipped_reward:{float(self.clip)!r}"
 
     def terms(self, rows: Rows) -> FloatArray:
         return np.minimum(rows.weight, self.clip) * rows.reward

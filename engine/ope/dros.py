@@ -39,7 +39,7 @@ class Dros(Traits):
 
     @property
     def numerator(self) -> str:
-        return f"dros:{self.lam!r}"
+        return f"dros:{float(self.lam)!r}"
 
     def terms(self, rows: Rows) -> FloatArray:
         value, logged = require_model(rows, "Dros")

@@ -39,7 +39,7 @@ class Drps(Traits):
 
     @property
     def numerator(self) -> str:
-        return f"drps:{self.clip!r}"
+        return f"drps:{float(self.clip)!r}"
 
     def terms(self, rows: Rows) -> FloatArray:
         value, logged = require_model(rows, "Drps")

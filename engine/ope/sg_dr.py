@@ -32,7 +32,7 @@ class SgDr(Traits):
 
     @property
     def numerator(self) -> str:
-        return f"sg_dr:{self.lam!r}"
+        return f"sg_dr:{float(self.lam)!r}"
 
     def terms(self, rows: Rows) -> FloatArray:
         value, logged = require_model(rows, "SgDr")

@@ -34,7 +34,7 @@ class SgIps(Traits):
 
     @property
     def numerator(self) -> str:
-        return f"sg_ips:{self.lam!r}"
+        return f"sg_ips:{float(self.lam)!r}"
 
     def terms(self, rows: Rows) -> FloatArray:
         return sg_ips_weight(rows.weight, self.lam) * rows.reward

@@ -40,7 +40,7 @@ class SwitchDr(Traits):
 
     @property
     def numerator(self) -> str:
-        return f"switch_dr:{self.tau!r}"
+        return f"switch_dr:{float(self.tau)!r}"
 
     def terms(self, rows: Rows) -> FloatArray:
         value, logged = require_model(rows, "SwitchDr")

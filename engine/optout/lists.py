@@ -11,6 +11,7 @@ import msgspec
 import yaml
 
 from engine.errors import ConfigError
+from engine.files.documents import load_yaml
 from engine.optout.words import words_of
 
 # Words by source; ours may be written as one list of lists.
@@ -124,7 +125,7 @@ def load_lists(path: Path | None = None) -> Lists:
     shipped = resources.files("conf") / "optout" / "keywords.yaml"
     try:
         text = shipped.read_text(encoding="utf-8") if path is None else path.read_text(encoding="utf-8")
-        data = yaml.safe_load(text)
+        data = load_yaml(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"opt-out lists cannot be read: {error}", hint="see docs/optout.md") from error
     return lists_from(data, source=str(path or "conf/optout/keywords.yaml"))

@@ -7,6 +7,7 @@ with its row. Contacts are named as in contact files and stored under their pseu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ import pyarrow as pa
 from engine.contact_columns import Block, flags, instants, known, numbers, text
 from engine.contact_source import row_blocks
 from engine.errors import DataError, ParameterError
+from engine.files.ids import ids_of
 from engine.identity import pseudonyms
 from engine.state.facts import EXPRESS, GRANTED, Consent, Event, Fact, PastSend, Profile, Suppression
 from engine.types import NOT_AN_INSTANT
@@ -25,6 +27,7 @@ Row = Mapping[str, Any]
 _INSTANTS: Final = ("at", "expires_at", "until_at", "history_from_at", "due_at")
 _NUMBERS: Final = ("value_usd", "discount", "motive_price")
 _FLAGS: Final = ("lifted",)
+_IDS: Final = ("event_id", "decision_id")
 
 
 def _refusal(status: str) -> Callable[[Row], Fact]:
@@ -114,7 +117,7 @@ def fact_blocks(path: str | Path, contact_key: str, rows: int) -> Iterator[tuple
 
 
 def _facts(block: Block, contact_key: str) -> tuple[list[str], list[Fact]]:
-    kinds, contacts = _required(block, "fact"), _required(block, "contact_id")
+    kinds, contacts = _required(block, "fact", text), _required(block, "contact_id", partial(_ids, block, "contact_id"))
     who = pseudonyms(np.array(contacts, dtype=object), f"contact/{contact_key}")
     columns = {name: _values(block, name) for name in block.columns if name not in ("fact", "contact_id")}
     facts = [_fact(block, row, kinds[row], {"contact_id": str(who[row])}, columns) for row in range(block.n)]
@@ -135,11 +138,15 @@ def _fact(block: Block, row: int, kind: str, start: dict[str, Any], columns: Map
         raise DataError(f"{where}: {error.message}", hint=error.hint) from error
 
 
-def _required(block: Block, name: str) -> list[str]:
+def _ids(block: Block, name: str, column: pa.Array) -> pa.Array:
+    return ids_of(column, name, source=block.source, first_row=block.first_row)
+
+
+def _required(block: Block, name: str, read: Callable[[pa.Array], pa.Array]) -> list[str]:
     column = block.column(name)
     if column is None:
         raise DataError(f"{block.source} has no column {name!r}", hint=f"its columns are {', '.join(block.columns)}")
-    column = text(column)
+    column = read(column)
     block.fail(name, ~known(column), column, "must not be empty")
     values: list[str] = column.to_pylist()
     return values
@@ -158,5 +165,5 @@ def _values(block: Block, name: str) -> list[Any]:
         return [None if level < 0 else bool(level) for level in flags(block, name, column).tolist()]
     if pa.types.is_nested(column.type):
         raise DataError(f"{block.source}: column {name!r} must hold single values, holds {column.type}")
-    listed: list[Any] = text(column).to_pylist()
+    listed: list[Any] = (_ids(block, name, column) if name in _IDS else text(column)).to_pylist()
     return listed

@@ -22,6 +22,9 @@ def run(
     source: Annotated[Path, typer.Option("--input", help="CSV (.gz), Parquet or JSON-lines file.")],
     out: Annotated[Path, typer.Option(help="The log to write; rejected rows go to a file beside it.")],
     key_file: KeyFile = None,
+    show_rejected_values: Annotated[
+        bool, typer.Option(help="Write ids and features of rejected rows as they are; they are masked by default.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Import a log by a mapping; nothing is dropped in silence.
@@ -37,7 +40,14 @@ def run(
         spec = load_mapping(mapping)
         found = key_beside(out, key_file, owner="import")
         with progress("importing", None) as advance:
-            report = import_log(spec, source, out, contact_key=found.text, progress=lambda _done, _all: advance(1.0))
+            report = import_log(
+                spec,
+                source,
+                out,
+                contact_key=found.text,
+                progress=lambda _done, _all: advance(1.0),
+                show_values=show_rejected_values,
+            )
         output = _output(report, out, found)
         show(
             output,
@@ -65,6 +75,7 @@ def _output(report: ImportReport, out: Path, found: ContactKey) -> ImportOutput:
         rejects=str(report.rejects_file) if report.rejects_file else None,
         notes=tuple(report.notes),
         contact_key=key_output(found),
+        warnings=tuple(report.warnings),
     )
 
 

@@ -16,6 +16,7 @@ from engine.contact_file import contact_blocks
 from engine.contacts import ContactBatch
 from engine.errors import ConfigError
 from engine.features import FeatureSchema, schema_from
+from engine.files.documents import load_yaml
 from engine.guardrails.conditions import NOTHING_SAID, Conditions, load_conditions
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
@@ -93,8 +94,8 @@ def blocks(setting: Setting, catalog: Catalog, extra: tuple[str, ...], rows: int
 def _yaml(folder: str, name: str) -> Any:
     try:
         if name.endswith((".yaml", ".yml")):
-            return yaml.safe_load(Path(name).read_text(encoding="utf-8"))
-        return yaml.safe_load((resources.files("conf") / folder / f"{name}.yaml").read_text(encoding="utf-8"))
+            return load_yaml(Path(name).read_text(encoding="utf-8"))
+        return load_yaml((resources.files("conf") / folder / f"{name}.yaml").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         shipped = sorted(
             file.name[:-5] for file in (resources.files("conf") / folder).iterdir() if ".yaml" in file.name

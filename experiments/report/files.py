@@ -11,6 +11,7 @@ import msgspec
 import pandas as pd
 
 from engine.errors import StorageError
+from engine.files.parquet import seal
 from experiments.outputs import ResultRow
 
 
@@ -64,7 +65,8 @@ def write_table(path: Path, frame: pd.DataFrame) -> Path:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        frame.to_parquet(temporary, index=False)
+        frame.to_parquet(temporary, index=False, write_page_checksum=True)
+        seal(temporary)
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

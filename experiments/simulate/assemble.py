@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from engine.files.parquet import parquet_batches
 from engine.log.parquet import conform
 from engine.log.whole_file import ParquetFile
 
@@ -55,8 +55,7 @@ def _groups(parts: Iterable[Path], schema: pa.Schema) -> Iterator[pa.Table]:
 
 def _batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     # A part is read and closed at once: buffers of files that wait for the collector add up over many days.
-    with pq.ParquetFile(path) as file:
-        yield from file.iter_batches(batch_size=GROUP_ROWS, columns=schema.names)
+    yield from parquet_batches(path, GROUP_ROWS, schema.names)
 
 
 def _plain(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

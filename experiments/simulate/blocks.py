@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from engine.decide import Plan, contact_pseudonyms, decide_block, decision_ids, held_out
+from engine.files.parquet import read_parquet
 from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.guardrails.counts import RemovalCounts, RuleCount
 from engine.guardrails.layer import Guardrails
@@ -178,7 +178,7 @@ class Blocks:
         found = [outcome_schema().empty_table()]
         for day in range(step, until + 1):
             path = self._job.part("outcomes", block, day)
-            own = pq.read_table(path, filters=[(DECIDED_STEP, "=", step)]).drop_columns([DECIDED_STEP])
+            own = read_parquet(path, filters=[(DECIDED_STEP, "=", step)]).drop_columns([DECIDED_STEP])
             found.append(own.cast(outcome_schema()))
         report = join(decisions, pa.concat_tables(found), self._metrics, now, self._job.part(kind, block, step))
         return asdict(report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from engine import errors
@@ -40,3 +41,44 @@ def test_exit_codes_are_those_of_the_drawn_tree(kind: str, code: int) -> None:
     assert issubclass(error, errors.TactfulError)
     drawn = next(line for line in (errors.__doc__ or "").splitlines() if kind in line)
     assert str(code) in drawn.split()
+
+
+@pytest.mark.parametrize(
+    ("got", "words"),
+    [
+        (np.float64(3.0), "3.0"),
+        (np.float32(0.5), "0.5"),
+        (np.int64(-7), "-7"),
+        (np.uint8(7), "7"),
+        (np.str_("it's (x) \\ np"), '"it\'s (x) \\\\ np"'),
+        (np.bytes_(b"a)"), "b'a)'"),
+        (np.bool_(True), "True"),
+        (np.float64("nan"), "nan"),
+        (np.datetime64("2026-01-02"), "'2026-01-02'"),
+        ([np.float64(1.5), {"a": np.int32(2)}, (np.str_("x"),)], "[1.5, {'a': 2}, ('x',)]"),
+        (np.array([1, 2], dtype=np.int32), "[1, 2]"),
+        (np.array(["a", "b)"]), "['a', 'b)']"),
+        (np.arange(6.0).reshape(2, 3), "[[0., 1., 2.],\n       [3., 4., 5.]]"),
+        (np.zeros(0, dtype=np.float32), "[]"),
+        ("np.nothing", "'np.nothing'"),
+        ("it is np.float64", "'it is np.float64'"),
+        (None, "None"),
+    ],
+)
+def test_values_are_shown_as_a_person_writes_them(got: object, words: str) -> None:
+    error = errors.ParameterError("x", "y", allowed="z", got=got)
+    assert str(error) == f"`x` of y must be z, got {words}"
+    assert errors.DataError(f"got {got!r}", hint=f"not {got!r}").message == f"got {words}"
+    assert errors.DataError("m", hint=f"not {got!r}").hint == f"not {words}"
+
+
+def test_values_of_any_length_fit_into_an_error() -> None:
+    assert str(errors.ParameterError("x", "y", allowed="z", got=10**5000)).endswith("got <int too long to show>")
+    assert len(str(errors.ParameterError("x", "y", allowed="z", got="a" * 10**6))) < 400
+    assert len(str(errors.DataError("a" * 10**6))) < 4100
+    assert errors.plain("np.str_('" + "(" * 100_000).startswith("np.str_('((")
+
+
+def test_the_template_knows_every_scalar_of_numpy() -> None:
+    for kind in set(np.sctypeDict.values()) - {np.object_, np.void, np.datetime64}:
+        assert "np." not in errors.shown(kind(1)), kind

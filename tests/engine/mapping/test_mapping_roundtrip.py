@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 import tempfile
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from engine.mapping.dialect import mapping_from
 from engine.mapping.importer import import_log
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), max_size=6)
+# Ids are trimmed, and unseen characters inside reject their row: test_ids.py has those.
+NAMES = st.text(st.characters(exclude_categories=("Cs", "Cc", "Cf", "Zs", "Zl", "Zp")), max_size=6)
 CELLS = st.fixed_dictionaries(
     {
         "id": st.integers(0, 15).map(str),
-        "who": TEXT,
+        "who": NAMES.filter(lambda name: re.fullmatch(r"[+-]?[\d.,]+([eE][+-]?\d+)?", name) is None),
         "arm": st.sampled_from(["A", "B", "none", "C"]),
         "p": st.one_of(st.floats(0.001, 1).map(repr), st.sampled_from(["0", "-1", "1.5", "nan", "", "x"])),
         "x": st.one_of(st.floats().map(repr), st.sampled_from(["", "NA", "no", "1_0"])),

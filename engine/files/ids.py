@@ -1,0 +1,101 @@
+"""Identifiers as files hold them: trimmed, and refused where a spreadsheet or a float has damaged them.
+
+A spreadsheet turns 491521000000 into 4.91521E+11, and thousands of people become one; a table with a hole in its column
+of ids turns 123 into 123.0, which no other file calls so.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine.errors import DataError
+from engine.types import BoolArray, ObjectArray
+
+# Python's own white space, and what no eye sees: byte-order mark, zero-width and direction marks.
+_BLANKS: Final = "\\p{Z}\\p{Cc}\\x{200B}-\\x{200F}\\x{202A}-\\x{202E}\\x{2060}-\\x{206F}\\x{FEFF}"
+_AROUND: Final = f"^[{_BLANKS}]+|[{_BLANKS}]+$"
+_INSIDE: Final = "[\\p{Cc}\\x{200B}-\\x{200F}\\x{202A}-\\x{202E}\\x{2060}-\\x{206F}\\x{FEFF}]"
+# 4.91521E+11, 4,91521E+11, 4.9e11, 1E+11; and 123.0. An id of hexadecimal digits (12e4) has neither point nor sign.
+_FLOAT: Final = r"^[+-]?(\d[.,]\d+[eE][+-]?\d+|\d[eE][+-]\d+|\d+[.,]0+)$"
+DAMAGED: Final = (
+    "a spreadsheet or a column of floats wrote it, and different ids may have become one: export the ids as text, "
+    "or as integers without holes"
+)
+UNSEEN: Final = "it holds a character that no eye sees, so that two ids look like one: take it out"
+
+
+def trimmed(column: pa.Array) -> pa.Array:
+    """Texts without white space and unseen characters around them; empty is null."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    texts = column.cast(pa.string())
+    odd = pc.match_substring_regex(texts, _AROUND)
+    if pc.any(odd).as_py():
+        texts = pc.replace_substring_regex(texts, _AROUND, "")
+    return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
+
+
+def is_float(texts: pa.Array) -> BoolArray:
+    """(n,) bool: a trimmed id that is a float or in scientific notation."""
+    return _matches(texts, _FLOAT)
+
+
+def is_unseen(texts: pa.Array) -> BoolArray:
+    """(n,) bool: a trimmed id that holds characters that no eye sees."""
+    return _matches(texts, _INSIDE)
+
+
+def _matches(texts: pa.Array, pattern: str) -> BoolArray:
+    found: BoolArray = (
+        pc.match_substring_regex(texts, pattern).fill_null(False).to_numpy(zero_copy_only=False).astype(np.bool_)
+    )
+    return found
+
+
+def ids_of(column: pa.Array, name: str, *, source: str, first_row: int = 1) -> pa.Array:
+    """The ids of a column as trimmed texts; null where empty.
+
+    Args:
+        column: texts, integers or a dictionary of either.
+        name: of the column, for errors.
+        source: the file, for errors.
+        first_row: number of the first row in the file.
+
+    Raises:
+        DataError: ids that are floats, in scientific notation, of another kind, or with control characters inside.
+    """
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_floating(kind):
+        raise DataError(f"{source}: column {name!r} holds floats ({kind}), which are no ids", hint=DAMAGED)
+    if pa.types.is_nested(kind) or pa.types.is_boolean(kind):
+        raise DataError(f"{source}: column {name!r} must hold ids, holds {kind}", hint="write the ids as text")
+    texts = trimmed(column)
+    refuse_damaged(texts, name, source=source, first_row=first_row)
+    return texts
+
+
+def refuse_damaged(texts: pa.Array, name: str, *, source: str, first_row: int = 1) -> None:
+    """Refuse trimmed ids of which any is damaged.
+
+    Raises:
+        DataError: names the first one and its row.
+    """
+    for bad, hint in ((is_float(texts), DAMAGED), (is_unseen(texts), UNSEEN)):
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise DataError(
+                f"{source}: column {name!r} holds {texts[row].as_py()!r} in row {first_row + row} "
+                f"({int(bad.sum())} such rows in its block), which is no id",
+                hint=hint,
+            )
+
+
+def trimmed_objects(cells: ObjectArray) -> ObjectArray:
+    """As `trimmed`, of (n,) strings; empty stays the empty string."""
+    texts: Any = trimmed(pa.array(cells, pa.string())).fill_null("")
+    out: ObjectArray = texts.to_numpy(zero_copy_only=False).astype(object)
+    return out
