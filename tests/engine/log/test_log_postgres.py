@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import subprocess
-import tempfile
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -22,55 +15,16 @@ from engine.log.sql import SqlLog
 from tests.logs import START, decision_row, decision_table, small_meta
 
 META = small_meta()
-BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 
 
-def _unprivileged() -> dict[str, Any]:
-    """The server refuses to run as root."""
-    if os.getuid() != 0:
-        return {}
-    account = pwd.getpwnam("nobody")
-    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    pytest.importorskip("psycopg")
-    if not BINARIES:
-        pytest.skip("PostgreSQL's initdb and pg_ctl are not installed")
-    binaries = BINARIES[-1].parent
-    folder = Path(tempfile.mkdtemp(prefix="tactful-pg-", dir="/tmp"))  # short: a socket's path has at most 107 bytes
-    if os.getuid() == 0:
-        shutil.chown(folder, "nobody")
-    options = {
-        "stdout": subprocess.DEVNULL,
-        "stderr": subprocess.DEVNULL,
-        "cwd": folder,
-        **_unprivileged(),
-    }
-    subprocess.run(
-        [binaries / "initdb", "-D", folder / "data", "-U", "tactful", "-A", "trust", "-E", "UTF8", "-N"],
-        check=True,
-        **options,
-    )
-    settings = f"-k {folder} -c listen_addresses='' -c shared_buffers=8MB"
-    control = [binaries / "pg_ctl", "-D", folder / "data", "-w", "-l", folder / "server.log"]
-    subprocess.run([*control, "-o", settings, "start"], check=True, **options)
-    try:
-        yield f"postgresql://tactful@/postgres?host={folder}"
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], check=True, **options)
-        shutil.rmtree(folder)
-
-
-def test_the_same_code_runs_on_postgresql(server: str, tmp_path: Path) -> None:
+def test_the_same_code_runs_on_postgresql(postgres_url: str, tmp_path: Path) -> None:
     rows = [
         decision_row(0, META),
         decision_row(1, META, context_spend=None, state_spend=1, cluster=None, rule_inputs=None),
         decision_row(2, META, propensity=1 / 7, seed=-(2**63)),
     ]
     table = decision_table(rows, META)
-    with SqlLog(server) as log, SqlLog(server) as again:
+    with SqlLog(postgres_url) as log, SqlLog(postgres_url) as again:
         assert (log.append(table), again.append(table)) == (3, 0)
         with pytest.raises(DataError, match="different content"):
             log.append([decision_row(9, META), decision_row(0, META, seed=8)], META)
@@ -84,21 +38,21 @@ def test_the_same_code_runs_on_postgresql(server: str, tmp_path: Path) -> None:
         assert sum(part.num_rows for part in log.outcomes()) == 1
 
 
-def test_postgresql_refuses_to_change_or_delete(server: str) -> None:
-    with SqlLog(server) as log:
+def test_postgresql_refuses_to_change_or_delete(postgres_url: str) -> None:
+    with SqlLog(postgres_url) as log:
         log.append([decision_row(50, META)], META)
         for statement in ("DELETE FROM decision", "UPDATE decision SET propensity = 1", "TRUNCATE outcome"):
             with log._engine.connect() as connection, pytest.raises(sa.exc.DBAPIError, match="append-only"):
                 connection.execute(sa.text(statement))
 
 
-def test_two_writers_of_one_decision_agree_or_one_is_refused(server: str) -> None:
+def test_two_writers_of_one_decision_agree_or_one_is_refused(postgres_url: str) -> None:
     """Eight threads append the same id with two contents, and move one state two ways: one of each wins."""
     errors: list[str] = []
     moved: list[int] = []
 
     def work(number: int) -> None:
-        with SqlLog(server) as log:
+        with SqlLog(postgres_url) as log:
             try:
                 log.append([decision_row(70, META, seed=number % 2)], META)
             except DataError as error:
@@ -115,7 +69,7 @@ def test_two_writers_of_one_decision_agree_or_one_is_refused(server: str) -> Non
         thread.join()
     assert sum(moved) == 1
     assert len(errors) == 8
-    with SqlLog(server) as log:
+    with SqlLog(postgres_url) as log:
         assert log.states(["d000070"])["d000070"] in ("failed", "suppressed")
 
 
