@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from engine.errors import ConfigError, DataError, ParameterError, StorageError
+from engine.errors import ConfigError, DataError, ParameterError, StorageError, TactfulError
 
 READ_ONLY: Final = "tactful_reads_only"
 _KINDS: Final = "sqlite:///FILE or postgresql://USER@HOST/NAME"
@@ -157,6 +157,24 @@ def reading(engine: sa.Engine, what: str) -> Iterator[sa.Connection]:
             options["isolation_level"] = "REPEATABLE READ"
         with raw.execution_options(**options) as connection:
             yield connection
+
+
+@contextlib.contextmanager
+def stored_values(what: str) -> Iterator[None]:
+    """Values of a store that are none (text where a number belongs, an unknown kind) as an error of ours.
+
+    Raises:
+        DataError: such a value was met.
+    """
+    try:
+        yield
+    except TactfulError:
+        raise
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError) as error:
+        raise DataError(
+            f"cannot {what}: the store holds a value that cannot be: {error}",
+            hint="something else has written to it, or it is damaged; restore it from a copy",
+        ) from error
 
 
 def is_postgresql(connection: sa.Connection) -> bool:

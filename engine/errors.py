@@ -1,6 +1,6 @@
 """Every error that Tactful raises on purpose, with the exit code that the command line returns for it.
 
-TactfulError                     1
+TactfulError                     1   itself: an error that is none of these, a defect
 |-- ParameterError (ValueError)  2   an argument outside its allowed range
 |-- ConfigError                  4   a yaml or an override that cannot be used
 |-- DataError                    3   rows, files or columns that cannot be used

@@ -7,7 +7,7 @@ from typing import Self
 
 from engine.catalog import Catalog
 from engine.contacts import ContactBatch
-from engine.database import SqlStore, open_database, reading, require_store
+from engine.database import SqlStore, open_database, reading, require_store, stored_values
 from engine.state import erased
 from engine.state.caps import SendRequest, SendRule
 from engine.state.facts import Fact
@@ -78,11 +78,13 @@ class SqlState(SqlStore):
         self, contact_ids: ObjectArray, catalog: Catalog, *, now_at: int, without: Sequence[str] = ()
     ) -> ContactBatch:
         """See `ContactReader.batch`."""
-        return self._reader.batch(contact_ids, catalog, now_at=now_at, without=without)
+        with stored_values("read contacts"):
+            return self._reader.batch(contact_ids, catalog, now_at=now_at, without=without)
 
     def history(self, contact_ids: ObjectArray, *, now_at: int) -> History:
         """See `ContactReader.history`."""
-        return self._reader.history(contact_ids, now_at=now_at)
+        with stored_values("read histories"):
+            return self._reader.history(contact_ids, now_at=now_at)
 
     def reserve(
         self,
@@ -94,7 +96,8 @@ class SqlState(SqlStore):
         strict: bool = True,
     ) -> tuple[Reserved | Refused, ...]:
         """See `Reservations.reserve`."""
-        return self._sends.reserve(requests, rules, now_at=now_at, lease_s=lease_s, strict=strict)
+        with stored_values("reserve sends"):
+            return self._sends.reserve(requests, rules, now_at=now_at, lease_s=lease_s, strict=strict)
 
     def expire(self, *, now_at: int) -> int:
         """See `Reservations.expire`."""
@@ -102,7 +105,8 @@ class SqlState(SqlStore):
 
     def dispatch(self, decision_id: str, rules: Sequence[SendRule], *, now_at: int) -> Reserved | Refused:
         """See `Reservations.dispatch`."""
-        return self._sends.dispatch(decision_id, rules, now_at=now_at)
+        with stored_values("take a send"):
+            return self._sends.dispatch(decision_id, rules, now_at=now_at)
 
     def settle(self, decision_id: str, state: str, *, now_at: int, reason: str = "") -> bool:
         """See `Reservations.settle`."""

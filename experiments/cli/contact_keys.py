@@ -18,6 +18,8 @@ KeyFile = Annotated[
     typer.Option("--contact-key-file", help=f"File that holds the contact key; else {KEY_VARIABLE} is looked at."),
 ]
 
+FIXED_KEY = "contact key: a public one (the contacts are simulated); real contacts get a secret one"
+
 
 def key_beside(out: Path, file: Path | None, *, owner: str) -> ContactKey:
     """The key of a command that writes pseudonyms into a file; a new one is kept in that file's folder.

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from experiments.cli.console import Json, errors, guarded, show
+from experiments.cli.contact_keys import FIXED_KEY
 from experiments.outputs_simulate import DemoOutput
 
 
@@ -38,6 +39,7 @@ def run(
             *(f"{name}: {path}" for name, path in output.files.items()),
             f"policy: {judged.files['policy']}",
             f"decisions: {output.decisions.log}",
+            FIXED_KEY,
         ]
         show(
             output,

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from engine.contact_key import SIMULATED_KEY
 from experiments.cli.console import Json, Overrides, guarded, progress, show
-from experiments.cli.contact_keys import key_of_simulation
+from experiments.cli.contact_keys import FIXED_KEY, key_of_simulation
 from experiments.cli.prices import price_tables
 from experiments.outputs_simulate import SimulateOutput
 
@@ -35,6 +36,8 @@ def run(
         with progress("simulating", float(config.contacts * config.days)) as advance:
             output = simulate(request, config, advance)
         lines = [*output.notes, f"log: {output.log}", *(f"{name}: {path}" for name, path in output.files.items())]
+        if request.contact_key == SIMULATED_KEY:
+            lines.append(FIXED_KEY)
         if output.resumed_from:
             lines.append(f"went on after day {output.resumed_from} of an earlier run")
         show(output, tables(output), lines, as_json=as_json)

@@ -24,8 +24,8 @@ from tests.experiments.stateful_worlds import fact_file, facts_of, names
 from tests.experiments.test_bad_input import GOOD, MAPPING
 from tests.logs import decision_row, decision_table, small_meta
 
-# Of all pairs of option and value; every run takes the same ones, and all where the variable asks for them.
-TAKEN = 1.0 if os.environ.get("TACTFUL_FUZZ_ALL") else 0.12
+# Share of all pairs of option and value; every run takes the same ones, and more where the variable asks for them.
+TAKEN = float(os.environ.get("TACTFUL_FUZZ_SHARE", "0.05"))
 # They work for seconds whatever the value is, so they are asked for help alone.
 LONG = {"demo", "calibrate", "experiment", "simulate"}
 NOW = "2026-11-03T12:00:00Z"
