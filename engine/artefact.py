@@ -82,7 +82,7 @@ def verified(folder: Path, kind: str) -> dict[str, Any]:
         raise ArtefactError(
             f"{folder} is no trained folder: {error}", hint="give the folder that training wrote"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArtefactError(f"{path} cannot be read: {error}", hint=again) from error
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise ArtefactError(f"{path} is no manifest", hint=again)

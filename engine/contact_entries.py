@@ -144,7 +144,7 @@ def _from_text(block: Block, layout: Layout, column: pa.Array) -> pa.Array:
     for row, cell in enumerate(column.to_pylist()):
         try:
             decoded = None if cell is None else decode(cell)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             raise DataError(
                 f"{block.source}: column {layout.name!r} cannot be read in row {block.first_row + row}: {error}",
                 hint=layout.hint,

@@ -229,7 +229,7 @@ def meta_of(schema: pa.Schema, *, source: str) -> LogMeta:
                 hint="upgrade Tactful",
             )
         return msgspec.json.decode(footer, type=LogMeta)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.DecodeError, msgspec.ValidationError, ParameterError, RecursionError) as error:
         raise LogFormatError(
             f"{source} has a footer that cannot be read: {error}",
             hint="it was written by another version; import the log again",

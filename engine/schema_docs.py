@@ -30,6 +30,14 @@ is true of all rows. The hot log in SQL uses the same words. Instants are UTC wi
 Readers take any row-group size and read in chunks of {CHUNK_ROWS} rows. Columns of the same name in other types that
 convert without loss (large strings, small dictionary codes) are accepted; nulls where none may be are refused.
 
+## Damage
+
+Every Parquet file that Tactful writes carries checksums of its pages and, in a gap before its footer, the SHA-256 of
+all its other bytes. Both are verified when it is read: a flipped bit is an error, never other data. Other readers of
+Parquet do not see the digest and check the pages if they are told to. A file that another tool wrote anew has the
+checksums that this tool gave it. CSV and JSON lines carry no promise: a flipped bit in them can be another valid value,
+so keep outcomes in Parquet where damage matters.
+
 ## Decisions
 
 Labels are dictionary-encoded strings.
@@ -98,7 +106,8 @@ catalog forbids no set among them ([modular content](modular-content.md)).
 
 ## The footer
 
-The key `tactful` of the file's metadata holds JSON with these keys:
+The key `tactful` of the file's metadata holds JSON with these keys, and `rejections` (rows that an import rejected, by
+reason and action) where there were any:
 
 """
 
@@ -106,7 +115,8 @@ _OUTCOMES: Final = """
 ## Outcomes
 
 An outcome file is Parquet, CSV or JSON lines with exactly these columns (`value_usd` may be left out). Every `at` needs
-an offset; a value that is not finite is refused; exact repeats are dropped and counted.
+an offset; a value that is not finite is refused; exact repeats are dropped and counted. CSV may be written with comma,
+semicolon, tab or bar, in UTF-8 or, with a byte-order mark, UTF-16; text may be gzip.
 
 """
 

@@ -90,7 +90,7 @@ def read_pointer(live: Path) -> Pointer:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         pointer = Pointer(str(data["version"]), int(data["sequence"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtefactError(
             f"{path} cannot be read: {error}", hint="give a folder that `tactful promote` made"
         ) from error
@@ -114,7 +114,7 @@ def history(live: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if not isinstance(entry, dict) or entry.get("before") != before or entry.get("check") != _line_check(entry):
             raise ArtefactError(

@@ -38,7 +38,7 @@ def offline_rows(path: Path, metric: str, live: Mapping[str, Sequence[DayEffect]
     """
     try:
         report = msgspec.json.decode(path.read_bytes(), type=_Report)
-    except (OSError, msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (OSError, msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
         raise DataError(
             f"{path} is no report of a backtest: {error}", hint="give report.json of `tactful backtest`"
         ) from error

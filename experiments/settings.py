@@ -202,7 +202,7 @@ def compose_settings(command: str, overrides: Sequence[str], kind: type[T]) -> T
         with initialize_config_module(version_base="1.3", config_module="conf"):
             composed = compose(config_name=command, overrides=list(overrides))
             plain = OmegaConf.to_container(composed, resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError, RecursionError) as error:
         raise ConfigError(
             f"the configuration of `{command}` cannot be composed: {error}",
             hint="overrides are key=value; see conf/ and docs/configuration.md",

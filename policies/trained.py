@@ -167,7 +167,7 @@ def kind_of(path: Path) -> str:
     """The kind that a folder's manifest names, not verified; "" where there is none to read."""
     try:
         found = json.loads((Path(path) / MANIFEST).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return ""
     return str(found.get("kind", "")) if isinstance(found, dict) else ""
 

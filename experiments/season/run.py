@@ -119,7 +119,7 @@ def read_result(folder: Path) -> ExperimentOutput:
     """
     try:
         return msgspec.json.decode((folder / "report.json").read_bytes(), type=ExperimentOutput)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, RecursionError) as error:
         raise ConfigError(f"{folder} holds no result of an experiment: {error}", hint="run it first") from error
 
 

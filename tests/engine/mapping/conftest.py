@@ -54,7 +54,7 @@ def run(tmp_path: Path) -> Callable[..., tuple[ImportReport, list[dict[str, Any]
     def do(mapping: Mapped, *lines: str, name: str = "log.csv") -> tuple[ImportReport, list[dict[str, Any]]]:
         source, out = tmp_path / name, tmp_path / "out.parquet"
         source.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        report = import_log(mapping_from(mapping), source, out, contact_key="key")
+        report = import_log(mapping_from(mapping), source, out, contact_key="key", show_values=True)
         return report, pq.read_table(out).to_pylist()
 
     return do
