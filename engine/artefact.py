@@ -19,13 +19,20 @@ import msgspec
 
 from engine.durable import sync
 from engine.errors import ArtefactError, ParameterError, StorageError
+from engine.log.training_rows import TrainingRows
 
 MANIFEST: Final = "manifest.json"
 _BLOCK: Final = 1 << 20
 M = TypeVar("M")
 
 
-def publish(folder: Path, kind: str, manifest: dict[str, Any], write: Callable[[Path], None]) -> str:
+def publish(
+    folder: Path,
+    kind: str,
+    manifest: dict[str, Any],
+    write: Callable[[Path], None],
+    rows: TrainingRows | None = None,
+) -> str:
     """Write a folder under a temporary name and rename it into place.
 
     A failure leaves whatever stood under the name before. An existing folder is moved aside just before the rename and
@@ -36,6 +43,7 @@ def publish(folder: Path, kind: str, manifest: dict[str, Any], write: Callable[[
         kind: what the folder is, checked by `verified`.
         manifest: plain data; `kind`, `files`, `version` are added.
         write: called with the temporary folder, writes the files.
+        rows: decisions that were learnt from, kept as one more file; None where they are not known.
 
     Returns:
         The version: 16 hex digits of the SHA-256 of the manifest without it.
@@ -53,6 +61,8 @@ def publish(folder: Path, kind: str, manifest: dict[str, Any], write: Callable[[
         try:
             part.chmod(0o755)
             write(part)
+            if rows is not None:
+                rows.write(part)
             files = {path.name: sha256(path) for path in sorted(part.iterdir())}
             content = {**manifest, "kind": kind, "files": files}
             content.pop("version", None)

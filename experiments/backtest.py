@@ -12,6 +12,7 @@ import msgspec
 from engine.blocks.refusals import refuse_modular
 from engine.errors import DataError, ParameterError
 from engine.log.parquet import LogReader
+from engine.log.training_rows import TrainingRows
 from engine.ope.evaluate import Evaluation
 from engine.ope.named import estimators_named
 from engine.ope.target import Target
@@ -78,6 +79,7 @@ class Prepared:
         learner: the trained bandit.
         segments: the tuned segments.
         targets: everything to be judged, by name.
+        train: the side of the log that was learnt from.
         judge: the side of the log that nothing was learnt from.
         groups: cuts by single features, to say who is treated differently.
         missing: peers that this log cannot make, with the reason.
@@ -87,6 +89,7 @@ class Prepared:
     learner: Learned
     segments: StaticSegments
     targets: dict[str, Target]
+    train: Side
     judge: Side
     groups: Segmentation
     missing: tuple[Skipped, ...] = ()
@@ -127,7 +130,7 @@ def prepare(request: BacktestRequest, config: BacktestConfig) -> Prepared:
     if matched is not None:
         targets[MATCHED] = matched
     groups = fit_cuts(reader.meta.features, reader.meta.features.names, (block.context for block in rounds), GROUP_BINS)
-    return Prepared(reader, learner, segments, remembered(targets), judge, groups, everybody.missing)
+    return Prepared(reader, learner, segments, remembered(targets), train, judge, groups, everybody.missing)
 
 
 def backtest(request: BacktestRequest, config: BacktestConfig, advance: Advance | None = None) -> BacktestOutput:
@@ -160,9 +163,10 @@ def judge_prepared(
     """
     folder = make_folder(request.out)
     source = {} if audit is None else {"audit": msgspec.to_builtins(audit)}
+    learnt = TrainingRows.of(Selection(prepared.reader, request.metric, side=prepared.train, context=False))
     if request.baseline == SEGMENTS:
-        source |= _kept_segments(prepared, folder)
-    manifest = export_learner(prepared.learner, folder / "policy", source=source or None)
+        source |= _kept_segments(prepared, folder, learnt)
+    manifest = export_learner(prepared.learner, folder / "policy", source=source or None, rows=learnt)
     models = SharedModels(model_factory(prepared.reader, request.metric, config.model, config.evaluation))
     run = _Run(prepared.reader, request, config, prepared.judge, prepared.targets, models, advance)
     also = _launch_pass(prepared, request, config)
@@ -202,10 +206,10 @@ def judge_prepared(
     return _write(msgspec.structs.replace(output, volume=volume), request, config, folder)
 
 
-def _kept_segments(prepared: Prepared, folder: Path) -> dict[str, Any]:
+def _kept_segments(prepared: Prepared, folder: Path, learnt: TrainingRows) -> dict[str, Any]:
     """The segments as a folder, and what the policy's own folder keeps of them: `decide` holds it to their volume."""
     meta = prepared.reader.meta
-    export_segments(prepared.segments, meta.catalog, meta.features, folder / "segments")
+    export_segments(prepared.segments, meta.catalog, meta.features, folder / "segments", learnt)
     return kept_segments(prepared.segments)
 
 

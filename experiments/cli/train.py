@@ -53,5 +53,8 @@ def run(
             str(output.actions),
             "n/a" if output.parity is None else f"{output.parity:.2g}",
         )
-        lines = [f"policy: {output.folder}", f"audit: {gate_sentence(output.audit)}"]
+        lines = [f"policy: {output.folder}"]
+        if output.known_rows:
+            lines.append(f"{output.known_rows:,} rows of the log were learnt from before, so they were passed over")
+        lines += [f"audit: {gate_sentence(output.audit)}"]
         show(output, [table], lines, as_json=as_json)
