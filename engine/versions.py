@@ -17,14 +17,14 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from engine.artefact import MANIFEST, verified
-from engine.durable import sync
+from engine.disk.durable import sync
+from engine.disk.parts import new_file, new_folder
 from engine.errors import ArtefactError, StorageError
 
 POINTER: Final = "live.json"
@@ -191,23 +191,11 @@ class LiveFolder:
             return version
         try:
             final.parent.mkdir(exist_ok=True)
-            for left in final.parent.glob(".*.part.*"):
-                # Nobody else may be here: whoever left this half-written died.
-                shutil.rmtree(left, ignore_errors=True)
-            part = Path(tempfile.mkdtemp(prefix=f".{version}.part.", dir=final.parent))
-            try:
-                part.chmod(0o755)
+            with new_folder(final) as part:
                 for file in sorted(Path(folder).iterdir()):
                     if file.is_file():
                         shutil.copyfile(file, part / file.name)
                 verified(part, kind)
-                for path in (*part.iterdir(), part):
-                    sync(path)
-                shutil.rmtree(final, ignore_errors=True)
-                part.rename(final)
-                sync(final.parent)
-            finally:
-                shutil.rmtree(part, ignore_errors=True)
         except OSError as error:
             raise StorageError(
                 f"cannot keep {folder} in {final}: {error}", hint="the live version still serves"
@@ -273,15 +261,9 @@ class LiveFolder:
             raise StorageError(f"cannot write {path}: {error}", hint="what served before still serves") from error
 
     def _point(self, pointer: Pointer) -> None:
-        part = self.path / f".{POINTER}.part"
         content = {"version": pointer.version, "sequence": pointer.sequence, "check": _check(pointer)}
-        try:
+        with new_file(self.path / POINTER) as part:
             part.write_text(json.dumps(content) + "\n", encoding="utf-8")
-            sync(part)
-            part.replace(self.path / POINTER)
-        finally:
-            part.unlink(missing_ok=True)
-        sync(self.path)
 
 
 @contextlib.contextmanager

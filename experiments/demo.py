@@ -11,12 +11,12 @@ from typing import Final
 
 import msgspec
 import numpy as np
-import pyarrow.parquet as pq
 import yaml
 
 from engine.catalog import Catalog, catalog_from
 from engine.features import FeatureSchema, schema_from
 from engine.guardrails.conditions import Conditions
+from engine.log.whole_file import ParquetFile
 from experiments.backtest import BacktestRequest, Prepared, judge_prepared, prepare
 from experiments.contenders import LEARNED, SEGMENTS
 from experiments.decide import DecideRequest, decide_file
@@ -261,7 +261,9 @@ def _decisions(folder: Path, scenario: Scenario, config: SimulateConfig) -> Deci
     for _ in range(FRESH_STEP):
         play(world, PolicyActor(UniformPolicy()), Conditions(killed=False))
     fresh = folder / "fresh_contacts.parquet"
-    pq.write_table(contact_table(world, np.flatnonzero(world.deciding())[:wanted]), fresh)
+    people = contact_table(world, np.flatnonzero(world.deciding())[:wanted])
+    with ParquetFile(fresh, people.schema) as file:
+        file.append(people)
     request = DecideRequest(folder / "backtest" / "policy", fresh, world.now, folder / "decisions.parquet", KEY)
     settings = compose_settings("decide", [f"seed={config.seed}", f"use_case={scenario.name}"], DecideConfig)
     return decide_file(request, settings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from engine import records
+from engine.disk.parts import scratch_folder
 from engine.errors import DataError
 from engine.log.parquet import LogReader
 from engine.log.whole_file import ParquetFile
@@ -34,8 +34,8 @@ def with_columns(log: Path, columns: Path | None) -> Iterator[LogReader]:
         yield reader
         return
     side = _side_table(columns)
-    with tempfile.TemporaryDirectory(prefix="tactful-") as folder:
-        path = Path(folder) / log.name
+    with scratch_folder() as folder:
+        path = folder / log.name
         _write_joined(reader, side, path, columns)
         yield LogReader(path)
 
