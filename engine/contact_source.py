@@ -20,6 +20,7 @@ from engine.errors import DataError
 PARQUET = (".parquet",)
 CSV = (".csv", ".csv.gz")
 JSON_LINES = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
+ENDINGS = PARQUET + CSV + JSON_LINES
 _CSV_BUFFER_BYTES = 2 << 20
 
 

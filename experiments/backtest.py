@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from engine.blocks.refusals import refuse_modular
+from engine.disk.given import Given, options
 from engine.errors import DataError, ParameterError
 from engine.log.parquet import LogReader
 from engine.log.training_rows import TrainingRows
@@ -61,7 +62,7 @@ class BacktestRequest:
         override_audit: the reason to go on with a log whose audit fails; kept in the report and the manifest.
     """
 
-    log: Path
+    log: Given
     metric: str
     out: Path
     train_fraction: float = 0.5
@@ -357,7 +358,7 @@ def reproduce(request: BacktestRequest) -> str:
     """The command that asks the same again."""
     overridden = "" if request.override_audit is None else f' --override-audit "{request.override_audit}"'
     return (
-        f"tactful backtest --log {request.log} --metric {request.metric} --out {request.out} "
+        f"tactful backtest {options('--log', request.log)} --metric {request.metric} --out {request.out} "
         f'--train-fraction {request.train_fraction:g} --split {request.split} --baseline "{request.baseline}"'
         f"{overridden}"
     )

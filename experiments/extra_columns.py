@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from engine import records
+from engine.disk.given import Given
 from engine.disk.parts import scratch_folder
 from engine.errors import DataError
 from engine.log.parquet import LogReader
@@ -19,7 +20,7 @@ KEY = "decision_id"
 
 
 @contextmanager
-def with_columns(log: Path, columns: Path | None) -> Iterator[LogReader]:
+def with_columns(log: Given, columns: Path | None) -> Iterator[LogReader]:
     """The log, with the side file's columns as `raw_NAME`.
 
     Args:
@@ -35,7 +36,7 @@ def with_columns(log: Path, columns: Path | None) -> Iterator[LogReader]:
         return
     side = _side_table(columns)
     with scratch_folder() as folder:
-        path = folder / log.name
+        path = folder / "log.parquet"
         _write_joined(reader, side, path, columns)
         yield LogReader(path)
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from engine.disk.given import Given, named
 from engine.errors import DataError, GateError, ParameterError, TactfulError
 from engine.log.parquet import LogReader
 from engine.ope.target import LoggedTarget, Target
@@ -74,7 +75,7 @@ class PromoteRequest:
 
     policy: Path
     live: Path
-    log: Path
+    log: Given
     metric: str
     signed: Signature
     override: str = ""
@@ -109,7 +110,7 @@ def promote(request: PromoteRequest, config: PromoteConfig, advance: Advance | N
     entry = {
         **request.signed.entry(),
         "metric": request.metric,
-        "log": str(request.log),
+        "log": named(request.log),
         "rows": 0 if judged is None else judged.rows,
         "from": None if before is None else before.version,
         "override": overridden,
@@ -251,7 +252,7 @@ def _unseen(request: PromoteRequest, config: PromoteConfig, notes: list[str]) ->
     kept = sum(int(side.keep(block).sum()) for block in reader.blocks(context=False))
     if kept == 0:
         raise DataError(
-            f"the new version learnt from rows as late as all of {request.log}, so they cannot judge it",
+            f"the new version learnt from rows as late as all of {named(request.log)}, so they cannot judge it",
             hint="give a later log",
         )
     if kept < reader.rows:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from engine.blocks.eligibility import is_modular
+from engine.disk.given import Given
 from engine.errors import DataError, MissingPropensityError, ParameterError
 from engine.log.parquet import LogReader
 from engine.log.training_rows import TrainingRows, training_rows
@@ -148,7 +149,7 @@ def learnt_before(reader: LogReader, metric: str, start: Path) -> TrainingRows:
 
 
 def train_on_log(
-    log: Path,
+    log: Given,
     metric: str,
     out: Path,
     config: TrainConfig,

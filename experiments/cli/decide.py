@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from experiments.cli.console import Json, Overrides, contact_key, guarded, progress, show
+from experiments.cli.inputs import Contacts
 from experiments.cli.prices import price_tables
 from experiments.outputs import DecideOutput
 
@@ -17,7 +18,7 @@ SHOWN = 12
 
 def run(
     policy: Annotated[Path, typer.Option(help="Folder of a trained policy.")],
-    contacts: Annotated[Path, typer.Option(help="Contact file: Parquet, CSV (.gz) or JSON lines.")],
+    contacts: Contacts,
     now: Annotated[str, typer.Option(help="Instant of the decisions, ISO 8601 with offset.")],
     out: Annotated[Path, typer.Option(help="Decision log to write (Parquet).")],
     conditions: Annotated[

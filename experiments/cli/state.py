@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from experiments.cli.console import Json, contact_key, guarded, progress, show
+from experiments.cli.inputs import Facts
 
 app = typer.Typer(
     name="state",
@@ -23,7 +23,7 @@ Url = Annotated[str, typer.Option(help="The store: sqlite:///FILE or postgresql:
 @app.command()
 def record(
     state: Url,
-    facts: Annotated[Path, typer.Option(help="Facts: Parquet, CSV (.gz) or JSON lines, one a row.")],
+    facts: Facts,
     as_json: Json = False,
 ) -> None:
     """Record consents, withdrawals, suppressions, events, profiles and past sends.

@@ -9,10 +9,11 @@ import typer
 from rich.table import Table
 
 from experiments.cli.console import Json, OverrideAudit, Overrides, guarded, progress, show
+from experiments.cli.inputs import Log
 
 
 def run(
-    log: Annotated[Path, typer.Option(help="A log in our schema.")],
+    log: Log,
     metric: Annotated[str, typer.Option(help="The reward to learn, a metric of the log.")],
     out: Annotated[Path, typer.Option(help="Folder of the trained policy; it appears whole or not at all.")],
     start: Annotated[
