@@ -6,36 +6,40 @@ before its hash agrees.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from engine.durable import sync
+from engine.disk.parts import new_folder
 from engine.errors import ArtefactError, ParameterError, StorageError
+from engine.log.training_rows import TrainingRows
 
 MANIFEST: Final = "manifest.json"
 _BLOCK: Final = 1 << 20
 M = TypeVar("M")
 
 
-def publish(folder: Path, kind: str, manifest: dict[str, Any], write: Callable[[Path], None]) -> str:
-    """Write a folder under a temporary name and rename it into place.
+def publish(
+    folder: Path,
+    kind: str,
+    manifest: dict[str, Any],
+    write: Callable[[Path], None],
+    rows: TrainingRows | None = None,
+) -> str:
+    """Write a folder under a temporary name and put it into place in one step (`engine.disk.parts`).
 
-    A failure leaves whatever stood under the name before. An existing folder is moved aside just before the rename and
-    removed after it; a kill between the two renames leaves it beside, as `.NAME.old.*`.
+    A failure or a kill leaves whatever stood under the name before.
 
     Args:
         folder: final name; its parent must exist.
         kind: what the folder is, checked by `verified`.
         manifest: plain data; `kind`, `files`, `version` are added.
         write: called with the temporary folder, writes the files.
+        rows: decisions that were learnt from, kept as one more file; None where they are not known.
 
     Returns:
         The version: 16 hex digits of the SHA-256 of the manifest without it.
@@ -49,20 +53,15 @@ def publish(folder: Path, kind: str, manifest: dict[str, Any], write: Callable[[
     if folder.exists() and not (folder / MANIFEST).is_file():
         raise StorageError(f"{folder} exists and is no trained folder", hint="choose another name")
     try:
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.part.", dir=folder.parent))
-        try:
-            part.chmod(0o755)
+        with new_folder(folder) as part:
             write(part)
+            if rows is not None:
+                rows.write(part)
             files = {path.name: sha256(path) for path in sorted(part.iterdir())}
             content = {**manifest, "kind": kind, "files": files}
             content.pop("version", None)
             version = _digest(content)
             (part / MANIFEST).write_text(json.dumps({**content, "version": version}, indent=1, sort_keys=True) + "\n")
-            for path in (*part.iterdir(), part):
-                sync(path)
-            _swap(part, folder)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
     except OSError as error:
         raise StorageError(f"cannot write {folder}: {error}", hint="nothing was changed under that name") from error
     return version
@@ -133,20 +132,3 @@ def sha256(path: Path) -> str:
 def _digest(content: dict[str, Any]) -> str:
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
-
-
-def _swap(part: Path, folder: Path) -> None:
-    if not folder.exists():
-        part.rename(folder)
-    else:
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent)) / folder.name
-        folder.rename(old)
-        try:
-            part.rename(folder)
-        except OSError:
-            old.rename(folder)
-            raise
-        finally:
-            shutil.rmtree(old.parent, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        sync(folder.parent)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -24,6 +23,7 @@ from engine.contact_places import PlaceReader
 from engine.contact_sends import sends_of
 from engine.contact_source import row_blocks
 from engine.contacts import UNKNOWN, ContactBatch, LevelArray
+from engine.disk.given import Given, files_of
 from engine.errors import DataError, ParameterError
 from engine.features import (
     MISSING,
@@ -37,6 +37,7 @@ from engine.features import (
     numeric_column,
 )
 from engine.files.ids import ids_of
+from engine.files.tables import ENDINGS
 from engine.identity import keyed_hash
 from engine.localtime import instant_of
 from engine.seen import SeenHashes
@@ -48,7 +49,7 @@ OF_THE_CONTRACT: Final = frozenset({*PLACES, *FACTS, *DETAILS, "events"})
 
 
 def contact_blocks(
-    path: str | Path,
+    path: Given,
     schema: FeatureSchema,
     catalog: Catalog,
     now: datetime,
@@ -58,7 +59,7 @@ def contact_blocks(
     """Read a contact file block by block.
 
     Args:
-        path: .parquet, .csv, .csv.gz, .jsonl or .jsonl.gz.
+        path: .parquet, .csv, .csv.gz, .jsonl or .jsonl.gz; a folder of such files, a glob, or several of these.
         schema: the features; a feature without a column is missing in every row.
         catalog: gives the channels.
         now: aware; values newer than it are not seen.
@@ -66,14 +67,16 @@ def contact_blocks(
         extra: further columns that guardrail rules read (`Guardrails.extra_inputs`), kept as objects.
 
     Raises:
-        DataError: a wrong value (with its row), a duplicate contact id, or a file that cannot be read.
+        DataError: a wrong value (with its row), a contact id that stands in the files twice, or a file that
+            cannot be read.
         ParameterError: a naive `now`, or rows < 1.
     """
     if rows < 1:
         raise ParameterError("rows", "contact_blocks", allowed="1 or more", got=rows)
     reader = _Reader(schema, catalog, instant_of(now, owner="contact_blocks"), tuple(extra))
-    for block in row_blocks(Path(path), rows):
-        yield reader.batch(block)
+    for file in files_of(path, what="contact", endings=ENDINGS):
+        for block in row_blocks(file, rows):
+            yield reader.batch(block)
 
 
 class _Reader:

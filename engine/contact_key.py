@@ -20,7 +20,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from engine.durable import sync
+from engine.disk.durable import sync
 from engine.errors import ConfigError, StorageError
 
 KEY_VARIABLE: Final = "TACTFUL_CONTACT_KEY"

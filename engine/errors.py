@@ -5,6 +5,7 @@ TactfulError                     1   itself: an error that is none of these, a d
 |-- ConfigError                  4   a yaml or an override that cannot be used
 |-- DataError                    3   rows, files or columns that cannot be used
 |   |-- LogFormatError           3   a file that is no log of ours, empty or truncated
+|   |   `-- MisnamedActionError  3   rows whose actions do not belong to the catalog of their file
 |   `-- MissingPropensityError   3   an exact estimate asked of a log without propensities
 |-- EligibilityError             6   an empty eligible set, or a guardrail layer that must not start
 |-- LearnError                   7   training failed; the policy stays what it was
@@ -96,6 +97,10 @@ class DataError(TactfulError):
 
 class LogFormatError(DataError):
     """A file that is no log of ours: empty, truncated, or without the log's metadata."""
+
+
+class MisnamedActionError(LogFormatError):
+    """Rows whose actions do not belong to the catalog of their file: the index would be read as another action."""
 
 
 class MissingPropensityError(DataError):

@@ -20,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 
 from engine import records
+from engine.disk.given import Given
 from engine.dispatch_states import advance_states
 from engine.errors import DataError, ParameterError
 from engine.identity import keyed_hash
@@ -110,7 +111,7 @@ class JoinReport:
 
 
 def join(
-    log_path: Path,
+    log_path: Given,
     outcomes: pa.Table,
     metrics: Mapping[str, MetricSpec],
     now: datetime,
@@ -126,7 +127,7 @@ def join(
     Memory holds the outcomes and a few chunks of decisions.
 
     Args:
-        log_path: a log of ours; rewards that it has already are kept.
+        log_path: a log of ours, one file or several; rewards that it has already are kept.
         outcomes: as `outcomes.read_outcomes` gives them.
         metrics: by name.
         now: aware; windows that are still open at `now` give null.

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine import records
+from engine.disk.given import Given, files_of
 from engine.errors import DataError
 from engine.files.ids import refuse_damaged, trimmed
-from engine.files.tables import column_blocks
+from engine.files.tables import ENDINGS, column_blocks
 from engine.types import BoolArray, IntArray
 
 SHOWN_ROWS: Final = 20
@@ -42,20 +43,34 @@ class OutcomeReport:
     duplicate_rows: tuple[int, ...]
 
 
-def read_outcomes(path: Path | str) -> tuple[pa.Table, OutcomeReport]:
-    """Read an outcome file.
+def read_outcomes(given: Given) -> tuple[pa.Table, OutcomeReport]:
+    """Read outcome files, as one.
 
     Args:
-        path: CSV, JSON lines (both also gzip) or Parquet; columns decision_id, event, at and, optionally, value_usd.
+        given: CSV, JSON lines (both also gzip) or Parquet with columns decision_id, event, at and, optionally,
+            value_usd; a folder of such files, a glob, or several of these.
 
     Returns:
-        A table of `records.outcome_schema()` in file order, and the counts.
+        A table of `records.outcome_schema()` in the order of the files, each row once, and the counts of all files.
 
     Raises:
         DataError: missing, empty or unreadable file, missing or unknown columns, an instant without a zone, a value
             that is not finite, an empty id or event. The row is named, counted from 0 without the header.
     """
-    path = Path(path)
+    tables = []
+    rows = 0
+    for path in files_of(given, what="outcome", endings=ENDINGS):
+        table, report = _read_one(path)
+        tables.append(table)
+        rows += report.rows_read
+    if len(tables) == 1:
+        return table, report
+    # A row that two exports hold counts once, as within one file.
+    kept, whole = check_outcomes(pa.concat_tables(tables), source="the outcomes")
+    return kept, OutcomeReport(rows, whole.rows_kept, rows - whole.rows_kept, whole.duplicate_rows)
+
+
+def _read_one(path: Path) -> tuple[pa.Table, OutcomeReport]:
     parts: list[pa.Table] = []
     first = 0
     for columns, rows in column_blocks(path, _BLOCK_ROWS):

@@ -3,6 +3,7 @@
     LIVE/versions/VERSION/     trained folders, named by the hash of their content, never changed
     LIVE/live.json             the pointer: version and sequence number; replaced by one atomic rename
     LIVE/history.jsonl         one line for every attempt, each with the hash of the line before it; only ever appended
+    LIVE/unheard.json          sequence number of a rollback whose caller has not been told that it took place
     LIVE/.lock                 held while something changes
 
 The pointer alone says what serves. A change appends its line first, then moves the pointer; where it dies between the
@@ -17,20 +18,21 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from engine.artefact import MANIFEST, verified
-from engine.durable import sync
+from engine.disk.durable import sync
+from engine.disk.parts import new_file, new_folder
 from engine.errors import ArtefactError, StorageError
 
 POINTER: Final = "live.json"
 HISTORY: Final = "history.jsonl"
 VERSIONS: Final = "versions"
 LOCK: Final = ".lock"
+UNHEARD: Final = "unheard.json"
 PROMOTED: Final = "promoted"
 ROLLED_BACK: Final = "rolled back"
 CHANGES: Final = (PROMOTED, ROLLED_BACK)
@@ -191,23 +193,11 @@ class LiveFolder:
             return version
         try:
             final.parent.mkdir(exist_ok=True)
-            for left in final.parent.glob(".*.part.*"):
-                # Nobody else may be here: whoever left this half-written died.
-                shutil.rmtree(left, ignore_errors=True)
-            part = Path(tempfile.mkdtemp(prefix=f".{version}.part.", dir=final.parent))
-            try:
-                part.chmod(0o755)
+            with new_folder(final) as part:
                 for file in sorted(Path(folder).iterdir()):
                     if file.is_file():
                         shutil.copyfile(file, part / file.name)
                 verified(part, kind)
-                for path in (*part.iterdir(), part):
-                    sync(path)
-                shutil.rmtree(final, ignore_errors=True)
-                part.rename(final)
-                sync(final.parent)
-            finally:
-                shutil.rmtree(part, ignore_errors=True)
         except OSError as error:
             raise StorageError(
                 f"cannot keep {folder} in {final}: {error}", hint="the live version still serves"
@@ -235,6 +225,31 @@ class LiveFolder:
                 f"cannot move the pointer of {self.path}: {error}", hint="what served before still serves"
             ) from error
         return after
+
+    def unheard(self) -> bool:
+        """Whether what serves now is the work of a rollback that died before it could tell its caller."""
+        try:
+            sequence = json.loads((self.path / UNHEARD).read_text(encoding="utf-8"))["sequence"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        return self.pointer is not None and bool(sequence == self.pointer.sequence)
+
+    def expect(self) -> None:
+        """Keep that the caller of the next change has to be told of it.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        now = self.pointer
+        try:
+            with new_file(self.path / UNHEARD) as part:
+                part.write_text(json.dumps({"sequence": 1 if now is None else now.sequence + 1}), encoding="utf-8")
+        except OSError as error:
+            raise StorageError(f"cannot write into {self.path}: {error}", hint="what served still serves") from error
+
+    def heard(self) -> None:
+        """The caller knows."""
+        (self.path / UNHEARD).unlink(missing_ok=True)
 
     def note(self, event: str, entry: dict[str, Any]) -> None:
         """Append a line to the history.
@@ -273,15 +288,8 @@ class LiveFolder:
             raise StorageError(f"cannot write {path}: {error}", hint="what served before still serves") from error
 
     def _point(self, pointer: Pointer) -> None:
-        part = self.path / f".{POINTER}.part"
-        content = {"version": pointer.version, "sequence": pointer.sequence, "check": _check(pointer)}
-        try:
-            part.write_text(json.dumps(content) + "\n", encoding="utf-8")
-            sync(part)
-            part.replace(self.path / POINTER)
-        finally:
-            part.unlink(missing_ok=True)
-        sync(self.path)
+        with new_file(self.path / POINTER) as part:
+            part.write_text(json.dumps({**asdict(pointer), "check": _check(pointer)}) + "\n", encoding="utf-8")
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from engine.blocks.eligibility import is_modular
+from engine.disk.given import Given, options
 from engine.errors import DataError, ParameterError
 from engine.log.parquet import LogReader
 from engine.ope.evaluate import Evaluation
@@ -54,7 +55,7 @@ class AblateRequest:
         split: "contact" (clusters are kept whole) or "time" (the past trains).
     """
 
-    log: Path
+    log: Given
     metric: str
     out: Path
     train_fraction: float = 0.5
@@ -112,7 +113,7 @@ def ablate(request: AblateRequest, config: AblateConfig, advance: Advance | None
 def reproduce(request: AblateRequest) -> str:
     """The command that asks the same again."""
     return (
-        f"tactful ablate --log {request.log} --metric {request.metric} --out {request.out} "
+        f"tactful ablate {options('--log', request.log)} --metric {request.metric} --out {request.out} "
         f"--train-fraction {request.train_fraction:g} --split {request.split}"
     )
 

@@ -15,6 +15,7 @@ from engine.audit.consent import COVERAGE
 from engine.audit.findings import Finding
 from engine.audit.outcomes import RESOLUTION, VALIDITY
 from engine.audit.rule import AuditRule
+from engine.disk.given import Given, named
 from engine.log.parquet import LogReader
 from experiments.outputs import json_bytes
 from experiments.outputs_audit import AuditOutput, FindingRow, Readiness
@@ -37,13 +38,13 @@ class AuditRequest:
     Attributes:
         log: a log in our schema.
         metrics: to look at; all of the log where empty.
-        outcomes: the file of outcomes that was joined to it, or None.
+        outcomes: files of outcomes that were joined to it, or None.
         out: folder for report.html and report.json, or None.
     """
 
-    log: Path
+    log: Given
     metrics: tuple[str, ...] = ()
-    outcomes: Path | None = None
+    outcomes: Given | None = None
     out: Path | None = None
 
 
@@ -58,7 +59,7 @@ def audit(request: AuditRequest, rule: AuditRule, advance: Advance | None = None
     told = None if advance is None else (lambda rows: advance(float(rows)))
     found = audit_log(reader, rule, metrics=request.metrics or None, outcomes=request.outcomes, progress=told)
     output = AuditOutput(
-        log=str(request.log),
+        log=named(request.log),
         rows=found.rows,
         metrics=found.metrics,
         verdict=found.verdict,

@@ -10,8 +10,10 @@ from typing import Any
 import msgspec
 
 from engine.blocks.refusals import refuse_modular
+from engine.disk.given import Given, options
 from engine.errors import DataError, ParameterError
 from engine.log.parquet import LogReader
+from engine.log.training_rows import TrainingRows
 from engine.ope.evaluate import Evaluation
 from engine.ope.named import estimators_named
 from engine.ope.target import Target
@@ -60,7 +62,7 @@ class BacktestRequest:
         override_audit: the reason to go on with a log whose audit fails; kept in the report and the manifest.
     """
 
-    log: Path
+    log: Given
     metric: str
     out: Path
     train_fraction: float = 0.5
@@ -78,6 +80,7 @@ class Prepared:
         learner: the trained bandit.
         segments: the tuned segments.
         targets: everything to be judged, by name.
+        train: the side of the log that was learnt from.
         judge: the side of the log that nothing was learnt from.
         groups: cuts by single features, to say who is treated differently.
         missing: peers that this log cannot make, with the reason.
@@ -87,6 +90,7 @@ class Prepared:
     learner: Learned
     segments: StaticSegments
     targets: dict[str, Target]
+    train: Side
     judge: Side
     groups: Segmentation
     missing: tuple[Skipped, ...] = ()
@@ -127,7 +131,7 @@ def prepare(request: BacktestRequest, config: BacktestConfig) -> Prepared:
     if matched is not None:
         targets[MATCHED] = matched
     groups = fit_cuts(reader.meta.features, reader.meta.features.names, (block.context for block in rounds), GROUP_BINS)
-    return Prepared(reader, learner, segments, remembered(targets), judge, groups, everybody.missing)
+    return Prepared(reader, learner, segments, remembered(targets), train, judge, groups, everybody.missing)
 
 
 def backtest(request: BacktestRequest, config: BacktestConfig, advance: Advance | None = None) -> BacktestOutput:
@@ -160,9 +164,10 @@ def judge_prepared(
     """
     folder = make_folder(request.out)
     source = {} if audit is None else {"audit": msgspec.to_builtins(audit)}
+    learnt = TrainingRows.of(Selection(prepared.reader, request.metric, side=prepared.train, context=False))
     if request.baseline == SEGMENTS:
-        source |= _kept_segments(prepared, folder)
-    manifest = export_learner(prepared.learner, folder / "policy", source=source or None)
+        source |= _kept_segments(prepared, folder, learnt)
+    manifest = export_learner(prepared.learner, folder / "policy", source=source or None, rows=learnt)
     models = SharedModels(model_factory(prepared.reader, request.metric, config.model, config.evaluation))
     run = _Run(prepared.reader, request, config, prepared.judge, prepared.targets, models, advance)
     also = _launch_pass(prepared, request, config)
@@ -202,10 +207,10 @@ def judge_prepared(
     return _write(msgspec.structs.replace(output, volume=volume), request, config, folder)
 
 
-def _kept_segments(prepared: Prepared, folder: Path) -> dict[str, Any]:
+def _kept_segments(prepared: Prepared, folder: Path, learnt: TrainingRows) -> dict[str, Any]:
     """The segments as a folder, and what the policy's own folder keeps of them: `decide` holds it to their volume."""
     meta = prepared.reader.meta
-    export_segments(prepared.segments, meta.catalog, meta.features, folder / "segments")
+    export_segments(prepared.segments, meta.catalog, meta.features, folder / "segments", learnt)
     return kept_segments(prepared.segments)
 
 
@@ -353,7 +358,7 @@ def reproduce(request: BacktestRequest) -> str:
     """The command that asks the same again."""
     overridden = "" if request.override_audit is None else f' --override-audit "{request.override_audit}"'
     return (
-        f"tactful backtest --log {request.log} --metric {request.metric} --out {request.out} "
+        f"tactful backtest {options('--log', request.log)} --metric {request.metric} --out {request.out} "
         f'--train-fraction {request.train_fraction:g} --split {request.split} --baseline "{request.baseline}"'
         f"{overridden}"
     )

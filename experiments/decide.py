@@ -16,6 +16,7 @@ from engine.contact_file import contact_blocks
 from engine.contact_size import has_at_least
 from engine.contacts import ContactBatch
 from engine.decide import Decided, Plan, Summary, decide_block, decision_meta
+from engine.disk.given import Given, named
 from engine.errors import ParameterError
 from engine.features import FeatureSchema
 from engine.guardrails.brakes import tiers_on
@@ -65,7 +66,7 @@ class DecideRequest:
     """
 
     policy: Path
-    contacts: Path
+    contacts: Given
     now: datetime
     out: Path
     contact_key: str
@@ -185,7 +186,7 @@ def _decide_all(
     blocks = _blocks(plan, schema, request, block_rows)
     total = Summary()
     first = next(blocks)
-    meta = decision_meta(plan, first, source=str(request.contacts), policy_folder=str(request.policy))
+    meta = decision_meta(plan, first, source=named(request.contacts), policy_folder=str(request.policy))
     if prices is not None:
         meta = msgspec.structs.replace(meta, prices={plan.policy_version: prices.to_builtins()})
     file_schema = log_schema(meta)

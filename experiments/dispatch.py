@@ -25,6 +25,7 @@ from engine.contact_file import contact_blocks
 from engine.contact_key import require_same
 from engine.contacts import ContactBatch, plain_contacts
 from engine.decide import contact_pseudonyms
+from engine.disk.given import Given, given_paths, named
 from engine.errors import DataError, ParameterError
 from engine.features import FeatureSchema
 from engine.guardrails.conditions import NOTHING_SAID, Conditions, load_conditions
@@ -33,6 +34,7 @@ from engine.guardrails.pack import load_pack, pack_from
 from engine.guardrails.recheck import Chosen, recheck_batch
 from engine.localtime import instant_of
 from engine.log.parquet import LogReader, instants
+from engine.log.several import APART
 from engine.log.whole_file import ParquetFile
 from engine.outcomes import outcome_frame, read_outcomes
 from engine.state.store import SqlState
@@ -66,14 +68,14 @@ class DispatchRequest:
         state: URL of the store in which the sends were reserved; contacts are read from it as well.
     """
 
-    decisions: Path
-    contacts: Path | None
+    decisions: Given
+    contacts: Given | None
     now: datetime
     out: Path
     contact_key: str
     pack: str | None = None
     conditions: Path | None = None
-    done: tuple[Path, ...] = ()
+    done: Given = ()
     reasons: Path | None = None
     reserved: bool = False
     state: str | None = None
@@ -101,7 +103,10 @@ def dispatch_file(request: DispatchRequest, advance: Advance | None = None) -> D
     if request.contact_key:
         require_same(reader.meta.contact_key, request.contact_key, where=str(request.decisions))
     if request.pack is None and reader.meta.pack is None:
-        raise DataError(f"{request.decisions} has no guardrail pack of its own", hint="give one with --pack")
+        raise DataError(
+            f"{named(request.decisions)} has no guardrail pack of its own",
+            hint=f"{APART}; give one with --pack" if APART in reader.meta.notes else "give one with --pack",
+        )
     pack = pack_from(reader.meta.pack, source="the log") if request.pack is None else load_pack(request.pack)
     guardrails = Guardrails(pack, reader.meta.catalog)
     conditions = NOTHING_SAID if request.conditions is None else load_conditions(request.conditions)
@@ -155,7 +160,7 @@ def _blocks(guardrails: Guardrails, request: DispatchRequest, run: _Run) -> Iter
 def _due(reader: LogReader, request: DispatchRequest) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Sends that are decided and due, by contact and planned instant, and counts of all the others."""
     now_at = instant_of(request.now, owner="dispatch")
-    over = {name for path in request.done for name in _states_in(path)}
+    over = _states_in(request.done) if given_paths(request.done) else set()
     parts = []
     counts = {"decisions": 0, "holds": 0, "done": 0, "not_due": 0}
     for batch in reader.batches(list(_READ)):
@@ -187,8 +192,8 @@ def _due(reader: LogReader, request: DispatchRequest) -> tuple[pd.DataFrame, dic
     return due, counts
 
 
-def _states_in(path: Path) -> set[str]:
-    frame = outcome_frame(read_outcomes(path)[0])
+def _states_in(done: Given) -> set[str]:
+    frame = outcome_frame(read_outcomes(done)[0])
     return set(frame["decision_id"][frame["event"].isin(records.STATES)])
 
 
@@ -254,7 +259,7 @@ class _Run:
         """
         if len(self._met) and not self._met.any():
             raise DataError(
-                f"no due decision belongs to a contact of {self._request.contacts}",
+                f"no due decision belongs to a contact of {named(self._request.contacts or ())}",
                 hint="give the contacts of these decisions, under the contact key with which they were decided",
             )
         group = np.repeat(np.arange(len(self.contacts)), np.diff(self._first))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine.disk.given import Given, options
 from engine.errors import DataError, MissingPropensityError
 from engine.log.parquet import LogReader
 from engine.ope.estimate import Estimate
@@ -51,7 +52,7 @@ class EvaluateRequest:
         allow_inexact: whether a log without propensities may be judged by a model, marked as not exact.
     """
 
-    log: Path
+    log: Given
     policies: tuple[str, ...]
     metric: str
     baseline: str = "logged"
@@ -236,7 +237,7 @@ def _write(output: EvaluateOutput, request: EvaluateRequest, config: EvaluateCon
 
 def reproduce(request: EvaluateRequest) -> str:
     """The command that asks the same again."""
-    parts = ["tactful evaluate", f"--log {request.log}", f"--metric {request.metric}"]
+    parts = ["tactful evaluate", options("--log", request.log), f"--metric {request.metric}"]
     parts += [f'--policy "{spec}"' for spec in request.policies]
     parts += [f'--baseline "{request.baseline}"', f"--estimator {','.join(request.estimators)}", f"--out {request.out}"]
     return " ".join(parts)

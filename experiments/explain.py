@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from engine.blocks.refusals import refuse_modular
 from engine.contacts import ContactBatch
+from engine.disk.given import Given
 from engine.errors import DataError
 from engine.guardrails.conditions import conditions_from
 from engine.guardrails.layer import Guardrails, Removal
@@ -34,7 +35,7 @@ from policies.vw.folder import load_policy, read_manifest, responses_of
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def explain_decision(log: Path, decision_id: str, policy_folder: Path | None = None) -> ExplainOutput:
+def explain_decision(log: Given, decision_id: str, policy_folder: Path | None = None) -> ExplainOutput:
     """Every action of a decision with its score, its probability and the rules that removed it.
 
     Args:
@@ -46,20 +47,21 @@ def explain_decision(log: Path, decision_id: str, policy_folder: Path | None = N
         DataError: no such decision, or a log without guardrail pack or policy.
         ArtefactError: a damaged policy folder.
     """
-    reader = LogReader(log)
+    # Of several files the one that holds it: its footer says under which pack, catalog and conditions.
+    reader = _holding(LogReader(log), decision_id)
     refuse_modular(reader.meta.catalog, "explain")
     batch = _row(reader, decision_id)
     if reader.meta.pack is None or batch.column("rule_inputs").null_count:
         raise DataError(
-            f"{log} was not written by `tactful decide`, so no rules can be replayed",
+            f"{reader.path} was not written by `tactful decide`, so no rules can be replayed",
             hint="explain works on decision logs; for logs of others there were no guardrails of ours",
         )
     catalog = reader.meta.catalog
     who = [batch.column("contact_id")[0].as_py()]
     contacts = contacts_from_rule_inputs([batch.column("rule_inputs")[0].as_py()], who, catalog)
-    guardrails = Guardrails(pack_from(reader.meta.pack, source=f"the footer of {log}"), catalog)
+    guardrails = Guardrails(pack_from(reader.meta.pack, source=f"the footer of {reader.path}"), catalog)
     now_at = int(instants(batch.column("decided_at"))[0])
-    conditions = conditions_from(reader.meta.conditions or {}, source=f"the footer of {log}")
+    conditions = conditions_from(reader.meta.conditions or {}, source=f"the footer of {reader.path}")
     explained = guardrails.explain(contacts, 0, _datetime(now_at), conditions)
     limited = False
     for action, removal in _by_limits(reader, batch, contacts, guardrails, now_at):
@@ -132,6 +134,16 @@ def _by_limits(
     planned = guardrails.scene(contacts, _datetime(now_at)).slots[contacts.zone_code[0]]
     planned = np.where(planned == NOT_AN_INSTANT, now_at, planned)
     return removed_by_limits(limits.limits, found, guardrails.catalog, planned, limits.zone)
+
+
+def _holding(reader: LogReader, decision_id: str) -> LogReader:
+    if len(reader.paths) == 1:
+        return reader
+    for path in reader.paths:
+        one = LogReader(path)
+        if any(pc.index(batch.column(0), decision_id).as_py() >= 0 for batch in one.batches(["decision_id"])):
+            return one
+    raise DataError(f"{reader.path} have no decision {decision_id!r}", hint="decision ids stand in column decision_id")
 
 
 def _row(reader: LogReader, decision_id: str) -> pa.RecordBatch:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ import pandas as pd
 import pyarrow as pa
 
 from engine import records
+from engine.disk.given import Given
+from engine.disk.parts import scratch_folder
 from engine.errors import DataError
 from engine.files.ids import ids_of
 from engine.files.tables import column_blocks
@@ -25,7 +26,7 @@ _BLOCK_ROWS = 65_536
 
 
 @contextmanager
-def with_columns(log: Path, columns: Path | None) -> Iterator[LogReader]:
+def with_columns(log: Given, columns: Path | None) -> Iterator[LogReader]:
     """The log, with the side file's columns as `raw_NAME`.
 
     Args:
@@ -41,8 +42,8 @@ def with_columns(log: Path, columns: Path | None) -> Iterator[LogReader]:
         yield reader
         return
     side = _side_table(columns)
-    with tempfile.TemporaryDirectory(prefix="tactful-") as folder:
-        path = Path(folder) / log.name
+    with scratch_folder() as folder:
+        path = folder / "log.parquet"
         _write_joined(reader, side, path, columns)
         yield LogReader(path)
 

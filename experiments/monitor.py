@@ -15,6 +15,7 @@ from engine.audit.audit import AuditSums
 from engine.audit.block import AuditBlock, block_of
 from engine.audit.findings import settle
 from engine.audit.rule import AuditRule
+from engine.disk.given import Given
 from engine.errors import DataError
 from engine.guardrails.brakes import Brake
 from engine.guardrails.conditions import NOTHING_SAID, Conditions, load_conditions
@@ -64,9 +65,9 @@ class MonitorRequest:
         out: folder, or None.
     """
 
-    logs: tuple[Path, ...]
+    logs: Given
     metric: str
-    outcomes: Path | None = None
+    outcomes: Given | None = None
     offline: Path | None = None
     conditions: Path | None = None
     now_at: int | None = None
@@ -81,20 +82,21 @@ def monitor(request: MonitorRequest, config: MonitorConfig) -> MonitorOutput:
         ConfigError: unreadable conditions.
         StorageError: the folder cannot be written.
     """
-    readers = _readers(request)
+    reader = _reader(request)
     before = NOTHING_SAID if request.conditions is None else load_conditions(request.conditions)
-    sums = _Sums(readers[0], config, request)
-    for reader in readers:
-        sums.read(reader)
+    sums = _Sums(reader, config, request)
+    sums.read(reader)
     rule = config.monitor
     effects = {name: sums.effects.sequence(name, rule.alpha, rule.tuned_for) for name in AGAINST}
     findings = settle(sums.audit.findings(), config.audit)
     judged = judge(rule, sums.rates_by_rule(), sums.feeds, findings, effects[AGAINST[0]])
-    brakes = _brakes(readers[-1])
+    # What was in force last is what holds now.
+    last = LogReader(reader.paths[-1])
+    brakes = _brakes(last)
     after = conditions_after(before, judged.raised, sums.health, brakes, rule.window_days)
     output = MonitorOutput(
-        logs=tuple(str(reader.path) for reader in readers),
-        rows=sum(reader.rows for reader in readers),
+        logs=tuple(str(path) for path in reader.paths),
+        rows=reader.rows,
         metric=request.metric,
         state=STATES[judged.strongest],
         effects=tuple(_effect(name, days) for name, days in effects.items()),
@@ -102,7 +104,7 @@ def monitor(request: MonitorRequest, config: MonitorConfig) -> MonitorOutput:
         raised=tuple(RaisedRow(**asdict(one)) for one in judged.raised),
         silent=judged.silent,
         conditions=after.to_builtins(),
-        notes=tuple(dict.fromkeys([*(note for one in readers for note in one.meta.notes), *_unheard(readers[-1])])),
+        notes=(*reader.meta.notes, *_unheard(last)),
     )
     return output if request.out is None else _written(output, request.out, judged, after)
 
@@ -165,25 +167,17 @@ class _Sums:
             sums.add(at // DAY_US, rounds.action, left & old, happened)
 
 
-def _readers(request: MonitorRequest) -> list[LogReader]:
-    readers = [LogReader(path) for path in request.logs]
-    first = readers[0].meta
-    for reader in readers:
-        meta = reader.meta
-        if (meta.catalog.version, meta.features.version) != (first.catalog.version, first.features.version):
-            raise DataError(
-                f"{reader.path} has another catalog or other features than {readers[0].path}",
-                hint="watch the logs of one launch together",
-            )
-        if request.metric not in meta.rewards:
-            raise DataError(
-                f"{reader.path} has no metric {request.metric!r}", hint=f"the log knows: {sorted(meta.rewards)}"
-            )
-    return sorted(readers, key=lambda reader: int(instants(next(reader.batches(["decided_at"])).column(0))[0]))
+def _reader(request: MonitorRequest) -> LogReader:
+    reader = LogReader(request.logs)
+    if request.metric not in reader.meta.rewards:
+        raise DataError(
+            f"{reader.path} has no metric {request.metric!r}", hint=f"the log knows: {sorted(reader.meta.rewards)}"
+        )
+    return reader
 
 
-def _reported(path: Path, watched: Sequence[str], now_at: int | None) -> Reported:
-    table: pa.Table = read_outcomes(path)[0]
+def _reported(given: Given, watched: Sequence[str], now_at: int | None) -> Reported:
+    table: pa.Table = read_outcomes(given)[0]
     return Reported(table, watched, 2**62 if now_at is None else now_at)
 
 

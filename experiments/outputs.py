@@ -231,6 +231,8 @@ class TrainOutput(Output, frozen=True, kw_only=True):
     """`tactful train --json`.
 
     Attributes:
+        rows: decisions learnt from, those of `--from` included.
+        known_rows: usable rows of the log that the folder of `--from` had learnt from before; they were passed over.
         parity: null where VW serves the policy itself.
         responses: models of p_respond and p_unsub: role -> metric.
         audit: what the audit of the log said before anything was learnt; null where none ran.
@@ -243,6 +245,7 @@ class TrainOutput(Output, frozen=True, kw_only=True):
     actions: int
     parity: float | None
     version: str
+    known_rows: int = 0
     responses: dict[str, str] = {}
     audit: AuditGate | None = None
 

@@ -15,7 +15,7 @@ class PromoteOutput(Output, frozen=True, kw_only=True):
         version / previous: of the new version, and of the one that served before; null where none did.
         sequence: of the pointer now; null where nothing ever served.
         rows: of the log that the gate rests on.
-        gate: its answer; null where an override let the version through without one.
+        gate: its answer; null where an override let the version through without one, or where it served already.
     """
 
     promoted: bool
@@ -37,6 +37,7 @@ class RollbackOutput(Output, frozen=True, kw_only=True):
     version: str
     previous: str
     sequence: int
+    notes: tuple[str, ...] = ()
 
 
 PROMOTION_OUTPUTS: dict[str, type[Output]] = {"promote": PromoteOutput, "rollback": RollbackOutput}

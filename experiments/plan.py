@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine.disk.given import Given, named
 from engine.errors import DataError, MissingPropensityError, ParameterError
 from engine.ope.evaluate import evaluate
 from engine.ope.pilot import Pilot, PilotSums
@@ -36,7 +37,7 @@ class PilotLog:
         policy / baseline: specifications, see `experiments.specs`.
     """
 
-    log: Path
+    log: Given
     metric: str
     policy: str
     baseline: str = "logged"
@@ -171,7 +172,7 @@ def _of_pilot(source: PilotLog, request: PlanRequest, settings: EvaluationSettin
     with with_columns(source.log, None) as reader:
         if reader.meta.propensity != "logged":
             raise MissingPropensityError(
-                f"{source.log} has no propensities: it does not tell what another log would show",
+                f"{named(source.log)} has no propensities: it does not tell what another log would show",
                 hint="plan from moments: --mean, --sd, --actions",
             )
         target, columns = parse_spec(source.policy, reader)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from engine.disk.given import Given, named
 from engine.errors import DataError, GateError, ParameterError, TactfulError
 from engine.log.parquet import LogReader
 from engine.ope.target import LoggedTarget, Target
@@ -16,6 +18,7 @@ from engine.versions import (
     ROLLED_BACK,
     LiveFolder,
     Pointer,
+    changes,
     changing,
     is_live_folder,
     one_before,
@@ -35,6 +38,7 @@ from policies.trained import head, kind_of
 Advance = Callable[[float], None]
 NEW, LIVE, LOGGED = "new", "live", "logged"
 REFUSED: Final = "refused"
+ALREADY: Final = "it serves already, as an earlier run let it; nothing changed"
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class PromoteRequest:
 
     policy: Path
     live: Path
-    log: Path
+    log: Given
     metric: str
     signed: Signature
     override: str = ""
@@ -91,7 +95,7 @@ def promote(request: PromoteRequest, config: PromoteConfig, advance: Advance | N
     new = head(request.policy)
     before = read_pointer(request.live) if is_live_folder(request.live) else None
     if before is not None and before.version == new.version:
-        raise ParameterError("policy", "promote", allowed="another version than the live one", got=new.version)
+        return _serves_already(request, before)
     notes: list[str] = []
     judged: Judged | None = None
     try:
@@ -106,7 +110,7 @@ def promote(request: PromoteRequest, config: PromoteConfig, advance: Advance | N
     entry = {
         **request.signed.entry(),
         "metric": request.metric,
-        "log": str(request.log),
+        "log": named(request.log),
         "rows": 0 if judged is None else judged.rows,
         "from": None if before is None else before.version,
         "override": overridden,
@@ -129,11 +133,42 @@ def promote(request: PromoteRequest, config: PromoteConfig, advance: Advance | N
     )
 
 
-def rollback(live: Path, signed: Signature, to: str | None = None) -> RollbackOutput:
+def _serves_already(request: PromoteRequest, now: Pointer) -> PromoteOutput:
+    """The answer to a promotion of what serves: a promotion that died after the change may be asked for again."""
+    head(version_folder(request.live, now.version))
+    done = changes(request.live)
+    last = done[-1] if done else {}
+    return PromoteOutput(
+        promoted=True,
+        overridden=str(last.get("override", "")),
+        live=str(request.live),
+        version=now.version,
+        previous=last.get("from"),
+        sequence=now.sequence,
+        metric=request.metric,
+        rows=int(last.get("rows", 0)),
+        gate=None,
+        notes=(ALREADY,),
+    )
+
+
+def rollback(
+    live: Path, signed: Signature, to: str | None = None, told: Callable[[RollbackOutput], None] | None = None
+) -> RollbackOutput:
     """Let an earlier version serve again: the one before the live one, or a named one.
+
+    A rollback that died after the change, before its caller heard of it, is not done a second time when it is asked for
+    again: then the answer is that of the first.
+
+    Args:
+        live: the live folder.
+        signed: who, when, why.
+        to: a version that is kept there.
+        told: called with the answer before the change counts as known to the caller.
 
     Raises:
         DataError: there is no earlier version, or no live folder.
+        ParameterError: `to` names no version that is kept there.
         ArtefactError: the version is damaged or not kept.
         StorageError: the disk refused; what served before still does.
     """
@@ -141,13 +176,49 @@ def rollback(live: Path, signed: Signature, to: str | None = None) -> RollbackOu
         raise DataError(f"{live} is no live folder", hint="give a folder that `tactful promote` made")
     with changing(live) as folder:
         before = read_pointer(live)
-        version = to or one_before(live)
-        if version is None:
-            raise DataError(f"{live} never served another version", hint="name one of its versions with --to")
-        # Every hash is verified before it serves.
-        head(version_folder(live, version))
-        after = folder.switch(version, ROLLED_BACK, {**signed.entry(), "from": before.version})
+        if to is not None:
+            _require_kept(live, to)
+        if to == before.version or (to is None and folder.unheard()):
+            output = _again(live, before)
+        else:
+            output = _rolled_back(folder, before, signed, to)
+        if told is not None:
+            told(output)
+        folder.heard()
+    return output
+
+
+def _rolled_back(folder: LiveFolder, before: Pointer, signed: Signature, to: str | None) -> RollbackOutput:
+    live = folder.path
+    version = one_before(live) if to is None else to
+    if version is None:
+        raise DataError(f"{live} never served another version", hint="name one of its versions with --to")
+    # Every hash is verified before it serves.
+    head(version_folder(live, version))
+    folder.expect()
+    after = folder.switch(version, ROLLED_BACK, {**signed.entry(), "from": before.version})
     return RollbackOutput(live=str(live), version=version, previous=before.version, sequence=after.sequence)
+
+
+def _again(live: Path, now: Pointer) -> RollbackOutput:
+    """The answer where what is asked for has happened already."""
+    done = changes(live)
+    return RollbackOutput(
+        live=str(live),
+        version=now.version,
+        previous=str(done[-1].get("from") or now.version) if done else now.version,
+        sequence=now.sequence,
+        notes=(ALREADY,),
+    )
+
+
+def _require_kept(live: Path, to: str) -> None:
+    folder = version_folder(live, "")
+    kept = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    if to not in kept:
+        near = difflib.get_close_matches(to, kept, n=1)
+        hint = f"did you mean {near[0]}?" if near else "leave --to out for the version before the live one"
+        raise ParameterError("to", "rollback", allowed=f"one of {', '.join(kept)}", got=to, hint=hint)
 
 
 def _judged(
@@ -181,7 +252,7 @@ def _unseen(request: PromoteRequest, config: PromoteConfig, notes: list[str]) ->
     kept = sum(int(side.keep(block).sum()) for block in reader.blocks(context=False))
     if kept == 0:
         raise DataError(
-            f"the new version learnt from rows as late as all of {request.log}, so they cannot judge it",
+            f"the new version learnt from rows as late as all of {named(request.log)}, so they cannot judge it",
             hint="give a later log",
         )
     if kept < reader.rows:

@@ -29,7 +29,7 @@ def provenance(reader: LogReader, settings: Any, policy_version: str, seeds: dic
         "tactful": _version("tactful"),
         "python": platform.python_version(),
         **{name: _version(name) for name in LIBRARIES},
-        "log sha256": sha256(reader.path),
+        "log sha256": ", ".join(sha256(path) for path in reader.paths),
         "catalog": reader.meta.catalog.version,
         "features": reader.meta.features.version,
         "policy": policy_version,

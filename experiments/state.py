@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 
+from engine.disk.given import Given, named
 from engine.limits.quota import SqlQuota
 from engine.localtime import instant_of
 from engine.state.fact_file import fact_blocks
@@ -26,13 +26,13 @@ class RecordRequest:
 
     Attributes:
         state: URL of the store.
-        facts: file of facts, see docs/state.md.
+        facts: files of facts, see docs/state.md.
         contact_key: key of the contacts' pseudonyms, as at the decision.
         create: whether a new store may be made where there is none.
     """
 
     state: str
-    facts: Path
+    facts: Given
     contact_key: str
     create: bool = False
 
@@ -55,7 +55,7 @@ def record_file(request: RecordRequest, advance: Advance | None = None) -> State
             if advance is not None:
                 advance(len(facts))
     return StateRecordOutput(
-        facts=str(request.facts), rows=counts.total(), new=new, known=counts.total() - new, kinds=dict(counts)
+        facts=named(request.facts), rows=counts.total(), new=new, known=counts.total() - new, kinds=dict(counts)
     )
 
 

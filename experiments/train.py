@@ -9,8 +9,10 @@ from typing import Any
 import msgspec
 
 from engine.blocks.eligibility import is_modular
+from engine.disk.given import Given
 from engine.errors import DataError, MissingPropensityError, ParameterError
 from engine.log.parquet import LogReader
+from engine.log.training_rows import TrainingRows, training_rows
 from engine.protocols import Learner
 from engine.rounds import RoundBlock
 from engine.selection import Selection, Side
@@ -82,8 +84,14 @@ def _range(reader: LogReader, metric: str) -> tuple[float, float]:
     return reader.meta.rewards[metric].low, reader.meta.rewards[metric].high
 
 
-def continued(reader: LogReader, metric: str, start: Path) -> Learner:
-    """Learn a whole log on top of a trained folder: a warm start, or the update of a day.
+def continued(reader: LogReader, metric: str, start: Path, before: TrainingRows) -> Learner:
+    """Learn the new rows of a log on top of a trained folder: a warm start, or the update of a day.
+
+    Args:
+        reader: the log, which may be cumulative.
+        metric: to learn.
+        start: the trained folder.
+        before: decisions that the folder learnt from; they are passed over, so that none counts twice.
 
     Encoder, scale, parameters and exploration stay the folder's. Where the log's catalog swaps blocks of a modular
     catalog, what was learnt of the others stays (`policies.blocks.adopt`). How exactly this equals learning everything
@@ -110,12 +118,38 @@ def continued(reader: LogReader, metric: str, start: Path) -> Learner:
     if isinstance(learner, BlockLearner):
         learner = adopted(learner, catalog)
     config = learner.config if isinstance(learner, VwLearner) else VwConfig()
-    learner.learn(_rounds(reader, metric, config))
+    learner.learn(before.without(_rounds(reader, metric, config)))
     return learner
 
 
+def learnt_before(reader: LogReader, metric: str, start: Path) -> TrainingRows:
+    """The decisions that a folder learnt from, where the log has others beside them.
+
+    Raises:
+        DataError: the folder learnt from every usable row already, or it keeps no record of its rows and the log may
+            hold some of them.
+        ArtefactError: the record is damaged.
+    """
+    rows = training_rows(start)
+    if rows is None:
+        now, last = learnt_from(reader, metric), head(start).source.get(LEARNT_FROM, {}).get("last_at")
+        if now and last is not None and last < now["first_at"]:
+            return TrainingRows.of(())
+        raise DataError(
+            f"{start} keeps no record of the rows that it learnt from, so rows of {reader.path} might count twice",
+            hint="train anew on the whole log, without --from; from then on the folder keeps the record",
+        )
+    used = Selection(reader, metric, context=False)
+    if rows.shared(used) == sum(block.n for block in used) > 0:
+        raise DataError(
+            f"{start} has learnt from every usable row of {reader.path} already",
+            hint="give a log with later decisions, or with outcomes that have matured since",
+        )
+    return rows
+
+
 def train_on_log(
-    log: Path,
+    log: Given,
     metric: str,
     out: Path,
     config: TrainConfig,
@@ -141,30 +175,37 @@ def train_on_log(
     source: dict[str, Any] = {}
     kept: tuple[ResponseModel, ...] = ()
     audit = passed_gate(reader, metric, config.audit, override_audit)
-    rows = learnt_from(reader, metric)
+    spans = learnt_from(reader, metric)
+    rows = TrainingRows.of(Selection(reader, metric, context=False))
+    known = 0
     if start is None:
         found = chosen(reader, metric, config.learner)
         learner: Learner = learn(reader, metric, found.config, config.exploration)
         source = {"search": found.to_builtins()} if found.trials else {}
     else:
         start = served_folder(start)
-        learner = continued(reader, metric, start)
+        before = learnt_before(reader, metric, start)
+        learner = continued(reader, metric, start, before)
+        known = before.shared(Selection(reader, metric, context=False))
         kept = tuple(responses_of(start).values()) if kind_of(start) == KIND else ()
         said = head(start).source
-        rows = _together(said.get(LEARNT_FROM, {}), rows)
+        rows |= before
+        spans = _together(said.get(LEARNT_FROM, {}), spans)
         # An update of a day is held to the same volume.
         source |= {BASELINE: said[BASELINE]} if BASELINE in said else {}
-    if rows:
-        source[LEARNT_FROM] = rows
+    if spans:
+        source[LEARNT_FROM] = spans
     if audit is not None:
         source["audit"] = msgspec.to_builtins(audit)
-    manifest = _exported(learner, out, source, fit_responses(reader, also, config.learner) if also else kept)
+    responses = fit_responses(reader, also, config.learner) if also else kept
+    manifest = _exported(learner, out, source, responses, rows)
     compiled = manifest if isinstance(manifest, Manifest) else None
     return TrainOutput(
         policy=manifest.name,
         folder=str(out),
         metric=metric,
         rows=manifest.rounds,
+        known_rows=known,
         actions=reader.meta.catalog.k,
         parity=getattr(manifest, "parity", None),
         version=manifest.version,
@@ -173,14 +214,16 @@ def train_on_log(
     )
 
 
-def _exported(learner: Learner, out: Path, source: dict[str, Any], responses: Sequence[ResponseModel]) -> Head:
+def _exported(
+    learner: Learner, out: Path, source: dict[str, Any], responses: Sequence[ResponseModel], rows: TrainingRows
+) -> Head:
     if isinstance(learner, VwLearner):
-        return export_policy(learner, out, source=source, responses=responses)
+        return export_policy(learner, out, source=source, responses=responses, rows=rows)
     if responses:
         raise ParameterError(
             "also", "train", allowed="beside a compiled policy", got="a policy that VW serves live", hint="learner=mtr"
         )
-    return export_learner(learner, out, source)
+    return export_learner(learner, out, source, rows)
 
 
 def _together(before: dict[str, int], rows: dict[str, int]) -> dict[str, int]:

@@ -13,6 +13,7 @@ from engine.catalog import Catalog
 from engine.encoder import Encoder
 from engine.errors import ArtefactError
 from engine.features import FeatureSchema
+from engine.log.training_rows import TrainingRows
 from policies.linear import LinearLearner, LinearState
 from policies.linear_thompson import LinearThompson, LinearThompsonLearner
 from policies.linucb import LinUcb, LinUcbLearner
@@ -57,7 +58,9 @@ class LinearManifest(msgspec.Struct, frozen=True, kw_only=True):
         return LinUcb.name if self.policy == "linucb" else LinearThompson.name
 
 
-def export_linear(learner: LinearLearner, folder: Path, *, source: dict[str, Any] | None = None) -> str:
+def export_linear(
+    learner: LinearLearner, folder: Path, *, source: dict[str, Any] | None = None, rows: TrainingRows | None = None
+) -> str:
     """Write what a linear learner has learnt; the folder appears whole or not at all.
 
     Returns:
@@ -89,7 +92,7 @@ def export_linear(learner: LinearLearner, folder: Path, *, source: dict[str, Any
         for name in SUMS:
             np.save(part / f"{name}.npy", getattr(state, name), allow_pickle=False)
 
-    return publish(Path(folder), KIND, msgspec.to_builtins(manifest), write)
+    return publish(Path(folder), KIND, msgspec.to_builtins(manifest), write, rows)
 
 
 def read_linear(folder: Path) -> LinearManifest:

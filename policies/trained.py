@@ -13,6 +13,7 @@ from engine.blocks.eligibility import is_modular
 from engine.catalog import Catalog
 from engine.errors import ArtefactError
 from engine.features import FeatureSchema
+from engine.log.training_rows import TrainingRows
 from engine.protocols import Learner, Policy
 from policies import linear_folder
 from policies.blocks import folder as blocks
@@ -90,8 +91,16 @@ def begin(
     return made(catalog, schema, metric, reward_range, config, exploration)
 
 
-def export_learner(learner: Learner, path: Path, source: dict[str, Any] | None = None) -> Head:
+def export_learner(
+    learner: Learner, path: Path, source: dict[str, Any] | None = None, rows: TrainingRows | None = None
+) -> Head:
     """Write what a learner has learnt as a trained folder of its kind; it appears whole or not at all.
+
+    Args:
+        learner: that has learnt.
+        path: final name of the folder.
+        source: plain data about the training log, kept in the manifest.
+        rows: decisions that were learnt from (`TrainingRows.of` the rounds that the learner was given).
 
     Raises:
         LearnError: nothing has been learnt.
@@ -99,13 +108,13 @@ def export_learner(learner: Learner, path: Path, source: dict[str, Any] | None =
         StorageError: the disk refused a write.
     """
     if isinstance(learner, VwLearner):
-        return export.export_policy(learner, path, source=source)
+        return export.export_policy(learner, path, source=source, rows=rows)
     if isinstance(learner, BlockLearner):
-        return blocks.export_blocks(learner, path, source=source)
+        return blocks.export_blocks(learner, path, source=source, rows=rows)
     if isinstance(learner, LiveLearner):
-        live_learner.export_live(learner, path, source=source)
+        live_learner.export_live(learner, path, source=source, rows=rows)
     elif isinstance(learner, LinearLearner):
-        linear_folder.export_linear(learner, path, source=source)
+        linear_folder.export_linear(learner, path, source=source, rows=rows)
     else:
         raise ArtefactError(f"a {type(learner).__name__} has no trained folder", hint="one of vw, linucb, lin_ts")
     return head(path)

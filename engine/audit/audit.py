@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from engine.audit.actions import actions
 from engine.audit.bins import FeatureBins
 from engine.audit.block import AuditBlock, blocks_of
 from engine.audit.calendar import Calendar
@@ -15,7 +15,7 @@ from engine.audit.dispatch import Dispatch
 from engine.audit.drift import Drift
 from engine.audit.duplicates import duplicates
 from engine.audit.explained import Explained
-from engine.audit.findings import Finding, not_applicable, overall, settle
+from engine.audit.findings import FAIL, Finding, not_applicable, overall, settle
 from engine.audit.future import Future
 from engine.audit.groups import action_groups
 from engine.audit.independence import Independence
@@ -27,6 +27,7 @@ from engine.audit.rejected import rejected
 from engine.audit.rule import AuditRule
 from engine.audit.sample_ratio import SampleRatio
 from engine.audit.support import Support
+from engine.disk.given import Given
 from engine.errors import DataError
 from engine.log.parquet import LogReader
 from engine.records import LogMeta
@@ -40,7 +41,7 @@ class Audit:
 
     Attributes:
         verdict: the worst of the findings': pass, warn or fail.
-        findings: one per check, always all of them.
+        findings: one per check; `actions` alone where it fails, since nothing can then be read.
         rows: of the log.
         metrics: that were looked at.
     """
@@ -151,7 +152,7 @@ def audit_log(
     rule: AuditRule,
     *,
     metrics: Sequence[str] | None = None,
-    outcomes: Path | None = None,
+    outcomes: Given | None = None,
     progress: Progress | None = None,
 ) -> Audit:
     """Audit a log; memory does not grow with its rows but for hashes that are bounded.
@@ -160,7 +161,7 @@ def audit_log(
         reader: the log.
         rule: limits.
         metrics: to look at; all of the log where None.
-        outcomes: the file of outcomes, for validity and resolution.
+        outcomes: files of outcomes, for validity and resolution.
         progress: told of rows that are done.
 
     Raises:
@@ -168,12 +169,15 @@ def audit_log(
         DataError: unknown metric, or outcomes that cannot be read.
     """
     wanted = tuple(reader.meta.rewards if metrics is None else metrics)
+    named = actions(reader)
+    if named.verdict == FAIL:
+        return Audit(FAIL, (named,), reader.rows, wanted)
     sums = AuditSums(reader.meta, rule, wanted)
     for block in blocks_of(reader, sums.groups, sums.bins, wanted):
         sums.add(block)
         if progress is not None:
             progress(block.n)
-    found = [*sums.findings(), duplicates(reader, rule), *rejected(reader.meta, rule)]
+    found = [named, *sums.findings(), duplicates(reader, rule), *rejected(reader.meta, rule)]
     if outcomes is None:
         why = "no outcome file was given (--outcomes)"
         found += [not_applicable(VALIDITY, why), not_applicable(RESOLUTION, why)]

@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 
 from engine.audit.findings import Finding, graded
 from engine.audit.rule import AuditRule
+from engine.disk.given import Given, files_of, named
 from engine.errors import DataError
-from engine.files.tables import column_blocks
+from engine.files.tables import ENDINGS, column_blocks
 from engine.identity import keyed_hash
 from engine.log.parquet import LogReader
 from engine.types import BoolArray, KeyArray, ObjectArray
@@ -27,25 +28,25 @@ _READ: Final = frozenset({"decision_id", "event", "at", "value_usd"})
 _OFFSET: Final = r"(?:[Zz]|[+-]\d{2}:?\d{2})$"
 
 
-def audit_outcomes(path: Path, reader: LogReader, rule: AuditRule) -> tuple[Finding, Finding]:
-    """Validity and resolution of an outcome file; memory holds the hashes of its decision ids.
+def audit_outcomes(given: Given, reader: LogReader, rule: AuditRule) -> tuple[Finding, Finding]:
+    """Validity and resolution of outcome files; memory holds the hashes of its decision ids.
 
     Raises:
         DataError: no such file, not readable, or without the columns `decision_id`, `event` and `at`.
     """
     rows = invalid = 0
     keys: list[KeyArray] = []
-    for frame in _frames(path):
+    for frame in (frame for path in files_of(given, what="outcome", endings=ENDINGS) for frame in _frames(path)):
         ok = _valid(frame)
         rows += len(frame)
         invalid += int((~ok).sum())
         ids: ObjectArray = frame["decision_id"].to_numpy(dtype=object)[ok]
         keys.append(keyed_hash(ids, "audit/outcomes"))
     if not rows:
-        raise DataError(f"{path} holds no outcomes", hint="an empty file is more often a failed export")
-    named = np.concatenate(keys)
-    open_keys = np.setdiff1d(named, _decided(reader))
-    orphans = int(np.isin(named, open_keys).sum())
+        raise DataError(f"{named(given)} holds no outcomes", hint="an empty file is more often a failed export")
+    given_keys = np.concatenate(keys)
+    open_keys = np.setdiff1d(given_keys, _decided(reader))
+    orphans = int(np.isin(given_keys, open_keys).sum())
     return _findings(rows, invalid, orphans, rule)
 
 

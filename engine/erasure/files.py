@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from engine.durable import sync
+from engine.disk.durable import sync
 from engine.erasure.persons import Persons
 from engine.errors import DataError, StorageError
 from engine.log.whole_file import ParquetFile

@@ -36,6 +36,8 @@ KINDS: Final = {
     ".json": "jsonl",
 }
 """Ending of a name -> kind of file; each but Parquet may be followed by .gz."""
+ENDINGS: Final = (*KINDS, *(f"{ending}.gz" for ending, kind in KINDS.items() if kind != "parquet"))
+"""Endings by which a table is found in a folder."""
 AUTO: Final = "auto"
 _DELIMITERS: Final = (",", ";", "\t", "|")
 _PROBED_ROWS: Final = 5

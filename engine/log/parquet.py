@@ -11,18 +11,22 @@ import pyarrow as pa
 
 from engine import records
 from engine.blocks.eligibility import is_modular, packed_width
+from engine.disk.given import Given, files_of, named
 from engine.errors import DataError, LogFormatError
 from engine.features import Column, ContextBlock
-from engine.files.parquet import UNREADABLE, open_parquet
 from engine.identity import keyed_hash
+from engine.log.columns import conform, instants, labels
+from engine.log.file import ENDINGS, LogFile
+from engine.log.several import in_order, refuse_repeats, together
 from engine.log.whole_file import ParquetFile
 from engine.records import LogMeta
 from engine.rounds import CHUNK_ROWS, RoundBlock
-from engine.types import NOT_AN_INSTANT, CodeArray, FloatArray, IntArray, KeyArray, ObjectArray
+from engine.types import CodeArray, FloatArray, KeyArray, ObjectArray
 
 __all__ = [
     "LogReader",
     "ParquetFile",
+    "conform",
     "context_arrays",
     "context_of",
     "instants",
@@ -31,29 +35,40 @@ __all__ = [
 
 
 class LogReader:
-    """Reads a log in canonical chunks of `CHUNK_ROWS` rows, in flat memory.
+    """Reads a log, of one file or several, in canonical chunks of `CHUNK_ROWS` rows, in flat memory.
+
+    Several files are one log: in the order of their first decisions, each action read by its name under one catalog
+    that knows the actions of all (`engine.log.action_names`), no decision twice.
+
+    Attributes:
+        paths: the files, in the order in which they are read.
+        path: their names, for sentences.
+        meta: the footer; of several files what holds of all of them (`engine.log.several`).
+        schema: Arrow schema with the footer.
+        rows: of all files.
 
     Args:
-        path: a Parquet file with a footer of ours.
+        given: a Parquet file with a footer of ours, a folder of such files, a glob, or several of these.
 
     Raises:
-        LogFormatError: missing, empty or truncated file, or no footer of ours.
+        LogFormatError: a missing, empty or truncated file, one without a footer of ours, or files that do not belong
+            together.
+        DataError: a file or a decision that is there twice.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
-        if not self.path.exists():
-            raise LogFormatError(f"{self.path} does not exist", hint="make it with `tactful import`")
-        self._file = open_parquet(self.path, LogFormatError)
-        self.schema: pa.Schema = self._file.schema_arrow
-        self.meta: LogMeta = records.meta_of(self.schema, source=str(self.path))
-        self.rows: int = self._file.metadata.num_rows
-        self._declared = records.log_schema(self.meta)
-        missing = set(self._declared.names) - set(self.schema.names)
-        if missing:
-            raise LogFormatError(f"{self.path} lacks the columns {sorted(missing)}", hint="see docs/schema.md")
-        if self.rows == 0:
-            raise LogFormatError(f"{self.path} holds no rows", hint="nothing can be learnt from an empty log")
+    def __init__(self, given: Given) -> None:
+        files = [LogFile(path) for path in files_of(given, what="log", endings=ENDINGS)]
+        self._files = files if len(files) == 1 else in_order(files)
+        self.paths: tuple[Path, ...] = tuple(file.path for file in self._files)
+        self.path: str = named(self.paths)
+        self.meta: LogMeta = self._files[0].meta if len(files) == 1 else together(self._files)
+        for file in self._files:
+            file.read_under(self.meta.catalog)
+        self.schema: pa.Schema = self._files[0].schema
+        if len(files) > 1:
+            self.schema = self.schema.with_metadata(records.log_schema(self.meta).metadata)
+            refuse_repeats(self._files)
+        self.rows: int = sum(file.rows for file in self._files)
 
     def column(self, name: str) -> str:
         """The stored name of a column given as `name`, `raw_name` or `context_name`, tried in this order.
@@ -114,41 +129,25 @@ class LogReader:
             yield self._block(chunk, batch, rewards, extra, context)
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """Arrow batches cut at multiples of `CHUNK_ROWS` rows, whatever the row groups of the file."""
+        """Arrow batches cut at multiples of `CHUNK_ROWS` rows, whatever the files and their row groups.
+
+        Raises:
+            LogFormatError: a row group that cannot be decoded, or rows that break the schema.
+        """
         held: list[pa.RecordBatch] = []
         rows = 0
-        try:
-            for batch in self._file.iter_batches(batch_size=CHUNK_ROWS, columns=columns):
-                while batch.num_rows:
-                    head = batch.slice(0, CHUNK_ROWS - rows)
-                    batch = batch.slice(head.num_rows)
-                    held.append(head)
-                    rows += head.num_rows
-                    if rows == CHUNK_ROWS:
-                        yield self._conform(_one(held))
-                        held, rows = [], 0
-        except UNREADABLE as error:
-            if isinstance(error, LogFormatError):
-                raise
-            raise LogFormatError(f"{self.path} is damaged: {error}", hint="write the file again") from error
+        wanted = list(self.schema.names if columns is None else columns)
+        for batch in (batch for file in self._files for batch in file.batches(wanted)):
+            while batch.num_rows:
+                head = batch.slice(0, CHUNK_ROWS - rows)
+                batch = batch.slice(head.num_rows)
+                held.append(head)
+                rows += head.num_rows
+                if rows == CHUNK_ROWS:
+                    yield _one(held)
+                    held, rows = [], 0
         if held:
-            yield self._conform(_one(held))
-
-    def _conform(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        # Other tools keep the footer but change the types (pandas writes large strings), or leave holes.
-        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-        for name, column in columns.items():
-            position = self._declared.get_field_index(name)
-            if position < 0:
-                continue
-            field = self._declared.field(position)
-            try:
-                columns[name] = conform(column, field)
-            except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
-                raise LogFormatError(
-                    f"{self.path} does not keep the schema in column {name!r}: {error}", hint="see docs/schema.md"
-                ) from error
-        return pa.RecordBatch.from_pydict(columns)
+            yield _one(held)
 
     def _block(
         self, chunk: int, batch: pa.RecordBatch, rewards: Sequence[str], extra: Sequence[str], context: bool
@@ -213,39 +212,6 @@ def context_arrays(context: ContextBlock) -> dict[str, pa.Array]:
     return arrays
 
 
-def labels(codes: CodeArray | IntArray, names: Sequence[str]) -> pa.DictionaryArray:
-    """(n,) codes into names -> dictionary column; negative codes are null."""
-    positions = np.asarray(codes, dtype=np.int32)
-    masked = pa.array(positions, mask=positions < 0)
-    return pa.DictionaryArray.from_arrays(masked, pa.array(list(names), pa.string()))
-
-
-def instants(array: pa.Array) -> IntArray:
-    """Timestamps -> (n,) int64 microseconds UTC, `NOT_AN_INSTANT` where null."""
-    micros = array.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).fill_null(NOT_AN_INSTANT)
-    values: IntArray = micros.to_numpy(zero_copy_only=False)
-    return values
-
-
-def conform(column: pa.Array, field: pa.Field) -> pa.Array:
-    """A column in the declared type, refused where it cannot be or where it has holes that the schema forbids.
-
-    Raises:
-        ValueError: nulls in a column that has none by its schema; Arrow's errors are of this kind too.
-    """
-    if column.null_count and not field.nullable:
-        raise ValueError(f"{column.null_count} nulls in a column that may have none")
-    if column.type == field.type:
-        return column
-    if pa.types.is_timestamp(field.type) and not pa.types.is_null(column.type):
-        zone = column.type.tz if pa.types.is_timestamp(column.type) else None
-        if zone is None:
-            raise ValueError(f"instants must be timestamps with a time zone, got {column.type}")
-    if pa.types.is_dictionary(field.type):
-        return column.cast(pa.string()).dictionary_encode()
-    return column.cast(field.type)
-
-
 def conform_to(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """The columns of a schema, in its order and types.
 
@@ -282,7 +248,7 @@ def _clusters(stored: pa.Array, ids: ObjectArray) -> KeyArray:
     return np.where(np.asarray(stored.is_null()), keyed_hash(ids, "cluster"), given)
 
 
-def _bits(array: pa.BinaryArray, width: int, path: Path) -> np.ndarray[Any, Any]:
+def _bits(array: pa.BinaryArray, width: int, path: str) -> np.ndarray[Any, Any]:
     try:
         joined = array.cast(pa.binary(width))
     except pa.ArrowInvalid as error:

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import itertools
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from engine.durable import sync
+from engine.disk.parts import Part
 from engine.errors import DataError, StorageError
 from engine.files.parquet import finish_schema, parquet_writer, seal
-
-_SERIAL: Final = itertools.count()
 
 
 class ParquetFile:
     """Writes one Parquet file under a temporary name and renames it on success.
 
     A reader never sees half a file; a failure or a kill leaves whatever stood under the name before. Use as a context
-    manager; an exception inside removes the temporary file. What a killed writer of the same name left behind is
-    removed when the next one starts.
+    manager; an exception inside removes the temporary file. What killed writers left in the folder is removed when the
+    next one starts (`engine.disk.parts`).
 
     Args:
         path: the final name; its folder must exist.
@@ -39,21 +34,17 @@ class ParquetFile:
 
     def __init__(self, path: Path, schema: pa.Schema, *, late_footer: bool = False) -> None:
         self._path = Path(path)
-        self._temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}-{next(_SERIAL)}.part")
         self._schema, self._late = schema, late_footer
         self._writer: pq.ParquetWriter | None = None
-        self._lock = -1
+        self._part: Part | None = None
         self._failed = False
         self.rows = 0
 
     def __enter__(self) -> Self:
         with self._storage_errors():
-            _remove_leftovers(self._path)
+            self._part = Part(self._path)
             try:
-                # The lock marks the file as alive: the kernel drops it when this process dies, however it dies.
-                self._lock = os.open(self._temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
-                fcntl.flock(self._lock, fcntl.LOCK_EX)
-                self._writer = parquet_writer(self._temporary, self._schema, late=self._late)
+                self._writer = parquet_writer(self._part.path, self._schema, late=self._late)
             except BaseException:
                 self._discard()
                 raise
@@ -103,17 +94,14 @@ class ParquetFile:
     def _publish(self) -> None:
         if self._failed:
             raise StorageError(f"{self._path} was not written: an earlier append failed")
-        seal(self._temporary)
-        sync(self._temporary)
-        self._temporary.replace(self._path)
-        sync(self._path.parent)
+        if self._part is not None:
+            seal(self._part.path)
+            self._part.publish()
 
     def _discard(self) -> None:
-        with contextlib.suppress(OSError):
-            self._temporary.unlink(missing_ok=True)
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        if self._part is not None:
+            self._part.discard()
+            self._part = None
 
     @contextlib.contextmanager
     def _storage_errors(self) -> Iterator[None]:
@@ -125,17 +113,3 @@ class ParquetFile:
                 f"cannot write {self._path}: {error}",
                 hint="nothing was written under that name; free space or choose another folder",
             ) from error
-
-
-def _remove_leftovers(path: Path) -> None:
-    for name in os.listdir(path.parent):  # noqa: PTH208 (glob would read the file's own name as a pattern)
-        if not (name.startswith(f".{path.name}.") and name.endswith(".part")):
-            continue
-        leftover = path.with_name(name)
-        with contextlib.suppress(OSError):
-            descriptor = os.open(leftover, os.O_RDWR)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                leftover.unlink(missing_ok=True)
-            finally:
-                os.close(descriptor)

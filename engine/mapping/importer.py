@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import fcntl
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,7 @@ from engine import records
 from engine.blocks.refusals import refuse_modular
 from engine.catalog import Catalog
 from engine.contact_key import marked
+from engine.disk.parts import Part
 from engine.errors import DataError, ParameterError, StorageError
 from engine.files.safe_csv import masked, safe_cell
 from engine.log.parquet import ParquetFile
@@ -189,16 +189,15 @@ class _RejectsFile:
 
     def __init__(self, path: Path, *, show_values: bool) -> None:
         self._path, self._show = path, show_values
-        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        self._part: Part | None = None
         self._file: Any = None
         self._rows = 0
         self.example = ""
 
     def __enter__(self) -> Self:
         with self._storage_errors():
-            self._file = self._temporary.open("w", encoding="utf-8", newline="")
-            # As with the log beside it: locked while alive, so that the next writer removes what a killed one left.
-            fcntl.flock(self._file.fileno(), fcntl.LOCK_EX)
+            self._part = Part(self._path)
+            self._file = self._part.path.open("w", encoding="utf-8", newline="")
             csv.writer(self._file).writerow(_REJECT_COLUMNS)
         return self
 
@@ -223,17 +222,17 @@ class _RejectsFile:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            if kind is None:
+            if kind is None and self._part is not None:
                 with self._storage_errors():
                     if self._rows:
-                        self._temporary.replace(self._path)
+                        self._part.publish()
                     else:
                         self._path.unlink(missing_ok=True)
         finally:
             with contextlib.suppress(OSError):
-                self._temporary.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
                 self._file.close()
+            if self._part is not None:
+                self._part.discard()
 
     @contextlib.contextmanager
     def _storage_errors(self) -> Iterator[None]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -16,8 +15,10 @@ import pyarrow as pa
 
 from engine.contact_columns import Block, flags, instants, known, numbers, text
 from engine.contact_source import row_blocks
+from engine.disk.given import Given, files_of
 from engine.errors import DataError, ParameterError
 from engine.files.ids import ids_of
+from engine.files.tables import ENDINGS
 from engine.identity import pseudonyms
 from engine.state.facts import EXPRESS, GRANTED, Consent, Event, Fact, PastSend, Profile, Suppression
 from engine.types import NOT_AN_INSTANT
@@ -98,11 +99,11 @@ MAKERS: Final[Mapping[str, Callable[[Row], Fact]]] = {
 _DATED: Final = ("suppression", "event", "profile", "send")
 
 
-def fact_blocks(path: str | Path, contact_key: str, rows: int) -> Iterator[tuple[list[str], list[Fact]]]:
-    """Read a file of facts block by block.
+def fact_blocks(path: Given, contact_key: str, rows: int) -> Iterator[tuple[list[str], list[Fact]]]:
+    """Read files of facts block by block.
 
     Args:
-        path: .parquet, .csv, .csv.gz, .jsonl or .jsonl.gz.
+        path: .parquet, .csv, .csv.gz, .jsonl or .jsonl.gz; a folder of such files, a glob, or several of these.
         contact_key: key of the contacts' pseudonyms, as at the decision.
         rows: at most so many facts per block.
 
@@ -112,8 +113,9 @@ def fact_blocks(path: str | Path, contact_key: str, rows: int) -> Iterator[tuple
     Raises:
         DataError: a wrong value (with its row), or a file that cannot be read.
     """
-    for block in row_blocks(Path(path), rows):
-        yield _facts(block, contact_key)
+    for file in files_of(path, what="fact", endings=ENDINGS):
+        for block in row_blocks(file, rows):
+            yield _facts(block, contact_key)
 
 
 def _facts(block: Block, contact_key: str) -> tuple[list[str], list[Fact]]:

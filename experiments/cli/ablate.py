@@ -10,12 +10,13 @@ import typer
 from rich.table import Table
 
 from experiments.cli.console import Json, Overrides, guarded, progress, show
+from experiments.cli.inputs import Log
 from experiments.outputs_ablate import LiftRow
 from experiments.report.text import figure_text, interval_text
 
 
 def run(
-    log: Annotated[Path, typer.Option(help="A log in our schema, with propensities.")],
+    log: Log,
     metric: Annotated[str, typer.Option(help="The reward to learn and to judge by; more is better.")],
     out: Annotated[Path, typer.Option(help="Folder for the report.")],
     train_fraction: Annotated[float, typer.Option(help="Share of the log that trains, in (0, 1).")] = 0.5,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from experiments.cli.console import Json, Overrides, guarded, progress, show
+from experiments.cli.console import Json, guarded, progress, show
+from experiments.cli.inputs import SEVERAL, OptionalOutcomes, split_overrides
 
 if TYPE_CHECKING:
     from experiments.outputs_audit import AuditOutput
@@ -17,21 +18,21 @@ _STYLES = {"pass": "green", "warn": "yellow", "fail": "red", "n/a": "dim"}
 
 
 def run(
-    log: Annotated[Path, typer.Argument(help="A log in our schema.")],
-    outcomes: Annotated[
-        Path | None,
-        typer.Option(help="The outcomes that were joined to it: are they valid, does each have its decision?"),
-    ] = None,
+    log: Annotated[
+        list[str],
+        typer.Argument(metavar="LOG... [KEY=VALUE]...", help=f"A log in our schema, then overrides. {SEVERAL}"),
+    ],
+    outcomes: OptionalOutcomes = None,
     metric: Annotated[
         list[str] | None, typer.Option(help="Metric to look at; repeat for several; all of the log by default.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for report.html and report.json.")] = None,
     as_json: Json = False,
-    overrides: Overrides = None,
 ) -> None:
     """Audit a log before anything is learnt from it: propensities, ratios, duplicates, drift, leaks, consent, maturity.
 
-    Leaves with 3 where a check fails, else 0. Overrides, for instance: audit.uniform_share=0.05
+    With --outcomes it also asks whether the outcomes are valid and have their decisions. Leaves with 3 where a check
+    fails, else 0. Overrides, for instance: audit.uniform_share=0.05
     audit.explained=[0.4,0.8].
     """
     from engine.errors import DataError
@@ -39,9 +40,10 @@ def run(
     from experiments.settings import compose_settings
 
     with guarded(as_json=as_json):
-        rule = compose_settings("audit", overrides or [], AuditConfig).audit
+        logs, overrides = split_overrides(log)
+        rule = compose_settings("audit", overrides, AuditConfig).audit
         with progress("auditing", None) as advance:
-            output = audit(AuditRequest(log, tuple(metric or ()), outcomes, out), rule, advance)
+            output = audit(AuditRequest(logs, tuple(metric or ()), outcomes, out), rule, advance)
         show(output, [_questions(output), _checks(output)], _lines(output), as_json=as_json)
     if output.verdict == "fail":
         raise typer.Exit(DataError.exit_code)

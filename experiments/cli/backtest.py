@@ -8,13 +8,14 @@ from typing import Annotated, Literal
 import typer
 
 from experiments.cli.console import Json, OverrideAudit, Overrides, guarded, progress, show
+from experiments.cli.inputs import Log, file_names
 
 # What a refusing gate leaves with everywhere: what is live stays live.
 STAY_EXIT_CODE = 8
 
 
 def run(
-    log: Annotated[Path, typer.Option(help="A log in our schema.")],
+    log: Log,
     metric: Annotated[str, typer.Option(help="The reward to judge by, a metric of the log.")],
     out: Annotated[Path, typer.Option(help="Folder for the report, the results and the trained policy.")],
     train_fraction: Annotated[float, typer.Option(help="Share of the log that trains, in (0, 1).")] = 0.5,
@@ -60,7 +61,7 @@ def run(
         deciding = [row for row in output.results if row.estimator == config.deciding_estimator]
         lines = [*output.log.notes, f"launch: {output.launch.policy} ({output.launch.verdict})", output.launch.reason]
         lines += [f"{name}: {path}" for name, path in output.files.items()]
-        tables = [results_table(deciding, f"{metric} on {log.name}, by {config.deciding_estimator}")]
+        tables = [results_table(deciding, f"{metric} on {file_names(log)}, by {config.deciding_estimator}")]
         if output.volume:
             tables.append(volume_table(output.volume))
         if output.metrics:

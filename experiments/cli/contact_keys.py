@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from engine.contact_key import FILE_VARIABLE, KEY_VARIABLE, SIMULATED_KEY, ContactKey, find_key, given_key
+from engine.disk.given import Given
 from experiments.cli.console import errors
 from experiments.outputs import KeyOutput
 
@@ -56,8 +57,8 @@ def key_of_store(url: str, file: Path | None, *, owner: str, create: bool = Fals
     return said(find_key(os.environ, owner=owner, file=file, beside=beside, create_in=folder, expected=expected))
 
 
-def key_of_log(log: Path, out: Path, file: Path | None, *, owner: str) -> ContactKey:
-    """The key under which a log was written; never a new one.
+def key_of_log(log: Given, out: Path, file: Path | None, *, owner: str) -> ContactKey:
+    """The key under which a log, of one file or several, was written; never a new one.
 
     Raises:
         ConfigError: as of `engine.contact_key.find_key`.
@@ -65,9 +66,11 @@ def key_of_log(log: Path, out: Path, file: Path | None, *, owner: str) -> Contac
     """
     from engine.log.parquet import LogReader
 
-    mark = LogReader(log).meta.contact_key
+    reader = LogReader(log)
+    mark = reader.meta.contact_key
     expected = None if mark is msgspec.UNSET else mark
-    return said(find_key(os.environ, owner=owner, file=file, beside=[log.parent, out.parent], expected=expected))
+    beside = [*dict.fromkeys(path.parent for path in reader.paths), out.parent]
+    return said(find_key(os.environ, owner=owner, file=file, beside=beside, expected=expected))
 
 
 def key_if_given(file: Path | None, *, owner: str) -> ContactKey | None:

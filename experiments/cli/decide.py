@@ -11,6 +11,7 @@ from rich.table import Table
 
 from experiments.cli.console import Json, Overrides, guarded, progress, show
 from experiments.cli.contact_keys import KeyFile, key_beside, key_line, key_of_store, key_output
+from experiments.cli.inputs import Contacts
 from experiments.cli.prices import price_tables
 from experiments.outputs import DecideOutput
 
@@ -19,7 +20,7 @@ SHOWN = 12
 
 def run(
     policy: Annotated[Path, typer.Option(help="Folder of a trained policy.")],
-    contacts: Annotated[Path, typer.Option(help="Contact file: Parquet, CSV (.gz) or JSON lines.")],
+    contacts: Contacts,
     now: Annotated[str, typer.Option(help="Instant of the decisions, ISO 8601 with offset.")],
     out: Annotated[Path, typer.Option(help="Decision log to write (Parquet).")],
     conditions: Annotated[

@@ -11,22 +11,21 @@ from rich.table import Table
 
 from experiments.cli.console import Json, guarded, progress, show
 from experiments.cli.contact_keys import KeyFile, key_if_given, key_line, key_of_log, key_output
+from experiments.cli.inputs import Decisions, Done, OptionalContacts
 from experiments.outputs import DispatchOutput
 
 
 def run(
-    decisions: Annotated[Path, typer.Option(help="A decision log that `tactful decide` wrote.")],
+    decisions: Decisions,
     now: Annotated[str, typer.Option(help="Instant at which the sends leave, ISO 8601 with offset.")],
     out: Annotated[Path, typer.Option(help="Outcome file to write: events dispatched and suppressed (Parquet).")],
-    contacts: Annotated[Path | None, typer.Option(help="The contacts as they are now; not with --state.")] = None,
+    contacts: OptionalContacts = None,
     state: Annotated[
         str | None, typer.Option(help="Store of contact state, in which the sends were reserved at the decision.")
     ] = None,
     pack: Annotated[str | None, typer.Option(help="Pack in force now, by name or path; else the log's own.")] = None,
     conditions: Annotated[Path | None, typer.Option(help="The sender's side now (yaml or JSON).")] = None,
-    done: Annotated[
-        list[Path] | None, typer.Option(help="Outcome files of earlier runs; what they name is over.")
-    ] = None,
+    done: Done = None,
     reasons: Annotated[Path | None, typer.Option(help="Write why each send was suppressed (Parquet).")] = None,
     reserved: Annotated[bool, typer.Option(help="The contacts' sends hold these sends already, as reserved.")] = False,
     key_file: KeyFile = None,
@@ -48,13 +47,13 @@ def run(
             found = key_of_log(decisions, out, key_file, owner="dispatch")
         request = DispatchRequest(
             decisions,
-            contacts,
+            contacts or None,
             instant,
             out,
             "" if found is None else found.text,
             pack=pack,
             conditions=conditions,
-            done=tuple(done or ()),
+            done=done or (),
             reasons=reasons,
             reserved=reserved,
             state=state,

@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from experiments.cli.console import Json, Overrides, guarded, progress, show
+from experiments.cli.inputs import Log, file_names
 
 DEFAULT_ESTIMATORS = "ips,clipped,snips,dm,dr"
 
 
 def run(
-    log: Annotated[Path, typer.Option(help="A log in our schema (`tactful import` makes one).")],
+    log: Log,
     policy: Annotated[
         list[str],
         typer.Option(help="always:ACTION | uniform | logged | column:NAME[@action] | FOLDER | NAME@LOG; repeatable."),
@@ -62,7 +63,7 @@ def run(
             output = evaluate_log(request, config, advance)
         lines = [f"{name}: {path}" for name, path in output.files.items()]
         lines += [f"skipped {s.policy} by {s.estimator}: {s.reason}" for s in output.skipped]
-        tables = [results_table(output.results, f"{metric} on {log.name}")]
+        tables = [results_table(output.results, f"{metric} on {file_names(log)}")]
         if output.metrics:
             tables.append(metrics_table(output.metrics, f"metrics, {baseline} first"))
             lines = [*(f"n/a {line}" for line in missing_metrics(output.metrics)), *lines]

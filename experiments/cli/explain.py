@@ -9,12 +9,13 @@ import typer
 from rich.table import Table
 
 from experiments.cli.console import Json, guarded, show
+from experiments.cli.inputs import DecisionLog
 from experiments.outputs_explain import ComparisonRow, ExplainOutput
 from experiments.report.text import figure_text
 
 
 def run(
-    log: Annotated[Path, typer.Option(help="A decision log that `tactful decide` wrote.")],
+    log: DecisionLog,
     decision: Annotated[str, typer.Option(help="A decision id of the log.")],
     policy: Annotated[Path | None, typer.Option(help="The policy's folder, where it has moved.")] = None,
     as_json: Json = False,

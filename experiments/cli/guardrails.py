@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from experiments.cli.console import Json, guarded, progress, show
+from experiments.cli.inputs import Contacts, DecisionLog
 
 if TYPE_CHECKING:
     from experiments.guardrails.sources import Setting
@@ -23,7 +24,6 @@ app = typer.Typer(
 )
 
 PackName = Annotated[str, typer.Argument(metavar="PACK", help="Name of a shipped pack, or the path of a .yaml file.")]
-Contacts = Annotated[Path, typer.Option(help="Contact file: Parquet, CSV (.gz) or JSON lines.")]
 CatalogName = Annotated[str, typer.Option(help="Name of a shipped catalog, or the path of a .yaml file.")]
 Features = Annotated[str | None, typer.Option(help="Feature schema by name or path; without it no feature is read.")]
 ConditionsFile = Annotated[
@@ -88,7 +88,7 @@ def diff(
 
 @app.command()
 def replay(
-    log: Annotated[Path, typer.Option(help="A decision log that `tactful decide` wrote.")],
+    log: DecisionLog,
     pack: Annotated[str, typer.Option(help="The pack to try: shipped name or .yaml path.")],
     metric: Annotated[
         str | None, typer.Option(help="Metric of the log to price rules in; without it nothing is priced.")
@@ -150,7 +150,7 @@ def _date(text: str | None) -> dt.date:
         raise ParameterError("today", "lint", allowed="a date like 2026-11-22", got=text) from error
 
 
-def _setting(contacts: Path, now: str, catalog: str, features: str | None, conditions: Path | None) -> Setting:
+def _setting(contacts: list[Path], now: str, catalog: str, features: str | None, conditions: Path | None) -> Setting:
     from experiments.decide import parse_now
     from experiments.guardrails.sources import Setting
 

@@ -10,12 +10,13 @@ from rich.table import Table
 
 from experiments.cli.console import Json, Overrides, guarded, show
 from experiments.cli.contact_keys import KeyFile, key_if_given
+from experiments.cli.inputs import Log, Outcomes
 from experiments.outputs import JoinOutput, MetricJoin
 
 
 def run(
-    log: Annotated[Path, typer.Option(help="A decision log.")],
-    outcomes: Annotated[Path, typer.Option(help="Outcome file: decision_id, event, at, value_usd.")],
+    log: Log,
+    outcomes: Outcomes,
     now: Annotated[str, typer.Option(help="Until when outcomes are known, ISO 8601 with offset.")],
     out: Annotated[Path, typer.Option(help="The log with rewards to write (Parquet).")],
     key_file: KeyFile = None,

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from experiments.cli.console import Json, Overrides, guarded, show
+from experiments.cli.inputs import Log, OptionalOutcomes
 
 if TYPE_CHECKING:
     from experiments.outputs_monitor import MonitorOutput
@@ -18,11 +19,9 @@ _STYLES = {"alert": "yellow", "pause_arm": "red", "pause_channel": "red", "kill"
 
 
 def run(
-    log: Annotated[list[Path], typer.Option(help="A joined decision log; repeat for several.")],
+    log: Log,
     metric: Annotated[str, typer.Option(help="Metric of the logs that the effects are of.")],
-    outcomes: Annotated[
-        Path | None, typer.Option(help="Outcome file so far; without it no rate of events is watched.")
-    ] = None,
+    outcomes: OptionalOutcomes = None,
     offline: Annotated[Path | None, typer.Option(help="report.json of the backtest, to stand beside.")] = None,
     conditions: Annotated[
         Path | None, typer.Option(help="The sender's side until now; without it nothing is known of it.")
@@ -49,7 +48,7 @@ def run(
     with guarded(as_json=as_json):
         config = compose_settings("monitor", overrides or [], MonitorConfig)
         now_at = None if now is None else instant_of(parse_now(now), owner="monitor")
-        output = monitor(MonitorRequest(tuple(log), metric, outcomes, offline, conditions, now_at, out), config)
+        output = monitor(MonitorRequest(log, metric, outcomes, offline, conditions, now_at, out), config)
         show(output, _tables(output), _lines(output), as_json=as_json)
     if output.state != "fine":
         raise typer.Exit(EXIT_CODES[output.state])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from experiments.cli.console import Json, Overrides, guarded, show
+from experiments.cli.inputs import OptionalLog
 
 if TYPE_CHECKING:
     from experiments.plan import Moments, PilotLog
@@ -22,7 +23,7 @@ def run(
     exploration: Annotated[
         str, typer.Option(help="Comma-separated shares of decisions that are drawn uniformly.")
     ] = "0.02,0.05,0.1,0.2,0.5,1",
-    log: Annotated[Path | None, typer.Option(help="A pilot log in our schema; else plan from moments.")] = None,
+    log: OptionalLog = None,
     metric: Annotated[str, typer.Option(help="Metric of the pilot.")] = "",
     policy: Annotated[str, typer.Option(help="The policy to judge, as for `evaluate`.")] = "",
     baseline: Annotated[str, typer.Option(help="The policy that will decide, but for the exploration.")] = "logged",
@@ -73,7 +74,7 @@ def _shares(text: str) -> tuple[float, ...]:
 
 
 def _source(
-    log: Path | None,
+    log: list[Path] | None,
     metric: str,
     policy: str,
     baseline: str,
@@ -85,6 +86,7 @@ def _source(
     from engine.errors import ParameterError
     from experiments.plan import Moments, PilotLog
 
+    log = log or None
     if (log is None) == (mean is None):
         raise ParameterError("log", "plan", allowed="one of --log (a pilot) and --mean (moments)", got=(log, mean))
     if log is None:

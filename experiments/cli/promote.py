@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from experiments.cli.console import Json, Overrides, errors, guarded, progress, show, signer
+from experiments.cli.inputs import Log
 from experiments.outputs_launch import GateOutput
 from experiments.outputs_promotion import PromoteOutput
 from experiments.report.text import figure_text
@@ -18,7 +19,7 @@ from experiments.report.text import figure_text
 def run(
     policy: Annotated[Path, typer.Option(help="Folder of the new version.")],
     live: Annotated[Path, typer.Option(help="Live folder; the first promotion makes it.")],
-    log: Annotated[Path, typer.Option(help="A recent log, with propensities.")],
+    log: Log,
     metric: Annotated[str, typer.Option(help="Primary metric of the log; more is better.")],
     why: Annotated[str, typer.Option(help="Why, in words; for the history.")] = "",
     who: Annotated[str, typer.Option(help="Who, for the history; the user of this process where left out.")] = "",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from experiments.cli.console import Json, guarded, show, signer
+from experiments.outputs_promotion import RollbackOutput
 
 
 def run(
@@ -22,5 +24,9 @@ def run(
     from experiments.promotion import Signature, rollback
 
     with guarded(as_json=as_json):
-        output = rollback(live, Signature(who or signer(), datetime.now(UTC), why), to)
-        show(output, [], [f"version {output.version} serves now; before: {output.previous}"], as_json=as_json)
+        rollback(live, Signature(who or signer(), datetime.now(UTC), why), to, told=partial(_tell, as_json=as_json))
+
+
+def _tell(output: RollbackOutput, *, as_json: bool) -> None:
+    lines = [f"version {output.version} serves now; before: {output.previous}", *output.notes]
+    show(output, [], lines, as_json=as_json)

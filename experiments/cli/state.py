@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -11,6 +10,7 @@ from rich.table import Table
 
 from experiments.cli.console import Json, guarded, progress, show
 from experiments.cli.contact_keys import KeyFile, key_line, key_of_store, key_output
+from experiments.cli.inputs import Facts
 
 app = typer.Typer(
     name="state",
@@ -25,7 +25,7 @@ Url = Annotated[str, typer.Option(help="The store: sqlite:///FILE or postgresql:
 @app.command()
 def record(
     state: Url,
-    facts: Annotated[Path, typer.Option(help="Facts: Parquet, CSV (.gz) or JSON lines, one a row.")],
+    facts: Facts,
     create: Annotated[bool, typer.Option("--create", help="Make a new store where there is none.")] = False,
     key_file: KeyFile = None,
     as_json: Json = False,

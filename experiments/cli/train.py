@@ -9,10 +9,11 @@ import typer
 from rich.table import Table
 
 from experiments.cli.console import Json, OverrideAudit, Overrides, guarded, progress, show
+from experiments.cli.inputs import Log
 
 
 def run(
-    log: Annotated[Path, typer.Option(help="A log in our schema.")],
+    log: Log,
     metric: Annotated[str, typer.Option(help="The reward to learn, a metric of the log.")],
     out: Annotated[Path, typer.Option(help="Folder of the trained policy; it appears whole or not at all.")],
     start: Annotated[
@@ -53,5 +54,8 @@ def run(
             str(output.actions),
             "n/a" if output.parity is None else f"{output.parity:.2g}",
         )
-        lines = [f"policy: {output.folder}", f"audit: {gate_sentence(output.audit)}"]
+        lines = [f"policy: {output.folder}"]
+        if output.known_rows:
+            lines.append(f"{output.known_rows:,} rows of the log were learnt from before, so they were passed over")
+        lines += [f"audit: {gate_sentence(output.audit)}"]
         show(output, [table], lines, as_json=as_json)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from engine.contacts import ContactBatch
+from engine.disk.given import named
 from engine.errors import DataError
 from engine.guardrails.layer import Removal
 from engine.localtime import datetime_of
@@ -58,7 +59,7 @@ def _found(contact: str, batches: Iterable[ContactBatch], setting: Setting, adva
         rows = np.flatnonzero(contacts.contact_id == contact)
         if len(rows):
             return contacts.alone(int(rows[0]))
-    raise DataError(f"{setting.contacts} has no contact {contact!r}", hint="ids stand in the column contact_id")
+    raise DataError(f"{named(setting.contacts)} has no contact {contact!r}", hint="ids stand in the column contact_id")
 
 
 def _row(removal: Removal) -> RemovalRow:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, get_args
 
 from engine.blocks.refusals import refuse_modular
+from engine.disk.given import Given, named
 from engine.errors import DataError, MissingPropensityError, ParameterError
 from engine.guardrails.conditions import Conditions, conditions_from, load_conditions
 from engine.guardrails.layer import Guardrails
@@ -23,6 +24,7 @@ from engine.guardrails.replay_log import (
     deciding_plan,
 )
 from engine.log.parquet import LogReader
+from engine.log.several import APART
 from engine.ope.estimate import Estimate
 from engine.ope.evaluate import evaluate
 from engine.selection import Selection
@@ -55,7 +57,7 @@ class ReplayRequest:
         conditions: yaml file of the sender's side; None takes what the log keeps.
     """
 
-    log: Path
+    log: Given
     pack: str
     metric: str | None = None
     instead: str = "hold"
@@ -81,8 +83,8 @@ def replay_pack(request: ReplayRequest, advance: Advance | None = None) -> Repla
     guardrails = Guardrails(load_pack(request.pack), reader.meta.catalog)
     if reader.meta.pack is None:
         raise DataError(
-            f"{request.log} was not written by `tactful decide`, so no rules can be replayed",
-            hint="logs of others do not say what our rules would have read",
+            f"{named(request.log)} was not written by `tactful decide`, so no rules can be replayed",
+            hint=APART if APART in reader.meta.notes else "logs of others do not say what our rules would have read",
         )
     rules = LogRules(guardrails, _conditions(request, reader))
     counts = ReplayCounts()
@@ -91,10 +93,10 @@ def replay_pack(request: ReplayRequest, advance: Advance | None = None) -> Repla
         if advance is not None:
             advance(block.n)
     if not counts.decisions:
-        raise DataError(f"{request.log} holds no decisions")
+        raise DataError(f"{named(request.log)} holds no decisions")
     priced, reasons = _prices(request, reader, rules, counts, advance)
     return ReplayOutput(
-        log=str(request.log),
+        log=named(request.log),
         pack=guardrails.version,
         logged_pack=f"{reader.meta.pack['name']}/{reader.meta.pack['version']}",
         decisions=counts.decisions,
@@ -109,7 +111,7 @@ def _conditions(request: ReplayRequest, reader: LogReader) -> Conditions:
     """The sender's side as given, or as the log keeps it."""
     if request.conditions is not None:
         return load_conditions(request.conditions)
-    return conditions_from(reader.meta.conditions or {}, source=f"the footer of {request.log}")
+    return conditions_from(reader.meta.conditions or {}, source=f"the footer of {named(request.log)}")
 
 
 def _rule(
@@ -139,11 +141,12 @@ def _prices(
         return {}, reasons | dict.fromkeys(others, "not priced: no --metric")
     if reader.meta.propensity != "logged":
         raise MissingPropensityError(
-            f"{request.log} has no propensities, so no price can be estimated", hint="leave --metric out to count only"
+            f"{named(request.log)} has no propensities, so no price can be estimated",
+            hint="leave --metric out to count only",
         )
     if request.metric not in reader.meta.rewards:
         raise DataError(
-            f"{request.log} has no metric {request.metric!r}",
+            f"{named(request.log)} has no metric {request.metric!r}",
             hint=f"the log knows: {sorted(reader.meta.rewards)}; `tactful join` adds outcomes to decisions",
         )
     plan = _plan(request, reader)

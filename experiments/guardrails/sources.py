@@ -14,6 +14,7 @@ import yaml
 from engine.catalog import Catalog, catalog_from
 from engine.contact_file import contact_blocks
 from engine.contacts import ContactBatch
+from engine.disk.given import Given
 from engine.errors import ConfigError
 from engine.features import FeatureSchema, schema_from
 from engine.files.documents import load_yaml
@@ -34,7 +35,7 @@ class Setting:
         conditions: yaml file of the sender's side, or None: nothing is said, and rules that need it block.
     """
 
-    contacts: Path
+    contacts: Given
     now: datetime
     catalog: str
     features: str | None = None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pandas as pd
 
+from engine.disk.parts import new_file
 from engine.errors import StorageError
 from engine.files.parquet import seal
 from experiments.outputs import ResultRow
@@ -34,14 +35,9 @@ def write_whole(path: Path, content: str | bytes) -> Path:
     Raises:
         StorageError: the disk refused; what stood under the name before is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     data = content.encode() if isinstance(content, str) else content
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StorageError(f"cannot write {path}: {error}", hint="free space, or give another --out") from error
+    with _writing(path) as part:
+        part.write_bytes(data)
     return path
 
 
@@ -63,12 +59,16 @@ def write_table(path: Path, frame: pd.DataFrame) -> Path:
     Raises:
         StorageError: the disk refused.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        frame.to_parquet(temporary, index=False, write_page_checksum=True)
-        seal(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StorageError(f"cannot write {path}: {error}", hint="free space, or give another --out") from error
+    with _writing(path) as part:
+        frame.to_parquet(part, index=False, write_page_checksum=True)
+        seal(part)
     return path
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[Path]:
+    try:
+        with new_file(path) as part:
+            yield part
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error}", hint="free space, or give another --out") from error

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from engine.log.parquet import LogReader
+from engine.log.training_rows import TrainingRows, training_rows
 from engine.protocols import Learner
 from experiments.simulate.config import SimulateConfig
 from experiments.simulate.job import DayPolicy
@@ -88,7 +89,9 @@ class Learning:
         if not rounds.empty():
             one = self._fresh() if start is None else resume(start)
             one.learn(rounds)
-            export_learner(one, self._at(step), source={"through": until})
+            export_learner(
+                one, self._at(step), source={"through": until}, rows=_learnt(logs, self.config.metric, start)
+            )
         for log in logs:
             log.unlink()
 
@@ -109,7 +112,10 @@ class Learning:
         if readers and not rounds.empty():
             one = self._fresh() if self.config.start is None else resume(Path(self.config.start))
             one.learn(rounds)
-            export_learner(one, self._at(step), source={"through": until})
+            start = None if self.config.start is None else Path(self.config.start)
+            export_learner(
+                one, self._at(step), source={"through": until}, rows=_learnt(logs, self.config.metric, start)
+            )
 
     def _kept(self, day: int, step: int) -> Path | None:
         """The log of a day as it became known first: a run that was killed reads the same."""
@@ -126,3 +132,12 @@ class Learning:
         calendar, window = self.scenario.calendar, timedelta(days=self.scenario.spec.attribution_window_days)
         now = calendar.now(step)
         return next((day for day in range(step - 1, -1, -1) if calendar.now(day) + window <= now), -1)
+
+
+def _learnt(logs: list[Path], metric: str, start: Path | None) -> TrainingRows | None:
+    """The decisions behind a folder that began from another; None where that one keeps no record of its own."""
+    rows = TrainingRows.of(Rounds(logs, metric))
+    if start is None:
+        return rows
+    before = training_rows(start)
+    return None if before is None else before | rows

@@ -16,6 +16,7 @@ from engine.guardrails.conditions import Conditions
 from engine.guardrails.layer import Guardrails
 from engine.identity import pseudonyms
 from engine.localtime import instant_of
+from engine.log.training_rows import training_rows
 from engine.records import LogMeta, log_schema, outcome_schema
 from experiments.outputs import json_bytes
 from experiments.outputs_simulate import SimulateOutput
@@ -300,7 +301,7 @@ class _Run:
         if not folders:
             return None
         out = self.request.beside(".policy")
-        export_learner(resume(folders[-1]), out)
+        export_learner(resume(folders[-1]), out, rows=training_rows(folders[-1]))
         return out
 
 

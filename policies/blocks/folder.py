@@ -9,6 +9,7 @@ import msgspec
 
 from engine.artefact import manifest_of, publish
 from engine.errors import ArtefactError
+from engine.log.training_rows import TrainingRows
 from policies.blocks.compiler import block_parity
 from policies.blocks.learner import BlockLearner
 from policies.blocks.names import slot_links
@@ -31,7 +32,12 @@ class BlockManifest(CompiledManifest, frozen=True, kw_only=True):
 
 
 def export_blocks(
-    learner: BlockLearner, folder: Path, *, seed: int = 0, source: dict[str, Any] | None = None
+    learner: BlockLearner,
+    folder: Path,
+    *,
+    seed: int = 0,
+    source: dict[str, Any] | None = None,
+    rows: TrainingRows | None = None,
 ) -> BlockManifest:
     """Write what a learner has learnt as a trained folder; it appears whole or not at all.
 
@@ -53,7 +59,7 @@ def export_blocks(
         (part / MODEL).write_bytes(state.model)
         tables.save(part / TABLES)
 
-    publish(Path(folder), KIND, msgspec.to_builtins(manifest), write)
+    publish(Path(folder), KIND, msgspec.to_builtins(manifest), write, rows)
     return read_blocks(Path(folder))
 
 

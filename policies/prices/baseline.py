@@ -14,6 +14,7 @@ from engine.artefact import publish, verified
 from engine.catalog import Catalog
 from engine.errors import ArtefactError
 from engine.features import FeatureSchema
+from engine.log.training_rows import TrainingRows
 from engine.protocols import Policy
 from policies.segmentation import Cut, Segmentation
 from policies.segments import StaticSegments
@@ -42,7 +43,9 @@ class SegmentsManifest(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
 
 
-def export_segments(segments: StaticSegments, catalog: Catalog, schema: FeatureSchema, folder: Path) -> str:
+def export_segments(
+    segments: StaticSegments, catalog: Catalog, schema: FeatureSchema, folder: Path, rows: TrainingRows | None = None
+) -> str:
     """Write tuned segments as a folder; it appears whole or not at all. Returns its version.
 
     Raises:
@@ -57,7 +60,7 @@ def export_segments(segments: StaticSegments, catalog: Catalog, schema: FeatureS
 
     plain = msgspec.to_builtins(manifest)
     plain.pop("version")
-    return publish(folder, KIND, plain, write)
+    return publish(folder, KIND, plain, write, rows)
 
 
 def load_baseline(folder: Path, catalog: Catalog, schema: FeatureSchema) -> Policy:

@@ -11,6 +11,7 @@ import numpy as np
 
 from engine.artefact import publish
 from engine.errors import ArtefactError
+from engine.log.training_rows import TrainingRows
 from policies.blocks.learner import BlockLearner
 from policies.horizon.learner import HorizonLearner
 from policies.vw import wall
@@ -33,6 +34,7 @@ def export_policy(
     seed: int = 0,
     source: dict[str, Any] | None = None,
     responses: Sequence[ResponseModel] = (),
+    rows: TrainingRows | None = None,
 ) -> Manifest:
     """Write what a learner has learnt as a trained folder; it appears whole or not at all.
 
@@ -41,6 +43,7 @@ def export_policy(
         seed: of the random contexts of the parity check.
         source: plain data about the training log, kept in the manifest.
         responses: models of p_respond and p_unsub to keep beside the policy.
+        rows: decisions that were learnt from, kept beside the policy.
 
     Raises:
         LearnError: nothing has been learnt.
@@ -68,7 +71,7 @@ def export_policy(
         for response in responses:
             response.tables.save(part / response.note.file)
 
-    publish(Path(folder), KIND, msgspec.to_builtins(manifest), write)
+    publish(Path(folder), KIND, msgspec.to_builtins(manifest), write, rows)
     return read_manifest(Path(folder))
 
 

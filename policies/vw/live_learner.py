@@ -13,6 +13,7 @@ from engine.catalog import Catalog
 from engine.encoder import Encoder
 from engine.errors import ArtefactError, LearnError, ParameterError
 from engine.features import FeatureSchema
+from engine.log.training_rows import TrainingRows
 from engine.rounds import RoundBlock
 from engine.types import BoolArray
 from policies.vw.arguments import VwConfig, learning_arguments
@@ -153,12 +154,15 @@ def policy_name(live: LiveConfig) -> str:
     return f"vw_live_{live.kind}"
 
 
-def export_live(learner: LiveLearner, folder: Path, *, source: dict[str, Any] | None = None) -> str:
+def export_live(
+    learner: LiveLearner, folder: Path, *, source: dict[str, Any] | None = None, rows: TrainingRows | None = None
+) -> str:
     """Write what a live learner has learnt as a trained folder; it appears whole or not at all.
 
     Args:
         folder: final name.
         source: plain data about the training log, kept in the manifest.
+        rows: decisions that were learnt from, kept beside the model.
 
     Returns:
         The version of the folder.
@@ -188,7 +192,7 @@ def export_live(learner: LiveLearner, folder: Path, *, source: dict[str, Any] | 
     def write(part: Path) -> None:
         (part / MODEL).write_bytes(state.model)
 
-    return publish(Path(folder), KIND, msgspec.to_builtins(manifest), write)
+    return publish(Path(folder), KIND, msgspec.to_builtins(manifest), write, rows)
 
 
 def read_live(folder: Path) -> LiveManifest:

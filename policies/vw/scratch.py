@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from engine.disk.parts import scratch_folder
 from engine.errors import LearnError
 
 
@@ -18,8 +18,8 @@ def scratch() -> Iterator[Path]:
         LearnError: the folder cannot be made, or a write in it failed (full disk ...).
     """
     try:
-        with tempfile.TemporaryDirectory(prefix="tactful-") as folder:
-            yield Path(folder)
+        with scratch_folder() as folder:
+            yield folder
     except OSError as error:
         raise LearnError(
             f"cannot write temporary files for training: {error}", hint="free space, or set TMPDIR to another disk"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import threading
 import traceback
 import weakref
@@ -20,7 +19,8 @@ import numpy as np
 import vowpalwabbit
 from vowpalwabbit import pyvw
 
-from engine.durable import sync
+from engine.disk.durable import sync
+from engine.disk.parts import scratch_folder
 from engine.errors import ArtefactError, LearnError
 from engine.types import FloatArray
 
@@ -58,8 +58,8 @@ def train(
         # VW itself would train, write nothing and say nothing.
         raise LearnError(f"{model_out.parent} is no folder, the model cannot be saved there", hint="make it first")
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{model_out.name}.", dir=model_out.parent) as folder:
-            part = Path(folder) / model_out.name
+        with scratch_folder(model_out) as folder:
+            part = folder / model_out.name
             start = ["-i", str(model_in)] if model_in else []
             if passes > 1:
                 # Without --holdout_off every tenth row would be kept from learning.
@@ -211,8 +211,8 @@ class LiveModel:
         Raises:
             ArtefactError: VW cannot read it.
         """
-        with tempfile.TemporaryDirectory(prefix="tactful-") as folder:
-            path = Path(folder) / "model.vw"
+        with scratch_folder() as folder:
+            path = folder / "model.vw"
             path.write_bytes(model)
             # With -i alone: -t changes the distribution of rnd and large_action_space.
             return cls(["-i", str(path)])

@@ -28,6 +28,7 @@ def test_a_message_without_a_hint_stays_as_it_is() -> None:
         ("ConfigError", 4),
         ("DataError", 3),
         ("LogFormatError", 3),
+        ("MisnamedActionError", 3),
         ("MissingPropensityError", 3),
         ("EligibilityError", 6),
         ("LearnError", 7),

@@ -79,7 +79,9 @@ def test_files(against_nothing: dict[str, Any]) -> None:
     files = {name: Path(path) for name, path in against_nothing["files"].items()}
     assert set(files) == {"report", "json", "results", "policy"}
     assert json.loads(files["json"].read_text()) == against_nothing
-    assert {path.name for path in files["policy"].iterdir()} == {"manifest.json", "model.vw", "tables.npz"}
+    assert {path.name for path in files["policy"].iterdir()} == {
+        *("manifest.json", "model.vw", "tables.npz", "training_rows.npy")
+    }
     assert not [path for path in files["report"].parent.iterdir() if path.name.endswith(".part")]
     table = pq.read_table(files["results"]).to_pandas()
     assert not table.duplicated(["policy", "estimator"]).any()

@@ -153,13 +153,14 @@ def test_scores_are_taken_apart_and_figures_without_a_model_are_null(decided: tu
 
 
 def test_responses_are_explained_where_they_were_learnt(demo: Demo, tmp_path: Path) -> None:
-    log = tmp_path / "log.parquet"
-    pq.write_table(pq.read_table(demo.log).slice(0, 4000), log)
+    logs = tmp_path / "log.parquet", tmp_path / "next.parquet"
+    for log, first in zip(logs, (0, 4000), strict=True):
+        pq.write_table(pq.read_table(demo.log).slice(first, 4000), log)
     asked = ("--also", "clicked,unsub=unsubscribed")
-    out = run("train", "--log", log, "--metric", "margin", "--out", tmp_path / "policy", *asked)
+    out = run("train", "--log", logs[0], "--metric", "margin", "--out", tmp_path / "policy", *asked)
     assert out["responses"] == {"respond": "clicked", "unsub": "unsubscribed"}
     start = ("--out", tmp_path / "on", "--from", tmp_path / "policy")
-    again = run("train", "--log", log, "--metric", "margin", *start)
+    again = run("train", "--log", logs[1], "--metric", "margin", *start, "--override-audit", "a part of a log")
     assert again["responses"] == out["responses"]
     path = tmp_path / "decisions.parquet"
     run("decide", "--policy", tmp_path / "on", "--contacts", demo.contacts, "--now", NOW, "--out", path)

@@ -25,6 +25,7 @@ from experiments.promotion_judge import After, judge
 from experiments.promotion_sends import sends_evidence
 from experiments.settings import compose_settings
 from policies.always import AlwaysPolicy
+from policies.trained import export_learner
 from policies.uniform import UniformPolicy
 from policies.vw.export import export_policy, resume
 from policies.vw.folder import KIND, load_policy, read_manifest
@@ -133,12 +134,11 @@ def test_rows_that_it_learnt_from_do_not_judge_it(live: Path, policies: tuple[Pa
 
 
 def test_damage_and_wrong_arguments(live: Path, policies: tuple[Path, Path], log: Path, tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match="another version"):
-        promote(request(policies[0], live, log), config_of())
     with pytest.raises(DataError, match="no live folder"):
         rollback(tmp_path / "nowhere", Signature("me", NOW))
-    with pytest.raises(ArtefactError):
-        rollback(live, Signature("me", NOW), "0" * 16)
+    for wrong in ("", " ", "0" * 16, "../..", ".", read_pointer(live).version.upper() + "x"):
+        with pytest.raises(ParameterError, match="`to` of rollback must be one of"):
+            rollback(live, Signature("me", NOW), wrong)
     with pytest.raises(StorageError):
         promote(request(policies[1], policies[0], log, "because"), config_of("guarded=[]"))
     broken = tmp_path / "broken"
@@ -194,3 +194,42 @@ def test_sends_by_hand(log: Path, policies: tuple[Path, Path]) -> None:
     assert sends_evidence(rounds, column, policy, 0.1, clustered=True).missing
     same = sends_evidence(rounds, policy, policy, 0.1, clustered=False)
     assert (same.difference, same.low, same.high) == (0, 0, 0)
+
+
+def test_a_promotion_that_is_asked_for_again_has_happened(
+    live: Path, policies: tuple[Path, Path], log: Path, tmp_path: Path
+) -> None:
+    """As after a kill past the move of the pointer: the same answer, and nothing more in the history."""
+    first = promote(request(policies[1], live, log, "because"), config_of())
+    before, lines = read_pointer(live), history(live)
+    again = promote(request(policies[1], live, log), config_of())
+    assert again.promoted
+    assert (again.version, again.previous, again.sequence) == (first.version, first.previous, first.sequence)
+    assert "nothing changed" in again.notes[0]
+    assert (read_pointer(live), history(live)) == (before, lines)
+
+
+def test_a_rollback_that_nobody_heard_of_is_not_done_twice(
+    live: Path, policies: tuple[Path, Path], log: Path, tmp_path: Path
+) -> None:
+    """Three versions; the rollback from the third dies before it can say so. Asked for again, the second serves."""
+    first = read_pointer(live).version
+    second = promote(request(policies[1], live, log, "because"), config_of()).version
+    third = tmp_path / "third"
+    export_learner(resume(policies[0]), third, {"third": True})
+    promote(request(third, live, log, "because"), config_of())
+
+    def die(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rollback(live, Signature("me", NOW), told=die)
+    assert read_pointer(live).version == second
+    again = rollback(live, Signature("me", NOW))
+    assert (again.version, again.sequence) == (second, 4)
+    assert "nothing changed" in again.notes[0]
+    # Now that its caller knows, another rollback is another one.
+    assert rollback(live, Signature("me", NOW)).version == first
+    named = rollback(live, Signature("me", NOW), first)
+    assert (named.version, named.sequence) == (first, 5)
+    assert "nothing changed" in named.notes[0]

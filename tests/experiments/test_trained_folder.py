@@ -7,8 +7,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
+from engine.log.parquet import LogReader
+from engine.log.training_rows import FILE, training_rows
+from engine.selection import Selection
+from policies.trained import export_learner, resume
 from tests.experiments.commands import refused, result, run
 from tests.experiments.conftest import Demo
 
@@ -79,17 +84,63 @@ def test_a_failed_training_leaves_the_policy_as_it_was(trained: Path, hillstrom:
     assert {path.name: path.read_bytes() for path in trained.iterdir()} == before
 
 
+def part_of(log: Path, rows: slice, out: Path) -> Path:
+    """Some rows of a log, under its footer."""
+    table = pq.read_table(log)
+    pq.write_table(table.slice(rows.start, rows.stop - rows.start), out)
+    return out
+
+
 def test_a_folder_is_gone_on_from(demo: Demo, tmp_path: Path) -> None:
-    """A warm start from the demo's log, then the same log as the update of a day; no override may contradict it."""
-    asked = ("train", "--log", demo.log, "--metric", "margin")
-    first = run(*asked, "--out", tmp_path / "monday", "learner=bag", "exploration=bag", "learner.passes=1")
-    second = run(*asked, "--from", tmp_path / "monday", "--out", tmp_path / "tuesday")
-    assert second["rows"] == 2 * first["rows"]
-    assert second["policy"] == first["policy"] == "vw_mtr_bag"
-    assert second["version"] != first["version"]
-    _, hint = refused(2, *asked, "--from", tmp_path / "monday", "--out", tmp_path / "wednesday", "learner=dr")
+    """Monday's rows, then a log of both days: Monday's do not count again; no override may contradict the folder."""
+    rows = pq.read_metadata(demo.log).num_rows
+    monday = part_of(demo.log, slice(0, rows // 2), tmp_path / "monday.parquet")
+    tuesday = part_of(demo.log, slice(rows // 2, rows), tmp_path / "tuesday.parquet")
+    asked = ("train", "--metric", "margin", "--override-audit", "parts of a log")
+    quick = ("learner=bag", "exploration=bag", "learner.passes=1")
+    first = run(*asked, "--log", monday, "--out", tmp_path / "first", *quick)
+    alone = run(*asked, "--log", tuesday, "--from", tmp_path / "first", "--out", tmp_path / "alone")
+    both = run(*asked, "--log", demo.log, "--from", tmp_path / "first", "--out", tmp_path / "both")
+    assert both["policy"] == first["policy"] == "vw_mtr_bag"
+    assert both["version"] != first["version"]
+    assert (first["known_rows"], alone["known_rows"], both["known_rows"]) == (0, 0, first["rows"])
+    assert both["rows"] == alone["rows"] > first["rows"]
+    for name in ("model.vw", FILE):
+        assert (tmp_path / "both" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+    _, hint = refused(2, *asked, "--log", demo.log, "--from", tmp_path / "first", "--out", tmp_path / "third", *quick)
     assert hint == "drop --from"
-    assert not (tmp_path / "wednesday").exists()
+    assert not (tmp_path / "third").exists()
+
+
+def test_rows_that_were_learnt_from_are_not_learnt_again(trained: Path, hillstrom: Path, tmp_path: Path) -> None:
+    asked = ("train", "--log", hillstrom, "--metric", "visit", "--from", trained, "--out", tmp_path / "again")
+    error, hint = refused(3, *asked)
+    assert "every usable row" in error
+    assert "later decisions" in hint
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_folder_without_a_record_of_its_rows_is_not_gone_on_from(demo: Demo, tmp_path: Path) -> None:
+    """Whether rows would count twice cannot be told."""
+    export_learner(resume(demo.policy), tmp_path / "silent")
+    asked = ("train", "--log", demo.log, "--metric", "margin", "--from", tmp_path / "silent")
+    error, hint = refused(3, *asked, "--out", tmp_path / "policy")
+    assert "keeps no record" in error
+    assert "--from" in hint
+
+
+def test_every_folder_names_the_rows_behind_it(demo: Demo, trained: Path, hillstrom: Path) -> None:
+    """All of Hillstrom; of a backtest the training side alone, for the policy and the segments alike."""
+    rows = training_rows(trained)
+    assert rows is not None
+    reader = LogReader(hillstrom)
+    assert rows.shared(Selection(reader, "visit", context=False)) == len(rows) == 32_000
+    policy, segments = (training_rows(demo.folder / "backtest" / name) for name in ("policy", "segments"))
+    assert policy is not None
+    assert segments is not None
+    assert (policy.keys == segments.keys).all()
+    used = sum(block.n for block in Selection(LogReader(demo.log), "margin", context=False))
+    assert 0 < policy.shared(Selection(LogReader(demo.log), "margin", context=False)) == len(policy) < used
 
 
 def test_a_folder_of_other_actions_is_not_gone_on_from(trained: Path, demo: Demo, tmp_path: Path) -> None:

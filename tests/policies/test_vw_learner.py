@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.disk import parts
 from engine.errors import ArtefactError, LearnError, ParameterError
 from policies.exploration_config import ExplorationConfig
 from policies.vw import wall
@@ -221,20 +222,25 @@ def test_a_failing_disk_leaves_the_learner_as_it_was(world, monkeypatch, tmp_pat
     assert learner.state is before
 
 
+def fill_disk_under(name, monkeypatch):
+    """In every scratch folder from now on, writes to the file are refused by the kernel."""
+    real = parts._made
+
+    def made(*arguments):
+        path, lock = real(*arguments)
+        (path / name).symlink_to("/dev/full")
+        return path, lock
+
+    monkeypatch.setattr(parts, "_made", made)
+
+
 def test_a_full_disk_leaves_the_learner_as_it_was(world, monkeypatch, tmp_path):
     """The examples are written to /dev/full: the kernel answers every write with "no space left"."""
-    full = Path("/dev/full")
-    if not full.exists():
+    if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     learner = learner_of(world)
 
-    class Full(tempfile.TemporaryDirectory):
-        def __enter__(self):
-            folder = super().__enter__()
-            (Path(folder) / "rounds.txt").symlink_to(full)
-            return folder
-
-    monkeypatch.setattr(tempfile, "TemporaryDirectory", Full)
+    fill_disk_under("rounds.txt", monkeypatch)
     with pytest.raises(LearnError, match="No space left"):
         learner.learn([world.rounds(5000, seed=20)])
     with pytest.raises(LearnError, match="nothing has been learnt"):
@@ -249,13 +255,7 @@ def test_a_full_disk_under_the_model(tmp_path, monkeypatch):
     data = tmp_path / "rounds.txt"
     data.write_text("shared |x f\n0:-1:0.5 |a b\n\n" * 20)
 
-    class Full(tempfile.TemporaryDirectory):
-        def __enter__(self):
-            folder = super().__enter__()
-            (Path(folder) / "model.vw.writing").symlink_to("/dev/full")
-            return folder
-
-    monkeypatch.setattr(tempfile, "TemporaryDirectory", Full)
+    fill_disk_under("model.vw.writing", monkeypatch)
     with pytest.raises(LearnError, match="Failed to write"):
         wall.train("--cb_adf --cb_type mtr -b 10", data, tmp_path / "model.vw")
     gc.collect()

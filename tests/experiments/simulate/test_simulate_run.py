@@ -50,7 +50,7 @@ def test_same_bytes_however_it_is_cut(cut: str, learnt: Path, tmp_path: Path) ->
     assert files_of(tmp_path) == files_of(learnt)
     assert set(files_of(learnt)) == {
         *("run.parquet", "run.outcomes.parquet", "run.metrics.parquet", "run.metrics.json", "run.curves.svg"),
-        *("run.policy/manifest.json", "run.policy/tables.npz"),
+        *("run.policy/manifest.json", "run.policy/tables.npz", "run.policy/training_rows.npy"),
     }
 
 

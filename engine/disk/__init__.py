@@ -1,0 +1,1 @@
+"""How files and folders get onto the disk: whole, in one step, and without anything left lying about."""

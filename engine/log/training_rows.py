@@ -1,0 +1,120 @@
+"""The rows that a trained folder learnt from, by decision id, so that none is learnt twice or judged by its own pupil.
+
+A folder keeps one file of sorted 64-bit hashes of decision ids, eight bytes a row, listed in its manifest with its
+SHA-256 like every other file. That two different ids share a hash somewhere in logs of n and m rows is as likely as
+n m / 2^64: once in five million pairs of logs of two million rows.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+
+from engine.errors import ArtefactError
+from engine.identity import keyed_hash
+from engine.rounds import RoundBlock
+from engine.types import BoolArray, KeyArray, ObjectArray
+
+FILE: Final = "training_rows.npy"
+_KEY: Final = "training rows"
+_MANIFEST: Final = "manifest.json"
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """Decisions that were learnt from.
+
+    Attributes:
+        keys: (n,) sorted, distinct hashes of decision ids.
+    """
+
+    keys: KeyArray
+
+    @classmethod
+    def of(cls, rounds: Iterable[RoundBlock]) -> Self:
+        """The decisions of the rounds that a learner was given; memory grows by 8 bytes a row."""
+        parts = [keyed_hash(block.decision_id, _KEY) for block in rounds]
+        return cls(np.unique(np.concatenate([np.zeros(0, dtype=np.uint64), *parts])))
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __or__(self, other: TrainingRows) -> TrainingRows:
+        """The decisions of either."""
+        return TrainingRows(np.union1d(self.keys, other.keys))
+
+    def known(self, decision_id: ObjectArray) -> BoolArray:
+        """(n,) decision ids -> (n,) which of them were learnt from."""
+        if not len(self.keys):
+            return np.zeros(len(decision_id), dtype=np.bool_)
+        hashed = keyed_hash(decision_id, _KEY)
+        at = np.minimum(np.searchsorted(self.keys, hashed), len(self.keys) - 1)
+        found: BoolArray = self.keys[at] == hashed
+        return found
+
+    def shared(self, rounds: Iterable[RoundBlock]) -> int:
+        """How many of the rounds were learnt from."""
+        return sum(int(self.known(block.decision_id).sum()) for block in rounds)
+
+    def without(self, rounds: Iterable[RoundBlock]) -> Unlearnt:
+        """The rounds that were not learnt from, as often as they are asked for."""
+        return Unlearnt(rounds, self)
+
+    def write(self, folder: Path) -> None:
+        """Write the file into a folder that is being made.
+
+        Raises:
+            OSError: the disk refused.
+        """
+        np.save(Path(folder) / FILE, self.keys, allow_pickle=False)
+
+
+@dataclass(frozen=True)
+class Unlearnt:
+    """Rounds without those that were learnt from.
+
+    Attributes:
+        rounds: re-iterable.
+        rows: that are left out.
+    """
+
+    rounds: Iterable[RoundBlock]
+    rows: TrainingRows
+
+    def __iter__(self) -> Iterator[RoundBlock]:
+        for block in self.rounds:
+            new = ~self.rows.known(block.decision_id)
+            yield block if new.all() else block.take(new)
+
+
+def training_rows(folder: Path) -> TrainingRows | None:
+    """The decisions that a trained folder learnt from; None where the folder keeps no record of them.
+
+    Args:
+        folder: a trained folder (of a live folder the one that it serves), verified by whoever loads its policy.
+
+    Raises:
+        ArtefactError: the record is named by the manifest, and missing or damaged.
+    """
+    folder = Path(folder)
+    try:
+        named = FILE in json.loads((folder / _MANIFEST).read_text()).get("files", {})
+    except (OSError, ValueError, AttributeError) as error:
+        raise ArtefactError(
+            f"{folder} is no trained folder: {error}", hint="give the folder that training wrote"
+        ) from error
+    if not named:
+        return None
+    try:
+        keys = np.load(io.BytesIO((folder / FILE).read_bytes()), allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ArtefactError(f"{folder / FILE} cannot be read: {error}", hint="train again") from error
+    if keys.dtype != np.uint64 or keys.ndim != 1 or (keys[1:] <= keys[:-1]).any():
+        raise ArtefactError(f"{folder / FILE} is no record of training rows", hint="train again")
+    return TrainingRows(keys)

@@ -1,0 +1,66 @@
+"""The record of the rows that a folder learnt from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.artefact import publish, verified
+from engine.errors import ArtefactError
+from engine.log.parquet import LogReader
+from engine.log.training_rows import FILE, TrainingRows, training_rows
+from tests.logs import decision_row, small_meta, write_log
+
+
+def rounds(path: Path, numbers: range) -> LogReader:
+    meta = small_meta()
+    return LogReader(write_log(path, [decision_row(n, meta) for n in numbers], meta))
+
+
+def test_a_record_knows_its_rows_and_no_others(tmp_path: Path) -> None:
+    """Of rows 5 to 14 the record of 0 to 9 knows five; the five others are left."""
+    learnt = TrainingRows.of(rounds(tmp_path / "a.parquet", range(10)).blocks())
+    later = rounds(tmp_path / "b.parquet", range(5, 15))
+    assert len(learnt) == 10
+    assert learnt.shared(later.blocks()) == 5
+    left = [name for block in learnt.without(list(later.blocks())) for name in block.decision_id]
+    assert left == [f"d{n:06d}" for n in range(10, 15)]
+    both = learnt | TrainingRows.of(later.blocks())
+    assert len(both) == 15
+    assert not TrainingRows.of(()).known(np.array(["d000001"], dtype=object)).any()
+
+
+def test_a_record_survives_its_folder(tmp_path: Path) -> None:
+    learnt = TrainingRows.of(rounds(tmp_path / "a.parquet", range(10)).blocks())
+    publish(tmp_path / "folder", "kind", {}, lambda part: None, learnt)
+    found = training_rows(tmp_path / "folder")
+    assert found is not None
+    assert (found.keys == learnt.keys).all()
+    assert FILE in verified(tmp_path / "folder", "kind")["files"]
+    publish(tmp_path / "silent", "kind", {}, lambda part: None)
+    assert training_rows(tmp_path / "silent") is None
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", None, np.zeros(3), np.array([2, 1], dtype=np.uint64)])
+def test_a_damaged_record_is_refused(content: bytes | np.ndarray | None, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    publish(folder, "kind", {}, lambda part: None, TrainingRows.of(()))
+    if content is None:
+        (folder / FILE).unlink()
+    elif isinstance(content, bytes):
+        (folder / FILE).write_bytes(content)
+    else:
+        np.save(folder / FILE, content)
+    with pytest.raises(ArtefactError):
+        training_rows(folder)
+
+
+def test_a_folder_without_a_manifest_has_no_record(tmp_path: Path) -> None:
+    with pytest.raises(ArtefactError):
+        training_rows(tmp_path)
+    (tmp_path / "manifest.json").write_text(json.dumps([1]))
+    with pytest.raises(ArtefactError):
+        training_rows(tmp_path)
