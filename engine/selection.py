@@ -89,7 +89,7 @@ class Selection:
             keep = block.usable & ~np.isnan(block.rewards[self.metric])
             if self._side is not None:
                 keep &= self._side.keep(block)
-            yield block if keep.all() else block.take(keep)
+            yield block if keep.all() else block.take(keep).sealed()
 
 
 def time_split(reader: LogReader, fraction: float) -> tuple[TimeSide, TimeSide]:
