@@ -21,6 +21,7 @@ from experiments.contenders import BLAST, LEARNED, NAMED, SEGMENTS, Learned, con
 from experiments.evaluate import model_factory, result_row, run_evaluation, skipped, summary
 from experiments.launch import Contest, recommend
 from experiments.launch_pass import LaunchPass, launch_pass, remembered
+from experiments.learnt_rows import LEARNT_FROM, LearntRows, learnt_rows
 from experiments.metric_rows import gate_of, metric_rows
 from experiments.ope_inputs import columns_needed
 from experiments.outputs import BacktestOutput, Launch, LogSummary, ResultRow, Skipped, json_bytes
@@ -80,6 +81,7 @@ class Prepared:
         targets: everything to be judged, by name.
         judge: the side of the log that nothing was learnt from.
         groups: cuts by single features, to say who is treated differently.
+        learnt: the rows of the training side.
         missing: peers that this log cannot make, with the reason.
     """
 
@@ -89,11 +91,15 @@ class Prepared:
     targets: dict[str, Target]
     judge: Side
     groups: Segmentation
+    learnt: LearntRows
     missing: tuple[Skipped, ...] = ()
 
 
-def prepare(request: BacktestRequest, config: BacktestConfig) -> Prepared:
+def prepare(request: BacktestRequest, config: BacktestConfig, reader: LogReader | None = None) -> Prepared:
     """Split the log, learn and tune on the training side.
+
+    Args:
+        reader: of the log, where the audit has read it already.
 
     Raises:
         DataError: an unreadable log, an unknown metric or baseline, a split that leaves a side empty.
@@ -106,7 +112,7 @@ def prepare(request: BacktestRequest, config: BacktestConfig) -> Prepared:
         raise ParameterError(
             "deciding_estimator", "backtest", allowed=f"one of {config.estimators}", got=config.deciding_estimator
         )
-    reader = LogReader(request.log)
+    reader = LogReader(request.log) if reader is None else reader
     refuse_modular(reader.meta.catalog, "a backtest")
     _check_baseline(request.baseline, reader, config.peers)
     train, judge = _sides(request, reader, config.seed)
@@ -127,7 +133,8 @@ def prepare(request: BacktestRequest, config: BacktestConfig) -> Prepared:
     if matched is not None:
         targets[MATCHED] = matched
     groups = fit_cuts(reader.meta.features, reader.meta.features.names, (block.context for block in rounds), GROUP_BINS)
-    return Prepared(reader, learner, segments, remembered(targets), judge, groups, everybody.missing)
+    learnt = learnt_rows(Selection(reader, request.metric, side=train, context=False))
+    return Prepared(reader, learner, segments, remembered(targets), judge, groups, learnt, everybody.missing)
 
 
 def backtest(request: BacktestRequest, config: BacktestConfig, advance: Advance | None = None) -> BacktestOutput:
@@ -138,8 +145,9 @@ def backtest(request: BacktestRequest, config: BacktestConfig, advance: Advance 
         DataError, MissingPropensityError, LearnError, ParameterError: see `prepare`.
         StorageError: the folder cannot be written.
     """
-    audit = passed_gate(LogReader(request.log), request.metric, config.audit, request.override_audit)
-    return judge_prepared(prepare(request, config), request, config, advance, audit)
+    reader = LogReader(request.log)
+    audit = passed_gate(reader, request.metric, config.audit, request.override_audit)
+    return judge_prepared(prepare(request, config, reader), request, config, advance, audit)
 
 
 def judge_prepared(
@@ -159,10 +167,11 @@ def judge_prepared(
         StorageError: the folder cannot be written.
     """
     folder = make_folder(request.out)
-    source = {} if audit is None else {"audit": msgspec.to_builtins(audit)}
+    source: dict[str, Any] = {LEARNT_FROM: prepared.learnt.to_builtins()}
+    source |= {} if audit is None else {"audit": msgspec.to_builtins(audit)}
     if request.baseline == SEGMENTS:
         source |= _kept_segments(prepared, folder)
-    manifest = export_learner(prepared.learner, folder / "policy", source=source or None)
+    manifest = export_learner(prepared.learner, folder / "policy", source=source)
     models = SharedModels(model_factory(prepared.reader, request.metric, config.model, config.evaluation))
     run = _Run(prepared.reader, request, config, prepared.judge, prepared.targets, models, advance)
     also = _launch_pass(prepared, request, config)

@@ -22,6 +22,7 @@ from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import pack_from
 from engine.localtime import DAY_US, HOUR_US
 from engine.log.parquet import LogReader, instants
+from engine.log.structure import require_sound
 from engine.monitor.conditions import COUNTED, conditions_after
 from engine.monitor.covariates import FirstValues, covariates_of
 from engine.monitor.effects import AGAINST, DayEffect, EffectSums
@@ -77,7 +78,8 @@ def monitor(request: MonitorRequest, config: MonitorConfig) -> MonitorOutput:
     """Read the logs once and judge.
 
     Raises:
-        DataError: logs that do not belong together, an unknown metric or covariate, unreadable outcomes or report.
+        DataError: logs that do not belong together or repeat decisions, rows that contradict themselves, an unknown
+            metric or covariate, unreadable outcomes or report.
         ConfigError: unreadable conditions.
         StorageError: the folder cannot be written.
     """
@@ -179,6 +181,7 @@ def _readers(request: MonitorRequest) -> list[LogReader]:
             raise DataError(
                 f"{reader.path} has no metric {request.metric!r}", hint=f"the log knows: {sorted(meta.rewards)}"
             )
+    require_sound(*readers)
     return sorted(readers, key=lambda reader: int(instants(next(reader.batches(["decided_at"])).column(0))[0]))
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from engine.errors import DataError, GateError, ParameterError, TactfulError
 from engine.log.parquet import LogReader
 from engine.ope.target import LoggedTarget, Target
+from engine.selection import Selection
 from engine.versions import (
     PROMOTED,
     ROLLED_BACK,
@@ -23,12 +24,12 @@ from engine.versions import (
     version_folder,
 )
 from experiments.audit_gate import gate_sentence, passed_gate
+from experiments.learnt_rows import MARK, record_of, shared_rows
 from experiments.metric_rows import gate_check
 from experiments.outputs_launch import GateOutput
 from experiments.outputs_promotion import PromoteOutput, RollbackOutput
 from experiments.promotion_config import PromoteConfig
 from experiments.promotion_judge import After, Judged, judge
-from experiments.responses import LEARNT_FROM
 from experiments.specs import parse_spec
 from policies.trained import head, kind_of
 
@@ -169,15 +170,25 @@ def _judged(
 
 def _unseen(request: PromoteRequest, config: PromoteConfig, notes: list[str]) -> After | None:
     """The rows that the new version has not learnt from."""
-    learnt = head(request.policy).source.get(LEARNT_FROM)
-    if learnt is None:
+    learnt = record_of(request.policy)
+    if learnt is None or not learnt.complete:
         notes.append("the new version does not say which rows it learnt from; a log that it learnt from flatters it")
+    if learnt is None:
         return None
-    if config.learnt_rows == "keep":
-        notes.append("rows that the new version learnt from are not left out, which flatters it")
-        return None
-    side = After(int(learnt["last_at"]))
     reader = LogReader(request.log)
+    shared = shared_rows(learnt, Selection(reader, request.metric, context=False))
+    if config.learnt_rows == "keep":
+        if shared or learnt.sample is None:
+            notes.append(f"the new version is {MARK} (learnt_rows=keep), which flatters it")
+        return None
+    if learnt.last_at is None:
+        if shared:
+            raise DataError(
+                f"the new version learnt from about {shared} of the rows of {request.log}, so they cannot judge it",
+                hint="give another log, or learnt_rows=keep, which is said in every output",
+            )
+        return None
+    side = After(learnt.last_at)
     kept = sum(int(side.keep(block).sum()) for block in reader.blocks(context=False))
     if kept == 0:
         raise DataError(

@@ -16,8 +16,9 @@ from engine.rounds import RoundBlock
 from engine.selection import Selection, Side
 from engine.versions import served_folder
 from experiments.audit_gate import passed_gate
+from experiments.learnt_rows import LEARNT_FROM, learnt_rows, record_of, together
 from experiments.outputs import TrainOutput
-from experiments.responses import LEARNT_FROM, fit_responses, learnt_from
+from experiments.responses import fit_responses
 from experiments.settings import TrainConfig
 from policies.blocks import folder as blocks
 from policies.blocks.adopt import adopted
@@ -141,7 +142,7 @@ def train_on_log(
     source: dict[str, Any] = {}
     kept: tuple[ResponseModel, ...] = ()
     audit = passed_gate(reader, metric, config.audit, override_audit)
-    rows = learnt_from(reader, metric)
+    rows = learnt_rows(Selection(reader, metric, context=False))
     if start is None:
         found = chosen(reader, metric, config.learner)
         learner: Learner = learn(reader, metric, found.config, config.exploration)
@@ -151,11 +152,10 @@ def train_on_log(
         learner = continued(reader, metric, start)
         kept = tuple(responses_of(start).values()) if kind_of(start) == KIND else ()
         said = head(start).source
-        rows = _together(said.get(LEARNT_FROM, {}), rows)
+        rows = together(record_of(start), rows)
         # An update of a day is held to the same volume.
         source |= {BASELINE: said[BASELINE]} if BASELINE in said else {}
-    if rows:
-        source[LEARNT_FROM] = rows
+    source[LEARNT_FROM] = rows.to_builtins()
     if audit is not None:
         source["audit"] = msgspec.to_builtins(audit)
     manifest = _exported(learner, out, source, fit_responses(reader, also, config.learner) if also else kept)
@@ -181,10 +181,3 @@ def _exported(learner: Learner, out: Path, source: dict[str, Any], responses: Se
             "also", "train", allowed="beside a compiled policy", got="a policy that VW serves live", hint="learner=mtr"
         )
     return export_learner(learner, out, source)
-
-
-def _together(before: dict[str, int], rows: dict[str, int]) -> dict[str, int]:
-    """What two trainings learnt from, where both say it."""
-    if not before or not rows:
-        return {}
-    return {"first_at": min(before["first_at"], rows["first_at"]), "last_at": max(before["last_at"], rows["last_at"])}
