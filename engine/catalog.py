@@ -19,6 +19,7 @@ import numpy as np
 
 from engine.blocks.modular import Modular, arm_fields
 from engine.errors import ConfigError, DataError, ParameterError
+from engine.sealing import sealed
 from engine.types import HOLD, PURPOSES, CodeArray, IntArray
 
 SEPARATOR = "|"
@@ -205,9 +206,14 @@ class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         return {name: index for index, name in enumerate(self.action_names)}
 
     @cached_property
+    def handed_out(self) -> Catalog:
+        """An equal catalog of its own, for policies: a write to its attributes or aliases does not reach the rules."""
+        return msgspec.convert(self.to_builtins(), Catalog)
+
+    @cached_property
     def purpose_codes(self) -> IntArray:
-        """(K,) index into `PURPOSES` of each arm."""
-        return np.array([PURPOSES.index(arm.purpose) for arm in self.arms], dtype=np.int64)
+        """(K,) index into `PURPOSES` of each arm; sealed, for rules and policies share it."""
+        return sealed(np.array([PURPOSES.index(arm.purpose) for arm in self.arms], dtype=np.int64))
 
     def index(self, channel: int, hour: int, arm: int) -> int:
         """Action of the cell (channel, hour, arm), all positions on their axes."""

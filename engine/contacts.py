@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from engine.catalog import Catalog
 from engine.errors import DataError, ParameterError
 from engine.features import ContextBlock, FeatureSchema
+from engine.sealing import sealed
 from engine.types import PURPOSES, BoolArray, CodeArray, IntArray, ObjectArray
 
 LevelArray = NDArray[np.int8]
@@ -88,6 +89,18 @@ class Events:
             category=self.category[kept],
             known=self.known[index],
         )
+
+    def sealed(self) -> Events:
+        """The same, in arrays that nobody can write to (`engine.sealing`)."""
+        return replace(self, **{name: _sealed(value) for name, value in vars(self).items()})
+
+
+def _sealed(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return sealed(value)
+    if isinstance(value, Mapping):
+        return {name: _sealed(one) for name, one in value.items()}
+    return value.sealed() if isinstance(value, ContextBlock | Events) else value
 
 
 def taken_rows(offsets: IntArray, index: IntArray) -> tuple[IntArray, IntArray]:
@@ -193,6 +206,10 @@ class ContactBatch:
             sent_details={name: column[sends] for name, column in self.sent_details.items()},
             events=None if self.events is None else self.events.take(index),
         )
+
+    def sealed(self) -> ContactBatch:
+        """The same, for a rule of somebody else's: mappings of its own, arrays that nobody can write to."""
+        return replace(self, **{name: _sealed(value) for name, value in vars(self).items()})
 
     def alone(self, row: int) -> ContactBatch:
         """One contact, with its own zone only."""

@@ -245,7 +245,8 @@ def _parsed(url: str, owner: str) -> sa.URL:
         raise ParameterError(
             "url", owner, allowed=_KINDS, got=shown, hint="three slashes before the file, four where it begins with one"
         )
-    return parsed
+    # A driver that the URL names would be looked up, and imported, by that name.
+    return parsed.set(drivername="sqlite")
 
 
 def _engine(url: sa.URL, busy_timeout_s: float, connections: int) -> sa.Engine:

@@ -6,6 +6,9 @@ drawn anew for every decision of the others, with probability u = uniform_share 
 uniform eligible action. The logged propensity is the probability over that draw: u / |eligible| + (1 - u) policy(a).
 Nothing of it goes with the contact, so it is the probability given any history of the contact too.
 
+The policy is handed copies that it cannot write to, and its answer is held against what the rules said
+(`engine.asking`), which is what the record holds.
+
 With set-level limits the eligible set is what they leave at the contact's turn, and all of the above is over that set
 (docs/limits.md). With a state store contacts are read from it and every send is promised there before the record is
 made; a send that another promise leaves no room for is recorded as suppressed (docs/state.md).
@@ -18,13 +21,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime
-from typing import Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
 from engine import records
+from engine.asking import choice_of, distribution_of
 from engine.blocks.deciding import BlockChooser, choose_assemblies
 from engine.blocks.eligibility import BlockEligibility, is_modular
 from engine.catalog import Catalog
@@ -42,24 +45,15 @@ from engine.limits.reasons import Shortage
 from engine.limits.shared import SharedLimits
 from engine.localtime import instant_of
 from engine.log.parquet import context_arrays
-from engine.protocols import Policy
+from engine.protocols import FusedPolicy, Policy
 from engine.records import LogMeta
-from engine.sampling import check_distribution, sample
+from engine.sampling import sample
 from engine.state.promises import Promises
 from engine.types import HOLD, BoolArray, ByteArray, CodeArray, FloatArray, IntArray, KeyArray, ObjectArray
 
 _PLAIN_BYTES = 32 << 20  # of a (rows, k) distribution that is built at once where a policy has no fused path
 _NO_LIMITS = "what limits leave is no product of blocks, so it could not be recorded"
 _TREATMENT, _CONTROL, _UNIFORM = range(len(records.GROUPS))
-
-
-@runtime_checkable
-class FusedPolicy(Policy, Protocol):
-    """A policy that also draws, from factored eligibility and given uniforms, equal to the plain path."""
-
-    def choose(
-        self, context: ContextBlock, eligibility: Eligibility, draws: FloatArray
-    ) -> tuple[CodeArray, FloatArray]: ...
 
 
 @dataclass(frozen=True)
@@ -184,7 +178,8 @@ def decide_block(plan: Plan, contacts: ContactBatch, now: datetime) -> Decided:
     Raises:
         DataError: quota under the block's name that was closed otherwise.
         StorageError: a store refused, and nothing of the block may be sent.
-        ParameterError: a naive `now`, or a policy whose answer is no distribution over the eligible set.
+        ParameterError: a naive `now`, or a policy whose answer is no distribution over the eligible set, whose action
+            is a removed one, or that writes to what it is given.
         EligibilityError: an empty eligible set.
     """
     now_at = instant_of(now, owner="decide_block")
@@ -321,7 +316,7 @@ def _choose_dense(
     """`_choose` from eligible sets that are no products of factors."""
     action, propensity = np.full(len(ids), HOLD, dtype=np.int32), np.ones(len(ids))
     for rows in _plain_blocks(np.flatnonzero(group != _CONTROL), eligible.shape[1]):
-        policy = _distribution(plan.policy, context.take(rows), eligible[rows])
+        policy = distribution_of(plan.policy, context.take(rows), eligible[rows])
         by_policy, _ = sample(policy, ids[rows], plan.seed)
         at_random, _ = sample(_even(eligible[rows]), ids[rows], plan.seed)
         action[rows] = np.where(group[rows] == _UNIFORM, at_random, by_policy)
@@ -345,7 +340,7 @@ def _choose(
     for rows in _plain_blocks(np.flatnonzero(group == _UNIFORM), eligibility.k):
         eligible = eligibility.take(rows).dense()
         action[rows], _ = sample(_even(eligible), ids[rows], plan.seed)
-        policy = _distribution(plan.policy, context.take(rows), eligible)
+        policy = distribution_of(plan.policy, context.take(rows), eligible)
         propensity[rows] = _mixed(plan, policy, eligible, action[rows])
     return action, propensity
 
@@ -368,19 +363,13 @@ def _by_policy(
 ) -> tuple[CodeArray, FloatArray]:
     policy = plan.policy
     if isinstance(policy, FusedPolicy):
-        return policy.choose(context, eligibility, uniforms(ids, plan.seed))
+        return choice_of(policy, context, eligibility, uniforms(ids, plan.seed))
     action, propensity = np.zeros(len(ids), dtype=np.int32), np.zeros(len(ids))
     for rows in _plain_blocks(np.arange(len(ids)), eligibility.k):
         eligible = eligibility.take(rows).dense()
-        probabilities = _distribution(policy, context.take(rows), eligible)
+        probabilities = distribution_of(policy, context.take(rows), eligible)
         action[rows], propensity[rows] = sample(probabilities, ids[rows], plan.seed)
     return action, propensity
-
-
-def _distribution(policy: Policy, context: ContextBlock, eligible: BoolArray) -> FloatArray:
-    probabilities = policy.distribution(context, eligible)
-    check_distribution(probabilities, eligible, policy.name)
-    return probabilities
 
 
 def _plain_blocks(rows: IntArray, k: int) -> list[IntArray]:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from engine.errors import EligibilityError
-from engine.types import HOLD, BoolArray, ByteArray, IntArray
+from engine.sealing import sealed
+from engine.types import HOLD, BoolArray, ByteArray, CodeArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,25 @@ class Eligibility:
             count += (arms * hours[:, purpose]).sum(axis=1)
         return count
 
+    def contains(self, action: CodeArray | IntArray) -> BoolArray:
+        """(n,) whether an action of each row, in [0, k), is eligible, from the factors."""
+        hours, arms = self.channel_hour.shape[3], self.channel_arm.shape[2]
+        rows, cell = np.arange(self.n), np.maximum(np.asarray(action, dtype=np.int64) - 1, 0)
+        channel, hour, arm = cell // (hours * arms), cell // arms % hours, cell % arms
+        by_hour = self.channel_hour[rows, self.purpose_codes[arm], channel, hour]
+        found: BoolArray = (np.asarray(action) == HOLD) | (self.channel_arm[rows, channel, arm] & by_hour)
+        return found
+
     def packed(self) -> ByteArray:
         """(n, ceil(k / 8)) uint8, little-endian bits: action a is bit a % 8 of byte a // 8."""
         return pack(self.dense())
 
     def take(self, rows: slice | np.ndarray[Any, Any]) -> Eligibility:
         return Eligibility(self.channel_arm[rows], self.channel_hour[rows], self.purpose_codes)
+
+    def sealed(self) -> Eligibility:
+        """The same, in arrays that nobody can write to (`engine.sealing`)."""
+        return Eligibility(sealed(self.channel_arm), sealed(self.channel_hour), sealed(self.purpose_codes))
 
 
 def _any_last(flags: BoolArray) -> BoolArray:

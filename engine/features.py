@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 
 from engine.errors import ConfigError, DataError, ParameterError
+from engine.sealing import sealed
 from engine.types import ByteArray, CodeArray, FloatArray
 
 PRESENT: Final = 0
@@ -141,6 +142,11 @@ class Column:
     def take(self, rows: slice | np.ndarray[Any, Any]) -> Column:
         return Column(self.values[rows], self.state[rows], self.levels)
 
+    def sealed(self) -> Column:
+        """The same, in arrays that nobody can write to (`engine.sealing`)."""
+        values: Any = sealed(self.values)
+        return Column(values, sealed(self.state), self.levels)
+
 
 @dataclass(frozen=True)
 class ContextBlock:
@@ -155,6 +161,10 @@ class ContextBlock:
         taken = {name: column.take(rows) for name, column in self.columns.items()}
         n = len(np.empty(self.n, dtype=np.uint8)[rows])
         return ContextBlock(self.schema, taken, n)
+
+    def sealed(self) -> ContextBlock:
+        """The same, for hands that must not change it: a mapping of its own, arrays that nobody can write to."""
+        return ContextBlock(self.schema, {name: column.sealed() for name, column in self.columns.items()}, self.n)
 
 
 def numeric_column(spec: FeatureSpec, values: FloatArray, state: ByteArray) -> Column:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
+from engine.eligibility import Eligibility
 from engine.features import ContextBlock
 from engine.rounds import RoundBlock
-from engine.types import BoolArray, FloatArray
+from engine.types import BoolArray, CodeArray, FloatArray
 
 
 @runtime_checkable
@@ -15,13 +16,25 @@ class Policy(Protocol):
     """Gives a distribution over the eligible actions; never samples.
 
     `distribution(context, eligible)`: context of n rows and (n, k) bool with at least one true per row ->
-    (n, k) float64, rows sum to 1, removed actions have exactly 0. A pure function of its arguments.
+    (n, k) float64, rows sum to 1, removed actions have exactly 0. A pure function of its arguments, which it is handed
+    sealed (`engine.asking`): to write to them is an error.
     """
 
     @property
     def name(self) -> str: ...
 
     def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray: ...
+
+
+@runtime_checkable
+class FusedPolicy(Policy, Protocol):
+    """A policy that also draws, from factored eligibility and given uniforms, equal to the plain path."""
+
+    def choose(
+        self, context: ContextBlock, eligibility: Eligibility, draws: FloatArray
+    ) -> tuple[CodeArray, FloatArray]:
+        """Action (n,) and its propensity (n,)."""
+        ...
 
 
 class Learner(Protocol):

@@ -13,6 +13,7 @@ from engine.catalog import Catalog
 from engine.eligibility import unpack
 from engine.errors import DataError
 from engine.features import ContextBlock
+from engine.sealing import sealed
 from engine.types import BoolArray, ByteArray, CodeArray, FloatArray, IntArray, KeyArray, ObjectArray
 
 # Readers cut a log at multiples of this many rows, whatever is asked for later, so that sums come out the same.
@@ -102,4 +103,20 @@ class RoundBlock:
             usable=self.usable[rows],
             decided_at=self.decided_at[rows],
             extra={name: values[rows] for name, values in self.extra.items()},
+        )
+
+    def sealed(self) -> RoundBlock:
+        """The same, in arrays and mappings that no learner, reward model or target can write to (`engine.sealing`)."""
+        return replace(
+            self,
+            decision_id=sealed(self.decision_id),
+            context=self.context.sealed(),
+            action=sealed(self.action),
+            propensity=sealed(self.propensity),
+            eligible=sealed(self.eligible),
+            cluster=sealed(self.cluster),
+            rewards={name: sealed(values) for name, values in self.rewards.items()},
+            usable=sealed(self.usable),
+            decided_at=sealed(self.decided_at),
+            extra={name: sealed(values) for name, values in self.extra.items()},
         )

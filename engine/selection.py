@@ -11,6 +11,7 @@ import numpy as np
 from engine.errors import DataError, ParameterError
 from engine.identity import unit_of
 from engine.log.parquet import LogReader
+from engine.log.structure import require_sound
 from engine.rounds import RoundBlock
 from engine.types import NOT_AN_INSTANT, BoolArray, IntArray
 
@@ -58,7 +59,7 @@ class TimeSide:
 
 
 class Selection:
-    """A re-iterable stream of usable rounds whose metric is known.
+    """A re-iterable stream of usable rounds whose metric is known, of a log whose rows do not contradict each other.
 
     Args:
         reader: the log.
@@ -84,12 +85,18 @@ class Selection:
         self._rewards = tuple(dict.fromkeys((metric, *rewards)))
 
     def __iter__(self) -> Iterator[RoundBlock]:
+        """The rounds.
+
+        Raises:
+            DataError: repeated decision ids or rows that contradict themselves (`engine.log.structure`).
+        """
+        require_sound(self.reader)
         blocks = self.reader.blocks(rewards=self._rewards, extra=self._extra, context=self._context)
         for block in blocks:
             keep = block.usable & ~np.isnan(block.rewards[self.metric])
             if self._side is not None:
                 keep &= self._side.keep(block)
-            yield block if keep.all() else block.take(keep)
+            yield block if keep.all() else block.take(keep).sealed()
 
 
 def time_split(reader: LogReader, fraction: float) -> tuple[TimeSide, TimeSide]:

@@ -13,6 +13,7 @@ from engine.blocks.eligibility import is_modular
 from engine.disk.given import Given, options
 from engine.errors import DataError, ParameterError
 from engine.log.parquet import LogReader
+from engine.log.structure import require_sound
 from engine.ope.evaluate import Evaluation
 from engine.ope.target import PolicyTarget, Target
 from engine.protocols import Policy
@@ -66,7 +67,8 @@ def ablate(request: AblateRequest, config: AblateConfig, advance: Advance | None
     """Learn, take away, judge, and write the report.
 
     Raises:
-        DataError: an unreadable log, an unknown metric, a split that leaves a side empty.
+        DataError: an unreadable log, rows that contradict themselves or each other, an unknown metric, a split that
+            leaves a side empty.
         MissingPropensityError: a log without propensities.
         LearnError: rounds that cannot train.
         ParameterError: a setting outside its range.
@@ -74,6 +76,7 @@ def ablate(request: AblateRequest, config: AblateConfig, advance: Advance | None
     """
     reader = LogReader(request.log)
     _refuse_others(reader, config.learner)
+    require_sound(reader)
     if request.split == "time":
         sides: tuple[Side, Side] = time_split(reader, request.train_fraction)
     else:

@@ -96,8 +96,11 @@ class Prepared:
     missing: tuple[Skipped, ...] = ()
 
 
-def prepare(request: BacktestRequest, config: BacktestConfig) -> Prepared:
+def prepare(request: BacktestRequest, config: BacktestConfig, reader: LogReader | None = None) -> Prepared:
     """Split the log, learn and tune on the training side.
+
+    Args:
+        reader: of the log, where the audit has read it already.
 
     Raises:
         DataError: an unreadable log, an unknown metric or baseline, a split that leaves a side empty.
@@ -110,7 +113,7 @@ def prepare(request: BacktestRequest, config: BacktestConfig) -> Prepared:
         raise ParameterError(
             "deciding_estimator", "backtest", allowed=f"one of {config.estimators}", got=config.deciding_estimator
         )
-    reader = LogReader(request.log)
+    reader = LogReader(request.log) if reader is None else reader
     refuse_modular(reader.meta.catalog, "a backtest")
     _check_baseline(request.baseline, reader, config.peers)
     train, judge = _sides(request, reader, config.seed)
@@ -142,8 +145,9 @@ def backtest(request: BacktestRequest, config: BacktestConfig, advance: Advance 
         DataError, MissingPropensityError, LearnError, ParameterError: see `prepare`.
         StorageError: the folder cannot be written.
     """
-    audit = passed_gate(LogReader(request.log), request.metric, config.audit, request.override_audit)
-    return judge_prepared(prepare(request, config), request, config, advance, audit)
+    reader = LogReader(request.log)
+    audit = passed_gate(reader, request.metric, config.audit, request.override_audit)
+    return judge_prepared(prepare(request, config, reader), request, config, advance, audit)
 
 
 def judge_prepared(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import msgspec
 from engine.disk.given import Given, options
 from engine.errors import DataError, MissingPropensityError
 from engine.log.parquet import LogReader
+from engine.log.structure import require_sound
 from engine.ope.estimate import Estimate
 from engine.ope.evaluate import Evaluation, evaluate
 from engine.ope.metrics.state import StackState
@@ -20,6 +21,7 @@ from engine.rounds import RoundBlock
 from engine.selection import Selection, count
 from experiments.extra_columns import with_columns
 from experiments.launch_pass import remembered
+from experiments.learnt_rows import marked
 from experiments.metric_rows import bound_stack, metric_rows
 from experiments.ope_inputs import columns_needed, embedding_of, loggers_of
 from experiments.outputs import EvaluateOutput, LogSummary, ResultRow, Skipped, json_bytes
@@ -50,6 +52,7 @@ class EvaluateRequest:
         out: folder for files, or None.
         columns: file with further columns keyed by decision_id, or None.
         allow_inexact: whether a log without propensities may be judged by a model, marked as not exact.
+        override_learnt: the reason to judge trained policies on rows that they learnt from; every output says so.
     """
 
     log: Given
@@ -60,13 +63,15 @@ class EvaluateRequest:
     out: Path | None = None
     columns: Path | None = None
     allow_inexact: bool = False
+    override_learnt: str | None = None
 
 
 def evaluate_log(request: EvaluateRequest, config: EvaluateConfig, advance: Advance | None = None) -> EvaluateOutput:
     """Judge policies on a log and write the report.
 
     Raises:
-        DataError: an unreadable log, an unknown metric, policy or column, or rows that cannot be used.
+        DataError: an unreadable log, an unknown metric, policy or column, rows that contradict themselves or each
+            other, or that a policy learnt from.
         MissingPropensityError: a log without propensities, unless `allow_inexact`.
         ParameterError: a setting outside its range.
         StorageError: the report cannot be written.
@@ -74,6 +79,9 @@ def evaluate_log(request: EvaluateRequest, config: EvaluateConfig, advance: Adva
     with with_columns(request.log, request.columns) as reader:
         estimators = _allowed_estimators(request, reader)
         counts = count(reader, request.metric)
+        require_sound(reader)
+        specs = (*request.policies, request.baseline)
+        learnt = marked(specs, reader, request.metric, request.override_learnt)
         tuning = Tuning(request.metric, config.peer, config.segments, config.model)
         parsed = [parse_spec(spec, reader, tuning) for spec in dict.fromkeys(request.policies)]
         baseline, baseline_columns = parse_spec(request.baseline, reader, tuning)
@@ -98,8 +106,8 @@ def evaluate_log(request: EvaluateRequest, config: EvaluateConfig, advance: Adva
             also=None if stack is None else stack.add,
         )
         output = EvaluateOutput(
-            log=summary(reader, request.metric, counts.contacts, counts.dropped),
-            results=tuple(result_row(estimate) for estimate in found.results),
+            log=summary(reader, request.metric, counts.contacts, counts.dropped, tuple(learnt.values())),
+            results=tuple(_marked_row(result_row(estimate), learnt) for estimate in found.results),
             metrics=() if stack is None else metric_rows(stack, config.evaluation.alpha),
             skipped=skipped(found),
         )
@@ -190,8 +198,17 @@ def _allowed_estimators(request: EvaluateRequest, reader: LogReader) -> tuple[st
     return ("dm",)
 
 
-def summary(reader: LogReader, metric: str, contacts: int, dropped: dict[str, int]) -> LogSummary:
-    """What the log is."""
+def _marked_row(row: ResultRow, learnt: Mapping[str, str]) -> ResultRow:
+    """A row that says of its policy, or of what it is compared to, that it is judged on rows it learnt from."""
+    names = (row.policy, "" if row.difference is None else row.difference.baseline)
+    said = tuple(learnt[name] for name in dict.fromkeys(names) if name in learnt)
+    return msgspec.structs.replace(row, notes=(*row.notes, *said)) if said else row
+
+
+def summary(
+    reader: LogReader, metric: str, contacts: int, dropped: dict[str, int], said: tuple[str, ...] = ()
+) -> LogSummary:
+    """What the log is, and what else is to be said of it."""
     meta = reader.meta
     return LogSummary(
         path=str(reader.path),
@@ -202,7 +219,7 @@ def summary(reader: LogReader, metric: str, contacts: int, dropped: dict[str, in
         dropped=dropped,
         propensity=meta.propensity,
         clusters="contact" if meta.clustered else "row",
-        notes=meta.notes,
+        notes=(*meta.notes, *said),
         unit=meta.rewards[metric].unit,
         description=meta.rewards[metric].description,
         hold=meta.catalog.hold_name,
@@ -240,4 +257,6 @@ def reproduce(request: EvaluateRequest) -> str:
     parts = ["tactful evaluate", options("--log", request.log), f"--metric {request.metric}"]
     parts += [f'--policy "{spec}"' for spec in request.policies]
     parts += [f'--baseline "{request.baseline}"', f"--estimator {','.join(request.estimators)}", f"--out {request.out}"]
+    if request.override_learnt is not None:
+        parts.append(f'--override-learnt "{request.override_learnt}"')
     return " ".join(parts)

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.asking import distribution_of
 from engine.blocks.refusals import refuse_modular
 from engine.contacts import ContactBatch
 from engine.disk.given import Given
@@ -83,7 +84,7 @@ def _explained(
     names, context = reader.meta.catalog.action_names, context_of(batch, reader.meta)
     eligible = np.array([not reasons for _, reasons in explained])
     dear = charged(reader, str(batch.column("policy_version")[0].as_py()), policy, context)
-    probability = dear.policy.distribution(context, eligible[None, :])[0]
+    probability = distribution_of(dear.policy, context, eligible[None, :])[0]
     seen = outlook(policy, responses, context)
     action, group = int(batch.column("action")[0].as_py()), str(batch.column("group")[0].as_py())
     rows = tuple(

@@ -23,6 +23,7 @@ from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import pack_from
 from engine.localtime import DAY_US, HOUR_US
 from engine.log.parquet import LogReader, instants
+from engine.log.structure import require_sound
 from engine.monitor.conditions import COUNTED, conditions_after
 from engine.monitor.covariates import FirstValues, covariates_of
 from engine.monitor.effects import AGAINST, DayEffect, EffectSums
@@ -78,7 +79,8 @@ def monitor(request: MonitorRequest, config: MonitorConfig) -> MonitorOutput:
     """Read the logs once and judge.
 
     Raises:
-        DataError: logs that do not belong together, an unknown metric or covariate, unreadable outcomes or report.
+        DataError: logs that do not belong together or repeat decisions, rows that contradict themselves, an unknown
+            metric or covariate, unreadable outcomes or report.
         ConfigError: unreadable conditions.
         StorageError: the folder cannot be written.
     """
@@ -173,6 +175,7 @@ def _reader(request: MonitorRequest) -> LogReader:
         raise DataError(
             f"{reader.path} has no metric {request.metric!r}", hint=f"the log knows: {sorted(reader.meta.rewards)}"
         )
+    require_sound(reader)
     return reader
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from engine.disk.given import Given, named
 from engine.errors import DataError, MissingPropensityError, ParameterError
+from engine.log.structure import require_sound
 from engine.ope.evaluate import evaluate
 from engine.ope.pilot import Pilot, PilotSums
 from engine.ope.plan import ASSURANCE, Need, Terms, needed, of_moments
@@ -18,6 +19,7 @@ from engine.ope.support import SupportRule
 from engine.ope.target import Target
 from engine.selection import Selection
 from experiments.extra_columns import with_columns
+from experiments.learnt_rows import marked
 from experiments.outputs import PlanOutput, PlanRow, json_bytes
 from experiments.report.files import make_folder, write_whole
 from experiments.report.plan import plan_page
@@ -35,12 +37,14 @@ class PilotLog:
         log: in our schema.
         metric: a metric of it.
         policy / baseline: specifications, see `experiments.specs`.
+        override_learnt: the reason to judge trained policies on rows that they learnt from; the notes say so.
     """
 
     log: Given
     metric: str
     policy: str
     baseline: str = "logged"
+    override_learnt: str | None = None
 
 
 @dataclass(frozen=True)
@@ -175,6 +179,8 @@ def _of_pilot(source: PilotLog, request: PlanRequest, settings: EvaluationSettin
                 f"{named(source.log)} has no propensities: it does not tell what another log would show",
                 hint="plan from moments: --mean, --sd, --actions",
             )
+        require_sound(reader)
+        learnt = marked((source.policy, source.baseline), reader, source.metric, source.override_learnt)
         target, columns = parse_spec(source.policy, reader)
         baseline, more = parse_spec(source.baseline, reader)
         rounds = Selection(reader, source.metric, extra=sorted({*columns, *more}))
@@ -188,7 +194,7 @@ def _of_pilot(source: PilotLog, request: PlanRequest, settings: EvaluationSettin
             sums.add(block)
     pilot = sums.result()
     terms = _varying(pilot)
-    return _Told("pilot", pilot.baseline, pilot.kurtosis, terms, effect, (*reader.meta.notes, *notes, *_assured(terms)))
+    return _Told("pilot", pilot.baseline, pilot.kurtosis, terms, effect, (*learnt.values(), *notes, *_assured(terms)))
 
 
 def _assured(terms: Sequence[Terms]) -> tuple[str, ...]:

@@ -12,7 +12,9 @@ from typing import Any, Final
 from engine.disk.given import Given, named
 from engine.errors import DataError, GateError, ParameterError, TactfulError
 from engine.log.parquet import LogReader
+from engine.log.training_rows import training_rows
 from engine.ope.target import LoggedTarget, Target
+from engine.selection import Selection
 from engine.versions import (
     PROMOTED,
     ROLLED_BACK,
@@ -26,12 +28,12 @@ from engine.versions import (
     version_folder,
 )
 from experiments.audit_gate import gate_sentence, passed_gate
+from experiments.learnt_rows import LEARNT_FROM, MARK
 from experiments.metric_rows import gate_check
 from experiments.outputs_launch import GateOutput
 from experiments.outputs_promotion import PromoteOutput, RollbackOutput
 from experiments.promotion_config import PromoteConfig
 from experiments.promotion_judge import After, Judged, judge
-from experiments.responses import LEARNT_FROM
 from experiments.specs import parse_spec
 from policies.trained import head, kind_of
 
@@ -240,15 +242,23 @@ def _judged(
 
 def _unseen(request: PromoteRequest, config: PromoteConfig, notes: list[str]) -> After | None:
     """The rows that the new version has not learnt from."""
-    learnt = head(request.policy).source.get(LEARNT_FROM)
+    learnt, reader = training_rows(request.policy), LogReader(request.log)
+    last_at = head(request.policy).source.get(LEARNT_FROM, {}).get("last_at")
     if learnt is None:
         notes.append("the new version does not say which rows it learnt from; a log that it learnt from flatters it")
-        return None
+    shared = 0 if learnt is None else learnt.shared(Selection(reader, request.metric, context=False))
     if config.learnt_rows == "keep":
-        notes.append("rows that the new version learnt from are not left out, which flatters it")
+        if shared or (learnt is None and last_at is not None):
+            notes.append(f"the new version is {MARK} (learnt_rows=keep), which flatters it")
         return None
-    side = After(int(learnt["last_at"]))
-    reader = LogReader(request.log)
+    if last_at is None:
+        if shared:
+            raise DataError(
+                f"the new version learnt from {shared} of the rows of {request.log}, so they cannot judge it",
+                hint="give another log, or learnt_rows=keep, which is said in every output",
+            )
+        return None
+    side = After(last_at)
     kept = sum(int(side.keep(block).sum()) for block in reader.blocks(context=False))
     if kept == 0:
         raise DataError(

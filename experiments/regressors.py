@@ -2,39 +2,47 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
-from typing import Any
+from importlib import util
+from typing import Any, Final
 
+from engine.dotted import class_named, made
 from engine.errors import ConfigError
 from engine.ope.regressor import Regressor
 
-_PACKAGE = "sklearn."
+_PACKAGE: Final = "sklearn"
+_HINT: Final = "for instance sklearn.ensemble.HistGradientBoostingRegressor; see scikit-learn's documentation"
 
 
 def regressor_named(name: str, options: Mapping[str, Any]) -> Regressor:
     """Build a regressor.
+
+    Nothing but a regressor class of scikit-learn itself is ever called (`engine.dotted`).
 
     Args:
         name: dotted, within scikit-learn: `sklearn.ensemble.HistGradientBoostingRegressor`.
         options: arguments of its class.
 
     Raises:
-        ConfigError: not within scikit-learn, scikit-learn is not installed, no such regressor, or wrong options.
+        ConfigError: not within scikit-learn, scikit-learn is not installed, no regressor class, or wrong options.
     """
-    if not name.startswith(_PACKAGE):
-        raise ConfigError(
-            f"evaluation.regressor must name a class of scikit-learn, got {name!r}",
-            hint="for instance sklearn.ensemble.HistGradientBoostingRegressor",
-        )
+    owner = f"evaluation.regressor {name}"
     module, _, cls = name.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), cls)
-        built: Regressor = found(**options)
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"{name} cannot be imported: {error}", hint='pip install "tactful[sklearn]"') from error
-    except (AttributeError, TypeError) as error:
-        raise ConfigError(f"{name} cannot be built: {error}", hint="see scikit-learn's documentation") from error
-    if not (callable(getattr(built, "fit", None)) and callable(getattr(built, "predict", None))):
-        raise ConfigError(f"{name} is no regressor: it has no fit and predict", hint="see scikit-learn's documentation")
+    if module.partition(".")[0] != _PACKAGE:
+        raise ConfigError(f"evaluation.regressor must name a class of scikit-learn, got {name!r}", hint=_HINT)
+    if util.find_spec(_PACKAGE) is None:
+        raise ConfigError(f"{owner} cannot be imported", hint='pip install "tactful[sklearn]"')
+    from sklearn.base import BaseEstimator, RegressorMixin  # noqa: PLC0415 - optional, and slow to import
+
+    found = class_named(
+        module,
+        cls,
+        packages=(_PACKAGE,),
+        owner="evaluation.regressor",
+        what="regressor",
+        bases=(RegressorMixin, BaseEstimator),
+        members=("fit", "predict"),
+        hint=_HINT,
+    )
+    built: Regressor = made(found, options, owner=owner, hint=_HINT)
     return built

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from engine.errors import DataError, ParameterError
 from engine.log.parquet import LogReader
 from engine.selection import Selection
-from engine.types import NOT_AN_INSTANT
 from policies.vw.arguments import VwConfig
 from policies.vw.response_model import VwResponseModel
 from policies.vw.responses import Asked, ResponseModel
-
-LEARNT_FROM: Final = "learnt_from"
 
 
 def fit_responses(reader: LogReader, asked: Sequence[Asked], config: VwConfig) -> tuple[ResponseModel, ...]:
@@ -39,20 +35,3 @@ def _fit(reader: LogReader, asked: Asked, config: VwConfig) -> ResponseModel:
     model = VwResponseModel(reader.meta.catalog, reader.meta.features, asked.metric, (spec.low, spec.high), config)
     model.fit(Selection(reader, asked.metric))
     return model.response(asked.role)
-
-
-def learnt_from(reader: LogReader, metric: str) -> dict[str, int]:
-    """The instants of the first and the last row that trained, microseconds UTC; empty where rows have none.
-
-    A gate must not judge a policy on rows that it learnt from, so its folder says up to when it did.
-    """
-    first = last = NOT_AN_INSTANT
-    for block in Selection(reader, metric, context=False):
-        if not block.n:
-            continue
-        low, high = int(block.decided_at.min()), int(block.decided_at.max())
-        if low == NOT_AN_INSTANT:
-            return {}
-        first = low if first == NOT_AN_INSTANT else min(first, low)
-        last = max(last, high)
-    return {} if first == NOT_AN_INSTANT else {"first_at": first, "last_at": last}

@@ -18,8 +18,9 @@ from engine.rounds import RoundBlock
 from engine.selection import Selection, Side
 from engine.versions import served_folder
 from experiments.audit_gate import passed_gate
+from experiments.learnt_rows import LEARNT_FROM, span_of
 from experiments.outputs import TrainOutput
-from experiments.responses import LEARNT_FROM, fit_responses, learnt_from
+from experiments.responses import fit_responses
 from experiments.settings import TrainConfig
 from policies.blocks import folder as blocks
 from policies.blocks.adopt import adopted
@@ -132,7 +133,7 @@ def learnt_before(reader: LogReader, metric: str, start: Path) -> TrainingRows:
     """
     rows = training_rows(start)
     if rows is None:
-        now, last = learnt_from(reader, metric), head(start).source.get(LEARNT_FROM, {}).get("last_at")
+        now, last = span_of(reader, metric), head(start).source.get(LEARNT_FROM, {}).get("last_at")
         if now and last is not None and last < now["first_at"]:
             return TrainingRows.of(())
         raise DataError(
@@ -175,7 +176,7 @@ def train_on_log(
     source: dict[str, Any] = {}
     kept: tuple[ResponseModel, ...] = ()
     audit = passed_gate(reader, metric, config.audit, override_audit)
-    spans = learnt_from(reader, metric)
+    spans = span_of(reader, metric)
     rows = TrainingRows.of(Selection(reader, metric, context=False))
     known = 0
     if start is None:

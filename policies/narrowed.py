@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from engine.asking import unchecked_distribution
 from engine.errors import ParameterError
 from engine.features import ContextBlock, FeatureSchema
 from engine.rounds import RoundBlock
@@ -65,4 +66,4 @@ class NarrowedPolicy:
         Raises:
             EligibilityError: a row without an eligible action.
         """
-        return self.policy.distribution(narrowed(context, self.schema), eligible)
+        return unchecked_distribution(self.policy, narrowed(context, self.schema), eligible)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.decide import FusedPolicy
+from engine.asking import choice_of, distribution_of
 from engine.eligibility import Eligibility
 from engine.features import ContextBlock
-from engine.protocols import Policy
-from engine.sampling import check_distribution, draw
+from engine.protocols import FusedPolicy, Policy
+from engine.sampling import draw
 from engine.types import BoolArray, CodeArray, FloatArray
 from simulator.faults import Fault
 
@@ -55,14 +55,13 @@ class BrokenDraw:
         """
         leaning = draws * draws
         if isinstance(self.policy, FusedPolicy):
-            return self.policy.choose(context, eligibility, leaning)
+            return choice_of(self.policy, context, eligibility, leaning)
         action, propensity = np.zeros(context.n, dtype=np.int32), np.ones(context.n)
         size = max(1, _DENSE_CELLS // eligibility.k)
         for start in range(0, context.n, size):
             part = slice(start, min(start + size, context.n))
             eligible = eligibility.take(part).dense()
-            probabilities = self.policy.distribution(context.take(part), eligible)
-            check_distribution(probabilities, eligible, self.name)
+            probabilities = distribution_of(self.policy, context.take(part), eligible)
             action[part], propensity[part] = draw(probabilities, leaning[part])
         return action, propensity
 

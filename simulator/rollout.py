@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
+from engine.asking import checked_choice, choice_of, distribution_of
 from engine.contacts import ContactBatch
-from engine.decide import FusedPolicy
 from engine.eligibility import Eligibility
 from engine.guardrails.conditions import NOTHING_SAID, Conditions
-from engine.protocols import Policy
-from engine.sampling import check_distribution, draw
+from engine.protocols import FusedPolicy, Policy
+from engine.sampling import draw
+from engine.sealing import sealed
 from engine.types import HOLD, CodeArray, FloatArray, IntArray
 from simulator.broken_draw import broken_at
 from simulator.happened import Happened
@@ -40,6 +41,16 @@ class Turn:
     eligibility: Eligibility
     uniform: FloatArray
 
+    def sealed(self) -> Turn:
+        """The same for an actor's hands: what was judged lies in arrays that nobody can write to."""
+        return replace(
+            self,
+            rows=sealed(self.rows),
+            contacts=replace(self.contacts, context=self.contacts.context.sealed()),
+            eligibility=self.eligibility.sealed(),
+            uniform=sealed(self.uniform),
+        )
+
 
 class Actor(Protocol):
     """Chooses an action for each row of a turn."""
@@ -66,19 +77,19 @@ class PolicyActor:
         """(m,) actions and propensities.
 
         Raises:
-            ParameterError: the policy's answer is no distribution over the eligible set.
+            ParameterError: the policy's answer is no distribution over the eligible set, or it writes to what it is
+                given.
         """
         context, eligibility = turn.contacts.context, turn.eligibility
         policy = broken_at(self.policy, turn.world.scenario.spec.faults, turn.world.moment.day)
         if isinstance(policy, FusedPolicy):
-            return policy.choose(context, eligibility, turn.uniform)
+            return choice_of(policy, context, eligibility, turn.uniform)
         action, propensity = np.zeros(len(turn.rows), dtype=np.int32), np.ones(len(turn.rows))
         size = max(1, _DENSE_CELLS // eligibility.k)
         for start in range(0, len(turn.rows), size):
             part = slice(start, min(start + size, len(turn.rows)))
             eligible = eligibility.take(part).dense()
-            probabilities = self.policy.distribution(context.take(part), eligible)
-            check_distribution(probabilities, eligible, self.policy.name)
+            probabilities = distribution_of(self.policy, context.take(part), eligible)
             action[part], propensity[part] = draw(probabilities, turn.uniform[part])
         return action, propensity
 
@@ -91,13 +102,22 @@ def turn_of(world: World, conditions: Conditions = NOTHING_SAID) -> Turn:
     return Turn(world, rows, contacts, eligibility, world.draw("decision", world.state.step, rows))
 
 
+def acted(actor: Actor, turn: Turn) -> tuple[CodeArray, FloatArray]:
+    """(m,) an actor's actions and propensities, held against what the guardrails left.
+
+    Raises:
+        ParameterError: an action that was removed, or a propensity outside (0, 1].
+    """
+    return checked_choice(actor.act(turn.sealed()), turn.eligibility, type(actor).__name__)
+
+
 def choose(world: World, actor: Actor, conditions: Conditions = NOTHING_SAID) -> CodeArray:
     """(n,) actions of one step; hold for everyone who is not decided for."""
     action = np.full(world.n, HOLD, dtype=np.int32)
     # Without a message nothing has to be observed or judged: the value of silence is that of the world alone.
     if not isinstance(actor, HoldActor):
         turn = turn_of(world, conditions)
-        action[turn.rows], _ = actor.act(turn)
+        action[turn.rows], _ = acted(actor, turn)
     return action
 
 

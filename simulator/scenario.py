@@ -5,7 +5,6 @@ Parts are named by `part`: a shipped name, or "package.module:Class" of a packag
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib import resources
@@ -15,6 +14,7 @@ import msgspec
 
 from engine.blocks.refusals import refuse_modular
 from engine.catalog import Catalog, catalog_from
+from engine.dotted import class_named
 from engine.errors import ConfigError, ParameterError
 from engine.features import FeatureSchema, schema_from
 from engine.files.documents import load_yaml
@@ -38,6 +38,15 @@ PARTS: Final[Mapping[str, Mapping[str, type[Any]]]] = {
     "dynamics": {"shoppers": ShopperDynamics},
     "delay": {"curves": CurveDelay},
     "calendar": {"seasonal": SeasonalCalendar},
+}
+
+# kind of part -> what its protocol asks of a class.
+METHODS: Final[Mapping[str, tuple[str, ...]]] = {
+    "population": ("people",),
+    "response": ("bind",),
+    "dynamics": ("bind",),
+    "delay": ("delay_us",),
+    "calendar": ("now", "levels"),
 }
 
 
@@ -217,11 +226,10 @@ def _with_defaults(part: type[Any], values: dict[str, Any]) -> dict[str, Any]:
 def _foreign(kind: str, name: str, packages: tuple[str, ...]) -> type[Any]:
     module, _, attribute = name.partition(":")
     if attribute and module.partition(".")[0] in packages:
-        try:
-            found: type[Any] = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(f"the {kind} {name!r} cannot be imported: {error}") from error
-        return found
+        hint = f"a {kind} is a class with {' and '.join(METHODS[kind])}; see docs/simulator.md, A part of your own"
+        return class_named(
+            module, attribute, packages=packages, owner=f"the {kind}", what=kind, members=METHODS[kind], hint=hint
+        )
     raise ConfigError(
         f"unknown {kind} {name!r}",
         hint=f"shipped: {', '.join(PARTS[kind])}; a part of your own is written package.module:Class, and its package "

@@ -20,12 +20,16 @@ from experiments.cli.main import app
 PACKAGES = ("engine", "policies", "simulator", "experiments")
 # They draw from the eligible set that they are given; everybody else must have got it from the layer.
 PRIMITIVES = {"engine/sampling.py", "policies/vw/compiled.py", "policies/vw/kernels.py", "policies/vw/jitted.py"}
+# Hands policies sealed copies of what it is given, and holds their draws against it.
+PRIMITIVES |= {"engine/asking.py"}
 # Hands what it is given to the compiled policy of the contact's group.
 PRIMITIVES |= {"policies/prices/priced.py"}
 # In a simulated world nobody is reached; these draw from the eligible sets of a world whose layer was asked.
 PRIMITIVES |= {"simulator/rollout.py", "simulator/broken_draw.py", "experiments/season/turns.py"}
 # Answers pictures, not contacts: nothing there can be sent.
 STUDIES = {"experiments/study/digits.py"}
+# Tries policies out on made-up rows: nothing there can be sent.
+STUDIES |= {"policies/check.py"}
 SAMPLERS = {"sample", "draw"}
 # Of modular content: they draw from the factored eligible set that they are given.
 PRIMITIVES |= {"engine/blocks/deciding.py", "policies/blocks/policy.py", "policies/blocks/uniform.py"}

@@ -19,6 +19,7 @@ from engine.audit.findings import FAIL, Finding, not_applicable, overall, settle
 from engine.audit.future import Future
 from engine.audit.groups import action_groups
 from engine.audit.independence import Independence
+from engine.audit.logged_action import LoggedAction
 from engine.audit.maturity import Maturity
 from engine.audit.mean_weight import MeanWeight
 from engine.audit.outcomes import RESOLUTION, VALIDITY, audit_outcomes
@@ -72,6 +73,7 @@ class AuditSums:
         self.bins = FeatureBins(meta.features, rule.top_levels) if bins is None else bins
         self.groups = action_groups(meta.catalog)
         self.available = 0
+        self.logged_action = LoggedAction()
         self.support = Support(self.groups)
         self.mean_weight = MeanWeight(self.groups)
         self.sample_ratio = SampleRatio(self.groups)
@@ -88,6 +90,7 @@ class AuditSums:
     def add(self, block: AuditBlock) -> None:
         """Add the rows of a block."""
         self.available += int(block.available.sum())
+        self.logged_action.add(block)
         self.support.add(block)
         self.mean_weight.add(block)
         self.sample_ratio.add(block)
@@ -110,6 +113,7 @@ class AuditSums:
         if self.bins is not other.bins:
             raise DataError("parts of an audit must share their bins", hint="give the bins of the first part")
         self.available += other.available
+        self.logged_action.merge(other.logged_action)
         self.support.merge(other.support)
         self.mean_weight.merge(other.mean_weight)
         self.sample_ratio.merge(other.sample_ratio)
@@ -128,6 +132,7 @@ class AuditSums:
         rule, support = self.rule, self.support
         drawn = self.mean_weight.finding(support, rule)
         return [
+            self.logged_action.finding(),
             propensities(self.meta, support, self.available),
             drawn,
             self.sample_ratio.finding(support, rule),

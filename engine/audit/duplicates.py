@@ -12,12 +12,11 @@ from engine.audit.findings import WARN, Finding, graded
 from engine.audit.rule import AuditRule
 from engine.identity import keyed_hash
 from engine.log.parquet import LogReader, instants
+from engine.log.structure import HELD, repeats
 from engine.types import KeyArray
 
 NAME: Final = "duplicates"
 ADVICE: Final = "an export ran twice, or files overlap: write the log again with each decision once"
-# Hashes that are held at once (8 bytes each, twice); larger logs are read several times, a part of the hashes each.
-HELD: Final = 8_000_000
 _COLUMNS: Final = ("decision_id", "contact_id", "use_case", "decided_at")
 _MIX: Final = np.uint64(0x9E3779B97F4A7C15)
 
@@ -39,8 +38,8 @@ def duplicates(reader: LogReader, rule: AuditRule, held: int = HELD) -> Finding:
         for one, other in _hashes(reader):
             ids.append(one[one % np.uint64(passes) == part])
             decisions.append(other[other % np.uint64(passes) == part])
-        same_id += _repeats(ids)
-        same_decision += _repeats(decisions)
+        same_id += repeats(ids)
+        same_decision += repeats(decisions)
     what = f"of {reader.rows} rows {same_id} repeat a decision id, {same_decision} a contact, use case and instant"
     found = graded(NAME, same_id / reader.rows, rule.duplicates, what, ADVICE)
     if found.verdict == "pass" and same_decision:
@@ -68,8 +67,3 @@ def _decisions(batch: pa.RecordBatch) -> KeyArray:
 
 def _strings(column: pa.Array, salt: str) -> KeyArray:
     return keyed_hash(column.to_numpy(zero_copy_only=False).astype(object), f"audit/{salt}")
-
-
-def _repeats(keys: list[KeyArray]) -> int:
-    every = np.concatenate(keys) if keys else np.zeros(0, dtype=np.uint64)
-    return len(every) - len(np.unique(every))

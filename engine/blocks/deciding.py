@@ -6,10 +6,12 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from engine.asking import checked_choice, checked_probability, only_reading
 from engine.blocks.eligibility import BlockEligibility, catalog_groups
 from engine.blocks.nested import picked, placed
 from engine.features import ContextBlock
 from engine.records import CONTROL, GROUPS, UNIFORM_SLICE
+from engine.sealing import sealed
 from engine.types import HOLD, CodeArray, FloatArray, IntArray
 
 
@@ -47,6 +49,10 @@ def choose_assemblies(
 
     Returns:
         action (n,) and its probability (n,) over the draw of the slice too; 1 in control.
+
+    Raises:
+        ParameterError: the policy's action is a removed one, its propensity is not in (0, 1], or it writes to what it
+            is given.
     """
     action, propensity = np.full(eligibility.n, HOLD, dtype=np.int32), np.ones(eligibility.n)
     sliced = group == GROUPS.index(UNIFORM_SLICE)
@@ -54,15 +60,34 @@ def choose_assemblies(
     if len(treated):
         part = eligibility if len(treated) == eligibility.n else eligibility.take(treated)
         seen = context if len(treated) == eligibility.n else context.take(treated)
-        action[treated], own = policy.choose_blocks(seen, part, uniform[treated])
+        with only_reading(_name(policy)):
+            answer = policy.choose_blocks(seen.sealed(), part.sealed(), sealed(uniform[treated]))
+        action[treated], own = checked_choice(answer, part, _name(policy))
         propensity[treated] = share / part.counts() + (1.0 - share) * own if share else own
     rows = np.flatnonzero(sliced)
     if len(rows):
         part = eligibility.take(rows)
         action[rows] = uniform_actions(part, uniform[rows])
-        own = policy.block_probability(context.take(rows), part, action[rows])
+        own = probability_of(policy, context.take(rows), part, action[rows])
         propensity[rows] = share / part.counts() + (1.0 - share) * own
     return action, propensity
+
+
+def probability_of(
+    policy: BlockChooser, context: ContextBlock, eligibility: BlockEligibility, action: CodeArray
+) -> FloatArray:
+    """(n,) a policy's probability of given actions; it is handed sealed copies.
+
+    Raises:
+        ParameterError: a value outside [0, 1], or a policy that writes to what it is given.
+    """
+    with only_reading(_name(policy)):
+        answer = policy.block_probability(context.sealed(), eligibility.sealed(), sealed(action))
+    return checked_probability(answer, eligibility.n, _name(policy))
+
+
+def _name(policy: BlockChooser) -> str:
+    return str(getattr(policy, "name", type(policy).__name__))
 
 
 def uniform_actions(eligibility: BlockEligibility, uniform: FloatArray) -> CodeArray:

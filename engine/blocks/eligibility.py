@@ -20,6 +20,7 @@ from engine.blocks.modular import Modular
 from engine.catalog import Catalog
 from engine.eligibility import Eligibility
 from engine.errors import ParameterError
+from engine.sealing import sealed
 from engine.types import HOLD, PURPOSES, BoolArray, ByteArray, CodeArray, IntArray
 
 
@@ -152,6 +153,10 @@ class BlockEligibility:
 
     def take(self, rows: slice | np.ndarray[Any, Any]) -> BlockEligibility:
         return replace(self, channel_block=self.channel_block[rows], channel_hour=self.channel_hour[rows])
+
+    def sealed(self) -> BlockEligibility:
+        """The same, in arrays that nobody can write to (`engine.sealing`) and over a catalog of its own."""
+        return BlockEligibility(self.catalog.handed_out, sealed(self.channel_block), sealed(self.channel_hour))
 
 
 def unpacked(packed: ByteArray, catalog: Catalog) -> BlockEligibility:

@@ -14,6 +14,7 @@ import numpy as np
 
 from engine.blocks.modular import Modular
 from engine.errors import ParameterError
+from engine.sealing import sealed
 from engine.types import BoolArray, IntArray
 
 MOST_MEMBERS: Final = 4096
@@ -80,4 +81,6 @@ def _group(modular: Modular, slots: tuple[int, ...], barred: list[list[tuple[int
     for one in barred:
         if all(slot in slots for slot, _ in one):
             allowed &= ~np.all([positions[:, slots.index(slot)] == at for slot, at in one], axis=0)
-    return Group(slots, positions, positions + np.array([modular.first[slot] for slot in slots]), allowed)
+    blocks = positions + np.array([modular.first[slot] for slot in slots])
+    # Rules and policies share the groups of a catalog, which are remembered.
+    return Group(slots, sealed(positions), sealed(blocks), sealed(allowed))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.blocks.deciding import BlockChooser
+from engine.blocks.deciding import BlockChooser, probability_of
 from engine.ope.target import TargetBlock
 from engine.rounds import RoundBlock
 from engine.types import HOLD
@@ -29,8 +29,12 @@ class BlockTarget:
     knows_all: bool = False
 
     def probabilities(self, rounds: RoundBlock) -> TargetBlock:
-        """The joint probability of the logged action over the logged eligible set."""
-        logged = self.policy.block_probability(rounds.context, rounds.eligible_blocks(), rounds.action)
+        """The joint probability of the logged action over the logged eligible set.
+
+        Raises:
+            ParameterError: a probability outside [0, 1], or a policy that writes to what it is given.
+        """
+        logged = probability_of(self.policy, rounds.context, rounds.eligible_blocks(), rounds.action)
         return TargetBlock(logged, None, np.zeros(rounds.n))
 
 

@@ -6,7 +6,8 @@ check_rule(MyRule(limit=3), catalog)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -87,15 +88,29 @@ def _check_shapes(rule: Rule, scene: Scene) -> None:
     _require(_left(rule, empty).n == 0, rule, "must judge an empty batch")
 
 
-def _arrays(contacts: ContactBatch) -> dict[str, NDArray[Any]]:
-    return {name: column.copy() for name, column in vars(contacts).items() if isinstance(column, np.ndarray)}
+def _arrays(held: Any, of: str = "") -> dict[str, NDArray[Any]]:
+    """Every array within, at any depth, by a dotted name."""
+    if isinstance(held, np.ndarray):
+        return {of: held.copy()}
+    if not isinstance(held, Mapping):
+        held = vars(held) if is_dataclass(held) else {}
+    found: dict[str, NDArray[Any]] = {}
+    for key, value in held.items():
+        found |= _arrays(value, f"{of}.{key}" if of else str(key))
+    return found
+
+
+def _same(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    return one.tolist() == other.tolist() if one.dtype == object else one.tobytes() == other.tobytes()
 
 
 def _check_purity(rule: Rule, scene: Scene, before: dict[str, NDArray[Any]]) -> None:
     first, again = _left(rule, scene).packed(), _left(rule, scene).packed()
     _require(bool((first == again).all()), rule, "must give the same verdict twice")
+    after = _arrays(scene.contacts)
+    _require(after.keys() == before.keys(), rule, "must not add to its inputs, or take from them")
     for name, column in before.items():
-        _require(np.array_equal(column, getattr(scene.contacts, name)), rule, f"must not change its input {name}")
+        _require(_same(column, after[name]), rule, f"must not change its input {name}")
 
 
 def _check_blocks(rule: Rule, scene: Scene) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.asking import only_reading
 from engine.blocks.eligibility import BlockEligibility, is_modular, modular_of
 from engine.blocks.guarding import BlockGuard
 from engine.catalog import Catalog
@@ -23,7 +24,7 @@ from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.guardrails.counts import RemovalCounts, RuleCount, removed_by, sends_left
 from engine.guardrails.judging import findings, judge
 from engine.guardrails.pack import Pack, RuleEntry
-from engine.guardrails.registry import make_rule
+from engine.guardrails.registry import make_rule, shipped_rules
 from engine.guardrails.required import require_consent
 from engine.guardrails.rule import Rule, Scene, Verdict
 from engine.guardrails.union import Union
@@ -59,6 +60,7 @@ class Guardrails:
         EligibilityError: an empty pack, or one whose consent rule is missing or without effect: the layer must not
             start.
         ConfigError: an unknown rule, unknown parameters, or numbers out of range.
+        ParameterError: a rule of another package that writes to what it is given.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Guardrails:
         self.catalog = catalog
         entries = [*pack.rules, *_implied(pack, catalog)]
         self._rules = tuple((entry, _bound(entry, catalog, pack, packages, features)) for entry in entries)
+        self._shipped = frozenset(shipped_rules())
         self._guard = BlockGuard(catalog, self._rules) if is_modular(catalog) else None
         consent = [rule for entry, rule in self._rules if entry.rule == REQUIRED_RULE]
         require_consent(consent, pack.name, catalog, pack.latency_margin_s)
@@ -177,7 +180,7 @@ class Guardrails:
         channels, hours, arms = self.catalog.shape
         gone_by_arm, gone_by_hour = Union((n, channels, arms)), Union((n, len(PURPOSES), channels, hours))
         for entry, rule in self._rules:
-            verdict = judge(rule, scene)
+            verdict = _verdict(entry, rule, scene, shipped=entry.rule in self._shipped)
             gone_by_arm.add(verdict.channel_arm)
             gone_by_hour.add(verdict.channel_hour)
             if counts is not None:
@@ -234,10 +237,18 @@ def _bound(
         rule = make_rule(entry.rule, entry.params, packages)
         context = empty_context(0) if features is None else ContextBlock(features, {}, 0)
         nobody = plain_contacts(np.empty(0, dtype=object), catalog, context=context)
-        judge(rule, Scene(catalog, nobody, 0, pack.latency_margin_s))
+        _verdict(entry, rule, Scene(catalog, nobody, 0, pack.latency_margin_s), shipped=entry.rule in shipped_rules())
     except ConfigError as error:
         raise ConfigError(f"{entry.id} of pack {pack.name!r}: {error.message}", hint=error.hint) from error
     return rule
+
+
+def _verdict(entry: RuleEntry, rule: Rule, scene: Scene, *, shipped: bool) -> Verdict:
+    """The verdict of a rule; one that is not ours is handed copies."""
+    if shipped:
+        return judge(rule, scene)
+    with only_reading(f"rule {entry.id}"):
+        return judge(rule, scene.sealed())
 
 
 def held_only(explained: list[tuple[int, list[Removal]]]) -> bool:

@@ -9,11 +9,14 @@ from typing import Any
 
 import msgspec
 
+from engine.dotted import class_named
 from engine.errors import ConfigError, ParameterError
 from engine.guardrails import rules
 from engine.guardrails.rule import Rule
 
 _SHIPPED = re.compile(r"[a-z][a-z0-9_]*")
+_MEMBERS = ("reads", "applies_to", "verdict", "explain")
+_RULE = "a rule is a class with reads, applies_to, verdict and explain; see docs/guardrails.md, A rule of your own"
 _FOREIGN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -31,7 +34,7 @@ def rule_class(name: str, packages: tuple[str, ...] = ()) -> type[Any]:
         packages: top-level packages from which rules may be imported, beside ours.
 
     Raises:
-        ConfigError: no such rule, or a package that is not allowed.
+        ConfigError: no such rule, a package that is not allowed, or something of it that is no rule's class.
     """
     if _SHIPPED.fullmatch(name) and name in shipped_rules():
         found: type[Any] = importlib.import_module(f"{rules.__name__}.{name}").RULE
@@ -39,20 +42,14 @@ def rule_class(name: str, packages: tuple[str, ...] = ()) -> type[Any]:
     if _FOREIGN.fullmatch(name):
         module, _, attribute = name.partition(":")
         if module.partition(".")[0] in packages:
-            return _imported(module, attribute, name)
+            return class_named(
+                module, attribute, packages=packages, owner="rule", what="rule", members=_MEMBERS, hint=_RULE
+            )
     raise ConfigError(
         f"unknown rule {name!r}",
         hint=f"shipped rules: {', '.join(shipped_rules())}; a rule of your own is written package.module:Class, and "
         "its package must be named in `packages`",
     )
-
-
-def _imported(module: str, attribute: str, name: str) -> type[Any]:
-    try:
-        found: type[Any] = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"rule {name!r} cannot be imported: {error}") from error
-    return found
 
 
 def make_rule(name: str, params: dict[str, Any], packages: tuple[str, ...] = ()) -> Rule:
@@ -67,5 +64,5 @@ def make_rule(name: str, params: dict[str, Any], packages: tuple[str, ...] = ())
     except (msgspec.ValidationError, ParameterError) as error:
         raise ConfigError(f"rule {name!r} cannot use its parameters: {error}", hint="see docs/guardrails.md") from error
     if not isinstance(rule, Rule):
-        raise ConfigError(f"{name!r} is no rule", hint="a rule has reads, applies_to, verdict and explain")
+        raise ConfigError(f"{name!r} is no rule", hint=_RULE)
     return rule

@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 import numpy as np
 
+from engine.asking import distribution_of
 from engine.eligibility import unpack
 from engine.errors import DataError
 from engine.guardrails.conditions import NOTHING_SAID, Conditions
@@ -162,7 +163,7 @@ class DecidingPlan:
         """(n, k) probabilities over an eligible set."""
         full: FloatArray = self.uniform * eligible / eligible.sum(axis=1, keepdims=True)
         if self.policy is not None:
-            full += (1.0 - self.uniform) * self.policy.distribution(rounds.context, eligible)
+            full += (1.0 - self.uniform) * distribution_of(self.policy, rounds.context, eligible)
         return full
 
 
@@ -198,7 +199,7 @@ def _propensity_terms(block: RoundBlock, policy: Policy | None) -> tuple[FloatAr
     eligible = block.eligible_dense()
     own = np.zeros(block.n)
     if policy is not None:
-        own = policy.distribution(block.context, eligible)[np.arange(block.n), block.action]
+        own = distribution_of(policy, block.context, eligible)[np.arange(block.n), block.action]
     return 1.0 / eligible.sum(axis=1) - own, block.propensity - own
 
 

@@ -6,7 +6,7 @@ at the clock, and writes its verdict as factors, so that no rule loops over acti
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
@@ -36,6 +36,10 @@ class Scene:
     now_at: int
     latency_margin_s: int
     conditions: Conditions = NOTHING_SAID
+
+    def sealed(self) -> Scene:
+        """The same for a rule that is not ours: it can change neither what other rules see nor what is logged."""
+        return replace(self, catalog=self.catalog.handed_out, contacts=self.contacts.sealed())
 
     @property
     def margin_us(self) -> int:

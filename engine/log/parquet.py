@@ -103,7 +103,7 @@ class LogReader:
     def blocks(
         self, *, rewards: Sequence[str] = (), extra: Sequence[str] = (), context: bool = True
     ) -> Iterator[RoundBlock]:
-        """Blocks of at most `CHUNK_ROWS` rounds, in file order.
+        """Blocks of at most `CHUNK_ROWS` rounds, in file order, in arrays that no reader can write to.
 
         Args:
             rewards: metrics to read.
@@ -126,7 +126,7 @@ class LogReader:
         wanted += [records.REWARD + metric for metric in rewards]
         wanted += [name for name in extra if name not in wanted]
         for chunk, batch in enumerate(self.batches(wanted)):
-            yield self._block(chunk, batch, rewards, extra, context)
+            yield self._block(chunk, batch, rewards, extra, context).sealed()
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Arrow batches cut at multiples of `CHUNK_ROWS` rows, whatever the files and their row groups.

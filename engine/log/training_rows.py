@@ -1,8 +1,9 @@
-"""The rows that a trained folder learnt from, by decision id, so that none is learnt twice or judged by its own pupil.
+"""The rows that a trained folder learnt from, so that none is learnt twice or judged by its own pupil.
 
-A folder keeps one file of sorted 64-bit hashes of decision ids, eight bytes a row, listed in its manifest with its
-SHA-256 like every other file. That two different ids share a hash somewhere in logs of n and m rows is as likely as
-n m / 2^64: once in five million pairs of logs of two million rows.
+A row is known by its decision id, contact, instant and action, so it is known again however a log is split, joined
+anew, cut or put together with others. A folder keeps one file of sorted 64-bit hashes of rows, eight bytes each, listed
+in its manifest with its SHA-256 like every other file. That two different rows share a hash somewhere in logs of n and
+m rows is as likely as n m / 2^64: once in five million pairs of logs of two million rows.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ import numpy as np
 from engine.errors import ArtefactError
 from engine.identity import keyed_hash
 from engine.rounds import RoundBlock
-from engine.types import BoolArray, KeyArray, ObjectArray
+from engine.types import BoolArray, KeyArray
 
 FILE: Final = "training_rows.npy"
 _KEY: Final = "training rows"
+# An odd multiplier that spreads every bit over the 64 above it (the golden ratio's, Knuth 1998, section 6.4).
+_MIX: Final = np.uint64(0x9E3779B97F4A7C15)
+_SHIFT: Final = np.uint64(29)
 _MANIFEST: Final = "manifest.json"
 
 
@@ -31,7 +35,7 @@ class TrainingRows:
     """Decisions that were learnt from.
 
     Attributes:
-        keys: (n,) sorted, distinct hashes of decision ids.
+        keys: (n,) sorted, distinct hashes of rows.
     """
 
     keys: KeyArray
@@ -39,7 +43,7 @@ class TrainingRows:
     @classmethod
     def of(cls, rounds: Iterable[RoundBlock]) -> Self:
         """The decisions of the rounds that a learner was given; memory grows by 8 bytes a row."""
-        parts = [keyed_hash(block.decision_id, _KEY) for block in rounds]
+        parts = [row_keys(block) for block in rounds]
         return cls(np.unique(np.concatenate([np.zeros(0, dtype=np.uint64), *parts])))
 
     def __len__(self) -> int:
@@ -49,18 +53,18 @@ class TrainingRows:
         """The decisions of either."""
         return TrainingRows(np.union1d(self.keys, other.keys))
 
-    def known(self, decision_id: ObjectArray) -> BoolArray:
-        """(n,) decision ids -> (n,) which of them were learnt from."""
+    def known(self, block: RoundBlock) -> BoolArray:
+        """(n,) which rows of a block were learnt from."""
         if not len(self.keys):
-            return np.zeros(len(decision_id), dtype=np.bool_)
-        hashed = keyed_hash(decision_id, _KEY)
+            return np.zeros(block.n, dtype=np.bool_)
+        hashed = row_keys(block)
         at = np.minimum(np.searchsorted(self.keys, hashed), len(self.keys) - 1)
         found: BoolArray = self.keys[at] == hashed
         return found
 
     def shared(self, rounds: Iterable[RoundBlock]) -> int:
         """How many of the rounds were learnt from."""
-        return sum(int(self.known(block.decision_id).sum()) for block in rounds)
+        return sum(int(self.known(block).sum()) for block in rounds)
 
     def without(self, rounds: Iterable[RoundBlock]) -> Unlearnt:
         """The rounds that were not learnt from, as often as they are asked for."""
@@ -89,8 +93,18 @@ class Unlearnt:
 
     def __iter__(self) -> Iterator[RoundBlock]:
         for block in self.rounds:
-            new = ~self.rows.known(block.decision_id)
+            new = ~self.rows.known(block)
             yield block if new.all() else block.take(new)
+
+
+def row_keys(block: RoundBlock) -> KeyArray:
+    """(n,) hashes of what makes a row itself: ids alone are row numbers in some logs, alike in all of them."""
+    keys = keyed_hash(block.decision_id, _KEY)
+    with np.errstate(over="ignore"):
+        for part in (block.cluster, block.decided_at.astype(np.uint64), block.action.astype(np.uint64)):
+            keys = (keys ^ (part * _MIX)) * _MIX
+            keys ^= keys >> _SHIFT
+    return keys
 
 
 def training_rows(folder: Path) -> TrainingRows | None:

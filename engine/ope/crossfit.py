@@ -121,7 +121,7 @@ def cross_fit(
 
 
 def _predict(model: RewardModel, rounds: RoundBlock) -> FloatArray:
-    found = model.predict(rounds.context)
+    found = model.predict(rounds.context.sealed())
     if found.shape != (rounds.n, rounds.k):
         raise LearnError(
             f"the reward model must predict shape {(rounds.n, rounds.k)}, got {found.shape}",

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from engine.asking import unchecked_distribution
 from engine.catalog import Catalog
 from engine.errors import DataError
 from engine.matmul import matmul
@@ -73,10 +74,10 @@ class PolicyTarget:
         """The policy's distribution.
 
         Raises:
-            ParameterError: it is no distribution over the eligible set.
+            ParameterError: it is no distribution over the eligible set, or the policy writes to what it is given.
         """
         eligible = rounds.eligible_dense()
-        full = self.policy.distribution(rounds.context, eligible)
+        full = unchecked_distribution(self.policy, rounds.context, eligible, self.name)
         if not _is_distribution(full, eligible):
             check_distribution(full, eligible, self.name)
         logged = full[np.arange(rounds.n), rounds.action]

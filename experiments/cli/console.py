@@ -29,6 +29,10 @@ OverrideAudit = Annotated[
     str | None,
     typer.Option(help="Go on though the audit of the log fails; the reason is kept in the report and the manifest."),
 ]
+OverrideLearnt = Annotated[
+    str | None,
+    typer.Option(help="Judge trained policies on rows that they learnt from; the reason is kept in every output."),
+]
 
 WIDE = 160
 

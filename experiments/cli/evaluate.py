@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from experiments.cli.console import Json, Overrides, guarded, progress, show
+from experiments.cli.console import Json, OverrideLearnt, Overrides, guarded, progress, show
 from experiments.cli.inputs import Log, file_names
 
 DEFAULT_ESTIMATORS = "ips,clipped,snips,dm,dr"
@@ -34,6 +34,7 @@ def run(
             "--not-exact", help="Allow a model-based estimate of a log without propensities, marked `exact: false`."
         ),
     ] = False,
+    override_learnt: OverrideLearnt = None,
     as_json: Json = False,
     overrides: Overrides = None,
 ) -> None:
@@ -58,6 +59,7 @@ def run(
             out=out,
             columns=columns,
             allow_inexact=not_exact,
+            override_learnt=override_learnt,
         )
         with progress("evaluating", None) as advance:
             output = evaluate_log(request, config, advance)

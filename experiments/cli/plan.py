@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from experiments.cli.console import Json, Overrides, guarded, show
+from experiments.cli.console import Json, OverrideLearnt, Overrides, guarded, show
 from experiments.cli.inputs import OptionalLog
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def run(
         float, typer.Option(help="Moments: share of decisions on which the policies differ.")
     ] = 1.0,
     out: Annotated[Path | None, typer.Option(help="Folder for plan.html and plan.json.")] = None,
+    override_learnt: OverrideLearnt = None,
     as_json: Json = False,
     overrides: Overrides = None,
 ) -> None:
@@ -45,14 +47,17 @@ def run(
     evaluation.alpha=0.1, or evaluation.interval=asymptotic_sequence where the log will be looked at every day.
     """
     from experiments.cli.results import plan_table
-    from experiments.plan import PlanRequest, plan_log
+    from experiments.plan import PilotLog, PlanRequest, plan_log
     from experiments.report.plan import answer
     from experiments.settings import PlanConfig, compose_settings
 
     with guarded(as_json=as_json):
         config = compose_settings("plan", overrides or [], PlanConfig)
+        source = _source(log, metric, policy, baseline, mean, sd, actions, disagreement)
+        if isinstance(source, PilotLog):
+            source = replace(source, override_learnt=override_learnt)
         request = PlanRequest(
-            source=_source(log, metric, policy, baseline, mean, sd, actions, disagreement),
+            source=source,
             difference=difference,
             lift=lift,
             power=power,

@@ -25,6 +25,7 @@ from engine.guardrails.replay_log import (
 )
 from engine.log.parquet import LogReader
 from engine.log.several import APART
+from engine.log.structure import require_sound
 from engine.ope.estimate import Estimate
 from engine.ope.evaluate import evaluate
 from engine.selection import Selection
@@ -72,7 +73,8 @@ def replay_pack(request: ReplayRequest, advance: Advance | None = None) -> Repla
     Raises:
         ConfigError: a pack or conditions that cannot be used.
         EligibilityError: a pack that must not start.
-        DataError: no decision log of ours, an unknown metric, or a policy that does not fit the log.
+        DataError: no decision log of ours, one whose rows contradict each other, an unknown metric, or a policy that
+            does not fit the log.
         MissingPropensityError: prices are asked of a log without propensities.
         ParameterError: a setting outside its range.
     """
@@ -87,6 +89,7 @@ def replay_pack(request: ReplayRequest, advance: Advance | None = None) -> Repla
             hint=APART if APART in reader.meta.notes else "logs of others do not say what our rules would have read",
         )
     rules = LogRules(guardrails, _conditions(request, reader))
+    require_sound(reader)
     counts = ReplayCounts()
     for block in reader.blocks(extra=COLUMNS, context=False):
         counts.add(block, rules.verdicts(block))

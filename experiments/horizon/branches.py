@@ -19,7 +19,7 @@ from engine.guardrails.layer import Guardrails
 from engine.types import HOLD, BoolArray, CodeArray, FloatArray, IntArray
 from policies.vw.compiled import CompiledPolicy
 from simulator.expected import gains_of, message_gains, organic_rewards, row_blocks
-from simulator.rollout import Actor, Turn, turn_of
+from simulator.rollout import Actor, Turn, acted, turn_of
 from simulator.scenario import Scenario
 from simulator.world import World
 
@@ -168,7 +168,7 @@ def _play(world: World, actor: Actor, steps: int, look: Look) -> FloatArray:
         turn = turn_of(world)
         action = np.full(world.n, HOLD, dtype=np.int32)
         if len(turn.rows):
-            action[turn.rows] = look(turn, actor.act(turn)[0])
+            action[turn.rows] = look(turn, acted(actor, turn)[0])
         total += organic_rewards(world, everybody) + gains_of(world, everybody, action)
         world.advance(action)
     return total

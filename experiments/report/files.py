@@ -42,12 +42,13 @@ def write_whole(path: Path, content: str | bytes) -> Path:
 
 
 def tidy(rows: Sequence[ResultRow], settings: dict[str, Any]) -> pd.DataFrame:
-    """One line a policy x estimator, the difference in columns of its own, the settings in the last column."""
+    """One line a policy x estimator, the difference in columns of its own, notes and settings in the last columns."""
     records = []
     for row in rows:
         record = {key: value for key, value in msgspec.to_builtins(row).items() if key not in ("difference", "notes")}
         for key in ("baseline", "value", "stderr", "low", "high"):
             record[f"difference_{key}"] = getattr(row.difference, key) if row.difference else None
+        record["notes"] = "; ".join(row.notes)
         record["settings"] = msgspec.json.encode(settings, order="sorted").decode()
         records.append(record)
     return pd.DataFrame(records)

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from engine.asking import unchecked_distribution
 from engine.features import PRESENT, Column, ContextBlock, FeatureSchema, FeatureSpec
 from engine.protocols import Policy
 from engine.types import BoolArray, CodeArray, FloatArray
@@ -72,7 +73,7 @@ class UsualHours:
         column = context.columns[USUAL_HOUR]
         own = np.array([*column.levels, ""], dtype=object)[np.where(column.state == PRESENT, column.values, -1)]
         added = {name: np.where(own == part, _OPENS, 0.0) for name, part in self.slots.items()}
-        return self.policy.distribution(with_numbers(context, self.schema, added), eligible)
+        return unchecked_distribution(self.policy, with_numbers(context, self.schema, added), eligible)
 
 
 def send_time(slice_: Slice, metric: str) -> Policy:

@@ -12,7 +12,7 @@ from engine.types import HOLD, CodeArray, FloatArray, IntArray
 from experiments.season.turns import Restriction
 from simulator.expected import gains_of, organic_rewards
 from simulator.happened import Happened
-from simulator.rollout import Actor, HoldActor, Turn
+from simulator.rollout import Actor, HoldActor, Turn, acted
 from simulator.world import World
 
 
@@ -68,7 +68,7 @@ def play_season(world: World, actor: Actor, steps: int, prefixes: Sequence[int],
         turn, chosen, propensity = None, action[:0], np.ones(0)
         if not isinstance(actor, HoldActor):
             turn = restriction.turn(world)
-            chosen, propensity = actor.act(turn)
+            chosen, propensity = acted(actor, turn)
             action[turn.rows] = chosen
         reward = organic_rewards(world, rows) + gains_of(world, rows, action)
         happened = world.advance(action)

@@ -17,7 +17,7 @@ from engine.types import HOLD, BoolArray, CodeArray, FloatArray
 from experiments.season.config import SliceConfig
 from experiments.season.turns import Restriction, SparingActor
 from simulator.happened import Happened
-from simulator.rollout import Turn
+from simulator.rollout import Turn, acted
 from simulator.scenario import Scenario
 from simulator.world import World
 
@@ -91,7 +91,7 @@ def randomised_slice(
     actor, blocks = SparingActor(HalfHold(config.hold_share)), list[RoundBlock]()
     for _ in range(int(np.ceil(config.days / scenario.step_days))):
         turn = restriction.turn(world)
-        action, propensity = actor.act(turn)
+        action, propensity = acted(actor, turn)
         everybody = np.full(world.n, HOLD, dtype=np.int32)
         everybody[turn.rows] = action
         at = instant_of(world.now, owner="randomised_slice")

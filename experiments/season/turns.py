@@ -7,12 +7,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from engine.asking import distribution_of
 from engine.catalog import Catalog
 from engine.eligibility import Eligibility
 from engine.errors import ConfigError
 from engine.features import MISSING, Column, ContextBlock, FeatureSchema
 from engine.protocols import Policy
-from engine.sampling import check_distribution, draw
+from engine.sampling import draw
 from engine.types import HOLD, BoolArray, CodeArray, FloatArray, IntArray
 from experiments.season.config import Variant
 from simulator.rollout import Turn, turn_of
@@ -117,8 +118,7 @@ class SparingActor:
         for start in range(0, len(some), size):
             part = some[start : start + size]
             eligible = turn.eligibility.take(part).dense()
-            probabilities = self.policy.distribution(turn.contacts.context.take(part), eligible)
-            check_distribution(probabilities, eligible, self.policy.name)
+            probabilities = distribution_of(self.policy, turn.contacts.context.take(part), eligible)
             action[part], propensity[part] = draw(probabilities, turn.uniform[part])
         return action, propensity
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from engine.asking import unchecked_distribution
 from engine.features import ContextBlock
 from engine.protocols import Policy
 from engine.types import BoolArray, FloatArray
@@ -36,7 +37,7 @@ class ExploredPolicy:
         Raises:
             EligibilityError: a row without an eligible action.
         """
-        mixed: FloatArray = (1.0 - self.share) * self.policy.distribution(context, eligible)
+        mixed: FloatArray = (1.0 - self.share) * unchecked_distribution(self.policy, context, eligible)
         mixed += self.share * UniformPolicy().distribution(context, eligible)
         return mixed
 

@@ -35,7 +35,7 @@ from experiments.simulate.curves import picture
 from experiments.study.speed_learners import LEARNERS, Newcomer
 from simulator.expected import gains_of
 from simulator.oracles.best import best_sends
-from simulator.rollout import Actor
+from simulator.rollout import Actor, acted
 from simulator.scenario import load_scenario
 from simulator.world import World
 
@@ -153,8 +153,8 @@ def _day(world: World, learner: Newcomer, segments: Actor, bench: Bench) -> Floa
     """(3, m) gains of a day's decisions with a choice: the learner's, the segments', the best."""
     turn = bench.restriction.turn(world)
     some = sendable_rows(turn)
-    action, propensity = learner.act(turn)
-    theirs, _ = segments.act(turn)
+    action, propensity = acted(learner, turn)
+    theirs, _ = acted(segments, turn)
     _, best = best_sends(turn)
     rows = turn.rows[some]
     judged = np.stack(

@@ -15,7 +15,7 @@ from engine.types import Float32Array, FloatArray, IntArray
 from policies.blocks.tables import BlockTables
 from policies.exploration_config import ExplorationConfig
 from policies.limits import check_limits
-from policies.vw.kernels import AVAILABLE
+from policies.vw.kernels import AVAILABLE, readable
 
 __all__ = ["AVAILABLE", "choose"]
 
@@ -52,9 +52,9 @@ def choose(
         np.ascontiguousarray(x),
         (tables.linear, *tables.wide),
         combinations,
-        (np.ascontiguousarray(eligibility.channel_block), np.ascontiguousarray(eligibility.channel_hour)),
+        (readable(eligibility.channel_block), readable(eligibility.channel_hour)),
         (kind, parameter, spread, 2.0 if ceiling is None else ceiling),
-        np.ascontiguousarray(uniform, dtype=np.float64),
+        readable(uniform.astype(np.float64, copy=False)),
         (chosen, propensity, exploring),
     )
     check_limits(exploring, propensity, ceiling, 0.0)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from engine.log.parquet import LogReader
+from engine.log.structure import require_sound
 from engine.rounds import RoundBlock
 from engine.selection import Side
 from policies.horizon.config import HorizonConfig
@@ -25,12 +26,20 @@ class WholeLogs:
     def __init__(
         self, readers: Sequence[LogReader], metric: str, config: HorizonConfig, side: Side | None = None
     ) -> None:
-        self._readers, self._side = tuple(readers), side
+        self._readers, self._side, self._sound = tuple(readers), side, False
         asked = (metric, config.clicked, config.money, *config.lost)
         known = [name for name in asked if all(name in reader.meta.rewards for reader in self._readers)]
         self._rewards = tuple(dict.fromkeys((metric, *known)))
 
     def __iter__(self) -> Iterator[RoundBlock]:
+        """The decisions.
+
+        Raises:
+            DataError: repeated decision ids, over all logs, or rows that contradict themselves.
+        """
+        if not self._sound:
+            require_sound(*self._readers)
+            self._sound = True
         for reader in self._readers:
             for block in reader.blocks(rewards=self._rewards):
                 if self._side is None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.asking import unchecked_distribution
 from engine.features import ContextBlock
 from engine.protocols import Policy
 from engine.types import HOLD, BoolArray, FloatArray
@@ -41,7 +42,7 @@ class ThinnedPolicy:
         Raises:
             EligibilityError: a row without an eligible action.
         """
-        before = self.policy.distribution(context, eligible)
+        before = unchecked_distribution(self.policy, context, eligible)
         group = self.cut.cell_of(context) if self.cut else np.zeros(context.n, dtype=np.int64)
         _, channels, arms = self.kept.shape
         out = before.copy()

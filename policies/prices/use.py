@@ -11,10 +11,10 @@ from typing import Final
 
 import numpy as np
 
+from engine.asking import distribution_of
 from engine.eligibility import unpack
 from engine.features import ContextBlock
 from engine.protocols import Policy
-from engine.sampling import check_distribution
 from engine.types import BoolArray, ByteArray, FloatArray, IntArray
 from policies.segmentation import Cut
 
@@ -112,9 +112,7 @@ def row_sends(policy: Policy, context: ContextBlock, eligible: BoolArray, shape:
     Raises:
         ParameterError: what the policy gives is no distribution.
     """
-    probabilities = policy.distribution(context, eligible)
-    check_distribution(probabilities, eligible, policy.name)
-    return cell_sends(probabilities, shape)
+    return cell_sends(distribution_of(policy, context, eligible), shape)
 
 
 def _block_use(

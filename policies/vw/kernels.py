@@ -14,9 +14,10 @@ import importlib.util
 import os
 import pickle
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.eligibility import Eligibility
 from engine.types import CodeArray, Float32Array, FloatArray
@@ -25,6 +26,8 @@ from policies.limits import check_limits, floor_cut
 from policies.vw.tables import ScoreTables
 
 AVAILABLE: Final = importlib.util.find_spec("numba") is not None and not os.environ.get("TACTFUL_NO_NUMBA")
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 # Codes of `policies.vw.jitted`, which must not be imported before a kernel is used: it imports numba.
 _EPSILON, _SOFTMAX, _SQUARECB = 0, 1, 2
@@ -49,12 +52,12 @@ def choose(
         np.ascontiguousarray(x),
         (tables.linear, *tables.pairs),
         (
-            np.ascontiguousarray(eligibility.channel_arm),
-            np.ascontiguousarray(eligibility.channel_hour),
-            np.ascontiguousarray(eligibility.purpose_codes),
+            readable(eligibility.channel_arm),
+            readable(eligibility.channel_hour),
+            readable(eligibility.purpose_codes),
         ),
         (kind, parameter, 2.0 if ceiling is None else ceiling, floor, floor_cut(floor)),
-        np.ascontiguousarray(uniform, dtype=np.float64),
+        readable(uniform.astype(np.float64, copy=False)),
         (action, propensity, exploring),
     )
     check_limits(exploring, propensity, ceiling, floor)
@@ -71,6 +74,13 @@ def scores(x: Float32Array, tables: ScoreTables) -> FloatArray:
 def score_into(x: Float32Array, tables: ScoreTables, out: FloatArray) -> None:
     """`scores` into an array of the caller, (n, k)."""
     _run("score_rows", np.ascontiguousarray(x), tables.linear, *tables.pairs, out)
+
+
+def readable(array: NDArray[_Scalar]) -> NDArray[_Scalar]:
+    """A contiguous read-only view: a kernel would be compiled once more for arrays that may be written to."""
+    view = np.ascontiguousarray(array)[...]
+    view.flags.writeable = False
+    return view
 
 
 def _coded(exploration: ExplorationConfig, rounds: int) -> tuple[int, float]:

@@ -9,7 +9,6 @@ import numpy as np
 from engine.eligibility import Eligibility
 from engine.types import HOLD, BoolArray, CodeArray, Float32Array, FloatArray, IntArray
 from simulator.envs.coding import Coding
-from simulator.envs.guarded import allowed, masks
 from simulator.happened import Happened
 from simulator.rollout import Actor, play
 from simulator.world import World
@@ -62,7 +61,7 @@ class Block:
         sends = np.flatnonzero(actions != HOLD)
         refused = np.zeros(self.world.n, dtype=np.bool_)
         if len(sends):
-            passed = allowed(self.eligibility.take(sends), self.world.catalog, actions[sends]) & self.deciding[sends]
+            passed = self.eligibility.take(sends).contains(actions[sends]) & self.deciding[sends]
             refused[sends] = ~passed
         happened = self.world.advance(np.where(refused, HOLD, actions).astype(np.int32))
         self._forget()
@@ -77,3 +76,10 @@ class Block:
     def _forget(self) -> None:
         self._deciding = None
         self._eligibility = None
+
+
+def masks(eligibility: Eligibility, deciding: BoolArray) -> BoolArray:
+    """(m, k) bool: what may be chosen; hold alone for rows that are not decided for."""
+    mask = eligibility.dense()
+    mask[~deciding, HOLD + 1 :] = False
+    return mask

@@ -253,10 +253,11 @@ class CampaignEnv(VectorEnv[Float32Array, CodeArray | IntArray, Any]):
     def eligibility(self) -> Iterator[tuple[slice, Eligibility]]:
         """What the guardrails leave, block by block: the rows of the block, and the factors for them.
 
-        Rows that are not decided for (`info["deciding"]`) may get hold alone, whatever the factors say.
+        Rows that are not decided for (`info["deciding"]`) may get hold alone, whatever the factors say. The
+        arrays cannot be written to.
         """
         for block in self._blocks:
-            yield block.span, block.eligibility
+            yield block.span, block.eligibility.sealed()
 
     def action_masks(self) -> BoolArray:
         """(num_envs, k) bool: the actions that may be sent; hold always."""

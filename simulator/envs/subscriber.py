@@ -12,8 +12,8 @@ from gymnasium import spaces
 from engine.errors import ParameterError
 from engine.guardrails.layer import Guardrails
 from engine.types import HOLD, BoolArray, Float32Array
+from simulator.envs.block import masks
 from simulator.envs.coding import Coding
-from simulator.envs.guarded import masks
 from simulator.envs.timeline import Timeline, told
 from simulator.people import GONE
 from simulator.scenario import Scenario, load_scenario

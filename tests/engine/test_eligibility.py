@@ -30,6 +30,9 @@ def test_dense_equals_the_loop(data: st.DataObject) -> None:
                     expected = eligible.channel_arm[row, c, a] and eligible.channel_hour[row, purpose, c, h]
                     assert dense[row, catalog.index(c, h, a)] == expected
     assert (unpack(eligible.packed(), eligible.k) == dense).all()
+    for action in range(eligible.k):
+        everybody = np.full(eligible.n, action, dtype=np.int32)
+        assert eligible.contains(everybody).tolist() == dense[:, action].tolist()
     assert eligible.sendable().tolist() == dense[:, 1:].any(axis=1).tolist()
 
 

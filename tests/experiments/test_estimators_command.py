@@ -115,16 +115,52 @@ def test_a_regressor_of_scikit_learn_is_the_reward_model(trial, everything) -> N
     ("name", "options", "message"),
     [
         ("os.system", {}, "must name a class of scikit-learn"),
-        ("sklearn.linear_model.NoSuch", {}, "cannot be built"),
-        ("sklearn.linear_model.Ridge", {"nonsense": 1}, "cannot be built"),
+        ("sklearn.linear_model.NoSuch", {}, "is not there"),
+        ("sklearn.linear_model.Ridge", {"alhpa": 1}, "no argument 'alhpa' .*did you mean 'alpha'"),
+        ("sklearn.ensemble.StackingRegressor", {}, "missing a required argument"),
         ("sklearn.no_such_module.Ridge", {}, "cannot be imported"),
         ("sklearn.preprocessing.StandardScaler", {}, "no regressor"),
+        ("sklearn.ensemble.RandomForestClassifier", {}, "no regressor: it lacks RegressorMixin"),
+        ("sklearn.base.RegressorMixin", {}, "no regressor: it lacks BaseEstimator"),
+        ("sklearn.utils.os.system", {}, "cannot be imported"),
+        ("sklearn.os.system", {}, "cannot be imported"),
+        ("sklearn.utils.shutil.rmtree", {}, "cannot be imported"),
+        ("sklearn.datasets.clear_data_home", {"data_home": "FOLDER"}, "no class but a function"),
+        ("sklearn.datasets.load_files", {"container_path": "FOLDER"}, "no class but a function"),
+        ("sklearn.linear_model", {}, "no class but a module"),
+        ("sklearn.utils.Path", {}, "is not there"),
+        ("sklearn.datasets._base.Path", {}, "public modules"),
+        ("sklearn.svm.__main__.Ridge", {}, "public modules"),
+        ("sklearn.linear_model.__class__", {}, "public modules"),
+        ("sklearn", {}, "must name a class of scikit-learn"),
+        ("sklearnx.Ridge", {}, "must name a class of scikit-learn"),
+        (".sklearn.Ridge", {}, "must name a class of scikit-learn"),
+        ("sklearn..Ridge", {}, "public modules"),
+        ("sklearn.linear_model.Ridge()", {}, "public modules"),
+        ("sklearn.linear model.Ridge", {}, "public modules"),
+        ("sklearn.linear_model.R\u0131dge", {}, "public modules"),
     ],
 )
-def test_regressors_are_checked(name, options, message) -> None:
+def test_regressors_are_checked(name, options, message, tmp_path) -> None:
     pytest.importorskip("sklearn")
+    kept = tmp_path / "folder" / "kept"
+    kept.mkdir(parents=True)
+    options = {key: str(kept.parent) if value == "FOLDER" else value for key, value in options.items()}
     with pytest.raises(ConfigError, match=message):
         regressor_named(name, options)
+    assert kept.is_dir()
+
+
+def test_every_regressor_of_scikit_learn_can_be_had() -> None:
+    pytest.importorskip("sklearn")
+    for name in (
+        "linear_model.Ridge",
+        "ensemble.HistGradientBoostingRegressor",
+        "svm.SVR",
+        "tree.DecisionTreeRegressor",
+    ):
+        made = regressor_named(f"sklearn.{name}", {})
+        assert type(made).__name__ == name.partition(".")[2]
 
 
 def test_a_backtest_may_be_decided_by_another_estimator(trial, tmp_path) -> None:

@@ -156,6 +156,7 @@ def test_the_policy_is_judged_by_its_joint_propensity(world: World) -> None:
     out = run(
         *("evaluate", "--log", world.log, "--metric", "margin", "--estimator", "ips,snips,dr"),
         *("--policy", world.policy, "--policy", "uniform", "--policy", "always:hold", "--baseline", "logged"),
+        *("--override-learnt", "the probabilities are in question, not the values"),
     )
     found = {(row["policy"], row["estimator"]): row for row in out["results"]}
     logged_mean = float(np.mean(next(iter(LogReader(world.log).blocks(rewards=["margin"]))).rewards["margin"]))

@@ -30,7 +30,7 @@ def trained(hillstrom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_folder_is_a_policy(trained: Path, hillstrom: Path, tmp_path: Path) -> None:
     out = run(
         *("evaluate", "--log", hillstrom, "--policy", trained, "--policy", "always:No E-Mail", "--metric", "visit"),
-        *("--baseline", "uniform", "--out", tmp_path / "report"),
+        *("--baseline", "uniform", "--out", tmp_path / "report", "--override-learnt", "a test of the folder"),
     )
     assert {row["policy"] for row in out["results"]} == {str(trained), "always:No E-Mail"}
     assert result(out, str(trained), "snips")["verdict"] == "better"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from engine.errors import ParameterError
+from engine.sampling import draw
 from policies.check import check_policy
 from policies.exploration import uniform
 from policies.exploration_config import ExplorationConfig
@@ -47,6 +48,25 @@ def changes_input(self, p, context, eligible):
     return p
 
 
+def looks_first(self, p, context, eligible):
+    """Writes where it can, and is quiet where it cannot."""
+    if eligible.flags.writeable:
+        eligible[:, 1:] = True
+    return p
+
+
+def forces(self, p, context, eligible):
+    """Leaves alone what can be written to, and opens what cannot."""
+    if not eligible.flags.writeable:
+        eligible.setflags(write=True)
+    return p
+
+
+def adds_a_feature(self, p, context, eligible):
+    context.columns["more"] = next(iter(context.columns.values()))
+    return p
+
+
 class Lenient:
     name = "lenient"
 
@@ -69,6 +89,9 @@ OFFENDERS = {
     "row order": (Spoiled(by_order), "order"),
     "block size": (Spoiled(lambda self, p, c, e: p * (1 + 1e-9 * (len(p) < 96))), "block size"),
     "changes its input": (Spoiled(changes_input), "inputs"),
+    "writes to the eligible set": (Spoiled(looks_first), "leaves its inputs .*changed inputs"),
+    "opens the eligible set": (Spoiled(forces), "leaves its inputs .*a write"),
+    "adds to the context": (Spoiled(adds_a_feature), "leaves its inputs .*changed inputs"),
     "answers empty sets": (Lenient(), "empty eligible set"),
     "nameless": (Nameless(), "name"),
 }
@@ -79,3 +102,57 @@ def test_offenders_are_found(world, name):
     policy, message = OFFENDERS[name]
     with pytest.raises(ParameterError, match=message):
         check_policy(policy, world.catalog, world.schema)
+
+
+@dataclass
+class Drawing(Spoiled):
+    """Uniform, with a draw of its own that is spoiled by a function of (action, propensity) or of its inputs."""
+
+    spoil: object = staticmethod(lambda self, p, context, eligible: p)
+    answer: object = staticmethod(lambda action, propensity: (action, propensity))
+    touch: object = staticmethod(lambda context, eligibility, draws: None)
+
+    def choose(self, context, eligibility, draws):
+        found = draw(uniform(eligibility.dense()), draws)
+        self.touch(context, eligibility, draws)
+        return self.answer(*found)
+
+
+def opens_arms(context, eligibility, draws):
+    eligibility.channel_arm[...] = True
+
+
+def shifts_draws(context, eligibility, draws):
+    draws += 0.01
+
+
+def shares_purposes(context, eligibility, draws):
+    eligibility.purpose_codes[...] = 1
+
+
+def forces_draws(context, eligibility, draws):
+    if not draws.flags.writeable:
+        draws.setflags(write=True)
+
+
+FUSED_OFFENDERS = {
+    "writes to the factors": (Drawing(touch=opens_arms), "leaves its inputs .*changed inputs"),
+    "writes to the draws": (Drawing(touch=shifts_draws), "leaves its inputs .*changed inputs"),
+    "writes to the purposes": (Drawing(touch=shares_purposes), "leaves its inputs .*changed inputs"),
+    "opens the draws": (Drawing(touch=forces_draws), "leaves its inputs .*a write"),
+    "another action": (Drawing(answer=lambda a, p: (np.zeros_like(a), p)), "draws from"),
+    "a removed action": (Drawing(answer=lambda a, p: (a * 0 + 1, p)), "eligible action"),
+    "another propensity": (Drawing(answer=lambda a, p: (a, p * 0.9)), "propensities of"),
+    "an impossible propensity": (Drawing(answer=lambda a, p: (a, p + 1.0)), r"in \(0, 1\]"),
+}
+
+
+@pytest.mark.parametrize("name", FUSED_OFFENDERS)
+def test_offenders_that_draw_are_found(world, name):
+    policy, message = FUSED_OFFENDERS[name]
+    with pytest.raises(ParameterError, match=message):
+        check_policy(policy, world.catalog, world.schema)
+
+
+def test_a_draw_of_its_own_may_be_right(world):
+    check_policy(Drawing(), world.catalog, world.schema)

@@ -52,6 +52,33 @@ def played(env: CampaignEnv, seed: int = SEED) -> list[Any]:
     return steps
 
 
+def test_what_an_agent_is_handed_opens_nothing(scenario: Scenario) -> None:
+    """Factors, masks, info and observations are written to; the step refuses what was removed all the same."""
+    honest, env = campaign(scenario, masks=True), campaign(scenario, masks=True)
+    honest.reset(seed=SEED)
+    _, info = env.reset(seed=SEED)
+    rng = np.random.default_rng(2)
+    for _ in range(4):
+        removed = np.where(env.action_masks().all(axis=1), HOLD, (~env.action_masks()).argmax(axis=1)).astype(np.int32)
+        actions = np.where(rng.random(N) < 0.7, removed, HOLD).astype(np.int32)
+        before = honest.action_masks()
+        for _, factors in env.eligibility():
+            for array in (factors.channel_arm, factors.channel_hour, factors.purpose_codes):
+                with pytest.raises(ValueError, match="read-only"):
+                    array[...] = True
+                with pytest.raises(ValueError, match="WRITEABLE"):
+                    array.setflags(write=True)
+        env.action_masks()[...] = True
+        for value in info.values():
+            value[...] = True
+        assert np.array_equal(env.action_masks(), before)
+        expected, found = honest.step(actions), env.step(actions)
+        assert np.array_equal(found[-1]["refused"], actions != HOLD)
+        assert np.array_equal(found[1], expected[1])
+        info = found[-1]
+        found[0][...] = 1.0
+
+
 def test_blocks_change_nothing(scenario: Scenario) -> None:
     small, large = (played(campaign(scenario, block_rows=rows)) for rows in (7, 1000))
     for one, other in zip(small, large, strict=True):

@@ -39,11 +39,15 @@ def test_a_part_of_ones_own_works() -> None:
     [
         ("tests.simulator.own_parts:FlatResponse", (), "must be allowed"),
         ("tests.simulator.own_parts:FlatResponse", ("other",), "must be allowed"),
-        ("tests.simulator.own_parts:Nothing", ("tests",), "cannot be imported"),
+        ("tests.simulator.own_parts:Nothing", ("tests",), "is not there"),
+        ("tests.simulator.own_parts:np", ("tests",), "no class but a module"),
+        ("tests.simulator.own_parts.np:array", ("tests",), "cannot be imported"),
+        ("tests.engine.guardrails.foreign_rules:makes_a_rule", ("tests",), "no class but a function"),
+        ("tests.engine.guardrails.foreign_rules:Called", ("tests",), "no response: it lacks bind"),
+        ("subprocess:Popen", ("subprocess",), "no response: it lacks bind"),
         ("tests.simulator.no_such:FlatResponse", ("tests",), "cannot be imported"),
         ("flatland", ("tests",), "shipped: shoppers"),
     ],
-    ids=["not allowed", "another package", "no class", "no module", "unknown"],
 )
 def test_a_part_that_cannot_be_had_is_refused(part: str, packages: tuple[str, ...], named: str) -> None:
     with pytest.raises(ConfigError) as caught:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from engine.errors import TactfulError
+from engine.errors import ParameterError, TactfulError
 from engine.features import ContextBlock
-from engine.types import HOLD, BoolArray, FloatArray
+from engine.types import HOLD, BoolArray, CodeArray, FloatArray
 from policies.uniform import UniformPolicy
 from simulator.broken_draw import BrokenDraw, broken_at
 from simulator.faults import Fault
-from simulator.rollout import HoldActor, PolicyActor, choose, turn_of
+from simulator.rollout import HoldActor, PolicyActor, Turn, choose, turn_of
+from tests.engine.hostile_policies import force
 from tests.simulator.worlds import world
 
 
@@ -58,6 +59,24 @@ def test_only_those_who_are_decided_for_are_written_to() -> None:
     assert outside.any()
     assert (action[outside] == HOLD).all()
     assert (action != HOLD).any()
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_an_actor_that_writes_to_its_turn_sends_nothing_else(honest: bool) -> None:
+    class Forcing:
+        def act(self, turn: Turn) -> tuple[CodeArray, FloatArray]:
+            dense = turn.eligibility.dense()
+            for one in (turn.contacts.context, turn.uniform, turn.rows, turn.eligibility):
+                force(one)
+            wanted = dense if honest else ~dense
+            return np.where(wanted.any(axis=1), wanted.argmax(axis=1), HOLD), np.ones(len(dense))
+
+    block = world("newsletter", 300)
+    if honest:
+        assert (choose(block, Forcing()) == HOLD).all()
+    else:
+        with pytest.raises(ParameterError, match="a removed one"):
+            choose(block, Forcing())
 
 
 def test_silence_has_propensity_one() -> None:

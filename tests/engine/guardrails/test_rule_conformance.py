@@ -13,14 +13,17 @@ import yaml
 
 from engine.catalog import Arm, Catalog
 from engine.contacts import ContactBatch
-from engine.errors import ConfigError, EligibilityError
-from engine.guardrails.check import check_rule
+from engine.errors import ConfigError, EligibilityError, ParameterError
+from engine.guardrails.check import INSTANTS, check_rule
 from engine.guardrails.judging import findings, judge, removed
-from engine.guardrails.pack import load_pack
+from engine.guardrails.layer import Guardrails
+from engine.guardrails.pack import load_pack, pack_from
 from engine.guardrails.registry import make_rule, shipped_rules
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
 from engine.guardrails.specimens import specimen_contacts
+from engine.localtime import instant_of
 from engine.types import PURPOSES
+from tests.engine.guardrails import foreign_rules
 
 CATALOG = Catalog(
     name="small",
@@ -134,6 +137,16 @@ def _changes_input(self: Sound, scene: Scene) -> Verdict:
     return Verdict()
 
 
+def _changes_a_column(self: Sound, scene: Scene) -> Verdict:
+    scene.contacts.extra["plan"][:] = "FL"  # type: ignore[index]
+    return Verdict()
+
+
+def _adds_a_column(self: Sound, scene: Scene) -> Verdict:
+    scene.contacts.extra["more"] = np.zeros(scene.contacts.n)  # type: ignore[index]
+    return Verdict()
+
+
 _calls = iter(range(10**6))
 
 
@@ -157,6 +170,8 @@ def _no_verdict(self: Sound, scene: Scene) -> object:
         (_no_row_axis, ("plan",), "of a shape like"),
         (_by_position, ("plan",), "one by one"),
         (_changes_input, ("plan",), "must not change its input suppressed"),
+        (_changes_a_column, ("plan",), "must not change its input extra.plan"),
+        (_adds_a_column, ("plan",), "must not add to its inputs"),
         (_fickle, ("plan",), "same verdict twice"),
         (_fails_open, ("consent",), "where consent is missing"),
         (_no_verdict, ("plan",), "return a Verdict"),
@@ -203,6 +218,61 @@ def test_broken_findings_are_caught(finding: Finding, message: str) -> None:
 def test_rules_that_cannot_be_made(name: str, params: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make_rule(name, params)
+
+
+FOREIGN = "tests.engine.guardrails.foreign_rules"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (f"{FOREIGN}:makes_a_rule", "no class but a function"),
+        (f"{FOREIGN}:INSTANCE", "no class but a function"),
+        (f"{FOREIGN}:called", "no class but a list"),
+        (f"{FOREIGN}:os", "no class but a module"),
+        (f"{FOREIGN}:NotARule", "no rule: it lacks reads, applies_to, verdict, explain"),
+        (f"{FOREIGN}:Called", "no rule"),
+        (f"{FOREIGN}:ConsentRule", "a class of engine.guardrails.rules.consent, which is imported there"),
+        (f"{FOREIGN}:_calls", "public modules"),
+        (f"{FOREIGN}.os:system", "cannot be imported"),
+        (f"{FOREIGN}.nothing:Rule", "cannot be imported"),
+        ("tests.__main__:Rule", "public modules"),
+    ],
+)
+def test_only_a_rules_class_of_the_package_is_ever_made(name: str, message: str) -> None:
+    foreign_rules.called.clear()
+    with pytest.raises(ConfigError, match=message):
+        make_rule(name, {}, packages=("tests",))
+    assert foreign_rules.called == []
+
+
+@pytest.mark.parametrize("module", ["os.path", "concurrent.futures.nothing"])
+def test_a_module_under_another_name_is_refused(module: str) -> None:
+    with pytest.raises(ConfigError, match=r"leads into|cannot be imported"):
+        make_rule(f"{module}:Rule", {}, packages=(module.partition(".")[0],))
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_a_foreign_rule_changes_nothing_for_the_others(quiet: bool) -> None:
+    """It is judged first and grants all consents; the consent rule and the caller see what was given."""
+    entry = {"kind": "eng", "jurisdiction": "any", "source": "a test", "checked_on": "2026-11-22"}
+    consent = {"id": "consent", "rule": "consent", **entry}
+    foreign = {"id": "W", "rule": f"{FOREIGN}:Writes", "params": {"quiet": quiet}, **entry}
+    now_at = instant_of(INSTANTS[0])
+    contacts, at = specimen_contacts(CATALOG, 60, now_at), INSTANTS[0]
+    kept = contacts.consent.copy()
+    plain, _ = Guardrails(pack_from({"name": "p", "version": "1", "rules": [consent]}), CATALOG).eligibility(
+        contacts, at
+    )
+    pack = pack_from({"name": "p", "version": "1", "rules": [foreign, consent]})
+    if quiet:
+        found, _ = Guardrails(pack, CATALOG, ("tests",)).eligibility(contacts, at)
+        assert (found.dense() == plain.dense()).all()
+    else:
+        with pytest.raises(ParameterError, match="`inputs` of rule W must be left as they are"):
+            Guardrails(pack, CATALOG, ("tests",))
+    assert np.array_equal(contacts.consent, kept)
+    assert all("topic" not in arm.attributes or arm.attributes["topic"] != "written" for arm in CATALOG.arms)
 
 
 def test_rules_from_packages_must_exist_and_be_rules() -> None:

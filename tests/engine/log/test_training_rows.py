@@ -30,7 +30,19 @@ def test_a_record_knows_its_rows_and_no_others(tmp_path: Path) -> None:
     assert left == [f"d{n:06d}" for n in range(10, 15)]
     both = learnt | TrainingRows.of(later.blocks())
     assert len(both) == 15
-    assert not TrainingRows.of(()).known(np.array(["d000001"], dtype=object)).any()
+    assert TrainingRows.of(()).shared(later.blocks()) == 0
+
+
+def test_a_row_is_more_than_its_id(tmp_path: Path) -> None:
+    """Row numbers are ids in some logs: another contact under the same number is another row."""
+    meta = small_meta(clustered=True)
+    rows = [decision_row(n, meta, cluster=n) for n in range(4)]
+    others = [{**row, "cluster": row["cluster"] + 100} for row in rows]
+    logs = [
+        LogReader(write_log(tmp_path / name, each, meta)) for name, each in (("a.parquet", rows), ("b.parquet", others))
+    ]
+    learnt = TrainingRows.of(logs[0].blocks())
+    assert (learnt.shared(logs[0].blocks()), learnt.shared(logs[1].blocks())) == (4, 0)
 
 
 def test_a_record_survives_its_folder(tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.decide import FusedPolicy
 from engine.eligibility import Eligibility
+from engine.errors import ParameterError
 from engine.features import ContextBlock
+from engine.protocols import FusedPolicy
 from engine.sampling import draw
 from engine.types import BoolArray, FloatArray
 from experiments.simulate.explored import ExploredPolicy, explored
@@ -30,9 +31,10 @@ def offered(n: int = 4000) -> tuple[ContextBlock, Eligibility, FloatArray]:
     return contacts.context, world.eligibility(contacts), np.random.default_rng(5).random(n)
 
 
-def test_both_are_policies() -> None:
-    for policy in (ExploredPolicy(AlwaysPolicy(SCENARIO.catalog, SEND), 0.3), BrokenDraw(UniformPolicy())):
-        check_policy(policy, SCENARIO.catalog, SCENARIO.features)
+def test_the_slice_is_a_policy_and_the_fault_is_found() -> None:
+    check_policy(ExploredPolicy(AlwaysPolicy(SCENARIO.catalog, SEND), 0.3), SCENARIO.catalog, SCENARIO.features)
+    with pytest.raises(ParameterError, match="`choose` draws from"):
+        check_policy(BrokenDraw(UniformPolicy()), SCENARIO.catalog, SCENARIO.features)
 
 
 def test_the_slice_by_hand() -> None:
