@@ -31,6 +31,7 @@ import numpy as np
 from engine.errors import ParameterError
 from engine.identity import keyed_hash
 from engine.limits.costs import Costs
+from engine.sealing import sealed
 from engine.types import BoolArray, CodeArray, FloatArray, IntArray, ObjectArray
 
 Draw = Callable[[IntArray, BoolArray], tuple[CodeArray, FloatArray]]
@@ -87,7 +88,7 @@ def admit(eligible: BoolArray, costs: Costs, remaining: IntArray, order: IntArra
 
     Raises:
         ParameterError: shapes that do not fit, a negative remainder, an order that is no permutation, or a draw that
-            leaves its eligible set.
+            leaves its eligible set or gives a propensity outside (0, 1].
     """
     _check(eligible, costs, remaining, order)
     n = len(eligible)
@@ -121,7 +122,10 @@ def admit(eligible: BoolArray, costs: Costs, remaining: IntArray, order: IntArra
 
 
 def _drawn(draw: Draw, rows: IntArray, eligible: BoolArray) -> tuple[CodeArray, FloatArray]:
-    action, propensity = draw(rows, eligible)
+    # What is drawn is held against the sets that nobody else can write to.
+    action, propensity = (np.array(part) for part in draw(sealed(rows), sealed(eligible)))
+    if not ((propensity > 0.0) & (propensity <= 1.0)).all():
+        raise ParameterError("draw", "admit", allowed="propensities in (0, 1]", got="another number")
     if not eligible[np.arange(len(rows)), action].all():
         raise ParameterError("draw", "admit", allowed="an eligible action for every row", got="a removed action")
     return action, propensity

@@ -139,3 +139,22 @@ def test_bad_input_is_refused() -> None:
         parts = {"amount": amount, "earned": amount, "day": costs.day, "days": D, "pooled": costs.pooled}
         with pytest.raises(ParameterError):
             Costs(**(parts | change))  # type: ignore[arg-type]
+
+
+def test_a_draw_that_writes_to_what_it_is_given_is_refused() -> None:
+    """Opening the set of a contact or exchanging the contacts changes nothing; the arrays cannot be written to."""
+    costs = costs_of(np.zeros((0, C, K), dtype=np.int64), np.zeros((3, H), dtype=np.int64), [])
+    nothing, left = np.zeros((3, ACTIONS), dtype=np.bool_), np.zeros((0, D), dtype=np.int64)
+    nothing[:, HOLD] = True
+    for part in (0, 1):
+
+        def forcing(*given: np.ndarray, part: int = part) -> tuple[np.ndarray, np.ndarray]:
+            given[part].setflags(write=True)
+            given[part][...] = 1
+            return np.ones(3, dtype=np.int32), np.ones(3)
+
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            admit(nothing, costs, left, np.arange(3), forcing)
+    for wrong in (0.0, 1.5, np.nan):
+        with pytest.raises(ParameterError, match="propensities in"):
+            admit(nothing, costs, left, np.arange(3), lambda rows, _: (rows * 0, np.full(3, wrong)))  # noqa: B023
