@@ -80,7 +80,7 @@ def rewrite(place: Place, old: str, new: str) -> None:
 @pytest.mark.parametrize("p", ["0", "-0.1", "1.5", "nan", "inf", "a third"])
 def test_rows_of_bad_propensity_are_rejected_and_told(p: str, place: Place) -> None:
     rewrite(place, "d4,womens,0.25", f"d4,womens,{p}")
-    out = run(*place.importing())
+    out = run(*place.importing(), "--show-rejected-values")
     assert (out["rows_read"], out["rows_kept"], out["rows_rejected"]) == (30, 29, 1)
     rejects = pd.read_csv(out["rejects"])
     assert len(rejects) == 1
