@@ -60,7 +60,7 @@ class PlainConsole(Console):
     def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
         super().__init__(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
 
-    def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]
+    def render_str(self, text: str, **options: Any) -> Text:
         """See `rich.console.Console.render_str`."""
         options.update(markup=False, emoji=False)
         return super().render_str(printable(text, lines=True), **options)
