@@ -42,6 +42,7 @@ EMIT_NONE = {
     "import",
     "audit",
     "monitor",
+    "erase",
     "calibrate",
     "evaluate",
     "experiment",
