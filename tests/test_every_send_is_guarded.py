@@ -46,6 +46,7 @@ EMIT_NONE = {
     "import",
     "audit",
     "monitor",
+    "erase",
     "calibrate",
     "evaluate",
     "experiment",

@@ -46,6 +46,8 @@ def as_ours(error: Exception) -> TactfulError:
         return kind(f"{named}{error.strerror or error}", hint="check the file, its rights and the space on the disk")
     if isinstance(error, UnicodeError):
         return DataError(f"a text cannot be read or written: {error}", hint="give files, names and values as UTF-8")
+    if isinstance(error, ValueError) and "null byte" in str(error):
+        return DataError("a name of a file holds a null byte", hint="no file has such a name")
     if isinstance(error, RecursionError):
         return DataError("the input is nested too deeply", hint="is it damaged, or not the file that is meant?")
     if isinstance(error, MemoryError):
