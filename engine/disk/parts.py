@@ -163,25 +163,43 @@ def _put_back(aside: Path, place: Path) -> None:
 
 
 def _made(place: Path, folder: bool, mode: int) -> tuple[Path, int]:
-    """A new entry beside its place, and the lock on it."""
+    """A new entry beside its place, and the lock on it; -1 where the file system has no locks."""
     while True:
         path = place.with_name(f".{place.name}.{os.getpid()}-{next(_SERIAL)}.part")
         try:
-            if folder:
-                path.mkdir(mode)
-            else:
-                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode & 0o666))
-        except FileExistsError:
+            descriptor = _created(path, folder, mode)
+        except (FileExistsError, _TakenError):
             continue
-        lock = _lock_on(path)
-        # Another writer may have taken the entry for a dead one's before the lock was on it.
-        if lock < 0 or _is_at(lock, path):
-            return path, lock
-        os.close(lock)
+        lock = descriptor
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError:
+            lock = -1
+        # Before the lock was on it another writer may have taken the entry for a dead one's, and removed it.
+        if not _is_at(descriptor, path):
+            os.close(descriptor)
+            continue
+        if lock < 0:
+            os.close(descriptor)
+        return path, lock
+
+
+class _TakenError(Exception):
+    """A folder was removed between its making and its opening."""
+
+
+def _created(path: Path, folder: bool, mode: int) -> int:
+    if not folder:
+        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode & 0o666)
+    path.mkdir(mode)
+    try:
+        return os.open(path, os.O_RDONLY)
+    except FileNotFoundError as error:
+        raise _TakenError from error
 
 
 def _lock_on(path: Path, *, wait: bool = True) -> int:
-    """A descriptor that holds the lock of an entry; -1 where the file system has no locks, or where somebody has it."""
+    """A descriptor that holds the lock of an entry; -1 where it is gone, cannot be locked, or somebody has its lock."""
     try:
         descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     except FileNotFoundError:

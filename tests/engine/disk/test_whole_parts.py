@@ -204,3 +204,47 @@ def test_scratch_is_private_and_removed(tmp_path: Path, monkeypatch: pytest.Monk
         assert folder.stat().st_mode & 0o777 == 0o700
         assert names(tmp_path) == [folder.name]
     assert names(tmp_path) == []
+
+
+def test_writers_beside_each_other_take_nothing_from_each_other(tmp_path: Path) -> None:
+    """Every writer looks for leftovers while the others are just making their entries."""
+    children = []
+    for number in range(4):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                for turn in range(150):
+                    with new_file(tmp_path / f"f{number}-{turn % 3}") as part:
+                        part.write_text("whole")
+                    with new_folder(tmp_path / f"o{number}") as part:
+                        (part / "a").write_text("whole")
+                code = 0
+            finally:
+                os._exit(code)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+    assert len(names(tmp_path)) == 4 * 4
+
+
+def test_an_entry_that_a_cleaner_takes_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the making of an entry and its lock a cleaner finds it without one, and removes it."""
+    real = parts._created
+    for name, make in (("f", new_file), ("o", new_folder)):
+        taken: list[Path] = []
+
+        def created(path: Path, folder: bool, mode: int, taken: list[Path] = taken) -> int:
+            descriptor = real(path, folder, mode)
+            if not taken:
+                taken.append(path)
+                remove_leftovers(tmp_path)
+            return descriptor
+
+        with monkeypatch.context() as patched:
+            patched.setattr(parts, "_created", created)
+            with make(tmp_path / name) as part:
+                assert part not in taken
+                (part if name == "f" else part / "a").write_text("whole")
+    assert names(tmp_path) == ["f", "o"]
