@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from experiments.outputs_audit import AuditGate
-from experiments.outputs_base import Output
+from experiments.outputs_base import CommandOutput, Output
 from experiments.outputs_launch import GateOutput, MetricRow, RuleCost, SupportRow, TreatmentOutput
 from experiments.outputs_prices import PricesOutput, VolumeRow
 
@@ -81,7 +81,7 @@ class Skipped(Output, frozen=True, kw_only=True):
     reason: str
 
 
-class EvaluateOutput(Output, frozen=True, kw_only=True):
+class EvaluateOutput(CommandOutput, frozen=True, kw_only=True):
     """`tactful evaluate --json`.
 
     Attributes:
@@ -154,7 +154,7 @@ class Launch(Output, frozen=True, kw_only=True):
     reason: str
 
 
-class BacktestOutput(Output, frozen=True, kw_only=True):
+class BacktestOutput(CommandOutput, frozen=True, kw_only=True):
     """`tactful backtest --json`.
 
     Attributes:
@@ -186,7 +186,7 @@ class BacktestOutput(Output, frozen=True, kw_only=True):
     files: dict[str, str] = {}
 
 
-class ImportOutput(Output, frozen=True, kw_only=True):
+class ImportOutput(CommandOutput, frozen=True, kw_only=True):
     """`tactful import --json`."""
 
     rows_read: int
@@ -201,7 +201,7 @@ class ImportOutput(Output, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-class TrainOutput(Output, frozen=True, kw_only=True):
+class TrainOutput(CommandOutput, frozen=True, kw_only=True):
     """`tactful train --json`.
 
     Attributes:
@@ -221,7 +221,7 @@ class TrainOutput(Output, frozen=True, kw_only=True):
     audit: AuditGate | None = None
 
 
-class DecideOutput(Output, frozen=True, kw_only=True):
+class DecideOutput(CommandOutput, frozen=True, kw_only=True):
     """`tactful decide --json`.
 
     Attributes:
@@ -255,7 +255,7 @@ class DecideOutput(Output, frozen=True, kw_only=True):
     prices: PricesOutput | None = None
 
 
-class DispatchOutput(Output, frozen=True, kw_only=True):
+class DispatchOutput(CommandOutput, frozen=True, kw_only=True):
     """`tactful dispatch --json`.
 
     Attributes:
@@ -293,7 +293,7 @@ class MetricJoin(Output, frozen=True, kw_only=True):
     pending: int
 
 
-class JoinOutput(Output, frozen=True, kw_only=True):
+class JoinOutput(CommandOutput, frozen=True, kw_only=True):
     """`tactful join --json`; see `engine.join.JoinReport` for every count."""
 
     log: str

@@ -18,6 +18,7 @@ from engine.contact_source import row_blocks
 from engine.errors import DataError, ParameterError
 from engine.identity import pseudonyms
 from engine.state.facts import EXPRESS, GRANTED, Consent, Event, Fact, PastSend, Profile, Suppression
+from engine.state.replies import Answer, code_of, reply_of
 from engine.types import NOT_AN_INSTANT
 
 Row = Mapping[str, Any]
@@ -82,7 +83,7 @@ def _send(row: Row) -> Fact:
     return PastSend(*fixed, row["at"], **more)
 
 
-MAKERS: Final[Mapping[str, Callable[[Row], Fact]]] = {
+MAKERS: Final[Mapping[str, Callable[[Row], Fact | Answer]]] = {
     "consent": _consent,
     "withdrawal": _refusal("withdrawn"),
     "denial": _refusal("denied"),
@@ -90,9 +91,11 @@ MAKERS: Final[Mapping[str, Callable[[Row], Fact]]] = {
     "event": _event,
     "profile": _profile,
     "send": _send,
+    "reply": reply_of,
+    "provider_code": code_of,
 }
 # A fact without an instant cannot be placed; a consent or a refusal without one is kept as the store keeps it.
-_DATED: Final = ("suppression", "event", "profile", "send")
+_DATED: Final = ("suppression", "event", "profile", "send", "reply", "provider_code")
 
 
 def fact_blocks(path: str | Path, contact_key: str, rows: int) -> Iterator[tuple[list[str], list[Fact]]]:
@@ -104,7 +107,7 @@ def fact_blocks(path: str | Path, contact_key: str, rows: int) -> Iterator[tuple
         rows: at most so many facts per block.
 
     Yields:
-        What each row is, and the facts.
+        What each row is (of a reply and a provider's code also what it was read as, as in `reply/stop`), and the facts.
 
     Raises:
         DataError: a wrong value (with its row), or a file that cannot be read.
@@ -117,11 +120,16 @@ def _facts(block: Block, contact_key: str) -> tuple[list[str], list[Fact]]:
     kinds, contacts = _required(block, "fact"), _required(block, "contact_id")
     who = pseudonyms(np.array(contacts, dtype=object), f"contact/{contact_key}")
     columns = {name: _values(block, name) for name in block.columns if name not in ("fact", "contact_id")}
-    facts = [_fact(block, row, kinds[row], {"contact_id": str(who[row])}, columns) for row in range(block.n)]
+    facts: list[Fact] = []
+    for row in range(block.n):
+        made = _fact(block, row, kinds[row], {"contact_id": str(who[row])}, columns)
+        if isinstance(made, Answer):
+            kinds[row] = f"{kinds[row]}/{made.read}"
+        facts += made.facts if isinstance(made, Answer) else (made,)
     return kinds, facts
 
 
-def _fact(block: Block, row: int, kind: str, start: dict[str, Any], columns: Mapping[str, list[Any]]) -> Fact:
+def _fact(block: Block, row: int, kind: str, start: dict[str, Any], columns: Mapping[str, list[Any]]) -> Fact | Answer:
     where = f"{block.source}: row {block.first_row + row}"
     maker = MAKERS.get(kind)
     if maker is None:

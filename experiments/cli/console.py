@@ -17,7 +17,7 @@ from rich.table import Table
 
 from engine.errors import TactfulError
 from experiments.outputs import ErrorOutput, json_bytes
-from experiments.outputs_base import Output
+from experiments.outputs_base import CommandOutput, Output
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Overrides = Annotated[
@@ -51,7 +51,7 @@ def signer() -> str:
 
 
 def show(output: Output, tables: Sequence[Table], lines: Sequence[str], *, as_json: bool) -> None:
-    """Print the object, or its tables and lines."""
+    """Print the object, or its tables, its warnings and the lines."""
     if as_json:
         sys.stdout.write(json_bytes(output).decode() + "\n")
         return
@@ -61,6 +61,8 @@ def show(output: Output, tables: Sequence[Table], lines: Sequence[str], *, as_js
         console = Console(width=WIDE)
     for table in tables:
         console.print(table)
+    for warning in output.warnings if isinstance(output, CommandOutput) else ():
+        console.print(f"warning: {warning}", style="yellow", highlight=False, soft_wrap=True, markup=False)
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
