@@ -235,6 +235,7 @@ class DecideOutput(CommandOutput, frozen=True, kw_only=True):
         suppressed_by: cap -> sends that it refused.
         limited: set-level limit -> contacts from whom it took some send.
         prices: budgets that are met in expectation, with their prices; null where there are none.
+        rules: rule -> its name and what it does.
     """
 
     log: str
@@ -253,6 +254,7 @@ class DecideOutput(CommandOutput, frozen=True, kw_only=True):
     suppressed_by: dict[str, int] = {}
     limited: dict[str, int] = {}
     prices: PricesOutput | None = None
+    rules: dict[str, str] = {}
 
 
 class DispatchOutput(CommandOutput, frozen=True, kw_only=True):
@@ -267,6 +269,7 @@ class DispatchOutput(CommandOutput, frozen=True, kw_only=True):
         unknown_contacts: of the suppressed, decisions whose contact is not in the contact file.
         reasons: rule -> suppressed sends that it refuses; a send may have several.
         unsettled: sends that another run has handed over, or was about to when it died; nothing is written of them.
+        rules: code of a rule that refused a send -> its name and what it does.
     """
 
     outcomes: str
@@ -282,6 +285,7 @@ class DispatchOutput(CommandOutput, frozen=True, kw_only=True):
     pack: str
     now: str
     unsettled: int = 0
+    rules: dict[str, str] = {}
 
 
 class MetricJoin(Output, frozen=True, kw_only=True):
@@ -294,7 +298,14 @@ class MetricJoin(Output, frozen=True, kw_only=True):
 
 
 class JoinOutput(CommandOutput, frozen=True, kw_only=True):
-    """`tactful join --json`; see `engine.join.JoinReport` for every count."""
+    """`tactful join --json`; see `engine.join.JoinReport` for every count.
+
+    Attributes:
+        given: outcomes that are no states of the dispatch, each once.
+        credited: of them, that some metric counts.
+        late: of them, outside the window of every metric that reads them.
+        unread: event that no metric reads -> outcomes.
+    """
 
     log: str
     decisions: int
@@ -307,6 +318,10 @@ class JoinOutput(CommandOutput, frozen=True, kw_only=True):
     unused: int
     illegal_states: int
     metrics: dict[str, MetricJoin]
+    given: int = 0
+    credited: int = 0
+    late: int = 0
+    unread: dict[str, int] = {}
 
 
 class RemovalRow(Output, frozen=True, kw_only=True):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fcntl
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -30,15 +31,16 @@ class ParquetFile:
     Args:
         path: the final name; its folder must exist.
         schema: Arrow schema with footer metadata.
+        late_footer: the metadata is known only after the rows: `set_footer` gives it.
 
     Raises:
         StorageError: the folder is missing, or the disk refused a write (full, read-only ...).
     """
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, *, late_footer: bool = False) -> None:
         self._path = Path(path)
         self._temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}-{next(_SERIAL)}.part")
-        self._schema = schema
+        self._schema, self._late = schema, late_footer
         self._writer: pq.ParquetWriter | None = None
         self._lock = -1
         self._failed = False
@@ -51,7 +53,9 @@ class ParquetFile:
                 # The lock marks the file as alive: the kernel drops it when this process dies, however it dies.
                 self._lock = os.open(self._temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
                 fcntl.flock(self._lock, fcntl.LOCK_EX)
-                self._writer = pq.ParquetWriter(self._temporary, self._schema, compression="zstd")
+                self._writer = pq.ParquetWriter(
+                    self._temporary, self._schema, compression="zstd", store_schema=not self._late
+                )
             except BaseException:
                 self._discard()
                 raise
@@ -74,6 +78,18 @@ class ParquetFile:
         with self._storage_errors():
             self._writer.write_table(fitting)
         self.rows += table.num_rows
+
+    def set_footer(self, metadata: Mapping[bytes, bytes]) -> None:
+        """Set the metadata of the schema after the rows, in a file that was opened with `late_footer`.
+
+        Raises:
+            StorageError: the file is not open.
+        """
+        if self._writer is None:
+            raise StorageError(f"{self._path} is not open for writing")
+        # As Arrow itself stores a schema, only later.
+        stored = base64.b64encode(self._schema.with_metadata(dict(metadata)).serialize())
+        self._writer.add_key_value_metadata({**metadata, b"ARROW:schema": stored})
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
