@@ -291,7 +291,8 @@ def _unknown(words: list[str], lists: Lists) -> Reading | None:
     strange = [word for word in said if not (word in lists.familiar or word in lists.harmless or _letter(word))]
     if not strange:
         return None
-    known = sum(word in lists.familiar for word in said)
+    # Courtesies are much the same everywhere ("sms", "tack"): they do not tell that the language is known.
+    known = sum(word in lists.telling for word in said)
     asked = not _ASKS.isdisjoint(said) and set(said) - set(strange) <= lists.courtesy
     if not all(map(str.isascii, strange)) or known * 3 < len(said) or (asked and len(strange) <= 2):
         return Reading("doubt", " ".join(strange[:3]), "unknown", "")

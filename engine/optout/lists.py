@@ -161,6 +161,11 @@ class Lists(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         return found
 
     @cached_property
+    def telling(self) -> frozenset[str]:
+        """The familiar words by which a language is known: all but courtesies that no language well known has."""
+        return self.familiar - (self.courtesy - self.common)
+
+    @cached_property
     def familiar(self) -> frozenset[str]:
         """Every word by which a reply is understood."""
         contexts = (word for ones in self._innocents.values() for one in ones for word in one)

@@ -18,7 +18,8 @@ import msgspec
 import yaml
 
 # Longer texts are cut before anything looks at them: every step below is linear, and this bounds it.
-READ: Final = 65_536
+READ: Final = 32_768
+_LAST: Final = 500
 
 _TAGS: Final = (
     "a|b|blockquote|body|br|div|em|font|head|html|i|img|li|meta|o:p|ol|p|pre|span|strong|style|table|tbody|td|tr|u|ul"
@@ -102,7 +103,15 @@ def own_text(reply: str) -> Own:
     _leave_reaction(own)
     _leave_quotes(own)
     _leave_below(own)
+    if len(reply) > READ:
+        own.tails += _last_line(reply[-_LAST:].split("\n"))
     return own
+
+
+def _last_line(lines: list[str]) -> list[str]:
+    """An answer below a quotation that nobody marked stands in its last line, if it is no foot of a newsletter."""
+    last = next((line for line in reversed(lines) if line.strip()), "")
+    return [last] if last and not _counted(last, vocabulary().foot) else []
 
 
 def _without_tags(text: str) -> str:
@@ -184,11 +193,11 @@ def _leave_quotes(own: Own) -> None:
             below = lines[at:]
             if skip and any(one.lstrip().startswith((">", "|")) for one in below[:50]):
                 continue  # only the marked lines are quoted: an answer may stand below them
-            last = next((one for one in reversed(below) if one.strip()), "")
-            if not any(map(str.strip, kept)):
+            if any(map(str.strip, kept)):
+                own.tails += _last_line(below)
+                own.cut = False  # what was cut off is quoted
+            else:
                 own.tails.append("\n".join(below))
-            elif not _counted(last, vocabulary().foot):
-                own.tails.append(last)  # an answer below a quotation that nobody marked
             break
         kept.append(line)
         at += 1

@@ -114,6 +114,15 @@ def test_a_reaction_alone_is_no_opt_out_and_one_with_words_is_read() -> None:
     assert own_text(f"{reaction} stop").text == "stop"
 
 
+def test_a_long_quotation_leaves_no_doubt_but_an_answer_below_it_does() -> None:
+    """What is cut off is the quotation; its last line may still be an answer."""
+    reply = "Thanks!\n\n-----Original Message-----\nFrom: Shop\n" + "Our summer sale.\n" * 5000
+    assert classify(reply).verdict == "none"
+    assert classify(reply + "Unsubscribe here").verdict == "none"
+    assert classify(reply + "please stop").verdict == "doubt"
+    assert classify("> Our summer sale.\n" * 5000 + "thanks").verdict == "doubt"
+
+
 def test_an_answer_below_marked_lines_is_the_persons() -> None:
     assert own_text("> Sale. Unsubscribe\nthanks\n> more").text == "thanks"
     assert classify("On Mon, 1 Jun 2026 Shop wrote:\n> Sale\n\nplease stop").verdict == "stop"
