@@ -19,6 +19,7 @@ import yaml
 
 # Longer texts are cut before anything looks at them: every step below is linear, and this bounds it.
 READ: Final = 32_768
+_LINES: Final = 1_000
 _LAST: Final = 500
 
 _TAGS: Final = (
@@ -98,12 +99,14 @@ class Own:
 
 def own_text(reply: str) -> Own:
     """Take a reply apart; time and memory are linear in its length, and bounded."""
-    text = reply[:READ].replace("\r\n", "\n").replace("\r", "\n")
-    own = Own(_without_tags(text), cut=len(reply) > READ)
+    text = _without_tags(reply[:READ].replace("\r\n", "\n").replace("\r", "\n"))
+    lines = text.split("\n", _LINES)
+    cut = len(reply) > READ or len(lines) > _LINES
+    own = Own("\n".join(lines[:_LINES]), cut=cut)
     _leave_reaction(own)
     _leave_quotes(own)
     _leave_below(own)
-    if len(reply) > READ:
+    if cut:
         own.tails += _last_line(reply[-_LAST:].split("\n"))
     return own
 
