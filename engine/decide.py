@@ -40,6 +40,7 @@ from engine.features import ContextBlock
 from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.guardrails.counts import RemovalCounts
 from engine.guardrails.layer import Guardrails
+from engine.guardrails.unknowns import Unknowns
 from engine.identity import keyed_hash, pseudonyms, uniforms, unit_of
 from engine.limits.reasons import Shortage
 from engine.limits.shared import SharedLimits
@@ -125,6 +126,7 @@ class Decided:
         suppressed: (n,) sends that are recorded as suppressed.
         reasons: cap -> sends that it refused.
         limited: set-level limit -> contacts from whom it took some send.
+        unknowns: contacts of whom the rules could not know something.
     """
 
     table: pa.Table
@@ -133,6 +135,7 @@ class Decided:
     suppressed: BoolArray
     reasons: Mapping[str, int] = field(default_factory=dict)
     limited: Mapping[str, int] = field(default_factory=dict)
+    unknowns: Unknowns = field(default_factory=Unknowns)
 
 
 @dataclass
@@ -143,7 +146,7 @@ class Summary:
         by_action: action index -> times chosen; without what was suppressed at once.
         removed: sums of the blocks' removals.
         suppressed: sends that were suppressed at once.
-        reasons / limited: as of `Decided`.
+        reasons / limited / unknowns: as of `Decided`.
     """
 
     by_action: dict[int, int] = field(default_factory=dict)
@@ -151,6 +154,7 @@ class Summary:
     suppressed: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     limited: Counter[str] = field(default_factory=Counter)
+    unknowns: Unknowns = field(default_factory=Unknowns)
 
     def add(self, decided: Decided) -> None:
         for action, times in zip(*np.unique(decided.action[~decided.suppressed], return_counts=True), strict=True):
@@ -159,6 +163,7 @@ class Summary:
         self.suppressed += int(decided.suppressed.sum())
         self.reasons.update(decided.reasons)
         self.limited.update(decided.limited)
+        self.unknowns = self.unknowns + decided.unknowns
 
     def sends(self, catalog: Catalog) -> Mapping[str, int]:
         """Action name -> times sent."""
@@ -225,6 +230,7 @@ def decide_block(plan: Plan, contacts: ContactBatch, now: datetime) -> Decided:
         np.array([bool(reasons) for reasons in refused or [()] * contacts.n], dtype=np.bool_),
         Counter(reason for reasons in refused or () for reason in reasons),
         Counter(name for one in drawn.shortages or () for name in {shortage.limit for shortage in one}),
+        Unknowns.of(seen),
     )
 
 

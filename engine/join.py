@@ -8,7 +8,7 @@ already: the rows known early would all be the successful ones.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 
 from engine import records
+from engine.audit.credited import misspelt, uncredited
 from engine.disk.given import Given
 from engine.dispatch_states import advance_states
 from engine.errors import DataError, ParameterError
@@ -27,7 +28,7 @@ from engine.identity import keyed_hash
 from engine.log.parquet import LogReader, ParquetFile, instants
 from engine.log.sql import micros
 from engine.outcomes import check_outcomes, outcome_frame
-from engine.records import LogMeta, RewardSpec
+from engine.records import JoinedOutcomes, LogMeta, RewardSpec
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, BoolArray, FloatArray, IntArray, ObjectArray
 
 SHOWN: Final = 20
@@ -60,6 +61,11 @@ class MetricSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         if not 0 < self.window_s < float("inf"):
             raise ParameterError("window_s", "a metric", allowed="positive and finite", got=self.window_s)
         self.reward()
+
+    @property
+    def window_us(self) -> int:
+        """The window in microseconds."""
+        return round(self.window_s * MICROSECONDS_PER_S)
 
     def reward(self) -> RewardSpec:
         """The range that the log declares."""
@@ -94,6 +100,7 @@ class JoinReport:
         unused: matched outcomes of events that no metric counts and that name no state.
         illegal_states: outcomes naming a state that could not follow the decision's state, passed over.
         metrics: counts by metric.
+        joined: what became of the outcomes, as the footer of the new log keeps it.
     """
 
     decisions: int
@@ -108,6 +115,7 @@ class JoinReport:
     unused: int
     illegal_states: int
     metrics: Mapping[str, MetricCounts]
+    joined: JoinedOutcomes
 
 
 def join(
@@ -145,11 +153,11 @@ def join(
     reader = LogReader(log_path)
     _check_metrics(metrics, reader)
     unique, given = check_outcomes(outcomes, source="the outcomes")
-    index = _Index(outcome_frame(unique), now_us)
+    index = _Index(outcome_frame(unique), now_us, _events(metrics))
     added = {name: metric.reward() for name, metric in metrics.items()}
     meta = msgspec.structs.replace(reader.meta, rewards={**reader.meta.rewards, **added})
     run = _Run(reader, index, metrics, now_us)
-    with ParquetFile(Path(out_path), _schema(reader, meta)) as file:
+    with ParquetFile(Path(out_path), _schema(reader, meta), late_footer=True) as file:
         held: list[pa.Table] = []
         for batch in reader.batches():
             held.append(run.joined(batch, file_schema=_schema(reader, meta)))
@@ -165,14 +173,20 @@ def join(
                 f"{report.without_decision} have none {list(report.without_decision_ids)[:5]}",
                 hint="mend the outcomes, or join without strict to have them counted and left out",
             )
+        file.set_footer(_schema(reader, _with_joined(meta, report.joined)).metadata)
     return report
 
 
 class _Index:
     """Outcomes sorted by (hash of the decision id, instant, event, value), so that sums never depend on the input."""
 
-    def __init__(self, frame: pd.DataFrame, now_us: int) -> None:
-        self.after_now = int((frame["at"] > now_us).sum())
+    def __init__(self, frame: pd.DataFrame, now_us: int, events: Sequence[str]) -> None:
+        late = frame["at"] > now_us
+        self.after_now = int(late.sum())
+        # A state of the dispatch is an outcome only where a metric counts it.
+        outcome = ~frame["event"].isin(records.STATES) | frame["event"].isin(events)
+        self.given, self.outcomes_after_now = int(outcome.sum()), int((late & outcome).sum())
+        frame = frame.assign(outcome=outcome)
         frame = frame[frame["at"] <= now_us].copy()
         frame["key"] = keyed_hash(frame["decision_id"].to_numpy(dtype=object), "join")
         frame = frame.sort_values(["key", "decision_id", "at", "event", "value_usd"], kind="stable")
@@ -182,6 +196,7 @@ class _Index:
         self.event: ObjectArray = frame["event"].to_numpy(dtype=object)
         self.value: FloatArray = frame["value_usd"].to_numpy(dtype=np.float64)
         self.matched: BoolArray = np.zeros(len(frame), dtype=np.bool_)
+        self.outcome: BoolArray = frame["outcome"].to_numpy(dtype=np.bool_)
 
     def match(self, decision_ids: ObjectArray) -> tuple[IntArray, IntArray]:
         """Pairs (position among the decisions, position among the outcomes)."""
@@ -210,7 +225,8 @@ class _Run:
         self._reader, self._index, self._metrics, self._now_us = reader, index, metrics, now_us
         self._counts = {name: Counter[str]() for name in metrics}
         self._unusable = 0
-        self._unused = self._illegal = 0
+        self._unused = self._illegal = self._late = self._credited = 0
+        self._unread = Counter[str]()
         self._before: list[int] = []
 
     def joined(self, batch: pa.RecordBatch, *, file_schema: pa.Schema) -> pa.Table:
@@ -233,12 +249,18 @@ class _Run:
         code, names = pd.factorize(event)
         used: BoolArray = np.isin(names, records.STATES)[code]
         table = self._with_states(batch, row, event)
+        read = np.isin(names, _events(self._metrics))[code]
+        credited: BoolArray = np.zeros(len(row), dtype=np.bool_)
         for name, metric in self._metrics.items():
             counts: BoolArray = np.isin(names, metric.events)[code]
             used |= counts
+            credited |= counts & (delay <= metric.window_us)
             reward = self._reward(name, metric, (row[counts], outcome[counts], delay[counts]), decided_at, ids)
             table = table.append_column(records.REWARD + name, pa.array(reward, from_pandas=True))
         self._unused += int((~used).sum())
+        self._unread.update(event[~used].tolist())
+        self._credited += int(credited.sum())
+        self._late += int((read & ~credited).sum())
         return table.select(file_schema.names).cast(file_schema)
 
     def report(self, given: int, duplicates: int) -> JoinReport:
@@ -258,6 +280,18 @@ class _Run:
             unused=self._unused,
             illegal_states=self._illegal,
             metrics={name: MetricCounts(**counts) for name, counts in self._counts.items()},
+            joined=JoinedOutcomes(
+                given=index.given,
+                without_decision=int((index.outcome & ~index.matched).sum()),
+                after_now=index.outcomes_after_now,
+                before_decision=int(index.outcome[self._before].sum()),
+                unread=dict(sorted(self._unread.items())),
+                late=self._late,
+                credited=self._credited,
+                metrics={name: counts["credited"] for name, counts in self._counts.items()},
+                without_value={name: counts["without_value"] for name, counts in self._counts.items()},
+                misspelt=misspelt(self._unread, _events(self._metrics)),
+            ),
         )
 
     def _with_states(self, batch: pa.RecordBatch, row: IntArray, event: ObjectArray) -> pa.Table:
@@ -281,7 +315,7 @@ class _Run:
         ids: ObjectArray,
     ) -> FloatArray:
         row, outcome, delay = pairs
-        window = round(metric.window_s * MICROSECONDS_PER_S)
+        window = metric.window_us
         inside = delay <= window
         row, outcome = row[inside], outcome[inside]
         known = decided_at != NOT_AN_INSTANT
@@ -301,6 +335,11 @@ class _Run:
             pending=int((~matured).sum()),
         )
         return np.where(matured, reward, np.nan)
+
+
+def _events(metrics: Mapping[str, MetricSpec]) -> tuple[str, ...]:
+    """Every event that some metric counts."""
+    return tuple(dict.fromkeys(event for metric in metrics.values() for event in metric.events))
 
 
 def _check_metrics(metrics: Mapping[str, MetricSpec], reader: LogReader) -> None:
@@ -327,6 +366,11 @@ def _schema(reader: LogReader, meta: LogMeta) -> pa.Schema:
         if field.name not in schema.names:
             schema = schema.append(field)
     return schema
+
+
+def _with_joined(meta: LogMeta, joined: JoinedOutcomes) -> LogMeta:
+    before = () if isinstance(meta.joined, msgspec.UnsetType) else meta.joined
+    return msgspec.structs.replace(meta, notes=(*meta.notes, *uncredited(joined)), joined=(*before, joined))
 
 
 def _together(tables: list[pa.Table]) -> pa.Table:

@@ -149,6 +149,33 @@ class Rejections(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         return min([1.0, *(one.p_value * len(self.reasons) for one in self.reasons)])
 
 
+class JoinedOutcomes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What became of the outcomes of one join; states of the dispatch (dispatched, delivered ...) are no outcomes here.
+
+    Attributes:
+        given: outcome rows, without exact repeats and states.
+        without_decision: of them, whose decision is not in the log.
+        after_now / before_decision: of them, later than the join's now, and earlier than their decision.
+        unread: event that no metric reads -> rows whose decision is known.
+        late: rows outside the window of every metric that reads them.
+        credited: rows that some metric counts.
+        metrics: metric -> rows that it counts.
+        without_value: metric that sums values -> of these, rows without one.
+        misspelt: event that no metric reads -> event that some metric reads under nearly that name.
+    """
+
+    given: int
+    without_decision: int
+    after_now: int
+    before_decision: int
+    unread: dict[str, int]
+    late: int
+    credited: int
+    metrics: dict[str, int]
+    without_value: dict[str, int] = {}
+    misspelt: dict[str, str] = {}
+
+
 class LogMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What is true of a whole log; the JSON footer of its file.
 
@@ -167,6 +194,7 @@ class LogMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         contact_key: fingerprint of the key of the contacts' pseudonyms; absent where they are simulated people.
         prices: policy version -> the prices that it decided under, as plain data; absent where there were none.
         rejections: the rows of the foreign log that were rejected; absent where none was.
+        joined: what became of the outcomes of each join that made the log's rewards; absent where there was none.
     """
 
     catalog: Catalog
@@ -184,6 +212,7 @@ class LogMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     prices: dict[str, dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
     contact_key: str | msgspec.UnsetType = msgspec.UNSET
     rejections: Rejections | msgspec.UnsetType = msgspec.UNSET
+    joined: tuple[JoinedOutcomes, ...] | msgspec.UnsetType = msgspec.UNSET
     version: int = SCHEMA_VERSION
 
 

@@ -136,12 +136,16 @@ _META_MEANING: Final[Mapping[str, str]] = {
     "clustered": "whether the column `cluster` is filled",
     "source": "what the log was made from",
     "notes": "sentences that every report must repeat",
+    "joined": "what became of the outcomes of each join: given, credited, why others were not; absent where none was",
     "raw_columns": "names of the `raw_NAME` columns",
     "policy": "folder of the policy that decided, or empty",
     "pack": "the guardrail pack that was in force, or null",
     "conditions": "the sender's side that the rules read, as plain data, where one was given",
     "version": "version of this schema; newer ones than the reader's are refused",
 }
+
+# Keys that stand in the footer only where there is something to say.
+_WHERE_ANY: Final = dict.fromkeys(("joined",))
 
 
 def schema_markdown() -> str:
@@ -161,7 +165,8 @@ def schema_markdown() -> str:
     )
     states = ", ".join(f"{code} {name}" for code, name in enumerate(STATE_NAMES))
     changes = [[f"`{state}`", ", ".join(f"`{after}`" for after in LEGAL[state]) or "-"] for state in records.STATES]
-    footer = [[f"`{name}`", _META_MEANING[name]] for name in msgspec.to_builtins(meta)]
+    written = msgspec.to_builtins(meta)
+    footer = [[f"`{name}`", _META_MEANING[name]] for name in LogMeta.__struct_fields__ if name in written | _WHERE_ANY]
     return "".join(
         [
             _INTRODUCTION,

@@ -21,6 +21,7 @@ from engine.errors import ParameterError
 from engine.features import FeatureSchema
 from engine.guardrails.brakes import tiers_on
 from engine.guardrails.conditions import NOTHING_SAID, load_conditions
+from engine.guardrails.counts import nothing_left
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import pack_from
 from engine.limits.config import load_limits
@@ -190,7 +191,7 @@ def _decide_all(
     if prices is not None:
         meta = msgspec.structs.replace(meta, prices={plan.policy_version: prices.to_builtins()})
     file_schema = log_schema(meta)
-    with ParquetFile(request.out, file_schema) as file:
+    with ParquetFile(request.out, file_schema, late_footer=True) as file:
         decided = decide_block(plan, first, request.now)
         _append(file, decided, total, file_schema)
         for contacts in blocks:
@@ -198,7 +199,11 @@ def _decide_all(
             _append(file, decided, total, file_schema)
             if advance is not None:
                 advance(contacts.n)
-    return _output(plan, request, total)
+        output = _output(plan, request, total)
+        # Where most decisions are held because something is missing, every later report of this log must say it.
+        said = msgspec.structs.replace(meta, notes=(*meta.notes, *output.warnings))
+        file.set_footer(log_schema(said).metadata)
+    return output
 
 
 def _blocks(plan: Plan, schema: FeatureSchema, request: DecideRequest, block_rows: int) -> Iterator[ContactBatch]:
@@ -218,7 +223,11 @@ def _output(plan: Plan, request: DecideRequest, total: Summary) -> DecideOutput:
             channel = catalog.channels[(action - 1) // (catalog.shape[1] * catalog.shape[2])]
             by_channel[channel] = by_channel.get(channel, 0) + times
     rules = total.removed.rules
+    words = plan.guardrails.words
+    warnings = total.unknowns.sentences(plan.guardrails.inputs, stored=request.state is not None)
     return DecideOutput(
+        warnings=(*warnings, *nothing_left(total.removed, words)),
+        rules={name: words[name] for name in rules if name in words},
         log=str(request.out),
         contacts=total.removed.contacts,
         held=total.by_action.get(HOLD, 0),

@@ -32,6 +32,7 @@ from engine.guardrails.conditions import NOTHING_SAID, Conditions, load_conditio
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack, pack_from
 from engine.guardrails.recheck import Chosen, recheck_batch
+from engine.guardrails.unknowns import Unknowns
 from engine.localtime import instant_of
 from engine.log.parquet import LogReader, instants
 from engine.log.several import APART
@@ -129,7 +130,10 @@ def dispatch_file(request: DispatchRequest, advance: Advance | None = None) -> D
         if sends is not None:
             sends.settle(run.state, due["decision_id"].to_numpy(dtype=object))
     state = run.state
+    words = guardrails.words
     return DispatchOutput(
+        warnings=_hardly_meant(request, guardrails, run, unknown),
+        rules={code: words[code] for code in sorted({code for _, code, _, _ in run.reasons}) if code in words},
         outcomes=str(request.out),
         **counts,
         deferred=int((state == records.DECIDED).sum()),
@@ -141,6 +145,15 @@ def dispatch_file(request: DispatchRequest, advance: Advance | None = None) -> D
         pack=guardrails.version,
         now=request.now.isoformat(),
     )
+
+
+def _hardly_meant(request: DispatchRequest, guardrails: Guardrails, run: _Run, unknown: int) -> tuple[str, ...]:
+    """What made most sends disappear without an error."""
+    said = run.unknowns.sentences(guardrails.inputs, stored=request.state is not None)
+    if unknown > len(run.state) / 2:
+        why = f"{unknown:,} of {len(run.state):,} due sends belong to contacts who are not in {request.contacts}"
+        said = (*said, f"{why}: they are suppressed for good")
+    return said
 
 
 def _blocks(guardrails: Guardrails, request: DispatchRequest, run: _Run) -> Iterator[ContactBatch]:
@@ -216,6 +229,7 @@ class _Run:
         self._id, self._use_case = due["decision_id"].to_numpy(object), due["use_case"].to_numpy(object)
         self._action, self._send_at = due["action"].to_numpy(np.int32), due["send_at"].to_numpy(np.int64)
         self.state = np.full(len(due), records.DECIDED, dtype=object)
+        self.unknowns = Unknowns()
         self.reasons: list[tuple[str, str, str, str]] = []
 
     def block(self, contacts: ContactBatch) -> None:
@@ -238,6 +252,7 @@ class _Run:
         chosen = Chosen(self._action[rows], self._send_at[rows], np.full(len(rows), self._request.reserved))
         if self._sends is not None:
             contacts = self._sends.contacts(contacts.contact_id, self._id[rows])
+        self.unknowns = self.unknowns + Unknowns.of(contacts)
         conditions = msgspec.structs.replace(self._conditions, use_case=use_case)
         found = recheck_batch(self._guardrails, chosen, contacts, self._request.now, conditions)
         state = found.state

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from experiments.outputs_audit import AuditGate
-from experiments.outputs_base import Output
+from experiments.outputs_base import CommandOutput, Output
 from experiments.outputs_launch import GateOutput, MetricRow, RuleCost, SupportRow, TreatmentOutput
 from experiments.outputs_prices import PricesOutput, VolumeRow
 
@@ -81,7 +81,7 @@ class Skipped(Output, frozen=True, kw_only=True):
     reason: str
 
 
-class EvaluateOutput(Output, frozen=True, kw_only=True):
+class EvaluateOutput(CommandOutput, frozen=True, kw_only=True):
     """`tactful evaluate --json`.
 
     Attributes:
@@ -154,7 +154,7 @@ class Launch(Output, frozen=True, kw_only=True):
     reason: str
 
 
-class BacktestOutput(Output, frozen=True, kw_only=True):
+class BacktestOutput(CommandOutput, frozen=True, kw_only=True):
     """`tactful backtest --json`.
 
     Attributes:
@@ -204,7 +204,7 @@ class KeyOutput(Output, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
 
-class ImportOutput(Output, frozen=True, kw_only=True):
+class ImportOutput(CommandOutput, frozen=True, kw_only=True):
     """`tactful import --json`.
 
     Attributes:
@@ -224,10 +224,9 @@ class ImportOutput(Output, frozen=True, kw_only=True):
     rejects: str | None
     notes: tuple[str, ...] = ()
     contact_key: KeyOutput | None = None
-    warnings: tuple[str, ...] = ()
 
 
-class TrainOutput(Output, frozen=True, kw_only=True):
+class TrainOutput(CommandOutput, frozen=True, kw_only=True):
     """`tactful train --json`.
 
     Attributes:
@@ -250,7 +249,7 @@ class TrainOutput(Output, frozen=True, kw_only=True):
     audit: AuditGate | None = None
 
 
-class DecideOutput(Output, frozen=True, kw_only=True):
+class DecideOutput(CommandOutput, frozen=True, kw_only=True):
     """`tactful decide --json`.
 
     Attributes:
@@ -265,6 +264,7 @@ class DecideOutput(Output, frozen=True, kw_only=True):
         limited: set-level limit -> contacts from whom it took some send.
         prices: budgets that are met in expectation, with their prices; null where there are none.
         contact_key: the key of the contacts' pseudonyms; null in a demonstration, whose key is fixed.
+        rules: rule -> its name and what it does.
     """
 
     log: str
@@ -284,9 +284,10 @@ class DecideOutput(Output, frozen=True, kw_only=True):
     limited: dict[str, int] = {}
     prices: PricesOutput | None = None
     contact_key: KeyOutput | None = None
+    rules: dict[str, str] = {}
 
 
-class DispatchOutput(Output, frozen=True, kw_only=True):
+class DispatchOutput(CommandOutput, frozen=True, kw_only=True):
     """`tactful dispatch --json`.
 
     Attributes:
@@ -299,6 +300,7 @@ class DispatchOutput(Output, frozen=True, kw_only=True):
         reasons: rule -> suppressed sends that it refuses; a send may have several.
         unsettled: sends that another run has handed over, or was about to when it died; nothing is written of them.
         contact_key: the key of the contacts' pseudonyms; null with a store where none was given.
+        rules: code of a rule that refused a send -> its name and what it does.
     """
 
     outcomes: str
@@ -315,6 +317,7 @@ class DispatchOutput(Output, frozen=True, kw_only=True):
     now: str
     unsettled: int = 0
     contact_key: KeyOutput | None = None
+    rules: dict[str, str] = {}
 
 
 class MetricJoin(Output, frozen=True, kw_only=True):
@@ -326,8 +329,15 @@ class MetricJoin(Output, frozen=True, kw_only=True):
     pending: int
 
 
-class JoinOutput(Output, frozen=True, kw_only=True):
-    """`tactful join --json`; see `engine.join.JoinReport` for every count."""
+class JoinOutput(CommandOutput, frozen=True, kw_only=True):
+    """`tactful join --json`; see `engine.join.JoinReport` for every count.
+
+    Attributes:
+        given: outcomes that are no states of the dispatch, each once.
+        credited: of them, that some metric counts.
+        late: of them, outside the window of every metric that reads them.
+        unread: event that no metric reads -> outcomes.
+    """
 
     log: str
     decisions: int
@@ -340,6 +350,10 @@ class JoinOutput(Output, frozen=True, kw_only=True):
     unused: int
     illegal_states: int
     metrics: dict[str, MetricJoin]
+    given: int = 0
+    credited: int = 0
+    late: int = 0
+    unread: dict[str, int] = {}
 
 
 class RemovalRow(Output, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from experiments.outputs_base import Output
+from experiments.outputs_base import CommandOutput, Output
 
 
 class FindingRow(Output, frozen=True, kw_only=True):
@@ -44,7 +44,7 @@ class Readiness(Output, frozen=True, kw_only=True):
     valid: float | None
 
 
-class AuditOutput(Output, frozen=True, kw_only=True):
+class AuditOutput(CommandOutput, frozen=True, kw_only=True):
     """`tactful audit --json`.
 
     Attributes:

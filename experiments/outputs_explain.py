@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from experiments.outputs import RemovalRow
-from experiments.outputs_base import Output
+from experiments.outputs_base import CommandOutput, Output
 from experiments.outputs_prices import PricesOutput
 
 
@@ -60,7 +60,7 @@ class HoldbackRow(Output, frozen=True, kw_only=True):
     hold_expected_value: float
 
 
-class ExplainOutput(Output, frozen=True, kw_only=True):
+class ExplainOutput(CommandOutput, frozen=True, kw_only=True):
     """`tactful explain --json`.
 
     Attributes:

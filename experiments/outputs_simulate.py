@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from experiments.outputs import BacktestOutput, DecideOutput, MetricJoin
-from experiments.outputs_base import Output
+from experiments.outputs_base import CommandOutput, Output
 from experiments.outputs_prices import PricesOutput
 
 
@@ -27,7 +27,7 @@ class GroupTotals(Output, frozen=True, kw_only=True):
     reward_per_contact_day_usd: float | None
 
 
-class SimulateOutput(Output, frozen=True, kw_only=True):
+class SimulateOutput(CommandOutput, frozen=True, kw_only=True):
     """`tactful simulate --json`.
 
     Attributes:
@@ -42,6 +42,7 @@ class SimulateOutput(Output, frozen=True, kw_only=True):
         resumed_from: days that an earlier, unfinished run had done.
         files: outcomes, metrics (Parquet and JSON), curves, and the policy where one was learnt.
         prices: of the last day; null where nothing was bounded. The log's footer keeps those of every day.
+        rules: rule -> its name and what it does.
     """
 
     log: str
@@ -65,6 +66,7 @@ class SimulateOutput(Output, frozen=True, kw_only=True):
     notes: tuple[str, ...]
     files: dict[str, str]
     prices: PricesOutput | None = None
+    rules: dict[str, str] = {}
 
 
 class LivePolicy(Output, frozen=True, kw_only=True):
@@ -99,7 +101,7 @@ class LivePolicy(Output, frozen=True, kw_only=True):
     list_lost: float
 
 
-class DemoOutput(Output, frozen=True, kw_only=True):
+class DemoOutput(CommandOutput, frozen=True, kw_only=True):
     """`tactful demo --json`. Everything in it is SIMULATED.
 
     Attributes:

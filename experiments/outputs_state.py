@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from experiments.outputs import OUTPUTS, KeyOutput
-from experiments.outputs_base import Output
+from experiments.outputs_base import CommandOutput, Output
 
 
-class StateRecordOutput(Output, frozen=True, kw_only=True):
+class StateRecordOutput(CommandOutput, frozen=True, kw_only=True):
     """`tactful state record --json`.
 
     Attributes:
         facts: the file.
-        rows: facts in it; of them `new` changed the store and `known` were there already, or older than what was.
+        rows: of it. A reply or a provider's code may be several facts, or none.
+        new: facts that changed the store.
+        known: facts that were there already, or older than what was.
         kinds: kind of fact -> rows.
         contact_key: the key under which the contacts are stored.
+        replies: what raw replies were read as (stop, doubt, start, help, none) -> rows.
+        provider_codes: what providers' codes mean (suppress, count, pause) -> rows.
     """
 
     facts: str
@@ -22,6 +26,8 @@ class StateRecordOutput(Output, frozen=True, kw_only=True):
     known: int
     kinds: dict[str, int]
     contact_key: KeyOutput | None = None
+    replies: dict[str, int] = {}
+    provider_codes: dict[str, int] = {}
 
 
 class StateExpireOutput(Output, frozen=True, kw_only=True):

@@ -46,17 +46,45 @@ def record_file(request: RecordRequest, advance: Advance | None = None) -> State
         StorageError: the store refused.
     """
     counts: Counter[str] = Counter()
-    new = 0
+    read: dict[str, Counter[str]] = {"reply": Counter(), "provider_code": Counter()}
+    new = made = 0
     with SqlState(request.state) if request.create else SqlState.existing(request.state) as state:
         state.use_key(request.contact_key)
         for kinds, facts in fact_blocks(request.facts, request.contact_key, BLOCK_ROWS):
             new += state.record(facts)
-            counts.update(kinds)
+            made += len(facts)
+            for kind, _, verdict in (kind.partition("/") for kind in kinds):
+                counts[kind] += 1
+                if verdict:
+                    read[kind][verdict] += 1
             if advance is not None:
-                advance(len(facts))
+                advance(len(kinds))
     return StateRecordOutput(
-        facts=named(request.facts), rows=counts.total(), new=new, known=counts.total() - new, kinds=dict(counts)
+        facts=named(request.facts),
+        rows=counts.total(),
+        new=new,
+        known=made - new,
+        kinds=dict(counts),
+        replies=dict(read["reply"]),
+        provider_codes=dict(read["provider_code"]),
+        warnings=_to_settle(read["reply"]["doubt"], read["provider_code"]["pause"]),
     )
+
+
+def _to_settle(doubts: int, pauses: int) -> tuple[str, ...]:
+    """What somebody has to look at."""
+    said = []
+    if doubts:
+        said.append(
+            f"{doubts:,} replies are in doubt: their channel is closed until somebody has read them and lifted the "
+            "suppression `reply_doubt`, see docs/state.md"
+        )
+    if pauses:
+        said.append(
+            f"{pauses:,} provider codes blame the sender, not the contact: nothing was recorded, pause the channel "
+            "(`paused_channels` of the conditions), see docs/optout.md"
+        )
+    return tuple(said)
 
 
 def expire_at(state: str, now: datetime) -> StateExpireOutput:

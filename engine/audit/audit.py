@@ -11,6 +11,7 @@ from engine.audit.block import AuditBlock, blocks_of
 from engine.audit.calendar import Calendar
 from engine.audit.consent import Consent
 from engine.audit.contact_groups import ContactGroups
+from engine.audit.credited import credited
 from engine.audit.dispatch import Dispatch
 from engine.audit.drift import Drift
 from engine.audit.duplicates import duplicates
@@ -182,7 +183,7 @@ def audit_log(
         sums.add(block)
         if progress is not None:
             progress(block.n)
-    found = [named, *sums.findings(), duplicates(reader, rule), *rejected(reader.meta, rule)]
+    found = [named, *sums.findings(), duplicates(reader, rule), *rejected(reader.meta, rule), credited(reader.meta)]
     if outcomes is None:
         why = "no outcome file was given (--outcomes)"
         found += [not_applicable(VALIDITY, why), not_applicable(RESOLUTION, why)]

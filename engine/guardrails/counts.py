@@ -14,6 +14,9 @@ from engine.guardrails.rule import Verdict
 from engine.matmul import matmul
 from engine.types import PURPOSES, BoolArray, Float32Array, IntArray
 
+# Rules that a sentence names.
+_SHOWN = 3
+
 
 @dataclass(frozen=True)
 class RuleCount:
@@ -54,6 +57,20 @@ class RemovalCounts:
             self.held + other.held,
             rules,
         )
+
+
+def nothing_left(counts: RemovalCounts, words: Mapping[str, str]) -> tuple[str, ...]:
+    """A sentence where no contact has any send left, with the rules that leave most contacts none by themselves.
+
+    Args:
+        counts: sums over all contacts.
+        words: rule code -> what it is (`Guardrails.words`).
+    """
+    if not counts.contacts or counts.held < counts.contacts:
+        return ()
+    alone = sorted((count.contacts, name) for name, count in counts.rules.items() if count.contacts)[::-1][:_SHOWN]
+    why = "; ".join(f"{name} {words.get(name, '')} ({times:,} contacts)" for times, name in alone)
+    return (f"the rules leave no send to any of {counts.contacts:,} contacts" + (f": {why}" if why else ""),)
 
 
 def sends_left(verdict: Verdict, n: int, catalog: Catalog) -> IntArray:

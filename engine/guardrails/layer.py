@@ -28,6 +28,7 @@ from engine.guardrails.registry import make_rule, shipped_rules
 from engine.guardrails.required import require_consent
 from engine.guardrails.rule import Rule, Scene, Verdict
 from engine.guardrails.union import Union
+from engine.guardrails.words import rule_words
 from engine.localtime import instant_of
 from engine.types import HOLD, PURPOSES, BoolArray
 
@@ -97,6 +98,16 @@ class Guardrails:
     def rules(self) -> tuple[tuple[RuleEntry, Rule], ...]:
         """The pack's entries with their rules, in the pack's order."""
         return self._rules
+
+    @property
+    def words(self) -> dict[str, str]:
+        """Code of each rule -> its name and what it does."""
+        return {entry.id: rule_words(entry, rule) for entry, rule in self._rules}
+
+    @property
+    def inputs(self) -> frozenset[str]:
+        """Everything that the rules read and cannot do without."""
+        return frozenset(name for _, rule in self._rules for name in rule.reads)
 
     @property
     def extra_inputs(self) -> tuple[str, ...]:

@@ -123,7 +123,8 @@ def admit(eligible: BoolArray, costs: Costs, remaining: IntArray, order: IntArra
 
 def _drawn(draw: Draw, rows: IntArray, eligible: BoolArray) -> tuple[CodeArray, FloatArray]:
     # What is drawn is held against the sets that nobody else can write to.
-    action, propensity = (np.array(part) for part in draw(sealed(rows), sealed(eligible)))
+    drawn = draw(sealed(rows), sealed(eligible))
+    action, propensity = np.array(drawn[0], dtype=np.int32), np.array(drawn[1], dtype=np.float64)
     if not ((propensity > 0.0) & (propensity <= 1.0)).all():
         raise ParameterError("draw", "admit", allowed="propensities in (0, 1]", got="another number")
     if not eligible[np.arange(len(rows)), action].all():

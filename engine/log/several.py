@@ -13,7 +13,7 @@ from engine.identity import keyed_hash
 from engine.log.action_names import common_catalog
 from engine.log.columns import instants
 from engine.log.file import LogFile
-from engine.records import LogMeta, Rejections
+from engine.records import JoinedOutcomes, LogMeta, Rejections
 from engine.types import KeyArray
 
 # Hashes that are held at once, 8 bytes each; longer logs are read several times, a part of the hashes each.
@@ -55,6 +55,7 @@ def together(files: Sequence[LogFile]) -> LogMeta:
         "policy": first.meta.policy if _same(metas, "policy") else "",
         "prices": _prices(metas),
         "rejections": _rejections(metas),
+        "joined": _joined(metas),
     }
     notes = [note for meta in metas for note in meta.notes]
     others = {meta.catalog.version for meta in metas} - {catalog.version}
@@ -141,6 +142,11 @@ def _rejections(metas: Sequence[LogMeta]) -> Rejections | msgspec.UnsetType:
         even=all(one.even for one in found),
         reasons=tuple(reason for one in found for reason in one.reasons),
     )
+
+
+def _joined(metas: Sequence[LogMeta]) -> tuple[JoinedOutcomes, ...] | msgspec.UnsetType:
+    """What became of the outcomes of every join."""
+    return tuple(one for meta in metas for one in meta.joined or ()) or msgspec.UNSET
 
 
 def _same(metas: Sequence[LogMeta], name: str) -> bool:

@@ -21,6 +21,7 @@ from engine.files.ids import ids_of
 from engine.files.tables import ENDINGS
 from engine.identity import pseudonyms
 from engine.state.facts import EXPRESS, GRANTED, Consent, Event, Fact, PastSend, Profile, Suppression
+from engine.state.replies import Answer, code_of, reply_of
 from engine.types import NOT_AN_INSTANT
 
 Row = Mapping[str, Any]
@@ -86,7 +87,7 @@ def _send(row: Row) -> Fact:
     return PastSend(*fixed, row["at"], **more)
 
 
-MAKERS: Final[Mapping[str, Callable[[Row], Fact]]] = {
+MAKERS: Final[Mapping[str, Callable[[Row], Fact | Answer]]] = {
     "consent": _consent,
     "withdrawal": _refusal("withdrawn"),
     "denial": _refusal("denied"),
@@ -94,9 +95,11 @@ MAKERS: Final[Mapping[str, Callable[[Row], Fact]]] = {
     "event": _event,
     "profile": _profile,
     "send": _send,
+    "reply": reply_of,
+    "provider_code": code_of,
 }
 # A fact without an instant cannot be placed; a consent or a refusal without one is kept as the store keeps it.
-_DATED: Final = ("suppression", "event", "profile", "send")
+_DATED: Final = ("suppression", "event", "profile", "send", "reply", "provider_code")
 
 
 def fact_blocks(path: Given, contact_key: str, rows: int) -> Iterator[tuple[list[str], list[Fact]]]:
@@ -108,7 +111,7 @@ def fact_blocks(path: Given, contact_key: str, rows: int) -> Iterator[tuple[list
         rows: at most so many facts per block.
 
     Yields:
-        What each row is, and the facts.
+        What each row is (of a reply and a provider's code also what it was read as, as in `reply/stop`), and the facts.
 
     Raises:
         DataError: a wrong value (with its row), or a file that cannot be read.
@@ -122,11 +125,16 @@ def _facts(block: Block, contact_key: str) -> tuple[list[str], list[Fact]]:
     kinds, contacts = _required(block, "fact", text), _required(block, "contact_id", partial(_ids, block, "contact_id"))
     who = pseudonyms(np.array(contacts, dtype=object), f"contact/{contact_key}")
     columns = {name: _values(block, name) for name in block.columns if name not in ("fact", "contact_id")}
-    facts = [_fact(block, row, kinds[row], {"contact_id": str(who[row])}, columns) for row in range(block.n)]
+    facts: list[Fact] = []
+    for row in range(block.n):
+        made = _fact(block, row, kinds[row], {"contact_id": str(who[row])}, columns)
+        if isinstance(made, Answer):
+            kinds[row] = f"{kinds[row]}/{made.read}"
+        facts += made.facts if isinstance(made, Answer) else (made,)
     return kinds, facts
 
 
-def _fact(block: Block, row: int, kind: str, start: dict[str, Any], columns: Mapping[str, list[Any]]) -> Fact:
+def _fact(block: Block, row: int, kind: str, start: dict[str, Any], columns: Mapping[str, list[Any]]) -> Fact | Answer:
     where = f"{block.source}: row {block.first_row + row}"
     maker = MAKERS.get(kind)
     if maker is None:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from engine.database import among, insert, insert_missing, writing
 from engine.errors import DataError, ParameterError
 from engine.state.facts import Consent, Event, Fact, PastSend, Profile, Suppression, fact_id
+from engine.state.replies import given_back
 from engine.state.reservations import lock_contacts
 from engine.state.tables import CONSENT, CONTACT, DISPATCHED, EVENT, SEND, SEND_STEP, SUPPRESSION
 
@@ -60,6 +61,9 @@ class FactWriter:
                     rows.sort(key=lambda row: str(row["fact_id"]))
                     added = insert_missing(connection, table).returning(table.c.fact_id)
                     new += len(connection.execute(added, rows).all())
+            back = [_row(consent) for consent in given_back(connection, facts)]
+            if back:
+                connection.execute(insert_missing(connection, CONSENT), back)
         return new
 
 

@@ -18,7 +18,7 @@ from engine.errors import TactfulError
 from experiments.cli.failures import INTERRUPTED, as_ours, cannot_write
 from experiments.cli.terminal import ErrorConsole, PlainConsole, one_line, write_json
 from experiments.outputs import ErrorOutput, json_bytes
-from experiments.outputs_base import Output
+from experiments.outputs_base import CommandOutput, Output
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Overrides = Annotated[
@@ -50,7 +50,7 @@ def signer() -> str:
 
 
 def show(output: Output, tables: Sequence[Table], lines: Sequence[str], *, as_json: bool) -> None:
-    """Print the object, or its tables and lines.
+    """Print the object, or its tables, its warnings and the lines.
 
     Raises:
         StorageError: standard output is full or closed.
@@ -65,6 +65,8 @@ def show(output: Output, tables: Sequence[Table], lines: Sequence[str], *, as_js
             console = PlainConsole(width=WIDE)
         for table in tables:
             console.print(table)
+        for warning in output.warnings if isinstance(output, CommandOutput) else ():
+            console.print(one_line(f"warning: {warning}"), style="yellow", soft_wrap=True)
         for line in lines:
             console.print(one_line(line), soft_wrap=True)
         sys.stdout.flush()

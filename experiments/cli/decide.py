@@ -74,7 +74,7 @@ def summary_tables(output: DecideOutput) -> list[Table]:
         sends.add_row(name, str(times))
     rules = Table("rule", "actions removed", "contacts it blocks alone", title="Guardrails")
     for name, pairs in output.removed.items():
-        rules.add_row(name, str(pairs), str(output.blocked_contacts[name]))
+        rules.add_row(f"{name} {output.rules.get(name, '')}", str(pairs), str(output.blocked_contacts[name]))
     brakes = Table("channel and rate", "tier", title="Brakes that are on")
     for name, tier in output.brakes.items():
         brakes.add_row(name, tier)

@@ -72,5 +72,6 @@ def summary_tables(output: DispatchOutput) -> list[Table]:
     sends.add_row(*(str(getattr(output, name)) for name in names))
     rules = Table("rule", "sends suppressed", title="Guardrails at dispatch")
     for name, times in output.reasons.items():
-        rules.add_row(name, str(times))
+        code = name.rpartition(" ")[0]
+        rules.add_row(f"{code} {output.rules[code]}" if code in output.rules else name, str(times))
     return [sends, rules]

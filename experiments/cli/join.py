@@ -27,6 +27,7 @@ def run(
 
     Metrics are configuration (`conf/metrics/`): metrics=demo, or a group of your own.
     """
+    from engine.audit.credited import uncredited
     from engine.contact_key import require_same
     from engine.join import join
     from engine.log.parquet import LogReader
@@ -52,16 +53,24 @@ def run(
             without_decision=report.without_decision,
             unused=report.unused,
             illegal_states=report.illegal_states,
+            given=report.joined.given,
+            credited=report.joined.credited,
+            late=report.joined.late,
+            unread=report.joined.unread,
+            warnings=uncredited(report.joined),
             metrics={
                 name: MetricJoin(credited=m.credited, late=m.late, matured=m.matured, pending=m.pending)
                 for name, m in report.metrics.items()
             },
         )
-        show(output, [_table(output)], [f"log: {out}"], as_json=as_json)
+        show(output, _tables(output), [f"log: {out}"], as_json=as_json)
 
 
-def _table(output: JoinOutput) -> Table:
+def _tables(output: JoinOutput) -> list[Table]:
     table = Table("metric", "credited", "late", "matured", "pending", title=f"{output.decisions} decisions joined")
     for name, metric in output.metrics.items():
         table.add_row(name, *map(str, (metric.credited, metric.late, metric.matured, metric.pending)))
-    return table
+    unread = Table("event", "outcomes", title="Events that no metric reads")
+    for event, times in output.unread.items():
+        unread.add_row(event, str(times))
+    return [table, *([unread] if output.unread else [])]

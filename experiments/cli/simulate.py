@@ -64,4 +64,8 @@ def tables(output: SimulateOutput) -> list[Table]:
     reach = Table("may be sent advertising, first day", "last day", "sends by channel")
     by_channel = ", ".join(f"{name} {times:,}" for name, times in output.sends.items())
     reach.add_row(f"{output.reachable_first:,}", f"{output.reachable_last:,}", by_channel)
-    return [groups, reach, *price_tables(output.prices), joined]
+    rules = Table("rule", "actions removed", title="Guardrails")
+    for name, pairs in output.removed.items():
+        if pairs:
+            rules.add_row(f"{name} {output.rules.get(name, '')}", f"{pairs:,}")
+    return [groups, reach, *price_tables(output.prices), rules, joined]

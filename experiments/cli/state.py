@@ -30,10 +30,13 @@ def record(
     key_file: KeyFile = None,
     as_json: Json = False,
 ) -> None:
-    """Record consents, withdrawals, suppressions, events, profiles and past sends.
+    """Record consents, withdrawals, suppressions, events, profiles, past sends, raw replies and providers' codes.
 
     The same fact again changes nothing, so a file may be given twice. A first file needs --create: a URL that is
     mistyped would else make another store, and facts that are recorded there stop nothing.
+
+    A reply is read and not kept: a stop closes its channel, one in doubt closes it until somebody settles it
+    (docs/state.md).
     """
     from experiments.state import RecordRequest, record_file
 
@@ -42,10 +45,16 @@ def record(
         with progress("recording", None) as advance:
             output = record_file(RecordRequest(state, facts, found.text, create=create), advance)
         output = msgspec.structs.replace(output, contact_key=key_output(found))
-        table = Table("fact", "rows", title=f"{output.rows} facts, {output.new} of them new")
+        table = Table("fact", "rows", title=f"{output.rows} rows, {output.new} new facts")
         for name, rows in sorted(output.kinds.items()):
             table.add_row(name, str(rows))
-        show(output, [table], [key_line(found)], as_json=as_json)
+        shown = [table]
+        for title, read in (("replies", output.replies), ("provider codes", output.provider_codes)):
+            if read:
+                shown.append(Table("read as", "rows", title=title))
+                for name, rows in sorted(read.items()):
+                    shown[-1].add_row(name, str(rows))
+        show(output, shown, [key_line(found)], as_json=as_json)
 
 
 @app.command()

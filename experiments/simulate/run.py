@@ -35,7 +35,7 @@ from experiments.simulate.parts import Day, Parts
 from experiments.simulate.policies import check_policy, fixed_policy
 from experiments.simulate.pool import Pool
 from experiments.simulate.pricing import baseline_file, day_prices, footer_prices, last_prices
-from experiments.simulate.summary import JoinTotals, day_table, group_totals, removed_pairs
+from experiments.simulate.summary import JoinTotals, day_table, group_totals, nothing_sent, removed_pairs
 from policies.peer_config import LEARNING
 from policies.prices.config import PriceConfig
 from policies.prices.pricing import Prices
@@ -274,6 +274,8 @@ class _Run:
             reachable_last=int(last["reachable"].sum()),
             sends={name: int(table[f"sends_{name}"].sum()) for name in scenario.catalog.channels},
             removed=removed_pairs(days),
+            rules=self._guardrails().words,
+            warnings=nothing_sent(table, scenario),
             outcomes=totals.outcomes,
             duplicates=totals.duplicates,
             after_end=totals.after_end,

@@ -48,6 +48,13 @@ def group_totals(table: pd.DataFrame) -> dict[str, GroupTotals]:
     return found
 
 
+def nothing_sent(table: pd.DataFrame, scenario: Scenario) -> tuple[str, ...]:
+    """A sentence where no message left on any day."""
+    if any(table[f"sends_{name}"].sum() for name in scenario.catalog.channels):
+        return ()
+    return (f"nothing was sent on any of {table['day'].nunique()} days: see which rules removed what",)
+
+
 def removed_pairs(days: Sequence[Day]) -> dict[str, int]:
     """Rule id -> (contact, action) pairs that it removed."""
     total: dict[str, int] = {}

@@ -70,6 +70,19 @@ def run(*arguments: object) -> dict[str, Any]:
     return answer.out
 
 
+def screen(*arguments: object) -> str:
+    """What a command that must succeed shows without `--json`."""
+    out, err = io.StringIO(), io.StringIO()
+    code: Any = 0
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            app([*map(str, arguments)])
+        except SystemExit as end:
+            code = end.code
+    assert not code, err.getvalue()
+    return out.getvalue()
+
+
 def refused(code: int, *arguments: object) -> tuple[str, str]:
     """Run a command that must fail with `code`; its error and hint, which stand on standard error too."""
     answer = call(*arguments)

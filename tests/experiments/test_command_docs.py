@@ -15,6 +15,7 @@ from experiments.cli.main import app
 from experiments.outputs import OUTPUTS as CORE_OUTPUTS
 from experiments.outputs_ablate import ABLATE_OUTPUTS
 from experiments.outputs_audit import AUDIT_OUTPUTS
+from experiments.outputs_base import CommandOutput
 from experiments.outputs_calibrate import CALIBRATE_OUTPUTS
 from experiments.outputs_erase import ERASE_OUTPUTS
 from experiments.outputs_experiment import EXPERIMENT_OUTPUTS
@@ -31,6 +32,8 @@ OUTPUTS = CORE_OUTPUTS | AUDIT_OUTPUTS | EXPLAIN_OUTPUTS | SIMULATE_OUTPUTS | CA
 OUTPUTS |= MONITOR_OUTPUTS | ERASE_OUTPUTS
 OUTPUTS |= ABLATE_OUTPUTS | PROMOTION_OUTPUTS
 GROUPS = {"guardrails": GUARDRAIL_OUTPUTS, "state": STATE_OUTPUTS}
+# Keys that several commands print are described once, before the first section.
+SHARED = set(CommandOutput.__struct_fields__)
 COMMANDS = sorted({*OUTPUTS, *GROUPS} - {"error"})
 
 
@@ -53,7 +56,12 @@ def test_every_option_and_key_is_described(command: str, sections: dict[str, str
     assert {option for option in options - {"--help"} if option not in sections[command]} == set()
     # What a backtest shares with an evaluation is said there.
     said = sections[command] + (sections["evaluate"] if command == "backtest" else "")
-    assert {key for key in OUTPUTS[command].__struct_fields__ if f"`{key}`" not in said} == set()
+    assert {key for key in set(OUTPUTS[command].__struct_fields__) - SHARED if f"`{key}`" not in said} == set()
+
+
+def test_keys_that_commands_share_are_described_once(root: Path) -> None:
+    before, _, _ = (root / "docs" / "commands.md").read_text(encoding="utf-8").partition("\n## ")
+    assert {key for key in SHARED if f"`{key}`" not in before} == set()
 
 
 def test_every_option_and_key_of_state_is_described(sections: dict[str, str]) -> None:
@@ -63,7 +71,7 @@ def test_every_option_and_key_of_state_is_described(sections: dict[str, str]) ->
         options = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
         assert {option for option in options - {"--help", "--json"} if option not in sections["state"]} == set()
     keys = {key for name in set(STATE_OUTPUTS) - {"error"} for key in STATE_OUTPUTS[name].__struct_fields__}
-    assert {key for key in keys if f"`{key}`" not in sections["state"]} == set()
+    assert {key for key in keys - SHARED if f"`{key}`" not in sections["state"]} == set()
 
 
 def test_every_exit_code_is_described(root: Path) -> None:

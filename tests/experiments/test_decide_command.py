@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.log.parquet import LogReader
-from tests.experiments.commands import refused, run
+from tests.experiments.commands import refused, run, screen
 from tests.experiments.conftest import Demo
 
 NOW = "2026-09-15T14:00:00+00:00"
@@ -179,3 +179,32 @@ def test_explain_says_what_is_missing(decided: tuple[dict[str, Any], Path], hill
     assert "tactful decide" in refused(3, "explain", "--log", hillstrom, "--decision", "1")[0]
     _, hint = refused(3, "explain", "--log", path, "--decision", some, "--policy", tmp_path / "gone")
     assert "--policy" in hint
+
+
+@pytest.mark.parametrize("as_table", [False, True])
+def test_contacts_without_consent_are_no_silent_zero(as_table: bool, demo: Demo, tmp_path: Path) -> None:
+    """No column of consent at all: nothing is sent, and the output, the screen and the log say why."""
+    contacts = pq.read_table(demo.contacts)
+    bare = contacts.select([name for name in contacts.schema.names if not name.startswith("consent_")])
+    pq.write_table(bare, tmp_path / "bare.parquet")
+    paths = ("--policy", demo.policy, "--contacts", tmp_path / "bare.parquet", "--now", NOW, "--out", tmp_path / "d")
+    sentence = "500 of 500 contacts have no consent record for any channel: see docs/contacts.md"
+    words = "C1 consent: removes every action whose channel and purpose lack a granted consent record"
+    if as_table:
+        shown = screen("decide", *paths)
+        assert f"warning: {sentence}" in shown
+        assert words.partition(":")[0] in shown
+        return
+    out = run("decide", *paths)
+    assert out["held"] == 500
+    assert out["warnings"][0] == sentence
+    assert out["warnings"][1].startswith("the rules leave no send to any of 500 contacts: ")
+    assert words in out["warnings"][1]
+    assert set(out["rules"]) == set(out["removed"])
+    assert out["rules"]["C1"] == words.removeprefix("C1 ")
+    assert LogReader(tmp_path / "d").meta.notes == tuple(out["warnings"])
+
+
+def test_contacts_of_the_demonstration_need_no_warning(decided: tuple[dict[str, Any], Path]) -> None:
+    assert decided[0]["warnings"] == []
+    assert LogReader(decided[1]).meta.notes == ()

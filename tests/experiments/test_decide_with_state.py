@@ -33,6 +33,7 @@ from engine.state.store import SqlState
 from engine.types import ObjectArray
 from experiments.dispatch import DispatchRequest, dispatch_file
 from experiments.outputs import DispatchOutput
+from experiments.state import RecordRequest, record_file
 from policies.uniform import UniformPolicy
 from tests.experiments.stateful_worlds import (
     CATALOG,
@@ -41,6 +42,7 @@ from tests.experiments.stateful_worlds import (
     NOW,
     contact_file,
     decide,
+    fact_file,
     facts_of,
     limits_file,
     names,
@@ -228,3 +230,17 @@ def test_bad_limits_are_refused(text: str, tmp_path: Path) -> None:
     with pytest.raises((ConfigError, DataError)):
         decide(tmp_path, people, "x.parquet", state=url, limits=limits_file(tmp_path, text))
     assert not (tmp_path / "x.parquet").exists()
+
+
+def test_a_store_that_knows_nobody_is_said(tmp_path: Path) -> None:
+    """Recorded under another key, every contact is a stranger, and a log of holds must not look like a choice."""
+    url = f"sqlite:///{tmp_path}/state.sqlite"
+    people = names(0, 40)
+    record_file(RecordRequest(url, fact_file(tmp_path / "facts.jsonl", facts_of(people)), "another key"))
+    output = decide(tmp_path, contact_file(tmp_path / "contacts.parquet", people), "log.parquet", state=url)
+    assert output.held == 40
+    assert output.warnings[0].startswith("none of 40 contacts is known to the state store: they were recorded under")
+    assert LogReader(tmp_path / "log.parquet").meta.notes == output.warnings
+    record(tmp_path, url, facts_of(people))
+    known = decide(tmp_path, contact_file(tmp_path / "contacts.parquet", people), "known.parquet", state=url)
+    assert not [said for said in known.warnings if "state store" in said]

@@ -227,3 +227,17 @@ def test_the_command(decided: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     refused = CliRunner().invoke(app, naive)
     assert refused.exit_code != 0
     assert not (tmp_path / "q.parquet").exists()
+
+
+def test_what_made_most_sends_disappear_is_said(dispatch, tmp_path: Path) -> None:
+    """Contacts without a consent column, or of whom most are not in the file: suppressed, and told why."""
+    table = people()
+    bare = table.select([name for name in table.schema.names if not name.startswith("consent_")])
+    output, _ = dispatch(bare)
+    due = output.suppressed
+    assert output.warnings == (f"{due} of {due} contacts have no consent record for any channel: see docs/contacts.md",)
+    assert output.rules["C1"].startswith("consent: removes every action whose channel and purpose lack")
+    few, _ = dispatch(table.slice(0, 100))
+    assert few.unknown_contacts > due / 2
+    assert few.warnings[-1].startswith(f"{few.unknown_contacts} of {due} due sends belong to contacts who are not in ")
+    assert dispatch()[0].warnings == ()

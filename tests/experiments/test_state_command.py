@@ -150,3 +150,25 @@ def test_facts_from_csv_and_parquet(tmp_path: Path) -> None:
 def test_limits_without_a_store_are_refused(demo: Demo, tmp_path: Path) -> None:
     asked = ("decide", "--policy", demo.policy, "--contacts", demo.contacts, "--now", NOW, "--limits", "demo")
     assert "limits" in refused(2, *asked, "--out", tmp_path / "x.parquet")[0]
+
+
+def test_raw_replies_are_read_counted_and_forgotten(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/state.sqlite"
+    texts = ["STOP", "no more plz", "thanks!", "\u0448\u043e?", "START", "Liked \u201cReply STOP to end\u201d"]
+    rows = [
+        {"fact": "reply", "contact_id": f"c{at}", "at": "2026-09-10T00:00:00Z", "channel": "sms", "text": text}
+        for at, text in enumerate(texts)
+    ]
+    code = {"fact": "provider_code", "contact_id": "c9", "at": "2026-09-10T00:00:00Z", "code": "30007"}
+    path = tmp_path / "replies.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, code]), encoding="utf-8")
+    found = run("state", "record", "--state", url, "--facts", path)
+    assert found["kinds"] == {"reply": 6, "provider_code": 1}
+    assert found["replies"] == {"stop": 2, "none": 2, "doubt": 1, "start": 1}
+    assert found["provider_codes"] == {"pause": 1}
+    assert [sentence.split(":")[0] for sentence in found["warnings"]] == [
+        "1 replies are in doubt",
+        "1 provider codes blame the sender, not the contact",
+    ]
+    again = run("state", "record", "--state", url, "--facts", path)
+    assert (again["new"], again["known"]) == (0, found["new"])

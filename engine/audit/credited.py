@@ -1,0 +1,118 @@
+"""Outcomes that no reward counts: an event in another spelling, foreign ids or a closed window give rewards of 0.
+
+Such zeros look like a result. The join says it in the new log's notes, and an audit fails where outcomes were given and
+none could be credited.
+"""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from engine.audit.findings import FAIL, PASS, WARN, Finding, not_applicable
+from engine.contacts import EVENTS
+from engine.records import JoinedOutcomes, LogMeta
+from engine.state.facts import EVENT_KINDS
+
+CREDITED: Final = "outcomes_credited"
+_NEAR: Final = 0.75
+_SHOWN: Final = 5
+# Common events of messages and shops: that no metric reads one of them is a choice.
+_KNOWN: Final = frozenset(
+    {*EVENTS, *EVENT_KINDS, "sent", "bounced", "unsubscribed", "ordered", "returned", "refunded", "visited", "viewed"}
+)
+_ADVICE: Final = "see what became of them in `joined` of the log's footer and in the output of `tactful join`"
+
+
+def misspelt(unread: Iterable[str], read: Sequence[str]) -> dict[str, str]:
+    """Events that no metric reads -> the event of nearly the same name that one reads, if there is one."""
+    keys = {_key(event): event for event in read}
+    found = {}
+    for event in unread:
+        near = difflib.get_close_matches(_key(event), keys, n=1, cutoff=_NEAR)
+        if near:
+            found[event] = keys[near[0]]
+    return dict(sorted(found.items()))
+
+
+def _key(event: str) -> str:
+    plain = unicodedata.normalize("NFKC", event).casefold()
+    return "".join(letter for letter in plain if letter.isalnum()) or plain
+
+
+def uncredited(joined: JoinedOutcomes) -> tuple[str, ...]:
+    """What was hardly meant: sentences for people, the log's notes and `warnings`."""
+    if not joined.given:
+        return ()
+    said = []
+    if not joined.credited:
+        said.append(f"none of {joined.given:,} outcomes could be credited, so every reward is 0: {_why(joined)}")
+    elif joined.without_decision > joined.given / 2:
+        said.append(f"{joined.without_decision:,} of {joined.given:,} outcomes name no decision of this log")
+    said += _unread(joined)
+    if joined.credited:
+        for name, credited in joined.metrics.items():
+            if not credited:
+                said.append(f"metric {name!r} counted none of the outcomes: its reward is 0 in every row")
+            elif credited == joined.without_value.get(name, 0):
+                said.append(
+                    f"metric {name!r} sums value_usd, and none of its {credited:,} outcomes has one: its reward is 0 "
+                    "in every row"
+                )
+    return tuple(said)
+
+
+def _unread(joined: JoinedOutcomes) -> list[str]:
+    """Events that no metric reads: those of nearly the name of one that is read, and those that nobody knows."""
+    strange = [event for event in joined.unread if event in joined.misspelt or event not in _KNOWN]
+    said = []
+    for event in sorted(strange, key=lambda one: (one not in joined.misspelt, -joined.unread[one], one))[:_SHOWN]:
+        meant = joined.misspelt.get(event)
+        hint = f"; did you mean {meant!r}?" if meant else ": name it in a metric, or leave it out"
+        said.append(f"no metric reads the event {event!r} ({_rows(joined.unread[event])}){hint}")
+    if len(strange) > _SHOWN:
+        said.append(f"no metric reads {len(strange) - _SHOWN} other events either")
+    return said
+
+
+def _why(joined: JoinedOutcomes) -> str:
+    names = [repr(event) for event in list(joined.unread)[:_SHOWN]]
+    reasons = (
+        (joined.without_decision, "name no decision of this log"),
+        (joined.before_decision, "lie before their decision"),
+        (joined.after_now, "lie after the join's now"),
+        (joined.late, "lie outside the window of every metric that reads them"),
+        (sum(joined.unread.values()), f"are of events that no metric reads ({', '.join(names)})"),
+    )
+    return ", ".join(f"{rows:,} {why}" for rows, why in reasons if rows)
+
+
+def _rows(rows: int) -> str:
+    return f"{rows:,} rows" if rows != 1 else "1 row"
+
+
+def credited(meta: LogMeta) -> Finding:
+    """Whether the outcomes that a log was joined with made its rewards."""
+    if isinstance(meta.joined, msgspec.UnsetType):
+        return not_applicable(CREDITED, "the log was not joined with outcomes")
+    joins = [one for one in meta.joined if one.given]
+    if not joins:
+        return not_applicable(CREDITED, "no outcome was given to the join")
+    given, counted = (sum(getattr(one, name) for one in joins) for name in ("given", "credited"))
+    said = [sentence for one in joins for sentence in uncredited(one)]
+    failed = any(not one.credited or one.misspelt for one in joins)
+    what = f"{counted:,} of {given:,} outcomes were credited to a decision"
+    return Finding(
+        CREDITED,
+        FAIL if failed else WARN if said else PASS,
+        1.0 - counted / given,
+        None,
+        None,
+        "; ".join([what, *said]),
+        _ADVICE if said else "",
+        details={"joined": [msgspec.to_builtins(one) for one in joins]},
+    )
