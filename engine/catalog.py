@@ -5,7 +5,6 @@ Action `1 + (c * H + h) * K + a` sends arm `a` on channel `c` in hour slot `h`; 
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
@@ -19,6 +18,7 @@ import numpy as np
 
 from engine.blocks.modular import Modular, arm_fields
 from engine.errors import ConfigError, DataError, ParameterError
+from engine.names import did_you_mean
 from engine.types import HOLD, PURPOSES, CodeArray, IntArray
 
 SEPARATOR = "|"
@@ -235,8 +235,7 @@ class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             return HOLD
         shown = ", ".join(repr(known) for known in self.action_names[:12])
         more = f", ... {self.k - 12} more" if self.k > 12 else ""
-        close = difflib.get_close_matches(name, [*self.action_names, *self.aliases], n=1)
-        meant = f"did you mean {close[0]!r}? " if close else ""
+        meant = did_you_mean(name, [*self.action_names, *self.aliases])
         raise DataError(f"unknown action {name!r}", hint=f"{meant}the catalog {self.name!r} knows: {shown}{more}")
 
     def to_builtins(self) -> dict[str, Any]:
