@@ -33,6 +33,7 @@ CHANNEL_WORDS: Final[tuple[tuple[str, ...], ...]] = (
     ("in_app", "in-app message"),
     ("voice", "phone call", "telephone"),
     ("post", "postal", "postal mail", "direct mail"),
+    ("fax",),
 )
 
 _MOST_EDITS: Final = 2
@@ -184,6 +185,26 @@ def usual_channel(name: str) -> str:
     """The usual name of a channel (`SMS` and `text` are `sms`); a name that is not usual is left as it is."""
     group = _group_of(name)
     return name if group is None else group
+
+
+def is_usual_channel(name: str, channels: tuple[str, ...]) -> bool:
+    """Whether a name means a usual channel that the catalog does not have, and so none of the catalog's."""
+    group = _group_of(name)
+    return group is not None and all(_group_of(channel) != group for channel in channels)
+
+
+def may_be_on(name: str, named: Collection[str], channels: tuple[str, ...]) -> bool:
+    """Whether what happened on a channel may have happened on one of those named, for what speaks against a send.
+
+    Args:
+        name: as it was recorded.
+        named: channels of the catalog, or usual ones.
+        channels: of the catalog.
+    """
+    meant = channel_of(name, channels)
+    if meant is None and is_usual_channel(name, channels):
+        meant = usual_channel(name)
+    return meant is None or meant in named
 
 
 def known_channel(name: str, channels: tuple[str, ...], *, owner: str, parameter: str) -> str:

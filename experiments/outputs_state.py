@@ -13,6 +13,8 @@ class StateRecordOutput(Output, frozen=True, kw_only=True):
         facts: the file.
         rows: facts in it; of them `new` changed the store and `known` were there already, or older than what was.
         kinds: kind of fact -> rows.
+        unusual_channels: channel that is none of the usual ones -> facts that name it; where a catalog does not know it
+            either, their refusals and stops close every channel.
     """
 
     facts: str
@@ -20,6 +22,7 @@ class StateRecordOutput(Output, frozen=True, kw_only=True):
     new: int
     known: int
     kinds: dict[str, int]
+    unusual_channels: dict[str, int]
 
 
 class StateExpireOutput(Output, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from typing import Final
 
 from engine.limits.quota import SqlQuota
 from engine.localtime import instant_of
+from engine.names import USUAL_CHANNELS
 from engine.state.fact_file import fact_blocks
 from engine.state.store import SqlState
 from experiments.outputs_state import StateExpireOutput, StateRecordOutput
@@ -43,15 +44,23 @@ def record_file(request: RecordRequest, advance: Advance | None = None) -> State
         StorageError: the store refused.
     """
     counts: Counter[str] = Counter()
+    unusual: Counter[str] = Counter()
     new = 0
     with SqlState(request.state) as state:
         for kinds, facts in fact_blocks(request.facts, request.contact_key, BLOCK_ROWS):
             new += state.record(facts)
             counts.update(kinds)
+            channels = (getattr(fact, "channel", None) for fact in facts)
+            unusual.update(channel for channel in channels if channel is not None and channel not in USUAL_CHANNELS)
             if advance is not None:
                 advance(len(facts))
     return StateRecordOutput(
-        facts=str(request.facts), rows=counts.total(), new=new, known=counts.total() - new, kinds=dict(counts)
+        facts=str(request.facts),
+        rows=counts.total(),
+        new=new,
+        known=counts.total() - new,
+        kinds=dict(counts),
+        unusual_channels=dict(sorted(unusual.items())),
     )
 
 

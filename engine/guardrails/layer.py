@@ -22,6 +22,7 @@ from engine.features import ContextBlock, FeatureSchema
 from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.guardrails.counts import RemovalCounts, RuleCount, removed_by, sends_left
 from engine.guardrails.judging import findings, judge
+from engine.guardrails.known import known_conditions, known_params
 from engine.guardrails.pack import Pack, RuleEntry
 from engine.guardrails.registry import make_rule
 from engine.guardrails.required import require_consent
@@ -106,7 +107,7 @@ class Guardrails:
         """What the rules see.
 
         Raises:
-            ParameterError: a naive `now`, or contacts of another catalog.
+            ParameterError: a naive `now`, contacts of another catalog, or conditions that name what does not exist.
         """
         if contacts.consent.shape[1] != len(self.catalog.channels):
             raise ParameterError(
@@ -115,9 +116,8 @@ class Guardrails:
                 allowed=f"of {len(self.catalog.channels)} channels",
                 got=contacts.consent.shape,
             )
-        return Scene(
-            self.catalog, contacts, instant_of(now, owner="Guardrails"), self.pack.latency_margin_s, conditions
-        )
+        known = known_conditions(conditions, self.catalog)
+        return Scene(self.catalog, contacts, instant_of(now, owner="Guardrails"), self.pack.latency_margin_s, known)
 
     def eligibility(
         self, contacts: ContactBatch, now: datetime, conditions: Conditions = NOTHING_SAID
@@ -231,11 +231,12 @@ def _bound(
 ) -> Rule:
     """A rule that has judged an empty batch once: what cannot work must fail at the start, not at the first send."""
     try:
-        rule = make_rule(entry.rule, entry.params, packages)
+        params = known_params(entry.params, catalog, entry.rule) if ":" not in entry.rule else entry.params
+        rule = make_rule(entry.rule, params, packages)
         context = empty_context(0) if features is None else ContextBlock(features, {}, 0)
         nobody = plain_contacts(np.empty(0, dtype=object), catalog, context=context)
         judge(rule, Scene(catalog, nobody, 0, pack.latency_margin_s))
-    except ConfigError as error:
+    except (ConfigError, ParameterError) as error:
         raise ConfigError(f"{entry.id} of pack {pack.name!r}: {error.message}", hint=error.hint) from error
     return rule
 

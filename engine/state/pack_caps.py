@@ -20,6 +20,7 @@ from engine.guardrails.rules.discount import DiscountRule
 from engine.guardrails.rules.frequency import FrequencyRule
 from engine.guardrails.rules.sequence import EVER, SequenceRule, Which
 from engine.guardrails.rules.topic_cap import TopicCapRule
+from engine.names import may_be_on
 from engine.state.caps import SendRequest, SendRule
 from engine.state.checks import MAX_SPAN_S
 from engine.types import MICROSECONDS_PER_S
@@ -66,9 +67,9 @@ def caps_of(guardrails: Guardrails, contacts: ContactBatch) -> tuple[SendRule, .
 
 def _caps(name: str, rule: Rule, catalog: Catalog, contacts: ContactBatch) -> list[PackCap]:
     if isinstance(rule, FrequencyRule):
-        return _frequency(name, rule)
+        return _frequency(name, rule, catalog)
     if isinstance(rule, TopicCapRule):
-        return [_topic(name, rule, contacts)]
+        return [_topic(name, rule, catalog, contacts)]
     if isinstance(rule, CooldownRule):
         return [_cooldown(name, rule, catalog)]
     if isinstance(rule, SequenceRule):
@@ -78,11 +79,14 @@ def _caps(name: str, rule: Rule, catalog: Catalog, contacts: ContactBatch) -> li
     return []
 
 
-def _frequency(name: str, rule: FrequencyRule) -> list[PackCap]:
-    def cap(most: int | None, window_us: int, channels: tuple[str, ...] | None) -> PackCap:
-        def inside(send: SendRequest) -> bool:
-            return channels is None or send.channel in channels
+def _inside(channels: tuple[str, ...] | None, catalog: Catalog) -> Applies:
+    """Whether a send is, or may be, on one of the channels: one whose channel cannot be told is on all of them."""
+    return lambda send: channels is None or may_be_on(send.channel, channels, catalog.channels)
 
+
+def _frequency(name: str, rule: FrequencyRule, catalog: Catalog) -> list[PackCap]:
+    def cap(most: int | None, window_us: int, channels: tuple[str, ...] | None) -> PackCap:
+        inside = _inside(channels, catalog)
         return PackCap(
             name,
             most,
@@ -94,12 +98,10 @@ def _frequency(name: str, rule: FrequencyRule) -> list[PackCap]:
     return [cap(one.max, one.window_us, one.channels) for one in rule.caps]
 
 
-def _topic(name: str, rule: TopicCapRule, contacts: ContactBatch) -> PackCap:
+def _topic(name: str, rule: TopicCapRule, catalog: Catalog, contacts: ContactBatch) -> PackCap:
     there = frozenset(contacts.contact_id[np.flatnonzero(rule.inside(contacts))])
 
-    def inside(send: SendRequest) -> bool:
-        return rule.channels is None or send.channel in rule.channels
-
+    inside = _inside(rule.channels, catalog)
     return PackCap(
         name,
         rule.max,

@@ -38,7 +38,12 @@ def record(
         table = Table("fact", "rows", title=f"{output.rows} facts, {output.new} of them new")
         for name, rows in sorted(output.kinds.items()):
             table.add_row(name, str(rows))
-        show(output, [table], [], as_json=as_json)
+        notes = [
+            f"{rows} facts name the channel {name!r}, which is none of the usual ones: unless the catalog has it, "
+            "those that speak against a send close every channel"
+            for name, rows in output.unusual_channels.items()
+        ]
+        show(output, [table], notes, as_json=as_json)
 
 
 @app.command()

@@ -76,7 +76,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_one() -> None:
         ("E\u2010Mails", "email"),
         ("push-notification", "push"),
         ("mail", None),
-        ("fax", None),
+        ("kiosk", None),
         ("emial", None),
     ],
 )
