@@ -37,6 +37,7 @@ CHANNEL_WORDS: Final[tuple[tuple[str, ...], ...]] = (
 )
 
 _MOST_EDITS: Final = 2
+_SHOWN: Final = 20
 # Cyrillic and Greek letters that cannot be told from Latin ones.
 _LOOK_ALIKES: Final = str.maketrans(
     "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0455\u0442\u0475\u0461"
@@ -93,9 +94,9 @@ def known_name(name: object, known: Iterable[str], *, owner: str, parameter: str
     meant = found(name, names) if isinstance(name, str) else None
     if meant is None:
         near = did_you_mean(str(name), names)
-        raise ParameterError(
-            parameter, owner, allowed=f"one of {', '.join(names) or 'none'}", got=name, hint=f"{near}{hint}".strip()
-        )
+        more = f", ... {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        allowed = f"one of {', '.join(names[:_SHOWN]) or 'none'}{more}"
+        raise ParameterError(parameter, owner, allowed=allowed, got=name, hint=f"{near}{hint}".strip())
     return meant
 
 
@@ -111,13 +112,18 @@ def known_names(names: Iterable[str], known: Collection[str], *, owner: str, par
 def may_mean(name: str, known: Iterable[str]) -> frozenset[str]:
     """The known names that a name may mean, for what speaks against a send.
 
-    The same text, or else all names with the same key, or else those that are at most two slips of the pen away.
-    Names that differ in their numbers or single letters (`week_12`, `week_13`; `offer_a`, `offer_b`) are not slips of
-    each other.
+    The same text, or else all names with the same key, or else those that are a slip of the pen away: one edit in names
+    of three to five letters, two in longer ones (the usual measure of full-text search), none in shorter ones. Names
+    that differ in their numbers or single letters (`week_12`, `week_13`; `offer_a`, `offer_b`) are not slips of each
+    other.
     """
     names = frozenset(known)
-    if name in names:
-        return frozenset({name})
+    return frozenset({name}) if name in names else _nearly(name, names)
+
+
+@lru_cache(maxsize=16_384)
+def _nearly(name: str, names: frozenset[str]) -> frozenset[str]:
+    """Remembered, because every block of contacts asks again of the same few names."""
     key = name_key(name)
     same = frozenset(one for one in names if name_key(one) == key)
     return same or frozenset(one for one in names if _is_slip(name, one))
@@ -125,8 +131,9 @@ def may_mean(name: str, known: Iterable[str]) -> frozenset[str]:
 
 def _is_slip(name: str, other: str) -> bool:
     first, second = name_key(name), name_key(other)
-    distance = edits(first, second, _MOST_EDITS)
-    if distance > _MOST_EDITS or distance >= max(len(first), len(second)):
+    length = max(len(first), len(second))
+    most = 0 if length < 3 else 1 if length < 6 else _MOST_EDITS
+    if edits(first, second, most) > most:
         return False
     marks, others = _marks(name), _marks(other)
     return not marks or not others or marks == others

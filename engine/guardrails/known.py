@@ -18,7 +18,7 @@ from engine.errors import ParameterError
 from engine.guardrails.brakes import RATES
 from engine.guardrails.conditions import ChannelHealth, Conditions
 from engine.guardrails.lint_params import DAYS
-from engine.names import did_you_mean, known_channel, known_name
+from engine.names import did_you_mean, known_channel, known_name, may_mean
 from engine.zones import COUNTRIES_WITH_STATES, states_of
 
 EVERY: Final = "*"
@@ -58,10 +58,11 @@ def known_conditions(conditions: Conditions, catalog: Catalog) -> Conditions:
 def known_params(params: Mapping[str, Any], catalog: Catalog, owner: str) -> dict[str, Any]:
     """The parameters of a shipped rule in the names of the catalog.
 
-    A usual channel that the catalog does not have may be named: a pack serves several catalogs.
+    A usual channel that the catalog does not have may be named, and so may an arm: a pack serves several catalogs. An
+    arm to be paused that is near one of the catalog's pauses that one.
 
     Raises:
-        ParameterError: a channel, arm or state that does not exist.
+        ParameterError: a channel or state that does not exist.
     """
 
     def channel(name: str, field: str) -> str:
@@ -78,7 +79,7 @@ def known_params(params: Mapping[str, Any], catalog: Catalog, owner: str) -> dic
         if field in _CHANNELS and _are_names(value):
             return list(dict.fromkeys(channel(name, field) for name in value))
         if field == "pause_arms" and _are_names(value):
-            return sorted(_arms(value, catalog, field))
+            return sorted({meant for name in value for meant in may_mean(name, _arms_of(catalog)) or {name}})
         if isinstance(value, list | tuple):
             return [walked(item, "") for item in value]
         return value
@@ -114,9 +115,12 @@ def _channel(catalog: Catalog, parameter: str, name: str) -> str:
 
 def _arms(names: Iterable[str], catalog: Catalog, parameter: str) -> frozenset[str]:
     """Arms, and blocks of which arms are assembled."""
-    known = tuple(dict.fromkeys(name for arm in catalog.arms for name in (arm.id, *arm.blocks)))
-    owner = f"the catalog {catalog.name!r}"
+    known, owner = _arms_of(catalog), f"the catalog {catalog.name!r}"
     return frozenset(known_name(name, known, owner=owner, parameter=parameter) for name in names)
+
+
+def _arms_of(catalog: Catalog) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for arm in catalog.arms for name in (arm.id, *arm.blocks)))
 
 
 def _known_health(health: ChannelHealth) -> ChannelHealth:

@@ -19,8 +19,8 @@ from engine.guardrails.rules.cooldown import CooldownRule, template_of
 from engine.guardrails.rules.discount import DiscountRule
 from engine.guardrails.rules.frequency import FrequencyRule
 from engine.guardrails.rules.sequence import EVER, SequenceRule, Which
-from engine.guardrails.rules.topic_cap import TopicCapRule
-from engine.names import may_be_on
+from engine.guardrails.rules.topic_cap import TOPIC, TopicCapRule
+from engine.names import may_be_on, may_mean
 from engine.state.caps import SendRequest, SendRule
 from engine.state.checks import MAX_SPAN_S
 from engine.types import MICROSECONDS_PER_S
@@ -100,7 +100,7 @@ def _frequency(name: str, rule: FrequencyRule, catalog: Catalog) -> list[PackCap
 
 def _topic(name: str, rule: TopicCapRule, catalog: Catalog, contacts: ContactBatch) -> PackCap:
     there = frozenset(contacts.contact_id[np.flatnonzero(rule.inside(contacts))])
-
+    topics = frozenset(str(arm.attributes.get(TOPIC, "")) for arm in catalog.arms) - {""}
     inside = _inside(rule.channels, catalog)
     return PackCap(
         name,
@@ -111,7 +111,7 @@ def _topic(name: str, rule: TopicCapRule, catalog: Catalog, contacts: ContactBat
         lambda send, other: (
             other.purpose in rule.counts
             and inside(other)
-            and (not send.topic or not other.topic or send.topic == other.topic)
+            and (not send.topic or not other.topic or send.topic in may_mean(other.topic, topics | {send.topic}))
         ),
     )
 
@@ -119,9 +119,12 @@ def _topic(name: str, rule: TopicCapRule, catalog: Catalog, contacts: ContactBat
 def _cooldown(name: str, rule: CooldownRule, catalog: Catalog) -> PackCap:
     template = {arm.id: template_of(arm) for arm in catalog.arms}
 
+    known = frozenset((*template, *template.values()))
+
     def same(send: SendRequest, other: SendRequest) -> bool:
         wanted = template.get(send.template, send.template)
-        return bool(other.template) and wanted in (other.template, template.get(other.template))
+        meant = may_mean(other.template, known | {wanted}) if other.template else ()
+        return any(wanted in (name, template.get(name)) for name in meant)
 
     window_us = rule.window_s * MICROSECONDS_PER_S
     return PackCap(name, rule.max, window_us, lambda send: send.purpose in rule.applies_to, same)
@@ -129,11 +132,8 @@ def _cooldown(name: str, rule: CooldownRule, catalog: Catalog) -> PackCap:
 
 def _sequence(name: str, rule: SequenceRule, catalog: Catalog) -> list[PackCap]:
     def fits(which: Which, send: SendRequest) -> bool:
-        field = {"arm": send.template, "category": send.category, "topic": send.topic}[which.field]
-        names = {which.name}
-        if which.field == "arm":
-            names |= {template_of(arm) for arm in catalog.arms if arm.id == which.name} - {*catalog.arm_ids}
-        return field in names
+        name = {"arm": send.template, "category": send.category, "topic": send.topic}[which.field]
+        return bool(name) and which.is_one(name, catalog)
 
     def cap(held: Which, by: Which, window_s: int | str) -> PackCap:
         seconds = MAX_SPAN_S if isinstance(window_s, str) else window_s

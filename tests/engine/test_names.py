@@ -103,7 +103,9 @@ def test_a_usual_channel_that_the_catalog_lacks_is_a_channel_and_a_misspelt_one_
     [
         ("Fashion", {"fashion", "food"}, {"fashion"}),
         ("fahsion", {"fashion", "food"}, {"fashion"}),
+        ("saleing", {"saleings", "saling"}, {"saleings", "saling"}),
         ("sael", {"sale", "sail"}, {"sale", "sail"}),
+        ("coats", {"hats"}, set()),
         ("sale", {"sale", "sail"}, {"sale"}),
         ("week_12", {"week_13"}, set()),
         ("offer a", {"offer_b"}, set()),
