@@ -14,8 +14,9 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final, get_args, get_type_hints
 
+import msgspec
 import numpy as np
 
 from engine.errors import ParameterError
@@ -37,6 +38,7 @@ CHANNEL_WORDS: Final[tuple[tuple[str, ...], ...]] = (
 )
 
 _MOST_EDITS: Final = 2
+_UNKNOWN_FIELD: Final = re.compile(r"unknown field `(.*?)`")
 _SHOWN: Final = 20
 # Cyrillic and Greek letters that cannot be told from Latin ones.
 _LOOK_ALIKES: Final = str.maketrans(
@@ -149,6 +151,23 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     by_key = {name_key(one): one for one in names}
     near = difflib.get_close_matches(name_key(name), by_key, n=1, cutoff=0.5)
     return f"did you mean {by_key[near[0]]!r}? " if near else ""
+
+
+def near_key(message: str, struct: Any) -> str:
+    """The beginning of a hint for msgspec's message of an unknown field: the nearest key of a struct or its parts."""
+    found_field = _UNKNOWN_FIELD.search(message)
+    if found_field is None:
+        return ""
+    return did_you_mean(found_field[1], sorted(_keys_of(struct)))
+
+
+def _keys_of(kind: Any) -> set[str]:
+    """Names of the fields of a struct and of the structs inside it."""
+    inside = {name for part in get_args(kind) for name in _keys_of(part)}
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        hints = get_type_hints(kind)
+        inside |= {key for name in kind.__struct_fields__ for key in (name, *_keys_of(hints[name]))}
+    return inside
 
 
 def codes_of(

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from engine import records
 from engine.errors import DataError
+from engine.names import did_you_mean
 from engine.types import BoolArray, IntArray
 
 SHOWN_ROWS: Final = 20
@@ -80,9 +81,10 @@ def check_outcomes(table: pa.Table, *, source: str) -> tuple[pa.Table, OutcomeRe
     missing = sorted(set(_COLUMNS) - {"value_usd"} - set(table.schema.names))
     unknown = sorted(set(table.schema.names) - set(_COLUMNS))
     if missing or unknown:
+        near = "".join(did_you_mean(name, _COLUMNS) for name in unknown[:1])
         raise DataError(
             f"{source} lacks the columns {missing} and has unknown ones {unknown}",
-            hint=f"an outcome has the columns {list(_COLUMNS)}",
+            hint=f"{near}an outcome has the columns {list(_COLUMNS)}",
         )
     if "value_usd" not in table.schema.names:
         table = table.append_column("value_usd", pa.nulls(table.num_rows, pa.float64()))

@@ -14,7 +14,7 @@ import msgspec
 
 from engine.catalog import Catalog
 from engine.contact_places import state_cell
-from engine.errors import ParameterError
+from engine.errors import ConfigError, ParameterError
 from engine.guardrails.brakes import RATES
 from engine.guardrails.conditions import ChannelHealth, Conditions
 from engine.guardrails.lint_params import DAYS
@@ -34,8 +34,17 @@ def known_conditions(conditions: Conditions, catalog: Catalog) -> Conditions:
     """The same conditions in the names of the catalog.
 
     Raises:
-        ParameterError: a channel, arm, state or rate that does not exist, or one that is named twice.
+        ConfigError: a channel, arm, state or rate that does not exist, or one that is named twice.
     """
+    try:
+        changes = _changes(conditions, catalog)
+    except ParameterError as error:
+        raise ConfigError(f"the conditions cannot be used: {error.message}", hint=error.hint) from error
+    changed = {name: value for name, value in changes.items() if value != getattr(conditions, name)}
+    return msgspec.structs.replace(conditions, **changed) if changed else conditions
+
+
+def _changes(conditions: Conditions, catalog: Catalog) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     for field in _COUNTED:
         counts: Mapping[str, Any] | None = getattr(conditions, field)
@@ -51,8 +60,7 @@ def known_conditions(conditions: Conditions, catalog: Catalog) -> Conditions:
     if conditions.paused_states:
         states = (known_state(name, "Conditions", "paused_states") for name in conditions.paused_states)
         changes["paused_states"] = frozenset(states)
-    changed = {name: value for name, value in changes.items() if value != getattr(conditions, name)}
-    return msgspec.structs.replace(conditions, **changed) if changed else conditions
+    return changes
 
 
 def known_params(params: Mapping[str, Any], catalog: Catalog, owner: str) -> dict[str, Any]:

@@ -107,7 +107,8 @@ class Guardrails:
         """What the rules see.
 
         Raises:
-            ParameterError: a naive `now`, contacts of another catalog, or conditions that name what does not exist.
+            ParameterError: a naive `now`, or contacts of another catalog.
+            ConfigError: conditions that name what the catalog does not have.
         """
         if contacts.consent.shape[1] != len(self.catalog.channels):
             raise ParameterError(
