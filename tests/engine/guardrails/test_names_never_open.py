@@ -405,3 +405,77 @@ def test_no_spelling_opens_anything(where: str, tmp_path_factory: pytest.TempPat
         assert found <= right, f"{name!r} for {place.name!r} lets {sorted(found - right)} through"
 
     never_looser()
+
+
+RICH = permits() | {
+    "sends": [
+        {
+            "at": HOUR_AGO,
+            "channel": "sms",
+            "purpose": "promotional",
+            "topic": "clothing",
+            "template": "summer_offer",
+            "category": "fashion",
+            "discount": 0.0,
+        }
+    ],
+    "events": [{"at": HOUR_AGO, "event": "purchased", "channel": "email", "category": "fashion"}],
+}
+# What a pack of every rule that looks at contacts closes for somebody of whom all is known.
+ALL_RULES: list[tuple[str, dict[str, Any]]] = [
+    CAP,
+    TOPICS,
+    BOUGHT,
+    ("lists", {}),
+    ("profiling", {}),
+    ("line_type", {"allowed": {"sms": ["mobile"]}}),
+    ("consent_basis", {"bases": {"express_written": None}}),
+    ("emergency", {"states": ["FL"]}),
+    ("discount", {"max_depth": None, "max_sends": 1, "window_s": DAY_S * 30}),
+    ("quiet_hours", {"windows": {"*": {"daily": ["09:00-20:00"]}}}),
+]
+
+
+def without(record: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The record with one optional value taken out, also inside its sends and events."""
+    found = [(key, {name: value for name, value in record.items() if name != key}) for key in record]
+    for column in ("sends", "events"):
+        for key in record[column][0]:
+            entry = {name: value for name, value in record[column][0].items() if name != key}
+            found.append((f"{column}.{key}", record | {column: [entry]}))
+    return [(what, left) for what, left in found if what != "contact_id"]
+
+
+# Nobody can miss what was never said: a purchase, or that a consent ends. Each is told in docs/contacts.md.
+UNSAID = ("events",)
+
+
+@pytest.mark.parametrize("rule", range(len(ALL_RULES)))
+def test_no_missing_input_opens_anything(rule: int, tmp_path: Path) -> None:
+    rules = [ALL_RULES[rule]]
+    whole = sends(Place("", rules, RICH), "", tmp_path)
+    for what, left in without(RICH):
+        record = dict.fromkeys(RICH) | left
+        try:
+            found = sends(Place("", rules, record), "", tmp_path)
+        except TactfulError:
+            continue
+        assert found <= whole or what in UNSAID, f"{ALL_RULES[rule][0]}: without {what} {sorted(found - whole)} pass"
+
+
+CONDITIONS = {"killed": False, "sent_today": {"email": 5, "sms": 0}, "sent_7d": {"email": 5, "sms": 0},
+              "health": {"email": {"sent": 9000, "complaints": 9000}, "sms": {"sent": 9000}}, "use_case": "winback",
+              "paused_use_cases": ["welcome"]}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", [*CONDITIONS, "sent_today.email", "health.email"])
+def test_no_missing_condition_opens_anything(what: str, tmp_path: Path) -> None:
+    """A count, a rate or a switch of which nobody speaks closes."""
+    rules = [("operations", {}), BRAKE, ("volume", {"max_per_day": 5, "channels": ["email"]})]
+    whole = sends(Place("", rules, conditions=CONDITIONS), "", tmp_path)
+    assert whole
+    key, _, part = what.partition(".")
+    left = {name: value for name, value in CONDITIONS.items() if name != key}
+    if part:
+        left[key] = {name: value for name, value in CONDITIONS[key].items() if name != part}  # type: ignore[attr-defined]
+    assert sends(Place("", rules, conditions=left), "", tmp_path) <= whole
