@@ -60,7 +60,7 @@ class ColumnNames:
         meant = self.by_key.get(key)
         if meant is not None:
             return meant or name
-        known = {*self.by_key.values()} - {"", *_OTHERS}
+        known = frozenset(self.by_key.values()) - {"", *_OTHERS}
         if (key not in _ORDINARY and may_mean(name, known)) or _is_of_a_channel(key):
             raise DataError(
                 f"{source}: column {name!r} is none that is read",

@@ -126,9 +126,23 @@ def may_mean(name: str, known: Iterable[str]) -> frozenset[str]:
 @lru_cache(maxsize=16_384)
 def _nearly(name: str, names: frozenset[str]) -> frozenset[str]:
     """Remembered, because every block of contacts asks again of the same few names."""
-    key = name_key(name)
-    same = frozenset(one for one in names if name_key(one) == key)
-    return same or frozenset(one for one in names if _is_slip(name, one))
+    key, letters, keyed = name_key(name), frozenset(name_key(name)), _keyed(names)
+    same = frozenset(one for one, other, _ in keyed if other == key)
+    if same:
+        return same
+    # One edit changes the length by at most one and the set of letters by at most two: most names end here.
+    near = (
+        one
+        for one, other, others in keyed
+        if abs(len(key) - len(other)) <= _MOST_EDITS and len(letters ^ others) <= 2 * _MOST_EDITS
+    )
+    return frozenset(one for one in near if _is_slip(name, one))
+
+
+@lru_cache(maxsize=64)
+def _keyed(names: frozenset[str]) -> tuple[tuple[str, str, frozenset[str]], ...]:
+    """Each name with its key and the letters of the key."""
+    return tuple((name, name_key(name), frozenset(name_key(name))) for name in names)
 
 
 def _is_slip(name: str, other: str) -> bool:
