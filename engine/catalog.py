@@ -5,7 +5,6 @@ Action `1 + (c * H + h) * K + a` sends arm `a` on channel `c` in hour slot `h`; 
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
@@ -19,6 +18,7 @@ import numpy as np
 
 from engine.blocks.modular import Modular, arm_fields
 from engine.errors import ConfigError, DataError, ParameterError
+from engine.names import did_you_mean, name_key, near_key
 from engine.sealing import sealed
 from engine.types import HOLD, PURPOSES, CodeArray, IntArray
 
@@ -118,6 +118,9 @@ class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                 raise ParameterError(
                     axis, f"catalog {self.name!r}", allowed="non-empty names, at least one, unique", got=values
                 )
+        if len({name_key(channel) for channel in self.channels}) != len(self.channels):
+            allowed = "told apart by more than case, blanks and hyphens"
+            raise ParameterError("channels", f"catalog {self.name!r}", allowed=allowed, got=self.channels)
         for hour in self.hours:
             if isinstance(hour, int) and not 0 <= hour <= 23:
                 raise ParameterError("hours", f"catalog {self.name!r}", allowed="in 0..23 or a label", got=hour)
@@ -241,8 +244,7 @@ class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             return HOLD
         shown = ", ".join(repr(known) for known in self.action_names[:12])
         more = f", ... {self.k - 12} more" if self.k > 12 else ""
-        close = difflib.get_close_matches(name, [*self.action_names, *self.aliases], n=1)
-        meant = f"did you mean {close[0]!r}? " if close else ""
+        meant = did_you_mean(name, [*self.action_names, *self.aliases])
         raise DataError(f"unknown action {name!r}", hint=f"{meant}the catalog {self.name!r} knows: {shown}{more}")
 
     def to_builtins(self) -> dict[str, Any]:
@@ -264,7 +266,8 @@ def catalog_from(data: Any, *, source: str = "catalog") -> Catalog:
     try:
         return msgspec.convert(data, Catalog)
     except (msgspec.ValidationError, ParameterError) as error:
-        raise ConfigError(f"{source} is no catalog: {error}", hint="see docs/catalog.md for every key") from error
+        hint = f"{near_key(str(error), Catalog)}see docs/catalog.md for every key"
+        raise ConfigError(f"{source} is no catalog: {error}", hint=hint) from error
 
 
 def one_axis_catalog(

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from engine.contact_columns import Block, coded, instants, is_text, known, text
 from engine.errors import DataError
+from engine.names import did_you_mean
 from engine.types import NOT_AN_INSTANT, BoolArray, CodeArray, IntArray
 
 
@@ -174,5 +175,11 @@ def _checked(block: Block, layout: Layout, column: pa.Array) -> pa.Array:
             absent, foreign = set(layout.required) - present, present - set(layout.fields)
             if not absent and not foreign:
                 return column
+            near = "".join(did_you_mean(name, layout.fields) for name in sorted(foreign)[:1])
+            if foreign:
+                raise DataError(
+                    f"{block.source}: column {layout.name!r} has entries with {sorted(foreign)}, which nothing reads",
+                    hint=f"{near}{layout.hint}",
+                )
             problem = f"must be a list of structs of {', '.join(layout.fields)}, is {kind}"
     raise DataError(f"{block.source}: column {layout.name!r} {problem}", hint=layout.hint)

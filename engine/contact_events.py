@@ -14,8 +14,9 @@ import numpy as np
 from engine.catalog import Catalog
 from engine.contact_columns import Block
 from engine.contact_entries import Layout, entries_of
-from engine.contact_sends import channel_codes
-from engine.contacts import EVENTS, OTHER_CHANNEL, Events, order_sends
+from engine.contact_sends import NO_CHANNEL, entry_channels
+from engine.contacts import EVENTS, OTHER_CHANNEL, STOP_EVENTS, UNTOLD_CHANNEL, Events, order_sends
+from engine.names import codes_of
 from engine.types import BoolArray, CodeArray
 
 FAVOURABLE: Final = ("opened", "clicked", "replied", "ticket_closed")
@@ -47,14 +48,17 @@ def events_of(block: Block, catalog: Catalog, now_at: int) -> Events | None:
     if block.column("events") is None:
         return None
     entries = entries_of(block, LAYOUT)
-    at, channel = entries.instants(), channel_codes(entries, catalog)
+    at, channel = entries.instants(), entry_channels(entries, catalog)
     codes, names = entries.codes("event")
-    kind = np.array([*(EVENTS.index(name) if name in EVENTS else -1 for name in names), -1], dtype=np.int32)[codes]
+    kind = codes_of((*names, None), EVENTS, none=-1, unknown=-1)[codes]
     entries.fail(kind < 0, f"one whose `event` is none of {', '.join(EVENTS)}")
     placed = _is_one_of(kind, ON_A_CHANNEL)
-    entries.fail(placed & (channel < OTHER_CHANNEL), f"one of {', '.join(ON_A_CHANNEL)} without `channel`")
+    entries.fail(placed & (channel == NO_CHANNEL), f"one of {', '.join(ON_A_CHANNEL)} without `channel`")
+    # Who unsubscribes without saying from what unsubscribes from everything.
+    nowhere = np.where(_is_one_of(kind, STOP_EVENTS), UNTOLD_CHANNEL, OTHER_CHANNEL)
+    channel = np.where(channel == NO_CHANNEL, nowhere, channel).astype(np.int32)
     category, categories = entries.codes("category")
-    at, kind, channel, category = order_sends(entries.offsets, at, kind, np.maximum(channel, OTHER_CHANNEL), category)
+    at, kind, channel, category = order_sends(entries.offsets, at, kind, channel, category)
     events = Events(entries.offsets, at, kind, channel, category, categories, entries.known)
     return _seen(events, _is_one_of(events.kind, FAVOURABLE) & (events.at > now_at))
 

@@ -58,7 +58,7 @@ class FactReader:
             block.fail("lists", bad & known(column), column, _LISTS)
             return np.array([UNKNOWN if one is None else self._code(one) for one in parsed], dtype=np.int32)
         codes, texts = coded(column)
-        sets = [_names_in(one) for one in texts]
+        sets = [list_cell(one) for one in texts]
         wrong = np.array([*(one is None for one in sets), False], dtype=np.bool_)
         block.fail("lists", wrong[codes], column, _LISTS)
         return np.array([*(self._code(one or "") for one in sets), UNKNOWN], dtype=np.int32)[codes]
@@ -70,7 +70,8 @@ class FactReader:
 _LISTS = 'must be names of lists, like "minor;employee" or ["minor"], and [] where the contact is on none'
 
 
-def _names_in(cell: str) -> str | None:
+def list_cell(cell: str) -> str | None:
+    """Sorted names of lists, joined by commas; "" where the contact is on none, None for what is no such cell."""
     if not cell.startswith("["):
         return "" if cell.lower() == NONE else _names(cell.split(";"))
     try:

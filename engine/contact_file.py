@@ -18,6 +18,7 @@ from engine.contact_consent import DETAILS, consent_of
 from engine.contact_events import events_of
 from engine.contact_facts import COLUMNS as FACTS
 from engine.contact_facts import FactReader
+from engine.contact_names import column_names
 from engine.contact_places import COLUMNS as PLACES
 from engine.contact_places import PlaceReader
 from engine.contact_sends import sends_of
@@ -88,8 +89,11 @@ class _Reader:
         self._places, self._facts = PlaceReader(), FactReader()
         self._locales: dict[str, int] = {}
         self._seen = SeenHashes()
+        features = [name for spec in schema.features for name in (spec.name, f"{spec.name}_at")]
+        self._names = column_names(catalog, (*features, *self._extra))
 
     def batch(self, block: Block) -> ContactBatch:
+        block = self._names.named(block)
         ids = self._ids(block)
         as_of = self._instants(block, "as_of")
         sends = sends_of(block, self._catalog)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -13,13 +14,23 @@ from numpy.typing import NDArray
 from engine.contact_columns import Block, coded, instants
 from engine.contacts import UNKNOWN
 from engine.localtime import require_zone
+from engine.names import name_key
 from engine.types import NOT_AN_INSTANT, BoolArray, CodeArray, IntArray
-from engine.zones import FRESH_US, Evidence, is_country, plausible_zones, state_of_area_code, states_of
+from engine.zones import (
+    COUNTRIES_WITH_STATES,
+    FRESH_US,
+    Evidence,
+    is_country,
+    plausible_zones,
+    state_of_area_code,
+    states_of,
+)
 
 NONE: Final = "none"  # what a cell says where the contact is known to have no such thing
 COLUMNS: Final = ("country", "state", "area_state", "plausible_zones")
 _AREA_CODE = re.compile(r"(?:\+?1[ -]?)?\(?([2-9]\d\d)\)?")
-_ISO_3166_2 = re.compile(r"[A-Z]{2}-(.+)")
+# A code of ISO 3166-2, the country's part left out where it is clear.
+_ISO_3166_2 = re.compile(r"(?:([A-Z]{2})-)?([A-Z0-9]{1,3})")
 
 
 @dataclass(frozen=True)
@@ -50,9 +61,10 @@ class PlaceReader:
             DataError: an unknown zone, country, state of the US or Canada, or something that is no area code.
         """
         countries = _cells(block, "country", _country)
-        states = _cells(block, "state", _state)
+        states = _cells(block, "state", state_cell)
         _check_states(block, countries, states)
-        areas = _cells(block, "phone_area_code", _area_code)
+        states = _placed(block, countries, states)
+        areas = _cells(block, "phone_area_code", area_code_cell)
         told = _zone_cells(block, "time_zone", as_of, now_at)
         shown = _zone_cells(block, "device_time_zone", as_of, now_at)
         zone_code, plausible = self._resolve(told, shown, countries, states, areas)
@@ -138,7 +150,7 @@ def _cells(block: Block, name: str, read: Any) -> _Cells:
 
 _ALLOWED: Final[Mapping[str, str]] = {
     "country": "must be a country code of ISO 3166 (two letters, GB for the United Kingdom)",
-    "state": "must be the code of a state or province",
+    "state": "must be the code of a state or province, like FL or US-FL, or none",
     "phone_area_code": "must be an area code of the North American plan (three digits) or none",
     "time_zone": "must be a zone",
     "device_time_zone": "must be a zone",
@@ -149,15 +161,19 @@ def _country(value: str) -> str | None:
     return value.upper() if is_country(value.upper()) else None
 
 
-def _state(value: str) -> str | None:
-    if value.lower() == NONE:
+def state_cell(value: str) -> str | None:
+    """The code of a state or province; "" for none, None for what is no such code."""
+    if name_key(value) == NONE:
         return ""
-    found = _ISO_3166_2.fullmatch(value.upper())
-    return found[1] if found else value.upper()
+    found = _ISO_3166_2.fullmatch(unicodedata.normalize("NFKC", value).strip().upper())
+    if found is None or (found[1] in COUNTRIES_WITH_STATES and found[2] not in states_of(found[1])):
+        return None
+    return found[2]
 
 
-def _area_code(value: str) -> str | None:
-    if value.lower() == NONE:
+def area_code_cell(value: str) -> str | None:
+    """Three digits; "" for none, None for what is no area code."""
+    if name_key(value) == NONE:
         return ""
     found = _AREA_CODE.fullmatch(value)
     return found[1] if found else None
@@ -180,6 +196,21 @@ def _zone_cells(block: Block, name: str, as_of: IntArray, now_at: int) -> _ZoneC
     at = np.where(at == NOT_AN_INSTANT, as_of, at)
     fresh = (at != NOT_AN_INSTANT) & (at <= now_at) & (now_at - np.maximum(at, 0) <= FRESH_US)
     return _ZoneCells(_cells(block, name, str), fresh)
+
+
+def _placed(block: Block, countries: _Cells, states: _Cells) -> _Cells:
+    """States without those that no country is named for and that none of the countries we know has: they may be any."""
+    column = block.column("state")
+    if column is None:
+        return states
+    codes, written = coded(column)
+    ours = frozenset().union(*(states_of(country) for country in COUNTRIES_WITH_STATES))
+    unplaced = [
+        bool(state) and state not in ours and "-" not in text
+        for state, text in zip(states.levels, written, strict=True)
+    ]
+    lost = np.array([*unplaced, False], dtype=np.bool_)[codes] & (countries.codes < 0)
+    return _Cells(np.where(lost, UNKNOWN, states.codes).astype(np.int32), states.levels, states.present)
 
 
 def _check_states(block: Block, countries: _Cells, states: _Cells) -> None:

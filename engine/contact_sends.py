@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from engine.catalog import Catalog
 from engine.contact_columns import Block, numbers
 from engine.contact_entries import Entries, Layout, entries_of
-from engine.contacts import OTHER_CHANNEL, order_sends
+from engine.contacts import channel_codes, order_sends
+from engine.names import codes_of
 from engine.types import PURPOSES, BoolArray, CodeArray, IntArray
 
+NO_CHANNEL: Final = -3
 CODED_DETAILS: Final = ("topic", "template", "category")
 
 
@@ -58,8 +60,8 @@ def sends_of(block: Block, catalog: Catalog) -> Sends:
     """
     entries = entries_of(block, LAYOUT)
     at = entries.instants()
-    channel, purpose = channel_codes(entries, catalog), _purposes(entries)
-    entries.fail(channel < OTHER_CHANNEL, "a send without `channel`")
+    channel, purpose = entry_channels(entries, catalog), _purposes(entries)
+    entries.fail(channel == NO_CHANNEL, "a send without `channel`")
     entries.fail(purpose < 0, f"a send whose `purpose` is none of {', '.join(PURPOSES)}")
     coded = {f"sent_{name}": entries.codes(name) for name in CODED_DETAILS}
     names = [*coded, "sent_discount"]
@@ -71,17 +73,15 @@ def sends_of(block: Block, catalog: Catalog) -> Sends:
     return Sends(entries.offsets, at, channel, purpose, entries.known, dict(zip(names, details, strict=True)), levels)
 
 
-def channel_codes(entries: Entries, catalog: Catalog) -> CodeArray:
-    """(m,) position on the catalog's channels; -1 another channel, -2 none."""
+def entry_channels(entries: Entries, catalog: Catalog) -> CodeArray:
+    """(m,) codes of channels as in `channel_codes`; `NO_CHANNEL` where an entry names none."""
     codes, names = entries.codes("channel")
-    positions = [catalog.channels.index(name) if name in catalog.channels else OTHER_CHANNEL for name in names]
-    return np.array([*positions, OTHER_CHANNEL - 1], dtype=np.int32)[codes]
+    return channel_codes((*names, None), catalog.channels, none=NO_CHANNEL)[codes]
 
 
 def _purposes(entries: Entries) -> CodeArray:
     codes, names = entries.codes("purpose")
-    positions = [PURPOSES.index(name) if name in PURPOSES else -1 for name in names]
-    return np.array([*positions, -1], dtype=np.int32)[codes]
+    return codes_of((*names, None), PURPOSES, none=-1, unknown=-1)[codes]
 
 
 def _discounts(entries: Entries) -> NDArray[np.float64]:

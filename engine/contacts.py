@@ -5,7 +5,7 @@ Missing is a value of its own everywhere (-1, or `history_known` false), and rul
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from engine.catalog import Catalog
 from engine.errors import DataError, ParameterError
 from engine.features import ContextBlock, FeatureSchema
+from engine.names import channel_of, is_usual_channel
 from engine.sealing import sealed
 from engine.types import PURPOSES, BoolArray, CodeArray, IntArray, ObjectArray
 
@@ -24,6 +25,7 @@ UNKNOWN: Final = -1
 NO: Final = 0
 YES: Final = 1
 OTHER_CHANNEL: Final = -1
+UNTOLD_CHANNEL: Final = -2
 
 # What a rule may name in its `reads` and always finds, with a value of its own for "unknown". Everything else that a
 # rule reads is optional in a batch: columns of `extra`, `events`, and details of sends (`sent_topic` ...).
@@ -42,7 +44,10 @@ EVENTS: Final = (
     "purchased",
     "ticket_opened",
     "ticket_closed",
+    "unsubscribed",
 )
+# What closes its channel by itself, in every pack (`engine.guardrails.stops`).
+STOP_EVENTS: Final = ("hard_bounced", "complained", "unsubscribed")
 
 # How a consent was given: positions are the codes of the column `consent_basis`.
 CONSENT_BASES: Final = ("express_written", "express", "implied_purchase", "implied_inquiry", "soft_opt_in")
@@ -57,7 +62,8 @@ class Events:
         offsets: (n + 1,) int64; the events of row i are `[offsets[i], offsets[i + 1])`, oldest first.
         at: (m,) int64 microseconds.
         kind: (m,) int32 position in `EVENTS`.
-        channel: (m,) int32 position on the catalog's channels; -1 where none or another.
+        channel: (m,) int32 position on the catalog's channels; -1 where none or another; -2 where the channel cannot be
+            told: a stop-like event then closes every channel.
         category: (m,) int32 position in `categories`; -1 where none.
         categories: distinct product categories.
         known: (n,) bool; false where nobody knows what happened.
@@ -124,7 +130,8 @@ class ContactBatch:
         suppressed: (n, C) int8: 1 suppressed, 0 not, -1 unknown.
         sent_offsets: (n + 1,) int64; the sends of row i are `[sent_offsets[i], sent_offsets[i + 1])`, oldest first.
         sent_at: (m,) int64 microseconds; sends that are already planned lie in the future and count too.
-        sent_channel: (m,) int32 position on the catalog's channels; -1 a channel that the catalog does not have.
+        sent_channel: (m,) int32 position on the catalog's channels; -1 a usual channel that the catalog does not have;
+            -2 one that cannot be told, which counts towards every cap.
         sent_purpose: (m,) int32 position in `PURPOSES`.
         history_known: (n,) bool; false where nobody knows what was sent.
         locale_code: (n,) int32 into `locales`; -1 unknown.
@@ -259,6 +266,26 @@ def order_sends(offsets: IntArray, *columns: NDArray[Any]) -> tuple[NDArray[Any]
     owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     order = np.lexsort((columns[0], owner))
     return tuple(column[order] for column in columns)
+
+
+def channel_codes(names: Iterable[str | None], channels: tuple[str, ...], *, none: int) -> CodeArray:
+    """Positions on the catalog's channels; `OTHER_CHANNEL` and `UNTOLD_CHANNEL` for what is none of them.
+
+    Args:
+        names: as somebody wrote them; distinct values, because each is looked up.
+        channels: of the catalog.
+        none: the code of None.
+    """
+
+    def code(name: str | None) -> int:
+        if name is None:
+            return none
+        meant = channel_of(name, channels)
+        if meant is not None:
+            return channels.index(meant)
+        return OTHER_CHANNEL if is_usual_channel(name, channels) else UNTOLD_CHANNEL
+
+    return np.array([code(name) for name in names], dtype=np.int32)
 
 
 def empty_context(n: int) -> ContextBlock:

@@ -17,6 +17,7 @@ from engine.disk.given import Given, files_of
 from engine.errors import DataError
 from engine.files.ids import refuse_damaged, trimmed
 from engine.files.tables import ENDINGS, column_blocks
+from engine.names import did_you_mean
 from engine.types import BoolArray, IntArray
 
 SHOWN_ROWS: Final = 20
@@ -95,9 +96,10 @@ def _conformed(table: pa.Table, source: str, first: int) -> pa.Table:
     missing = sorted(set(_COLUMNS) - {"value_usd"} - set(table.schema.names))
     unknown = sorted(set(table.schema.names) - set(_COLUMNS))[:SHOWN_ROWS]
     if missing or unknown:
+        near = "".join(did_you_mean(name, _COLUMNS) for name in unknown[:1])
         raise DataError(
             f"{source} lacks the columns {missing} and has unknown ones {unknown}",
-            hint=f"an outcome has the columns {list(_COLUMNS)}",
+            hint=f"{near}an outcome has the columns {list(_COLUMNS)}",
         )
     if "value_usd" not in table.schema.names:
         table = table.append_column("value_usd", pa.nulls(table.num_rows, pa.float64()))

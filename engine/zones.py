@@ -22,6 +22,8 @@ from engine.types import MICROSECONDS_PER_S
 FRESH_US: Final = 30 * 86_400 * MICROSECONDS_PER_S
 # Codes of US territories are country codes of their own: a contact "in the US" is not meant to be there.
 TERRITORIES: Final = frozenset({"AS", "GU", "MP", "PR", "VI"})
+# Countries of which we know the states.
+COUNTRIES_WITH_STATES: Final = ("CA", "US")
 
 
 @dataclass(frozen=True)

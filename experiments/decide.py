@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 import pyarrow as pa
 
+from engine.catalog import Catalog
 from engine.contact_file import contact_blocks
 from engine.contact_size import has_at_least
 from engine.contacts import ContactBatch
@@ -20,8 +21,9 @@ from engine.disk.given import Given, named
 from engine.errors import ParameterError
 from engine.features import FeatureSchema
 from engine.guardrails.brakes import tiers_on
-from engine.guardrails.conditions import NOTHING_SAID, load_conditions
+from engine.guardrails.conditions import NOTHING_SAID, Conditions, load_conditions
 from engine.guardrails.counts import nothing_left
+from engine.guardrails.known import known_conditions
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import pack_from
 from engine.limits.config import load_limits
@@ -133,13 +135,18 @@ def decide_file(request: DecideRequest, config: DecideConfig, advance: Advance |
         contact_key=request.contact_key,
         control_share=config.control_share,
         uniform_share=config.uniform_share,
-        conditions=NOTHING_SAID if request.conditions is None else load_conditions(request.conditions),
+        conditions=_conditions(request.conditions, policy.catalog),
     )
     pricing = pricing_of(config.prices, request.policy, policy.catalog, schema)
     if isinstance(policy, BlockPolicy) and not pricing.needless:
         allowed = "without budgets, floor, costs and baseline for a policy over modular content"
         raise ParameterError("prices", "decide", allowed=allowed, got="some", hint="prices.baseline=none")
     return decide_with(plan, schema, request, config.block_rows, advance, pricing)
+
+
+def _conditions(path: Path | None, catalog: Catalog) -> Conditions:
+    """The conditions of a file, refused before any contact is read where they name what the catalog does not have."""
+    return NOTHING_SAID if path is None else known_conditions(load_conditions(path), catalog)
 
 
 def decide_with(

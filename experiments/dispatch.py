@@ -29,6 +29,7 @@ from engine.disk.given import Given, given_paths, named
 from engine.errors import DataError, ParameterError
 from engine.features import FeatureSchema
 from engine.guardrails.conditions import NOTHING_SAID, Conditions, load_conditions
+from engine.guardrails.known import known_conditions
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack, pack_from
 from engine.guardrails.recheck import Chosen, recheck_batch
@@ -110,7 +111,8 @@ def dispatch_file(request: DispatchRequest, advance: Advance | None = None) -> D
         )
     pack = pack_from(reader.meta.pack, source="the log") if request.pack is None else load_pack(request.pack)
     guardrails = Guardrails(pack, reader.meta.catalog)
-    conditions = NOTHING_SAID if request.conditions is None else load_conditions(request.conditions)
+    said = NOTHING_SAID if request.conditions is None else load_conditions(request.conditions)
+    conditions = known_conditions(said, reader.meta.catalog)
     due, counts = _due(reader, request)
     with ExitStack() as stack:
         sends = None

@@ -18,6 +18,8 @@ class StateRecordOutput(CommandOutput, frozen=True, kw_only=True):
         contact_key: the key under which the contacts are stored.
         replies: what raw replies were read as (stop, doubt, start, help, none) -> rows.
         provider_codes: what providers' codes mean (suppress, count, pause) -> rows.
+        unusual_channels: channel that is none of the usual ones -> facts that name it; where a catalog does not know it
+            either, their refusals and stops close every channel.
     """
 
     facts: str
@@ -28,6 +30,7 @@ class StateRecordOutput(CommandOutput, frozen=True, kw_only=True):
     contact_key: KeyOutput | None = None
     replies: dict[str, int] = {}
     provider_codes: dict[str, int] = {}
+    unusual_channels: dict[str, int] = {}
 
 
 class StateExpireOutput(Output, frozen=True, kw_only=True):

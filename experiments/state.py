@@ -11,6 +11,7 @@ from typing import Final
 from engine.disk.given import Given, named
 from engine.limits.quota import SqlQuota
 from engine.localtime import instant_of
+from engine.names import USUAL_CHANNELS
 from engine.state.fact_file import fact_blocks
 from engine.state.store import SqlState
 from experiments.outputs_state import StateExpireOutput, StateRecordOutput
@@ -47,12 +48,15 @@ def record_file(request: RecordRequest, advance: Advance | None = None) -> State
     """
     counts: Counter[str] = Counter()
     read: dict[str, Counter[str]] = {"reply": Counter(), "provider_code": Counter()}
+    unusual: Counter[str] = Counter()
     new = made = 0
     with SqlState(request.state) if request.create else SqlState.existing(request.state) as state:
         state.use_key(request.contact_key)
         for kinds, facts in fact_blocks(request.facts, request.contact_key, BLOCK_ROWS):
             new += state.record(facts)
             made += len(facts)
+            channels = (getattr(fact, "channel", None) for fact in facts)
+            unusual.update(channel for channel in channels if channel is not None and channel not in USUAL_CHANNELS)
             for kind, _, verdict in (kind.partition("/") for kind in kinds):
                 counts[kind] += 1
                 if verdict:
@@ -65,6 +69,7 @@ def record_file(request: RecordRequest, advance: Advance | None = None) -> State
         new=new,
         known=made - new,
         kinds=dict(counts),
+        unusual_channels=dict(sorted(unusual.items())),
         replies=dict(read["reply"]),
         provider_codes=dict(read["provider_code"]),
         warnings=_to_settle(read["reply"]["doubt"], read["provider_code"]["pause"]),

@@ -15,6 +15,7 @@ import yaml
 
 from engine.errors import ConfigError, ParameterError
 from engine.files.documents import load_yaml
+from engine.names import near_key
 
 
 class Held(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,7 +107,8 @@ def conditions_from(data: Any, *, source: str = "conditions") -> Conditions:
     try:
         return msgspec.convert(data, Conditions)
     except (msgspec.ValidationError, ParameterError) as error:
-        raise ConfigError(f"{source} holds no conditions: {error}", hint="see docs/brakes.md") from error
+        hint = f"{near_key(str(error), Conditions)}see docs/brakes.md"
+        raise ConfigError(f"{source} holds no conditions: {error}", hint=hint) from error
 
 
 def load_conditions(path: str | Path) -> Conditions:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import msgspec
 
+from engine import names
 from engine.guardrails.pack import RuleEntry
 from engine.guardrails.rule import Rule
 
@@ -56,6 +56,4 @@ def warning(code: str, where: str, text: str, hint: str = "") -> Flaw:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint with the nearest known name, and all of them."""
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    meant = f"did you mean {close[0]!r}? " if close else ""
-    return f"{meant}known: {', '.join(known) or 'none'}"
+    return f"{names.did_you_mean(name, known)}known: {', '.join(known) or 'none'}"

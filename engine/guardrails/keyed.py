@@ -15,6 +15,7 @@ import numpy as np
 from engine.contacts import taken_rows
 from engine.guardrails.lookback import first_instants, nth_newest, rows_of
 from engine.guardrails.rule import Scene
+from engine.names import may_mean
 from engine.types import NOT_AN_INSTANT, BoolArray, CodeArray, IntArray
 
 
@@ -60,10 +61,15 @@ def key_table(
     for level, name in also:
         further.setdefault(level, set()).add(name)
     everything, nameless = (list(range(len(names))), {""}) if nameless_match_all else ([], set())
+    known = {*names, *further} - {""}
+
+    def counted(level: str) -> set[str]:
+        """Names that a level may mean: an entry under a misspelt name counts, or a spelling would open a cap."""
+        meant = may_mean(level, known)
+        return {*meant, *(name for one in meant for name in further.get(one, ()))}
+
     rows = [
-        sorted(position[name] for name in {level, *further.get(level, ()), *nameless} & position.keys())
-        if level
-        else everything
+        sorted(position[name] for name in {*counted(level), *nameless} & position.keys()) if level else everything
         for level in (*levels, "")
     ]
     return KeyTable(

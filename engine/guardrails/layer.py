@@ -23,6 +23,7 @@ from engine.features import ContextBlock, FeatureSchema
 from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.guardrails.counts import RemovalCounts, RuleCount, removed_by, sends_left
 from engine.guardrails.judging import findings, judge
+from engine.guardrails.known import known_conditions, known_params
 from engine.guardrails.pack import Pack, RuleEntry
 from engine.guardrails.registry import make_rule, shipped_rules
 from engine.guardrails.required import require_consent
@@ -121,6 +122,7 @@ class Guardrails:
 
         Raises:
             ParameterError: a naive `now`, or contacts of another catalog.
+            ConfigError: conditions that name what the catalog does not have.
         """
         if contacts.consent.shape[1] != len(self.catalog.channels):
             raise ParameterError(
@@ -129,9 +131,8 @@ class Guardrails:
                 allowed=f"of {len(self.catalog.channels)} channels",
                 got=contacts.consent.shape,
             )
-        return Scene(
-            self.catalog, contacts, instant_of(now, owner="Guardrails"), self.pack.latency_margin_s, conditions
-        )
+        known = known_conditions(conditions, self.catalog)
+        return Scene(self.catalog, contacts, instant_of(now, owner="Guardrails"), self.pack.latency_margin_s, known)
 
     def eligibility(
         self, contacts: ContactBatch, now: datetime, conditions: Conditions = NOTHING_SAID
@@ -245,11 +246,12 @@ def _bound(
 ) -> Rule:
     """A rule that has judged an empty batch once: what cannot work must fail at the start, not at the first send."""
     try:
-        rule = make_rule(entry.rule, entry.params, packages)
+        params = known_params(entry.params, catalog, entry.rule) if ":" not in entry.rule else entry.params
+        rule = make_rule(entry.rule, params, packages)
         context = empty_context(0) if features is None else ContextBlock(features, {}, 0)
         nobody = plain_contacts(np.empty(0, dtype=object), catalog, context=context)
         _verdict(entry, rule, Scene(catalog, nobody, 0, pack.latency_margin_s), shipped=entry.rule in shipped_rules())
-    except ConfigError as error:
+    except (ConfigError, ParameterError) as error:
         raise ConfigError(f"{entry.id} of pack {pack.name!r}: {error.message}", hint=error.hint) from error
     return rule
 

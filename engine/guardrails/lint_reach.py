@@ -8,7 +8,9 @@ from functools import lru_cache
 from importlib import resources
 
 from engine.catalog import Catalog
+from engine.errors import ParameterError
 from engine.guardrails.flaws import Flaw, Linted, did_you_mean, error, warning
+from engine.guardrails.known import known_params
 from engine.guardrails.lint_params import mappings, named
 from engine.guardrails.lint_probes import STATES
 
@@ -67,6 +69,12 @@ def _out_of_reach(one: Linted, catalog: Catalog) -> Iterator[Flaw]:
     if not purposes & set(one.rule.applies_to):
         text = f"applies to {', '.join(one.rule.applies_to)}, but the catalog {catalog.name!r} has no such arm"
         yield error("never-fires", one.where, text)
+    try:
+        if ":" not in one.entry.rule:
+            known_params(one.entry.params, catalog, one.entry.rule)
+    except ParameterError as failure:
+        yield error("unknown-name", one.where, failure.message, failure.hint)
+        return
     lists = list(named(one.entry.params, ("channels", "channel")))
     dead = [path for path, names in lists if not set(names) & set(catalog.channels)]
     every = [path for path, numbers in mappings(one.entry.params) if "max" in numbers]

@@ -15,6 +15,7 @@ import yaml
 
 from engine.errors import ConfigError, ParameterError
 from engine.files.documents import load_yaml
+from engine.names import near_key
 
 DEFAULT_PACK: Final = "default"
 
@@ -101,7 +102,8 @@ def pack_from(data: Any, *, source: str = "guardrail pack") -> Pack:
     try:
         return msgspec.convert(data, Pack)
     except (msgspec.ValidationError, ParameterError) as error:
-        raise ConfigError(f"{source} is no guardrail pack: {error}", hint="see docs/guardrails.md") from error
+        hint = f"{near_key(str(error), Pack)}see docs/guardrails.md"
+        raise ConfigError(f"{source} is no guardrail pack: {error}", hint=hint) from error
 
 
 def load_pack(name_or_path: str | Path = DEFAULT_PACK) -> Pack:

@@ -11,6 +11,7 @@ import numpy as np
 from engine.catalog import Arm, Catalog
 from engine.guardrails.rules.cooldown import template_of
 from engine.guardrails.rules.margin_floor import PRICE
+from engine.names import may_mean
 from engine.types import BoolArray
 
 ITEM = "item"
@@ -33,11 +34,11 @@ class Offer(NamedTuple):
     def shows_price(self) -> bool:
         return self.depth > 0 or self.price_usd is not None
 
-    def about(self, sent: Offer, category: str) -> bool:
-        """Whether a send of another arm, in a category, was about the same."""
+    def about(self, sent: Offer, categories: frozenset[str]) -> bool:
+        """Whether a send of another arm, in one of some categories, was about the same."""
         if self.item:
             return sent.item == self.item
-        return bool(self.category) and self.category in (sent.category, category)
+        return bool(self.category) and self.category in (sent.category, *categories)
 
     def same_price(self, sent: Offer, depth: float) -> bool:
         """Whether a send of an arm at a depth showed the same price; NaN never did."""
@@ -78,21 +79,23 @@ class PriceList:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             # An arm's own id says more than the name of a template that several arms may share.
-            exact = [offer for offer in self.offers if template == offer.names[0]]
-            sent = exact or [offer for offer in self.offers if template in offer.names]
-            known = np.array([_differs(offer, sent, category, depth) for offer in self.offers], dtype=np.bool_)
+            meant = may_mean(template, (name for offer in self.offers for name in offer.names))
+            exact = [offer for offer in self.offers if offer.names[0] in meant]
+            sent = exact or [offer for offer in self.offers if not meant.isdisjoint(offer.names)]
+            about = may_mean(category, {offer.category for offer in self.offers} - {""})
+            known = np.array([_differs(offer, sent, about, depth) for offer in self.offers], dtype=np.bool_)
             self._known[key] = known
         return known
 
 
-def _differs(offer: Offer, sent: list[Offer], category: str, depth: float) -> bool:
+def _differs(offer: Offer, sent: list[Offer], categories: frozenset[str], depth: float) -> bool:
     if not offer.shows_price:
         return False
     if not sent:
         # Of a send whose arm is gone only the category is known: it may have been this item.
-        return bool(offer.category) and offer.category == category and not abs(offer.depth - depth) <= _SAME_DEPTH
+        return bool(offer.category) and offer.category in categories and not abs(offer.depth - depth) <= _SAME_DEPTH
     return any(
-        offer.about(one, category) and not offer.same_price(one, depth)
+        offer.about(one, categories) and not offer.same_price(one, depth)
         for one in sent
         if depth != 0.0 or one.shows_price
     )

@@ -134,7 +134,7 @@ def recheck_batch(
     allowed = np.ones(n, dtype=np.bool_)
     found: dict[int, list[Removal]] = {}
     seen = _without_own(contacts, chosen, catalog)
-    scene = replace(guardrails.scene(seen, now), catalog=sent_now(catalog), conditions=_at_dispatch(conditions))
+    scene = replace(guardrails.scene(seen, now, _at_dispatch(conditions)), catalog=sent_now(catalog))
     for entry, rule in guardrails.rules:
         refused = send & _refused(judge(rule, scene), chosen.action, catalog)
         allowed &= ~refused

@@ -13,6 +13,7 @@ from engine.dotted import class_named
 from engine.errors import ConfigError, ParameterError
 from engine.guardrails import rules
 from engine.guardrails.rule import Rule
+from engine.names import did_you_mean, near_key
 
 _SHIPPED = re.compile(r"[a-z][a-z0-9_]*")
 _MEMBERS = ("reads", "applies_to", "verdict", "explain")
@@ -47,8 +48,8 @@ def rule_class(name: str, packages: tuple[str, ...] = ()) -> type[Any]:
             )
     raise ConfigError(
         f"unknown rule {name!r}",
-        hint=f"shipped rules: {', '.join(shipped_rules())}; a rule of your own is written package.module:Class, and "
-        "its package must be named in `packages`",
+        hint=f"{did_you_mean(name, shipped_rules())}shipped rules: {', '.join(shipped_rules())}; a rule of your own is "
+        "written package.module:Class, and its package must be named in `packages`",
     )
 
 
@@ -62,7 +63,10 @@ def make_rule(name: str, params: dict[str, Any], packages: tuple[str, ...] = ())
     try:
         rule = msgspec.convert(params, kind)
     except (msgspec.ValidationError, ParameterError) as error:
-        raise ConfigError(f"rule {name!r} cannot use its parameters: {error}", hint="see docs/guardrails.md") from error
+        raise ConfigError(
+            f"rule {name!r} cannot use its parameters: {error}",
+            hint=f"{near_key(str(error), kind)}see docs/guardrails.md",
+        ) from error
     if not isinstance(rule, Rule):
         raise ConfigError(f"{name!r} is no rule", hint=_RULE)
     return rule

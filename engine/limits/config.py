@@ -15,6 +15,7 @@ from engine.errors import ConfigError, ParameterError
 from engine.files.documents import load_yaml
 from engine.limits.kinds import BudgetLimit, DepthLimit, RampLimit, SetLimit, VolumeLimit
 from engine.localtime import require_zone
+from engine.names import did_you_mean, near_key
 
 KINDS: Final = {"volume": VolumeLimit, "ramp": RampLimit, "budget": BudgetLimit, "depth": DepthLimit}
 
@@ -81,7 +82,8 @@ def limits_from(data: Any, *, source: str = "limits") -> LimitSet:
         _refuse_unknown(data)
         return msgspec.convert(data, LimitSet)
     except (msgspec.ValidationError, ParameterError) as error:
-        raise ConfigError(f"{source} holds no limits: {error}", hint="see docs/limits.md") from error
+        hint = f"{near_key(str(error), LimitSet)}see docs/limits.md"
+        raise ConfigError(f"{source} holds no limits: {error}", hint=hint) from error
 
 
 def load_limits(name_or_path: str | Path) -> LimitSet:
@@ -113,6 +115,7 @@ def _refuse_unknown(data: Any) -> None:
         for one in data.get(kind) or ():
             unknown = set(one) - known if isinstance(one, dict) else set()
             if unknown:
+                near = did_you_mean(str(min(unknown, key=str)), sorted(known))
                 raise ParameterError(
-                    kind, "limits", allowed=f"keys among {sorted(known)}", got=sorted(map(str, unknown))
+                    kind, "limits", allowed=f"keys among {sorted(known)}", got=sorted(map(str, unknown)), hint=near
                 )

@@ -16,8 +16,9 @@ import numpy as np
 
 from engine.catalog import Arm, Catalog
 from engine.errors import ParameterError
+from engine.names import channel_of, known_name, known_names
 from engine.state.checks import require_id
-from engine.types import BoolArray, IntArray
+from engine.types import PURPOSES, BoolArray, IntArray
 
 MICRO: Final = 1_000_000
 # A sum of amounts must stay far inside int64.
@@ -158,10 +159,12 @@ class BudgetLimit:
         Raises:
             ParameterError: a cost of an arm that the catalog does not have: a typing error would be a free discount.
         """
-        unknown = set(self.cost_usd) - set(catalog.arm_ids)
-        if unknown:
-            raise ParameterError("cost_usd", f"limit {self.name!r}", allowed="arms of the catalog", got=sorted(unknown))
-        row = [_micro_up(self.cost_usd.get(arm, 0.0)) for arm in catalog.arm_ids]
+        owner = f"limit {self.name!r}"
+        cost = {
+            known_name(arm, catalog.arm_ids, owner=owner, parameter="cost_usd"): usd
+            for arm, usd in self.cost_usd.items()
+        }
+        row = [_micro_up(cost.get(arm, 0.0)) for arm in catalog.arm_ids]
         amount = np.tile(np.array(row, dtype=np.int64), (len(catalog.channels), 1))
         return amount, np.zeros_like(amount)
 
@@ -219,14 +222,22 @@ def _in_scope(catalog: Catalog, channels: tuple[str, ...] | None, purposes: tupl
     """(C, K) which sends are on these channels and for these purposes.
 
     Raises:
-        ParameterError: a channel that the catalog does not have: a typing error would be no limit.
+        ParameterError: a channel that the catalog does not have, or no purpose: a typing error would be no limit.
     """
-    unknown = set(channels or ()) - set(catalog.channels)
-    if unknown:
-        raise ParameterError("channels", "a set-level limit", allowed=f"among {catalog.channels}", got=sorted(unknown))
+    owner = "a set-level limit"
+    for parameter, names in (("channels", channels), ("purposes", purposes)):
+        if names is not None and not names:
+            raise ParameterError(parameter, owner, allowed="at least one name", got=names)
+    counted = known_names(purposes, PURPOSES, owner=owner, parameter="purposes")
+    meant = [channel_of(name, catalog.channels) or name for name in channels or ()]
+    on = (
+        catalog.channels
+        if channels is None
+        else known_names(meant, catalog.channels, owner=owner, parameter="channels")
+    )
 
     def counts(arm: Arm, channel: str) -> bool:
-        return arm.purpose in purposes and (channels is None or channel in channels)
+        return arm.purpose in counted and channel in on
 
     return np.array([[counts(arm, channel) for arm in catalog.arms] for channel in catalog.channels], dtype=np.bool_)
 

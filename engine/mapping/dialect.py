@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
@@ -18,6 +17,7 @@ from engine.mapping.cells import fraction
 from engine.mapping.expression import Expression, compile_expression
 from engine.mapping.instants import check_instants
 from engine.mapping.spec import Mapping
+from engine.names import did_you_mean
 
 _PACKAGE: Final = "conf"
 _FOLDER: Final = "mapping"
@@ -79,12 +79,6 @@ def expressions(mapping: Mapping) -> dict[str, Expression]:
         ConfigError: an expression outside the grammar.
     """
     return {key: compile_expression(text, owner=key) for key, text in _expression_texts(mapping)}
-
-
-def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """A hint: the nearest known word, or nothing."""
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}? " if near else ""
 
 
 def _expression_texts(mapping: Mapping) -> Iterator[tuple[str, str]]:

@@ -13,10 +13,11 @@ import pyarrow as pa
 from engine.errors import DataError
 from engine.files.ids import DAMAGED, is_float, trimmed
 from engine.mapping.cells import is_one_of, joined, text_of
-from engine.mapping.dialect import did_you_mean, expressions
+from engine.mapping.dialect import expressions
 from engine.mapping.number_format import Doubts, number_columns
 from engine.mapping.sources import Block, Source
 from engine.mapping.spec import Axis, Key, Mapping
+from engine.names import did_you_mean
 from engine.types import BoolArray, ObjectArray
 
 # More distinct values than this on one axis is an id, not an action.

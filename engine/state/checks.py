@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from engine.errors import ParameterError
+from engine.names import known_name, usual_channel
 
 # 1900 to 2200: what lies outside is seconds or milliseconds by mistake.
 EARLIEST: Final = -2_208_988_800_000_000
@@ -29,6 +30,33 @@ def require_id(name: str, owner: str, value: Any) -> None:
         value.encode()
     except UnicodeEncodeError as error:
         raise ParameterError(name, owner, allowed="a string that UTF-8 can encode", got=value) from error
+
+
+def keep_name(fact: Any, name: str, choices: Collection[str]) -> None:
+    """Put the known name that is meant in the place of what was written into a frozen fact.
+
+    Raises:
+        ParameterError: it is none of the choices.
+    """
+    meant = known_name(getattr(fact, name), choices, owner=type(fact).__name__, parameter=name)
+    object.__setattr__(fact, name, meant)
+
+
+def keep_channel(fact: Any, *, optional: bool = False) -> None:
+    """Put the usual name of a channel in the place of what was written; a name that is not usual stays, trimmed.
+
+    Which channels exist only the catalog says, so the name is held against it when it is read.
+
+    Raises:
+        ParameterError: no name, where one is needed.
+    """
+    channel = fact.channel
+    if channel is None and optional:
+        return
+    require_id("channel", type(fact).__name__, channel)
+    trimmed = channel.strip()
+    require_id("channel", type(fact).__name__, trimmed)
+    object.__setattr__(fact, "channel", usual_channel(trimmed))
 
 
 def require_choice(name: str, owner: str, value: Any, choices: Collection[str]) -> None:

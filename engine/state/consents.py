@@ -14,15 +14,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.contacts import NO, UNKNOWN, YES, LevelArray
-from engine.state.facts import CONSENT_KINDS, EXPRESS_KINDS, GRANTED, PROFILING
+from engine.contacts import CONSENT_BASES, NO, UNKNOWN, UNTOLD_CHANNEL, YES, LevelArray, channel_codes
+from engine.names import codes_of
+from engine.state.facts import CONSENT_KINDS, CONSENT_PURPOSES, EXPRESS_KINDS, GRANTED, PROFILING
 from engine.types import NOT_AN_INSTANT, PURPOSES, IntArray
 
 WITHOUT_END: Final = np.iinfo(np.int64).max
 CONSENT_COLUMNS: Final = ("channel", "purpose", "status", "kind", "source", "recorded_at", "expires_at")
 _NEVER: Final = np.iinfo(np.int64).max
-_ABSENT: Final = -2
-_EVERY: Final = -1
+_EVERY: Final = -3
 
 Columns = Mapping[str, Sequence[Any]]
 
@@ -62,8 +62,8 @@ def fold_consents(found: Columns, n: int, channels: tuple[str, ...], now_at: int
     refused = np.full(shape, NOT_AN_INSTANT, dtype=np.int64)
     cell = (
         np.array(found["owner"], dtype=np.int64),
-        _codes(found["channel"], channels),
-        _codes(found["purpose"], PURPOSES),
+        _channels(found["channel"], channels),
+        codes_of(found["purpose"], CONSENT_PURPOSES, none=_EVERY, unknown=UNTOLD_CHANNEL).astype(np.int64),
     )
     granted = np.array([status == GRANTED for status in found["status"]], dtype=np.bool_)
     given = np.array([_NEVER if at is None else at for at in found["recorded_at"]], dtype=np.int64)
@@ -75,7 +75,7 @@ def fold_consents(found: Columns, n: int, channels: tuple[str, ...], now_at: int
         where = (cell[0][row], _stretch(int(cell[1][row])), _stretch(int(cell[2][row])))
         refused[where] = np.maximum(refused[where], given[row])
         level[where] = NO
-    counts = granted & sourced & (given <= now_at) & (cell[1] >= 0) & (cell[2] >= 0)
+    counts = granted & sourced & (given <= now_at) & (cell[1] >= 0) & (cell[2] >= 0) & (cell[2] < len(PURPOSES))
     cell = (cell[0][counts], cell[1][counts], cell[2][counts])
     given, until, express, kind = given[counts], until[counts], express[counts], kind[counts]
     free = refused[cell] == NOT_AN_INSTANT
@@ -87,7 +87,8 @@ def fold_consents(found: Columns, n: int, channels: tuple[str, ...], now_at: int
     best = tuple(axis[order] for axis in holding)
     basis = np.full(shape, UNKNOWN, dtype=np.int8)
     given_at = np.where(refused == _NEVER, NOT_AN_INSTANT, refused)
-    expires[best], basis[best], given_at[best] = until[holds][order], kind[holds][order], given[holds][order]
+    expires[best], given_at[best] = until[holds][order], given[holds][order]
+    basis[best] = np.where(kind[holds][order] < len(CONSENT_BASES), kind[holds][order], UNKNOWN)
     return Consents(level, given_at, basis, expires)
 
 
@@ -99,22 +100,25 @@ def profiling_objections(found: Columns, n: int, channels: tuple[str, ...]) -> N
     for owner, channel, purpose, status, at, source in zip(*(found[name] for name in named), strict=True):
         if purpose not in (None, PROFILING) or at is None or (status == GRANTED and not source):
             continue
+        code = int(_channels([channel], channels)[0])
+        if status == GRANTED and code < 0:  # an agreement of which nobody can tell where it holds opens nothing
+            continue
         target = agreed if status == GRANTED else refused
-        where = (owner, _stretch(int(_codes([channel], channels)[0])))
+        where = (owner, _stretch(code))
         target[where] = np.maximum(target[where], at)
     objected: NDArray[np.int8] = ((refused != NOT_AN_INSTANT) & (refused >= agreed)).astype(np.int8)
     return objected
 
 
-def _codes(names: Sequence[str | None], axis: tuple[str, ...]) -> IntArray:
-    """Positions on an axis; `_EVERY` for None, `_ABSENT` for a name that the axis does not have."""
-    code: dict[str | None, int] = {name: at for at, name in enumerate(axis)}
-    code[None] = _EVERY
-    return np.array([code.get(name, _ABSENT) for name in names], dtype=np.int64)
+def _channels(names: Sequence[str | None], channels: tuple[str, ...]) -> IntArray:
+    """Positions of channels; -1 for another one, `_EVERY` for None, `UNTOLD_CHANNEL` where it cannot be told."""
+    distinct = list(dict.fromkeys(names))
+    code = dict(zip(distinct, channel_codes(distinct, channels, none=_EVERY).tolist(), strict=True))
+    return np.array([code[name] for name in names], dtype=np.int64)
 
 
 def _stretch(code: int) -> slice:
-    """The stretch of an axis that a code means."""
-    if code == _EVERY:
+    """The stretch of an axis that the code of a refusal means: what cannot be told is refused everywhere."""
+    if code in (_EVERY, UNTOLD_CHANNEL):
         return slice(None)
-    return slice(0, 0) if code == _ABSENT else slice(code, code + 1)
+    return slice(0, 0) if code < 0 else slice(code, code + 1)

@@ -7,6 +7,7 @@ with its row. Contacts are named as in contact files and stored under their pseu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -20,7 +21,8 @@ from engine.errors import DataError, ParameterError
 from engine.files.ids import ids_of
 from engine.files.tables import ENDINGS
 from engine.identity import pseudonyms
-from engine.state.facts import EXPRESS, GRANTED, Consent, Event, Fact, PastSend, Profile, Suppression
+from engine.names import did_you_mean, found
+from engine.state.facts import GRANTED, UNKNOWN_KIND, Consent, Event, Fact, PastSend, Profile, Suppression
 from engine.state.replies import Answer, code_of, reply_of
 from engine.types import NOT_AN_INSTANT
 
@@ -55,15 +57,14 @@ def _consent(row: Row) -> Fact:
         GRANTED,
         row.get("at"),
         source=row.get("source", ""),
-        kind=row.get("kind", EXPRESS),
+        kind=row.get("kind", UNKNOWN_KIND),
         basis=row.get("basis", ""),
         expires_at=row.get("expires_at"),
     )
 
 
 def _suppression(row: Row) -> Fact:
-    names = ("source", "until_at", "lifted")
-    more = {name: row[name] for name in names if name in row}
+    more = {name: row[name] for name in ("source", "until_at", "lifted") if name in row}
     return Suppression(row["contact_id"], row.get("channel"), row.get("reason", ""), row.get("at", 0), **more)
 
 
@@ -74,11 +75,7 @@ def _event(row: Row) -> Fact:
 
 
 def _profile(row: Row) -> Fact:
-    names = (
-        *("zone", "zone_source", "region", "area_code", "locale", "history_from_at"),
-        *("country", "line_type", "lists", "motive_price", "due_at"),
-    )
-    return Profile(row["contact_id"], row["at"], **{name: row[name] for name in names if name in row})
+    return Profile(row["contact_id"], row["at"], **{name: row[name] for name in _OF_PROFILES if name in row})
 
 
 def _send(row: Row) -> Fact:
@@ -98,12 +95,31 @@ MAKERS: Final[Mapping[str, Callable[[Row], Fact | Answer]]] = {
     "reply": reply_of,
     "provider_code": code_of,
 }
+_OF_PROFILES: Final = (
+    *("zone", "zone_source", "region", "area_code", "locale", "history_from_at"),
+    *("country", "line_type", "lists", "motive_price", "due_at"),
+)
+_OF_EVERY: Final = ("fact", "contact_id", "at")
+# The further columns of each kind of fact. A value anywhere else would be dropped, so it is an error.
+COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
+    "consent": ("channel", "purpose", "source", "kind", "basis", "expires_at"),
+    "withdrawal": ("channel", "purpose", "source", "basis"),
+    "denial": ("channel", "purpose", "source", "basis"),
+    "suppression": ("channel", "reason", "source", "until_at", "lifted"),
+    "event": ("kind", "event_id", "decision_id", "channel", "category", "value_usd"),
+    "profile": _OF_PROFILES,
+    "send": ("decision_id", "channel", "purpose", "topic", "template", "category", "discount"),
+    "reply": ("channel", "text", "decision_id"),
+    "provider_code": ("channel", "code", "provider", "event_id", "decision_id"),
+}
 # A fact without an instant cannot be placed; a consent or a refusal without one is kept as the store keeps it.
 _DATED: Final = ("suppression", "event", "profile", "send", "reply", "provider_code")
 
 
 def fact_blocks(path: Given, contact_key: str, rows: int) -> Iterator[tuple[list[str], list[Fact]]]:
     """Read files of facts block by block.
+
+    Names of columns and facts are understood as `engine.names` does; what is none of them is refused.
 
     Args:
         path: .parquet, .csv, .csv.gz, .jsonl or .jsonl.gz; a folder of such files, a glob, or several of these.
@@ -114,7 +130,8 @@ def fact_blocks(path: Given, contact_key: str, rows: int) -> Iterator[tuple[list
         What each row is (of a reply and a provider's code also what it was read as, as in `reply/stop`), and the facts.
 
     Raises:
-        DataError: a wrong value (with its row), or a file that cannot be read.
+        DataError: a wrong value (with its row), an unknown column, a value in a column that the row's fact does not
+            use, or a file that cannot be read.
     """
     for file in files_of(path, what="fact", endings=ENDINGS):
         for block in row_blocks(file, rows):
@@ -122,7 +139,11 @@ def fact_blocks(path: Given, contact_key: str, rows: int) -> Iterator[tuple[list
 
 
 def _facts(block: Block, contact_key: str) -> tuple[list[str], list[Fact]]:
-    kinds, contacts = _required(block, "fact", text), _required(block, "contact_id", partial(_ids, block, "contact_id"))
+    block = _named(block)
+    written = _required(block, "fact", text)
+    contacts = _required(block, "contact_id", partial(_ids, block, "contact_id"))
+    meant = {name: found(name, MAKERS) for name in set(written)}
+    kinds = [meant[name] or name for name in written]
     who = pseudonyms(np.array(contacts, dtype=object), f"contact/{contact_key}")
     columns = {name: _values(block, name) for name in block.columns if name not in ("fact", "contact_id")}
     facts: list[Fact] = []
@@ -134,18 +155,55 @@ def _facts(block: Block, contact_key: str) -> tuple[list[str], list[Fact]]:
     return kinds, facts
 
 
+def _named(block: Block) -> Block:
+    """The block under the names of its columns that we know.
+
+    Raises:
+        DataError: a column that no fact has, or two that mean the same.
+    """
+    known = tuple(dict.fromkeys((*_OF_EVERY, *(name for names in COLUMNS.values() for name in names))))
+    columns: dict[str, pa.Array] = {}
+    for name, column in block.columns.items():
+        meant = found(name, known)
+        if meant is None:
+            raise DataError(
+                f"{block.source}: no fact has a column {name!r}",
+                hint=f"{did_you_mean(name, known)}docs/state.md lists the columns of each fact; take others out",
+            )
+        if meant in columns:
+            raise DataError(f"{block.source}: two columns are called {meant!r}, one of them {name!r}")
+        columns[meant] = column
+    return replace(block, columns=columns)
+
+
 def _fact(block: Block, row: int, kind: str, start: dict[str, Any], columns: Mapping[str, list[Any]]) -> Fact | Answer:
     where = f"{block.source}: row {block.first_row + row}"
     maker = MAKERS.get(kind)
     if maker is None:
-        raise DataError(f"{where}: fact {kind!r} is none of {', '.join(MAKERS)}", hint="see docs/state.md")
-    values = start | {name: column[row] for name, column in columns.items() if column[row] is not None}
+        raise DataError(
+            f"{where}: fact {kind!r} is none of {', '.join(MAKERS)}",
+            hint=f"{did_you_mean(kind, MAKERS)}see docs/state.md",
+        )
+    given = {name: column[row] for name, column in columns.items() if column[row] is not None}
+    _check_used(where, kind, given)
+    values = start | given
     if kind in _DATED and "at" not in values:
         raise DataError(f"{where}: a {kind} needs `at`", hint="ISO 8601 with an offset, or epoch seconds")
     try:
         return maker(values)
     except (ParameterError, DataError) as error:
         raise DataError(f"{where}: {error.message}", hint=error.hint) from error
+
+
+def _check_used(where: str, kind: str, given: Mapping[str, Any]) -> None:
+    """Refuse a value that the fact would not keep: `until_at` of a consent is meant to end it, and would not."""
+    used = (*_OF_EVERY, *COLUMNS[kind])
+    for name, value in given.items():
+        if name not in used:
+            raise DataError(
+                f"{where}: a {kind} has no {name!r}, got {value!r}",
+                hint=f"{did_you_mean(name, used)}a {kind} has {', '.join(COLUMNS[kind])}",
+            )
 
 
 def _ids(block: Block, name: str, column: pa.Array) -> pa.Array:

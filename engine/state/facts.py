@@ -8,21 +8,27 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
+from engine.contact_facts import list_cell
+from engine.contact_places import area_code_cell, state_cell
 from engine.contacts import CONSENT_BASES
 from engine.errors import ParameterError
 from engine.localtime import require_zone
-from engine.state.checks import require_choice, require_depth, require_id, require_instant
+from engine.state.checks import keep_channel, keep_name, require_depth, require_id, require_instant
 from engine.types import PURPOSES
-from engine.zones import is_country
+from engine.zones import is_country, states_of
 
 GRANTED: Final = "granted"
 STATUSES: Final = (GRANTED, "denied", "withdrawn")
 EXPRESS: Final = "express"
 EXPRESS_KINDS: Final = ("express_written", EXPRESS)
-CONSENT_KINDS: Final = CONSENT_BASES
+# How a consent was given, if nobody said: it never outweighs a refusal, and counts nowhere where the way matters.
+UNKNOWN_KIND: Final = "unknown"
+CONSENT_KINDS: Final = (*CONSENT_BASES, UNKNOWN_KIND)
 PROFILING: Final = "profiling"
 CONSENT_PURPOSES: Final = (*PURPOSES, PROFILING)
 LINES: Final = ("mobile", "landline", "voip", "none")
+BY_EVENT: Final = "event"
+STOP_KINDS: Final = ("hard_bounce", "complaint", "unsubscribe")
 EVENT_KINDS: Final = (
     "delivered",
     "open",
@@ -84,11 +90,26 @@ class Profile:
         if self.zone is not None:
             require_zone(self.zone, where="Profile.zone")
         if self.line_type is not None:
-            require_choice("line_type", "Profile", self.line_type, LINES)
+            keep_name(self, "line_type", LINES)
         if self.country is not None and not is_country(self.country):
             raise ParameterError("country", "Profile", allowed="a code of ISO 3166, as DE", got=self.country)
+        self._check_readable()
         if self.motive_price is not None and not 0 <= self.motive_price <= 1:
             raise ParameterError("motive_price", "Profile", allowed="in [0, 1]", got=self.motive_price)
+
+    def _check_readable(self) -> None:
+        """Refuse what the readers of profiles would stumble over later, at every batch that holds the contact."""
+        for name, read, allowed in (
+            ("region", state_cell, "the code of a state or province, as FL or US-FL, or none"),
+            ("area_code", area_code_cell, "three digits of the North American plan, or none"),
+            ("lists", list_cell, "names of lists joined by semicolons, or none"),
+        ):
+            value = getattr(self, name)
+            if value is not None and read(value) is None:
+                raise ParameterError(name, "Profile", allowed=allowed, got=value)
+        ours = states_of(self.country or "")
+        if ours and self.region is not None and state_cell(self.region) not in {"", *ours}:
+            raise ParameterError("region", "Profile", allowed=f"a state of {self.country}", got=self.region)
 
 
 @dataclass(frozen=True)
@@ -102,7 +123,7 @@ class Consent:
         status: granted, denied, withdrawn.
         recorded_at: when; a grant without it is kept but does not count.
         source: where; a grant without it is kept but does not count.
-        kind: express, or an implied kind, which never outweighs a refusal.
+        kind: express, or an implied or unknown kind, which never outweighs a refusal.
         basis: the wording or the legal basis.
         expires_at: first instant at which it no longer holds; None is without end.
     """
@@ -121,13 +142,12 @@ class Consent:
 
     def __post_init__(self) -> None:
         require_id("contact_id", "Consent", self.contact_id)
-        require_choice("status", "Consent", self.status, STATUSES)
-        require_choice("kind", "Consent", self.kind, CONSENT_KINDS)
+        keep_name(self, "status", STATUSES)
+        keep_name(self, "kind", CONSENT_KINDS)
         grants = self.status == GRANTED
-        if self.channel is not None or grants:
-            require_id("channel", "a granted Consent" if grants else "Consent", self.channel)
+        keep_channel(self, optional=not grants)
         if self.purpose is not None or grants:
-            require_choice("purpose", "Consent", self.purpose, CONSENT_PURPOSES)
+            keep_name(self, "purpose", CONSENT_PURPOSES)
         require_instant("recorded_at", "Consent", self.recorded_at, optional=grants)
         require_instant("expires_at", "Consent", self.expires_at, optional=True)
         if not grants and self.expires_at is not None:
@@ -161,8 +181,7 @@ class Suppression:
     def __post_init__(self) -> None:
         require_id("contact_id", "Suppression", self.contact_id)
         require_id("reason", "Suppression", self.reason)
-        if self.channel is not None:
-            require_id("channel", "Suppression", self.channel)
+        keep_channel(self, optional=True)
         require_instant("at", "Suppression", self.at)
         require_instant("until_at", "Suppression", self.until_at, optional=True)
 
@@ -173,7 +192,8 @@ class Event:
 
     Attributes:
         contact_id: pseudonym.
-        kind: one of `EVENT_KINDS`.
+        kind: one of `EVENT_KINDS`; those in `STOP_KINDS` close their channel by themselves, or all channels where it is
+            not said or cannot be told.
         at: when it happened.
         event_id: the source's own id, by which a repeat is known; "" takes the content.
         decision_id: of the send that it answers.
@@ -195,7 +215,8 @@ class Event:
 
     def __post_init__(self) -> None:
         require_id("contact_id", "Event", self.contact_id)
-        require_choice("kind", "Event", self.kind, EVENT_KINDS)
+        keep_name(self, "kind", EVENT_KINDS)
+        keep_channel(self, optional=True)
         require_instant("at", "Event", self.at)
         if self.value_usd is not None and not math.isfinite(self.value_usd):
             raise ParameterError("value_usd", "Event", allowed="finite", got=self.value_usd)
@@ -228,14 +249,25 @@ class PastSend:
     discount: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("decision_id", "contact_id", "channel"):
+        for name in ("decision_id", "contact_id"):
             require_id(name, "PastSend", getattr(self, name))
-        require_choice("purpose", "PastSend", self.purpose, PURPOSES)
+        keep_channel(self)
+        keep_name(self, "purpose", PURPOSES)
         require_instant("at", "PastSend", self.at)
         require_depth("PastSend", self.discount)
 
 
 Fact = Profile | Consent | Suppression | Event | PastSend
+
+
+def stop_of(event: Event) -> Suppression | None:
+    """The suppression that an event stands for; None where it stops nothing.
+
+    Its reason is the kind of the event, so a lift of that channel and reason ends both.
+    """
+    if event.kind not in STOP_KINDS:
+        return None
+    return Suppression(event.contact_id, event.channel, event.kind, event.at, source=BY_EVENT)
 
 
 def fact_id(fact: Consent | Suppression | Event) -> str:

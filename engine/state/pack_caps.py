@@ -19,7 +19,8 @@ from engine.guardrails.rules.cooldown import CooldownRule, template_of
 from engine.guardrails.rules.discount import DiscountRule
 from engine.guardrails.rules.frequency import FrequencyRule
 from engine.guardrails.rules.sequence import EVER, SequenceRule, Which
-from engine.guardrails.rules.topic_cap import TopicCapRule
+from engine.guardrails.rules.topic_cap import TOPIC, TopicCapRule
+from engine.names import may_be_on, may_mean
 from engine.state.caps import SendRequest, SendRule
 from engine.state.checks import MAX_SPAN_S
 from engine.types import MICROSECONDS_PER_S
@@ -66,9 +67,9 @@ def caps_of(guardrails: Guardrails, contacts: ContactBatch) -> tuple[SendRule, .
 
 def _caps(name: str, rule: Rule, catalog: Catalog, contacts: ContactBatch) -> list[PackCap]:
     if isinstance(rule, FrequencyRule):
-        return _frequency(name, rule)
+        return _frequency(name, rule, catalog)
     if isinstance(rule, TopicCapRule):
-        return [_topic(name, rule, contacts)]
+        return [_topic(name, rule, catalog, contacts)]
     if isinstance(rule, CooldownRule):
         return [_cooldown(name, rule, catalog)]
     if isinstance(rule, SequenceRule):
@@ -78,11 +79,14 @@ def _caps(name: str, rule: Rule, catalog: Catalog, contacts: ContactBatch) -> li
     return []
 
 
-def _frequency(name: str, rule: FrequencyRule) -> list[PackCap]:
-    def cap(most: int | None, window_us: int, channels: tuple[str, ...] | None) -> PackCap:
-        def inside(send: SendRequest) -> bool:
-            return channels is None or send.channel in channels
+def _inside(channels: tuple[str, ...] | None, catalog: Catalog) -> Applies:
+    """Whether a send is, or may be, on one of the channels: one whose channel cannot be told is on all of them."""
+    return lambda send: channels is None or may_be_on(send.channel, channels, catalog.channels)
 
+
+def _frequency(name: str, rule: FrequencyRule, catalog: Catalog) -> list[PackCap]:
+    def cap(most: int | None, window_us: int, channels: tuple[str, ...] | None) -> PackCap:
+        inside = _inside(channels, catalog)
         return PackCap(
             name,
             most,
@@ -94,12 +98,10 @@ def _frequency(name: str, rule: FrequencyRule) -> list[PackCap]:
     return [cap(one.max, one.window_us, one.channels) for one in rule.caps]
 
 
-def _topic(name: str, rule: TopicCapRule, contacts: ContactBatch) -> PackCap:
+def _topic(name: str, rule: TopicCapRule, catalog: Catalog, contacts: ContactBatch) -> PackCap:
     there = frozenset(contacts.contact_id[np.flatnonzero(rule.inside(contacts))])
-
-    def inside(send: SendRequest) -> bool:
-        return rule.channels is None or send.channel in rule.channels
-
+    topics = frozenset(str(arm.attributes.get(TOPIC, "")) for arm in catalog.arms) - {""}
+    inside = _inside(rule.channels, catalog)
     return PackCap(
         name,
         rule.max,
@@ -109,7 +111,7 @@ def _topic(name: str, rule: TopicCapRule, contacts: ContactBatch) -> PackCap:
         lambda send, other: (
             other.purpose in rule.counts
             and inside(other)
-            and (not send.topic or not other.topic or send.topic == other.topic)
+            and (not send.topic or not other.topic or send.topic in may_mean(other.topic, topics | {send.topic}))
         ),
     )
 
@@ -117,9 +119,12 @@ def _topic(name: str, rule: TopicCapRule, contacts: ContactBatch) -> PackCap:
 def _cooldown(name: str, rule: CooldownRule, catalog: Catalog) -> PackCap:
     template = {arm.id: template_of(arm) for arm in catalog.arms}
 
+    known = frozenset((*template, *template.values()))
+
     def same(send: SendRequest, other: SendRequest) -> bool:
         wanted = template.get(send.template, send.template)
-        return bool(other.template) and wanted in (other.template, template.get(other.template))
+        meant = may_mean(other.template, known | {wanted}) if other.template else ()
+        return any(wanted in (name, template.get(name)) for name in meant)
 
     window_us = rule.window_s * MICROSECONDS_PER_S
     return PackCap(name, rule.max, window_us, lambda send: send.purpose in rule.applies_to, same)
@@ -127,11 +132,8 @@ def _cooldown(name: str, rule: CooldownRule, catalog: Catalog) -> PackCap:
 
 def _sequence(name: str, rule: SequenceRule, catalog: Catalog) -> list[PackCap]:
     def fits(which: Which, send: SendRequest) -> bool:
-        field = {"arm": send.template, "category": send.category, "topic": send.topic}[which.field]
-        names = {which.name}
-        if which.field == "arm":
-            names |= {template_of(arm) for arm in catalog.arms if arm.id == which.name} - {*catalog.arm_ids}
-        return field in names
+        name = {"arm": send.template, "category": send.category, "topic": send.topic}[which.field]
+        return bool(name) and which.is_one(name, catalog)
 
     def cap(held: Which, by: Which, window_s: int | str) -> PackCap:
         seconds = MAX_SPAN_S if isinstance(window_s, str) else window_s

@@ -19,7 +19,7 @@ from engine.state.consents import CONSENT_COLUMNS, Columns, fold_consents, profi
 from engine.state.erased import ERASED_REASON, erased_at
 from engine.state.protocols import History
 from engine.state.reader_parts import event_part, levels_of, place_part, send_part, ticket_part
-from engine.state.suppressions import SUPPRESSION_COLUMNS, fold_suppressions
+from engine.state.suppressions import SUPPRESSION_COLUMNS, fold_suppressions, lifts_of, standing_events
 from engine.state.tables import CONSENT, CONTACT, DISPATCHED, DISPATCHING, EVENT, RESERVED, SEND, SUPPRESSION
 from engine.types import NOT_AN_INSTANT, IntArray, ObjectArray
 
@@ -81,12 +81,14 @@ class ContactReader:
         parts = _profile_part(profiles, n)
         known = parts.pop("known")
         folded = fold_consents(consents, n, catalog.channels, now_at)
-        suppressed = fold_suppressions(suppressions, n, catalog.channels, now_at)
+        lifts = lifts_of(suppressions, catalog.channels, now_at)
+        suppressed = fold_suppressions(suppressions, n, catalog.channels, now_at, lifts)
         suppressed[~known[:, None] & (suppressed == NO)] = UNKNOWN
         objected = profiling_objections(consents, n, catalog.channels).any(axis=1)
         named = parts.pop("extra")
         places = place_part(named, parts.pop("zone"), np.where(objected, 1, np.where(known, 0, UNKNOWN)), now_at)
-        happened = event_part(events, parts["history_known"], catalog.channels, now_at)
+        standing = standing_events(events, lifts)
+        happened = event_part(standing, parts["history_known"], catalog.channels, now_at)
         extra = {name: named[name] for name in (*_PLACES, *_DATED)} | places.extra | ticket_part(events, known, now_at)
         extra |= {"consent_at": folded.given_at, "consent_basis": folded.basis}
         extra["consent_expires_at"] = folded.expires_at

@@ -17,7 +17,17 @@ from engine.contact_columns import Block
 from engine.contact_events import FAVOURABLE, ON_A_CHANNEL
 from engine.contact_facts import FactReader
 from engine.contact_places import PlaceReader
-from engine.contacts import EVENTS, NO, UNKNOWN, Events
+from engine.contact_sends import NO_CHANNEL
+from engine.contacts import (
+    EVENTS,
+    NO,
+    OTHER_CHANNEL,
+    STOP_EVENTS,
+    UNKNOWN,
+    UNTOLD_CHANNEL,
+    Events,
+    channel_codes,
+)
 from engine.records import INSTANT
 from engine.types import NOT_AN_INSTANT, PURPOSES, BoolArray, CodeArray, IntArray, ObjectArray
 
@@ -25,7 +35,7 @@ Columns = Mapping[str, Sequence[Any]]
 
 DEVICE: Final = "device"
 _ENGAGED: Final = ("open", "click", "reply", "purchase")
-# What the store calls an event, and what the rules call it; deliveries and unsubscriptions are no rule's matter.
+# What the store calls an event, and what the rules call it; deliveries are no rule's matter.
 EVENT_NAMES: Final = {
     "open": "opened",
     "click": "clicked",
@@ -37,6 +47,7 @@ EVENT_NAMES: Final = {
     "purchase": "purchased",
     "ticket_opened": "ticket_opened",
     "ticket_closed": "ticket_closed",
+    "unsubscribe": "unsubscribed",
 }
 _SOURCE: Final = "the state store"
 
@@ -96,7 +107,6 @@ def send_part(
     offsets: IntArray, sent: Mapping[str, NDArray[Any]], channels: tuple[str, ...]
 ) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
     """Fields of the batch, and the levels of the coded details."""
-    channel = {name: at for at, name in enumerate(channels)}
     purpose = {name: at for at, name in enumerate(PURPOSES)}
     details: dict[str, NDArray[Any]] = {}
     levels: dict[str, tuple[str, ...]] = {}
@@ -106,7 +116,7 @@ def send_part(
     fields = {
         "sent_offsets": offsets,
         "sent_at": sent["at"],
-        "sent_channel": np.array([channel.get(name, UNKNOWN) for name in sent["channel"]], dtype=np.int32),
+        "sent_channel": _channels(sent["channel"], channels, none=UNTOLD_CHANNEL),
         "sent_purpose": np.array([purpose[name] for name in sent["purpose"]], dtype=np.int32),
         "sent_details": details,
     }
@@ -116,18 +126,19 @@ def send_part(
 def event_part(found: Columns, known: BoolArray, channels: tuple[str, ...], now_at: int) -> Events:
     """What happened; what speaks for a send is not seen before it happened, what speaks against one always is.
 
-    A bounce or complaint without a channel counts on every channel.
+    A bounce, complaint or unsubscription whose channel is not said or cannot be told counts on every channel.
     """
     rows: list[tuple[int, int, int, int, str | None]] = []
-    position = {name: at for at, name in enumerate(channels)}
-    for owner, at, kind, channel, category in zip(
-        *(found[name] for name in ("owner", "at", "kind", "channel", "category")), strict=True
+    codes = _channels(found["channel"], channels, none=NO_CHANNEL).tolist()
+    for owner, at, kind, code, category in zip(
+        *(found[name] for name in ("owner", "at", "kind")), codes, found["category"], strict=True
     ):
         name = EVENT_NAMES.get(kind)
         if name is None or (name in FAVOURABLE and at > now_at):
             continue
-        on = range(len(channels)) if channel is None and name in ON_A_CHANNEL else [position.get(channel, UNKNOWN)]
-        rows += [(owner, at, EVENTS.index(name), code, category) for code in on]
+        if code == NO_CHANNEL:
+            code = UNTOLD_CHANNEL if name in {*ON_A_CHANNEL, *STOP_EVENTS} else OTHER_CHANNEL
+        rows.append((owner, at, EVENTS.index(name), code, category))
     rows.sort(key=lambda row: row[:2])
     category_code, categories = levels_of(row[4] for row in rows)
     counts = np.bincount(np.array([row[0] for row in rows], dtype=np.int64), minlength=len(known))
@@ -140,6 +151,15 @@ def event_part(found: Columns, known: BoolArray, channels: tuple[str, ...], now_
         categories,
         known,
     )
+
+
+def _channels(names: Iterable[str | None], channels: tuple[str, ...], *, none: int) -> CodeArray:
+    """(m,) `channel_codes`, each distinct name looked up once."""
+    listed = list(names)
+    distinct = list(dict.fromkeys(listed))
+    table = channel_codes(distinct, channels, none=none).tolist()
+    code = dict(zip(distinct, table, strict=True))
+    return np.array([code[name] for name in listed], dtype=np.int32)
 
 
 def ticket_part(found: Columns, known: BoolArray, now_at: int) -> dict[str, NDArray[Any]]:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from engine.database import among, insert, insert_missing, writing
 from engine.errors import DataError, ParameterError
-from engine.state.facts import Consent, Event, Fact, PastSend, Profile, Suppression, fact_id
+from engine.state.facts import Consent, Event, Fact, PastSend, Profile, Suppression, fact_id, stop_of
 from engine.state.replies import given_back
 from engine.state.reservations import lock_contacts
 from engine.state.tables import CONSENT, CONTACT, DISPATCHED, EVENT, SEND, SEND_STEP, SUPPRESSION
@@ -38,6 +38,8 @@ class FactWriter:
     def record(self, facts: Sequence[Fact]) -> int:
         """Write facts in one transaction; they are on the disk when this returns.
 
+        An event that closes its channel (`STOP_KINDS`) leaves the suppression that it stands for beside it.
+
         Returns:
             How many facts changed the store; the others were known, or older than what was.
 
@@ -64,7 +66,17 @@ class FactWriter:
             back = [_row(consent) for consent in given_back(connection, facts)]
             if back:
                 connection.execute(insert_missing(connection, CONSENT), back)
+            _write_stops(connection, facts)
         return new
+
+
+def _write_stops(connection: sa.Connection, facts: Sequence[Fact]) -> None:
+    """The suppressions that events stand for: whoever reports a complaint need not record that it counts."""
+    stops = [stop_of(fact) for fact in facts if isinstance(fact, Event)]
+    rows = [_row(stop) for stop in stops if stop is not None]
+    if rows:
+        rows.sort(key=lambda row: str(row["fact_id"]))
+        connection.execute(insert_missing(connection, SUPPRESSION), rows)
 
 
 def _row(fact: Fact) -> Row:

@@ -54,7 +54,12 @@ def record(
                 shown.append(Table("read as", "rows", title=title))
                 for name, rows in sorted(read.items()):
                     shown[-1].add_row(name, str(rows))
-        show(output, shown, [key_line(found)], as_json=as_json)
+        notes = [
+            f"{rows} facts name the channel {name!r}, which is none of the usual ones: unless the catalog has it, "
+            "those that speak against a send close every channel"
+            for name, rows in output.unusual_channels.items()
+        ]
+        show(output, shown, [*notes, key_line(found)], as_json=as_json)
 
 
 @app.command()

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from engine.contacts import ContactBatch
+from engine.contacts import UNTOLD_CHANNEL, ContactBatch
 from engine.errors import ParameterError
 from engine.guardrails.lookback import NEVER, not_before, nth_newest, rows_of
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
@@ -211,8 +211,9 @@ def _counts_towards(cap: Cap, channels: IntArray, sends: _Sends, now_at: int) ->
     """Positions of the sends that count towards a cap and that no slot from now on is past."""
     counted = sends.at > now_at - cap.window_us
     if cap.channels is not None:
-        named = np.zeros(max(channels.max(), sends.channel.max(initial=0)) + 2, dtype=np.bool_)
+        named = np.zeros(max(channels.max(), sends.channel.max(initial=0)) + 3, dtype=np.bool_)
         named[channels] = True
+        named[UNTOLD_CHANNEL] = True
         counted &= named[sends.channel]  # another channel is -1: the last entry
     return np.flatnonzero(counted)
 

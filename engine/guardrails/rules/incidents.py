@@ -89,9 +89,12 @@ class IncidentsRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 def _reached(incident: Incident, events: Events, channels: tuple[str, ...]) -> tuple[IntArray, IntArray]:
     """(contact, channel) pairs with enough incidents; pairs may come twice."""
     counted = (events.kind == EVENTS.index(incident.event)) & _on(incident, events, channels)
-    which = np.flatnonzero(counted)
+    which, channel = _on_channels(np.flatnonzero(counted), events, len(channels))
+    if incident.channels is not None:
+        named = np.array([name in incident.channels for name in channels], dtype=np.bool_)[channel]
+        which, channel = which[named], channel[named]
     owner = np.searchsorted(events.offsets, which, side="right") - 1
-    key = owner * len(channels) + events.channel[which]
+    key = owner * len(channels) + channel
     order = np.argsort(key, kind="stable")  # events are oldest first: within a key they stay so
     key, at = key[order], events.at[which][order]
     back = incident.count - 1
@@ -105,8 +108,18 @@ def _reached(incident: Incident, events: Events, channels: tuple[str, ...]) -> t
 def _on(incident: Incident, events: Events, channels: tuple[str, ...]) -> BoolArray:
     """(m,) events on a channel of the catalog that counts."""
     named = [incident.channels is None or channel in incident.channels for channel in channels]
-    counts: BoolArray = np.array([*named, False])[events.channel]  # -1, another channel, is the last
+    # The last two are a channel that cannot be told, which counts on every one, and another one.
+    counts: BoolArray = np.array([*named, True, False])[events.channel]
     return counts
+
+
+def _on_channels(which: IntArray, events: Events, channels: int) -> tuple[IntArray, IntArray]:
+    """Events and the channels on which each counts; one whose channel cannot be told counts on all of them."""
+    told = events.channel[which].astype(np.int64)
+    spread = np.where(told < 0, channels, 1)
+    starts = np.repeat(np.where(told < 0, 0, told), spread)
+    within = np.arange(spread.sum()) - np.repeat(np.cumsum(spread) - spread, spread)
+    return np.repeat(which, spread), starts + within
 
 
 RULE = IncidentsRule

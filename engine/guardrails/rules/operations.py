@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
+from engine.names import may_mean
 from engine.types import PURPOSES
 
 
@@ -31,7 +32,7 @@ class OperationsRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     def verdict(self, scene: Scene) -> Verdict:
         """The same for every contact."""
         catalog, n = scene.catalog, scene.contacts.n
-        if self._killed(scene) or scene.conditions.use_case in self._use_cases(scene):
+        if self._killed(scene) or self._use_case_paused(scene):
             return Verdict(channel_arm=np.ones((n, 1, 1), dtype=np.bool_))
         channels = np.array([name in self._channels(scene) for name in catalog.channels], dtype=np.bool_)
         paused_arms = self._arms(scene)
@@ -48,8 +49,9 @@ class OperationsRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             observed = "on" if killed else "unknown"
             return Finding(observed, "off", f"the kill switch is {observed}")
         use_case = scene.conditions.use_case
-        if use_case in self._use_cases(scene):
-            return Finding(use_case, "not paused", f"use case {use_case!r} is paused")
+        if self._use_case_paused(scene):
+            what = f"use case {use_case!r}" if use_case else "some use case, and nobody said which this one is: it"
+            return Finding(use_case, "not paused", f"{what} is paused")
         channel, arm = scene.catalog.channels[cell.channel], scene.catalog.arm_ids[cell.arm]
         if channel in self._channels(scene):
             return Finding(channel, "not paused", f"channel {channel!r} is paused")
@@ -65,8 +67,11 @@ class OperationsRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     def _arms(self, scene: Scene) -> set[str]:
         return {*self.pause_arms, *scene.conditions.paused_arms}
 
-    def _use_cases(self, scene: Scene) -> set[str]:
-        return {*self.pause_use_cases, *scene.conditions.paused_use_cases}
+    def _use_case_paused(self, scene: Scene) -> bool:
+        """Whether the use case is, or may be, among the paused ones: their names are nobody's fixed list."""
+        paused = {*self.pause_use_cases, *scene.conditions.paused_use_cases}
+        use_case = scene.conditions.use_case
+        return bool(may_mean(use_case, paused)) if use_case else bool(paused)
 
 
 RULE = OperationsRule

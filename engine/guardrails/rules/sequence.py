@@ -30,6 +30,7 @@ from engine.guardrails.lookback import (
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
 from engine.guardrails.rules.cooldown import template_of
 from engine.guardrails.rules.topic_cap import TOPIC
+from engine.names import may_mean
 from engine.types import MICROSECONDS_PER_S, BoolArray, IntArray
 
 EVER: Final = "ever"
@@ -62,16 +63,29 @@ class Which(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         """The detail of sends that tells whether a send is one of these."""
         return _COLUMNS[self.field]
 
-    def fits(self, arm: Arm) -> bool:
-        return self.name == {"arm": arm.id, "category": arm.category, "topic": arm.attributes.get(TOPIC)}[self.field]
+    def fits(self, arm: Arm, catalog: Catalog) -> bool:
+        return self._of(arm) in may_mean(self.name, self._known(catalog))
+
+    def is_one(self, level: str, catalog: Catalog) -> bool:
+        """Whether a send that carries a name is, or may be, one of these."""
+        names = {self.name, *may_mean(self.name, self._known(catalog))}
+        others = self._known(catalog)
+        if self.field == "arm":
+            # A log may write the template's name where it should write the arm's id.
+            names |= {template_of(arm) for arm in catalog.arms if arm.id in names} - {*catalog.arm_ids}
+            others |= {template_of(arm) for arm in catalog.arms}
+        return not names.isdisjoint(may_mean(level, others | names))
 
     def levels(self, catalog: Catalog, contacts: ContactBatch) -> BoolArray:
         """(L + 1,) which levels of the column are these; the last one, no level, is not."""
-        names = {self.name}
-        if self.field == "arm":
-            # A log may write the template's name where it should write the arm's id.
-            names |= {template_of(arm) for arm in catalog.arms if arm.id == self.name} - {*catalog.arm_ids}
-        return np.array([*(level in names for level in contacts.levels[self.column]), False], dtype=np.bool_)
+        found = [self.is_one(level, catalog) for level in contacts.levels[self.column]]
+        return np.array([*found, False], dtype=np.bool_)
+
+    def _of(self, arm: Arm) -> str:
+        return str({"arm": arm.id, "category": arm.category, "topic": arm.attributes.get(TOPIC, "")}[self.field])
+
+    def _known(self, catalog: Catalog) -> set[str]:
+        return {self._of(arm) for arm in catalog.arms} - {""}
 
     def __str__(self) -> str:
         return f"{self.field} {self.name!r}"
@@ -144,7 +158,7 @@ class SequenceRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         in_scope, first = arms_in(scene, self.applies_to), first_instants(scene)
         closed: BoolArray | None = None
         for ban in self._bans():
-            held = in_scope & np.array([ban.held.fits(arm) for arm in scene.catalog.arms])
+            held = in_scope & np.array([ban.held.fits(arm, scene.catalog) for arm in scene.catalog.arms])
             if not held.any():
                 continue
             rows, release = _releases(scene, ban)
@@ -160,7 +174,7 @@ class SequenceRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         one, arm = alone(scene, row), scene.catalog.arms[cell.arm]
         held: list[tuple[int, _Ban]] = []
         for ban in self._bans():
-            if ban.held.fits(arm):
+            if ban.held.fits(arm, scene.catalog):
                 held += [(int(release), ban) for release in _releases(one, ban)[1]]
         release, ban = max(held, key=lambda pair: pair[0])
         while_s = "ever" if release == NEVER else f"within {ban.window_s} s"

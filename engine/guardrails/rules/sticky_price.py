@@ -25,6 +25,7 @@ from engine.guardrails.lookback import (
 )
 from engine.guardrails.prices import ITEM, price_list
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
+from engine.names import may_mean
 from engine.types import MICROSECONDS_PER_S, BoolArray, IntArray
 
 
@@ -78,7 +79,8 @@ class StickyPriceRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         contacts = scene.contacts
         prices = price_list(scene.catalog)
         with_price = prices.priced
-        priced = np.array([*(name in with_price for name in contacts.levels["sent_template"]), False], dtype=np.bool_)
+        shows = [bool(may_mean(name, with_price)) for name in contacts.levels["sent_template"]]
+        priced = np.array([*shows, False], dtype=np.bool_)
         sends = recent(scene, contacts.sent_at, self._life_us)
         details = contacts.sent_details
         sends = sends[(details["sent_discount"][sends] != 0.0) | priced[details["sent_template"][sends]]]

@@ -105,7 +105,8 @@ class TopicCapRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         kept = kept[inside[rows_of(contacts.sent_offsets, kept)]]
         kept = kept[purpose_mask(self.counts)[contacts.sent_purpose[kept]]]
         if self.channels is not None:
-            kept = kept[np.append(self._held(scene), False)[contacts.sent_channel[kept]]]
+            # The last two are a channel that cannot be told, which counts, and another one, which does not.
+            kept = kept[np.append(self._held(scene), [True, False])[contacts.sent_channel[kept]]]
         return Entries(contacts.sent_offsets, contacts.sent_at, contacts.sent_details["sent_topic"], kept)
 
     def _table(self, scene: Scene) -> KeyTable:

@@ -215,7 +215,9 @@ WAITING = {f"full-{name}" for name in ("D1", "F4", "F9", "O6", "O7", "O8", "O14"
 def test_next_allowed_at_is_the_first_instant(name: str) -> None:
     """The rule alone passes there, and at no instant of a grid before, up to a microsecond before."""
     entry, checked = RULES[name], 0
-    for seed in range(8):
+    for seed in range(24):
+        if seed >= 8 and (checked or name not in WAITING):
+            break
         case = Case(50 + seed, contacts=25)
         layer = case.layer([entry] if entry.rule == "consent" else [FULL.rules[0], entry])
         own = layer._rules[-1][0].id

@@ -201,7 +201,8 @@ def test_the_kill_switch_and_the_pauses(entries: Pack) -> None:
     use_case = Conditions(killed=False, use_case="cart", paused_use_cases=frozenset({"cart"}))
     assert open_cells(rule, scene(use_case)) == set()
     in_pack = ("operations", {"pause_channels": ["email"], "pause_arms": ["receipt"], "pause_use_cases": ["x"]})
-    assert open_cells(in_pack, scene(Conditions(killed=False))) == {"sms|promo"}
+    assert open_cells(in_pack, scene(Conditions(killed=False, use_case="cart"))) == {"sms|promo"}
+    assert open_cells(in_pack, scene(Conditions(killed=False))) == set()  # nobody said that it is not the paused one
     reasons = {f.reason for _, f in findings(make_rule(*rule), scene(paused, n=1))}
     assert reasons == {"channel 'sms' is paused", "arm 'promo' is paused"}
     assert {f.observed for _, f in findings(make_rule(*rule), scene(n=1))} == {"unknown"}

@@ -48,7 +48,7 @@ def test_budget_in_micro_dollars() -> None:
     used, _ = BudgetLimit("b", 100.0, {"arm1": 2.5}).amounts(CATALOG)
     assert used.tolist() == [[0, 2_500_000]] * 2
     assert BudgetLimit("b", 100.0).capacity(()) == 100_000_000
-    with pytest.raises(ParameterError, match="arms of the catalog"):
+    with pytest.raises(ParameterError, match="one of arm0, arm1"):
         BudgetLimit("b", 1.0, {"typo": 1.0}).amounts(CATALOG)
 
 

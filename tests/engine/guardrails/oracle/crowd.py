@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.catalog import Arm, Catalog
-from engine.contacts import EVENTS, ContactBatch, Events, order_sends, plain_contacts
+from engine.contacts import EVENTS, STOP_EVENTS, ContactBatch, Events, order_sends, plain_contacts
 from engine.localtime import DAY_US, slot_instants, zone_names
 from engine.types import NOT_AN_INSTANT
 
@@ -192,9 +193,15 @@ def _events(rng: np.random.Generator, instants: Any, now_at: int, channels: int)
     at, kind, channel, category = order_sends(
         offsets,
         _at(rng, owner, instants, now_at),
-        rng.integers(0, len(EVENTS), m).astype(np.int32),
+        _kinds(rng, m),
         rng.integers(-1, channels, m).astype(np.int32),
         rng.integers(-1, len(CATEGORIES), m).astype(np.int32),
     )
     known = (np.diff(offsets) > 0) | (rng.random(n) < 0.85)
     return Events(offsets, at, kind, channel, category, CATEGORIES, known)
+
+
+def _kinds(rng: np.random.Generator, m: int) -> NDArray[np.int32]:
+    """Kinds of events; those that close a channel for good are rare, or nothing would be left to judge."""
+    rare = np.array([0.01 if kind in STOP_EVENTS else 1.0 for kind in EVENTS])
+    return rng.choice(len(EVENTS), m, p=rare / rare.sum()).astype(np.int32)

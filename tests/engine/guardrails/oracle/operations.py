@@ -23,8 +23,13 @@ def operations(params: Params, person: Person, action: Action, setting: Setting)
     return (
         action.channel in {*world.paused_channels, *params.get("pause_channels", ())}
         or action.arm.id in {*world.paused_arms, *params.get("pause_arms", ())}
-        or world.use_case in {*world.paused_use_cases, *params.get("pause_use_cases", ())}
+        or _use_case_paused(world.use_case, {*world.paused_use_cases, *params.get("pause_use_cases", ())})
     )
+
+
+def _use_case_paused(use_case: str, paused: set[str]) -> bool:
+    """A use case that nobody named may be the one that is paused."""
+    return use_case in paused or (not use_case and bool(paused))
 
 
 def emergency(params: Params, person: Person, action: Action, setting: Setting) -> bool:

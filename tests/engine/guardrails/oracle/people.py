@@ -61,6 +61,7 @@ class Person:
     suppressed: Mapping[str, bool | None]
     sends: tuple[Sent, ...] | None
     events: tuple[Event, ...] | None
+    stops: frozenset[str]
     facts: Mapping[str, Any] = field(default_factory=dict)
     details: frozenset[str] = frozenset()
 
@@ -108,6 +109,7 @@ def _person(batch: ContactBatch, row: int, catalog: Catalog) -> Person:
         },
         sends=_sends(batch, row, catalog) if batch.history_known[row] else None,
         events=_events(batch, row, catalog),
+        stops=_stops(batch, row, catalog),
         facts={name: _fact(batch, name, row) for name in batch.extra if not name.startswith("consent_")},
         details=frozenset(batch.sent_details),
     )
@@ -168,6 +170,18 @@ def _events(batch: ContactBatch, row: int, catalog: Catalog) -> tuple[Event, ...
         )
         for e in range(events.offsets[row], events.offsets[row + 1])
     )
+
+
+def _stops(batch: ContactBatch, row: int, catalog: Catalog) -> frozenset[str]:
+    """Channels on which the contact unsubscribed, complained or bounced; all of them where the channel is not told."""
+    events, found = batch.events, set()
+    if events is None:
+        return frozenset()
+    for e in range(events.offsets[row], events.offsets[row + 1]):
+        if EVENTS[events.kind[e]] in ("hard_bounced", "complained", "unsubscribed"):
+            channel = int(events.channel[e])
+            found |= set(catalog.channels) if channel == -2 else {_level(catalog.channels, channel)} - {None}
+    return frozenset(str(channel) for channel in found)
 
 
 def _fact(batch: ContactBatch, name: str, row: int) -> Any:

@@ -17,7 +17,12 @@ PROVINCES = {"ON": "CA", "QC": "CA"}
 
 
 def consent(params: Params, person: Person, action: Action, setting: Setting) -> bool:
-    """C1, C12: a record of its own for the channel and the purpose, granted, and not over when the send may leave."""
+    """C1, C12: a record of its own for the channel and the purpose, granted, and not over when the send may leave.
+
+    K9: a complaint, a hard bounce or an unsubscription closes its channel by itself.
+    """
+    if action.channel in person.stops:
+        return True
     record = person.consent[action.channel, action.arm.purpose]
     return record.state != "granted" or _over(record.expires_at, person, action, setting)
 
