@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -11,10 +12,11 @@ import numpy as np
 from engine.catalog import Arm, Catalog
 from engine.guardrails.rules.cooldown import template_of
 from engine.guardrails.rules.margin_floor import PRICE
+from engine.money import exact
 from engine.types import BoolArray
 
 ITEM = "item"
-_HALF_CENT = 0.005
+_HALF_CENT = Decimal("0.005")
 _SAME_DEPTH = 1e-9
 # Distinct (template, category, depth) remembered; depths may be anything, so there must be an end.
 _REMEMBERED = 8192
@@ -41,9 +43,13 @@ class Offer(NamedTuple):
 
     def same_price(self, sent: Offer, depth: float) -> bool:
         """Whether a send of an arm at a depth showed the same price; NaN never did."""
-        if self.price_usd is None or sent.price_usd is None:
+        if np.isnan(depth) or self.price_usd is None or sent.price_usd is None:
             return abs(self.depth - depth) <= _SAME_DEPTH
-        return abs(self.price_usd * (1 - self.depth) - sent.price_usd * (1 - depth)) < _HALF_CENT
+        mine, theirs = (
+            exact(price) * (1 - exact(share))
+            for price, share in ((self.price_usd, self.depth), (sent.price_usd, depth))
+        )
+        return abs(mine - theirs) < _HALF_CENT
 
 
 def offer_of(arm: Arm) -> Offer:
@@ -89,8 +95,9 @@ def _differs(offer: Offer, sent: list[Offer], category: str, depth: float) -> bo
     if not offer.shows_price:
         return False
     if not sent:
-        # Of a send whose arm is gone only the category is known: it may have been this item.
-        return bool(offer.category) and offer.category == category and not abs(offer.depth - depth) <= _SAME_DEPTH
+        # Of a send whose arm is gone, or not known, at most the category is known: it may have been this item.
+        named = offer.category == category if offer.category and category else bool(offer.item or offer.category)
+        return named and not abs(offer.depth - depth) <= _SAME_DEPTH
     return any(
         offer.about(one, category) and not offer.same_price(one, depth)
         for one in sent

@@ -1,7 +1,8 @@
 """The caps under which sends are reserved: those entries of a guardrail pack that count sends (docs/state.md).
 
 The rules judge a contact as it was read; between that and the send another process may promise one too. So the same
-numbers hold once more inside the transaction that reserves. Each cap is named by the entry's id in the pack.
+numbers hold once more inside the transaction that reserves. Each cap is named by the entry's id in the pack. What is
+not known of a send, its template, category, topic or depth, may be anything: it counts.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from engine.guardrails.rules.discount import DiscountRule
 from engine.guardrails.rules.frequency import FrequencyRule
 from engine.guardrails.rules.sequence import EVER, SequenceRule, Which
 from engine.guardrails.rules.topic_cap import TopicCapRule
-from engine.state.caps import SendRequest, SendRule
+from engine.state.caps import SendRequest, SendRule, may_be, unnamed
 from engine.state.checks import MAX_SPAN_S
 from engine.types import MICROSECONDS_PER_S
 
@@ -105,12 +106,7 @@ def _topic(name: str, rule: TopicCapRule, contacts: ContactBatch) -> PackCap:
         rule.max,
         rule.window_s * MICROSECONDS_PER_S,
         lambda send: send.purpose in rule.applies_to and inside(send) and send.contact_id in there,
-        # A send without a topic may be about anything.
-        lambda send, other: (
-            other.purpose in rule.counts
-            and inside(other)
-            and (not send.topic or not other.topic or send.topic == other.topic)
-        ),
+        lambda send, other: other.purpose in rule.counts and inside(other) and may_be(send.topic, other.topic),
     )
 
 
@@ -119,15 +115,17 @@ def _cooldown(name: str, rule: CooldownRule, catalog: Catalog) -> PackCap:
 
     def same(send: SendRequest, other: SendRequest) -> bool:
         wanted = template.get(send.template, send.template)
-        return bool(other.template) and wanted in (other.template, template.get(other.template))
+        return may_be(wanted, other.template) or wanted == template.get(other.template)
 
     window_us = rule.window_s * MICROSECONDS_PER_S
     return PackCap(name, rule.max, window_us, lambda send: send.purpose in rule.applies_to, same)
 
 
 def _sequence(name: str, rule: SequenceRule, catalog: Catalog) -> list[PackCap]:
-    def fits(which: Which, send: SendRequest) -> bool:
+    def fits(which: Which, send: SendRequest, *, told: bool = False) -> bool:
         field = {"arm": send.template, "category": send.category, "topic": send.topic}[which.field]
+        if unnamed(field):
+            return not told
         names = {which.name}
         if which.field == "arm":
             names |= {template_of(arm) for arm in catalog.arms if arm.id == which.name} - {*catalog.arm_ids}
@@ -139,7 +137,8 @@ def _sequence(name: str, rule: SequenceRule, catalog: Catalog) -> list[PackCap]:
             name,
             1,
             seconds * MICROSECONDS_PER_S,
-            lambda send: send.purpose in rule.applies_to and fits(held, send),
+            # Of a send that names its arm the catalog tells all; what it lacks then, it does not have.
+            lambda send: send.purpose in rule.applies_to and fits(held, send, told=send.template in catalog.arm_ids),
             lambda _, other: fits(by, other),
         )
 
