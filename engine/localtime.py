@@ -7,8 +7,6 @@ is not yet over counts. Row by row this costs minutes for a million contacts; pe
 
 from __future__ import annotations
 
-import difflib
-import zoneinfo
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -21,6 +19,7 @@ import numpy as np
 from engine.catalog import NOW
 from engine.errors import DataError, ParameterError
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, IntArray
+from engine.zone_names import names_of_people, zone_hint
 
 MINUTE_US: Final = 60 * MICROSECONDS_PER_S
 HOUR_US: Final = 60 * MINUTE_US
@@ -55,14 +54,13 @@ def datetime_of(instant: int) -> datetime:
     return _EPOCH + timedelta(microseconds=int(instant))
 
 
-@lru_cache(maxsize=1)
 def zone_names() -> frozenset[str]:
-    """Every zone name of the tz database."""
-    return frozenset(zoneinfo.available_timezones())
+    """Every name that a contact's zone may have."""
+    return names_of_people()
 
 
 def require_zone(name: str, *, where: str) -> str:
-    """The name, if the tz database knows it.
+    """The name, if it may be the zone of a person.
 
     Args:
         where: the row and column, for the error.
@@ -72,10 +70,9 @@ def require_zone(name: str, *, where: str) -> str:
     """
     if name in zone_names():
         return name
-    close = difflib.get_close_matches(name, sorted(zone_names()), n=3)
     raise DataError(
         f"unknown time zone {name!r} in {where}",
-        hint=f"did you mean {', '.join(close)}? " * bool(close) + "leave it empty where the zone is not known",
+        hint=f"{zone_hint(name)}; leave it empty where the zone is not known",
     )
 
 

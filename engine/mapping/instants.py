@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from typing import Final
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from engine.errors import ConfigError
 from engine.mapping.cells import numbers
 from engine.mapping.spec import DecidedAt
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, BoolArray, IntArray, ObjectArray
+from engine.zone_names import names_of_logs, zone_hint
 
 UNREADABLE: Final = "timestamp does not fit the format"
 NAIVE: Final = "timestamp without a time zone"
@@ -30,16 +31,8 @@ def zone_of(name: str, *, owner: str) -> ZoneInfo:
     Raises:
         ConfigError: no such zone.
     """
-    known = available_timezones()
-    if name not in known:
-        # Looked up without case and with spaces for underscores: the two ways in which people get a name wrong.
-        folded = {zone.lower(): zone for zone in sorted(known)}
-        word = name.strip().lower().replace(" ", "_")
-        near = [z for key, z in folded.items() if key == word or key.endswith(f"/{word}")]
-        raise ConfigError(
-            f"`time_zone` of {owner} must be an IANA name, got {name!r}",
-            hint=f"{f'did you mean {near[0]!r}? ' if near else ''}for example Europe/Berlin, Asia/Kolkata, UTC",
-        )
+    if name not in names_of_logs():
+        raise ConfigError(f"`time_zone` of {owner} must be an IANA name, got {name!r}", hint=zone_hint(name))
     return ZoneInfo(name)
 
 
