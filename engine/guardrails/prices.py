@@ -73,8 +73,8 @@ class PriceList:
 
     @property
     def priced(self) -> frozenset[str]:
-        """Names under which sends appear that show a price without any discount."""
-        return frozenset(name for offer in self.offers if offer.price_usd is not None for name in offer.names)
+        """Names under which sends appear that show a price, also where the discount was none."""
+        return frozenset(name for offer in self.offers if offer.shows_price for name in offer.names)
 
     def differ(self, template: str, category: str, depth: float) -> BoolArray:
         """(K,) arms that show another price for what was sent; "" is no template, no category, NaN no known depth."""
