@@ -20,8 +20,9 @@ from engine.errors import ParameterError
 from engine.features import FeatureSchema
 from engine.guardrails.brakes import tiers_on
 from engine.guardrails.conditions import NOTHING_SAID, load_conditions
+from engine.guardrails.lacking import warnings_of
 from engine.guardrails.layer import Guardrails
-from engine.guardrails.pack import pack_from
+from engine.guardrails.pack import pack_from, require_people
 from engine.limits.config import load_limits
 from engine.limits.quota import SqlQuota
 from engine.limits.shared import SharedLimits
@@ -151,7 +152,11 @@ def decide_with(
     """`decide_file` for any policy of ours, not only a trained folder; state and limits are those of the request.
 
     Prices are found in a first pass over the contacts, before any of them is decided for.
+
+    Raises:
+        EligibilityError: a pack that is for the simulator alone.
     """
+    require_people(plan.guardrails.pack)
     with ExitStack() as stores:
         plan, prices = _with_stores(plan, request, stores), None
         if pricing is not None and not pricing.needless:
@@ -184,6 +189,7 @@ def _decide_all(
     total = Summary()
     first = next(blocks)
     meta = decision_meta(plan, first, source=str(request.contacts), policy_folder=str(request.policy))
+    meta = msgspec.structs.replace(meta, notes=(*meta.notes, *warnings_of(plan.guardrails)))
     if prices is not None:
         meta = msgspec.structs.replace(meta, prices={plan.policy_version: prices.to_builtins()})
     file_schema = log_schema(meta)
@@ -230,5 +236,6 @@ def _output(plan: Plan, request: DecideRequest, total: Summary) -> DecideOutput:
         suppressed=total.suppressed,
         suppressed_by=dict(sorted(total.reasons.items())),
         limited=dict(sorted(total.limited.items())),
+        warnings=list(warnings_of(plan.guardrails)),
         brakes=tiers_on((rule for _, rule in plan.guardrails.rules), plan.sender),
     )

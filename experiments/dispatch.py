@@ -26,8 +26,9 @@ from engine.decide import contact_pseudonyms
 from engine.errors import DataError, ParameterError
 from engine.features import FeatureSchema
 from engine.guardrails.conditions import NOTHING_SAID, Conditions, load_conditions
+from engine.guardrails.lacking import warnings_of
 from engine.guardrails.layer import Guardrails
-from engine.guardrails.pack import load_pack, pack_from
+from engine.guardrails.pack import load_pack, pack_from, require_people
 from engine.guardrails.recheck import Chosen, recheck_batch
 from engine.localtime import instant_of
 from engine.log.parquet import LogReader, instants
@@ -97,6 +98,7 @@ def dispatch_file(request: DispatchRequest, advance: Advance | None = None) -> D
     if request.pack is None and reader.meta.pack is None:
         raise DataError(f"{request.decisions} has no guardrail pack of its own", hint="give one with --pack")
     pack = pack_from(reader.meta.pack, source="the log") if request.pack is None else load_pack(request.pack)
+    require_people(pack)
     guardrails = Guardrails(pack, reader.meta.catalog)
     conditions = NOTHING_SAID if request.conditions is None else load_conditions(request.conditions)
     due, counts = _due(reader, request)
@@ -126,6 +128,7 @@ def dispatch_file(request: DispatchRequest, advance: Advance | None = None) -> D
         reasons=dict(sorted(Counter(f"{name} {rule}" for _, name, rule, _ in run.reasons).items())),
         pack=guardrails.version,
         now=request.now.isoformat(),
+        warnings=list(warnings_of(guardrails)),
     )
 
 

@@ -235,6 +235,7 @@ class DecideOutput(Output, frozen=True, kw_only=True):
         suppressed_by: cap -> sends that it refused.
         limited: set-level limit -> contacts from whom it took some send.
         prices: budgets that are met in expectation, with their prices; null where there are none.
+        warnings: what the guardrail pack does not protect from; also in the footer of the log.
     """
 
     log: str
@@ -248,6 +249,7 @@ class DecideOutput(Output, frozen=True, kw_only=True):
     policy: str
     pack: str
     now: str
+    warnings: list[str] = []
     brakes: dict[str, str] = {}
     suppressed: int = 0
     suppressed_by: dict[str, int] = {}
@@ -267,6 +269,7 @@ class DispatchOutput(Output, frozen=True, kw_only=True):
         unknown_contacts: of the suppressed, decisions whose contact is not in the contact file.
         reasons: rule -> suppressed sends that it refuses; a send may have several.
         unsettled: sends that another run has handed over, or was about to when it died; nothing is written of them.
+        warnings: what the guardrail pack does not protect from.
     """
 
     outcomes: str
@@ -282,6 +285,7 @@ class DispatchOutput(Output, frozen=True, kw_only=True):
     pack: str
     now: str
     unsettled: int = 0
+    warnings: list[str] = []
 
 
 class MetricJoin(Output, frozen=True, kw_only=True):

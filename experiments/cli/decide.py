@@ -46,7 +46,7 @@ def run(
         with progress("deciding", None) as advance:
             output = decide_file(request, config, advance)
         said = [output.prices.note] if output.prices and output.prices.note else []
-        show(output, summary_tables(output), [*said, f"log: {output.log}"], as_json=as_json)
+        show(output, summary_tables(output), [*output.warnings, *said, f"log: {output.log}"], as_json=as_json)
 
 
 def summary_tables(output: DecideOutput) -> list[Table]:

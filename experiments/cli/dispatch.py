@@ -53,7 +53,7 @@ def run(
         )
         with progress("dispatching", None) as advance:
             output = dispatch_file(request, advance)
-        show(output, summary_tables(output), [f"outcomes: {output.outcomes}"], as_json=as_json)
+        show(output, summary_tables(output), [*output.warnings, f"outcomes: {output.outcomes}"], as_json=as_json)
 
 
 def summary_tables(output: DispatchOutput) -> list[Table]:
