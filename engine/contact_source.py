@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from engine.contact_columns import Block
 from engine.errors import DataError
+from engine.plain_data import DuplicateKeyError, read_json
 
 PARQUET = (".parquet",)
 CSV = (".csv", ".csv.gz")
@@ -94,7 +95,6 @@ def _csv(path: Path, rows: int) -> Iterator[Columns]:
 
 
 def _json_lines(path: Path, rows: int) -> Iterator[Columns]:
-    decode = msgspec.json.Decoder(dict[str, Any]).decode
     row = 0
     with _opened(path) as file:
         lines = (line for line in file if line.strip())
@@ -103,11 +103,18 @@ def _json_lines(path: Path, rows: int) -> Iterator[Columns]:
             for line in chunk:
                 row += 1
                 try:
-                    objects.append(decode(line))
-                except msgspec.MsgspecError as error:
+                    objects.append(_object(line))
+                except (msgspec.MsgspecError, DuplicateKeyError) as error:
                     raise DataError(f"{path.name}: row {row} is no JSON object: {error}") from error
             names = dict.fromkeys(name for one in objects for name in one)
             yield {name: _typed(path, name, [one.get(name) for one in objects]) for name in names}, len(objects)
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    value = read_json(line)
+    if not isinstance(value, dict):
+        raise msgspec.ValidationError(f"expected an object, got {type(value).__name__}")
+    return value
 
 
 def _typed(path: Path, name: str, values: list[Any]) -> pa.Array:

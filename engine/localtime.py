@@ -18,6 +18,7 @@ import numpy as np
 
 from engine.catalog import NOW
 from engine.errors import DataError, ParameterError
+from engine.instants import SPAN, is_possible
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, IntArray
 from engine.zone_names import names_of_people, zone_hint
 
@@ -38,15 +39,16 @@ def instant_of(now: datetime, *, owner: str = "now") -> int:
     """Microseconds since 1970 UTC of an aware datetime.
 
     Raises:
-        ParameterError: a naive datetime, or one outside the years 1970 to 2199.
+        ParameterError: a naive datetime, or one outside the years 1990 to 2199.
     """
     if now.tzinfo is None or now.utcoffset() is None:
         raise ParameterError(
             "now", owner, allowed="a datetime with a UTC offset", got=now, hint="write it like 2026-11-03T10:00:00Z"
         )
-    if not 1970 <= now.year < 2200:
-        raise ParameterError("now", owner, allowed="in the years 1970 to 2199", got=now)
-    return (now - _EPOCH) // timedelta(microseconds=1)
+    instant = (now - _EPOCH) // timedelta(microseconds=1)
+    if not is_possible(instant):
+        raise ParameterError("now", owner, allowed=SPAN, got=now)
+    return instant
 
 
 def datetime_of(instant: int) -> datetime:

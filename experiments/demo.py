@@ -12,11 +12,11 @@ from typing import Final
 import msgspec
 import numpy as np
 import pyarrow.parquet as pq
-import yaml
 
 from engine.catalog import Catalog, catalog_from
 from engine.features import FeatureSchema, schema_from
 from engine.guardrails.conditions import Conditions
+from engine.plain_data import read_yaml
 from experiments.backtest import BacktestRequest, Prepared, judge_prepared, prepare
 from experiments.contenders import LEARNED, SEGMENTS
 from experiments.decide import DecideRequest, decide_file
@@ -281,7 +281,7 @@ def shipped_catalog(name: str) -> Catalog:
     Raises:
         ConfigError: the yaml is no catalog.
     """
-    return catalog_from(yaml.safe_load((resources.files("conf") / "catalog" / f"{name}.yaml").read_text()), source=name)
+    return catalog_from(read_yaml((resources.files("conf") / "catalog" / f"{name}.yaml").read_text()), source=name)
 
 
 def shipped_features(name: str) -> FeatureSchema:
@@ -290,4 +290,4 @@ def shipped_features(name: str) -> FeatureSchema:
     Raises:
         ConfigError: the yaml is no feature schema.
     """
-    return schema_from(yaml.safe_load((resources.files("conf") / "features" / f"{name}.yaml").read_text()), source=name)
+    return schema_from(read_yaml((resources.files("conf") / "features" / f"{name}.yaml").read_text()), source=name)

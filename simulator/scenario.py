@@ -12,13 +12,13 @@ from importlib import resources
 from typing import Any, Final, Literal, get_type_hints
 
 import msgspec
-import yaml
 
 from engine.blocks.refusals import refuse_modular
 from engine.catalog import Catalog, catalog_from
 from engine.errors import ConfigError, ParameterError
 from engine.features import FeatureSchema, schema_from
 from engine.guardrails.pack import Pack, load_pack
+from engine.plain_data import read_yaml
 from simulator.delay import CurveDelay, Delay
 from simulator.dynamics import DynamicsModel, ShopperDynamics
 from simulator.faults import Fault
@@ -240,7 +240,7 @@ def shipped_yaml(group: str, name: str) -> Any:
     if not file.is_file():
         known = sorted(one.name.removesuffix(".yaml") for one in folder.iterdir() if one.name.endswith(".yaml"))
         raise ConfigError(f"there is no {group} {name!r}", hint=f"one of {', '.join(known)}")
-    return yaml.safe_load(file.read_text(encoding="utf-8"))
+    return read_yaml(file.read_text(encoding="utf-8"))
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

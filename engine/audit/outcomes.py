@@ -21,6 +21,7 @@ from engine.audit.rule import AuditRule
 from engine.errors import DataError
 from engine.identity import keyed_hash
 from engine.log.parquet import LogReader
+from engine.plain_data import read_json
 from engine.types import BoolArray, KeyArray, ObjectArray
 
 VALIDITY, RESOLUTION = "event_validity", "profile_resolution"
@@ -84,7 +85,7 @@ def _frames(path: Path) -> Any:
         else:
             with path.open("rb") as lines:
                 while block := list(islice(lines, 200_000)):
-                    rows = [msgspec.json.decode(line) for line in block if line.strip()]
+                    rows = [read_json(line) for line in block if line.strip()]
                     yield _checked(pd.DataFrame(rows, dtype=object), path)
     except (pa.ArrowException, OSError, ValueError, msgspec.DecodeError) as error:
         raise DataError(

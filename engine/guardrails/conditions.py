@@ -14,6 +14,7 @@ import msgspec
 import yaml
 
 from engine.errors import ConfigError, ParameterError
+from engine.plain_data import read_yaml
 
 
 class Held(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,7 +116,7 @@ def load_conditions(path: str | Path) -> Conditions:
         ConfigError: no such file, no yaml, or no valid conditions.
     """
     try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        data = read_yaml(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} cannot be read: {error}", hint="give a yaml or JSON file of conditions") from error
     return conditions_from(data, source=str(path))

@@ -14,6 +14,7 @@ from engine.catalog import Catalog
 from engine.errors import ConfigError, ParameterError
 from engine.limits.kinds import BudgetLimit, DepthLimit, RampLimit, SetLimit, VolumeLimit
 from engine.localtime import require_zone
+from engine.plain_data import read_yaml
 
 KINDS: Final = {"volume": VolumeLimit, "ramp": RampLimit, "budget": BudgetLimit, "depth": DepthLimit}
 
@@ -95,7 +96,7 @@ def load_limits(name_or_path: str | Path) -> LimitSet:
             raw = Path(text).read_text(encoding="utf-8")
         else:
             raw = (resources.files("conf") / "limits" / f"{text}.yaml").read_text(encoding="utf-8")
-        data = yaml.safe_load(raw)
+        data = read_yaml(raw)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(
             f"limits {text!r} cannot be read: {error}", hint="give the name of shipped limits or the path of a .yaml"

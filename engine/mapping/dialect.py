@@ -17,6 +17,7 @@ from engine.mapping.cells import fraction
 from engine.mapping.expression import Expression, compile_expression
 from engine.mapping.instants import check_instants
 from engine.mapping.spec import Mapping
+from engine.plain_data import read_yaml
 
 _PACKAGE: Final = "conf"
 _FOLDER: Final = "mapping"
@@ -41,7 +42,7 @@ def load_mapping(name_or_path: str | Path) -> Mapping:
     """
     text, source = _read(name_or_path)
     try:
-        data = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 (a subclass of SafeLoader)
+        data = read_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{source} is no yaml: {' '.join(str(error).split())}", hint=_HINT) from error
     return mapping_from(data, source=source)
@@ -157,17 +158,3 @@ def _hint_for(message: str) -> str:
     if "got `bool`" in message:
         return f"yaml reads a bare yes, no, on, off, true or false as a truth: put it in quotes; {_HINT}"
     return _HINT
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a key that is given twice: yaml itself would keep the last in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, (str, int, float)) and key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
-            if isinstance(key, (str, int, float)):
-                seen.add(key)
-        return super().construct_mapping(node, deep=deep)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from engine.errors import ConfigError
+from engine.instants import impossible
 from engine.mapping.cells import numbers
 from engine.mapping.spec import DecidedAt
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, BoolArray, IntArray, ObjectArray
@@ -18,6 +19,7 @@ from engine.zone_names import names_of_logs, zone_hint
 
 UNREADABLE: Final = "timestamp does not fit the format"
 NAIVE: Final = "timestamp without a time zone"
+OUTSIDE: Final = "timestamp outside the years 1990 to 2199: perhaps a number of another unit, or a spreadsheet's serial"
 SKIPPED: Final = "local time that the clocks skip or repeat"
 
 _UNIT_US: Final = {"epoch_s": 1e6, "epoch_ms": 1e3, "hours_since": 3.6e9}
@@ -76,6 +78,12 @@ def instants_of(spec: DecidedAt, cells: ObjectArray) -> tuple[IntArray, list[tup
     Returns:
         the instants, and pairs of (n,) bool and reason.
     """
+    instants, faults = _read(spec, cells)
+    outside = impossible(instants)
+    return np.where(outside, NOT_AN_INSTANT, instants), [*faults, (outside, OUTSIDE)]
+
+
+def _read(spec: DecidedAt, cells: ObjectArray) -> tuple[IntArray, list[tuple[BoolArray, str]]]:
     if spec.format in _UNIT_US:
         return _numeric(spec, cells)
     if spec.format == "iso":
@@ -90,8 +98,9 @@ def instants_of(spec: DecidedAt, cells: ObjectArray) -> tuple[IntArray, list[tup
 def _numeric(spec: DecidedAt, cells: ObjectArray) -> tuple[IntArray, list[tuple[BoolArray, str]]]:
     values, _ = numbers(cells)
     exact = values * _UNIT_US[spec.format]
-    bad = ~(np.abs(exact) < _LIMIT_US)
-    micros = np.round(np.where(bad, 0.0, exact)).astype(np.int64)
+    bad = ~np.isfinite(exact)
+    # What is beyond whole numbers of microseconds lies at the end, which is outside as well.
+    micros = np.round(np.clip(np.where(bad, 0.0, exact), -_LIMIT_US, _LIMIT_US)).astype(np.int64)
     micros += _origin_us(spec.origin) if spec.origin is not None else 0
     return np.where(bad, NOT_AN_INSTANT, micros), [(bad, UNREADABLE)]
 

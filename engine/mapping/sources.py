@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from engine.errors import DataError
 from engine.mapping.spec import CsvOptions
+from engine.plain_data import DuplicateKeyError, unique_object
 from engine.types import IntArray, ObjectArray
 
 # Cells of one block: bounds memory whatever the width of the log.
@@ -206,10 +207,16 @@ class JsonLines:
                     continue
                 number += 1
                 try:
-                    record = json.loads(line, parse_float=str, parse_int=str, parse_constant=str)
+                    record = json.loads(
+                        line,
+                        parse_float=str,
+                        parse_int=str,
+                        parse_constant=str,
+                        object_pairs_hook=unique_object,
+                    )
                     # An escaped half of a surrogate pair is JSON, but no text that a file can hold.
                     json.dumps(record, ensure_ascii=False).encode()
-                except (json.JSONDecodeError, RecursionError, UnicodeEncodeError) as error:
+                except (json.JSONDecodeError, RecursionError, UnicodeEncodeError, DuplicateKeyError) as error:
                     record = str(error)
                 yield number, record
 

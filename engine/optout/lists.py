@@ -12,6 +12,7 @@ import yaml
 
 from engine.errors import ConfigError
 from engine.optout.words import words_of
+from engine.plain_data import read_yaml
 
 # Words by source; ours may be written as one list of lists.
 BySource = dict[str, list[str | list[str]]]
@@ -124,7 +125,7 @@ def load_lists(path: Path | None = None) -> Lists:
     shipped = resources.files("conf") / "optout" / "keywords.yaml"
     try:
         text = shipped.read_text(encoding="utf-8") if path is None else path.read_text(encoding="utf-8")
-        data = yaml.safe_load(text)
+        data = read_yaml(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"opt-out lists cannot be read: {error}", hint="see docs/optout.md") from error
     return lists_from(data, source=str(path or "conf/optout/keywords.yaml"))

@@ -6,10 +6,8 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from engine.errors import ParameterError
+from engine.instants import SPAN, is_possible
 
-# 1900 to 2200: what lies outside is seconds or milliseconds by mistake.
-EARLIEST: Final = -2_208_988_800_000_000
-LATEST: Final = 7_258_118_400_000_000
 MAX_SPAN_S: Final = 3660 * 86_400
 
 
@@ -17,8 +15,8 @@ def require_instant(name: str, owner: str, value: Any, *, optional: bool = False
     """Refuse what is no instant in int microseconds (or None where optional)."""
     if value is None and optional:
         return
-    if not isinstance(value, int) or isinstance(value, bool) or not EARLIEST <= value <= LATEST:
-        raise ParameterError(name, owner, allowed="int microseconds since 1970 UTC, in 1900 to 2200", got=value)
+    if not is_possible(value):
+        raise ParameterError(name, owner, allowed=f"int microseconds since 1970 UTC, {SPAN}", got=value)
 
 
 def require_id(name: str, owner: str, value: Any) -> None:

@@ -19,6 +19,7 @@ from engine.features import FeatureSchema, schema_from
 from engine.guardrails.conditions import NOTHING_SAID, Conditions, load_conditions
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
+from engine.plain_data import read_yaml
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,8 @@ def blocks(setting: Setting, catalog: Catalog, extra: tuple[str, ...], rows: int
 def _yaml(folder: str, name: str) -> Any:
     try:
         if name.endswith((".yaml", ".yml")):
-            return yaml.safe_load(Path(name).read_text(encoding="utf-8"))
-        return yaml.safe_load((resources.files("conf") / folder / f"{name}.yaml").read_text(encoding="utf-8"))
+            return read_yaml(Path(name).read_text(encoding="utf-8"))
+        return read_yaml((resources.files("conf") / folder / f"{name}.yaml").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         shipped = sorted(
             file.name[:-5] for file in (resources.files("conf") / folder).iterdir() if ".yaml" in file.name

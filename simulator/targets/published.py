@@ -14,6 +14,7 @@ import numpy as np
 import yaml
 
 from engine.errors import ConfigError, ParameterError
+from engine.plain_data import read_yaml
 from engine.types import FloatArray
 
 Channel = Literal["email", "sms", "push", "any"]
@@ -257,7 +258,7 @@ def load_published(path: Path | None = None) -> Published:
     shipped = resources.files("conf") / "moments" / "published.yaml"
     try:
         text = shipped.read_text(encoding="utf-8") if path is None else path.read_text(encoding="utf-8")
-        data = yaml.safe_load(text)
+        data = read_yaml(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"figures cannot be read: {error}", hint="see docs/calibration-targets.md") from error
     return published_from(data, source=str(path or "conf/moments/published.yaml"))
