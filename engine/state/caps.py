@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from engine.errors import ParameterError
-from engine.state.checks import require_choice, require_depth, require_id, require_instant, require_span
+from engine.state.checks import require_choice, require_depth, require_id, require_micros, require_span
 from engine.types import MICROSECONDS_PER_S, PURPOSES
 
 FIELDS: Final = ("channel", "topic", "template", "category")
@@ -52,7 +52,7 @@ class SendRequest:
         for name in ("decision_id", "contact_id", "channel"):
             require_id(name, "SendRequest", getattr(self, name))
         require_choice("purpose", "SendRequest", self.purpose, PURPOSES)
-        require_instant("send_at", "SendRequest", self.send_at)
+        require_micros("send_at", "SendRequest", self.send_at)
         require_depth("SendRequest", self.discount)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from engine.errors import ParameterError
-from engine.instants import SPAN, is_possible
+from engine.instants import END, SPAN, is_possible
 
 MAX_SPAN_S: Final = 3660 * 86_400
 
@@ -17,6 +17,12 @@ def require_instant(name: str, owner: str, value: Any, *, optional: bool = False
         return
     if not is_possible(value):
         raise ParameterError(name, owner, allowed=f"int microseconds since 1970 UTC, {SPAN}", got=value)
+
+
+def require_micros(name: str, owner: str, value: Any) -> None:
+    """Refuse what is no int microseconds: of an instant that was computed, where any origin will do."""
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= END:
+        raise ParameterError(name, owner, allowed="int microseconds since 1970 UTC, before 2200", got=value)
 
 
 def require_id(name: str, owner: str, value: Any) -> None:

@@ -21,7 +21,6 @@ from engine.localtime import datetime_of, instant_of
 from engine.mapping.instants import OUTSIDE, instants_of
 from engine.mapping.spec import DecidedAt
 from engine.outcomes import read_outcomes
-from engine.state.caps import SendRequest
 from engine.state.fact_file import fact_blocks
 from engine.state.facts import PastSend, Profile
 from engine.types import NOT_AN_INSTANT
@@ -113,8 +112,6 @@ def test_no_fact_in_memory_takes_it(value: Any) -> None:
         PastSend("d", "c", "sms", "promotional", value)
     with pytest.raises(ParameterError, match="in the years 1990 to 2199"):
         Profile("c", EARLIEST, due_at=value)
-    with pytest.raises(ParameterError, match="in the years 1990 to 2199"):
-        SendRequest("d", "c", "sms", "promotional", value)
 
 
 @pytest.mark.parametrize(
