@@ -24,7 +24,7 @@ SKIPPED: Final = "local time that the clocks skip or repeat"
 
 _UNIT_US: Final = {"epoch_s": 1e6, "epoch_ms": 1e3, "hours_since": 3.6e9}
 _OFFSET: Final = re.compile(r"\d[T ]\d.*(Z|z|[+-]\d{2}(:?\d{2})?)\s*$")
-_LIMIT_US: Final = 2.5e17  # the year 9892: beyond it Python's own dates end
+_LIMIT_US: Final = 9e18  # whole microseconds end a little beyond
 
 
 def zone_of(name: str, *, owner: str) -> ZoneInfo:
@@ -98,9 +98,8 @@ def _read(spec: DecidedAt, cells: ObjectArray) -> tuple[IntArray, list[tuple[Boo
 def _numeric(spec: DecidedAt, cells: ObjectArray) -> tuple[IntArray, list[tuple[BoolArray, str]]]:
     values, _ = numbers(cells)
     exact = values * _UNIT_US[spec.format]
-    bad = ~np.isfinite(exact)
-    # What is beyond whole numbers of microseconds lies at the end, which is outside as well.
-    micros = np.round(np.clip(np.where(bad, 0.0, exact), -_LIMIT_US, _LIMIT_US)).astype(np.int64)
+    bad = ~(np.abs(exact) < _LIMIT_US)
+    micros = np.round(np.where(bad, 0.0, exact)).astype(np.int64)
     micros += _origin_us(spec.origin) if spec.origin is not None else 0
     return np.where(bad, NOT_AN_INSTANT, micros), [(bad, UNREADABLE)]
 
