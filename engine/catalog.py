@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from engine.blocks.modular import Modular, arm_fields
 from engine.errors import ConfigError, DataError, ParameterError
+from engine.instants import SPAN
 from engine.names import did_you_mean, name_key, near_key
 from engine.sealing import sealed
 from engine.types import HOLD, PURPOSES, CodeArray, IntArray
@@ -86,6 +87,8 @@ def _instant(arm: Arm, field: str) -> datetime | None:
         instant = None
     if instant is None or instant.tzinfo is None:
         raise ParameterError(field, f"arm {arm.id!r}", allowed="ISO 8601 with an offset, or null", got=text)
+    if not 1990 <= instant.astimezone(UTC).year < 2200:
+        raise ParameterError(field, f"arm {arm.id!r}", allowed=f"{SPAN}, or null where it has no end", got=text)
     return instant
 
 

@@ -15,13 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.errors import DataError
+from engine.instants import ISO_HINT, SPAN, impossible, number_hint, value_hint
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, BoolArray, CodeArray, FloatArray, IntArray
 
 TRUE: Final = ("true", "1", "yes", "t", "y")
 FALSE: Final = ("false", "0", "no", "f", "n")
 _OFFSET = r"(Z|[+-]\d{2}:?\d{2})$"
-# Epoch numbers are seconds; above this (the year 5138) somebody wrote milliseconds.
-_LARGEST_EPOCH_S = 1e11
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,8 @@ def instants(block: Block, name: str, column: pa.Array) -> IntArray:
     Takes timestamps with a zone, ISO 8601 text with an offset, and epoch seconds.
 
     Raises:
-        DataError: an instant without an offset, unreadable text, or numbers that are no seconds.
+        DataError: an instant without an offset, unreadable text, numbers that are no seconds, or another year than
+            1990 to 2199.
     """
     if pa.types.is_timestamp(column.type):
         if column.type.tz is None:
@@ -141,7 +141,7 @@ def instants(block: Block, name: str, column: pa.Array) -> IntArray:
             )
         as_us = column.cast(pa.timestamp("us", tz="UTC"), safe=False).cast(pa.int64())
         whole: IntArray = as_us.fill_null(NOT_AN_INSTANT).to_numpy(zero_copy_only=False).astype(np.int64)
-        return whole
+        return _in_range(block, name, column, whole)
     if not is_text(column) and not pa.types.is_dictionary(column.type):
         return _epoch(block, name, column)
     column = text(column)
@@ -153,24 +153,30 @@ def instants(block: Block, name: str, column: pa.Array) -> IntArray:
 
 def _epoch(block: Block, name: str, column: pa.Array) -> IntArray:
     seconds, present = numbers(block, name, column)
-    block.fail(
-        name,
-        present & (np.abs(np.nan_to_num(seconds)) > _LARGEST_EPOCH_S),
-        column,
-        "must be epoch seconds",
-        "these look like milliseconds; divide by 1000 or write ISO 8601 with an offset",
-    )
-    scaled = np.rint(np.where(present, seconds, 0.0) * MICROSECONDS_PER_S).astype(np.int64)
+    # What is too large for microseconds lies at the end, which is out of range as well.
+    bounded = np.clip(np.where(present, seconds, 0.0), -1e12, 1e12)
+    scaled = np.rint(bounded * MICROSECONDS_PER_S).astype(np.int64)
+    wrong = np.flatnonzero(impossible(scaled) & present)
+    if len(wrong):
+        row = int(wrong[0])
+        flag = pa.types.is_boolean(column.type)
+        hint = value_hint(bool(seconds[row])) if flag else number_hint(float(seconds[row]))
+        block.fail(name, impossible(scaled) & present, column, f"must be epoch seconds {SPAN}", hint)
     return np.where(present, scaled, NOT_AN_INSTANT)
 
 
 def _iso(block: Block, name: str, column: pa.Array) -> IntArray:
     present = known(column)
     naive = present & ~_mask(pc.match_substring_regex(column, _OFFSET))
-    hint = "write ISO 8601 with an offset, like 2026-11-03T10:00:00Z"
-    block.fail(name, naive, column, "must have a UTC offset", hint)
+    block.fail(name, naive, column, "must have a UTC offset", ISO_HINT)
     parsed = pd.to_datetime(column.to_pandas(), utc=True, format="ISO8601", errors="coerce")
     unreadable = present & parsed.isna().to_numpy()
-    block.fail(name, unreadable, column, "must be an instant", hint)
+    block.fail(name, unreadable, column, "must be an instant", ISO_HINT)
     as_us: IntArray = parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)
-    return np.where(present, as_us, NOT_AN_INSTANT)
+    return _in_range(block, name, column, np.where(present, as_us, NOT_AN_INSTANT))
+
+
+def _in_range(block: Block, name: str, column: pa.Array, instants: IntArray) -> IntArray:
+    hint = "leave it empty where it is not known or has no end; a wrong year is often a number read as another unit"
+    block.fail(name, impossible(instants), column, f"must be {SPAN}", hint)
+    return instants

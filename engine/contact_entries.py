@@ -15,6 +15,8 @@ import pyarrow.compute as pc
 
 from engine.contact_columns import Block, coded, instants, is_text, known, text
 from engine.errors import DataError
+from engine.files.documents import decode_json
+from engine.instants import SPAN, value_hint
 from engine.names import did_you_mean
 from engine.types import NOT_AN_INSTANT, BoolArray, CodeArray, IntArray
 
@@ -111,8 +113,8 @@ class Entries:
             except DataError:
                 raise DataError(
                     f"{self.block.source}: column {self.layout.name!r} holds {column[position].as_py()!r} in row "
-                    f"{self._row(position)}, which is no instant with a UTC offset",
-                    hint=self.layout.hint,
+                    f"{self._row(position)}, which is no instant with a UTC offset {SPAN}",
+                    hint=f"{value_hint(column[position].as_py())}; {self.layout.hint}",
                 ) from error
         raise error
 
@@ -145,7 +147,10 @@ def _from_text(block: Block, layout: Layout, column: pa.Array) -> pa.Array:
     for row, cell in enumerate(column.to_pylist()):
         try:
             decoded = None if cell is None else decode(cell)
-        except (msgspec.MsgspecError, RecursionError) as error:
+            if cell is not None:
+                # The typed decoder keeps the last of two values under one key.
+                decode_json(cell)
+        except (msgspec.MsgspecError, RecursionError, ValueError) as error:
             raise DataError(
                 f"{block.source}: column {layout.name!r} cannot be read in row {block.first_row + row}: {error}",
                 hint=layout.hint,

@@ -17,7 +17,8 @@ from engine.errors import DataError, ParameterError
 from engine.features import ContextBlock, FeatureSchema
 from engine.names import channel_of, is_usual_channel
 from engine.sealing import sealed
-from engine.types import PURPOSES, BoolArray, CodeArray, IntArray, ObjectArray
+from engine.types import NOT_AN_INSTANT, PURPOSES, BoolArray, CodeArray, IntArray, ObjectArray
+from engine.zone_names import names_of_people
 
 LevelArray = NDArray[np.int8]
 
@@ -180,6 +181,9 @@ class ContactBatch:
             raise ParameterError("events", "ContactBatch", allowed=f"of {n} rows", got=len(self.events.known))
         if self.consent.shape[1:] != (self.suppressed.shape[1], len(PURPOSES)):
             raise ParameterError("consent", "ContactBatch", allowed="of shape (n, C, P)", got=self.consent.shape)
+        unknown = set(self.zones) - names_of_people()
+        if unknown:
+            raise ParameterError("zones", "ContactBatch", allowed="zones of people", got=sorted(unknown))
         _check_sends(self.sent_offsets, self.sent_at)
 
     @property
@@ -250,6 +254,9 @@ class ContactBatch:
 
 
 def _check_sends(offsets: IntArray, sent_at: IntArray) -> None:
+    if len(sent_at) and sent_at.min() == NOT_AN_INSTANT:
+        # It would be longer ago than every window, and count for none.
+        raise DataError("a send or an event has no instant", hint="leave the history unknown where one is not known")
     if offsets[0] != 0 or offsets[-1] != len(sent_at) or (np.diff(offsets) < 0).any():
         raise ParameterError(
             "sent_offsets", "ContactBatch", allowed="rising from 0 to m", got=offsets[[0, -1]].tolist()

@@ -7,11 +7,10 @@ is not yet over counts. Row by row this costs minutes for a million contacts; pe
 
 from __future__ import annotations
 
-import difflib
-import zoneinfo
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -19,7 +18,9 @@ import numpy as np
 
 from engine.catalog import NOW
 from engine.errors import DataError, ParameterError
+from engine.instants import SPAN, is_possible
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, IntArray
+from engine.zone_names import names_of_people, zone_hint
 
 MINUTE_US: Final = 60 * MICROSECONDS_PER_S
 HOUR_US: Final = 60 * MINUTE_US
@@ -29,7 +30,7 @@ MINUTES_PER_WEEK: Final = 7 * 24 * 60
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _THURSDAY: Final = 3  # weekday of 1970-01-01, Monday is 0
 # A week of a slot's occurrences and the days around a far opening; an hour closed on all of them stays closed.
-_OCCURRENCES: Final = 12
+OCCURRENCES: Final = 12
 # A slot is at most this far ahead: a whole day, and one more where a gap swallows the hour or the date line moves.
 FARTHEST_SLOT_US: Final = 49 * HOUR_US
 
@@ -38,15 +39,16 @@ def instant_of(now: datetime, *, owner: str = "now") -> int:
     """Microseconds since 1970 UTC of an aware datetime.
 
     Raises:
-        ParameterError: a naive datetime, or one outside the years 1970 to 2199.
+        ParameterError: a naive datetime, or one outside the years 1990 to 2199.
     """
     if now.tzinfo is None or now.utcoffset() is None:
         raise ParameterError(
             "now", owner, allowed="a datetime with a UTC offset", got=now, hint="write it like 2026-11-03T10:00:00Z"
         )
-    if not 1970 <= now.year < 2200:
-        raise ParameterError("now", owner, allowed="in the years 1970 to 2199", got=now)
-    return (now - _EPOCH) // timedelta(microseconds=1)
+    instant = (now - _EPOCH) // timedelta(microseconds=1)
+    if not is_possible(instant):
+        raise ParameterError("now", owner, allowed=SPAN, got=now)
+    return instant
 
 
 def datetime_of(instant: int) -> datetime:
@@ -54,14 +56,13 @@ def datetime_of(instant: int) -> datetime:
     return _EPOCH + timedelta(microseconds=int(instant))
 
 
-@lru_cache(maxsize=1)
 def zone_names() -> frozenset[str]:
-    """Every zone name of the tz database."""
-    return frozenset(zoneinfo.available_timezones())
+    """Every name that a contact's zone may have."""
+    return names_of_people()
 
 
 def require_zone(name: str, *, where: str) -> str:
-    """The name, if the tz database knows it.
+    """The name, if it may be the zone of a person.
 
     Args:
         where: the row and column, for the error.
@@ -71,10 +72,9 @@ def require_zone(name: str, *, where: str) -> str:
     """
     if name in zone_names():
         return name
-    close = difflib.get_close_matches(name, sorted(zone_names()), n=3)
     raise DataError(
         f"unknown time zone {name!r} in {where}",
-        hint=f"did you mean {', '.join(close)}? " * bool(close) + "leave it empty where the zone is not known",
+        hint=f"{zone_hint(name)}; leave it empty where the zone is not known",
     )
 
 
@@ -118,6 +118,23 @@ def segments(zone: str, first_day: int, days: int) -> tuple[tuple[int, int, int]
             start, offset = change, following
     runs.append((start * MICROSECONDS_PER_S, stop * MICROSECONDS_PER_S, offset))
     return tuple(runs)
+
+
+@lru_cache(maxsize=8192)
+def clock_changes(zone: str, first_day: int, days: int) -> tuple[int, ...]:
+    """Instants at which a zone's offset changes, in order; of two within a day only what is left of both.
+
+    Args:
+        zone: an IANA name.
+        first_day: UTC days since 1970 at which to begin.
+        days: how many days to look ahead.
+    """
+    info = ZoneInfo(zone)
+    seconds = [(first_day + day) * 86_400 for day in range(days + 1)]
+    found = [
+        _change(info, low, high) for low, high in pairwise(seconds) if _offset_us(info, low) != _offset_us(info, high)
+    ]
+    return tuple(second * MICROSECONDS_PER_S for second in found)
 
 
 def local_us(zone: str, instants: IntArray) -> IntArray:
@@ -216,7 +233,9 @@ def hour_end(zone: str, instant: int) -> int:
     return instant + HOUR_US
 
 
-def first_pass(zone: str, hour: int | str, now_at: int, next_open: Callable[[int], int | None]) -> int | None:
+def first_pass(
+    zone: str, hour: int | str, now_at: int, next_open: Callable[[int], int | None], occurrences: int = OCCURRENCES
+) -> int | None:
     """First later `now` at which a slot's planned instant is open.
 
     Args:
@@ -224,14 +243,15 @@ def first_pass(zone: str, hour: int | str, now_at: int, next_open: Callable[[int
         hour: the slot: 0-23 or "now".
         now_at: an instant at which the slot is closed.
         next_open: from a planned instant to the first open instant at or after it; None where there is none.
+        occurrences: of the slot at which to look.
 
     Returns:
-        None where the slot stays closed on every occurrence in more than a week.
+        None where the slot stays closed on so many occurrences.
     """
     if hour == NOW:
         return next_open(now_at)
     now = now_at
-    for _ in range(_OCCURRENCES):
+    for _ in range(occurrences):
         planned = int(slot_instants((zone,), (hour,), now)[0, 0])
         opens = next_open(planned)
         if opens is None:

@@ -17,6 +17,7 @@ from engine.disk.given import Given, files_of
 from engine.errors import DataError
 from engine.files.ids import refuse_damaged, trimmed
 from engine.files.tables import ENDINGS, column_blocks
+from engine.instants import SPAN, impossible, value_hint
 from engine.names import did_you_mean
 from engine.types import BoolArray, IntArray
 
@@ -162,17 +163,24 @@ def _instants(column: pa.ChunkedArray, source: str, first: int) -> pa.Array:
         stamps = column.combine_chunks()
         _refuse(np.asarray(stamps.is_null()).astype(bool), what, stamps, _OFFSET_HINT, first)
         # Finer instants than microseconds are cut, which keeps their order.
-        return stamps.cast(records.INSTANT, safe=False)
+        return _possible(stamps.cast(records.INSTANT, safe=False), stamps, what, first)
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        raise DataError(f"{what}, got {column.type}", hint=_OFFSET_HINT)
+        shown = next((one for one in column.to_pylist() if one is not None), None)
+        raise DataError(f"{what}, got {column.type}", hint=value_hint(shown))
     texts = column.combine_chunks()
     strings = texts.to_pylist()
     naive = np.array([text is None or not _OFFSET.search(text.strip()) for text in strings], dtype=bool)
-    _refuse(naive, what, texts, _OFFSET_HINT, first)
+    _refuse(naive, what, texts, value_hint(strings[int(np.argmax(naive))]) if naive.any() else "", first)
     parsed = pd.to_datetime(pd.Series(strings, dtype=object), format="ISO8601", utc=True, errors="coerce")
     _refuse(parsed.isna().to_numpy(), what, texts, _OFFSET_HINT, first)
     micros: IntArray = parsed.to_numpy(dtype="datetime64[us]").astype(np.int64)
-    return pa.array(micros).cast(records.INSTANT)
+    return _possible(pa.array(micros).cast(records.INSTANT), texts, what, first)
+
+
+def _possible(instants: pa.Array, given: pa.Array, what: str, first: int) -> pa.Array:
+    wrong = impossible(instants.cast(pa.int64()).to_numpy(zero_copy_only=False))
+    _refuse(wrong, f"{what}, {SPAN}", given, "a wrong year is often a number read as another unit", first)
+    return instants
 
 
 def _values(column: pa.ChunkedArray, source: str, first: int) -> pa.Array:

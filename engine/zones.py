@@ -3,7 +3,9 @@
 The order of sources: an explicit zone that is fresh, then a device's zone that is fresh, then the state of residence,
 then the phone's area code, then the country. A source that is too old decides nothing alone: its zone stays one of the
 plausible ones. Several zones are plausible where the deciding source covers several; rules must then hold in all of
-them. Nothing known is no zone at all, and rules block.
+them. A zone that is no place (`EST`, `UTC`) never decides alone, however fresh: the places whose clock it mostly stands
+for, and those of the state, the area code and the other zone are plausible too. Nothing known is no zone at all, and
+rules block.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Any, Final
 import yaml
 
 from engine.types import MICROSECONDS_PER_S
+from engine.zone_names import VAGUE
 
 # A zone that somebody told, or a device showed, longer ago than this no longer decides alone.
 FRESH_US: Final = 30 * 86_400 * MICROSECONDS_PER_S
@@ -49,12 +52,14 @@ class Evidence:
 
 def plausible_zones(evidence: Evidence) -> tuple[str, ...]:
     """The zones that a contact may be in, the reference zone first; () where nothing is known."""
-    if evidence.explicit and evidence.explicit_fresh:
-        return (evidence.explicit,)
-    if evidence.device and evidence.device_fresh:
-        return (evidence.device,)
-    old = tuple(zone for zone in (evidence.explicit, evidence.device) if zone)
-    return tuple(dict.fromkeys((*_placed(evidence), *old)))
+    fresh = ((evidence.explicit, evidence.explicit_fresh), (evidence.device, evidence.device_fresh))
+    deciding = next((zone for zone, is_fresh in fresh if zone and is_fresh), None)
+    if deciding is not None and deciding not in VAGUE:
+        return (deciding,)
+    told = tuple(zone for zone in (evidence.explicit, evidence.device) if zone)
+    places = _every_place(evidence) if any(zone in VAGUE for zone in told) else _placed(evidence)
+    meant = tuple(place for zone in told for place in VAGUE.get(zone, ()))
+    return tuple(dict.fromkeys((*places, *meant, *told)))
 
 
 def _placed(evidence: Evidence) -> tuple[str, ...]:
@@ -69,6 +74,13 @@ def _placed(evidence: Evidence) -> tuple[str, ...]:
     if evidence.country:
         return zones_of_country(evidence.country)
     return ()
+
+
+def _every_place(evidence: Evidence) -> tuple[str, ...]:
+    """The zones of the state and of the area code together, or else of the country."""
+    by_state = zones_of_state(evidence.country, evidence.state) if evidence.state else ()
+    by_area = zones_of_area_code(evidence.area_code) if evidence.area_code else ()
+    return tuple(dict.fromkeys((*by_state, *by_area))) or _placed(evidence)
 
 
 def zones_of_state(country: str | None, state: str) -> tuple[str, ...]:

@@ -24,8 +24,9 @@ from engine.guardrails.brakes import tiers_on
 from engine.guardrails.conditions import NOTHING_SAID, Conditions, load_conditions
 from engine.guardrails.counts import nothing_left
 from engine.guardrails.known import known_conditions
+from engine.guardrails.lacking import warnings_of
 from engine.guardrails.layer import Guardrails
-from engine.guardrails.pack import pack_from
+from engine.guardrails.pack import pack_from, require_people
 from engine.limits.config import load_limits
 from engine.limits.quota import SqlQuota
 from engine.limits.shared import SharedLimits
@@ -160,7 +161,11 @@ def decide_with(
     """`decide_file` for any policy of ours, not only a trained folder; state and limits are those of the request.
 
     Prices are found in a first pass over the contacts, before any of them is decided for.
+
+    Raises:
+        EligibilityError: a pack that is for the simulator alone.
     """
+    require_people(plan.guardrails.pack)
     with ExitStack() as stores:
         plan, prices = _with_stores(plan, request, stores), None
         if pricing is not None and not pricing.needless:
@@ -233,7 +238,7 @@ def _output(plan: Plan, request: DecideRequest, total: Summary) -> DecideOutput:
     words = plan.guardrails.words
     warnings = total.unknowns.sentences(plan.guardrails.inputs, stored=request.state is not None)
     return DecideOutput(
-        warnings=(*warnings, *nothing_left(total.removed, words)),
+        warnings=(*warnings_of(plan.guardrails), *warnings, *nothing_left(total.removed, words)),
         rules={name: words[name] for name in rules if name in words},
         log=str(request.out),
         contacts=total.removed.contacts,

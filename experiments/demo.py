@@ -11,11 +11,11 @@ from typing import Final
 
 import msgspec
 import numpy as np
-import yaml
 
 from engine.catalog import Catalog, catalog_from
 from engine.contact_key import DEMO_KEY
 from engine.features import FeatureSchema, schema_from
+from engine.files.documents import load_yaml
 from engine.files.parquet import write_parquet
 from engine.guardrails.conditions import Conditions
 from experiments.backtest import BacktestRequest, Prepared, judge_prepared, prepare
@@ -281,7 +281,7 @@ def shipped_catalog(name: str) -> Catalog:
     Raises:
         ConfigError: the yaml is no catalog.
     """
-    return catalog_from(yaml.safe_load((resources.files("conf") / "catalog" / f"{name}.yaml").read_text()), source=name)
+    return catalog_from(load_yaml((resources.files("conf") / "catalog" / f"{name}.yaml").read_text()), source=name)
 
 
 def shipped_features(name: str) -> FeatureSchema:
@@ -290,4 +290,4 @@ def shipped_features(name: str) -> FeatureSchema:
     Raises:
         ConfigError: the yaml is no feature schema.
     """
-    return schema_from(yaml.safe_load((resources.files("conf") / "features" / f"{name}.yaml").read_text()), source=name)
+    return schema_from(load_yaml((resources.files("conf") / "features" / f"{name}.yaml").read_text()), source=name)

@@ -30,8 +30,9 @@ from engine.errors import DataError, ParameterError
 from engine.features import FeatureSchema
 from engine.guardrails.conditions import NOTHING_SAID, Conditions, load_conditions
 from engine.guardrails.known import known_conditions
+from engine.guardrails.lacking import warnings_of
 from engine.guardrails.layer import Guardrails
-from engine.guardrails.pack import load_pack, pack_from
+from engine.guardrails.pack import load_pack, pack_from, require_people
 from engine.guardrails.recheck import Chosen, recheck_batch
 from engine.guardrails.unknowns import Unknowns
 from engine.localtime import instant_of
@@ -110,6 +111,7 @@ def dispatch_file(request: DispatchRequest, advance: Advance | None = None) -> D
             hint=f"{APART}; give one with --pack" if APART in reader.meta.notes else "give one with --pack",
         )
     pack = pack_from(reader.meta.pack, source="the log") if request.pack is None else load_pack(request.pack)
+    require_people(pack)
     guardrails = Guardrails(pack, reader.meta.catalog)
     said = NOTHING_SAID if request.conditions is None else load_conditions(request.conditions)
     conditions = known_conditions(said, reader.meta.catalog)
@@ -134,7 +136,7 @@ def dispatch_file(request: DispatchRequest, advance: Advance | None = None) -> D
     state = run.state
     words = guardrails.words
     return DispatchOutput(
-        warnings=_hardly_meant(request, guardrails, run, unknown),
+        warnings=(*warnings_of(guardrails), *_hardly_meant(request, guardrails, run, unknown)),
         rules={code: words[code] for code in sorted({code for _, code, _, _ in run.reasons}) if code in words},
         outcomes=str(request.out),
         **counts,

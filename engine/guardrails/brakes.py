@@ -15,6 +15,7 @@ from scipy.special import betaincinv
 
 from engine.errors import ParameterError
 from engine.guardrails.conditions import ChannelHealth, Conditions, Held
+from engine.money import exact
 
 RATES: Final = ("complaints", "hard_bounces", "carrier_filtered", "opt_outs")
 FREE: Final = "none"
@@ -166,7 +167,8 @@ def review(brake: Brake, held: Held | None, window: ChannelHealth, today: Channe
         return _state(brake, proven, 0, day)
     events = getattr(today, brake.rate)
     tier = brake.tiers[before]
-    if events and not events < tier.release * today.sent:
+    # In decimals: 0.07 of 100 is 7, not a little more, so 7 events are not below it.
+    if events and not events < exact(tier.release) * today.sent:
         return Held(tier.name, 0, day)
     if day == held.day:
         return held

@@ -1,5 +1,7 @@
 """Caps per key: at most n entries of the same topic, template or category in a rolling window, arm by arm.
 
+An entry or an arm without a name may be of any name: it counts for all.
+
 The keys are the names that the catalog's arms carry. Each level of a column of sends or events maps to the keys that it
 counts for, through a compressed table, so that the work is one look per recent entry and none per arm.
 """
@@ -13,10 +15,12 @@ from functools import lru_cache
 import numpy as np
 
 from engine.contacts import taken_rows
-from engine.guardrails.lookback import first_instants, nth_newest, rows_of
+from engine.guardrails.lookback import first_instants, last_instants, rows_of
 from engine.guardrails.rule import Scene
+from engine.guardrails.spans import ALWAYS, Spans, first_clear, first_inside, near, reached, spans_of
+from engine.localtime import datetime_of
 from engine.names import may_mean
-from engine.types import NOT_AN_INSTANT, BoolArray, CodeArray, IntArray
+from engine.types import BoolArray, CodeArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,6 @@ def key_table(
     arm_names: tuple[str | None, ...],
     levels: tuple[str, ...],
     also: tuple[tuple[str, str], ...] = (),
-    nameless_match_all: bool = True,
 ) -> KeyTable:
     """The table of a catalog and a column.
 
@@ -53,14 +56,12 @@ def key_table(
         arm_names: (K,) name of each arm, "" for none, None for arms out of scope.
         levels: of the column.
         also: (level, name) pairs by which a level counts for another name too.
-        nameless_match_all: whether an entry or an arm without a name may be of any name, so that it counts for all.
     """
     names = tuple(sorted({name for name in arm_names if name is not None}))
     position = {name: at for at, name in enumerate(names)}
     further: dict[str, set[str]] = {}
     for level, name in also:
         further.setdefault(level, set()).add(name)
-    everything, nameless = (list(range(len(names))), {""}) if nameless_match_all else ([], set())
     known = {*names, *further} - {""}
 
     def counted(level: str) -> set[str]:
@@ -69,7 +70,9 @@ def key_table(
         return {*meant, *(name for one in meant for name in further.get(one, ()))}
 
     rows = [
-        sorted(position[name] for name in {*counted(level), *nameless} & position.keys()) if level else everything
+        sorted(position[name] for name in {*counted(level), ""} & position.keys())
+        if level.strip()
+        else list(range(len(names)))
         for level in (*levels, "")
     ]
     return KeyTable(
@@ -97,13 +100,15 @@ class Entries:
     kept: IntArray
 
 
-def releases(entries: Entries, table: KeyTable, n: int, window_us: int) -> tuple[IntArray, IntArray, IntArray]:
-    """(row, key, release): the pairs with at least n entries, and the first instant at which one more fits."""
+def _spans(entries: Entries, table: KeyTable, n: int, window_us: int, *, lasting: bool) -> tuple[IntArray, Spans]:
+    """The row of each interval in which one more entry of its key (the group) is too many, and the intervals."""
     rows, keys, at = _looks(entries, table)
-    group = rows * max(len(table.names), 1) + keys
+    size = max(len(table.names), 1)
+    group = rows * size + keys
     order = np.argsort(group, kind="stable")
-    picks = order[nth_newest(group[order], n)]
-    return rows[picks], keys[picks], at[picks] + window_us
+    spans = spans_of(group[order], at[order], n, window_us)
+    start = np.full_like(spans.start, ALWAYS) if lasting else spans.start
+    return spans.groups // size, Spans(spans.groups % size, start, spans.end)
 
 
 def _looks(entries: Entries, table: KeyTable) -> tuple[IntArray, IntArray, IntArray]:
@@ -116,30 +121,67 @@ def _looks(entries: Entries, table: KeyTable) -> tuple[IntArray, IntArray, IntAr
     return np.repeat(rows, repeats), table.keys[looked_up], np.repeat(entries.at[entries.kept], repeats)
 
 
-def closed_arms(scene: Scene, entries: Entries, table: KeyTable, n: int, window_us: int) -> BoolArray | None:
-    """(n, K) arms for which some planned instant of a contact lies before the release; None where there are none."""
-    rows, keys, release = releases(entries, table, n, window_us)
-    hit = release > first_instants(scene)[scene.contacts.zone_code[rows]]
+def closed_arms(
+    scene: Scene, entries: Entries, table: KeyTable, n: int, window_us: int, *, lasting: bool = False
+) -> BoolArray | None:
+    """(n, K) arms for which some slot of a contact may be planned where one more entry is too many.
+
+    Args:
+        scene: gives the slots.
+        entries: what counts.
+        table: which arms it counts for.
+        n: entries allowed in the window, 1 or more.
+        window_us: length of the window.
+        lasting: an entry closes everything before it too, as what has happened does; otherwise it may be a send that is
+            planned, and closes less than a window before it.
+
+    Returns:
+        None where there are none.
+    """
+    rows, spans = _spans(entries, table, n, window_us, lasting=lasting)
+    hit = reached(scene, rows, spans)
     if not hit.any():
         return None
     closed = np.zeros((scene.contacts.n, len(table.names)), dtype=np.bool_)
-    closed[rows[hit], keys[hit]] = True
+    closed[rows[hit], spans.groups[hit]] = True
     return table.by_arm(closed)
 
 
-def looked_at(scene: Scene, entries: Entries, table: KeyTable, arm: int, n: int, window_us: int) -> tuple[int, int]:
-    """(entries in the window before the first planned instant or after it, release) of one contact and one arm."""
+@dataclass(frozen=True)
+class Look:
+    """Why an arm is closed for one contact.
+
+    Attributes:
+        count: entries less than a window away from the first closed instant; all later ones where they are lasting.
+        at: that instant, as text.
+        following: first later instant at which a decision passes; None where there is none.
+    """
+
+    count: int
+    at: str
+    following: int | None
+
+
+def looked_at(
+    scene: Scene, entries: Entries, table: KeyTable, arm: int, n: int, window_us: int, *, lasting: bool = False
+) -> Look:
+    """The finding on one contact and an arm that `closed_arms` closes, with the same arguments."""
     key = table.arm_keys[arm]
+    _, spans = _spans(entries, table, n, window_us, lasting=lasting)
+    pairs = spans.kept(spans.groups == key).pairs()
     _, keys, at = _looks(entries, table)
-    begin = int(first_instants(scene)[scene.contacts.zone_code[0]]) - window_us
-    counted = np.sort(at[keys == key])
-    release = NOT_AN_INSTANT if len(counted) < n else int(counted[-n]) + window_us
-    return int((counted > begin).sum()), release
+    closed_at = first_inside(scene, pairs)
+    mine = at[keys == key]
+    count = int((mine > closed_at - window_us).sum()) if lasting else near(mine, closed_at, window_us)
+    return Look(count, datetime_of(closed_at).isoformat(), first_clear(scene, pairs))
 
 
-def recent(scene: Scene, at: IntArray, window_us: int) -> IntArray:
-    """Positions of entries that some slot may still see inside a window."""
-    return np.flatnonzero(at > first_instants(scene).min() - window_us)
+def recent(scene: Scene, at: IntArray, window_us: int, *, lasting: bool = False) -> IntArray:
+    """Positions of entries that some slot may see inside a window; later ones too where they are lasting."""
+    counted = at > first_instants(scene).min() - window_us
+    if not lasting:
+        counted &= at < last_instants(scene).max() + window_us
+    return np.flatnonzero(counted)
 
 
 def names_of(arms: Sequence[str | None], in_scope: BoolArray) -> tuple[str | None, ...]:

@@ -10,10 +10,21 @@ import numpy as np
 
 from engine.guardrails.rule import Scene
 from engine.guardrails.whereabouts import Group
-from engine.localtime import DAY_US, MINUTE_US, first_pass, local_parts, minute_of_week, slot_instants
+from engine.localtime import (
+    DAY_US,
+    FARTHEST_SLOT_US,
+    MINUTE_US,
+    OCCURRENCES,
+    clock_changes,
+    first_pass,
+    local_parts,
+    minute_of_week,
+    slot_instants,
+)
 from engine.types import NOT_AN_INSTANT, BoolArray, IntArray
 
 _SEARCHED_DAYS = 9  # a week, and a day more at each end
+_SEARCHED_CHANGES_DAYS = 400  # every change of a year
 _DAY_NAMES: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 # From instants (S,) to whether each may be a planned one.
@@ -97,11 +108,34 @@ def inside_windows(table: BoolArray, group: Group, margin_us: int) -> IsOpen:
     return is_open
 
 
-def next_pass(group: Group, hour: int | str, now_at: int, is_open: IsOpen) -> int | None:
-    """First later decision at which a slot's span is open; None where it never is on any occurrence in a week."""
+def next_pass(group: Group, hour: int | str, now_at: int, is_open: IsOpen, turns: Sequence[int] = ()) -> int | None:
+    """First later decision at which a slot's span is open; None where it never is in more than a year.
+
+    What repeats every week is known after a week; what was closed then can only open where a clock of the contact's
+    zones changes, or at an instant of its own.
+
+    Args:
+        group: of the contact.
+        hour: the slot.
+        now_at: an instant at which the slot is closed.
+        is_open: of planned instants.
+        turns: further instants at which something may open.
+    """
     if group.zone is None:
         return None
-    return first_pass(group.zone, hour, now_at, _OpenSearch(is_open))
+    search = _OpenSearch(is_open)
+    found = first_pass(group.zone, hour, now_at, search)
+    if found is not None:
+        return found
+    changes = {at for zone in group.zones for at in clock_changes(zone, now_at // DAY_US, _SEARCHED_CHANGES_DAYS)}
+    # In one zone a change moves only the slots beside it; between two it moves their clocks against each other.
+    looks = OCCURRENCES if len(group.zones) > 1 or turns else 4
+    for turn in sorted({*changes, *turns}):
+        begin = turn - FARTHEST_SLOT_US
+        found = first_pass(group.zone, hour, max(begin, now_at), search, looks) if turn > now_at else None
+        if found is not None:
+            return found
+    return None
 
 
 class _OpenSearch:

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import msgspec
 import yaml
 
-from engine.errors import ConfigError, ParameterError
+from engine.errors import ConfigError, EligibilityError, ParameterError
 from engine.files.documents import load_yaml
 from engine.names import near_key
 
@@ -60,12 +60,15 @@ class Pack(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         name / version: for people.
         rules: all of them hold at once; the most restrictive wins.
         latency_margin_s: longest delay between a planned instant and the real send that the rules allow for, seconds.
+        audience: whom it is for: people, or simulated contacts alone. Commands that decide for or send to people refuse
+            a pack for the simulator (`require_people`).
     """
 
     name: str
     version: str
     rules: tuple[RuleEntry, ...]
     latency_margin_s: int = 600
+    audience: Literal["people", "simulation"] = "people"
 
     def __post_init__(self) -> None:
         ids = [entry.id for entry in self.rules]
@@ -90,7 +93,23 @@ class Pack(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     def to_builtins(self) -> dict[str, Any]:
         """Plain dicts, lists and scalars, for yaml, JSON and file footers."""
         built: dict[str, Any] = msgspec.to_builtins(self)
+        if self.audience == "people":
+            # Packs that do not name their audience keep the digest that they had before there was one.
+            del built["audience"]
         return built
+
+
+def require_people(pack: Pack) -> None:
+    """Refuse a pack that is for the simulator where real people are decided for or sent to.
+
+    Raises:
+        EligibilityError: such a pack.
+    """
+    if pack.audience != "people":
+        raise EligibilityError(
+            f"guardrail pack {pack.name!r} is for the simulator alone and must not start on people",
+            hint="take default, journeys or full; who knows what it lacks says guardrails.audience=people",
+        )
 
 
 def pack_from(data: Any, *, source: str = "guardrail pack") -> Pack:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -11,11 +12,12 @@ import numpy as np
 from engine.catalog import Arm, Catalog
 from engine.guardrails.rules.cooldown import template_of
 from engine.guardrails.rules.margin_floor import PRICE
+from engine.money import exact
 from engine.names import may_mean
 from engine.types import BoolArray
 
 ITEM = "item"
-_HALF_CENT = 0.005
+_HALF_CENT = Decimal("0.005")
 _SAME_DEPTH = 1e-9
 # Distinct (template, category, depth) remembered; depths may be anything, so there must be an end.
 _REMEMBERED = 8192
@@ -42,9 +44,13 @@ class Offer(NamedTuple):
 
     def same_price(self, sent: Offer, depth: float) -> bool:
         """Whether a send of an arm at a depth showed the same price; NaN never did."""
-        if self.price_usd is None or sent.price_usd is None:
+        if np.isnan(depth) or self.price_usd is None or sent.price_usd is None:
             return abs(self.depth - depth) <= _SAME_DEPTH
-        return abs(self.price_usd * (1 - self.depth) - sent.price_usd * (1 - depth)) < _HALF_CENT
+        mine, theirs = (
+            exact(price) * (1 - exact(share))
+            for price, share in ((self.price_usd, self.depth), (sent.price_usd, depth))
+        )
+        return abs(mine - theirs) < _HALF_CENT
 
 
 def offer_of(arm: Arm) -> Offer:
@@ -68,8 +74,8 @@ class PriceList:
 
     @property
     def priced(self) -> frozenset[str]:
-        """Names under which sends appear that show a price without any discount."""
-        return frozenset(name for offer in self.offers if offer.price_usd is not None for name in offer.names)
+        """Names under which sends appear that show a price, also where the discount was none."""
+        return frozenset(name for offer in self.offers if offer.shows_price for name in offer.names)
 
     def differ(self, template: str, category: str, depth: float) -> BoolArray:
         """(K,) arms that show another price for what was sent; "" is no template, no category, NaN no known depth."""
@@ -82,20 +88,24 @@ class PriceList:
             meant = may_mean(template, (name for offer in self.offers for name in offer.names))
             exact = [offer for offer in self.offers if offer.names[0] in meant]
             sent = exact or [offer for offer in self.offers if not meant.isdisjoint(offer.names)]
-            about = may_mean(category, {offer.category for offer in self.offers} - {""})
+            categories = {offer.category for offer in self.offers} - {""}
+            about = may_mean(category, categories) if category.strip() else None
             known = np.array([_differs(offer, sent, about, depth) for offer in self.offers], dtype=np.bool_)
             self._known[key] = known
         return known
 
 
-def _differs(offer: Offer, sent: list[Offer], categories: frozenset[str], depth: float) -> bool:
+def _differs(offer: Offer, sent: list[Offer], categories: frozenset[str] | None, depth: float) -> bool:
+    """Whether an offer shows another price; the categories are None where that of the send is not known."""
     if not offer.shows_price:
         return False
     if not sent:
-        # Of a send whose arm is gone only the category is known: it may have been this item.
-        return bool(offer.category) and offer.category in categories and not abs(offer.depth - depth) <= _SAME_DEPTH
+        # Of a send whose arm is gone, or not known, at most the category is known: it may have been this item.
+        told = bool(offer.category) and categories is not None
+        named = offer.category in (categories or ()) if told else bool(offer.item or offer.category)
+        return named and not abs(offer.depth - depth) <= _SAME_DEPTH
     return any(
-        offer.about(one, categories) and not offer.same_price(one, depth)
+        offer.about(one, categories or frozenset()) and not offer.same_price(one, depth)
         for one in sent
         if depth != 0.0 or one.shows_price
     )

@@ -5,24 +5,27 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from typing import Final
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 
 from engine.errors import ConfigError
+from engine.instants import impossible
 from engine.mapping.cells import numbers
 from engine.mapping.spec import DecidedAt
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, BoolArray, IntArray, ObjectArray
+from engine.zone_names import names_of_logs, zone_hint
 
 UNREADABLE: Final = "timestamp does not fit the format"
 NAIVE: Final = "timestamp without a time zone"
+OUTSIDE: Final = "timestamp outside the years 1990 to 2199: perhaps a number of another unit, or a spreadsheet's serial"
 SKIPPED: Final = "local time that the clocks skip or repeat"
 
 _UNIT_US: Final = {"epoch_s": 1e6, "epoch_ms": 1e3, "hours_since": 3.6e9}
 _OFFSET: Final = re.compile(r"\d[T ]\d.*(Z|z|[+-]\d{2}(:?\d{2})?)\s*$")
 _LONGEST: Final = 100
-_LIMIT_US: Final = 2.5e17  # the year 9892: beyond it Python's own dates end
+_LIMIT_US: Final = 9e18  # whole microseconds end a little beyond
 
 
 def zone_of(name: str, *, owner: str) -> ZoneInfo:
@@ -31,16 +34,8 @@ def zone_of(name: str, *, owner: str) -> ZoneInfo:
     Raises:
         ConfigError: no such zone.
     """
-    known = available_timezones()
-    if name not in known:
-        # Looked up without case and with spaces for underscores: the two ways in which people get a name wrong.
-        folded = {zone.lower(): zone for zone in sorted(known)}
-        word = name.strip().lower().replace(" ", "_")
-        near = [z for key, z in folded.items() if key == word or key.endswith(f"/{word}")]
-        raise ConfigError(
-            f"`time_zone` of {owner} must be an IANA name, got {name!r}",
-            hint=f"{f'did you mean {near[0]!r}? ' if near else ''}for example Europe/Berlin, Asia/Kolkata, UTC",
-        )
+    if name not in names_of_logs():
+        raise ConfigError(f"`time_zone` of {owner} must be an IANA name, got {name!r}", hint=zone_hint(name))
     return ZoneInfo(name)
 
 
@@ -84,6 +79,12 @@ def instants_of(spec: DecidedAt, cells: ObjectArray) -> tuple[IntArray, list[tup
     Returns:
         the instants, and pairs of (n,) bool and reason.
     """
+    instants, faults = _read(spec, cells)
+    outside = impossible(instants)
+    return np.where(outside, NOT_AN_INSTANT, instants), [*faults, (outside, OUTSIDE)]
+
+
+def _read(spec: DecidedAt, cells: ObjectArray) -> tuple[IntArray, list[tuple[BoolArray, str]]]:
     if spec.format in _UNIT_US:
         return _numeric(spec, cells)
     if spec.format == "iso":

@@ -7,10 +7,10 @@ from importlib import resources
 from typing import Literal
 
 import msgspec
-import yaml
 
 from engine.contacts import EVENTS
 from engine.errors import ParameterError
+from engine.files.documents import load_yaml
 from engine.types import PURPOSES
 
 
@@ -72,4 +72,4 @@ def action_for(code: str | int, channel: str = "sms") -> Action:
 def provider_codes() -> dict[str, Action]:
     """The table that ships."""
     text = (resources.files("conf") / "optout" / "provider_codes.yaml").read_text(encoding="utf-8")
-    return msgspec.convert(yaml.safe_load(text), _Table).codes
+    return msgspec.convert(load_yaml(text), _Table).codes

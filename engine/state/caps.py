@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from engine.errors import ParameterError
-from engine.state.checks import require_choice, require_depth, require_id, require_instant, require_span
+from engine.state.checks import require_choice, require_depth, require_id, require_micros, require_span
 from engine.types import MICROSECONDS_PER_S, PURPOSES
 
 FIELDS: Final = ("channel", "topic", "template", "category")
@@ -52,8 +52,18 @@ class SendRequest:
         for name in ("decision_id", "contact_id", "channel"):
             require_id(name, "SendRequest", getattr(self, name))
         require_choice("purpose", "SendRequest", self.purpose, PURPOSES)
-        require_instant("send_at", "SendRequest", self.send_at)
+        require_micros("send_at", "SendRequest", self.send_at)
         require_depth("SendRequest", self.discount)
+
+
+def may_be(name: str, other: str) -> bool:
+    """Whether two details of sends are the same, or may be: one that is not known may be any."""
+    return unnamed(name) or unnamed(other) or name == other
+
+
+def unnamed(name: str | None) -> bool:
+    """Whether a detail of a send is not known: nothing, or nothing but blanks."""
+    return not name or not name.strip()
 
 
 class SendRule(Protocol):
@@ -88,7 +98,8 @@ class Cap:
         window_s: seconds; a send exactly that long ago no longer counts.
         channels: sends on these channels count and are capped; None is all channels together.
         purposes: purposes that count and are capped.
-        same: only sends that agree with the wanted one in these fields count ("topic": the cap is per topic).
+        same: only sends that agree with the wanted one in these fields count ("topic": the cap is per topic); where a
+            field is not known of either, they may agree, and count.
     """
 
     name: str
@@ -118,7 +129,9 @@ class Cap:
 
     def counts(self, request: SendRequest, other: SendRequest) -> bool:
         """By channel, purpose, and the fields that must agree."""
-        return self.applies(other) and all(getattr(other, field) == getattr(request, field) for field in self.same)
+        return self.applies(other) and all(
+            may_be(getattr(request, field), getattr(other, field)) for field in self.same
+        )
 
 
 def gap(
@@ -130,7 +143,7 @@ def gap(
 
 @dataclass(frozen=True)
 class Separation:
-    """Never one of `left` within a window of one of `right`, whichever comes first.
+    """Never one of `left` within a window of one of `right`, whichever comes first; what is not known may be either.
 
     Attributes:
         name: given as the reason of a refusal.
@@ -160,13 +173,18 @@ class Separation:
         return round(self.window_s * MICROSECONDS_PER_S)
 
     def applies(self, request: SendRequest) -> bool:
-        """Where the wanted send stands on either side."""
-        return getattr(request, self.field) in (*self.left, *self.right)
+        """Where the wanted send stands on either side, or may."""
+        return self._on(self.left, request) or self._on(self.right, request)
 
     def counts(self, request: SendRequest, other: SendRequest) -> bool:
-        """Where the two stand on opposite sides."""
-        mine, theirs = getattr(request, self.field), getattr(other, self.field)
-        return (mine in self.left and theirs in self.right) or (mine in self.right and theirs in self.left)
+        """Where the two stand on opposite sides, or may."""
+        return (self._on(self.left, request) and self._on(self.right, other)) or (
+            self._on(self.right, request) and self._on(self.left, other)
+        )
+
+    def _on(self, side: tuple[str, ...], send: SendRequest) -> bool:
+        name: str = getattr(send, self.field)
+        return unnamed(name) or name in side
 
 
 @dataclass(frozen=True)

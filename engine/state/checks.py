@@ -6,11 +6,9 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from engine.errors import ParameterError
+from engine.instants import END, SPAN, is_possible
 from engine.names import known_name, usual_channel
 
-# 1900 to 2200: what lies outside is seconds or milliseconds by mistake.
-EARLIEST: Final = -2_208_988_800_000_000
-LATEST: Final = 7_258_118_400_000_000
 MAX_SPAN_S: Final = 3660 * 86_400
 
 
@@ -18,8 +16,14 @@ def require_instant(name: str, owner: str, value: Any, *, optional: bool = False
     """Refuse what is no instant in int microseconds (or None where optional)."""
     if value is None and optional:
         return
-    if not isinstance(value, int) or isinstance(value, bool) or not EARLIEST <= value <= LATEST:
-        raise ParameterError(name, owner, allowed="int microseconds since 1970 UTC, in 1900 to 2200", got=value)
+    if not is_possible(value):
+        raise ParameterError(name, owner, allowed=f"int microseconds since 1970 UTC, {SPAN}", got=value)
+
+
+def require_micros(name: str, owner: str, value: Any) -> None:
+    """Refuse what is no int microseconds: of an instant that was computed, where any origin will do."""
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= END:
+        raise ParameterError(name, owner, allowed="int microseconds since 1970 UTC, before 2200", got=value)
 
 
 def require_id(name: str, owner: str, value: Any) -> None:

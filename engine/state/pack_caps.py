@@ -1,7 +1,8 @@
 """The caps under which sends are reserved: those entries of a guardrail pack that count sends (docs/state.md).
 
 The rules judge a contact as it was read; between that and the send another process may promise one too. So the same
-numbers hold once more inside the transaction that reserves. Each cap is named by the entry's id in the pack.
+numbers hold once more inside the transaction that reserves. Each cap is named by the entry's id in the pack. What is
+not known of a send, its template, category, topic or depth, may be anything: it counts.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from engine.guardrails.rules.frequency import FrequencyRule
 from engine.guardrails.rules.sequence import EVER, SequenceRule, Which
 from engine.guardrails.rules.topic_cap import TOPIC, TopicCapRule
 from engine.names import may_be_on, may_mean
-from engine.state.caps import SendRequest, SendRule
+from engine.state.caps import SendRequest, SendRule, unnamed
 from engine.state.checks import MAX_SPAN_S
 from engine.types import MICROSECONDS_PER_S
 
@@ -102,38 +103,40 @@ def _topic(name: str, rule: TopicCapRule, catalog: Catalog, contacts: ContactBat
     there = frozenset(contacts.contact_id[np.flatnonzero(rule.inside(contacts))])
     topics = frozenset(str(arm.attributes.get(TOPIC, "")) for arm in catalog.arms) - {""}
     inside = _inside(rule.channels, catalog)
+
+    def same(send: SendRequest, other: SendRequest) -> bool:
+        # A send without a topic may be about anything.
+        if unnamed(send.topic) or unnamed(other.topic):
+            return True
+        return send.topic in may_mean(other.topic, topics | {send.topic})
+
     return PackCap(
         name,
         rule.max,
         rule.window_s * MICROSECONDS_PER_S,
         lambda send: send.purpose in rule.applies_to and inside(send) and send.contact_id in there,
-        # A send without a topic may be about anything.
-        lambda send, other: (
-            other.purpose in rule.counts
-            and inside(other)
-            and (not send.topic or not other.topic or send.topic in may_mean(other.topic, topics | {send.topic}))
-        ),
+        lambda send, other: other.purpose in rule.counts and inside(other) and same(send, other),
     )
 
 
 def _cooldown(name: str, rule: CooldownRule, catalog: Catalog) -> PackCap:
     template = {arm.id: template_of(arm) for arm in catalog.arms}
-
     known = frozenset((*template, *template.values()))
 
     def same(send: SendRequest, other: SendRequest) -> bool:
         wanted = template.get(send.template, send.template)
-        meant = may_mean(other.template, known | {wanted}) if other.template else ()
-        return any(wanted in (name, template.get(name)) for name in meant)
+        if unnamed(wanted) or unnamed(other.template):
+            return True
+        return any(wanted in (name, template.get(name)) for name in may_mean(other.template, known | {wanted}))
 
     window_us = rule.window_s * MICROSECONDS_PER_S
     return PackCap(name, rule.max, window_us, lambda send: send.purpose in rule.applies_to, same)
 
 
 def _sequence(name: str, rule: SequenceRule, catalog: Catalog) -> list[PackCap]:
-    def fits(which: Which, send: SendRequest) -> bool:
-        name = {"arm": send.template, "category": send.category, "topic": send.topic}[which.field]
-        return bool(name) and which.is_one(name, catalog)
+    def fits(which: Which, send: SendRequest, *, told: bool = False) -> bool:
+        field = {"arm": send.template, "category": send.category, "topic": send.topic}[which.field]
+        return not told if unnamed(field) else which.is_one(field, catalog)
 
     def cap(held: Which, by: Which, window_s: int | str) -> PackCap:
         seconds = MAX_SPAN_S if isinstance(window_s, str) else window_s
@@ -141,7 +144,8 @@ def _sequence(name: str, rule: SequenceRule, catalog: Catalog) -> list[PackCap]:
             name,
             1,
             seconds * MICROSECONDS_PER_S,
-            lambda send: send.purpose in rule.applies_to and fits(held, send),
+            # Of a send that names its arm the catalog tells all; what it lacks then, it does not have.
+            lambda send: send.purpose in rule.applies_to and fits(held, send, told=send.template in catalog.arm_ids),
             lambda _, other: fits(by, other),
         )
 

@@ -5,7 +5,8 @@ Needs the package `phonenumbers` (metadata of Google's libphonenumber), which Ta
     python -m experiments.shipped_data.zone_data conf/zones
 
 States and zones of an area code are those of every longer prefix in the metadata together: an area code that touches
-two zones has both. Countries are those of `zone.tab` of the tz database.
+two zones has both, and so have the codes that are laid over it (`overlays.py`). Countries are those of `zone.tab` of
+the tz database.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from experiments.shipped_data.overlays import with_twins
 
 _WORLD = "001"
 # Names in the metadata that are no plain state names.
@@ -48,7 +51,8 @@ def main(folder: Path) -> None:
     _write(
         folder / "area_codes.yaml",
         "# Area code of the North American plan -> [states, zones]. Made by experiments/shipped_data/zone_data.py\n"
-        f"# from the metadata of libphonenumber (phonenumbers {version}); without codes of no place.\n",
+        f"# from the metadata of libphonenumber (phonenumbers {version}) and the list of overlays\n"
+        "# (overlays.py); without codes of no place.\n",
         area_codes(zones, places),
     )
     _write(
@@ -71,7 +75,7 @@ def area_codes(zones: Mapping[str, Iterable[str]], places: Mapping[str, Mapping[
             continue
         its_zones = sorted({zone for key, many in zones.items() if key.startswith(prefix) for zone in many})
         found[code] = [states, its_zones]
-    return found
+    return with_twins(found)
 
 
 def _tails(texts: Iterable[str], known: set[str]) -> list[str]:

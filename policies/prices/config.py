@@ -9,6 +9,7 @@ import msgspec
 
 from engine.errors import ParameterError
 from engine.types import PURPOSES
+from engine.zone_names import names_of_people, zone_hint
 
 AUTO, NONE = "auto", "none"
 
@@ -138,6 +139,8 @@ class PriceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             _require_amount(name, "costs", value)
         if not isinstance(self.baseline, str):
             _require_amount("baseline", "prices", float(self.baseline))
+        if self.zone not in names_of_people():
+            raise ParameterError("zone", "prices", allowed="a zone", got=self.zone, hint=zone_hint(self.zone))
         if self.sample < 1:
             raise ParameterError("sample", "prices", allowed="at least 1", got=self.sample)
         if not 1e-6 <= self.tolerance <= 0.5:

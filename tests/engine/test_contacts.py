@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.catalog import Arm, Catalog
-from engine.contacts import ContactBatch, order_sends, plain_contacts
+from engine.contacts import ContactBatch, Events, order_sends, plain_contacts
 from engine.errors import DataError, ParameterError
 from engine.guardrails.specimens import specimen_contacts
 from engine.seen import SeenHashes
+from engine.types import NOT_AN_INSTANT
 
 CATALOG = Catalog(name="t", channels=("email", "sms"), hours=(9, "now"), arms=(Arm(id="a", approved=True),))
 BATCH = specimen_contacts(CATALOG, 40, 1_790_000_000_000_000)
@@ -47,6 +48,23 @@ def test_alone_keeps_the_zone() -> None:
         alone = BATCH.alone(row)
         zone = None if BATCH.zone_code[row] < 0 else BATCH.zones[BATCH.zone_code[row]]
         assert (None if alone.zone_code[0] < 0 else alone.zones[alone.zone_code[0]]) == zone
+
+
+@pytest.mark.parametrize("name", ["localtime", "Factory", "GMT+2", "Etc/GMT+2", "Europe/Nowhere"])
+def test_a_batch_has_zones_of_people(name: str) -> None:
+    with pytest.raises(ParameterError, match="must be zones of people"):
+        plain_contacts(np.array(["a"], dtype=object), CATALOG, zones=(name,))
+
+
+def test_a_send_or_an_event_without_an_instant_is_refused() -> None:
+    """It would look older than every window, and count for no cap."""
+    never = np.array([NOT_AN_INSTANT])
+    one = np.zeros(1, dtype=np.int32)
+    sent = {"sent_offsets": np.array([0, 1]), "sent_at": never, "sent_channel": one, "sent_purpose": one}
+    with pytest.raises(DataError, match="has no instant"):
+        plain_contacts(np.array(["a"], dtype=object), CATALOG, **sent)
+    with pytest.raises(DataError, match="has no instant"):
+        Events(np.array([0, 1]), never, one, one, one, ("x",), np.array([True]))
 
 
 def test_order_sends_sorts_within_contacts_only() -> None:

@@ -70,7 +70,7 @@ def test_every_zone_of_the_database_agrees_with_zoneinfo(now: datetime) -> None:
 @given(
     zone=st.sampled_from(ZONES),
     hour=st.integers(0, 23),
-    now=st.datetimes(datetime(1971, 1, 1), datetime(2150, 1, 1), timezones=st.just(UTC)),
+    now=st.datetimes(datetime(1990, 1, 1), datetime(2150, 1, 1), timezones=st.just(UTC)),
 )
 def test_any_slot_at_any_time(zone: str, hour: int, now: datetime) -> None:
     assert slot_instants((zone,), (hour,), instant_of(now))[0, 0] == instant_of(slow_slot(zone, hour, now))
@@ -152,5 +152,5 @@ def test_wrong_zones_and_instants_are_refused() -> None:
         require_zone("America/NewYork", where="row 3")
     with pytest.raises(ParameterError, match="UTC offset"):
         instant_of(datetime(2026, 1, 1))
-    with pytest.raises(ParameterError, match="1970 to 2199"):
-        instant_of(datetime(1969, 12, 31, tzinfo=UTC))
+    with pytest.raises(ParameterError, match="1990 to 2199"):
+        instant_of(datetime(1989, 12, 31, tzinfo=UTC))

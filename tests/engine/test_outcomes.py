@@ -88,7 +88,11 @@ def test_missing_columns_are_named(tmp_path: Path, kind: str) -> None:
 
 
 def _columns(**changes: pa.Array) -> pa.Table:
-    columns = {"decision_id": pa.array(["a"]), "event": pa.array(["x"]), "at": pa.array([0], pa.timestamp("ns", "UTC"))}
+    columns = {
+        "decision_id": pa.array(["a"]),
+        "event": pa.array(["x"]),
+        "at": pa.array([1_700_000_000 * 10**9], pa.timestamp("ns", "UTC")),
+    }
     return pa.table({**columns, **changes})
 
 
@@ -135,8 +139,12 @@ def test_an_empty_table_is_an_empty_table() -> None:
     assert (table.num_rows, report) == (0, OutcomeReport(0, 0, 0, ()))
 
 
+NOW_AT = 1_700_000_000_000_000
 OUTCOMES = st.tuples(
-    st.sampled_from("ab"), st.sampled_from(["x", "y"]), st.integers(0, 2), st.sampled_from([None, 0.0, 1.5])
+    st.sampled_from("ab"),
+    st.sampled_from(["x", "y"]),
+    st.integers(NOW_AT, NOW_AT + 2),
+    st.sampled_from([None, 0.0, 1.5]),
 )
 
 

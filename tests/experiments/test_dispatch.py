@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 
 from engine.catalog import catalog_from
 from engine.decide import Plan
-from engine.errors import DataError
+from engine.errors import DataError, EligibilityError
 from engine.features import FeatureSchema
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
@@ -241,3 +242,48 @@ def test_what_made_most_sends_disappear_is_said(dispatch, tmp_path: Path) -> Non
     assert few.unknown_contacts > due / 2
     assert few.warnings[-1].startswith(f"{few.unknown_contacts} of {due} due sends belong to contacts who are not in ")
     assert dispatch()[0].warnings == ()
+
+
+def lacking(**more: Any) -> Guardrails:
+    pack = load_pack()
+    rules = tuple(entry for entry in pack.rules if entry.rule != "frequency")
+    return Guardrails(msgspec.structs.replace(pack, rules=rules, latency_margin_s=0, **more), CATALOG)
+
+
+def test_a_pack_for_the_simulator_decides_and_sends_nothing(decided: Path, tmp_path: Path) -> None:
+    """Neither a decision nor a dispatch starts, and no file appears."""
+    contacts = write(tmp_path / "now.parquet", people())
+    plan = Plan(lacking(audience="simulation"), UniformPolicy(), "uniform", use_case="demo", contact_key="key")
+    request = DecideRequest(tmp_path, contacts, NOW, tmp_path / "d.parquet", "key")
+    with pytest.raises(EligibilityError, match="for the simulator alone"):
+        decide_with(plan, FeatureSchema(features=()), request, 128)
+    asked = DispatchRequest(decided, contacts, NOW, tmp_path / "o.parquet", "key", pack="permission")
+    with pytest.raises(EligibilityError, match="for the simulator alone"):
+        dispatch_file(asked)
+    assert not (tmp_path / "d.parquet").exists()
+    assert not (tmp_path / "o.parquet").exists()
+
+
+def test_a_pack_that_lacks_protection_says_so_everywhere(tmp_path: Path) -> None:
+    contacts = write(tmp_path / "then.parquet", people())
+    plan = Plan(lacking(), UniformPolicy(), "uniform", use_case="demo", contact_key="key")
+    request = DecideRequest(tmp_path, contacts, NOW, tmp_path / "d.parquet", "key")
+    output = decide_with(plan, FeatureSchema(features=()), request, 128)
+    assert len(output.warnings) == 2
+    assert "latency_margin_s 0" in output.warnings[0]
+    assert "no cap on how often" in output.warnings[1]
+    assert LogReader(request.out).meta.notes == tuple(output.warnings)
+    sent = dispatch_file(DispatchRequest(request.out, contacts, NOW, tmp_path / "o.parquet", "key"))
+    assert sent.warnings == output.warnings
+
+
+def test_the_command_shows_the_warnings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TACTFUL_CONTACT_KEY", "key")
+    contacts = write(tmp_path / "then.parquet", people())
+    plan = Plan(lacking(), UniformPolicy(), "uniform", use_case="demo", contact_key="key")
+    request = DecideRequest(tmp_path, contacts, NOW, tmp_path / "d.parquet", "key")
+    decide_with(plan, FeatureSchema(features=()), request, 128)
+    asked = ["dispatch", "--decisions", str(request.out), "--contacts", str(contacts), "--now", NOW.isoformat()]
+    shown = CliRunner().invoke(app, [*asked, "--out", str(tmp_path / "o.parquet")])
+    assert shown.exit_code == 0, shown.output
+    assert " ".join(shown.output.split()).count("warning: guardrail pack 'default'") == 2

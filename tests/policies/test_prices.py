@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy.special import expit, softmax
 
 from engine.catalog import Arm, Catalog
+from engine.errors import ParameterError
 from engine.sampling import check_distribution
 from policies.check import check_policy, random_eligible
 from policies.exploration_config import ExplorationConfig
@@ -32,6 +33,12 @@ from policies.vw.ensemble import EnsemblePolicy, mean_tables
 from tests.policies.priced_worlds import KINDS, contacts_of, policy_for, solved, tables_for, total, use_at
 
 # By hand.
+
+
+@pytest.mark.parametrize("zone", ["localtime", "GMT+2", "Europe/Berlni", ""])
+def test_the_days_of_a_campaign_begin_in_a_zone(zone: str) -> None:
+    with pytest.raises(ParameterError, match="`zone` of prices must be a zone"):
+        PriceConfig(zone=zone)
 
 
 def test_a_small_linear_programme_has_its_known_duals() -> None:

@@ -54,6 +54,9 @@ class ContentRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             return Finding(channel, list(arm.channels), f"arm {arm.id!r} is not made for {channel}")
         code = int(scene.contacts.locale_code[row])
         if _other_language(scene.catalog, scene.contacts.locales)[code, cell.arm]:
+            if code < 0:
+                reason = f"arm {arm.id!r} is in {arm.locale}, and nobody knows what the contact reads"
+                return Finding("unknown", arm.locale, reason)
             locale = scene.contacts.locales[code]
             return Finding(locale, arm.locale, f"arm {arm.id!r} is in {arm.locale}, the contact reads {locale}")
         if arm.tags and _not_tagged(scene)[row, cell.arm]:
@@ -127,9 +130,9 @@ def _not_sendable(catalog: Catalog) -> BoolArray:
 
 
 def _other_language(catalog: Catalog, locales: tuple[str, ...]) -> BoolArray:
-    """(L + 1, K) whether an arm's language is not the contact's; the last row, an unknown one, never differs."""
+    """(L + 1, K) whether an arm's language is not, or may not be, the contact's; the last row is an unknown one."""
     rows = [[not speaks(locale, arm.locale) for arm in catalog.arms] for locale in locales]
-    return np.array([*rows, [False] * len(catalog.arms)], dtype=np.bool_)
+    return np.array([*rows, [bool(arm.locale) for arm in catalog.arms]], dtype=np.bool_)
 
 
 def speaks(locale: str, arm_locale: str) -> bool:

@@ -1,7 +1,8 @@
 """A cool-down per template: the same message is not sent twice within a while (catalogue F9).
 
 What wears off is the template, not the arm: arms that share one (attribute `template`, by default the arm's own id)
-cool down together. By arm, so judged over the whole span of planned instants.
+cool down together. A send without a template may have been any of them, so it counts for all. Planned sends count as
+those that have left. By arm, so judged at every planned instant.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 
 from engine.catalog import Arm
 from engine.guardrails.keyed import Entries, KeyTable, closed_arms, key_table, looked_at, names_of, recent
-from engine.guardrails.lookback import alone, arms_in, first_after, require_cap, require_purposes, require_window
+from engine.guardrails.lookback import alone, arms_in, require_cap, require_purposes, require_window
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
 from engine.types import MICROSECONDS_PER_S
 
@@ -69,7 +70,7 @@ class CooldownRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         names = names_of([template_of(arm) for arm in arms], arms_in(scene, self.applies_to))
         # Sends carry the arm's id; a log that writes the template's own name counts too.
         also = tuple((arm.id, template_of(arm)) for arm in arms)
-        return key_table(names, scene.contacts.levels["sent_template"], also, nameless_match_all=False)
+        return key_table(names, scene.contacts.levels["sent_template"], also)
 
     def explain(self, scene: Scene, row: int, cell: Cell) -> Finding:
         """Sends of the template in the cool-down, and when it ends."""
@@ -78,9 +79,10 @@ class CooldownRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         if not self.max:
             return Finding("any send", limit, "sends per template are capped at 0: never")
         one = alone(scene, row)
-        inside, release = looked_at(one, self._entries(one), self._table(one), cell.arm, self.max, self._window_us)
-        reason = f"template {template!r} was sent {inside} times within {self.window_s} s of the first planned instant"
-        return Finding(inside, limit, reason, first_after(one, 0, release))
+        look = looked_at(one, self._entries(one), self._table(one), cell.arm, self.max, self._window_us)
+        times = f"{look.count} times within {self.window_s} s of {look.at}"
+        reason = f"template {template!r} was sent, or may have been, {times}"
+        return Finding(look.count, limit, reason, look.following)
 
 
 RULE = CooldownRule

@@ -1,6 +1,7 @@
 """How deep a discount may be, and how many of them a contact may get in a window (catalogue O1).
 
-A send whose depth nobody knows counts as a discounted one. By arm, so judged over the whole span of planned instants.
+A send whose depth nobody knows counts as a discounted one, a planned one as one that has left. By arm, so judged at
+every planned instant.
 """
 
 from __future__ import annotations
@@ -9,18 +10,11 @@ import msgspec
 import numpy as np
 
 from engine.errors import ParameterError
-from engine.guardrails.lookback import (
-    alone,
-    arms_in,
-    first_after,
-    first_instants,
-    nth_newest,
-    require_cap,
-    require_purposes,
-    require_window,
-    rows_of,
-)
+from engine.guardrails.lookback import alone, arms_in, require_cap, require_purposes, require_window, rows_of
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
+from engine.guardrails.spans import Spans, first_clear, first_inside, near, reached, spans_of
+from engine.localtime import datetime_of
+from engine.money import exceed, exceeds
 from engine.types import MICROSECONDS_PER_S, BoolArray, IntArray
 
 
@@ -71,36 +65,39 @@ class DiscountRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     def _too_deep(self, depths: np.ndarray[tuple[int], np.dtype[np.float64]]) -> BoolArray:
         if self.max_depth is None:
             return np.zeros(len(depths), dtype=np.bool_)
-        deep: BoolArray = depths > self.max_depth
-        return deep
+        return exceed(depths, self.max_depth)
 
     def _full(self, scene: Scene) -> IntArray:
-        """Contacts that a further discount would exceed the cap of, at the first planned instant."""
-        rows, release = self._releases(scene)
-        full: IntArray = rows[release > first_instants(scene)[scene.contacts.zone_code[rows]]]
+        """Contacts that a further discount would exceed the cap of, at some planned instant."""
+        spans = self._spans(scene)
+        full: IntArray = np.unique(spans.groups[reached(scene, spans.groups, spans)])
         return full
 
-    def _releases(self, scene: Scene) -> tuple[IntArray, IntArray]:
-        """(row, release) of contacts with that many discounted sends."""
+    @property
+    def _window_us(self) -> int:
+        return self.window_s * MICROSECONDS_PER_S
+
+    def _spans(self, scene: Scene) -> Spans:
+        """By contact, when one more discount is too many."""
         contacts = scene.contacts
         sends = _discounted(scene)
         rows = rows_of(contacts.sent_offsets, sends)
-        found = nth_newest(rows, self.max_sends or 1)
-        return rows[found], contacts.sent_at[sends[found]] + self.window_s * MICROSECONDS_PER_S
+        return spans_of(rows, contacts.sent_at[sends], self.max_sends or 1, self._window_us)
 
     def explain(self, scene: Scene, row: int, cell: Cell) -> Finding:
         """Too deep, which no waiting mends; else the discounted sends in the window."""
         depth = scene.catalog.arms[cell.arm].discount_depth
         limit = {"max_depth": self.max_depth, "max_sends": self.max_sends, "window_s": self.window_s}
-        if self.max_depth is not None and depth > self.max_depth:
+        if self.max_depth is not None and exceeds(depth, self.max_depth):
             return Finding(depth, limit, f"a discount of {depth:g} is deeper than {self.max_depth:g}")
         if self.max_sends == 0:
             return Finding("any discount", limit, "discounted sends are capped at 0: never")
         one = alone(scene, row)
-        begin = int(first_instants(one)[one.contacts.zone_code[0]]) - self.window_s * MICROSECONDS_PER_S
-        inside = int((one.contacts.sent_at[_discounted(one)] > begin).sum())
-        reason = f"{inside} discounted sends within {self.window_s} s of the first planned instant"
-        return Finding(inside, limit, reason, first_after(one, 0, int(self._releases(one)[1][0])))
+        spans = self._spans(one).pairs()
+        closed_at = first_inside(one, spans)
+        inside = near(one.contacts.sent_at[_discounted(one)], closed_at, self._window_us)
+        reason = f"{inside} discounted sends within {self.window_s} s of {datetime_of(closed_at).isoformat()}"
+        return Finding(inside, limit, reason, first_clear(one, spans))
 
 
 def _depths(scene: Scene) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

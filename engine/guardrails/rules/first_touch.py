@@ -26,6 +26,7 @@ from engine.guardrails.lookback import (
 )
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
 from engine.localtime import datetime_of
+from engine.money import exceed
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, BoolArray, IntArray
 
 MOTIVE = "motive_price"
@@ -70,8 +71,7 @@ class FirstTouchRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     def _moved_by_price(self, contacts: ContactBatch) -> BoolArray:
         if not contacts.has(MOTIVE):
             return np.zeros(contacts.n, dtype=np.bool_)
-        moved: BoolArray = contacts.extra[MOTIVE] > self.tau
-        return moved
+        return exceed(contacts.extra[MOTIVE], self.tau)
 
     def _is_first(self, scene: Scene) -> BoolArray:
         """(n,) whether a send at some planned instant would be the first touch."""

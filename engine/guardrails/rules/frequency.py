@@ -1,25 +1,26 @@
 """Rolling frequency caps, to the microsecond, per channel and across channels (catalogue F3-F6, F8).
 
 Judged at the planned instant of each slot, not at the decision: a send counts while it is less than a window old
-there. Sends planned later than the slot count as well, because a window over both would hold them both. A minimum gap
-is a cap of 1. No calendar days anywhere: 23:00 and 00:00 are one hour apart.
+there. Sends planned later than the slot count as well where some window over the slot holds them: a send planned for
+next week closes nothing today under a cap per day. A minimum gap is a cap of 1. No calendar days anywhere: 23:00 and
+00:00 are one hour apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
 from engine.contacts import UNTOLD_CHANNEL, ContactBatch
 from engine.errors import ParameterError
-from engine.guardrails.lookback import NEVER, not_before, nth_newest, rows_of
+from engine.guardrails.lookback import NEVER, alone, nth_newest, rows_of
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
-from engine.localtime import datetime_of, first_pass
-from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, PURPOSES, CodeArray, IntArray
+from engine.guardrails.spans import Spans, first_clear, inside_slots, near, spans_of
+from engine.localtime import FARTHEST_SLOT_US, datetime_of
+from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, PURPOSES, BoolArray, CodeArray, IntArray
 
 # Above the sentinel of unknown instants, below every real one: a slot without an instant is closed under any cap.
 _OPEN = NOT_AN_INSTANT + 1
@@ -85,7 +86,7 @@ class FrequencyRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         return ("sends",)
 
     def verdict(self, scene: Scene) -> Verdict:
-        """A slot is closed until the release instant of its channel."""
+        """A slot is closed until the release instant of its channel, and around sends that are planned for later."""
         caps = self._active(scene.catalog.channels)
         if not caps:
             return Verdict()
@@ -96,10 +97,18 @@ class FrequencyRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         unknown = np.flatnonzero(~contacts.history_known)
         touched = contacts.zone_code < 0
         touched[unknown] = True
-        for rows, channels, at in self._released(caps, contacts, scene.now_at):
+        planned: list[tuple[Spans, IntArray]] = []
+        for channels, spans in self._spans(caps, contacts, scene.now_at):
+            # What closes a slot now closes all later ones up to its end; the last one of a contact ends last.
+            begun = spans.start < scene.now_at
+            rows = spans.groups[begun]
+            newest = nth_newest(rows, 1)
+            rows, at = rows[newest], spans.end[begun][newest]
             for channel in channels.tolist():
                 release[rows, channel] = np.maximum(release[rows, channel], at)
             touched[rows] = True
+            if not begun.all():
+                planned.append((spans.kept(~begun), channels))
         for cap, channels in caps:
             if not cap.max:
                 release[:, channels], touched[:] = NEVER, True
@@ -112,6 +121,10 @@ class FrequencyRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         within = scene.planned[some][:, None, :] < release[some][:, :, None]
         for purpose in np.flatnonzero(purpose_mask(self.applies_to)):
             closed[some, purpose] = within
+            for spans, channels in planned:
+                inside = inside_slots(scene, spans)
+                if inside is not None:
+                    closed[inside.rows[:, None], purpose, channels] |= inside.slots[:, None, :]
         return Verdict(channel_hour=closed)
 
     def _active(self, channels: tuple[str, ...]) -> list[tuple[Cap, IntArray]]:
@@ -124,105 +137,80 @@ class FrequencyRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
                 active.append((cap, positions))
         return active
 
-    def _released(
+    def _spans(
         self, caps: list[tuple[Cap, IntArray]], contacts: ContactBatch, now_at: int
-    ) -> Iterator[tuple[IntArray, IntArray, IntArray]]:
-        """Rows, channels and release instants of each cap that some rows have reached."""
-        every = [cap for cap, _ in caps if cap.max and cap.channels is None]
-        if every:
-            offsets, sent_at = self._counting(contacts)
-            for cap in every:
-                yield _nth_of_all(cap, offsets, sent_at, now_at, contacts)
-        some = [(cap, channels) for cap, channels in caps if cap.max and cap.channels is not None]
-        if some:
-            sends = self._counted(some, contacts, now_at)
-            for cap, channels in some:
-                rows, at = _releases(cap, channels, sends, now_at)
-                yield rows, channels, at
-
-    def _counting(self, contacts: ContactBatch) -> tuple[IntArray, IntArray]:
-        """The sends of counting purposes as compressed rows: (n + 1,) offsets and instants, oldest first in each."""
-        counts = purpose_mask(self.counts)[contacts.sent_purpose]
-        if counts.all():
-            return contacts.sent_offsets, contacts.sent_at
-        before = np.concatenate([[0], np.cumsum(counts)])
-        return before[contacts.sent_offsets], contacts.sent_at[counts]
+    ) -> Iterator[tuple[IntArray, Spans]]:
+        """The channels of each cap that holds sends, and when it does by contact: after now, for slots from now on."""
+        finite = [(cap, channels) for cap, channels in caps if cap.max]
+        if finite:
+            sends = self._counted(finite, contacts, now_at)
+            for cap, channels in finite:
+                yield channels, _spans_of_cap(cap, channels, sends, now_at)
 
     def _counted(self, caps: list[tuple[Cap, IntArray]], contacts: ContactBatch, now_at: int) -> _Sends:
         """The sends of counting purposes that some cap may still count: looked for once for all caps."""
         longest = max(cap.window_us for cap, _ in caps)
-        sends = np.flatnonzero(contacts.sent_at > now_at - longest)
+        at = contacts.sent_at
+        sends = np.flatnonzero((at > now_at - longest) & (at < now_at + FARTHEST_SLOT_US + longest))
         sends = sends[purpose_mask(self.counts)[contacts.sent_purpose[sends]]]
         return _Sends(rows_of(contacts.sent_offsets, sends), contacts.sent_at[sends], contacts.sent_channel[sends])
 
     def explain(self, scene: Scene, row: int, cell: Cell) -> Finding:
         """The cap that keeps the slot closed longest."""
-        contacts = scene.contacts.take(np.array([row]))
+        one = alone(scene, row)
+        contacts = one.contacts
         caps = [(cap, at) for cap, at in self._active(scene.catalog.channels) if cell.channel in at]
-        releases = [self._of_one(cap, at, contacts, scene.now_at) for cap, at in caps]
-        latest = int(np.argmax(releases))
-        cap, channels = caps[latest]
-        scope = "all channels" if cap.channels is None else ", ".join(cap.channels)
-        limit = {"max": cap.max, "window_s": cap.window_s, "channels": scope}
-        planned = int(scene.planned[row, cell.hour])
-        if cap.max == 0:
-            return Finding("any send", limit, f"sends on {scope} are capped at 0: never")
+        planned = int(one.planned[0, cell.hour])
+        never = next((cap for cap, _ in caps if cap.max == 0), None)
+        if never is not None:
+            return Finding("any send", _limit(never), f"sends on {_scope(never)} are capped at 0: never")
         if not contacts.history_known[0]:
-            return Finding("unknown", limit, "nobody knows what was sent to this contact")
-        zone = scene.zone(row)
+            return Finding("unknown", _limit(caps[0][0]), "nobody knows what was sent to this contact")
         if planned == NOT_AN_INSTANT:
-            return Finding("unknown", limit, "the slot has no planned instant: the time zone is unknown")
-        sends = self._counted([(cap, channels)], contacts, scene.now_at)
-        inside = sends.at[_counts_towards(cap, channels, sends, scene.now_at)] > planned - cap.window_us
-        observed, exempt = int(inside.sum()), self._exempt(cap, contacts, planned)
+            reason = "the slot has no planned instant: the time zone is unknown"
+            return Finding("unknown", _limit(caps[0][0]), reason)
+        sends = self._counted(caps, contacts, scene.now_at)
+        spans = [(cap, channels, _spans_of_cap(cap, channels, sends, scene.now_at).pairs()) for cap, channels in caps]
+        closing = [
+            (end, cap, channels) for cap, channels, pairs in spans for start, end in pairs if start < planned < end
+        ]
+        _, cap, channels = max(closing, key=lambda found: found[0])
+        observed = near(sends.at[_on(cap, channels, sends)], planned, cap.window_us)
+        apart = ~purpose_mask(self.counts)[contacts.sent_purpose]
+        exempt = near(contacts.sent_at[apart], planned, cap.window_us)
         reason = (
-            f"{observed} sends on {scope} within {cap.window_s} s of {datetime_of(planned).isoformat()}"
+            f"{observed} sends on {_scope(cap)} within {cap.window_s} s of {datetime_of(planned).isoformat()}"
             f" ({exempt} exempt ones are not counted)"
         )
-        opens = partial(not_before, max(releases))
-        # Without a zone only the slot "now" has an instant, and it needs none.
-        following = first_pass(zone or "UTC", scene.catalog.hours[cell.hour], scene.now_at, opens)
-        return Finding(observed, limit, reason, following)
-
-    def _of_one(self, cap: Cap, channels: IntArray, contacts: ContactBatch, now_at: int) -> int:
-        """The release of one contact."""
-        if not cap.max or not contacts.history_known[0]:
-            return NEVER
-        sends = self._counted([(cap, channels)], contacts, now_at)
-        return int(_releases(cap, channels, sends, now_at)[1].max(initial=_OPEN))
-
-    def _exempt(self, cap: Cap, contacts: ContactBatch, planned: int) -> int:
-        """Sends of one contact in the window of a slot whose purpose is not counted: they are counted apart."""
-        apart = ~purpose_mask(self.counts)[contacts.sent_purpose]
-        return int((apart & (contacts.sent_at > planned - cap.window_us)).sum())
+        following = first_clear(one, [span for _, _, pairs in spans for span in pairs], (cell.hour,))
+        return Finding(observed, _limit(cap), reason, following)
 
 
-def _nth_of_all(
-    cap: Cap, offsets: IntArray, sent_at: IntArray, now_at: int, contacts: ContactBatch
-) -> tuple[IntArray, IntArray, IntArray]:
-    """Rows whose max-th newest send lies in the window, all channels, and the instants a window after it."""
-    rows = np.flatnonzero(np.diff(offsets) >= (cap.max or 1))
-    nth = sent_at[offsets[rows + 1] - (cap.max or 1)]
-    late = nth > now_at - cap.window_us
-    return rows[late], np.arange(contacts.consent.shape[1]), nth[late] + cap.window_us
+def _scope(cap: Cap) -> str:
+    return "all channels" if cap.channels is None else ", ".join(cap.channels)
 
 
-def _counts_towards(cap: Cap, channels: IntArray, sends: _Sends, now_at: int) -> IntArray:
-    """Positions of the sends that count towards a cap and that no slot from now on is past."""
-    counted = sends.at > now_at - cap.window_us
-    if cap.channels is not None:
-        named = np.zeros(max(channels.max(), sends.channel.max(initial=0)) + 3, dtype=np.bool_)
-        named[channels] = True
-        named[UNTOLD_CHANNEL] = True
-        counted &= named[sends.channel]  # another channel is -1: the last entry
-    return np.flatnonzero(counted)
+def _limit(cap: Cap) -> dict[str, Any]:
+    return {"max": cap.max, "window_s": cap.window_s, "channels": _scope(cap)}
 
 
-def _releases(cap: Cap, channels: IntArray, sends: _Sends, now_at: int) -> tuple[IntArray, IntArray]:
-    """(row, first instant that the cap leaves open): a window after the max-th newest of the sends that count."""
-    counted = _counts_towards(cap, channels, sends, now_at)
-    found = counted[nth_newest(sends.rows[counted], cap.max or 1)]
-    return sends.rows[found], sends.at[found] + cap.window_us
+def _on(cap: Cap, channels: IntArray, sends: _Sends) -> BoolArray:
+    """(m,) sends on the channels of a cap; all of them where it names none."""
+    if cap.channels is None:
+        return np.ones(len(sends.at), dtype=np.bool_)
+    named = np.zeros(max(channels.max(), sends.channel.max(initial=0)) + 3, dtype=np.bool_)
+    named[channels] = True
+    # A send whose channel cannot be told may have been on any.
+    named[UNTOLD_CHANNEL] = True
+    on: BoolArray = named[sends.channel]  # another channel is -1: the last entry
+    return on
+
+
+def _spans_of_cap(cap: Cap, channels: IntArray, sends: _Sends, now_at: int) -> Spans:
+    """By contact, when a cap holds one more send; what is over by now is left out."""
+    counted = _on(cap, channels, sends)
+    found = spans_of(sends.rows[counted], sends.at[counted], cap.max or 1, cap.window_us)
+    return found.kept(found.end > now_at)
 
 
 RULE = FrequencyRule

@@ -116,6 +116,12 @@ class HolidaysRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
         return is_open
 
+    def _openings(self, group: Group, now_at: int) -> list[int]:
+        """Starts of the first free day after each run of closed ones that lie ahead, in UTC."""
+        table: BoolArray = np.logical_or.reduce(self._tables[list(group.laws)], axis=0)
+        days = np.flatnonzero(table[:-1] & ~table[1:]) + (self.covers[0] - _EPOCH).days
+        return [day * DAY_US for day in days.tolist() if day * DAY_US > now_at]
+
     def explain(self, scene: Scene, row: int, cell: Cell) -> Finding:
         """The dates that the span touches."""
         groups, code = groups_of(scene.contacts.take(np.array([row])), self._places)
@@ -128,7 +134,8 @@ class HolidaysRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         days = local_us(group.zone, np.array([planned, planned + scene.margin_us])) // DAY_US
         dates = sorted({(_EPOCH + dt.timedelta(days=int(day))).isoformat() for day in days})
         is_open = self._free(group, scene.margin_us)
-        following = next_pass(group, scene.catalog.hours[cell.hour], scene.now_at, is_open)
+        hour = scene.catalog.hours[cell.hour]
+        following = next_pass(group, hour, scene.now_at, is_open, self._openings(group, scene.now_at))
         return Finding(dates, limit, f"{' / '.join(dates)} is a holiday, or not covered by the pack", following)
 
 

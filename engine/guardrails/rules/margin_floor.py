@@ -2,12 +2,13 @@
 
 Margin of one conversion, less the share of the price that is given away, less the cost of one send on the channel. A
 discounted arm of which this is not known is removed; an arm without a discount is removed only where it is known to be
-too little.
+too little. Amounts are decimals: 6.01 less a fifth of 30 less 0.01 is exactly 0.
 """
 
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from typing import ClassVar
 
 import msgspec
@@ -17,6 +18,7 @@ from engine.catalog import Arm
 from engine.errors import ParameterError
 from engine.guardrails.lookback import require_purposes
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
+from engine.money import exact
 
 PRICE = "price_usd"
 OTHERWISE = "*"
@@ -60,15 +62,15 @@ class MarginFloorRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         if self.floor_usd is None or arm.purpose not in self.applies_to:
             return False
         margin = self._margin(arm, channel)
-        return arm.discount_depth > 0 if margin is None else margin < self.floor_usd
+        return arm.discount_depth > 0 if margin is None else margin < exact(self.floor_usd)
 
-    def _margin(self, arm: Arm, channel: str) -> float | None:
-        """Margin after discount and send cost, None where it is not known."""
+    def _margin(self, arm: Arm, channel: str) -> Decimal | None:
+        """Margin after discount and send cost, exact; None where it is not known."""
         cost = self.send_cost_usd.get(channel, self.send_cost_usd.get(OTHERWISE))
         price = 0.0 if arm.discount_depth == 0 else arm.attributes.get(PRICE)
         if arm.margin_usd is None or cost is None or not isinstance(price, int | float):
             return None
-        return arm.margin_usd - arm.discount_depth * price - cost
+        return exact(arm.margin_usd) - exact(arm.discount_depth) * exact(price) - exact(cost)
 
     def explain(self, scene: Scene, row: int, cell: Cell) -> Finding:  # noqa: ARG002 - the protocol's signature
         """The margin, or what is missing of it; no waiting mends it."""
@@ -78,7 +80,7 @@ class MarginFloorRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             reason = f"arm {arm.id!r} gives a discount, but its margin, price or the cost of {channel} is not known"
             return Finding("unknown", self.floor_usd, reason)
         reason = f"arm {arm.id!r} on {channel} leaves {margin:.4g} USD after discount and send cost"
-        return Finding(margin, self.floor_usd, reason)
+        return Finding(float(margin), self.floor_usd, reason)
 
 
 RULE = MarginFloorRule

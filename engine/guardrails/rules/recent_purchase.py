@@ -15,7 +15,7 @@ import numpy as np
 from engine.contacts import EVENTS, Events
 from engine.errors import EligibilityError
 from engine.guardrails.keyed import Entries, KeyTable, closed_arms, key_table, looked_at, names_of, recent
-from engine.guardrails.lookback import alone, arms_in, first_after, require_purposes, require_window
+from engine.guardrails.lookback import alone, arms_in, require_purposes, require_window
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
 from engine.types import MICROSECONDS_PER_S
 
@@ -50,7 +50,7 @@ class RecentPurchaseRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         if self.window_s is None or not scene.contacts.n:
             return Verdict()
         window_us = self.window_s * MICROSECONDS_PER_S
-        closed = closed_arms(scene, _purchases(scene, window_us), self._table(scene), 1, window_us)
+        closed = closed_arms(scene, _purchases(scene, window_us), self._table(scene), 1, window_us, lasting=True)
         return Verdict() if closed is None else Verdict(channel_arm=closed[:, None, :])
 
     def _table(self, scene: Scene) -> KeyTable:
@@ -64,11 +64,11 @@ class RecentPurchaseRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         """Purchases in the window, and when the newest of them leaves it."""
         one, arm = alone(scene, row), scene.catalog.arms[cell.arm]
         window_us = (self.window_s or 0) * MICROSECONDS_PER_S
-        inside, release = looked_at(one, _purchases(one, window_us), self._table(one), cell.arm, 1, window_us)
+        look = looked_at(one, _purchases(one, window_us), self._table(one), cell.arm, 1, window_us, lasting=True)
         what = f"in category {arm.category!r}" if arm.category and self.scope == "category" else "in any category"
-        reason = f"{inside} purchases {what} within {self.window_s} s of the first planned instant"
+        reason = f"{look.count} purchases {what} within {self.window_s} s of {look.at}"
         limit = {"purchases": 0, "window_s": self.window_s, "category": arm.category, "scope": self.scope}
-        return Finding(inside, limit, reason, first_after(one, 0, release))
+        return Finding(look.count, limit, reason, look.following)
 
 
 def events_of(scene: Scene) -> Events:
@@ -86,7 +86,7 @@ def events_of(scene: Scene) -> Events:
 
 def _purchases(scene: Scene, window_us: int) -> Entries:
     events = events_of(scene)
-    kept = recent(scene, events.at, window_us)
+    kept = recent(scene, events.at, window_us, lasting=True)
     return Entries(events.offsets, events.at, events.category, kept[events.kind[kept] == _PURCHASED])
 
 

@@ -1,7 +1,8 @@
 """Never A with B, and A not within a while after B (catalogue F9): pairs of arms, categories or topics.
 
-Every send of B counts, whatever its purpose. A send of B that is planned for later closes A too. By arm, so judged over
-the whole span of planned instants.
+Every send of B counts, whatever its purpose, and so does one of which nobody knows whether it was B: without a
+template, category or topic where the pair names one. A send of B that is planned for later closes A too, where it is
+less than the window away. By arm, so judged at every planned instant.
 """
 
 from __future__ import annotations
@@ -20,9 +21,6 @@ from engine.guardrails.lookback import (
     NEVER,
     alone,
     arms_in,
-    first_after,
-    first_instants,
-    nth_newest,
     require_purposes,
     require_window,
     rows_of,
@@ -30,6 +28,7 @@ from engine.guardrails.lookback import (
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
 from engine.guardrails.rules.cooldown import template_of
 from engine.guardrails.rules.topic_cap import TOPIC
+from engine.guardrails.spans import ALWAYS, Spans, first_clear, reached, spans_of
 from engine.names import may_mean
 from engine.types import MICROSECONDS_PER_S, BoolArray, IntArray
 
@@ -77,9 +76,9 @@ class Which(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         return not names.isdisjoint(may_mean(level, others | names))
 
     def levels(self, catalog: Catalog, contacts: ContactBatch) -> BoolArray:
-        """(L + 1,) which levels of the column are these; the last one, no level, is not."""
-        found = [self.is_one(level, catalog) for level in contacts.levels[self.column]]
-        return np.array([*found, False], dtype=np.bool_)
+        """(L + 1,) which levels of the column are these, or may be: what has no level, the last one, may be any."""
+        found = (self.is_one(level, catalog) or not level.strip() for level in contacts.levels[self.column])
+        return np.array([*found, True], dtype=np.bool_)
 
     def _of(self, arm: Arm) -> str:
         return str({"arm": arm.id, "category": arm.category, "topic": arm.attributes.get(TOPIC, "")}[self.field])
@@ -117,11 +116,11 @@ class _Ban:
     by: Which
     window_s: int | str
 
-    def release(self, at: IntArray) -> IntArray:
+    def spans(self, rows: IntArray, at: IntArray) -> Spans:
+        """When A is closed by sends of B (m,)."""
         if isinstance(self.window_s, str):
-            return np.full_like(at, NEVER)
-        after: IntArray = at + self.window_s * MICROSECONDS_PER_S
-        return after
+            return Spans(rows, np.full_like(at, ALWAYS), np.full_like(at, NEVER))
+        return spans_of(rows, at, 1, self.window_s * MICROSECONDS_PER_S)
 
 
 class SequenceRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -155,14 +154,14 @@ class SequenceRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         """One look-up of all sends per pair whose A the catalog has."""
         if not scene.contacts.n:
             return Verdict()
-        in_scope, first = arms_in(scene, self.applies_to), first_instants(scene)
+        in_scope = arms_in(scene, self.applies_to)
         closed: BoolArray | None = None
         for ban in self._bans():
             held = in_scope & np.array([ban.held.fits(arm, scene.catalog) for arm in scene.catalog.arms])
             if not held.any():
                 continue
-            rows, release = _releases(scene, ban)
-            rows = rows[release > first[scene.contacts.zone_code[rows]]]
+            spans = _spans(scene, ban)
+            rows = np.unique(spans.groups[reached(scene, spans.groups, spans)])
             if len(rows):
                 if closed is None:
                     closed = np.zeros((scene.contacts.n, len(held)), dtype=np.bool_)
@@ -173,23 +172,25 @@ class SequenceRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         """The pair that holds longest."""
         one, arm = alone(scene, row), scene.catalog.arms[cell.arm]
         held: list[tuple[int, _Ban]] = []
+        pairs: list[tuple[int, int]] = []
         for ban in self._bans():
-            if ban.held.fits(arm, scene.catalog):
-                held += [(int(release), ban) for release in _releases(one, ban)[1]]
-        release, ban = max(held, key=lambda pair: pair[0])
-        while_s = "ever" if release == NEVER else f"within {ban.window_s} s"
-        reason = f"{ban.held} may not be sent {while_s} after {ban.by}"
+            if not ban.held.fits(arm, scene.catalog):
+                continue
+            spans = _spans(one, ban)
+            held += [(int(end), ban) for end in spans.end[reached(one, spans.groups, spans)]]
+            pairs += spans.pairs()
+        _, ban = max(held, key=lambda pair: pair[0])
+        while_s = "ever" if ban.window_s == EVER else f"within {ban.window_s} s"
+        reason = f"{ban.held} may not be sent {while_s} after {ban.by}, nor as close before one that is planned"
         limit = {"not_after": str(ban.by), "window_s": ban.window_s}
-        return Finding(str(ban.by), limit, reason, first_after(one, 0, release))
+        return Finding(str(ban.by), limit, reason, first_clear(one, pairs))
 
 
-def _releases(scene: Scene, ban: _Ban) -> tuple[IntArray, IntArray]:
-    """(row, release) of the contacts that got B."""
+def _spans(scene: Scene, ban: _Ban) -> Spans:
+    """By contact, when A is closed."""
     contacts = scene.contacts
     sends = np.flatnonzero(ban.by.levels(scene.catalog, contacts)[contacts.sent_details[ban.by.column]])
-    rows = rows_of(contacts.sent_offsets, sends)
-    newest = nth_newest(rows, 1)
-    return rows[newest], ban.release(contacts.sent_at[sends[newest]])
+    return ban.spans(rows_of(contacts.sent_offsets, sends), contacts.sent_at[sends])
 
 
 RULE = SequenceRule

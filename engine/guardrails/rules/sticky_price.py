@@ -3,7 +3,8 @@
 A price that was sent is alive for a while; until it ends, arms that show another price for the same item, or where no
 item is named for the same category, are removed. An arm shows a price where it gives a discount or carries `price_usd`.
 Two prices in dollars differ from half a cent on; where either is not known in dollars, the depths are compared.
-A depth that nobody knows differs from every other. By arm, so judged over the whole span of planned instants.
+A depth that nobody knows differs from every other; a send without a template may have been about anything, in its
+category where that is known. Planned sends bind as those that have left. By arm, so judged at every planned instant.
 """
 
 from __future__ import annotations
@@ -16,15 +17,13 @@ from engine.guardrails.keyed import recent
 from engine.guardrails.lookback import (
     alone,
     arms_in,
-    first_after,
-    first_instants,
-    nth_newest,
     require_purposes,
     require_window,
     rows_of,
 )
 from engine.guardrails.prices import ITEM, price_list
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
+from engine.guardrails.spans import first_clear, reached, spans_of
 from engine.names import may_mean
 from engine.types import MICROSECONDS_PER_S, BoolArray, IntArray
 
@@ -56,31 +55,24 @@ class StickyPriceRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         """Distinct (template, category, depth) among the live prices are compared with the arms, not every send."""
         if self.life_s is None or not scene.contacts.n:
             return Verdict()
-        rows, arms, release = self._releases(scene)
-        hit = release > first_instants(scene)[scene.contacts.zone_code[rows]]
-        if not hit.any():
+        sends, conflicts = self._conflicts(scene)
+        rows = rows_of(scene.contacts.sent_offsets, sends)
+        spans = spans_of(rows, scene.contacts.sent_at[sends], 1, self._life_us)
+        at, arms = np.nonzero(conflicts & reached(scene, rows, spans)[:, None])
+        if not len(at):
             return Verdict()
         closed = np.zeros((scene.contacts.n, len(scene.catalog.arms)), dtype=np.bool_)
-        closed[rows[hit], arms[hit]] = True
+        closed[rows[at], arms] = True
         return Verdict(channel_arm=closed[:, None, :])
-
-    def _releases(self, scene: Scene) -> tuple[IntArray, IntArray, IntArray]:
-        """(row, arm, release) of the arms that show another price than a recent send did."""
-        sends, conflicts = self._conflicts(scene)
-        at, arms = np.nonzero(conflicts)
-        rows = rows_of(scene.contacts.sent_offsets, sends)[at]
-        group = rows * len(scene.catalog.arms) + arms
-        order = np.argsort(group, kind="stable")
-        newest = order[nth_newest(group[order], 1)]
-        return rows[newest], arms[newest], scene.contacts.sent_at[sends[at[newest]]] + self._life_us
 
     def _conflicts(self, scene: Scene) -> tuple[IntArray, BoolArray]:
         """(m,) recent sends that conflict with some arm, and (m, K) with which."""
         contacts = scene.contacts
         prices = price_list(scene.catalog)
         with_price = prices.priced
-        shows = [bool(may_mean(name, with_price)) for name in contacts.levels["sent_template"]]
-        priced = np.array([*shows, False], dtype=np.bool_)
+        # A send without a template may have been of any arm, also of one that shows a price.
+        shows = (bool(may_mean(name, with_price)) or not name.strip() for name in contacts.levels["sent_template"])
+        priced = np.array([*shows, True], dtype=np.bool_)
         sends = recent(scene, contacts.sent_at, self._life_us)
         details = contacts.sent_details
         sends = sends[(details["sent_discount"][sends] != 0.0) | priced[details["sent_template"][sends]]]
@@ -103,14 +95,15 @@ class StickyPriceRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     def explain(self, scene: Scene, row: int, cell: Cell) -> Finding:
         """The price that was sent last among those that differ."""
         one, arm = alone(scene, row), scene.catalog.arms[cell.arm]
-        _, arms, release = self._releases(one)
-        end = int(release[arms == cell.arm][0])
         sends, conflicts = self._conflicts(one)
-        last = int(sends[conflicts[:, cell.arm]][-1])
+        sends = sends[conflicts[:, cell.arm]]
+        rows = np.zeros(len(sends), dtype=np.int64)
+        spans = spans_of(rows, one.contacts.sent_at[sends], 1, self._life_us)
+        last = int(sends[reached(one, rows, spans)][-1])
         depth = float(one.contacts.sent_details["sent_discount"][last])
         observed = {"depth_sent": None if np.isnan(depth) else depth, "depth": arm.discount_depth}
         reason = f"another price for {arm.attributes.get(ITEM) or arm.category!r} was sent and is still alive"
-        return Finding(observed, {"live_prices": 1, "life_s": self.life_s}, reason, first_after(one, 0, end))
+        return Finding(observed, {"live_prices": 1, "life_s": self.life_s}, reason, first_clear(one, spans.pairs()))
 
 
 def _sent(contacts: ContactBatch, template: int, category: int, depth: float) -> tuple[str, str, float]:

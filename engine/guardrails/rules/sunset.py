@@ -2,7 +2,8 @@
 
 Two ways to the end: enough sends in the window since the last sign of interest, or too long since the last sign (or,
 where there never was one, since the first send known). The first lapses as sends leave the window; the second ends
-only with a new sign. Sends that are planned already count: they too would go to somebody who does not listen.
+only with a new sign. Sends that are planned already count where they are less than the window away: they too would go
+to somebody who does not listen.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from engine.guardrails.lookback import (
     require_purposes,
     require_window,
     rows_of,
-    slot_passes,
 )
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
 from engine.guardrails.rules.recent_purchase import events_of
+from engine.guardrails.spans import ALWAYS, Spans, first_clear, inside_slots, slot_bounds, spans_of
 from engine.localtime import FARTHEST_SLOT_US, datetime_of
-from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, PURPOSES, BoolArray, IntArray
+from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, IntArray
 
 SIGNS: Final = ("opened", "clicked", "replied", "purchased")
 
@@ -70,17 +71,19 @@ class SunsetRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             return Verdict()
         if self.max_unengaged == 0:
             return Verdict(channel_hour=np.repeat(scope[None, :, None, None], n, axis=0))
-        release, end = self._bounds(scene)
-        rows = np.flatnonzero((release > scene.now_at) | (end <= scene.now_at + FARTHEST_SLOT_US))
-        if not len(rows):
+        spans, end = self._bounds(scene)
+        inside = inside_slots(scene, spans)
+        late = np.flatnonzero(end <= scene.now_at + FARTHEST_SLOT_US)
+        if inside is None and not len(late):
             return Verdict()
-        within = _outside(scene, rows, release[rows], end[rows])
-        closed = np.zeros((n, len(PURPOSES), 1, within.shape[1]), dtype=np.bool_)
-        closed[rows] = scope[:, None, None] & within[:, None, None, :]
-        return Verdict(channel_hour=closed)
+        within = np.zeros((n, len(scene.catalog.hours)), dtype=np.bool_)
+        if inside is not None:
+            within[inside.rows] = inside.slots
+        within[late] |= slot_bounds(scene)[1][scene.contacts.zone_code[late]] >= end[late, None]
+        return Verdict(channel_hour=scope[:, None, None] & within[:, None, None, :])
 
-    def _bounds(self, scene: Scene) -> tuple[IntArray, IntArray]:
-        """(n,) first instant that unengaged sends leave open, and first instant that is too long without a sign."""
+    def _bounds(self, scene: Scene) -> tuple[Spans, IntArray]:
+        """By contact when unengaged sends are too many, and (n,) first instant that is too long without a sign."""
         contacts, events = scene.contacts, events_of(scene)
         signs = np.flatnonzero(np.array([kind in self.engaged_by for kind in EVENTS])[events.kind])
         rows = rows_of(events.offsets, signs)
@@ -89,15 +92,13 @@ class SunsetRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         last_sign[rows[newest]] = events.at[signs[newest]]
         sends = np.flatnonzero(purpose_mask(self.counts)[contacts.sent_purpose])
         rows = rows_of(contacts.sent_offsets, sends)
-        release = np.full(contacts.n, NOT_AN_INSTANT, dtype=np.int64)
+        unknown = np.flatnonzero(~contacts.history_known)
+        spans = Spans(unknown, np.full_like(unknown, ALWAYS), np.full_like(unknown, NEVER))
         if self.max_unengaged is not None:
             since = contacts.sent_at[sends] > last_sign[rows]
-            found = sends[since][nth_newest(rows[since], self.max_unengaged)]
-            release[rows_of(contacts.sent_offsets, found)] = (
-                contacts.sent_at[found] + self.window_s * MICROSECONDS_PER_S
-            )
-        release[~contacts.history_known] = NEVER
-        return release, self._ends(contacts.sent_at[sends], rows, last_sign)
+            window_us = self.window_s * MICROSECONDS_PER_S
+            spans = spans.and_also(spans_of(rows[since], contacts.sent_at[sends[since]], self.max_unengaged, window_us))
+        return spans, self._ends(contacts.sent_at[sends], rows, last_sign)
 
     def _ends(self, sent_at: IntArray, rows: IntArray, last_sign: IntArray) -> IntArray:
         end = np.full(len(last_sign), NEVER, dtype=np.int64)
@@ -117,26 +118,17 @@ class SunsetRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         one = alone(scene, row)
         if not one.contacts.history_known[0]:
             return Finding("unknown", limit, "nobody knows what was sent to this contact")
-        release, end = (int(bound[0]) for bound in self._bounds(one))
+        spans, ends = self._bounds(one)
+        end = int(ends[0])
         planned = int(one.planned[0, cell.hour])
         if (one.now_at + FARTHEST_SLOT_US if planned == NOT_AN_INSTANT else planned) >= end:
             since = datetime_of(end - (self.idle_s or 0) * MICROSECONDS_PER_S).isoformat()
             return Finding(since, limit, f"no sign of interest since {since}, which is {self.idle_s} s or more")
-        following = slot_passes(one, 0, cell.hour, release)
+        following = first_clear(one, spans.pairs(), (cell.hour,))
         if following is not None and _passes_after(one, cell.hour, following) >= end:
             following = None
         reason = f"{self.max_unengaged} sends or more within {self.window_s} s without a sign of interest"
         return Finding(f"{self.max_unengaged} or more", limit, reason, following)
-
-
-def _outside(scene: Scene, rows: IntArray, release: IntArray, end: IntArray) -> BoolArray:
-    """(m, H) slots planned before the release or from the end on; without an instant, slots that may be."""
-    slots, unknown = scene.slots, scene.slots == NOT_AN_INSTANT
-    zone = scene.contacts.zone_code[rows]
-    earliest = np.where(unknown, scene.now_at, slots)[zone]
-    latest = np.where(unknown, scene.now_at + FARTHEST_SLOT_US, slots)[zone]
-    outside: BoolArray = (earliest < release[:, None]) | (latest >= end[:, None])
-    return outside
 
 
 def _passes_after(scene: Scene, slot: int, now_at: int) -> int:

@@ -2,7 +2,7 @@
 
 A contact is in a state by residence or by the area code of the phone, whichever is stricter; where either is not known,
 it may be that state, so the cap holds. A send or an arm without a topic may be about anything: such a send counts
-for every topic, such an arm is held by all sends. By arm, so judged over the whole span of planned instants.
+for every topic, such an arm is held by all sends. By arm, so judged at every planned instant.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from engine.guardrails.keyed import Entries, KeyTable, closed_arms, key_table, l
 from engine.guardrails.lookback import (
     alone,
     arms_in,
-    first_after,
     require_cap,
     require_purposes,
     require_window,
@@ -121,9 +120,9 @@ class TopicCapRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             return Finding("any send", limit, "sends per topic are capped at 0: never")
         one = alone(scene, row)
         entries = self._entries(one, np.ones(1, dtype=np.bool_))
-        inside, release = looked_at(one, entries, self._table(one), cell.arm, self.max, self._window_us)
-        reason = f"{inside} sends on topic {topic or 'any'!r} within {self.window_s} s of the first planned instant"
-        return Finding(inside, limit, reason, first_after(one, 0, release))
+        look = looked_at(one, entries, self._table(one), cell.arm, self.max, self._window_us)
+        reason = f"{look.count} sends on topic {topic or 'any'!r} within {self.window_s} s of {look.at}"
+        return Finding(look.count, limit, reason, look.following)
 
 
 RULE = TopicCapRule

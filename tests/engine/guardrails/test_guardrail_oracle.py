@@ -133,12 +133,15 @@ def too_many(caps: list[Any], contact: dict[str, Any], channel: str, purpose: st
             continue
         if most == 0 or contact["sends"] is None or at is None:
             return True
-        count = 0
-        for sent, sent_channel, sent_purpose in contact["sends"]:
-            counts = sent_purpose == "promotional" and (channels is None or sent_channel in channels)
-            count += counts and at - sent < window
-        if count >= most:
-            return True
+        times = [
+            sent
+            for sent, sent_channel, sent_purpose in contact["sends"]
+            if sent_purpose == "promotional" and (channels is None or sent_channel in channels)
+        ]
+        # The fullest window over the slot begins at the slot or at a send before it.
+        for begin in [at, *(sent for sent in times if at - window < sent <= at)]:
+            if sum(begin <= sent < begin + window for sent in times) >= most:
+                return True
     return False
 
 
@@ -149,8 +152,10 @@ def unfit(contact: dict[str, Any], channel: str, arm: Arm, now: datetime, last: 
         return True
     if arm.valid_until and last + MARGIN >= datetime.fromisoformat(arm.valid_until):
         return True
-    if not arm.locale or contact["locale"] is None:
+    if not arm.locale:
         return False
+    if contact["locale"] is None:
+        return True
     wanted, offered = contact["locale"].split("-"), arm.locale.split("-")
     return wanted[: len(offered)] != offered
 

@@ -8,7 +8,7 @@ import pytest
 
 from engine.guardrails.pack import Pack, load_pack
 from tests.engine.guardrails.oracle.differ import Tally, total
-from tests.engine.guardrails.oracle.million import PACKS, REPORT, million, report
+from tests.engine.guardrails.oracle.million import PACKS, REPORT, million, report, trial
 from tests.engine.guardrails.oracle.trials import trials
 
 # These only stop the start, or are switched off by null: they remove nothing, here as there.
@@ -39,12 +39,39 @@ def test_every_rule_is_tried_on_both_sides(tried: tuple[Pack, Tally]) -> None:
         assert 50 < tally.sent < tally.triples
 
 
+@pytest.mark.parametrize("pack", ["default", "journeys", "permission"])
+def test_the_short_packs_agree_too(pack: str) -> None:
+    """With the kill switch that nobody mentions (O11) and arms that wait for their days (O14)."""
+    tally = total(trials(load_pack(PACKS[pack]), 1_500, 11, blocks=4, contacts=60))
+    assert not tally.differ, f"{tally.differ}\n" + "\n".join(tally.cases)
+    for entry in load_pack(PACKS[pack]).rules:
+        assert tally.removed[entry.id] > 0, entry.id
+        assert tally.allowed[entry.id] > 0, entry.id
+
+
+@pytest.mark.parametrize("name", ["files full", "files journeys", "reserved full", "reserved strange"])
+def test_files_and_reservations_agree(name: str) -> None:
+    """Zones, overlays and unknown details as they are written in files; the caps inside the reservation."""
+    tally = trial(name, 1_500, 0)
+    assert not tally.differ, f"{tally.differ}\n" + "\n".join(tally.cases)
+    assert tally.triples >= 1_500
+    assert 0 < tally.sent < tally.triples
+
+
+@pytest.mark.parametrize("name", ["misspelt full", "misspelt journeys"])
+def test_a_misspelt_name_opens_nothing(name: str) -> None:
+    """Refused, or no looser than what was meant."""
+    tally = trial(name, 1_000, 0)
+    assert not tally.differ, f"{tally.differ}\n" + "\n".join(tally.cases)
+    assert tally.refused > 5
+
+
 @pytest.mark.study
 def test_a_million_triples(root: Path, request: pytest.FixtureRequest) -> None:
     """Zero differences on a million; the counts go to the docs."""
     if request.config.getoption("-m") != "study":
         pytest.skip("ten minutes of two cores: only when it is asked for, with -m study")
-    tallies = million(1_000_000)
+    tallies = million(1_000_000, processes=2)
     (root / REPORT).write_text(report(tallies), encoding="utf-8")
     for name, tally in tallies.items():
         assert not tally.differ, f"{name}: {tally.differ}\n" + "\n".join(tally.cases)

@@ -75,6 +75,12 @@ def people(contacts: ContactBatch) -> list[Person]:
     return out
 
 
+def fullest(times: list[int], planned: int, window: int) -> int:
+    """The most sends in one window over a moment; it begins at the moment or at a send before it."""
+    begins = [planned, *(at for at in times if planned - window < at <= planned)]
+    return max(sum(begin <= at < begin + window for at in times) for begin in begins)
+
+
 def topic_cap(person: Person, arm: Arm, instants: list[int], slot: tuple[int, int]) -> bool:
     """At most one per topic in nine days, in Florida."""
     if not person.known:
@@ -83,21 +89,21 @@ def topic_cap(person: Person, arm: Arm, instants: list[int], slot: tuple[int, in
         return True
     mine = arm.attributes.get("topic")
     same = [s["at"] for s in person.sends if s["purpose"] == PROMOTIONAL and (not mine or s["topic"] in (mine, None))]
-    return all(sum(at > planned - 9 * DAY_US for at in same) < 1 for planned in instants)
+    return all(fullest(same, planned, 9 * DAY_US) < 1 for planned in instants)
 
 
 def cooldown(person: Person, arm: Arm, instants: list[int], slot: tuple[int, int]) -> bool:
     """The same template at most twice in twenty days; shoes and shoes10 share one."""
     shared = {"shoes": {"shoes", "shoes10"}, "shoes10": {"shoes", "shoes10"}}
     names = shared.get(arm.id, {arm.id})
-    sent = [s["at"] for s in person.sends if s["template"] in names]
-    return person.known and all(sum(at > planned - 20 * DAY_US for at in sent) < 2 for planned in instants)
+    sent = [s["at"] for s in person.sends if s["template"] is None or s["template"] in names]
+    return person.known and all(fullest(sent, planned, 20 * DAY_US) < 2 for planned in instants)
 
 
 def sequence(person: Person, arm: Arm, instants: list[int], slot: tuple[int, int]) -> bool:
     """News not within six days after hats."""
-    sent = [s["at"] for s in person.sends if s["category"] == "hats"]
-    held = arm.id == "news" and any(planned < at + 6 * DAY_US for at in sent for planned in instants)
+    sent = [s["at"] for s in person.sends if s["category"] in ("hats", None)]
+    held = arm.id == "news" and any(abs(planned - at) < 6 * DAY_US for at in sent for planned in instants)
     return person.known and not held
 
 
@@ -106,7 +112,7 @@ def discount(person: Person, arm: Arm, instants: list[int], slot: tuple[int, int
     if not person.known or arm.discount_depth > 0.2:
         return False
     sent = [s["at"] for s in person.sends if s["depth"] > 0 or np.isnan(s["depth"])]
-    return arm.discount_depth == 0 or all(not any(at > planned - 9 * DAY_US for at in sent) for planned in instants)
+    return arm.discount_depth == 0 or all(fullest(sent, planned, 9 * DAY_US) < 1 for planned in instants)
 
 
 def first_touch(person: Person, arm: Arm, instants: list[int], slot: tuple[int, int]) -> bool:
@@ -153,7 +159,9 @@ def sunset(person: Person, arm: Arm, instants: list[int], slot: tuple[int, int])
     sends = [s["at"] for s in person.sends if s["purpose"] == PROMOTIONAL]
     last = max(signs, default=None)
     unheard = [at for at in sends if last is None or at > last]
-    if sum(at > slot[0] - 9 * DAY_US for at in unheard) >= 2:
+    # Slots without an instant may lie anywhere between the two: as near to each send as that allows.
+    tried = {slot[0], slot[1], *(max(slot[0], min(slot[1], at + 9 * DAY_US - 1)) for at in unheard)}
+    if any(fullest(unheard, planned, 9 * DAY_US) >= 2 for planned in tried):
         return False
     return not sends or slot[1] < (sends[0] if last is None else last) + 12 * DAY_US
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.engine.guardrails.histories import DAY_US, NOW_AT, Send, contact, found, gone
 
 FIFTEEN_DAYS = {"window_s": 15 * 86_400}
+PROMOTIONAL_ARMS = {"shoes", "shoes10", "hats30", "news", "laces"}
 
 
 def test_arms_that_share_a_template_cool_down_together() -> None:
@@ -14,8 +17,23 @@ def test_arms_that_share_a_template_cool_down_together() -> None:
     assert gone("cooldown", FIFTEEN_DAYS, contact([Send(24, template="news")])) == {"news"}
 
 
-def test_sends_of_retired_or_unnamed_templates_hold_nothing() -> None:
-    assert gone("cooldown", FIFTEEN_DAYS, contact([Send(1, template="retired"), Send(2)])) == set()
+def test_sends_of_retired_templates_hold_nothing() -> None:
+    assert gone("cooldown", FIFTEEN_DAYS, contact([Send(1, template="retired")])) == set()
+
+
+def test_a_send_without_a_template_may_have_been_any_of_them() -> None:
+    """A missing input blocks: the one send counts for every template, until it leaves the window."""
+    who = contact([Send(24)])
+    assert gone("cooldown", FIFTEEN_DAYS, who) == PROMOTIONAL_ARMS
+    assert gone("cooldown", {**FIFTEEN_DAYS, "max": 2}, who) == set()
+    one_more = contact([Send(24), Send(48, template="news")])
+    assert gone("cooldown", {**FIFTEEN_DAYS, "max": 2}, one_more) == {"news"}
+    assert found("cooldown", FIFTEEN_DAYS, who)["news"].next_allowed_at == NOW_AT + 14 * DAY_US
+
+
+@pytest.mark.parametrize("name", ["", " ", "\t"])
+def test_a_template_that_is_blank_is_none(name: str) -> None:
+    assert gone("cooldown", FIFTEEN_DAYS, contact([Send(24, template=name)])) == PROMOTIONAL_ARMS
 
 
 def test_it_ends_to_the_microsecond_after_the_newest_send() -> None:

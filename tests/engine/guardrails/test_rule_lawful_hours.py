@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -179,3 +179,38 @@ def test_the_full_pack_is_valid_and_conforms() -> None:
     assert texts(rules["Q1-Q8"], TUESDAY, country="US", state=None, area_state=None) == list(range(10, 18))
     assert texts(rules["Q1-Q8"], SUNDAY, country="US", state=None, area_state=None) == list(range(12, 17))
     assert np.all([entry.source for entry in pack.rules])
+
+
+def test_a_clock_change_opens_what_was_closed_all_summer() -> None:
+    """09:00 in New York is 06:00 in Phoenix in summer, and 07:00 from 1 November: only then both are awake."""
+    windows = rule("quiet_hours", windows={"*": {"daily": ["07:00-21:00"]}})
+    contact = one(plausible_zones="America/Phoenix")
+    summer = utc(2026, 6, 15, 15)
+    following = found(windows, contact, summer, "sms|9|promo").next_allowed_at
+    # The last slot of summer is over at 10:00 in New York on 31 October, 14:00 UTC.
+    assert following == instant_of(utc(2026, 10, 31, 14))
+    assert "sms|9|promo" in left(windows, contact, utc(2026, 10, 31, 14))
+    assert "sms|9|promo" not in left(windows, contact, utc(2026, 10, 31, 13))
+
+
+def test_two_zones_that_are_never_awake_together_until_a_clock_changes() -> None:
+    """07:00-09:30 in both: 09:00 in New York is 06:00 in Phoenix in summer, 07:00 in winter, from 1 November."""
+    windows = rule("quiet_hours", windows={"*": {"daily": ["07:00-09:30"]}})
+    contact = one(plausible_zones="America/New_York,America/Phoenix")
+    finding = found(windows, contact, utc(2026, 6, 15, 15), "sms|now|promo")
+    assert finding.next_allowed_at == instant_of(utc(2026, 11, 1, 14))
+
+
+def test_an_hour_that_never_comes_stays_closed() -> None:
+    windows = rule("quiet_hours", windows={"*": {"daily": ["09:00-20:00"]}})
+    assert found(windows, one(), utc(2026, 6, 15, 15), "sms|3|promo").next_allowed_at is None
+
+
+def test_holidays_end_after_a_long_run_and_begin_to_be_known() -> None:
+    """All of August is off, and nothing is known before 2027."""
+    days = [date(2027, 8, day) for day in range(1, 32)]
+    away = rule("holidays", days={"US": days}, covers=[date(2027, 1, 1), date(2028, 1, 1)])
+    us = one("UTC", country="US", state="NY", area_state="NY")
+    assert found(away, us, utc(2027, 8, 2, 12), "sms|now|promo").next_allowed_at == instant_of(utc(2027, 9, 1))
+    assert found(away, us, utc(2026, 11, 2, 12), "sms|now|promo").next_allowed_at == instant_of(utc(2027, 1, 1))
+    assert found(away, us, utc(2028, 2, 2, 12), "sms|now|promo").next_allowed_at is None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.engine.guardrails.histories import contact, found, gone
+from engine.catalog import Arm, Catalog
+from engine.guardrails.rule import Scene
+from tests.engine.guardrails.histories import NOW_AT, allowed_of, contact, found, gone
 
 FREE = {"*": 0.0}
 
@@ -32,3 +34,25 @@ def test_the_finding_says_what_is_left() -> None:
     reasons = found("margin_floor", {"floor_usd": 16, "send_cost_usd": {"email": 0.5}}, contact())
     assert reasons["shoes10"].observed == pytest.approx(14.5)
     assert (reasons["hats30"].observed, reasons["hats30"].next_allowed_at) == ("unknown", None)
+
+
+@pytest.mark.parametrize(
+    ("margin", "price", "depth", "cost", "floor", "removed"),
+    [
+        (6.01, 30.0, 0.2, 0.01, 0.0, False),  # exactly 0; in binary floats -4.4e-16
+        (6.01, 30.0, 0.2, 0.01, 0.01, True),
+        (6.0099, 30.0, 0.2, 0.01, 0.0, True),  # a hundredth of a cent too little
+        (0.3, 1.0, 0.1, 0.2, 0.0, False),
+        (0.3, 1.0, 0.1, 0.2, -0.0, False),
+        (1.1, 10.0, 0.1, 0.1, 0.0, False),
+        (3.3, 1.1, 0.1, 0.19, 3.0, False),
+    ],
+)
+def test_money_is_compared_as_it_is_written(
+    margin: float, price: float, depth: float, cost: float, floor: float, removed: bool
+) -> None:
+    deal = Arm(id="deal", approved=True, margin_usd=margin, discount_depth=depth, attributes={"price_usd": price})
+    catalog = Catalog(name="money", channels=("email",), hours=("now",), arms=(deal,))
+    rule = {"floor_usd": floor, "send_cost_usd": {"*": cost}}
+    scene = Scene(catalog, contact(catalog=catalog), NOW_AT, 600)
+    assert (not allowed_of("margin_floor", rule, scene)[0, 1]) is removed

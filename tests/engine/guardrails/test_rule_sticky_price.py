@@ -24,6 +24,12 @@ WEEK = {"life_s": 7 * 86_400}
         (Send(24, template="retired", category="hats", discount=0.2), {"hats30"}),
         (Send(24, template=None, category="shoes", discount=np.nan), {"shoes10"}),  # nobody knows how deep
         (Send(24, template="retired", category="coats", discount=0.2), set()),
+        (Send(24, template="hats30", category="hats", discount=0.0), {"hats30"}),  # the full price was shown
+        (Send(24, discount=0.2), {"shoes10", "hats30"}),  # nobody knows of what: it may have been either
+        (Send(24, discount=0.1), {"hats30"}),
+        (Send(24, discount=0.0), {"shoes10", "hats30"}),  # it may have shown a full price
+        (Send(24, category="hats", discount=0.2), {"hats30"}),
+        (Send(24, template="retired", discount=0.2), {"shoes10", "hats30"}),
         (Send(24 * 7, template="shoes10", discount=0.2), set()),  # the price has ended
     ],
 )

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from engine.catalog import Arm
 from tests.engine.guardrails.oracle.clocks import FARTHEST, inside, moments, planned
 from tests.engine.guardrails.oracle.people import PROMOTIONAL, Action, Person, Sent, Setting
 
@@ -31,15 +30,18 @@ def _within(week: tuple[tuple[str, tuple[str, ...]], ...], zone: str, start: dat
     return all(inside(spec, zone, at) for at in moments(start, end))
 
 
-def counted(
-    sends: Iterable[Sent], at: datetime, window: timedelta, purposes: Iterable[str], channels: Iterable[str] | None
-) -> list[Sent]:
-    """Sends in the rolling window that ends at a moment, and those planned after it; one exactly as old is out."""
-    return [
-        sent
-        for sent in sends
-        if sent.purpose in purposes and (channels is None or sent.channel in channels) and at - sent.at < window
-    ]
+def counted(sends: Iterable[Sent], purposes: Iterable[str], channels: Iterable[str] | None) -> list[datetime]:
+    """When the sends left, or are planned, that a cap counts."""
+    return [sent.at for sent in sends if sent.purpose in purposes and (channels is None or sent.channel in channels)]
+
+
+def fullest(times: list[datetime], at: datetime, window: timedelta) -> int:
+    """The most sends that one rolling window over a moment holds; one exactly a window after its begin is out.
+
+    Of all windows over the moment one that begins at it, or at a send before it, is as full as any.
+    """
+    begins = [at, *(time for time in times if at - window < time <= at)]
+    return max(sum(begin <= time < begin + window for time in times) for begin in begins)
 
 
 def frequency(params: Params, person: Person, action: Action, setting: Setting) -> bool:
@@ -55,7 +57,7 @@ def frequency(params: Params, person: Person, action: Action, setting: Setting) 
         if cap["max"] == 0 or person.sends is None or at is None:
             return True
         window = timedelta(seconds=cap["window_s"])
-        if len(counted(person.sends, at, window, counts, channels)) >= cap["max"]:
+        if fullest(counted(person.sends, counts, channels), at, window) >= cap["max"]:
             return True
     return False
 
@@ -69,7 +71,7 @@ def content(params: Params, person: Person, action: Action, setting: Setting) ->
         return True
     if arm.valid_until and last_slot(person, setting) + setting.margin >= datetime.fromisoformat(arm.valid_until):
         return True
-    return not _speaks(arm, person)
+    return bool(arm.locale) and (person.locale is None or not _speaks(arm.locale, person.locale))
 
 
 def last_slot(person: Person, setting: Setting) -> datetime:
@@ -85,8 +87,6 @@ def slots(person: Person, setting: Setting) -> list[datetime | None]:
     return [planned(person.zone, hour, setting.now) for hour in setting.catalog.hours]
 
 
-def _speaks(arm: Arm, person: Person) -> bool:
-    if not arm.locale or person.locale is None:
-        return True
-    offered = arm.locale.lower().split("-")
-    return person.locale.lower().split("-")[: len(offered)] == offered
+def _speaks(offered: str, read: str) -> bool:
+    tags = offered.lower().split("-")
+    return read.lower().split("-")[: len(tags)] == tags

@@ -20,6 +20,9 @@ LINE_TYPES = ("mobile", "landline", "voip", "")
 LISTS = ("", "employee", "minor", "deceased", "litigator", "employee,minor", "vip")
 PLAUSIBLE = ("America/New_York,America/Chicago", "America/Chicago", "Europe/Berlin,Asia/Tokyo", "America/Phoenix")
 CATEGORIES = ("shoes", "hats", "")
+# A blank name is none, and may be any.
+TEMPLATES = ("promo", "deal", "english", "gone", "", " ")
+BASES = ("express_written", "express", "implied_purchase", "implied_inquiry", "soft_opt_in")
 TOPICS = ("sale", "news", "")
 DEPTHS = np.array([0.0, 0.1, 0.2, 0.25, np.nan])
 
@@ -108,7 +111,7 @@ def crowd(rng: np.random.Generator, zones: tuple[str, ...], now_at: int, catalog
             "plausible_zones": PLAUSIBLE,
             "profiling_objection": ("no", "yes"),
             "sent_topic": TOPICS,
-            "sent_template": ("promo", "deal", "english", "gone"),
+            "sent_template": TEMPLATES,
             "sent_category": CATEGORIES,
         },
         events=_events(rng, instants, now_at, len(catalog.channels)),
@@ -158,8 +161,10 @@ def _at(rng: np.random.Generator, owner: Any, instants: Any, now_at: int) -> np.
     m = len(owner)
     slots = instants[owner, rng.integers(0, instants.shape[1], m)]
     slots = np.where(rng.random(m) < 0.3, now_at, slots)
-    edges = slots - rng.choice(WINDOWS_US, m) + rng.integers(-1, 2, m)
-    anywhere = now_at - (rng.random(m) ** 2 * 300 * DAY_US).astype(np.int64) + DAY_US
+    # A quarter lies as far ahead of a slot as the others lie behind it: planned sends.
+    sign = np.where(rng.random(m) < 0.25, 1, -1)
+    edges = slots + sign * rng.choice(WINDOWS_US, m) + rng.integers(-1, 2, m)
+    anywhere = now_at + sign * (rng.random(m) ** 2 * 300 * DAY_US).astype(np.int64) + DAY_US
     hostile = rng.choice([0, now_at, now_at - 1, now_at + 1, 9_000_000_000_000_000], m)
     at: np.ndarray[Any, Any] = np.select([rng.random(m) < 0.5, rng.random(m) < 0.9], [edges, anywhere], hostile)
     return at
@@ -179,7 +184,7 @@ def _sends(rng: np.random.Generator, instants: Any, now_at: int) -> tuple[dict[s
     sends = dict(zip(names, columns, strict=True)) | {"sent_offsets": offsets, "history_known": known}
     details = {
         "sent_topic": _codes(rng, m, TOPICS, 0.1),
-        "sent_template": _codes(rng, m, ("promo", "deal", "english", "gone"), 0.1),
+        "sent_template": _codes(rng, m, TEMPLATES, 0.15),
         "sent_category": _codes(rng, m, CATEGORIES, 0.1),
         "sent_discount": rng.choice(DEPTHS, m),
     }

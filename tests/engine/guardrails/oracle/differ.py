@@ -24,10 +24,14 @@ SHOWN = 6  # of each rule
 
 @dataclass
 class Tally:
-    """Counts of triples; `removed` and `allowed` are by rule id, of triples on which both sides agree."""
+    """Counts of triples; `removed` and `allowed` are by rule id, of triples on which both sides agree.
+
+    `sent` are those that pass, `refused` those of contacts whom the reader would not read.
+    """
 
     triples: int = 0
     sent: int = 0
+    refused: int = 0
     removed: Counter[str] = field(default_factory=Counter)
     allowed: Counter[str] = field(default_factory=Counter)
     differ: Counter[str] = field(default_factory=Counter)
@@ -36,6 +40,7 @@ class Tally:
     def add(self, other: Tally) -> Tally:
         self.triples += other.triples
         self.sent += other.sent
+        self.refused += other.refused
         for name in ("removed", "allowed", "differ"):
             getattr(self, name).update(getattr(other, name))
         self.cases = [*self.cases, *other.cases]
@@ -52,11 +57,24 @@ def compare(
     world: Conditions,
 ) -> Tally:
     """Judge `each` random actions of every contact of a batch twice."""
+    return compare_people(rng, pack, catalog, batch, people_of(batch, catalog), now, each, world)
+
+
+def compare_people(
+    rng: np.random.Generator,
+    pack: Pack,
+    catalog: Catalog,
+    batch: ContactBatch,
+    people: list[Person],
+    now: datetime,
+    each: int,
+    world: Conditions,
+) -> Tally:
+    """The same of contacts whom the oracle knows from elsewhere, in the order of the batch."""
     rows = np.repeat(np.arange(batch.n), each)
     actions = rng.integers(1, catalog.k, len(rows))
     gone = layer_removes(pack, catalog, batch, now, world, rows, actions)
     allowed = Guardrails(pack, catalog).eligibility(batch, now, world)[0].dense()[rows, actions]
-    people = people_of(batch, catalog)
     setting = Setting(now, catalog, timedelta(seconds=pack.latency_margin_s), world)
     tally = Tally(len(rows), int(allowed.sum()))
     channels, hours, arms = catalog.split(actions)

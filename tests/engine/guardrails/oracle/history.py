@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from engine.catalog import Arm
-from tests.engine.guardrails.oracle.basic import Params, counted, slots
+from tests.engine.guardrails.oracle.basic import Params, counted, fullest, slots
 from tests.engine.guardrails.oracle.clocks import FARTHEST, planned
-from tests.engine.guardrails.oracle.people import PROMOTIONAL, PURPOSES, Action, Person, Sent, Setting
+from tests.engine.guardrails.oracle.people import MICROSECOND, PROMOTIONAL, PURPOSES, Action, Person, Sent, Setting
 
 
 def scoped(params: Params, action: Action) -> bool:
@@ -19,6 +19,21 @@ def scoped(params: Params, action: Action) -> bool:
 def horizon(person: Person, setting: Setting) -> list[datetime]:
     """Every moment for which a decision taken now may plan; now stands for the earliest where no clock is known."""
     return [setting.now if at is None else at for at in slots(person, setting)]
+
+
+def at_some(planned: list[datetime | None], setting: Setting, times: list[datetime], window: timedelta, n: int) -> bool:
+    """Whether n sends lie in one window with a send at some of the planned moments.
+
+    Where no clock is known the send may leave at any moment of two days: it is tried at both ends of them, and as
+    early and as late as each of the others reaches.
+    """
+    end = setting.now + FARTHEST
+    reach = window - MICROSECOND
+    anywhere = [setting.now, end, *(time + step for time in times for step in (-reach, reach))]
+    tried = [at for at in planned if at is not None]
+    if None in planned:
+        tried += [at for at in anywhere if setting.now <= at <= end]
+    return any(fullest(times, at, window) >= n for at in tried)
 
 
 def details_known(person: Person, *names: str) -> bool:
@@ -48,10 +63,8 @@ def topic_cap(params: Params, person: Person, action: Action, setting: Setting) 
         return False
     window, topic = timedelta(seconds=params["window_s"]), topic_of(action.arm)
     about = [sent for sent in person.sends or () if not topic or not sent.topic or sent.topic == topic]
-    return any(
-        len(counted(about, at, window, params.get("counts", [PROMOTIONAL]), channels)) >= params["max"]
-        for at in horizon(person, setting)
-    )
+    times = counted(about, params.get("counts", [PROMOTIONAL]), channels)
+    return at_some(slots(person, setting), setting, times, window, params["max"])
 
 
 def _may_be_in(person: Person, states: list[str]) -> bool:
@@ -70,13 +83,13 @@ def cooldown(params: Params, person: Person, action: Action, setting: Setting) -
         return True
     window, template = timedelta(seconds=params["window_s"]), template_of(action.arm)
     templates = {arm.id: template_of(arm) for arm in setting.catalog.arms}
-    # A send names its arm; a log may name the template instead. A send without one is of none.
-    same = [s for s in person.sends or () if template in (s.template, templates.get(s.template or ""))]
-    return any(len(counted(same, at, window, PURPOSES, None)) >= most for at in horizon(person, setting))
+    # A send names its arm; a log may name the template instead. A send without one may have been of any.
+    same = [s for s in person.sends or () if not s.template or template in (s.template, templates.get(s.template))]
+    return at_some(slots(person, setting), setting, counted(same, PURPOSES, None), window, most)
 
 
 def sequence(params: Params, person: Person, action: Action, setting: Setting) -> bool:
-    """F9: A not within a while after B, or never after B; a send without a topic or category is of none."""
+    """F9: A not within a while after B, or never after B; a send without a topic or category may be of any."""
     if not scoped(params, action):
         return False
     pairs = [(pair["a"], pair["b"], pair["window_s"]) for pair in params["pairs"]]
@@ -94,8 +107,8 @@ def sequence(params: Params, person: Person, action: Action, setting: Setting) -
             if after:
                 return True
             continue
-        window = timedelta(seconds=window_s)
-        if any(counted(after, at, window, PURPOSES, None) for at in horizon(person, setting)):
+        times = counted(after, PURPOSES, None)
+        if at_some(slots(person, setting), setting, times, timedelta(seconds=window_s), 1):
             return True
     return False
 
@@ -107,9 +120,9 @@ def _named(which: Mapping[str, Any]) -> tuple[str, str]:
 
 def _was(by: tuple[str, str], sent: Sent, setting: Setting) -> bool:
     key, name = by
-    if key == "arm":
-        return sent.template in {name, *(template_of(arm) for arm in setting.catalog.arms if arm.id == name)}
-    return {"category": sent.category, "topic": sent.topic}[key] == name
+    told = {"arm": sent.template, "category": sent.category, "topic": sent.topic}[key]
+    names = {name, *(template_of(arm) for arm in setting.catalog.arms if key == "arm" and arm.id == name)}
+    return not told or told in names
 
 
 def moments_of(person: Person, action: Action, setting: Setting) -> list[datetime]:
@@ -131,9 +144,11 @@ def sunset(params: Params, person: Person, action: Action, setting: Setting) -> 
     since = [sent for sent in sends if not signs or sent.at > max(signs)]
     # Without any send there is nothing to end.
     begun = None if not sends else max(signs) if signs else min(sent.at for sent in sends)
+    own = [planned(person.zone, action.hour, setting.now)]
+    window = timedelta(seconds=params["window_s"])
+    if most is not None and at_some(own, setting, [sent.at for sent in since], window, most):
+        return True
     for at in moments_of(person, action, setting):
-        if most is not None and len(counted(since, at, timedelta(seconds=params["window_s"]), counts, None)) >= most:
-            return True
         if idle_s is not None and begun is not None and at - begun >= timedelta(seconds=idle_s):
             return True
     return False

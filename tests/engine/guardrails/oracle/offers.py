@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from engine.catalog import Arm, Catalog
-from tests.engine.guardrails.oracle.basic import Params, counted, last_slot
-from tests.engine.guardrails.oracle.history import details_known, horizon, scoped, template_of
+from tests.engine.guardrails.oracle.basic import Params, counted, last_slot, slots
+from tests.engine.guardrails.oracle.history import at_some, details_known, horizon, scoped, template_of
 from tests.engine.guardrails.oracle.people import PROMOTIONAL, PURPOSES, Action, Person, Sent, Setting, moment
 
 
@@ -32,7 +32,7 @@ def discount(params: Params, person: Person, action: Action, setting: Setting) -
         return False
     window = timedelta(seconds=params["window_s"])
     discounted = [sent for sent in person.sends or () if sent.discount is None or sent.discount > 0]
-    return any(len(counted(discounted, at, window, PURPOSES, None)) >= most for at in horizon(person, setting))
+    return at_some(slots(person, setting), setting, counted(discounted, PURPOSES, None), window, most)
 
 
 def first_touch(params: Params, person: Person, action: Action, setting: Setting) -> bool:
@@ -109,7 +109,9 @@ def prices_sent(sent: Sent, catalog: Catalog) -> list[Price]:
     """The prices that a send may have shown: of its arm, of all arms of its template, or of an arm that is gone."""
     arms = [arm for arm in catalog.arms if sent.template in (arm.id, template_of(arm))]
     if not arms:
-        return [] if sent.discount == 0 else [Price(None, {sent.category}, sent.discount, None)]
+        # An arm that is gone showed no price where it gave no discount; one that nobody knows may have.
+        silent = sent.discount == 0 and bool(sent.template)
+        return [] if silent else [Price(None, {sent.category}, sent.discount, None)]
     return [
         Price(
             str(arm.attributes.get("item", "")),
@@ -132,16 +134,23 @@ def sticky_price(params: Params, person: Person, action: Action, setting: Settin
     if shown is None:
         return False
     life = timedelta(seconds=params["life_s"])
-    alive = [sent for sent in person.sends or () if any(at - sent.at < life for at in horizon(person, setting))]
+    alive = [sent for sent in person.sends or () if at_some(slots(person, setting), setting, [sent.at], life, 1)]
     others = [price for sent in alive for price in prices_sent(sent, setting.catalog)]
     return any(_same_thing(shown, other) and _differ(shown, other) for other in others)
 
 
 def _same_thing(shown: Price, other: Price) -> bool:
-    """By item, where one is named; else, or where nobody knows the item that was sent, by category."""
+    """By item, where one is named; else, or where nobody knows the item that was sent, by category.
+
+    Of what nobody knows the item, nor one of both categories, it may be the same; but an arm that is about no item and
+    in no category is about nothing.
+    """
     if shown.item and other.item is not None:
         return shown.item == other.item
-    return bool((shown.categories - {""}) & other.categories)
+    mine, theirs = shown.categories - {"", None}, other.categories - {"", None}
+    if other.item is None and not (mine and theirs):
+        return bool(shown.item or mine)
+    return bool(mine & theirs)
 
 
 def _differ(shown: Price, other: Price) -> bool:

@@ -16,9 +16,9 @@ from tests.engine.guardrails.oracle.people import EPOCH, PROMOTIONAL, Action, Pe
 
 
 def operations(params: Params, person: Person, action: Action, setting: Setting) -> bool:
-    """O11: the kill switch, which nobody may leave unsaid, and everything that is paused by name."""
+    """O11: the kill switch, which nobody may leave unsaid unless the pack lets them, and what is paused by name."""
     world = setting.world
-    if world.killed is not False:
+    if world.killed or (world.killed is None and params.get("silence_kills", True)):
         return True
     return (
         action.channel in {*world.paused_channels, *params.get("pause_channels", ())}

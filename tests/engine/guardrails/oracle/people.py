@@ -154,7 +154,8 @@ def _sends(batch: ContactBatch, row: int, catalog: Catalog) -> tuple[Sent, ...]:
 
 def _detail(batch: ContactBatch, name: str, s: int) -> str | None:
     column = batch.sent_details.get(name)
-    return None if column is None else _level(batch.levels[name], int(column[s]))
+    found = None if column is None else _level(batch.levels[name], int(column[s]))
+    return (found or "").strip() or None
 
 
 def _events(batch: ContactBatch, row: int, catalog: Catalog) -> tuple[Event, ...] | None:

@@ -13,7 +13,7 @@ from tests.engine.guardrails.oracle.history import scoped
 from tests.engine.guardrails.oracle.people import PROMOTIONAL, PURPOSES, Action, Person, Setting
 
 # Area codes of Canada; all others of the crowd are of the United States.
-PROVINCES = {"ON": "CA", "QC": "CA"}
+PROVINCES = {"ON": "CA", "QC": "CA", "BC": "CA"}
 
 
 def consent(params: Params, person: Person, action: Action, setting: Setting) -> bool:

@@ -17,12 +17,12 @@ from tests.engine.guardrails.oracle.differ import Tally, compare
 from tests.engine.guardrails.oracle.people import MICROSECOND
 from tests.engine.guardrails.oracle.senders import sender
 
-# A leap day, the turn of a year, far ahead, nearly the first instant, an ordinary minute, a Sunday noon in New York.
+# A leap day, the turn of a year, far ahead, long ago, an ordinary minute, a Sunday noon in New York.
 PLAIN = (
     datetime(2028, 2, 29, 11, 59, 59, 999_999, tzinfo=UTC),
     datetime(2027, 1, 1, tzinfo=UTC),
     datetime(2199, 12, 20, 13, 0, 0, 1, tzinfo=UTC),
-    datetime(1972, 1, 8, 4, 30, tzinfo=UTC),
+    datetime(1991, 1, 8, 4, 30, tzinfo=UTC),
     datetime(2026, 7, 15, 13, 37, 11, 250_000, tzinfo=UTC),
     datetime(2026, 11, 22, 17, 0, tzinfo=UTC),
     datetime(2026, 12, 25, 15, 0, tzinfo=UTC),
