@@ -10,7 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from engine.errors import ParameterError
 from engine.log.parquet import LogReader
+from experiments.decide import parse_now
 from tests.experiments.commands import refused, run
 from tests.experiments.conftest import Demo
 
@@ -178,3 +180,19 @@ def test_explain_says_what_is_missing(decided: tuple[dict[str, Any], Path], hill
     assert "tactful decide" in refused(3, "explain", "--log", hillstrom, "--decision", "1")[0]
     _, hint = refused(3, "explain", "--log", path, "--decision", some, "--policy", tmp_path / "gone")
     assert "--policy" in hint
+
+
+@pytest.mark.parametrize(
+    ("now", "words"),
+    [
+        ("46189.375", "serial number of a spreadsheet"),
+        ("1793700000000", "milliseconds"),
+        ("1970-01-01T00:00:00Z", "in the years 1990 to 2199"),
+        ("2200-01-01T00:00:00Z", "in the years 1990 to 2199"),
+        ("2026-09-15T14:00:00", "with an offset"),
+    ],
+)
+def test_now_is_an_instant_of_our_time(now: str, words: str) -> None:
+    with pytest.raises(ParameterError) as caught:
+        parse_now(now)
+    assert words in f"{caught.value.message} {caught.value.hint}"
