@@ -27,9 +27,11 @@ from engine.guardrails.known import known_conditions
 from engine.guardrails.lacking import warnings_of
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import pack_from, require_people
+from engine.instants import value_hint
 from engine.limits.config import load_limits
 from engine.limits.quota import SqlQuota
 from engine.limits.shared import SharedLimits
+from engine.localtime import instant_of
 from engine.log.parquet import conform_to
 from engine.log.whole_file import ParquetFile
 from engine.records import log_schema
@@ -93,12 +95,13 @@ def parse_now(text: str) -> datetime:
     """An ISO 8601 instant with offset.
 
     Raises:
-        ParameterError: not ISO, or without an offset.
+        ParameterError: not ISO, without an offset, or outside the years 1990 to 2199.
     """
     try:
         now = datetime.fromisoformat(text)
     except ValueError as error:
-        raise ParameterError("now", "decide", allowed="ISO 8601, as 2026-11-22T15:00:00+00:00", got=text) from error
+        allowed = "ISO 8601, as 2026-11-22T15:00:00+00:00"
+        raise ParameterError("now", "decide", allowed=allowed, got=text, hint=value_hint(text)) from error
     if now.tzinfo is None:
         raise ParameterError(
             "now",
@@ -107,6 +110,7 @@ def parse_now(text: str) -> datetime:
             got=text,
             hint="an instant without an offset means another one in every zone",
         )
+    instant_of(now, owner="decide")
     return now
 
 

@@ -177,3 +177,23 @@ def test_hints_name_the_unit() -> None:
     assert SERIAL in number_hint(46189.375)
     assert "nanoseconds" in number_hint(1.7937e18)
     assert "nothing" not in value_hint("soon")
+
+
+def test_small_inputs_that_went_wrong(shared_data: Path) -> None:
+    """A send dated by a spreadsheet's serial; the same contact with ISO 8601; and a zone that is an offset."""
+    faults = shared_data / "faults"
+    if not faults.is_dir():
+        pytest.skip("the small inputs that went wrong are not beside this checkout")
+    catalog = Catalog(name="t", channels=("email", "sms", "push"), hours=(9,), arms=(Arm(id="a", approved=True),))
+
+    def batch(name: str) -> Any:
+        return next(iter(contact_blocks(faults / name, FeatureSchema(features=()), catalog, NOW)))
+
+    with pytest.raises(DataError, match="no instant") as caught:
+        batch("sends_excel_serial.jsonl")
+    assert SERIAL in caught.value.hint
+    assert datetime_of(batch("sends_iso.jsonl").sent_at[0]) == datetime(2026, 6, 16, 9, tzinfo=UTC)
+    with pytest.raises(DataError, match=r"unknown time zone 'GMT\+2'") as caught:
+        batch("zone_gmt_plus_2.jsonl")
+    assert "Etc/" not in caught.value.hint
+    assert "did you mean" not in caught.value.hint

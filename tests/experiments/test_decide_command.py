@@ -10,7 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from engine.errors import ParameterError
 from engine.log.parquet import LogReader
+from experiments.decide import parse_now
 from tests.experiments.commands import refused, run, screen
 from tests.experiments.conftest import Demo
 
@@ -208,3 +210,19 @@ def test_contacts_without_consent_are_no_silent_zero(as_table: bool, demo: Demo,
 def test_contacts_of_the_demonstration_need_no_warning(decided: tuple[dict[str, Any], Path]) -> None:
     assert decided[0]["warnings"] == []
     assert LogReader(decided[1]).meta.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("now", "words"),
+    [
+        ("46189.375", "serial number of a spreadsheet"),
+        ("1793700000000", "milliseconds"),
+        ("1970-01-01T00:00:00Z", "in the years 1990 to 2199"),
+        ("2200-01-01T00:00:00Z", "in the years 1990 to 2199"),
+        ("2026-09-15T14:00:00", "with an offset"),
+    ],
+)
+def test_now_is_an_instant_of_our_time(now: str, words: str) -> None:
+    with pytest.raises(ParameterError) as caught:
+        parse_now(now)
+    assert words in f"{caught.value.message} {caught.value.hint}"

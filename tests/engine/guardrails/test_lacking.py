@@ -63,10 +63,7 @@ def test_what_is_missing_is_said() -> None:
     everything = said(load_pack("permission"))
     assert "simulated contacts" in everything
     assert "no cap" in everything
-    assert all(
-        line.startswith("guardrail pack ")
-        for line in warnings_of(Guardrails(load_pack("permission"), CATALOG))
-    )
+    assert all(line.startswith("guardrail pack ") for line in warnings_of(Guardrails(load_pack("permission"), CATALOG)))
 
 
 @pytest.mark.parametrize(
