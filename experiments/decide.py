@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -26,14 +27,16 @@ from engine.limits.config import load_limits
 from engine.limits.quota import SqlQuota
 from engine.limits.shared import SharedLimits
 from engine.log.parquet import conform_to
-from engine.log.whole_file import ParquetFile
-from engine.records import log_schema
+from engine.log.whole_file import ParquetFile, require_free
+from engine.records import MARK_KEY, SETTINGS_KEY, log_schema
+from engine.state.mark import Mark
 from engine.state.promises import Promises
+from engine.state.sequence import in_folder
 from engine.state.store import SqlState
 from engine.types import HOLD
 from engine.versions import served_folder
 from experiments.outputs import DecideOutput
-from experiments.prices import Pricing, plan_under_prices, pricing_of, shown_prices
+from experiments.prices import Pricing, plan_under_prices, pricing_of, recorded_prices, shown_prices, under
 from experiments.settings import DecideConfig
 from policies.blocks.folder import KIND as BLOCKS
 from policies.blocks.folder import load_blocks
@@ -62,6 +65,7 @@ class DecideRequest:
         conditions: yaml or JSON file of the sender's side (docs/brakes.md); None says nothing.
         state: URL of the store of contact state (docs/state.md); None reads contacts from the file alone.
         limits: set-level limits by name or path of a yaml (docs/limits.md), counted in the same store.
+        replace: overwrite a log that is there.
     """
 
     policy: Path
@@ -72,6 +76,7 @@ class DecideRequest:
     conditions: Path | None = None
     state: str | None = None
     limits: str | None = None
+    replace: bool = True
 
     def __post_init__(self) -> None:
         if self.limits is not None and self.state is None:
@@ -152,11 +157,17 @@ def decide_with(
 
     Prices are found in a first pass over the contacts, before any of them is decided for.
     """
+    require_free(request.out, replace=request.replace)
     with ExitStack() as stores:
         plan, prices = _with_stores(plan, request, stores), None
         if pricing is not None and not pricing.needless:
             blocks = _blocks(plan, schema, request, block_rows)
-            plan, prices = plan_under_prices(plan, blocks, schema, pricing, request.now)
+            first = next(blocks)
+            prices = recorded_prices(plan, first, request.now)
+            if prices is None:
+                plan, prices = plan_under_prices(plan, chain([first], blocks), schema, pricing, request.now)
+            else:
+                plan = under(plan, prices)
         output = _decide_all(plan, schema, request, block_rows, advance, prices)
     return msgspec.structs.replace(output, prices=shown_prices(pricing, prices))
 
@@ -169,7 +180,10 @@ def _with_stores(plan: Plan, request: DecideRequest, stores: ExitStack) -> Plan:
         named = load_limits(request.limits)
         named.check(plan.catalog)
         limits = SharedLimits(named, stores.enter_context(SqlQuota(request.state)))
-    return replace(plan, limits=limits, promises=Promises(stores.enter_context(SqlState(request.state))))
+    state = stores.enter_context(SqlState(request.state))
+    mark = state.mark()
+    in_folder(request.out.parent, mark.store_id).check(mark, same=False)
+    return replace(plan, limits=limits, promises=Promises(state))
 
 
 def _decide_all(
@@ -195,7 +209,20 @@ def _decide_all(
             _append(file, decided, total, file_schema)
             if advance is not None:
                 advance(contacts.n)
+        mark = _mark(plan, total)
+        if mark is not None:
+            file.note(MARK_KEY, msgspec.json.encode(mark))
+            file.note(SETTINGS_KEY, msgspec.json.encode(plan.settings))
+    if mark is not None:
+        in_folder(request.out.parent, mark.store_id).note(mark)
     return _output(plan, request, total)
+
+
+def _mark(plan: Plan, total: Summary) -> Mark | None:
+    """The newest change of the store among the decisions: a run that reads them all has the same."""
+    if plan.promises is None or not isinstance(plan.promises.store, SqlState):
+        return None
+    return Mark(plan.promises.store.mark().store_id, total.sequence)
 
 
 def _blocks(plan: Plan, schema: FeatureSchema, request: DecideRequest, block_rows: int) -> Iterator[ContactBatch]:
@@ -231,4 +258,5 @@ def _output(plan: Plan, request: DecideRequest, total: Summary) -> DecideOutput:
         suppressed_by=dict(sorted(total.reasons.items())),
         limited=dict(sorted(total.limited.items())),
         brakes=tiers_on((rule for _, rule in plan.guardrails.rules), plan.sender),
+        decided_before=total.read,
     )

@@ -235,6 +235,8 @@ class DecideOutput(Output, frozen=True, kw_only=True):
         suppressed_by: cap -> sends that it refused.
         limited: set-level limit -> contacts from whom it took some send.
         prices: budgets that are met in expectation, with their prices; null where there are none.
+        decided_before: of the contacts, those whose decision an earlier run has taken; it is read from the state store,
+            and `removed` and `blocked_contacts` do not count them.
     """
 
     log: str
@@ -253,6 +255,7 @@ class DecideOutput(Output, frozen=True, kw_only=True):
     suppressed_by: dict[str, int] = {}
     limited: dict[str, int] = {}
     prices: PricesOutput | None = None
+    decided_before: int = 0
 
 
 class DispatchOutput(Output, frozen=True, kw_only=True):
@@ -266,7 +269,10 @@ class DispatchOutput(Output, frozen=True, kw_only=True):
         dispatched / suppressed: events written.
         unknown_contacts: of the suppressed, decisions whose contact is not in the contact file.
         reasons: rule -> suppressed sends that it refuses; a send may have several.
-        unsettled: sends that another run has handed over, or was about to when it died; nothing is written of them.
+        unsettled / unsettled_ids: sends that another run has taken and nobody has settled; nothing is written of them,
+            and the command leaves with exit code 9.
+        settled_since: outcomes written of sends that an earlier run took and somebody settled by hand.
+        finished: the outcome file of this very run was there already; what it says is settled, nothing else was done.
     """
 
     outcomes: str
@@ -282,6 +288,9 @@ class DispatchOutput(Output, frozen=True, kw_only=True):
     pack: str
     now: str
     unsettled: int = 0
+    unsettled_ids: tuple[str, ...] = ()
+    settled_since: int = 0
+    finished: bool = False
 
 
 class MetricJoin(Output, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,6 +19,7 @@ from engine.identity import keyed_hash
 from engine.log.whole_file import ParquetFile
 from engine.records import LogMeta
 from engine.rounds import CHUNK_ROWS, RoundBlock
+from engine.state.mark import Mark
 from engine.types import NOT_AN_INSTANT, CodeArray, FloatArray, IntArray, KeyArray, ObjectArray
 
 __all__ = [
@@ -60,6 +62,27 @@ class LogReader:
             raise LogFormatError(f"{self.path} lacks the columns {sorted(missing)}", hint="see docs/schema.md")
         if self.rows == 0:
             raise LogFormatError(f"{self.path} holds no rows", hint="nothing can be learnt from an empty log")
+
+    @property
+    def mark(self) -> Mark | None:
+        """The newest change of the state store among the decisions; None where there was no store.
+
+        Raises:
+            LogFormatError: a footer that cannot be read.
+        """
+        found = (self._file.metadata.metadata or {}).get(records.MARK_KEY)
+        if found is None:
+            return None
+        try:
+            return msgspec.json.decode(found, type=Mark)
+        except msgspec.MsgspecError as error:
+            raise LogFormatError(f"{self.path} has a damaged footer: {error}", hint="write it again") from error
+
+    @property
+    def settings(self) -> bytes | None:
+        """All that the decisions depended on besides contact and instant, as JSON; None where there was no store."""
+        found: bytes | None = (self._file.metadata.metadata or {}).get(records.SETTINGS_KEY)
+        return found
 
     def column(self, name: str) -> str:
         """The stored name of a column given as `name`, `raw_name` or `context_name`, tried in this order.

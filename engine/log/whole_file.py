@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.durable import sync
-from engine.errors import DataError, StorageError
+from engine.errors import DataError, ParameterError, StorageError
 
 _SERIAL: Final = itertools.count()
 
@@ -56,6 +56,11 @@ class ParquetFile:
                 self._discard()
                 raise
         return self
+
+    def note(self, key: bytes, value: bytes) -> None:
+        """Add to the footer what is known only once the rows are there."""
+        if self._writer is not None:
+            self._writer.add_key_value_metadata({key: value})
 
     def append(self, table: pa.Table) -> None:
         """Write one row group.
@@ -116,6 +121,30 @@ class ParquetFile:
                 f"cannot write {self._path}: {error}",
                 hint="nothing was written under that name; free space or choose another folder",
             ) from error
+
+
+def require_free(path: Path, *, replace: bool, within: Sequence[str] = ()) -> None:
+    """Refuse an output that is there already, unless it is to be replaced.
+
+    Args:
+        path: a file, or a folder, which is taken where it has something in it.
+        replace: whether to overwrite it was said.
+        within: names that will be written in the folder, where only those matter.
+
+    Raises:
+        ParameterError: it is there, and `replace` is false.
+    """
+    if replace or not path.exists():
+        return
+    if path.is_dir() and not any((path / name).exists() for name in within or os.listdir(path)):  # noqa: PTH208
+        return
+    raise ParameterError(
+        "out",
+        "this command",
+        allowed="a name that is free",
+        got=str(path),
+        hint="it is there already: name another one, or say --replace to overwrite it",
+    )
 
 
 def _remove_leftovers(path: Path) -> None:

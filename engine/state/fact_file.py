@@ -63,7 +63,7 @@ def _suppression(row: Row) -> Fact:
 
 
 def _event(row: Row) -> Fact:
-    names = ("event_id", "decision_id", "channel", "category", "value_usd")
+    names = ("event_id", "decision_id", "channel", "category", "value_usd", "source")
     more = {name: row[name] for name in names if name in row}
     return Event(row["contact_id"], row.get("kind", ""), row["at"], **more)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from experiments.cli.console import Json, Overrides, guarded, progress, show
+from experiments.cli.console import REPORT, Json, Overrides, Replace, free_out, guarded, progress, show
 
 if TYPE_CHECKING:
     from experiments.outputs_audit import AuditOutput
@@ -26,6 +26,7 @@ def run(
         list[str] | None, typer.Option(help="Metric to look at; repeat for several; all of the log by default.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for report.html and report.json.")] = None,
+    replace: Replace = False,
     as_json: Json = False,
     overrides: Overrides = None,
 ) -> None:
@@ -39,6 +40,7 @@ def run(
     from experiments.settings import compose_settings
 
     with guarded(as_json=as_json):
+        free_out(out, *REPORT, replace=replace)
         rule = compose_settings("audit", overrides or [], AuditConfig).audit
         with progress("auditing", None) as advance:
             output = audit(AuditRequest(log, tuple(metric or ()), outcomes, out), rule, advance)

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -29,6 +30,9 @@ OverrideAudit = Annotated[
     typer.Option(help="Go on though the audit of the log fails; the reason is kept in the report and the manifest."),
 ]
 
+Replace = Annotated[bool, typer.Option("--replace", help="Overwrite what stands under --out; else it is refused.")]
+
+REPORT = ("report.html", "report.json")
 CONTACT_KEY = "TACTFUL_CONTACT_KEY"
 WIDE = 160
 
@@ -50,6 +54,24 @@ def signer() -> str:
         return f"{os.getuid()}@{socket.gethostname()}"
 
 
+def free_out(out: Path | None, *names: str, replace: bool) -> None:
+    """Refuse to write over what is there, before any work is done, unless `--replace` was said.
+
+    Args:
+        out: a file, or a folder.
+        names: what will be written in the folder, where it may hold other things too.
+        replace: whether it was said.
+
+    Raises:
+        ParameterError: the file, or a folder with something in it, is there.
+    """
+    # Help and other commands need no Parquet.
+    from engine.log.whole_file import require_free
+
+    if out is not None:
+        require_free(out, replace=replace, within=names)
+
+
 def show(output: Output, tables: Sequence[Table], lines: Sequence[str], *, as_json: bool) -> None:
     """Print the object, or its tables and lines."""
     if as_json:
@@ -69,6 +91,11 @@ def fail(error: TactfulError, *, as_json: bool) -> NoReturn:
     """Print the error with its hint and leave with its exit code."""
     if as_json:
         sys.stdout.write(json_bytes(ErrorOutput(error=error.message, hint=error.hint)).decode() + "\n")
+    end(error)
+
+
+def end(error: TactfulError) -> NoReturn:
+    """`fail` for a command that has shown its result: the error goes to standard error alone."""
     errors.print(f"error: {error.message}", style="red", markup=False, highlight=False, soft_wrap=True)
     if error.hint:
         errors.print(f"hint: {error.hint}", markup=False, highlight=False, soft_wrap=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from experiments.cli.console import Json, Overrides, contact_key, guarded, progress, show
+from experiments.cli.console import Json, Overrides, Replace, contact_key, free_out, guarded, progress, show
 from experiments.cli.prices import price_tables
 from experiments.outputs import DecideOutput
 
@@ -29,6 +29,7 @@ def run(
     limits: Annotated[
         str | None, typer.Option(help="Limits over all contacts, by name or path of a yaml; needs --state.")
     ] = None,
+    replace: Replace = False,
     as_json: Json = False,
     overrides: Overrides = None,
 ) -> None:
@@ -41,11 +42,16 @@ def run(
     from experiments.settings import DecideConfig, compose_settings
 
     with guarded(as_json=as_json):
+        free_out(out, replace=replace)
         config = compose_settings("decide", overrides or [], DecideConfig)
-        request = DecideRequest(policy, contacts, parse_now(now), out, contact_key(), conditions, state, limits)
+        request = DecideRequest(
+            policy, contacts, parse_now(now), out, contact_key(), conditions, state, limits, replace
+        )
         with progress("deciding", None) as advance:
             output = decide_file(request, config, advance)
         said = [output.prices.note] if output.prices and output.prices.note else []
+        if output.decided_before:
+            said.append(f"{output.decided_before} of {output.contacts} were decided by an earlier run and read")
         show(output, summary_tables(output), [*said, f"log: {output.log}"], as_json=as_json)
 
 

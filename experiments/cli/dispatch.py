@@ -8,8 +8,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from experiments.cli.console import Json, contact_key, guarded, progress, show
+from engine.errors import UnsettledError
+from experiments.cli.console import Json, Replace, contact_key, end, guarded, progress, show
 from experiments.outputs import DispatchOutput
+
+SHOWN = 5
 
 
 def run(
@@ -27,12 +30,14 @@ def run(
     ] = None,
     reasons: Annotated[Path | None, typer.Option(help="Write why each send was suppressed (Parquet).")] = None,
     reserved: Annotated[bool, typer.Option(help="The contacts' sends hold these sends already, as reserved.")] = False,
+    replace: Replace = False,
     as_json: Json = False,
 ) -> None:
     """Judge the due sends of a decision log once more, with the contacts as they are now.
 
     A contact who withdrew consent in between, or whose quiet hours have begun, gets nothing: the decision becomes
-    `suppressed`, and learning and evaluation leave it out. Give the outcomes of earlier runs with --done.
+    `suppressed`, and learning and evaluation leave it out. Give the outcomes of earlier runs with --done. With --state
+    a run that was killed may be run again: it goes on, and names the sends of which it cannot know (exit code 9).
     """
     from experiments.decide import parse_now
     from experiments.dispatch import DispatchRequest, dispatch_file
@@ -50,10 +55,24 @@ def run(
             reasons=reasons,
             reserved=reserved,
             state=state,
+            replace=replace,
         )
         with progress("dispatching", None) as advance:
             output = dispatch_file(request, advance)
         show(output, summary_tables(output), [f"outcomes: {output.outcomes}"], as_json=as_json)
+        if output.unsettled:
+            end(unsettled_error(output))
+
+
+def unsettled_error(output: DispatchOutput) -> UnsettledError:
+    """What to do about sends that another run took."""
+    shown = ", ".join(output.unsettled_ids[:SHOWN])
+    more = f" and {output.unsettled - SHOWN} more" if output.unsettled > SHOWN else ""
+    return UnsettledError(
+        f"{output.unsettled} sends were taken by another run and nobody has settled them, so nobody knows whether they "
+        f"left: {shown}{more}",
+        hint="if no dispatch is at work, ask who sends; then `tactful state settle`, and dispatch again",
+    )
 
 
 def summary_tables(output: DispatchOutput) -> list[Table]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from experiments.cli.console import Json, Overrides, guarded, progress, show
+from experiments.cli.console import REPORT, Json, Overrides, Replace, free_out, guarded, progress, show
 
 DEFAULT_ESTIMATORS = "ips,clipped,snips,dm,dr"
 
@@ -33,6 +33,7 @@ def run(
             "--not-exact", help="Allow a model-based estimate of a log without propensities, marked `exact: false`."
         ),
     ] = False,
+    replace: Replace = False,
     as_json: Json = False,
     overrides: Overrides = None,
 ) -> None:
@@ -47,6 +48,7 @@ def run(
     from experiments.settings import EvaluateConfig, compose_settings
 
     with guarded(as_json=as_json):
+        free_out(out, *REPORT, replace=replace)
         config = compose_settings("evaluate", overrides or [], EvaluateConfig)
         request = EvaluateRequest(
             log=log,

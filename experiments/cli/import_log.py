@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from experiments.cli.console import Json, contact_key, guarded, progress, show
+from experiments.cli.console import Json, Replace, contact_key, free_out, guarded, progress, show
 from experiments.outputs import ImportOutput
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ def run(
     mapping: Annotated[str, typer.Option(help="A shipped mapping by name, or the path of a mapping yaml.")],
     source: Annotated[Path, typer.Option("--input", help="CSV (.gz), Parquet or JSON-lines file.")],
     out: Annotated[Path, typer.Option(help="The log to write; rejected rows go to a file beside it.")],
+    replace: Replace = False,
     as_json: Json = False,
 ) -> None:
     """Import a log by a mapping; nothing is dropped in silence.
@@ -30,6 +31,7 @@ def run(
     from engine.mapping.importer import import_log
 
     with guarded(as_json=as_json):
+        free_out(out, replace=replace)
         with progress("importing", None) as advance:
             report = import_log(
                 load_mapping(mapping), source, out, contact_key=contact_key(), progress=lambda _done, _all: advance(1.0)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from experiments.cli.console import Json, Overrides, guarded, show
+from experiments.cli.console import Json, Overrides, Replace, free_out, guarded, show
 from experiments.outputs import JoinOutput, MetricJoin
 
 
@@ -17,6 +17,7 @@ def run(
     outcomes: Annotated[Path, typer.Option(help="Outcome file: decision_id, event, at, value_usd.")],
     now: Annotated[str, typer.Option(help="Until when outcomes are known, ISO 8601 with offset.")],
     out: Annotated[Path, typer.Option(help="The log with rewards to write (Parquet).")],
+    replace: Replace = False,
     as_json: Json = False,
     overrides: Overrides = None,
 ) -> None:
@@ -30,6 +31,7 @@ def run(
     from experiments.settings import JoinConfig, compose_settings
 
     with guarded(as_json=as_json):
+        free_out(out, replace=replace)
         config = compose_settings("join", overrides or [], JoinConfig)
         table, read = read_outcomes(outcomes)
         report = join(log, table, config.metrics, parse_now(now), out)

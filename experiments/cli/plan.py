@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from experiments.cli.console import Json, Overrides, guarded, show
+from experiments.cli.console import Json, Overrides, Replace, free_out, guarded, show
 
 if TYPE_CHECKING:
     from experiments.plan import Moments, PilotLog
@@ -35,6 +35,7 @@ def run(
         float, typer.Option(help="Moments: share of decisions on which the policies differ.")
     ] = 1.0,
     out: Annotated[Path | None, typer.Option(help="Folder for plan.html and plan.json.")] = None,
+    replace: Replace = False,
     as_json: Json = False,
     overrides: Overrides = None,
 ) -> None:
@@ -49,6 +50,7 @@ def run(
     from experiments.settings import PlanConfig, compose_settings
 
     with guarded(as_json=as_json):
+        free_out(out, "plan.html", "plan.json", replace=replace)
         config = compose_settings("plan", overrides or [], PlanConfig)
         request = PlanRequest(
             source=_source(log, metric, policy, baseline, mean, sd, actions, disagreement),

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from experiments.cli.console import Json, Overrides, contact_key, guarded, progress, show
+from experiments.cli.console import Json, Overrides, Replace, contact_key, free_out, guarded, progress, show
 from experiments.cli.prices import price_tables
 from experiments.outputs_simulate import SimulateOutput
 
 
 def run(
     out: Annotated[Path, typer.Option(help="The joined log to write (Parquet); the other files stand beside it.")],
+    replace: Replace = False,
     as_json: Json = False,
     overrides: Overrides = None,
 ) -> None:
@@ -29,6 +30,7 @@ def run(
     from experiments.simulate.run import SimulateRequest, simulate
 
     with guarded(as_json=as_json):
+        free_out(out, replace=replace)
         config = compose_settings("simulate", overrides or [], SimulateConfig)
         request = SimulateRequest(out, contact_key())
         with progress("simulating", float(config.contacts * config.days)) as advance:

@@ -17,7 +17,7 @@ from experiments.shipped_schemas import shipped_schema
 
 GROUPS = ("guardrails", "state")
 # Commands that print their object and leave with a code that says what it means.
-SPEAKING = ("audit", "monitor")
+SPEAKING = ("audit", "monitor", "dispatch")
 Imported = Callable[[str, str], Path]
 
 
