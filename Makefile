@@ -33,7 +33,7 @@ help: ## this list
 	  | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
 
 demo: $(VENV)/run.stamp ## simulated log -> backtest -> launch decision -> 30 days live, in about a minute
-	$(BIN)/tactful demo
+	$(BIN)/tactful demo --replace
 
 test: $(VENV)/dev.stamp ## every test but the long studies, with the coverage gate (under ten minutes on 2 cores)
 	$(ONE_THREAD) $(BIN)/python -m pytest -m "not study" -n $(JOBS) --dist loadfile \

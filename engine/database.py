@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import sqlite3
 import time
@@ -19,6 +20,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from engine.errors import ConfigError, DataError, ParameterError, StorageError, TactfulError
 
 READ_ONLY: Final = "tactful_reads_only"
+# SQLite's own check reads the whole file, about 1 s per GB that is in the page cache: once per process, up to so much.
+CHECKED_BYTES: Final = 256 << 20
+_SOUND: Final[set[tuple[str, int]]] = set()
 _KINDS: Final = "sqlite:///FILE or postgresql://USER@HOST/NAME"
 _CREATE_LOCK: Final = 7_263_002
 _PORTS: Final = 65_536
@@ -44,7 +48,7 @@ def open_database(
     Raises:
         ParameterError: another kind of URL, a store in memory, or a number out of range.
         ConfigError: the driver is not installed.
-        StorageError: the store cannot be opened.
+        StorageError: the store cannot be opened, or is damaged.
     """
     if not busy_timeout_s > 0:
         raise ParameterError("busy_timeout_s", owner, allowed="positive", got=busy_timeout_s)
@@ -52,6 +56,7 @@ def open_database(
         raise ParameterError("connections", owner, allowed="1 or more", got=connections)
     engine = _engine(_parsed(url, owner), busy_timeout_s, connections)
     try:
+        _require_sound(engine, owner)
         with writing(engine, f"open {owner}") as connection:
             if is_postgresql(connection):
                 # Two processes that open an empty database at once would both create the tables.
@@ -115,10 +120,40 @@ def _file_has(path: Path, table: str) -> bool:
         return True
 
 
+def _require_sound(engine: sa.Engine, owner: str) -> None:
+    """Refuse an SQLite file with damaged pages; a process checks each file once, and no large one.
+
+    Raises:
+        StorageError: damaged pages, or no SQLite file.
+    """
+    if engine.url.get_backend_name() != "sqlite":
+        return
+    try:
+        found = Path(str(engine.url.database)).stat()
+    except OSError:
+        return
+    file = (os.path.realpath(str(engine.url.database)), found.st_ino)
+    if file in _SOUND or not 0 < found.st_size <= CHECKED_BYTES:
+        return
+    with reading(engine, f"open {owner}") as connection:
+        said = connection.exec_driver_sql("PRAGMA quick_check(3)").scalars().all()
+    if said != ["ok"]:
+        raise StorageError(
+            f"{engine.url.database} is damaged: {'; '.join(map(str, said))}",
+            hint="restore a copy; `tactful state rebuild` puts back what logs and outcomes know since",
+        )
+    _SOUND.add(file)
+
+
 class SqlStore:
     """A store over one engine: a context manager that gives its connections back."""
 
     _engine: sa.Engine
+
+    @property
+    def url(self) -> sa.URL:
+        """Which database it is."""
+        return self._engine.url
 
     def close(self) -> None:
         """Give the connections back."""
@@ -168,6 +203,11 @@ def stored_values(what: str) -> Iterator[None]:
     """
     try:
         yield
+    except ParameterError as error:
+        raise DataError(
+            f"cannot {what}: the store holds a value that cannot be: {error.message}",
+            hint="something else has written to it, or it is damaged; restore it from a copy",
+        ) from error
     except TactfulError:
         raise
     except (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError) as error:
@@ -217,6 +257,8 @@ def insert(connection: sa.Connection, table: sa.Table) -> postgresql.Insert | sq
 def _storage_errors(what: str) -> Iterator[None]:
     try:
         yield
+    except (UnicodeDecodeError, OverflowError) as error:
+        raise StorageError(f"cannot {what}: {error}", hint="a value of the store is damaged; restore a copy") from error
     except sa.exc.SQLAlchemyError as error:
         # Drivers write over several lines.
         reason = " ".join(str(getattr(error, "orig", None) or error).split())

@@ -10,17 +10,20 @@ The policy is handed copies that it cannot write to, and its answer is held agai
 (`engine.asking`), which is what the record holds.
 
 With set-level limits the eligible set is what they leave at the contact's turn, and all of the above is over that set
-(docs/limits.md). With a state store contacts are read from it and every send is promised there before the record is
-made; a send that another promise leaves no room for is recorded as suppressed (docs/state.md).
+(docs/limits.md). With a state store contacts are read from it, and every send is promised and every decision recorded
+there in one transaction; a send that another promise leaves no room for is recorded as suppressed. Decisions that the
+store has are read, not taken again (docs/state.md).
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -35,17 +38,17 @@ from engine.contact_key import marked
 from engine.contacts import ContactBatch
 from engine.decision_table import DecisionRows, decision_table
 from engine.eligibility import Eligibility, pack
-from engine.errors import ParameterError
+from engine.errors import DataError, ParameterError, StorageError, TactfulError
 from engine.features import ContextBlock
 from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.guardrails.counts import RemovalCounts
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.unknowns import Unknowns
 from engine.identity import keyed_hash, pseudonyms, uniforms, unit_of
-from engine.limits.reasons import Shortage
+from engine.limits.block import Settlement
+from engine.limits.reasons import Shortage, recorded_reasons
 from engine.limits.shared import SharedLimits
 from engine.localtime import instant_of
-from engine.log.parquet import context_arrays
 from engine.protocols import FusedPolicy, Policy
 from engine.records import LogMeta
 from engine.sampling import sample
@@ -54,6 +57,7 @@ from engine.types import HOLD, BoolArray, ByteArray, CodeArray, FloatArray, IntA
 
 _PLAIN_BYTES = 32 << 20  # of a (rows, k) distribution that is built at once where a policy has no fused path
 _NO_LIMITS = "what limits leave is no product of blocks, so it could not be recorded"
+_TRIES = 100  # each time another run has recorded decisions of the same block
 _TREATMENT, _CONTROL, _UNIFORM = range(len(records.GROUPS))
 
 
@@ -73,6 +77,7 @@ class Plan:
         conditions: the sender's side; its use case is the plan's.
         limits: set-level limits; None is none.
         promises: the store of contact state; None reads contacts from what is given and promises nothing.
+        prices: under which the policy decides, as plain data, so that a run that is repeated finds them; None is none.
     """
 
     guardrails: Guardrails
@@ -87,6 +92,7 @@ class Plan:
     conditions: Conditions = NOTHING_SAID
     limits: SharedLimits | None = None
     promises: Promises | None = None
+    prices: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not self.contact_key:
@@ -98,6 +104,9 @@ class Plan:
             raise ParameterError("uniform_share", "Plan", allowed="at most 1 - control_share", got=self.uniform_share)
         if self.limits and is_modular(self.catalog):
             raise ParameterError("limits", "Plan", allowed="none with a modular catalog", got="some", hint=_NO_LIMITS)
+        if self.limits and self.promises and not self.promises.store.shares(self.limits.store):
+            allowed = "counted in the database of the state store, so that both change in one transaction"
+            raise ParameterError("limits", "Plan", allowed=allowed, got="another database")
 
     @property
     def catalog(self) -> Catalog:
@@ -108,6 +117,21 @@ class Plan:
         """Of a uniform eligible action, in a decision for a contact that is not held out."""
         rest = 1.0 - self.control_share
         return min(1.0, self.uniform_share / rest) if rest > 0.0 else 0.0
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that a decision depends on besides its contact and instant, as plain data."""
+        return {
+            "policy version": self.policy_version,
+            "seed": self.seed,
+            "control share": self.control_share,
+            "uniform share": self.uniform_share,
+            "guardrail pack": self.guardrails.version,
+            "catalog": self.catalog.version,
+            "conditions": self.sender.to_builtins(),
+            "prices": self.prices,
+            "limits": None if self.limits is None else self.limits.limits.to_builtins(),
+        }
 
     @property
     def sender(self) -> Conditions:
@@ -127,6 +151,8 @@ class Decided:
         reasons: cap -> sends that it refused.
         limited: set-level limit -> contacts from whom it took some send.
         unknowns: contacts of whom the rules could not know something.
+        read: of the rows, those that were decided by an earlier run and read from the store.
+        sequence: number of the store's newest change among the rows; 0 without a store.
     """
 
     table: pa.Table
@@ -136,6 +162,8 @@ class Decided:
     reasons: Mapping[str, int] = field(default_factory=dict)
     limited: Mapping[str, int] = field(default_factory=dict)
     unknowns: Unknowns = field(default_factory=Unknowns)
+    read: int = 0
+    sequence: int = 0
 
 
 @dataclass
@@ -146,7 +174,8 @@ class Summary:
         by_action: action index -> times chosen; without what was suppressed at once.
         removed: sums of the blocks' removals.
         suppressed: sends that were suppressed at once.
-        reasons / limited / unknowns: as of `Decided`.
+        reasons / limited / unknowns / read: as of `Decided`.
+        sequence: the largest of the blocks'.
     """
 
     by_action: dict[int, int] = field(default_factory=dict)
@@ -155,6 +184,8 @@ class Summary:
     reasons: Counter[str] = field(default_factory=Counter)
     limited: Counter[str] = field(default_factory=Counter)
     unknowns: Unknowns = field(default_factory=Unknowns)
+    read: int = 0
+    sequence: int = 0
 
     def add(self, decided: Decided) -> None:
         for action, times in zip(*np.unique(decided.action[~decided.suppressed], return_counts=True), strict=True):
@@ -164,6 +195,8 @@ class Summary:
         self.reasons.update(decided.reasons)
         self.limited.update(decided.limited)
         self.unknowns = self.unknowns + decided.unknowns
+        self.read += decided.read
+        self.sequence = max(self.sequence, decided.sequence)
 
     def sends(self, catalog: Catalog) -> Mapping[str, int]:
         """Action name -> times sent."""
@@ -181,7 +214,8 @@ def decide_block(plan: Plan, contacts: ContactBatch, now: datetime) -> Decided:
         now: aware.
 
     Raises:
-        DataError: quota under the block's name that was closed otherwise.
+        DataError: quota under the block's name that was closed otherwise, a contact twice, or decisions that were taken
+            before under other settings (only with a store).
         StorageError: a store refused, and nothing of the block may be sent.
         ParameterError: a naive `now`, or a policy whose answer is no distribution over the eligible set, whose action
             is a removed one, or that writes to what it is given.
@@ -189,6 +223,43 @@ def decide_block(plan: Plan, contacts: ContactBatch, now: datetime) -> Decided:
     """
     now_at = instant_of(now, owner="decide_block")
     ids = decision_ids(contacts.contact_id, plan, now_at)
+    if plan.promises is None:
+        decided = _decide(plan, contacts, now, now_at, ids)
+    else:
+        decided = _decide_or_read(plan, plan.promises, contacts, now, now_at, ids)
+    if decided is None:
+        raise StorageError(
+            "other runs decide for the same contacts at the same instant all the time", hint="run one at a time"
+        )
+    return decided
+
+
+def _decide_or_read(
+    plan: Plan, promises: Promises, contacts: ContactBatch, now: datetime, now_at: int, ids: ObjectArray
+) -> Decided | None:
+    """Read what was decided, decide the rest, and look again where another run was quicker with a part of it."""
+    _require_distinct(ids)
+    for _ in range(_TRIES):
+        found = promises.store.decided(ids.tolist(), now_at=now_at)
+        if found is None:
+            decided = _decide(plan, contacts, now, now_at, ids)
+            if decided is not None:
+                return decided
+            continue
+        _require_settings(plan, found.settings)
+        known = found.position >= 0
+        before = _read(plan, found.table.take(pa.array(found.position[known])), found.sequence)
+        if known.all():
+            return before
+        rest = np.flatnonzero(~known)
+        decided = _decide(plan, contacts.take(rest), now, now_at, ids[rest])
+        if decided is not None:
+            return _together(before, np.flatnonzero(known), decided, rest)
+    return None
+
+
+def _decide(plan: Plan, contacts: ContactBatch, now: datetime, now_at: int, ids: ObjectArray) -> Decided | None:
+    """Decide for contacts of whom the store knows no decision; None where another run has decided some meanwhile."""
     who = contact_pseudonyms(contacts.contact_id, plan.contact_key)
     if plan.promises is not None:
         contacts = plan.promises.contacts(contacts, who, ids.tolist(), plan.catalog, now_at)
@@ -199,38 +270,124 @@ def decide_block(plan: Plan, contacts: ContactBatch, now: datetime) -> Decided:
     group = groups_of(cluster, ids, plan)
     slots = plan.guardrails.scene(contacts, now).slots
     drawn = _draw_block(plan, contacts, eligibility, slots, ids, group, now_at)
-    refused = None
-    if plan.promises is not None:
-        send_at = slots[contacts.zone_code, np.maximum(plan.catalog.split(drawn.action)[1], 0)]
-        refused = plan.promises.reserve(plan.guardrails, seen, ids, drawn.action, send_at, now_at)
-    table = decision_table(
-        DecisionRows(
-            plan.guardrails,
-            contacts,
-            plan.use_case,
-            plan.policy_version,
-            plan.seed,
-            now_at,
-            slots,
-            ids,
-            who,
-            cluster,
-            group,
-            drawn.action,
-            drawn.propensity,
-            drawn.packed,
-            drawn.shortages,
-            refused,
+
+    def table(refused: Sequence[tuple[str, ...]] | None) -> pa.Table:
+        return decision_table(
+            DecisionRows(
+                plan.guardrails,
+                contacts,
+                plan.use_case,
+                plan.policy_version,
+                plan.seed,
+                now_at,
+                slots,
+                ids,
+                who,
+                cluster,
+                group,
+                drawn.action,
+                drawn.propensity,
+                drawn.packed,
+                drawn.shortages,
+                refused,
+            )
         )
-    )
+
+    limited = Counter(name for one in drawn.shortages or () for name in {shortage.limit for shortage in one})
+    if plan.promises is None:
+        if drawn.settlement is not None and plan.limits is not None:
+            drawn.settlement.settle(plan.limits.store)
+        nobody = np.zeros(contacts.n, dtype=np.bool_)
+        return Decided(table(None), drawn.action, removed, nobody, limited=limited, unknowns=Unknowns.of(seen))
+    send_at = slots[contacts.zone_code, np.maximum(plan.catalog.split(drawn.action)[1], 0)]
+    settings = msgspec.json.encode(plan.settings)
+    with _given_back(plan, drawn.settlement):
+        done = plan.promises.commit(
+            plan.guardrails, seen, ids, drawn.action, send_at, now_at, settings, table, drawn.settlement
+        )
+        if done is None and plan.limits is not None and drawn.settlement is not None:
+            plan.limits.store.abandon(drawn.settlement.grant_id)
+    if done is None:
+        return None
     return Decided(
-        table,
+        done.table,
         drawn.action,
         removed,
-        np.array([bool(reasons) for reasons in refused or [()] * contacts.n], dtype=np.bool_),
-        Counter(reason for reasons in refused or () for reason in reasons),
-        Counter(name for one in drawn.shortages or () for name in {shortage.limit for shortage in one}),
+        np.array([bool(reasons) for reasons in done.refused], dtype=np.bool_),
+        Counter(reason for reasons in done.refused for reason in reasons),
+        limited,
         Unknowns.of(seen),
+        sequence=done.sequence,
+    )
+
+
+@contextlib.contextmanager
+def _given_back(plan: Plan, settlement: Settlement | None) -> Iterator[None]:
+    """Give the quota of a block back whose decisions could not be recorded."""
+    try:
+        yield
+    except BaseException:
+        if settlement is not None and plan.limits is not None:
+            # Not a must: the lease gives the quota back as well, only later.
+            with contextlib.suppress(TactfulError):
+                plan.limits.store.abandon(settlement.grant_id)
+        raise
+
+
+def _require_distinct(ids: ObjectArray) -> None:
+    if len(set(ids.tolist())) != len(ids):
+        raise DataError(
+            "the contacts of a block hold a contact twice", hint="decide for each contact once at the same instant"
+        )
+
+
+def _require_settings(plan: Plan, found: Sequence[bytes]) -> None:
+    """Refuse to mix decisions of one instant that were taken under different settings."""
+    mine = msgspec.json.decode(msgspec.json.encode(plan.settings))
+    for one in found:
+        theirs = msgspec.json.decode(one)
+        other = sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
+        if other:
+            raise DataError(
+                f"this use case and instant was decided before under another {', another '.join(other)}: a day that "
+                "has been decided is read, not decided again",
+                hint="run it as it was run the first time, or decide for another instant",
+            )
+
+
+def _read(plan: Plan, table: pa.Table, sequence: int) -> Decided:
+    """Decisions of an earlier run as they were recorded."""
+    action: CodeArray = table.column("action").to_numpy().astype(np.int32)
+    eligible = np.array([int.from_bytes(bits, "little") for bits in table.column("eligible").to_pylist()], dtype=object)
+    inputs = [recorded_reasons(one) for one in table.column("rule_inputs").to_pylist()]
+    suppressed = np.array(table.column("state").cast(pa.string()).to_numpy() == records.SUPPRESSED, dtype=np.bool_)
+    held = int((eligible == 1 << HOLD).sum()) if not is_modular(plan.catalog) else 0
+    return Decided(
+        table,
+        action,
+        RemovalCounts(contacts=len(action), sends=plan.catalog.k - 1, held=held),
+        suppressed,
+        Counter(reason for one in inputs for reason in one.refused),
+        Counter(name for one in inputs for name in {shortage.limit for shortage in one.limits}),
+        read=len(action),
+        sequence=sequence,
+    )
+
+
+def _together(one: Decided, one_rows: IntArray, other: Decided, other_rows: IntArray) -> Decided:
+    """Two parts of a block, in the order of its rows."""
+    order = pa.array(np.argsort(np.concatenate([one_rows, other_rows]), kind="stable"))
+    table = pa.concat_tables([one.table, other.table.cast(one.table.schema)]).unify_dictionaries().combine_chunks()
+    return Decided(
+        table.take(order),
+        np.concatenate([one.action, other.action])[order.to_numpy()],
+        one.removed + other.removed,
+        np.concatenate([one.suppressed, other.suppressed])[order.to_numpy()],
+        Counter(one.reasons) + Counter(other.reasons),
+        Counter(one.limited) + Counter(other.limited),
+        one.unknowns + other.unknowns,
+        read=one.read + other.read,
+        sequence=max(one.sequence, other.sequence),
     )
 
 
@@ -264,6 +421,7 @@ class _Drawn:
     propensity: FloatArray
     packed: ByteArray
     shortages: list[list[Shortage]] | None = None
+    settlement: Settlement | None = None
 
 
 def _draw_block(
@@ -286,8 +444,8 @@ def _draw_block(
         action, propensity = _choose(plan, contacts.context, eligibility, ids, group)
         return _Drawn(action, propensity, eligibility.packed())
     eligible = eligibility.dense()
-    admission, shortages = plan.limits.admit(
-        _block_name(plan, contacts.context, eligibility, ids),
+    admission, shortages, settlement = plan.limits.admit(
+        _block_name(plan, ids),
         plan.catalog,
         slots[contacts.zone_code],
         eligible,
@@ -296,23 +454,17 @@ def _draw_block(
         seed=plan.seed,
         now_at=now_at,
     )
-    return _Drawn(admission.action, admission.propensity, pack(admission.eligible), shortages)
+    return _Drawn(admission.action, admission.propensity, pack(admission.eligible), shortages, settlement)
 
 
-def _block_name(plan: Plan, context: ContextBlock, eligibility: Eligibility, ids: ObjectArray) -> str:
-    """Names a block by all that its decisions depend on: only the very same block may find the quota that it took."""
-    settings = [plan.policy_version, plan.guardrails.version, plan.use_case, plan.seed]
-    settings += [plan.control_share, plan.uniform_share, plan.limits and plan.limits.limits.to_builtins()]
+def _block_name(plan: Plan, ids: ObjectArray) -> str:
+    """Names a block by its decisions and the run's settings, never by what is known of the contacts at the moment:
+
+    whoever takes these decisions again finds the quota that was granted for them.
+    """
+    settings = {name: value for name, value in plan.settings.items() if name != "conditions"}
     digest = hashlib.sha256(msgspec.json.encode(settings))
-    digest.update("\n".join(ids.tolist()).encode())
-    digest.update(eligibility.packed().tobytes())
-    arrays = context_arrays(context)
-    if arrays:
-        batch = pa.RecordBatch.from_pydict(arrays)
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, batch.schema) as writer:
-            writer.write_batch(batch)
-        digest.update(sink.getvalue())
+    digest.update("\n".join(sorted(ids.tolist())).encode())
     return f"decide/{digest.hexdigest()}"
 
 

@@ -11,7 +11,8 @@ TactfulError                     1   itself: an error that is none of these, a d
 |-- LearnError                   7   training failed; the policy stays what it was
 |-- ArtefactError                7   a trained folder that is damaged, foreign or fails parity
 |-- StorageError                 5   the store did not accept a write; nothing counts as written
-`-- GateError                    8   a gate refused; what is live stays live
+|-- GateError                    8   a gate refused; what is live stays live
+`-- UnsettledError               9   sends were taken and nobody has said whether they left
 """
 
 from __future__ import annotations
@@ -135,3 +136,9 @@ class GateError(TactfulError):
     """A gate refused; what is live stays live."""
 
     exit_code = 8
+
+
+class UnsettledError(TactfulError):
+    """Sends were taken and nobody has said whether they left; all else of the call was done."""
+
+    exit_code = 9

@@ -29,7 +29,7 @@ from engine.log.parquet import LogReader, ParquetFile, instants
 from engine.log.sql import micros
 from engine.outcomes import check_outcomes, outcome_frame
 from engine.records import JoinedOutcomes, LogMeta, RewardSpec
-from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, BoolArray, FloatArray, IntArray, ObjectArray
+from engine.types import HOLD, MICROSECONDS_PER_S, NOT_AN_INSTANT, BoolArray, FloatArray, IntArray, ObjectArray
 
 SHOWN: Final = 20
 _CHUNKS_PER_GROUP: Final = 16
@@ -148,6 +148,9 @@ def join(
         LogFormatError: no log of ours.
         ParameterError: no metric, or a naive `now`.
         StorageError: the new log could not be written.
+
+    Outcomes that contradict the log are refused too (`DataError`): a dispatch report of a decision that was to hold, or
+    a message that left though its decision reads suppressed. Such a log is not the one that the sender had.
     """
     now_us = micros(now, owner="join")
     reader = LogReader(log_path)
@@ -166,6 +169,7 @@ def join(
                 held = []
         if held:
             file.append(_together(held))
+        run.refuse_contradictions()
         report = run.report(given.rows_read, given.duplicates)
         if strict and (report.before_decision or report.without_decision):
             raise DataError(
@@ -228,6 +232,7 @@ class _Run:
         self._unused = self._illegal = self._late = self._credited = 0
         self._unread = Counter[str]()
         self._before: list[int] = []
+        self._contradicted: list[str] = []
 
     def joined(self, batch: pa.RecordBatch, *, file_schema: pa.Schema) -> pa.Table:
         """The chunk with its reward columns, in the column order of the file."""
@@ -262,6 +267,20 @@ class _Run:
         self._credited += int(credited.sum())
         self._late += int((read & ~credited).sum())
         return table.select(file_schema.names).cast(file_schema)
+
+    def refuse_contradictions(self) -> None:
+        """Refuse outcomes that say of a decision what its own log excludes.
+
+        Raises:
+            DataError: such outcomes.
+        """
+        if self._contradicted:
+            raise DataError(
+                f"{len(self._contradicted)} outcomes contradict {self._reader.path}: they report a dispatch of "
+                f"decisions that read hold or suppressed, among them {self._contradicted[:5]}",
+                hint="the log is another than the one that was dispatched; find that one, or read the day again from "
+                "the state store with `tactful decide --state`",
+            )
 
     def report(self, given: int, duplicates: int) -> JoinReport:
         index = self._index
@@ -299,6 +318,11 @@ class _Run:
         before: ObjectArray = batch.column("state").cast(pa.string()).to_numpy(zero_copy_only=False).astype(object)
         state, illegal = advance_states(before, row, event)
         self._illegal += illegal
+        held = batch.column("action").to_numpy(zero_copy_only=False) == HOLD
+        left = np.isin(event, (records.DISPATCHED, records.DELIVERED))
+        wrong = (np.isin(event, records.STATES) & held[row]) | (left & (before[row] == records.SUPPRESSED))
+        ids = batch.column("decision_id")
+        self._contradicted += [str(ids[at]) for at in row[wrong].tolist()]
         available = batch.column("available").to_numpy(zero_copy_only=False).astype(bool)
         sent = np.isin(state, [records.DISPATCHED, records.DELIVERED])
         self._unusable += int((~(sent & available)).sum())

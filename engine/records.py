@@ -18,6 +18,8 @@ from engine.features import FeatureSchema
 
 SCHEMA_VERSION: Final = 1
 FOOTER_KEY: Final = b"tactful"
+MARK_KEY: Final = b"tactful_state"
+SETTINGS_KEY: Final = b"tactful_settings"
 CONTEXT: Final = "context_"
 STATE: Final = "state_"
 REWARD: Final = "reward_"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -33,14 +34,16 @@ from engine.limits.quota import SqlQuota
 from engine.limits.shared import SharedLimits
 from engine.localtime import instant_of
 from engine.log.parquet import conform_to
-from engine.log.whole_file import ParquetFile
-from engine.records import log_schema
+from engine.log.whole_file import ParquetFile, require_free
+from engine.records import MARK_KEY, SETTINGS_KEY, log_schema
+from engine.state.mark import Mark
 from engine.state.promises import Promises
+from engine.state.sequence import in_folder
 from engine.state.store import SqlState
 from engine.types import HOLD
 from engine.versions import served_folder
 from experiments.outputs import DecideOutput
-from experiments.prices import Pricing, plan_under_prices, pricing_of, shown_prices
+from experiments.prices import Pricing, plan_under_prices, pricing_of, recorded_prices, shown_prices, under
 from experiments.settings import DecideConfig
 from policies.blocks.folder import KIND as BLOCKS
 from policies.blocks.folder import load_blocks
@@ -69,6 +72,7 @@ class DecideRequest:
         conditions: yaml or JSON file of the sender's side (docs/brakes.md); None says nothing.
         state: URL of the store of contact state (docs/state.md); None reads contacts from the file alone.
         limits: set-level limits by name or path of a yaml (docs/limits.md), counted in the same store.
+        replace: overwrite a log that is there.
     """
 
     policy: Path
@@ -79,6 +83,7 @@ class DecideRequest:
     conditions: Path | None = None
     state: str | None = None
     limits: str | None = None
+    replace: bool = True
 
     def __post_init__(self) -> None:
         if self.limits is not None and self.state is None:
@@ -170,11 +175,17 @@ def decide_with(
         EligibilityError: a pack that is for the simulator alone.
     """
     require_people(plan.guardrails.pack)
+    require_free(request.out, replace=request.replace)
     with ExitStack() as stores:
         plan, prices = _with_stores(plan, request, stores), None
         if pricing is not None and not pricing.needless:
             blocks = _blocks(plan, schema, request, block_rows)
-            plan, prices = plan_under_prices(plan, blocks, schema, pricing, request.now)
+            first = next(blocks)
+            prices = recorded_prices(plan, first, request.now)
+            if prices is None:
+                plan, prices = plan_under_prices(plan, chain([first], blocks), schema, pricing, request.now)
+            else:
+                plan = under(plan, prices)
         output = _decide_all(plan, schema, request, block_rows, advance, prices)
     return msgspec.structs.replace(output, prices=shown_prices(pricing, prices))
 
@@ -189,6 +200,8 @@ def _with_stores(plan: Plan, request: DecideRequest, stores: ExitStack) -> Plan:
         named = load_limits(request.limits)
         named.check(plan.catalog)
         limits = SharedLimits(named, stores.enter_context(SqlQuota(request.state)))
+    mark = store.mark()
+    in_folder(request.out.parent, mark.store_id).check(mark, same=False)
     return replace(plan, limits=limits, promises=Promises(store))
 
 
@@ -219,7 +232,20 @@ def _decide_all(
         # Where most decisions are held because something is missing, every later report of this log must say it.
         said = msgspec.structs.replace(meta, notes=(*meta.notes, *output.warnings))
         file.set_footer(log_schema(said).metadata)
+        mark = _mark(plan, total)
+        if mark is not None:
+            file.note(MARK_KEY, msgspec.json.encode(mark))
+            file.note(SETTINGS_KEY, msgspec.json.encode(plan.settings))
+    if mark is not None:
+        in_folder(request.out.parent, mark.store_id).note(mark)
     return output
+
+
+def _mark(plan: Plan, total: Summary) -> Mark | None:
+    """The newest change of the store among the decisions: a run that reads them all has the same."""
+    if plan.promises is None or not isinstance(plan.promises.store, SqlState):
+        return None
+    return Mark(plan.promises.store.mark().store_id, total.sequence)
 
 
 def _blocks(plan: Plan, schema: FeatureSchema, request: DecideRequest, block_rows: int) -> Iterator[ContactBatch]:
@@ -259,4 +285,5 @@ def _output(plan: Plan, request: DecideRequest, total: Summary) -> DecideOutput:
         suppressed_by=dict(sorted(total.reasons.items())),
         limited=dict(sorted(total.limited.items())),
         brakes=tiers_on((rule for _, rule in plan.guardrails.rules), plan.sender),
+        decided_before=total.read,
     )

@@ -2,12 +2,17 @@
 
 Of several due sends of one contact one is dispatched per run, the one planned first: the next run reads a contact file
 that knows of it, so that no cap is exceeded. Memory grows with the due sends, not with the contact file.
+
+With a state store the outcome file says in its footer which run wrote it. The same run again, after it was killed,
+finds its own file and settles what the file says, or, where there is none, does what nobody has taken
+(`experiments.promised`).
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,9 +30,11 @@ from engine.contact_file import contact_blocks
 from engine.contact_key import require_same
 from engine.contacts import ContactBatch, plain_contacts
 from engine.decide import contact_pseudonyms
-from engine.disk.given import Given, given_paths, named
+from engine.disk.given import Given, files_of, given_paths, named
 from engine.errors import DataError, ParameterError
 from engine.features import FeatureSchema
+from engine.files.parquet import open_parquet
+from engine.files.tables import ENDINGS, kind_of
 from engine.guardrails.conditions import NOTHING_SAID, Conditions, load_conditions
 from engine.guardrails.known import known_conditions
 from engine.guardrails.lacking import warnings_of
@@ -38,14 +45,18 @@ from engine.guardrails.unknowns import Unknowns
 from engine.localtime import instant_of
 from engine.log.parquet import LogReader, instants
 from engine.log.several import APART
-from engine.log.whole_file import ParquetFile
+from engine.log.whole_file import ParquetFile, require_free
 from engine.outcomes import outcome_frame, read_outcomes
+from engine.state.mark import Mark
+from engine.state.sequence import in_folder
+from engine.state.settlements import Owed
 from engine.state.store import SqlState
-from engine.types import HOLD, NOT_AN_INSTANT, IntArray
+from engine.types import HOLD, NOT_AN_INSTANT, IntArray, ObjectArray
 from experiments.outputs import DispatchOutput
-from experiments.promised import STATE_RULE, UNSETTLED, PromisedSends
+from experiments.promised import OVER, STATE_RULE, UNSETTLED, PromisedSends
 
 UNKNOWN_CONTACT = "unknown_contact"
+FOOTER = b"tactful_dispatch"
 BLOCK_ROWS = 8192
 REASONS = pa.schema([(name, pa.string()) for name in ("decision_id", "id", "rule", "reason")])
 _READ = ("decision_id", "contact_id", "use_case", "action", "state", "send_at", "available")
@@ -69,6 +80,7 @@ class DispatchRequest:
         reasons: file to write the reasons of the suppressed sends to, or None.
         reserved: whether the contacts' sends hold these sends already, as reservations at their planned instants.
         state: URL of the store in which the sends were reserved; contacts are read from it as well.
+        replace: overwrite files that are there; those of the same run with a store are gone on with in any case.
     """
 
     decisions: Given
@@ -82,6 +94,7 @@ class DispatchRequest:
     reasons: Path | None = None
     reserved: bool = False
     state: str | None = None
+    replace: bool = True
 
     def __post_init__(self) -> None:
         if (self.contacts is None) == (self.state is None):
@@ -100,8 +113,10 @@ def dispatch_file(request: DispatchRequest, advance: Advance | None = None) -> D
         DataError: contacts or outcomes that cannot be read, no store under the URL, or a log without a guardrail pack.
         EligibilityError: a pack that must not start.
         LogFormatError: no decision log.
-        StorageError: the outcomes cannot be written.
+        StorageError: the outcomes cannot be written, or the store is an older copy.
     """
+    if request.state is None:
+        _require_free(request, None)
     reader = LogReader(request.decisions)
     if request.contact_key:
         require_same(reader.meta.contact_key, request.contact_key, where=str(request.decisions))
@@ -115,39 +130,165 @@ def dispatch_file(request: DispatchRequest, advance: Advance | None = None) -> D
     guardrails = Guardrails(pack, reader.meta.catalog)
     said = NOTHING_SAID if request.conditions is None else load_conditions(request.conditions)
     conditions = known_conditions(said, reader.meta.catalog)
-    due, counts = _due(reader, request)
+    sends = _sends(reader, request)
     with ExitStack() as stack:
-        sends = None
-        if request.state is not None:
-            store = stack.enter_context(SqlState.existing(request.state))
-            if request.contact_key:
-                store.use_key(request.contact_key)
-            sends = PromisedSends(store, guardrails, request.now)
-            sends.require(due["decision_id"].tolist(), due["contact_id"].tolist())
-        run = _Run(guardrails, request, conditions, due, sends)
-        for block in _blocks(guardrails, request, run):
-            run.block(block)
-            if advance is not None:
-                advance(block.n)
-        unknown = run.suppress_unknown()
-        _write(request, due["decision_id"].to_numpy(dtype=object), run)
-        if sends is not None:
-            sends.settle(run.state, due["decision_id"].to_numpy(dtype=object))
-    state = run.state
-    words = guardrails.words
+        if request.state is None:
+            return _dispatch(_Job(guardrails, request, conditions, sends), advance)
+        store = stack.enter_context(SqlState.existing(request.state))
+        if request.contact_key:
+            store.use_key(request.contact_key)
+        promised = PromisedSends(store, guardrails, request.now)
+        _require_current(promised, reader, request)
+        job = _Job(guardrails, request, conditions, sends, promised, run_of(promised.mark(), request.now, sends.digest))
+        _require_free(request, job.run)
+        output = _finish(job) if request.out.exists() else _dispatch(job, advance)
+        in_folder(request.out.parent, promised.mark().store_id).note(promised.mark())
+    return output
+
+
+def run_of(mark: Mark, now: datetime, digest: str) -> str:
+    """Names a run over a store: the same log at the same instant is the same run."""
+    text = f"{mark.store_id}/{instant_of(now, owner='dispatch')}/{digest}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Footer(msgspec.Struct, frozen=True):
+    """What an outcome file of a run with a store says of itself: which run, and the store after its last take."""
+
+    run: str
+    mark: Mark
+
+
+def footer_of(path: Path) -> Footer | None:
+    """The footer of an outcome file; None where it has none, or is no Parquet file.
+
+    Raises:
+        DataError: a file or a footer that cannot be read.
+    """
+    if kind_of(path) != "parquet":
+        return None
+    with open_parquet(path) as file:
+        text = (file.schema_arrow.metadata or {}).get(FOOTER)
+    if text is None:
+        return None
+    try:
+        return msgspec.json.decode(text, type=Footer)
+    except msgspec.MsgspecError as error:
+        raise DataError(f"{path} has a footer that cannot be read: {error}", hint="the file is damaged") from error
+
+
+@dataclass(frozen=True)
+class _Sends:
+    """The sends of a log: those that are due, all ids, counts of the others, a digest of all decisions."""
+
+    due: pd.DataFrame
+    names: list[str]
+    said: set[tuple[str, str]]
+    counts: dict[str, Any]
+    digest: str
+
+
+@dataclass(frozen=True)
+class _Job:
+    guardrails: Guardrails
+    request: DispatchRequest
+    conditions: Conditions
+    sends: _Sends
+    promised: PromisedSends | None = None
+    run: str = ""
+
+
+def _require_current(promised: PromisedSends, reader: LogReader, request: DispatchRequest) -> None:
+    mark = promised.mark()
+    in_folder(request.out.parent, mark.store_id).check(mark, same=False)
+    promised.require_current(reader.mark, reader.path)
+    for path in _done_files(request):
+        footer = footer_of(path)
+        promised.require_current(None if footer is None else footer.mark, str(path))
+
+
+def _require_free(request: DispatchRequest, run: str | None) -> None:
+    """Refuse to overwrite what is there, unless the very same run wrote it."""
+    for path in (request.out, request.reasons):
+        if path is None or not path.exists():
+            continue
+        footer = None if run is None else footer_of(path)
+        if footer is None or footer.run != run:
+            require_free(path, replace=request.replace)
+
+
+def _finish(job: _Job) -> DispatchOutput:
+    """Settle what the outcome file of this very run says: it was killed after the file was there."""
+    if job.promised is None:
+        raise DataError("only a run with a store can be finished", hint="give --state")
+    events = outcome_frame(read_outcomes(job.request.out)[0])
+    became = dict(zip(events["decision_id"], events["event"], strict=True))
+    due = job.sends.due["decision_id"].to_numpy(dtype=object)
+    job.promised.require(due.tolist(), job.sends.due["contact_id"].tolist())
+    standing = job.promised.sort(due)
+    unsettled = tuple(name for name in standing.unsettled if name not in became)
+    job.promised.settle(became)
+    counted = Counter(became.values())
     return DispatchOutput(
-        warnings=(*warnings_of(guardrails), *_hardly_meant(request, guardrails, run, unknown)),
+        outcomes=str(job.request.out),
+        **job.sends.counts,
+        deferred=int((standing.open & np.array([name not in became for name in due], dtype=np.bool_)).sum()),
+        unsettled=len(unsettled),
+        unsettled_ids=unsettled,
+        dispatched=counted[records.DISPATCHED],
+        suppressed=counted[records.SUPPRESSED],
+        unknown_contacts=0,
+        reasons={},
+        pack=job.guardrails.version,
+        now=job.request.now.isoformat(),
+        finished=True,
+    )
+
+
+def _dispatch(job: _Job, advance: Advance | None) -> DispatchOutput:
+    request, promised, counts = job.request, job.promised, dict(job.sends.counts)
+    due = job.sends.due
+    unsettled: tuple[str, ...] = ()
+    owed: dict[str, Owed] = {}
+    if promised is not None:
+        promised.require(due["decision_id"].tolist(), due["contact_id"].tolist())
+        standing = promised.sort(due["decision_id"].to_numpy(dtype=object))
+        owed = {
+            name: row for name, row in promised.owed(job.sends.names).items() if (name, row.event) not in job.sends.said
+        }
+        due, unsettled = due[standing.open].reset_index(drop=True), standing.unsettled
+        counts["done"] += standing.done
+    run = _Run(job.guardrails, request, job.conditions, due, promised)
+    for block in _blocks(job.guardrails, request, run):
+        run.block(block)
+        if advance is not None:
+            advance(block.n)
+    unknown = run.suppress_unknown()
+    names, state = due["decision_id"].to_numpy(dtype=object), run.state
+    events = _events(request, names, state, owed)
+    footer = None if promised is None else Footer(job.run, promised.mark())
+    _write(request, events, run.reasons, footer)
+    if promised is not None:
+        promised.settle(dict(zip(events["decision_id"], events["event"], strict=True)))
+    unsettled = (*unsettled, *(str(name) for name in names[state == UNSETTLED]))
+    counts["done"] += int((state == OVER).sum())
+    words = job.guardrails.words
+    return DispatchOutput(
+        warnings=(*warnings_of(job.guardrails), *_hardly_meant(request, job.guardrails, run, unknown)),
         rules={code: words[code] for code in sorted({code for _, code, _, _ in run.reasons}) if code in words},
         outcomes=str(request.out),
         **counts,
         deferred=int((state == records.DECIDED).sum()),
-        unsettled=int((state == UNSETTLED).sum()),
+        unsettled=len(unsettled),
+        unsettled_ids=unsettled,
+        settled_since=len(owed),
         dispatched=int((state == records.DISPATCHED).sum()),
         suppressed=int((state == records.SUPPRESSED).sum()),
         unknown_contacts=unknown,
         reasons=dict(sorted(Counter(f"{name} {rule}" for _, name, rule, _ in run.reasons).items())),
-        pack=guardrails.version,
+        pack=job.guardrails.version,
         now=request.now.isoformat(),
+        finished=False,
     )
 
 
@@ -174,12 +315,13 @@ def _blocks(guardrails: Guardrails, request: DispatchRequest, run: _Run) -> Iter
         yield plain_contacts(who[start : start + BLOCK_ROWS], guardrails.catalog)
 
 
-def _due(reader: LogReader, request: DispatchRequest) -> tuple[pd.DataFrame, dict[str, Any]]:
+def _sends(reader: LogReader, request: DispatchRequest) -> _Sends:
     """Sends that are decided and due, by contact and planned instant, and counts of all the others."""
     now_at = instant_of(request.now, owner="dispatch")
-    over = _states_in(request.done) if given_paths(request.done) else set()
-    parts = []
-    counts = {"decisions": 0, "holds": 0, "done": 0, "not_due": 0}
+    said = _states_in(request.done) if given_paths(request.done) else set()
+    over = {name for name, _ in said}
+    parts, names, digest = [], [], hashlib.sha256()
+    counts: dict[str, Any] = {"decisions": 0, "holds": 0, "done": 0, "not_due": 0}
     for batch in reader.batches(list(_READ)):
         frame = pd.DataFrame(
             {
@@ -200,18 +342,26 @@ def _due(reader: LogReader, request: DispatchRequest) -> tuple[pd.DataFrame, dic
         for name, rows in (("holds", hold), ("done", done), ("not_due", later)):
             counts[name] += int(rows.sum())
         parts.append(frame[~hold & ~done & ~later])
+        names += frame["decision_id"][~hold].tolist()
+        digest.update("\n".join(frame["decision_id"]).encode())
     due = pd.concat(parts, ignore_index=True).sort_values(["contact_id", "send_at", "decision_id"], ignore_index=True)
     again = due["decision_id"].duplicated()
     if again.any():
         raise DataError(
             f"the log holds decision {due['decision_id'][again].iloc[0]!r} twice", hint="a decision is sent once"
         )
-    return due, counts
+    return _Sends(due, names, said, counts, digest.hexdigest())
 
 
-def _states_in(done: Given) -> set[str]:
+def _done_files(request: DispatchRequest) -> tuple[Path, ...]:
+    return files_of(request.done, what="outcome", endings=ENDINGS) if given_paths(request.done) else ()
+
+
+def _states_in(done: Given) -> set[tuple[str, str]]:
+    """(decision id, state) that outcome files say."""
     frame = outcome_frame(read_outcomes(done)[0])
-    return set(frame["decision_id"][frame["event"].isin(records.STATES)])
+    said = frame[frame["event"].isin(records.STATES)]
+    return set(zip(said["decision_id"], said["event"], strict=True))
 
 
 class _Run:
@@ -303,21 +453,40 @@ def _counted(conditions: Conditions, catalog: Catalog, sent: np.ndarray[tuple[in
     return msgspec.structs.replace(conditions, **changes)
 
 
-def _write(request: DispatchRequest, decision_id: np.ndarray[tuple[int], np.dtype[np.object_]], run: _Run) -> None:
-    over = (run.state == records.DISPATCHED) | (run.state == records.SUPPRESSED)
+def _events(request: DispatchRequest, names: ObjectArray, state: ObjectArray, owed: Mapping[str, Owed]) -> pd.DataFrame:
+    """Rows of the outcome file: what this run did, then what was settled by hand since an earlier one."""
+    over = (state == records.DISPATCHED) | (state == records.SUPPRESSED)
     now_at = instant_of(request.now, owner="dispatch")
+    own = pd.DataFrame({"decision_id": names[over], "event": state[over], "at": np.full(int(over.sum()), now_at)})
+    rest = pd.DataFrame(
+        {
+            "decision_id": np.array(list(owed), dtype=object),
+            "event": np.array([row.event for row in owed.values()], dtype=object),
+            "at": np.array([row.at for row in owed.values()], dtype=np.int64),
+        }
+    )
+    return pd.concat([own, rest], ignore_index=True) if len(rest) else own
+
+
+def _write(
+    request: DispatchRequest, events: pd.DataFrame, reasons: list[tuple[str, str, str, str]], footer: Footer | None
+) -> None:
+    """The reasons first: once the outcomes are there, the run is not judged again."""
+    said = {} if footer is None else {FOOTER: msgspec.json.encode(footer)}
+    if request.reasons is not None:
+        columns = list(zip(*reasons, strict=True)) or [(), (), (), ()]
+        schema = REASONS.with_metadata(said)
+        with ParquetFile(request.reasons, schema) as file:
+            file.append(pa.Table.from_arrays([pa.array(column, pa.string()) for column in columns], schema=schema))
+    schema = records.outcome_schema().with_metadata(said)
     table = pa.Table.from_arrays(
         [
-            pa.array(decision_id[over], pa.string()),
-            pa.array(run.state[over], pa.string()).cast(records.LABEL),
-            pa.array(np.full(int(over.sum()), now_at), pa.int64()).cast(records.INSTANT),
-            pa.nulls(int(over.sum()), pa.float64()),
+            pa.array(events["decision_id"], pa.string()),
+            pa.array(events["event"], pa.string()).cast(records.LABEL),
+            pa.array(events["at"].to_numpy(np.int64), pa.int64()).cast(records.INSTANT),
+            pa.nulls(len(events), pa.float64()),
         ],
-        schema=records.outcome_schema(),
+        schema=schema,
     )
-    with ParquetFile(request.out, table.schema) as file:
+    with ParquetFile(request.out, schema) as file:
         file.append(table)
-    if request.reasons is not None:
-        columns = list(zip(*run.reasons, strict=True)) or [(), (), (), ()]
-        with ParquetFile(request.reasons, REASONS) as file:
-            file.append(pa.Table.from_arrays([pa.array(column, pa.string()) for column in columns], schema=REASONS))

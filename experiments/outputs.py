@@ -265,6 +265,8 @@ class DecideOutput(CommandOutput, frozen=True, kw_only=True):
         prices: budgets that are met in expectation, with their prices; null where there are none.
         contact_key: the key of the contacts' pseudonyms; null in a demonstration, whose key is fixed.
         rules: rule -> its name and what it does.
+        decided_before: of the contacts, those whose decision an earlier run has taken; it is read from the state store,
+            and `removed` and `blocked_contacts` do not count them.
     """
 
     log: str
@@ -285,6 +287,7 @@ class DecideOutput(CommandOutput, frozen=True, kw_only=True):
     prices: PricesOutput | None = None
     contact_key: KeyOutput | None = None
     rules: dict[str, str] = {}
+    decided_before: int = 0
 
 
 class DispatchOutput(CommandOutput, frozen=True, kw_only=True):
@@ -301,6 +304,10 @@ class DispatchOutput(CommandOutput, frozen=True, kw_only=True):
         unsettled: sends that another run has handed over, or was about to when it died; nothing is written of them.
         contact_key: the key of the contacts' pseudonyms; null with a store where none was given.
         rules: code of a rule that refused a send -> its name and what it does.
+        unsettled / unsettled_ids: sends that another run has taken and nobody has settled; nothing is written of them,
+            and the command leaves with exit code 9.
+        settled_since: outcomes written of sends that an earlier run took and somebody settled by hand.
+        finished: the outcome file of this very run was there already; what it says is settled, nothing else was done.
     """
 
     outcomes: str
@@ -318,6 +325,9 @@ class DispatchOutput(CommandOutput, frozen=True, kw_only=True):
     unsettled: int = 0
     contact_key: KeyOutput | None = None
     rules: dict[str, str] = {}
+    unsettled_ids: tuple[str, ...] = ()
+    settled_since: int = 0
+    finished: bool = False
 
 
 class MetricJoin(Output, frozen=True, kw_only=True):

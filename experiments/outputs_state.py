@@ -40,16 +40,78 @@ class StateExpireOutput(Output, frozen=True, kw_only=True):
         released: reservations whose lease was over.
         quota_grants: grants of set-level limits whose lease was over.
         unsettled: decisions that were handed to the provider and never settled; they count until somebody settles them.
+        forgotten: records of decisions that were taken more than 30 days before, removed.
     """
 
     released: int
     quota_grants: int
     unsettled: tuple[str, ...]
     now: str
+    forgotten: int = 0
+
+
+class UnsettledSend(Output, frozen=True, kw_only=True):
+    """A send that some run took and nobody has settled: `contact_id` is a pseudonym, `taken_at` ISO 8601 in UTC."""
+
+    decision_id: str
+    contact_id: str
+    channel: str
+    taken_at: str
+
+
+class StateUnsettledOutput(Output, frozen=True, kw_only=True):
+    """`tactful state unsettled --json`.
+
+    Attributes:
+        unsettled: sends of which nobody has said whether they went out; those of a run that is at work are among them.
+    """
+
+    unsettled: tuple[UnsettledSend, ...]
+
+
+class StateSettleOutput(Output, frozen=True, kw_only=True):
+    """`tactful state settle --json`.
+
+    Attributes:
+        settled: sends that changed; `known` had ended so already.
+        dispatched / failed: of those given, what was said of them.
+        unsettled: sends of the store that are still open.
+    """
+
+    settled: int
+    known: int
+    dispatched: int
+    failed: int
+    unsettled: int
+    now: str
+
+
+class StateRebuildOutput(Output, frozen=True, kw_only=True):
+    """`tactful state rebuild --json`.
+
+    Attributes:
+        decisions: records of decisions that the store did not have.
+        sends: state -> sends that were added or changed: reserved, dispatching (due, and no outcome says whether they
+            left: settle them), dispatched, failed, released.
+        limits: set-level limits whose use was put back.
+        unsettled: sends of the store that are open now.
+        sequence: number of the store's last change.
+        said: what cannot be rebuilt, in sentences.
+    """
+
+    decisions: int
+    sends: dict[str, int]
+    limits: tuple[str, ...]
+    unsettled: int
+    sequence: int
+    said: tuple[str, ...]
 
 
 STATE_OUTPUTS: dict[str, type[Output]] = {
     "state-record": StateRecordOutput,
     "state-expire": StateExpireOutput,
+    "state-unsettled": StateUnsettledOutput,
+    "state-settle": StateSettleOutput,
+    "state-rebuild": StateRebuildOutput,
     "error": OUTPUTS["error"],
 }

@@ -248,8 +248,30 @@ def plan_under_prices(
         _offer(plan, batch, sample, now)
     who = Priced(plan.policy, plan.catalog, sample.blocks(), groups, plan.slice_probability)
     prices = solve_prices(pricing, who, sample.seen, now, _rough(pricing, who, sample, now))
+    return under(plan, prices), prices
+
+
+def under(plan: Plan, prices: Prices) -> Plan:
+    """The plan whose policy decides under these prices."""
     policy = priced(plan.policy, prices.table(plan.catalog), plan.catalog, prices.cut)
-    return replace(plan, policy=policy, policy_version=versioned(plan.policy_version, prices)), prices
+    version = versioned(plan.policy_version, prices)
+    return replace(plan, policy=policy, policy_version=version, prices=prices.to_builtins())
+
+
+def recorded_prices(plan: Plan, first: ContactBatch, now: datetime) -> Prices | None:
+    """The prices under which an earlier run decided for some of these contacts; None where none did, or without prices.
+
+    They were found on what was known then: found anew they would be others, and one day would be decided under two.
+
+    Raises:
+        DataError, StorageError: see `DecisionRecords.read`.
+    """
+    if plan.promises is None:
+        return None
+    now_at = instant_of(now, owner="prices")
+    found = plan.promises.store.decided(decision_ids(first.contact_id, plan, now_at).tolist(), now_at=now_at)
+    plain = None if found is None else msgspec.json.decode(found.settings[0]).get("prices")
+    return None if plain is None else prices_from(plain, source="the state store")
 
 
 def _rough(pricing: Pricing, who: Priced, sample: ContactSample, now: datetime) -> tuple[float, ...] | None:

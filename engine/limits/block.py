@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import sqlalchemy as sa
 
 from engine.catalog import Catalog
 from engine.errors import ParameterError, TactfulError
 from engine.limits.admission import Admission, Draw, admission_order, admit
 from engine.limits.costs import Costs
 from engine.limits.kinds import SetLimit
-from engine.limits.quota import ALL_DAYS, Meter, Need, QuotaStore
+from engine.limits.quota import ALL_DAYS, Meter, Need, QuotaStore, settle_in
 from engine.localtime import DAY_US, local_us
 from engine.types import NOT_AN_INSTANT, BoolArray, IntArray, ObjectArray
 
@@ -94,6 +95,56 @@ def admit_block(
         DataError: the block's name was used for another block, or has expired.
         StorageError: the store refused, or the lease ran out.
     """
+    admission, due = admit_unsettled(
+        block, store, eligible, decision_ids, draw, seed=seed, now_at=now_at, lease_s=lease_s, share=share
+    )
+    due.settle(store)
+    return admission
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What a block used and earned, to be written down before anything of it is logged or sent.
+
+    Attributes:
+        grant_id: of the block.
+        used / earned: by meter.
+    """
+
+    grant_id: str
+    used: Mapping[Meter, int]
+    earned: Mapping[Meter, int]
+
+    def settle(self, store: QuotaStore) -> None:
+        """In a transaction of its own.
+
+        Raises:
+            DataError, StorageError: see `SqlQuota.settle`.
+        """
+        store.settle(self.grant_id, self.used, self.earned)
+
+    def settle_in(self, connection: sa.Connection) -> None:
+        """In a transaction that writes down more."""
+        settle_in(connection, self.grant_id, self.used, self.earned)
+
+
+def admit_unsettled(
+    block: LimitedBlock,
+    store: QuotaStore,
+    eligible: BoolArray,
+    decision_ids: ObjectArray,
+    draw: Draw,
+    *,
+    seed: int,
+    now_at: int,
+    lease_s: float = 600.0,
+    share: float = 1.0,
+) -> tuple[Admission, Settlement]:
+    """`admit_block` without its end: the caller settles, or abandons the grant.
+
+    Raises:
+        ParameterError, DataError, StorageError: as `admit_block`.
+    """
     costs, days = block.costs(now_at)
     worst = costs.worst_case(eligible)
     needs = [
@@ -117,8 +168,8 @@ def admit_block(
         with contextlib.suppress(TactfulError):
             store.abandon(block.grant_id)
         raise
-    store.settle(block.grant_id, _by_meter(block, days, admission.used), _by_meter(block, days, admission.earned))
-    return admission
+    used, earned = (_by_meter(block, days, amounts) for amounts in (admission.used, admission.earned))
+    return admission, Settlement(block.grant_id, used, earned)
 
 
 def _meters(block: LimitedBlock, days: Sequence[int]) -> Mapping[tuple[int, int], Meter]:

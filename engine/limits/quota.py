@@ -176,30 +176,7 @@ class SqlQuota(SqlStore):
             StorageError: the lease ran out and the quota is taken back, or the store refused; nothing is settled.
         """
         with writing(self._engine, "settle quota") as connection:
-            meters = sorted(_grant(connection, grant_id))
-            if not meters and (used or earned):
-                raise DataError(f"no quota grant {grant_id!r}", hint="acquire it first")
-            usage = _locked(connection, meters)
-            mine = _grant(connection, grant_id)
-            states = {row["state"] for row in mine.values()}
-            if EXPIRED in states:
-                raise StorageError(
-                    f"the lease of quota grant {grant_id!r} ran out", hint="drop the block's decisions; run it anew"
-                )
-            _check_settlement(grant_id, mine, used, earned)
-            for meter, row in mine.items():
-                new, gained = used.get(meter, 0), earned.get(meter, 0)
-                if row["state"] == SETTLED:
-                    continue
-                values = {"used": new, "earned": gained, "state": SETTLED if close else HELD}
-                connection.execute(
-                    sa.update(GRANT).where(*_is(GRANT, meter), GRANT.c.grant_id == grant_id).values(values)
-                )
-                total = {
-                    "used": usage[meter][0] + new - row["used"],
-                    "earned": usage[meter][1] + gained - row["earned"],
-                }
-                connection.execute(sa.update(QUOTA).where(*_is(QUOTA, meter)).values(total))
+            settle_in(connection, grant_id, used, earned, close=close)
 
     def abandon(self, grant_id: str) -> None:
         """Give a grant back of which nothing was settled; nobody can settle it afterwards.
@@ -247,6 +224,39 @@ class SqlQuota(SqlStore):
         query = sa.select(QUOTA.c.day, QUOTA.c.used).where(QUOTA.c.name == name).order_by(QUOTA.c.day)
         with reading(self._engine, "read quota") as connection:
             return {row.day: row.used for row in connection.execute(query)}
+
+
+def settle_in(
+    connection: sa.Connection,
+    grant_id: str,
+    used: Mapping[Meter, int],
+    earned: Mapping[Meter, int],
+    *,
+    close: bool = True,
+) -> None:
+    """`SqlQuota.settle` within a transaction of the caller's."""
+    meters = sorted(_grant(connection, grant_id))
+    if not meters and (used or earned):
+        raise DataError(f"no quota grant {grant_id!r}", hint="acquire it first")
+    usage = _locked(connection, meters)
+    mine = _grant(connection, grant_id)
+    states = {row["state"] for row in mine.values()}
+    if EXPIRED in states:
+        raise StorageError(
+            f"the lease of quota grant {grant_id!r} ran out", hint="drop the block's decisions; run it anew"
+        )
+    _check_settlement(grant_id, mine, used, earned)
+    for meter, row in mine.items():
+        new, gained = used.get(meter, 0), earned.get(meter, 0)
+        if row["state"] == SETTLED:
+            continue
+        values = {"used": new, "earned": gained, "state": SETTLED if close else HELD}
+        connection.execute(sa.update(GRANT).where(*_is(GRANT, meter), GRANT.c.grant_id == grant_id).values(values))
+        total = {
+            "used": usage[meter][0] + new - row["used"],
+            "earned": usage[meter][1] + gained - row["earned"],
+        }
+        connection.execute(sa.update(QUOTA).where(*_is(QUOTA, meter)).values(total))
 
 
 def _check_acquire(grant_id: str, needs: Sequence[Need], now_at: int, lease_s: float, share: float) -> None:
@@ -305,9 +315,13 @@ def _grant(connection: sa.Connection, grant_id: str) -> dict[Meter, Mapping[str,
     return {Meter(row["name"], row["day"]): dict(row) for row in rows}
 
 
+class OtherMetersError(DataError):
+    """A grant of this name was made for other meters."""
+
+
 def _again(grant_id: str, mine: Mapping[Meter, Mapping[str, Any]], meters: Sequence[Meter]) -> dict[Meter, int]:
     if set(mine) != set(meters):
-        raise DataError(f"quota grant {grant_id!r} was made for other meters", hint="name each block once")
+        raise OtherMetersError(f"quota grant {grant_id!r} was made for other meters", hint="name each block once")
     if any(row["state"] == EXPIRED for row in mine.values()):
         raise DataError(f"quota grant {grant_id!r} has expired", hint="run the block again under a new name")
     return {meter: row["amount"] for meter, row in mine.items()}

@@ -74,8 +74,11 @@ def shortages(metered: Metered, before: BoolArray, admission: Admission) -> list
     return found
 
 
-class _Record(msgspec.Struct):
+class RecordedReasons(msgspec.Struct, frozen=True):
+    """Why a decision's record says that sends were taken: `limits`, and the caps that `refused` the chosen one."""
+
     limits: tuple[Shortage, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 def limits_of(rule_inputs: bytes) -> tuple[Shortage, ...]:
@@ -84,8 +87,17 @@ def limits_of(rule_inputs: bytes) -> tuple[Shortage, ...]:
     Raises:
         DataError: a damaged record.
     """
+    return recorded_reasons(rule_inputs).limits
+
+
+def recorded_reasons(rule_inputs: bytes) -> RecordedReasons:
+    """What limits and caps took, as a decision's record keeps it.
+
+    Raises:
+        DataError: a damaged record.
+    """
     try:
-        return msgspec.json.decode(rule_inputs, type=_Record).limits
+        return msgspec.json.decode(rule_inputs, type=RecordedReasons)
     except msgspec.MsgspecError as error:
         raise DataError(f"rule inputs cannot be read: {error}", hint="the record is damaged") from error
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.catalog import Catalog
 from engine.limits.admission import Admission, Draw
-from engine.limits.block import LimitedBlock, admit_block
+from engine.limits.block import LimitedBlock, Settlement, admit_unsettled
 from engine.limits.config import LimitSet
-from engine.limits.quota import QuotaStore
+from engine.limits.quota import OtherMetersError, QuotaStore
 from engine.limits.reasons import Metered, Shortage, shortages
 from engine.types import BoolArray, IntArray, ObjectArray
 
@@ -36,11 +36,11 @@ class SharedLimits:
         *,
         seed: int,
         now_at: int,
-    ) -> tuple[Admission, list[list[Shortage]]]:
-        """`admit_block`, and what each contact lost to which limit.
+    ) -> tuple[Admission, list[list[Shortage]], Settlement]:
+        """`admit_unsettled`, and what each contact lost to which limit.
 
         Args:
-            name: of the block: the same content must have the same name, other content another one.
+            name: of the block, made of its decision ids: the same decisions find the grant that they hold.
             catalog: of the actions.
             planned: (n, H) planned instants.
             eligible: (n, k) what the guardrails left.
@@ -52,18 +52,21 @@ class SharedLimits:
         Raises:
             DataError, StorageError: as `admit_block`.
         """
+
+        def admitted() -> tuple[Admission, Settlement]:
+            more = {"lease_s": self.limits.lease_s, "share": self.limits.share}
+            return admit_unsettled(block, self.store, eligible, decision_ids, draw, seed=seed, now_at=now_at, **more)
+
         limits = self.limits.limits
         block = LimitedBlock(self.store.next_name(name), limits, catalog, planned, self.limits.zone)
-        admission = admit_block(
-            block,
-            self.store,
-            eligible,
-            decision_ids,
-            draw,
-            seed=seed,
-            now_at=now_at,
-            lease_s=self.limits.lease_s,
-            share=self.limits.share,
-        )
+        try:
+            admission, due = admitted()
+        except OtherMetersError:
+            # Held by a run of these decisions that died before it had decided anything, when other days were in
+            # question. Were it still at work, its own settlement would now fail.
+            self.store.abandon(block.grant_id)
+            block = replace(block, grant_id=self.store.next_name(name))
+            admission, due = admitted()
         costs, days = block.costs(now_at)
-        return admission, shortages(Metered(costs, days, tuple(limit.name for limit in limits)), eligible, admission)
+        found = shortages(Metered(costs, days, tuple(limit.name for limit in limits)), eligible, admission)
+        return admission, found, due

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pyarrow as pa
 
 from engine import records
@@ -15,8 +16,9 @@ from engine.files.parquet import UNREADABLE, open_parquet
 from engine.guardrails.pack import pack_from
 from engine.log.action_names import CHECKED, NamedActions
 from engine.log.columns import conform, used_labels
-from engine.records import LogMeta
+from engine.records import MARK_KEY, SETTINGS_KEY, LogMeta
 from engine.rounds import CHUNK_ROWS
+from engine.state.mark import Mark
 
 ENDINGS: Final = (".parquet",)
 # Columns that say which action a row is about: none of them is read without looking whether they agree.
@@ -57,6 +59,27 @@ class LogFile:
             LogFormatError: it does not know all actions of the file's own.
         """
         self._actions = NamedActions(self.meta.catalog, catalog, str(self.path))
+
+    @property
+    def mark(self) -> Mark | None:
+        """The newest change of the state store among the decisions; None where there was no store.
+
+        Raises:
+            LogFormatError: a footer that cannot be read.
+        """
+        found = (self._file.metadata.metadata or {}).get(MARK_KEY)
+        if found is None:
+            return None
+        try:
+            return msgspec.json.decode(found, type=Mark)
+        except msgspec.MsgspecError as error:
+            raise LogFormatError(f"{self.path} has a damaged footer: {error}", hint="write it again") from error
+
+    @property
+    def settings(self) -> bytes | None:
+        """All that the decisions depended on besides contact and instant, as JSON; None where there was no store."""
+        found: bytes | None = (self._file.metadata.metadata or {}).get(SETTINGS_KEY)
+        return found
 
     def further(self) -> dict[str, pa.DataType]:
         """Columns that the schema does not declare, with their types: raw ones, and those that people added."""

@@ -21,6 +21,7 @@ from engine.log.several import in_order, refuse_repeats, together
 from engine.log.whole_file import ParquetFile
 from engine.records import LogMeta
 from engine.rounds import CHUNK_ROWS, RoundBlock
+from engine.state.mark import Mark
 from engine.types import CodeArray, FloatArray, KeyArray, ObjectArray
 
 __all__ = [
@@ -69,6 +70,28 @@ class LogReader:
             self.schema = self.schema.with_metadata(records.log_schema(self.meta).metadata)
             refuse_repeats(self._files)
         self.rows: int = sum(file.rows for file in self._files)
+
+    @property
+    def mark(self) -> Mark | None:
+        """The newest change of the state store among the decisions; None where there was no store.
+
+        Raises:
+            LogFormatError: a footer that cannot be read, or files of different stores.
+        """
+        marks = [mark for file in self._files if (mark := file.mark) is not None]
+        if len({mark.store_id for mark in marks}) > 1:
+            raise LogFormatError(
+                f"{self.path} were decided with different state stores", hint="give those of one store"
+            )
+        return max(marks, key=lambda mark: mark.sequence, default=None)
+
+    @property
+    def settings(self) -> bytes | None:
+        """All that the decisions of the first file depended on besides contact and instant, as JSON.
+
+        None where there was no store.
+        """
+        return self._files[0].settings
 
     def column(self, name: str) -> str:
         """The stored name of a column given as `name`, `raw_name` or `context_name`, tried in this order.

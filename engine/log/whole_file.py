@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.disk.parts import Part
-from engine.errors import DataError, StorageError
+from engine.errors import DataError, ParameterError, StorageError
 from engine.files.parquet import finish_schema, parquet_writer, seal
 
 
@@ -49,6 +50,11 @@ class ParquetFile:
                 self._discard()
                 raise
         return self
+
+    def note(self, key: bytes, value: bytes) -> None:
+        """Add to the footer what is known only once the rows are there."""
+        if self._writer is not None:
+            self._writer.add_key_value_metadata({key: value})
 
     def append(self, table: pa.Table) -> None:
         """Write one row group.
@@ -113,3 +119,27 @@ class ParquetFile:
                 f"cannot write {self._path}: {error}",
                 hint="nothing was written under that name; free space or choose another folder",
             ) from error
+
+
+def require_free(path: Path, *, replace: bool, within: Sequence[str] = ()) -> None:
+    """Refuse an output that is there already, unless it is to be replaced.
+
+    Args:
+        path: a file, or a folder, which is taken where it has something in it.
+        replace: whether to overwrite it was said.
+        within: names that will be written in the folder, where only those matter.
+
+    Raises:
+        ParameterError: it is there, and `replace` is false.
+    """
+    if replace or not path.exists():
+        return
+    if path.is_dir() and not any((path / name).exists() for name in within or os.listdir(path)):  # noqa: PTH208
+        return
+    raise ParameterError(
+        "out",
+        "this command",
+        allowed="a name that is free",
+        got=str(path),
+        hint="it is there already: name another one, or say --replace to overwrite it",
+    )

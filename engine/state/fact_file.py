@@ -69,7 +69,7 @@ def _suppression(row: Row) -> Fact:
 
 
 def _event(row: Row) -> Fact:
-    names = ("event_id", "decision_id", "channel", "category", "value_usd")
+    names = ("event_id", "decision_id", "channel", "category", "value_usd", "source")
     more = {name: row[name] for name in names if name in row}
     return Event(row["contact_id"], row.get("kind", ""), row["at"], **more)
 
@@ -106,7 +106,7 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "withdrawal": ("channel", "purpose", "source", "basis"),
     "denial": ("channel", "purpose", "source", "basis"),
     "suppression": ("channel", "reason", "source", "until_at", "lifted"),
-    "event": ("kind", "event_id", "decision_id", "channel", "category", "value_usd"),
+    "event": ("kind", "event_id", "decision_id", "channel", "category", "value_usd", "source"),
     "profile": _OF_PROFILES,
     "send": ("decision_id", "channel", "purpose", "topic", "template", "category", "discount"),
     "reply": ("channel", "text", "decision_id"),

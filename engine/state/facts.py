@@ -195,11 +195,13 @@ class Event:
         kind: one of `EVENT_KINDS`; those in `STOP_KINDS` close their channel by themselves, or all channels where it is
             not said or cannot be told.
         at: when it happened.
-        event_id: the source's own id, by which a repeat is known; "" takes the content.
+        event_id: the source's own id, by which a repeat is known; "" takes the content. The key is source, contact,
+            kind and id: another contact's event, or one of another kind, is another event.
         decision_id: of the send that it answers.
         channel: name.
         category: product category.
         value_usd: of a purchase, finite.
+        source: who reported it; ids are unique within a source.
     """
 
     table: ClassVar[str] = "event"
@@ -212,6 +214,7 @@ class Event:
     channel: str | None = None
     category: str | None = None
     value_usd: float | None = None
+    source: str = ""
 
     def __post_init__(self) -> None:
         require_id("contact_id", "Event", self.contact_id)
@@ -271,8 +274,19 @@ def stop_of(event: Event) -> Suppression | None:
 
 
 def fact_id(fact: Consent | Suppression | Event) -> str:
-    """The natural key of a fact: SHA-256 of its content, or of an event's own id."""
+    """The natural key of a fact: SHA-256 of its content, or of an event's source, contact, kind and own id."""
     content: dict[str, Any] = dict(vars(fact))
-    if isinstance(fact, Event) and fact.event_id:
-        content = {"event_id": fact.event_id}
-    return hashlib.sha256(json.dumps([fact.table, content], sort_keys=True).encode()).hexdigest()
+    if isinstance(fact, Event):
+        names = ("source", "contact_id", "kind", "event_id") if fact.event_id else tuple(content)
+        # An event without a source has the key that it had before events had sources.
+        content = {name: content[name] for name in names if name != "source" or content[name]}
+    return _digest(fact.table, content)
+
+
+def former_event_id(fact: Event) -> str:
+    """The key of an event with an id in stores of version 1, where the id alone was the key."""
+    return _digest(fact.table, {"event_id": fact.event_id})
+
+
+def _digest(table: str, content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps([table, content], sort_keys=True).encode()).hexdigest()

@@ -1,12 +1,13 @@
-"""Contact state on the path of a decision: contacts as the store knows them, and a promise for every send."""
+"""Contact state on the path of a decision: contacts as the store knows them, promises for sends, and the record."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+import pyarrow as pa
 
 from engine.catalog import Catalog
 from engine.contact_file import OF_THE_CONTRACT
@@ -15,13 +16,20 @@ from engine.guardrails.layer import Guardrails
 from engine.guardrails.recheck import MAX_DELAY_S
 from engine.guardrails.rules.topic_cap import TOPIC
 from engine.state.caps import SendRequest
+from engine.state.decided import Answers, NewDecisions, Recorded, Settling
 from engine.state.pack_caps import caps_of
-from engine.state.protocols import Refused, SendReserver, StateReader
+from engine.state.protocols import Refused, StateReader
 from engine.types import HOLD, NOT_AN_INSTANT, PURPOSES, CodeArray, IntArray, ObjectArray
 
 
-class DecidingState(StateReader, SendReserver, Protocol):
+class DecidingState(StateReader, Protocol):
     """What a decision needs of the store."""
+
+    def decided(self, decision_ids: Sequence[str], *, now_at: int) -> Recorded | None: ...
+
+    def commit(self, new: NewDecisions, *, decided_at: int, lease_s: float) -> tuple[pa.Table, Answers, int] | None: ...
+
+    def shares(self, store: object) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ class Promises:
         extra = {name: column for name, column in known.extra.items() if name in OF_THE_CONTRACT}
         return replace(known, contact_id=contacts.contact_id, context=contacts.context, extra=own | extra)
 
-    def reserve(
+    def commit(
         self,
         guardrails: Guardrails,
         contacts: ContactBatch,
@@ -62,8 +70,11 @@ class Promises:
         action: CodeArray,
         send_at: IntArray,
         now_at: int,
-    ) -> list[tuple[str, ...]]:
-        """(n,) why each send is refused; empty where it is promised, and for hold. One transaction.
+        settings: bytes,
+        make: Callable[[list[tuple[str, ...]]], pa.Table],
+        settling: Settling | None,
+    ) -> Committed | None:
+        """Promise the sends and record the decisions in one transaction.
 
         Args:
             guardrails: whose caps hold.
@@ -72,20 +83,55 @@ class Promises:
             action: (n,).
             send_at: (n,) planned instants; a send without one is taken to leave now.
             now_at: of the decisions.
+            settings: all that decisions depend on besides contact and instant.
+            make: from the reasons, (n,) why each send is refused, to the rows of the log.
+            settling: quota to be settled in the same transaction.
+
+        Returns:
+            None where another run decided some of them meanwhile; nothing is written then.
 
         Raises:
-            StorageError: the store refused; nothing is promised.
+            DataError: a decision that was taken before the store kept records.
+            StorageError: the store refused; nothing is written.
         """
-        refused: list[tuple[str, ...]] = [()] * len(ids)
         rows = np.flatnonzero(action != HOLD)
         requests = requests_of(guardrails.catalog, contacts.contact_id, ids, action, send_at, now_at, rows)
-        answers = self.store.reserve(
-            requests, caps_of(guardrails, contacts), now_at=now_at, lease_s=self.lease_s, strict=False
-        )
-        for row, answer in zip(rows.tolist(), answers, strict=True):
-            if isinstance(answer, Refused):
-                refused[row] = tuple(dict.fromkeys(answer.reasons))
-        return refused
+
+        def reasons(answers: Answers) -> list[tuple[str, ...]]:
+            refused: list[tuple[str, ...]] = [()] * len(ids)
+            for row, answer in zip(rows.tolist(), answers, strict=True):
+                if isinstance(answer, Refused):
+                    refused[row] = tuple(dict.fromkeys(answer.reasons))
+            return refused
+
+        # Made beforehand, as nobody is refused as a rule: the transaction holds others up.
+        hopeful = make([()] * len(ids))
+
+        def record(answers: Answers) -> pa.Table:
+            refused = reasons(answers)
+            return make(refused) if any(refused) else hopeful
+
+        new = NewDecisions(ids.tolist(), requests, caps_of(guardrails, contacts), settings, record, settling)
+        done = self.store.commit(new, decided_at=now_at, lease_s=self.lease_s)
+        if done is None:
+            return None
+        table, answers, number = done
+        return Committed(table, reasons(answers), number)
+
+
+@dataclass(frozen=True)
+class Committed:
+    """Decisions that are in the store.
+
+    Attributes:
+        table: their rows.
+        refused: (n,) why each send is refused; empty where it is promised, and for hold.
+        sequence: number of the change of the store.
+    """
+
+    table: pa.Table
+    refused: list[tuple[str, ...]]
+    sequence: int
 
 
 def requests_of(

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from engine.catalog import Catalog
 from engine.contacts import NO, UNKNOWN, ContactBatch, plain_contacts
-from engine.database import among, not_among, reading
+from engine.database import among, not_among, reading, stored_values
 from engine.errors import ParameterError
 from engine.state.checks import require_id, require_instant
 from engine.state.consents import CONSENT_COLUMNS, Columns, fold_consents, profiling_objections
 from engine.state.erased import ERASED_REASON, erased_at
+from engine.state.facts import CONSENT_KINDS, EVENT_KINDS, STATUSES
 from engine.state.protocols import History
 from engine.state.reader_parts import event_part, levels_of, place_part, send_part, ticket_part
 from engine.state.suppressions import SUPPRESSION_COLUMNS, fold_suppressions, lifts_of, standing_events
@@ -68,6 +69,12 @@ class ContactReader:
         """
         require_instant("now_at", "batch", now_at)
         row_of, back = _distinct(contact_ids)
+        with stored_values("read contacts"):
+            return self._batch(row_of, back, catalog, now_at, without)
+
+    def _batch(
+        self, row_of: dict[str, int], back: IntArray, catalog: Catalog, now_at: int, without: Sequence[str]
+    ) -> ContactBatch:
         with reading(self.engine, "read contacts") as connection:
             profiles = _fetch(connection, CONTACT, _PROFILE, row_of)
             consents = _fetch(connection, CONSENT, CONSENT_COLUMNS, row_of)
@@ -77,6 +84,9 @@ class ContactReader:
             own = not_among(connection, SEND.c.decision_id, without) if len(without) else sa.true()
             sends = _fetch(connection, SEND, ("at", *_DETAILS), row_of, _standing(now_at), own)
             events = _fetch(connection, EVENT, ("at", *_HAPPENED), row_of)
+        _require_words(consents, "status", STATUSES)
+        _require_words(consents, "kind", CONSENT_KINDS)
+        _require_words(events, "kind", EVENT_KINDS)
         n = len(row_of)
         parts = _profile_part(profiles, n)
         known = parts.pop("known")
@@ -120,17 +130,18 @@ class ContactReader:
         n = len(row_of)
         if n != len(back):
             raise ParameterError("contact_ids", "history", allowed="distinct", got=f"{len(back) - n} repeats")
-        with reading(self.engine, "read history") as connection:
-            sends = _fetch(connection, SEND, ("at", *_SENT), row_of, _standing(now_at))
-            events = _fetch(connection, EVENT, ("at", *_HAPPENED), row_of, EVENT.c.at <= now_at)
-        sent_offsets, sent = _csr(sends, n)
-        event_offsets, event = _csr(events, n)
-        return History(
-            sent_offsets=sent_offsets,
-            **{f"sent_{name}": sent[name] for name in ("at", *_SENT)},
-            event_offsets=event_offsets,
-            **{f"event_{name}": event[name] for name in ("at", *_HAPPENED)},
-        )
+        with stored_values("read history"):
+            with reading(self.engine, "read history") as connection:
+                sends = _fetch(connection, SEND, ("at", *_SENT), row_of, _standing(now_at))
+                events = _fetch(connection, EVENT, ("at", *_HAPPENED), row_of, EVENT.c.at <= now_at)
+            sent_offsets, sent = _csr(sends, n)
+            event_offsets, event = _csr(events, n)
+            return History(
+                sent_offsets=sent_offsets,
+                **{f"sent_{name}": sent[name] for name in ("at", *_SENT)},
+                event_offsets=event_offsets,
+                **{f"event_{name}": event[name] for name in ("at", *_HAPPENED)},
+            )
 
 
 def _distinct(contact_ids: ObjectArray) -> tuple[dict[str, int], IntArray]:
@@ -172,6 +183,13 @@ def _with_erased(connection: sa.Connection, suppressions: Columns, row_of: Mappi
     rows = [(row_of[name], None, ERASED_REASON, at, None, False) for name, at in erased.items()]
     added = dict(zip(("owner", *SUPPRESSION_COLUMNS), zip(*rows, strict=True), strict=True))
     return {name: (*column, *added[name]) for name, column in suppressions.items()}
+
+
+def _require_words(found: Columns, name: str, known: Sequence[str]) -> None:
+    """A refusal or a complaint whose word is damaged must not be passed over."""
+    strange = set(found[name]) - set(known)
+    if strange:
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {sorted(map(repr, strange))[0]}")
 
 
 def _profile_part(found: Columns, n: int) -> dict[str, Any]:

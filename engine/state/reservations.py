@@ -13,11 +13,12 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from engine.database import among, in_byte_order, insert_missing, is_postgresql, reading, writing
+from engine.database import among, in_byte_order, insert_missing, is_postgresql, reading, stored_values
 from engine.errors import DataError
 from engine.state.caps import SendRequest, SendRule, conflict, longest_window_us
-from engine.state.checks import require_choice, require_instant, require_span
+from engine.state.checks import require_instant, require_span
 from engine.state.protocols import Refused, Reserved
+from engine.state.sequence import changing
 from engine.state.tables import (
     DISPATCHED,
     DISPATCHING,
@@ -34,7 +35,6 @@ from engine.types import MICROSECONDS_PER_S
 COUNTED: Final = (RESERVED, DISPATCHING, DISPATCHED)
 EXPIRED: Final = "lease ran out"
 OTHERWISE: Final = "reserved_otherwise"
-_SETTLED_FROM: Final[Mapping[str, str]] = {DISPATCHED: DISPATCHING, FAILED: DISPATCHING, RELEASED: RESERVED}
 _CONTENT: Final = ("contact_id", "channel", "purpose", "topic", "template", "category", "discount")
 
 Row = dict[str, Any]
@@ -81,22 +81,11 @@ class Reservations:
         """
         require_instant("now_at", "reserve", now_at)
         require_span("lease_s", "reserve", lease_s)
-        ids = [request.decision_id for request in requests]
-        if len(set(ids)) != len(ids):
-            raise DataError("a decision id stands twice in one call of reserve")
+        require_distinct(requests)
         if not requests:
             return ()
-        contacts = sorted({request.contact_id for request in requests})
-        since = min(request.send_at for request in requests) - longest_window_us(rules)
-        with writing(self.engine, "reserve sends") as connection:
-            lock_contacts(connection, contacts)
-            _lapse(connection, among(connection, SEND.c.contact_id, contacts), now_at)
-            known = {row["decision_id"]: row for row in _rows(connection, among(connection, SEND.c.decision_id, ids))}
-            counted = _counted(connection, contacts, since)
-            judge = _Judge(known, counted, rules, now_at, lease_s, strict)
-            answers = tuple(judge.answer(request) for request in requests)
-            _write(connection, judge.written, now_at)
-        return answers
+        with changing(self.engine, "reserve sends") as (connection, _):
+            return reserve_in(connection, requests, rules, now_at=now_at, lease_s=lease_s, strict=strict)
 
     def expire(self, *, now_at: int) -> int:
         """Release every reservation whose lease is over; sends that are being dispatched stay, and count.
@@ -108,7 +97,7 @@ class Reservations:
             StorageError: the store refused.
         """
         require_instant("now_at", "expire", now_at)
-        with writing(self.engine, "expire reservations") as connection:
+        with changing(self.engine, "expire reservations") as (connection, _):
             # Rows that somebody works on are left to the next call: to wait here could be to wait in a circle.
             over = sa.select(SEND.c.decision_id).where(in_state(RESERVED), SEND.c.lease_until <= now_at)
             free = over.order_by(SEND.c.decision_id).with_for_update(skip_locked=True)
@@ -125,8 +114,8 @@ class Reservations:
             StorageError: the store refused; the message must not go out.
         """
         require_instant("now_at", "dispatch", now_at)
-        with writing(self.engine, "dispatch a send") as connection:
-            row = _locked(connection, decision_id)
+        with changing(self.engine, "dispatch a send") as (connection, _):
+            row = locked(connection, [decision_id])[decision_id]
             if row["state"] != RESERVED:
                 return Refused(decision_id, (row["state"],))
             if row["lease_until"] <= now_at:
@@ -139,32 +128,8 @@ class Reservations:
             found = conflict(request, others, rules)
             if found is not None:
                 return Refused(decision_id, found.reasons, found.next_allowed_at)
-            _advance(connection, row, DISPATCHING, now_at, at=now_at)
+            advance(connection, row, DISPATCHING, now_at, at=now_at)
         return Reserved(decision_id, now_at, row["lease_until"], DISPATCHING, fresh=True)
-
-    def settle(self, decision_id: str, state: str, *, now_at: int, reason: str = "") -> bool:
-        """Say how a send ended: dispatched, failed (the provider did not take it), or released (never dispatched).
-
-        Returns:
-            False where it had this state already.
-
-        Raises:
-            DataError: no such decision, or a change that is not legal.
-            StorageError: the store refused; nothing has changed.
-        """
-        require_choice("state", "settle", state, _SETTLED_FROM)
-        require_instant("now_at", "settle", now_at)
-        with writing(self.engine, "settle a send") as connection:
-            row = _locked(connection, decision_id)
-            if row["state"] == state:
-                return False
-            if row["state"] != _SETTLED_FROM[state]:
-                raise DataError(
-                    f"the send of decision {decision_id!r} is {row['state']} and cannot become {state!r}",
-                    hint="a send is reserved, then dispatching, then dispatched or failed; see docs/state.md",
-                )
-            _advance(connection, row, state, now_at, reason=reason)
-        return True
 
     def states(self, decision_ids: Sequence[str]) -> dict[str, str]:
         """Decision id -> state of its send; decisions without a reservation are absent.
@@ -177,16 +142,38 @@ class Reservations:
             found = connection.execute(query.where(among(connection, SEND.c.decision_id, list(decision_ids))))
             return {row.decision_id: row.state for row in found}
 
-    def unsettled(self, *, now_at: int) -> tuple[str, ...]:
-        """Decisions in `dispatching` beyond their lease: ask the provider, then settle them. Until then they count.
 
-        Raises:
-            StorageError: the store cannot be read.
-        """
-        query = sa.select(SEND.c.decision_id).where(in_state(DISPATCHING), SEND.c.lease_until <= now_at)
-        require_instant("now_at", "unsettled", now_at)
-        with reading(self.engine, "read unsettled sends") as connection:
-            return tuple(connection.execute(query.order_by(SEND.c.decision_id)).scalars())
+def require_distinct(requests: Sequence[SendRequest]) -> None:
+    """Refuse a decision id that stands twice.
+
+    Raises:
+        DataError: such an id.
+    """
+    if len({request.decision_id for request in requests}) != len(requests):
+        raise DataError("a decision id stands twice in one call of reserve")
+
+
+def reserve_in(
+    connection: sa.Connection,
+    requests: Sequence[SendRequest],
+    rules: Sequence[SendRule],
+    *,
+    now_at: int,
+    lease_s: float,
+    strict: bool,
+) -> tuple[Reserved | Refused, ...]:
+    """`Reservations.reserve` within a transaction of the caller's; one request or more."""
+    ids = [request.decision_id for request in requests]
+    contacts = sorted({request.contact_id for request in requests})
+    since = min(request.send_at for request in requests) - longest_window_us(rules)
+    lock_contacts(connection, contacts)
+    _lapse(connection, among(connection, SEND.c.contact_id, contacts), now_at)
+    known = {row["decision_id"]: row for row in _rows(connection, among(connection, SEND.c.decision_id, ids))}
+    counted = _counted(connection, contacts, since)
+    judge = _Judge(known, counted, rules, now_at, lease_s, strict)
+    answers = tuple(judge.answer(request) for request in requests)
+    _write(connection, judge.written, now_at)
+    return answers
 
 
 class _Judge:
@@ -240,22 +227,28 @@ def lock_contacts(connection: sa.Connection, contacts: Sequence[str]) -> None:
     SQLite's BEGIN IMMEDIATE did so already. On PostgreSQL everybody inserts and locks in the same order, so nobody
     waits in a circle; the locks lie in the rows, so their number is not limited as that of advisory locks is.
     """
-    if not is_postgresql(connection):
+    if not contacts or not is_postgresql(connection):
         return
     connection.execute(insert_missing(connection, SEND_LOCK), [{"contact_id": contact} for contact in contacts])
     query = sa.select(SEND_LOCK.c.contact_id).where(among(connection, SEND_LOCK.c.contact_id, contacts))
     connection.execute(query.order_by(in_byte_order(connection, SEND_LOCK.c.contact_id)).with_for_update()).all()
 
 
-def _locked(connection: sa.Connection, decision_id: str) -> Row:
-    """The row of a send; the contact is locked, and so is the row, on which `expire` may be working."""
-    contact = sa.select(SEND.c.contact_id).where(SEND.c.decision_id == decision_id)
-    contact_id = connection.execute(contact).scalar_one_or_none()
-    if contact_id is None:
-        raise DataError(f"no send of decision {decision_id!r}", hint="reserve it first")
-    lock_contacts(connection, [contact_id])
-    query = sa.select(SEND).where(SEND.c.decision_id == decision_id).with_for_update()
-    return dict(connection.execute(query).mappings().one())
+def locked(connection: sa.Connection, decision_ids: Sequence[str]) -> dict[str, Row]:
+    """The rows of sends; their contacts are locked, and so are the rows, on which `expire` may be working.
+
+    Raises:
+        DataError: a decision without a send.
+    """
+    ids = among(connection, SEND.c.decision_id, decision_ids)
+    owners = connection.execute(sa.select(SEND.c.decision_id, SEND.c.contact_id).where(ids))
+    contacts: dict[str, str] = {row.decision_id: row.contact_id for row in owners}
+    missing = next((name for name in decision_ids if name not in contacts), None)
+    if missing is not None:
+        raise DataError(f"no send of decision {missing!r}", hint="reserve it first")
+    lock_contacts(connection, sorted(set(contacts.values())))
+    query = sa.select(SEND).where(ids).order_by(in_byte_order(connection, SEND.c.decision_id)).with_for_update()
+    return {row["decision_id"]: dict(row) for row in connection.execute(query).mappings()}
 
 
 def _rows(connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[Row]:
@@ -272,6 +265,11 @@ def _counted(connection: sa.Connection, contacts: Sequence[str], since: int) -> 
 
 
 def _request(row: Row, *, send_at: int) -> SendRequest:
+    with stored_values("read sends"):
+        return _as_request(row, send_at)
+
+
+def _as_request(row: Row, send_at: int) -> SendRequest:
     return SendRequest(row["decision_id"], send_at=send_at, **{name: row[name] for name in _CONTENT})
 
 
@@ -297,7 +295,8 @@ def _lapse(connection: sa.Connection, where: sa.ColumnElement[bool], now_at: int
     return len(changed)
 
 
-def _advance(connection: sa.Connection, row: Row, state: str, now_at: int, *, reason: str = "", **values: Any) -> None:
+def advance(connection: sa.Connection, row: Row, state: str, now_at: int, *, reason: str = "", **values: Any) -> None:
+    """Write down the next state of a locked send."""
     step = row["step"] + 1
     change = sa.update(SEND).where(SEND.c.decision_id == row["decision_id"])
     connection.execute(change.values(state=state, step=step, **values))

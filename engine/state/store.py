@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
+
+import pandas as pd
+import pyarrow as pa
 
 from engine.catalog import Catalog
 from engine.contacts import ContactBatch
 from engine.database import SqlStore, open_database, reading, require_store, stored_values
+from engine.errors import TactfulError
+from engine.log.parquet import LogReader
 from engine.state import erased
 from engine.state.caps import SendRequest, SendRule
+from engine.state.decided import Answers, DecisionRecords, NewDecisions, Recorded
 from engine.state.facts import Fact
+from engine.state.mark import Mark
 from engine.state.protocols import History, Refused, Reserved
 from engine.state.reader import ContactReader
+from engine.state.rebuild import Rebuilt, rebuild
 from engine.state.reservations import Reservations
-from engine.state.tables import CONTACT, METADATA
+from engine.state.schema import prepare
+from engine.state.sequence import beside, current
+from engine.state.settlements import Owed, Settlements, TakenSend
+from engine.state.tables import CONTACT
 from engine.state.writer import FactWriter
 from engine.types import ObjectArray
 
@@ -26,20 +37,40 @@ class SqlState(SqlStore):
         url: `sqlite:///FILE` (processes of one machine) or `postgresql://USER@HOST/NAME`.
         busy_timeout_s: how long a call waits for others, seconds.
         connections: that this process keeps open, at most.
+        behind: open a store also where a witness knows later changes of it, in order to bring it up to date.
 
     Raises:
         ParameterError: another kind of URL, or a number out of range.
         ConfigError: the driver is not installed.
-        StorageError: the store cannot be opened.
+        StorageError: the store cannot be opened, is damaged, of a newer version, or an older copy of itself.
     """
 
-    def __init__(self, url: str, *, busy_timeout_s: float = 30.0, connections: int = 5) -> None:
+    def __init__(self, url: str, *, busy_timeout_s: float = 30.0, connections: int = 5, behind: bool = False) -> None:
         self._engine = open_database(
-            url, METADATA.create_all, owner="SqlState", busy_timeout_s=busy_timeout_s, connections=connections
+            url, prepare, owner="SqlState", busy_timeout_s=busy_timeout_s, connections=connections
         )
         self._reader = ContactReader(self._engine)
         self._writer = FactWriter(self._engine)
         self._sends = Reservations(self._engine)
+        self._ends = Settlements(self._engine)
+        self._decided = DecisionRecords(self._engine)
+        witness = beside(self._engine)
+        if witness is not None and not behind:
+            try:
+                mark = self.mark()
+                witness.check(mark, same=True)
+                witness.note(mark)
+            except TactfulError:
+                self.close()
+                raise
+
+    def mark(self) -> Mark:
+        """The store's identity and the number of its last change.
+
+        Raises:
+            StorageError: the store cannot be read.
+        """
+        return current(self._engine)
 
     @classmethod
     def existing(cls, url: str) -> Self:
@@ -49,9 +80,19 @@ class SqlState(SqlStore):
             DataError: there is no store of contact state under this URL.
             ParameterError, ConfigError, StorageError: as of the class.
         """
+        cls.require(url)
+        return cls(url)
+
+    @staticmethod
+    def require(url: str) -> None:
+        """Refuse a URL under which there is no store of contact state.
+
+        Raises:
+            DataError: there is none.
+            ParameterError, ConfigError, StorageError: as of the class.
+        """
         hint = "make a new store with tactful state record --create"
         require_store(url, CONTACT.name, owner="SqlState", hint=hint)
-        return cls(url)
 
     def use_key(self, contact_key: str) -> None:
         """See `engine.state.erased.bind_key`."""
@@ -109,13 +150,64 @@ class SqlState(SqlStore):
             return self._sends.dispatch(decision_id, rules, now_at=now_at)
 
     def settle(self, decision_id: str, state: str, *, now_at: int, reason: str = "") -> bool:
-        """See `Reservations.settle`."""
-        return self._sends.settle(decision_id, state, now_at=now_at, reason=reason)
+        """See `Settlements.settle`."""
+        return self._ends.settle(decision_id, state, now_at=now_at, reason=reason)
 
     def states(self, decision_ids: Sequence[str]) -> dict[str, str]:
         """See `Reservations.states`."""
         return self._sends.states(decision_ids)
 
     def unsettled(self, *, now_at: int) -> tuple[str, ...]:
-        """See `Reservations.unsettled`."""
-        return self._sends.unsettled(now_at=now_at)
+        """See `Settlements.unsettled`."""
+        return self._ends.unsettled(now_at=now_at)
+
+    def settle_all(self, states: Mapping[str, str], *, now_at: int, reason: str = "", by_hand: bool = False) -> int:
+        """See `Settlements.settle_all`."""
+        return self._ends.settle_all(states, now_at=now_at, reason=reason, by_hand=by_hand)
+
+    def owed(self, decision_ids: Sequence[str]) -> dict[str, Owed]:
+        """See `Settlements.owed`."""
+        return self._ends.owed(decision_ids)
+
+    def reasons(self, decision_ids: Sequence[str]) -> dict[str, str]:
+        """See `Settlements.reasons`."""
+        return self._ends.reasons(decision_ids)
+
+    def reported(self, decision_ids: Sequence[str]) -> None:
+        """See `Settlements.reported`."""
+        self._ends.reported(decision_ids)
+
+    def taken(self) -> tuple[TakenSend, ...]:
+        """See `Settlements.taken`."""
+        return self._ends.taken()
+
+    def decided(self, decision_ids: Sequence[str], *, now_at: int) -> Recorded | None:
+        """See `DecisionRecords.read`."""
+        return self._decided.read(decision_ids, now_at=now_at)
+
+    def commit(self, new: NewDecisions, *, decided_at: int, lease_s: float) -> tuple[pa.Table, Answers, int] | None:
+        """See `DecisionRecords.commit`."""
+        return self._decided.commit(new, decided_at=decided_at, lease_s=lease_s)
+
+    def forget(self, *, before: int) -> int:
+        """See `DecisionRecords.forget`."""
+        return self._decided.forget(before=before)
+
+    def erase_records(self, contact_ids: Sequence[str]) -> int:
+        """See `DecisionRecords.erase`."""
+        return self._decided.erase(contact_ids)
+
+    def rebuild(
+        self, logs: Sequence[LogReader], outcomes: pd.DataFrame, seen: Sequence[Mark], *, now_at: int
+    ) -> Rebuilt:
+        """See `engine.state.rebuild.rebuild`; the witness beside the store is written anew."""
+        witness = beside(self._engine)
+        seen = [*seen, *([] if witness is None else witness.marks())]
+        done = rebuild(self._engine, logs, outcomes, seen, now_at=now_at)
+        if witness is not None:
+            witness.note(self.mark(), anew=True)
+        return done
+
+    def shares(self, store: object) -> bool:
+        """Whether another store keeps its tables in the same database, so that one transaction can write both."""
+        return isinstance(store, SqlStore) and store.url == self.url

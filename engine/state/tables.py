@@ -1,7 +1,7 @@
 """The tables of contact state. Instants are integers: microseconds since 1970 UTC.
 
 Consents, suppressions, events and steps are only ever added to; a profile and a send are rows that change, and each
-change of a send leaves a row in `send_step`.
+change of a send leaves a row in `send_step`. `engine.state.schema` opens stores of earlier versions.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 METADATA: Final = sa.MetaData()
+SCHEMA_VERSION: Final = 2
 DIGEST_LENGTH: Final = 64
 
 RESERVED: Final = "reserved"
@@ -92,6 +93,8 @@ EVENT: Final = sa.Table(
     _text("channel", "", nullable=True),
     _text("category", "product category", nullable=True),
     sa.Column("value_usd", sa.Double(), nullable=True, comment="of a purchase"),
+    sa.Column("source", sa.Text(), nullable=False, server_default="", comment="who reported it; ids are the source's"),
+    _text("event_id", "the source's own id, or null", nullable=True),
     sa.Index("event_by_contact", "contact_id", "at"),
 )
 SEND: Final = sa.Table(
@@ -136,3 +139,45 @@ SEND_LOCK: Final = sa.Table(
     METADATA,
     sa.Column("contact_id", sa.Text(), primary_key=True, comment="whoever holds this row decides on the contact"),
 )
+SEND_OWED: Final = sa.Table(
+    "send_owed",
+    METADATA,
+    sa.Column("decision_id", sa.Text(), primary_key=True, comment="settled by hand; no outcome file says so yet"),
+    _text("event", "dispatched or failed"),
+    _instant("at", "of the event"),
+)
+DECIDED: Final = sa.Table(
+    "decided",
+    METADATA,
+    sa.Column("decision_id", sa.Text(), primary_key=True, comment="of a decision that was taken, hold or send"),
+    sa.Column("batch_id", sa.BigInteger(), nullable=False, comment="where its record stands"),
+    sqlite_with_rowid=False,
+)
+DECIDED_BATCH: Final = sa.Table(
+    "decided_batch",
+    METADATA,
+    sa.Column(
+        "batch_id", sa.BigInteger(), primary_key=True, autoincrement=False, comment="sequence of its transaction"
+    ),
+    _instant("decided_at", "of all its decisions"),
+    _text("run_id", "under which settings"),
+    sa.Column("record", sa.LargeBinary(), nullable=False, comment="rows of the log, an Arrow stream"),
+    sa.Index("decided_batch_by_instant", "decided_at"),
+)
+DECIDED_RUN: Final = sa.Table(
+    "decided_run",
+    METADATA,
+    sa.Column("run_id", sa.String(DIGEST_LENGTH), primary_key=True, comment="SHA-256 of the settings"),
+    _text("settings", "JSON of all that decisions depend on besides contact and instant"),
+)
+STORE: Final = sa.Table(
+    "store",
+    METADATA,
+    sa.Column("one", sa.Integer(), primary_key=True, autoincrement=False, comment="always 1"),
+    sa.Column("version", sa.Integer(), nullable=False, comment="of these tables"),
+    _text("store_id", "random; the same in every copy of the store"),
+    sa.Column("sequence", sa.BigInteger(), nullable=False, comment="number of the last change (SQLite)"),
+    _instant("forgotten_before", "records of decisions before then were removed", nullable=True),
+)
+# PostgreSQL numbers its changes by a sequence: a row that everybody updates would let one commit at a time.
+SEQUENCE: Final = sa.Sequence("store_sequence", metadata=METADATA)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-from engine.database import among, insert, insert_missing, writing
+from engine.database import among, insert, insert_missing
 from engine.errors import DataError, ParameterError
-from engine.state.facts import Consent, Event, Fact, PastSend, Profile, Suppression, fact_id, stop_of
+from engine.state.facts import Consent, Event, Fact, PastSend, Profile, Suppression, fact_id, former_event_id, stop_of
 from engine.state.replies import given_back
 from engine.state.reservations import lock_contacts
-from engine.state.tables import CONSENT, CONTACT, DISPATCHED, EVENT, SEND, SEND_STEP, SUPPRESSION
+from engine.state.sequence import changing
+from engine.state.tables import CONSENT, CONTACT, DISPATCHED, EVENT, SEND, SEND_OWED, SEND_STEP, SUPPRESSION
 
-_APPENDED: Final = {Consent: CONSENT, Suppression: SUPPRESSION, Event: EVENT}
+_APPENDED: Final = {Consent: CONSENT, Suppression: SUPPRESSION}
+# What the row of an event with an id says besides its key.
+_TOLD: Final = ("contact_id", "kind", "at", "decision_id", "channel", "category", "value_usd")
+_SENT: Final = ("contact_id", "channel", "purpose")
+# What only a send says that was recorded without a reservation: a reservation has its own planned instant and details.
+_IMPORTED_SENT: Final = ("at", "topic", "template", "category", "discount")
 _KEPT: Final = (
     *("region", "country", "area_code", "locale", "history_from_at"),
     *("line_type", "lists", "motive_price", "due_at"),
@@ -23,6 +29,18 @@ _KEPT: Final = (
 _IMPORTED: Final = "recorded without a reservation"
 
 Row = dict[str, Any]
+
+
+class KnownOtherwiseError(DataError):
+    """A fact whose key is known with other content.
+
+    Attributes:
+        position: of the fact among those given.
+    """
+
+    def __init__(self, position: int, message: str, *, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.position = position
 
 
 @dataclass(frozen=True)
@@ -45,7 +63,7 @@ class FactWriter:
 
         Raises:
             ParameterError: something that is no fact; nothing is written.
-            DataError: a past send whose id is another contact's; nothing is written.
+            KnownOtherwiseError: an event or a past send whose key is known with other content; nothing is written.
             StorageError: the store refused; nothing is written.
         """
         strange = [fact for fact in facts if not isinstance(fact, Fact)]
@@ -53,30 +71,21 @@ class FactWriter:
             raise ParameterError(
                 "facts", "record", allowed="facts of engine.state.facts", got=type(strange[0]).__name__
             )
-        with writing(self.engine, "record facts") as connection:
-            new = _write_sends(connection, [fact for fact in facts if isinstance(fact, PastSend)])
+        with changing(self.engine, "record facts") as (connection, _):
+            new = _write_sends(connection, facts)
             new += _write_profiles(connection, [fact for fact in facts if isinstance(fact, Profile)])
             for kind, table in _APPENDED.items():
-                rows = [_row(fact) for fact in facts if isinstance(fact, kind)]
-                if rows:
-                    # In one order everywhere: two processes that insert the same keys would else wait in a circle.
-                    rows.sort(key=lambda row: str(row["fact_id"]))
-                    added = insert_missing(connection, table).returning(table.c.fact_id)
-                    new += len(connection.execute(added, rows).all())
-            back = [_row(consent) for consent in given_back(connection, facts)]
-            if back:
-                connection.execute(insert_missing(connection, CONSENT), back)
-            _write_stops(connection, facts)
+                new += len(_append(connection, table, [_row(fact) for fact in facts if isinstance(fact, kind)]))
+            new += _write_events(connection, facts)
+            _append(connection, CONSENT, [_row(consent) for consent in given_back(connection, facts)])
+            _append(connection, SUPPRESSION, [_row(stop) for stop in _stops(facts)])
         return new
 
 
-def _write_stops(connection: sa.Connection, facts: Sequence[Fact]) -> None:
+def _stops(facts: Sequence[Fact]) -> list[Suppression]:
     """The suppressions that events stand for: whoever reports a complaint need not record that it counts."""
     stops = [stop_of(fact) for fact in facts if isinstance(fact, Event)]
-    rows = [_row(stop) for stop in stops if stop is not None]
-    if rows:
-        rows.sort(key=lambda row: str(row["fact_id"]))
-        connection.execute(insert_missing(connection, SUPPRESSION), rows)
+    return [stop for stop in stops if stop is not None]
 
 
 def _row(fact: Fact) -> Row:
@@ -84,8 +93,63 @@ def _row(fact: Fact) -> Row:
     row = dict(vars(fact))
     if isinstance(fact, Consent | Suppression | Event):
         row["fact_id"] = fact_id(fact)
-    row.pop("event_id", None)
+    if isinstance(fact, Event):
+        row["event_id"] = fact.event_id or None
     return row
+
+
+def _append(connection: sa.Connection, table: sa.Table, rows: list[Row]) -> set[str]:
+    """The keys that were new."""
+    if not rows:
+        return set()
+    # In one order everywhere: two processes that insert the same keys would else wait in a circle.
+    rows.sort(key=lambda row: str(row["fact_id"]))
+    return set(connection.execute(insert_missing(connection, table).returning(table.c.fact_id), rows).scalars())
+
+
+def _write_events(connection: sa.Connection, facts: Sequence[Fact]) -> int:
+    """Events: a repeat is known by its key and must say the same, or something that happened would be lost."""
+    rows: dict[str, Row] = {}
+    given: dict[str, tuple[int, Event]] = {}
+    for position, fact in enumerate(facts):
+        if not isinstance(fact, Event):
+            continue
+        row = _row(fact)
+        key = str(row["fact_id"])
+        _require_same_event(rows.setdefault(key, row), row, position, fact)
+        given.setdefault(key, (position, fact))
+    former = _former(connection, [fact for _, fact in given.values() if fact.event_id])
+    for key, (_, fact) in given.items():
+        before = former.get(former_event_id(fact)) if fact.event_id else None
+        if before is not None and all(before[name] == rows[key][name] for name in _TOLD):
+            del rows[key]
+    new = _append(connection, EVENT, list(rows.values()))
+    again = [key for key in rows if key not in new and rows[key]["event_id"]]
+    stored = sa.select(EVENT).where(among(connection, EVENT.c.fact_id, again)) if again else None
+    for found in connection.execute(stored).mappings() if stored is not None else ():
+        key = str(found["fact_id"])
+        _require_same_event(dict(found), rows[key], *given[key])
+    return len(new)
+
+
+def _former(connection: sa.Connection, events: Sequence[Event]) -> dict[str, Row]:
+    """Rows that were written when an event's id alone was its key."""
+    if not events:
+        return {}
+    keys = among(connection, EVENT.c.fact_id, [former_event_id(event) for event in events])
+    return {row["fact_id"]: dict(row) for row in connection.execute(sa.select(EVENT).where(keys)).mappings()}
+
+
+def _require_same_event(known: Row, row: Row, position: int, event: Event) -> None:
+    other = [name for name in _TOLD if known[name] != row[name]]
+    if other:
+        said = " and ".join(f"{name} {known[name]!r}, here {row[name]!r}" for name in other[:3])
+        source = f" of source {event.source!r}" if event.source else ""
+        raise KnownOtherwiseError(
+            position,
+            f"event {event.event_id!r}{source} ({event.kind}) of this contact is known otherwise: {said}",
+            hint="an id names one event of its source, contact and kind; give every event its own id, or its `source`",
+        )
 
 
 def _write_profiles(connection: sa.Connection, profiles: Sequence[Profile]) -> int:
@@ -110,42 +174,52 @@ def _write_profiles(connection: sa.Connection, profiles: Sequence[Profile]) -> i
     return len(connection.execute(statement.returning(CONTACT.c.contact_id), ordered).all())
 
 
-def _write_sends(connection: sa.Connection, sends: Sequence[PastSend]) -> int:
+def _write_sends(connection: sa.Connection, facts: Sequence[Fact]) -> int:
     """What really went out counts, also where its reservation was released or failed."""
-    if not sends:
+    given = [(position, fact) for position, fact in enumerate(facts) if isinstance(fact, PastSend)]
+    if not given:
         return 0
-    lock_contacts(connection, sorted({send.contact_id for send in sends}))
+    lock_contacts(connection, sorted({send.contact_id for _, send in given}))
+    first: dict[str, PastSend] = {}
+    for position, send in given:
+        _require_same_send(vars(first.setdefault(send.decision_id, send)), send, position, imported=True)
+    ids = among(connection, SEND.c.decision_id, list(first))
+    known = {row["decision_id"]: dict(row) for row in connection.execute(sa.select(SEND).where(ids)).mappings()}
+    for position, send in given:
+        if send.decision_id in known:
+            row = known[send.decision_id]
+            _require_same_send(row, send, position, imported=row["state"] == DISPATCHED and row["step"] == 0)
     statement = insert(connection, SEND)
     going = statement.excluded
     upsert = statement.on_conflict_do_update(
         index_elements=["decision_id"],
         set_={"at": going.at, "state": DISPATCHED, "step": SEND.c.step + 1},
-        where=sa.and_(SEND.c.state != DISPATCHED, SEND.c.contact_id == going.contact_id),
+        where=SEND.c.state != DISPATCHED,
     ).returning(SEND.c.decision_id, SEND.c.step)
     rows = [
         {**_row(send), "planned_at": send.at, "state": DISPATCHED, "lease_until": send.at, "step": 0}
-        for send in sorted(sends, key=lambda send: send.decision_id)
+        for _, send in sorted(first.items())
     ]
     changed: dict[str, int] = {row.decision_id: row.step for row in connection.execute(upsert, rows)}
-    _require_contacts(connection, [send for send in sends if send.decision_id not in changed])
-    at = {send.decision_id: send.at for send in sends}
     steps = [
-        {"decision_id": key, "step": step, "state": DISPATCHED, "at": at[key], "reason": _IMPORTED}
+        {"decision_id": key, "step": step, "state": DISPATCHED, "at": first[key].at, "reason": _IMPORTED}
         for key, step in changed.items()
     ]
     if steps:
         connection.execute(sa.insert(SEND_STEP), steps)
+    # A decision's own send, of which no outcome file says that it left.
+    owed = [{"decision_id": key, "event": DISPATCHED, "at": first[key].at} for key in changed if key in known]
+    if owed:
+        connection.execute(insert_missing(connection, SEND_OWED), owed)
     return len(changed)
 
 
-def _require_contacts(connection: sa.Connection, sends: Sequence[PastSend]) -> None:
-    """Refuse a send that is known as another contact's: left out in silence, it would not count."""
-    query = sa.select(SEND.c.decision_id, SEND.c.contact_id)
-    ids = [send.decision_id for send in sends]
-    found = connection.execute(query.where(among(connection, SEND.c.decision_id, ids)))
-    known: dict[str, str] = {row.decision_id: row.contact_id for row in found}
-    for send in sends:
-        if known[send.decision_id] != send.contact_id:
-            raise DataError(
-                f"send {send.decision_id!r} is known as another contact's", hint="give every message an id of its own"
-            )
+def _require_same_send(known: Mapping[str, Any], send: PastSend, position: int, *, imported: bool) -> None:
+    """Refuse a send that is known otherwise: left out in silence, it would not count."""
+    other = [name for name in (*_SENT, *(_IMPORTED_SENT if imported else ())) if known[name] != getattr(send, name)]
+    if not other:
+        return
+    said = "another contact's" if "contact_id" in other else f"one with another {' and '.join(other)}"
+    raise KnownOtherwiseError(
+        position, f"send {send.decision_id!r} is known as {said}", hint="give every message an id of its own"
+    )

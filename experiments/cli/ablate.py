@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 from rich.table import Table
 
-from experiments.cli.console import Json, Overrides, guarded, progress, show
+from experiments.cli.console import REPORT, Json, Overrides, Replace, free_out, guarded, progress, show
 from experiments.cli.inputs import Log
 from experiments.outputs_ablate import LiftRow
 from experiments.report.text import figure_text, interval_text
@@ -21,6 +21,7 @@ def run(
     out: Annotated[Path, typer.Option(help="Folder for the report.")],
     train_fraction: Annotated[float, typer.Option(help="Share of the log that trains, in (0, 1).")] = 0.5,
     split: Annotated[Literal["contact", "time"], typer.Option(help="What the split keeps apart.")] = "contact",
+    replace: Replace = False,
     as_json: Json = False,
     overrides: Overrides = None,
 ) -> None:
@@ -34,6 +35,7 @@ def run(
     from experiments.settings import compose_settings
 
     with guarded(as_json=as_json):
+        free_out(out, *REPORT, replace=replace)
         config = compose_settings("ablate", overrides or [], AblateConfig)
         request = AblateRequest(log, metric, out, train_fraction, split)
         with progress("taking signals away", None) as advance:

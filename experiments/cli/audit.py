@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from experiments.cli.console import Json, guarded, progress, show
+from experiments.cli.console import REPORT, Json, Replace, free_out, guarded, progress, show
 from experiments.cli.inputs import SEVERAL, OptionalOutcomes, split_overrides
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def run(
         list[str] | None, typer.Option(help="Metric to look at; repeat for several; all of the log by default.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for report.html and report.json.")] = None,
+    replace: Replace = False,
     as_json: Json = False,
 ) -> None:
     """Audit a log before anything is learnt from it: propensities, ratios, duplicates, drift, leaks, consent, maturity.
@@ -41,6 +42,7 @@ def run(
 
     with guarded(as_json=as_json):
         logs, overrides = split_overrides(log)
+        free_out(out, *REPORT, replace=replace)
         rule = compose_settings("audit", overrides, AuditConfig).audit
         with progress("auditing", None) as advance:
             output = audit(AuditRequest(logs, tuple(metric or ()), outcomes, out), rule, advance)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from experiments.cli.console import Json, OverrideAudit, Overrides, guarded, progress, show
+from experiments.cli.console import REPORT, Json, OverrideAudit, Overrides, Replace, free_out, guarded, progress, show
 from experiments.cli.inputs import Log, file_names
 
 # What a refusing gate leaves with everywhere: what is live stays live.
@@ -30,6 +30,7 @@ def run(
             "--exit-code", help="For pipelines: leave with 0 where the learned policy is to be launched, else with 8."
         ),
     ] = False,
+    replace: Replace = False,
     as_json: Json = False,
     overrides: Overrides = None,
 ) -> None:
@@ -46,6 +47,7 @@ def run(
     from experiments.settings import BacktestConfig, compose_settings
 
     with guarded(as_json=as_json):
+        free_out(out, *REPORT, replace=replace)
         config = compose_settings("backtest", overrides or [], BacktestConfig)
         request = BacktestRequest(
             log=log,

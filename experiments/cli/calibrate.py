@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from experiments.cli.console import Json, errors, guarded, show
+from experiments.cli.console import Json, Replace, errors, free_out, guarded, show
 from experiments.outputs_calibrate import CalibratedGroup, CalibrateOutput
 
 
@@ -22,6 +22,7 @@ def run(
     seed: Annotated[int, typer.Option(help="Of the simulated worlds.")] = 1,
     check: Annotated[bool, typer.Option("--check", help="Measure the shipped numbers only; 4 if one misses.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the yaml files and the picture.")] = None,
+    replace: Replace = False,
     as_json: Json = False,
 ) -> None:
     """Fit the simulator's free numbers, and say figure by figure how well they do: published, simulated, difference.
@@ -33,6 +34,7 @@ def run(
     from experiments.calibrate import CalibrateRequest, calibrate, refusal
 
     with guarded(as_json=as_json):
+        free_out(out, "moments.svg", *(f"{name}.yaml" for name in groups or ()), replace=replace)
         request = CalibrateRequest(tuple(groups or ()), data, contacts, seed, check, out)
         output = calibrate(request, lambda line: errors.print(line, markup=False, highlight=False, soft_wrap=True))
         tables = [_table(name, group) for name, group in output.groups.items()]

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -34,6 +35,9 @@ OverrideLearnt = Annotated[
     typer.Option(help="Judge trained policies on rows that they learnt from; the reason is kept in every output."),
 ]
 
+Replace = Annotated[bool, typer.Option("--replace", help="Overwrite what stands under --out; else it is refused.")]
+
+REPORT = ("report.html", "report.json")
 WIDE = 160
 
 errors = ErrorConsole()
@@ -47,6 +51,24 @@ def signer() -> str:
     except (KeyError, OSError):
         # A container may run under a number that has no name.
         return f"{os.getuid()}@{socket.gethostname()}"
+
+
+def free_out(out: Path | None, *names: str, replace: bool) -> None:
+    """Refuse to write over what is there, before any work is done, unless `--replace` was said.
+
+    Args:
+        out: a file, or a folder.
+        names: what will be written in the folder, where it may hold other things too.
+        replace: whether it was said.
+
+    Raises:
+        ParameterError: the file, or a folder with something in it, is there.
+    """
+    # Help and other commands need no Parquet.
+    from engine.log.whole_file import require_free
+
+    if out is not None:
+        require_free(out, replace=replace, within=names)
 
 
 def show(output: Output, tables: Sequence[Table], lines: Sequence[str], *, as_json: bool) -> None:
@@ -80,6 +102,11 @@ def fail(error: TactfulError, *, as_json: bool) -> NoReturn:
         # Where standard output is what failed, standard error and the exit code have to say it.
         with suppress(OSError, ValueError):
             write_json(json_bytes(ErrorOutput(error=error.message, hint=error.hint)).decode())
+    end(error)
+
+
+def end(error: TactfulError) -> NoReturn:
+    """`fail` for a command that has shown its result: the error goes to standard error alone."""
     errors.print(f"error: {one_line(error.message)}", style="red", soft_wrap=True)
     if error.hint:
         errors.print(f"hint: {one_line(error.hint)}", soft_wrap=True)

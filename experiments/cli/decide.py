@@ -9,7 +9,7 @@ import msgspec
 import typer
 from rich.table import Table
 
-from experiments.cli.console import Json, Overrides, guarded, progress, show
+from experiments.cli.console import Json, Overrides, Replace, free_out, guarded, progress, show
 from experiments.cli.contact_keys import KeyFile, key_beside, key_line, key_of_store, key_output
 from experiments.cli.inputs import Contacts
 from experiments.cli.prices import price_tables
@@ -33,6 +33,7 @@ def run(
         str | None, typer.Option(help="Limits over all contacts, by name or path of a yaml; needs --state.")
     ] = None,
     key_file: KeyFile = None,
+    replace: Replace = False,
     as_json: Json = False,
     overrides: Overrides = None,
 ) -> None:
@@ -45,6 +46,7 @@ def run(
     from experiments.settings import DecideConfig, compose_settings
 
     with guarded(as_json=as_json):
+        free_out(out, replace=replace)
         config = compose_settings("decide", overrides or [], DecideConfig)
         instant = parse_now(now)
         found = (
@@ -52,11 +54,13 @@ def run(
             if state is None
             else key_of_store(state, key_file, owner="decide")
         )
-        request = DecideRequest(policy, contacts, instant, out, found.text, conditions, state, limits)
+        request = DecideRequest(policy, contacts, instant, out, found.text, conditions, state, limits, replace)
         with progress("deciding", None) as advance:
             output = decide_file(request, config, advance)
         output = msgspec.structs.replace(output, contact_key=key_output(found))
         said = [output.prices.note] if output.prices and output.prices.note else []
+        if output.decided_before:
+            said.append(f"{output.decided_before} of {output.contacts} were decided by an earlier run and read")
         show(output, summary_tables(output), [*said, f"log: {output.log}", key_line(found)], as_json=as_json)
 
 

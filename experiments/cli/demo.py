@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from experiments.cli.console import Json, errors, guarded, show
+from experiments.cli.console import Json, Replace, errors, free_out, guarded, show
 from experiments.cli.contact_keys import FIXED_KEY
 from experiments.outputs_simulate import DemoOutput
 
@@ -17,6 +17,7 @@ def run(
     out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("demo-out"),
     contacts: Annotated[int, typer.Option(min=1000, help="Contacts of the log, and of the live run.")] = 16_000,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same files.")] = 1,
+    replace: Replace = False,
     as_json: Json = False,
 ) -> None:
     """Simulate a log under today's segments, backtest, decide what to launch, and live with it for a month.
@@ -29,6 +30,7 @@ def run(
     from experiments.demo import METRIC, demo
 
     with guarded(as_json=as_json):
+        free_out(out, replace=replace)
         output = demo(out, contacts, seed, lambda line: errors.print(line, highlight=False))
         judged = output.backtest
         deciding = [row for row in judged.results if row.estimator == "dr" and not row.policy.startswith("always:")]

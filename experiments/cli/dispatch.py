@@ -9,10 +9,13 @@ import msgspec
 import typer
 from rich.table import Table
 
-from experiments.cli.console import Json, guarded, progress, show
+from engine.errors import UnsettledError
+from experiments.cli.console import Json, Replace, end, guarded, progress, show
 from experiments.cli.contact_keys import KeyFile, key_if_given, key_line, key_of_log, key_output
 from experiments.cli.inputs import Decisions, Done, OptionalContacts
 from experiments.outputs import DispatchOutput
+
+SHOWN = 5
 
 
 def run(
@@ -29,12 +32,14 @@ def run(
     reasons: Annotated[Path | None, typer.Option(help="Write why each send was suppressed (Parquet).")] = None,
     reserved: Annotated[bool, typer.Option(help="The contacts' sends hold these sends already, as reserved.")] = False,
     key_file: KeyFile = None,
+    replace: Replace = False,
     as_json: Json = False,
 ) -> None:
     """Judge the due sends of a decision log once more, with the contacts as they are now.
 
     A contact who withdrew consent in between, or whose quiet hours have begun, gets nothing: the decision becomes
-    `suppressed`, and learning and evaluation leave it out. Give the outcomes of earlier runs with --done.
+    `suppressed`, and learning and evaluation leave it out. Give the outcomes of earlier runs with --done. With --state
+    a run that was killed may be run again: it goes on, and names the sends of which it cannot know (exit code 9).
     """
     from experiments.decide import parse_now
     from experiments.dispatch import DispatchRequest, dispatch_file
@@ -57,12 +62,26 @@ def run(
             reasons=reasons,
             reserved=reserved,
             state=state,
+            replace=replace,
         )
         with progress("dispatching", None) as advance:
             output = dispatch_file(request, advance)
         output = msgspec.structs.replace(output, contact_key=None if found is None else key_output(found))
         said = [] if found is None else [key_line(found)]
         show(output, summary_tables(output), [f"outcomes: {output.outcomes}", *said], as_json=as_json)
+        if output.unsettled:
+            end(unsettled_error(output))
+
+
+def unsettled_error(output: DispatchOutput) -> UnsettledError:
+    """What to do about sends that another run took."""
+    shown = ", ".join(output.unsettled_ids[:SHOWN])
+    more = f" and {output.unsettled - SHOWN} more" if output.unsettled > SHOWN else ""
+    return UnsettledError(
+        f"{output.unsettled} sends were taken by another run and nobody has settled them, so nobody knows whether they "
+        f"left: {shown}{more}",
+        hint="if no dispatch is at work, ask who sends; then `tactful state settle`, and dispatch again",
+    )
 
 
 def summary_tables(output: DispatchOutput) -> list[Table]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from experiments.cli.console import Json, OverrideLearnt, Overrides, guarded, progress, show
+from experiments.cli.console import REPORT, Json, OverrideLearnt, Overrides, Replace, free_out, guarded, progress, show
 from experiments.cli.inputs import Log, file_names
 
 DEFAULT_ESTIMATORS = "ips,clipped,snips,dm,dr"
@@ -35,6 +35,7 @@ def run(
         ),
     ] = False,
     override_learnt: OverrideLearnt = None,
+    replace: Replace = False,
     as_json: Json = False,
     overrides: Overrides = None,
 ) -> None:
@@ -49,6 +50,7 @@ def run(
     from experiments.settings import EvaluateConfig, compose_settings
 
     with guarded(as_json=as_json):
+        free_out(out, *REPORT, replace=replace)
         config = compose_settings("evaluate", overrides or [], EvaluateConfig)
         request = EvaluateRequest(
             log=log,

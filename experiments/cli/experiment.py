@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from experiments.cli.console import Json, Overrides, guarded, progress, show
+from experiments.cli.console import REPORT, Json, Overrides, Replace, free_out, guarded, progress, show
 from experiments.outputs_experiment import ExperimentOutput, SeasonRow
 
 
@@ -18,6 +18,7 @@ def run(
         bool, typer.Option("--multirun", "-m", help="All values of every axis; else the first of each.")
     ] = False,
     docs: Annotated[Path | None, typer.Option(help="Also write the result as Markdown, its picture beside it.")] = None,
+    replace: Replace = False,
     as_json: Json = False,
     overrides: Overrides = None,
 ) -> None:
@@ -33,6 +34,7 @@ def run(
     from experiments.settings import compose_settings
 
     with guarded(as_json=as_json):
+        free_out(out, *REPORT, replace=replace)
         config = compose_settings("experiment", overrides or [], ExperimentConfig)
         cells = cells_of(asked(config, sweep=sweep))
         request = ExperimentRequest(out, sweep, tuple(overrides or ()))

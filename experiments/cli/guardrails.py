@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from experiments.cli.console import Json, guarded, progress, show
+from experiments.cli.console import Json, Replace, free_out, guarded, progress, show
 from experiments.cli.inputs import Contacts, DecisionLog
 
 if TYPE_CHECKING:
@@ -72,12 +72,14 @@ def diff(
     features: Features = None,
     conditions: ConditionsFile = None,
     out: Annotated[Path | None, typer.Option(help="Parquet file to write, one row per contact.")] = None,
+    replace: Replace = False,
     as_json: Json = False,
 ) -> None:
     """Show who gains or loses which actions when PACK_B takes over from PACK_A, in flat memory."""
     from experiments.guardrails.diff import diff_packs
 
     with guarded(as_json=as_json):
+        free_out(out, replace=replace)
         setting = _setting(contacts, now, catalog, features, conditions)
         with progress("comparing", None) as advance:
             output = diff_packs(first, second, setting, out, advance)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from experiments.cli.console import Json, guarded, progress, show
+from experiments.cli.console import Json, Replace, free_out, guarded, progress, show
 from experiments.cli.contact_keys import KeyFile, key_beside, key_line, key_output
 from experiments.outputs import ImportOutput
 
@@ -25,6 +25,7 @@ def run(
     show_rejected_values: Annotated[
         bool, typer.Option(help="Write ids and features of rejected rows as they are; they are masked by default.")
     ] = False,
+    replace: Replace = False,
     as_json: Json = False,
 ) -> None:
     """Import a log by a mapping; nothing is dropped in silence.
@@ -39,6 +40,7 @@ def run(
     with guarded(as_json=as_json):
         spec = load_mapping(mapping)
         found = key_beside(out, key_file, owner="import")
+        free_out(out, replace=replace)
         with progress("importing", None) as advance:
             report = import_log(
                 spec,

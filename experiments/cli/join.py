@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from experiments.cli.console import Json, Overrides, guarded, show
+from experiments.cli.console import Json, Overrides, Replace, free_out, guarded, show
 from experiments.cli.contact_keys import KeyFile, key_if_given
 from experiments.cli.inputs import Log, Outcomes
 from experiments.outputs import JoinOutput, MetricJoin
@@ -20,6 +20,7 @@ def run(
     now: Annotated[str, typer.Option(help="Until when outcomes are known, ISO 8601 with offset.")],
     out: Annotated[Path, typer.Option(help="The log with rewards to write (Parquet).")],
     key_file: KeyFile = None,
+    replace: Replace = False,
     as_json: Json = False,
     overrides: Overrides = None,
 ) -> None:
@@ -36,6 +37,7 @@ def run(
     from experiments.settings import JoinConfig, compose_settings
 
     with guarded(as_json=as_json):
+        free_out(out, replace=replace)
         config = compose_settings("join", overrides or [], JoinConfig)
         found = key_if_given(key_file, owner="join")
         if found is not None:

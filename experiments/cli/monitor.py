@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from experiments.cli.console import Json, Overrides, guarded, show
+from experiments.cli.console import REPORT, Json, Overrides, Replace, free_out, guarded, show
 from experiments.cli.inputs import Log, OptionalOutcomes
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Folder for report.html, report.json and conditions.yaml for `decide`.")
     ] = None,
+    replace: Replace = False,
     as_json: Json = False,
     overrides: Overrides = None,
 ) -> None:
@@ -46,6 +47,7 @@ def run(
     from experiments.settings import compose_settings
 
     with guarded(as_json=as_json):
+        free_out(out, *REPORT, "conditions.yaml", replace=replace)
         config = compose_settings("monitor", overrides or [], MonitorConfig)
         now_at = None if now is None else instant_of(parse_now(now), owner="monitor")
         output = monitor(MonitorRequest(log, metric, outcomes, offline, conditions, now_at, out), config)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from experiments.cli.console import Json, OverrideLearnt, Overrides, guarded, show
+from experiments.cli.console import Json, OverrideLearnt, Overrides, Replace, free_out, guarded, show
 from experiments.cli.inputs import OptionalLog
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def run(
     ] = 1.0,
     out: Annotated[Path | None, typer.Option(help="Folder for plan.html and plan.json.")] = None,
     override_learnt: OverrideLearnt = None,
+    replace: Replace = False,
     as_json: Json = False,
     overrides: Overrides = None,
 ) -> None:
@@ -52,10 +53,11 @@ def run(
     from experiments.settings import PlanConfig, compose_settings
 
     with guarded(as_json=as_json):
+        free_out(out, "plan.html", "plan.json", replace=replace)
         config = compose_settings("plan", overrides or [], PlanConfig)
         source = _source(log, metric, policy, baseline, mean, sd, actions, disagreement)
         if isinstance(source, PilotLog):
-            source = replace(source, override_learnt=override_learnt)
+            source = dataclasses.replace(source, override_learnt=override_learnt)
         request = PlanRequest(
             source=source,
             difference=difference,

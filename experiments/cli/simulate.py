@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from engine.contact_key import SIMULATED_KEY
-from experiments.cli.console import Json, Overrides, guarded, progress, show
+from experiments.cli.console import Json, Overrides, Replace, free_out, guarded, progress, show
 from experiments.cli.contact_keys import FIXED_KEY, key_of_simulation
 from experiments.cli.prices import price_tables
 from experiments.outputs_simulate import SimulateOutput
@@ -17,6 +17,7 @@ from experiments.outputs_simulate import SimulateOutput
 
 def run(
     out: Annotated[Path, typer.Option(help="The joined log to write (Parquet); the other files stand beside it.")],
+    replace: Replace = False,
     as_json: Json = False,
     overrides: Overrides = None,
 ) -> None:
@@ -31,6 +32,7 @@ def run(
     from experiments.simulate.run import SimulateRequest, simulate
 
     with guarded(as_json=as_json):
+        free_out(out, replace=replace)
         config = compose_settings("simulate", overrides or [], SimulateConfig)
         request = SimulateRequest(out, key_of_simulation())
         with progress("simulating", float(config.contacts * config.days)) as advance:

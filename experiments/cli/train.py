@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from experiments.cli.console import Json, OverrideAudit, Overrides, guarded, progress, show
+from experiments.cli.console import Json, OverrideAudit, Overrides, Replace, free_out, guarded, progress, show
 from experiments.cli.inputs import Log
 
 
@@ -25,6 +25,7 @@ def run(
         typer.Option(help="Metrics of p_respond and p_unsub to model as well: click,unsubscribed or respond=NAME."),
     ] = "",
     override_audit: OverrideAudit = None,
+    replace: Replace = False,
     as_json: Json = False,
     overrides: Overrides = None,
 ) -> None:
@@ -40,6 +41,7 @@ def run(
     from policies.vw.responses import asked_for
 
     with guarded(as_json=as_json):
+        free_out(out, replace=replace or start == out)
         if start is not None and overrides:
             raise ParameterError(
                 "overrides", "train --from", allowed="none: the folder keeps its own", got=overrides, hint="drop --from"

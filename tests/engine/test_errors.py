@@ -34,6 +34,8 @@ def test_a_message_without_a_hint_stays_as_it_is() -> None:
         ("LearnError", 7),
         ("ArtefactError", 7),
         ("StorageError", 5),
+        ("GateError", 8),
+        ("UnsettledError", 9),
     ],
 )
 def test_exit_codes_are_those_of_the_drawn_tree(kind: str, code: int) -> None:

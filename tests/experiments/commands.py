@@ -18,7 +18,7 @@ from experiments.shipped_schemas import shipped_schema
 
 GROUPS = ("guardrails", "state")
 # Commands that print their object and leave with a code that says what it means.
-SPEAKING = ("audit", "monitor", "erase")
+SPEAKING = ("audit", "monitor", "erase", "dispatch")
 Imported = Callable[[str, str], Path]
 
 

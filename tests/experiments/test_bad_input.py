@@ -94,7 +94,7 @@ def test_a_log_of_bad_propensities_is_refused(p: str, place: Place) -> None:
     rewrite(place, ",0.25,", f",{p},")
     rewrite(place, ",0.5,", f",{p},")
     before = place.out.read_bytes()
-    error, hint = refused(3, *place.importing())
+    error, hint = refused(3, *place.importing(), "--replace")
     assert place.out.read_bytes() == before
     assert "propensity" in error + hint
 
@@ -179,7 +179,7 @@ def test_a_file_in_place_of_a_folder(place: Place, demo: Demo) -> None:
     inside = place.source / "inside"
     for command, more in (("evaluate", ("--policy", "uniform", "--estimator", "ips")), ("train", ()), ("backtest", ())):
         for out in (place.source, inside):
-            asked = (command, "--log", demo.log, "--metric", "order", "--out", out, *more)
+            asked = (command, "--log", demo.log, "--metric", "order", "--out", out, "--replace", *more)
             check_untouched(place.folder, 5, *asked)
     deciding = ("decide", "--policy", demo.policy, "--now", NOW, "--contacts", demo.contacts)
     check_untouched(place.folder, 5, *deciding, "--out", inside)
@@ -278,7 +278,8 @@ def test_a_wrong_contact_is_named_with_its_row(
     contacts = bad_contacts(demo, change, tmp_path / "contacts.csv")
     out = tmp_path / "d.parquet"
     out.write_bytes(b"the decisions of yesterday")
-    deciding = ("decide", "--policy", demo.policy, "--contacts", contacts, "--now", NOW, "--out", out, "block_rows=7")
+    deciding = ("decide", "--policy", demo.policy, "--contacts", contacts, "--now", NOW, "--out", out)
+    deciding += ("--replace", "block_rows=7")
     error, _ = check_untouched(tmp_path, 3, *deciding)
     assert named in error
     assert "row 18" in error or named == "contact_id"
@@ -358,8 +359,11 @@ def test_a_full_disk(command: str, place: Place, demo: Demo, root: Path) -> None
     """No file may grow beyond 2 KiB, which is what a disk that fills up looks like to a writer."""
     place.out.write_bytes(b"what stood there before")
     arguments = {
-        "import": place.importing(),
-        "decide": ("decide", "--policy", demo.policy, "--contacts", demo.contacts, "--now", NOW, "--out", place.out),
+        "import": (*place.importing(), "--replace"),
+        "decide": (
+            *("decide", "--policy", demo.policy, "--contacts", demo.contacts, "--now", NOW),
+            *("--out", place.out, "--replace"),
+        ),
         "train": ("train", "--log", demo.log, "--metric", "order", "--out", place.folder / "new"),
         "evaluate": (
             *("evaluate", "--log", demo.log, "--metric", "order", "--policy", "uniform", "--estimator", "ips"),

@@ -65,7 +65,7 @@ def test_a_run_goes_on_where_it_was_killed(swept: tuple[Path, dict[str, Any]]) -
     lost = sorted((out / "parts").glob("*-never.npz"))[0]
     kept = lost.read_bytes()
     lost.unlink()
-    again = run("experiment", "experiment=season", "-m", "--out", out, *SWEEP, *SMALL, "workers=1")
+    again = run("experiment", "experiment=season", "-m", "--out", out, "--replace", *SWEEP, *SMALL, "workers=1")
     assert (again["played"], again["rows"]) == (1, answer["rows"])
     assert lost.read_bytes() == kept
     assert (out / "report.json").read_bytes() == first

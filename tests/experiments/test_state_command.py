@@ -96,7 +96,8 @@ def test_dispatch_from_the_store_and_leases_that_are_over(demo: Demo, url: str, 
     assert first["dispatched"] > 5
     assert first["unsettled"] == 0
     again = run(*asked, "--out", tmp_path / "p.parquet")
-    assert (again["dispatched"], again["unsettled"]) == (0, first["dispatched"])
+    over = first["dispatched"] + first["suppressed"]
+    assert (again["dispatched"], again["unsettled"], again["done"]) == (0, 0, first["done"] + over)
     over = run("state", "expire", "--state", url, "--now", "2026-09-20T00:00:00Z")
     assert over["released"] == sum(out["sends"].values()) - first["dispatched"] - first["suppressed"]
     assert (over["unsettled"], over["quota_grants"]) == ([], 0)

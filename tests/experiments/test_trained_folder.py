@@ -80,7 +80,7 @@ def test_a_policy_of_another_catalog_is_refused(trained: Path, demo: Demo) -> No
 
 def test_a_failed_training_leaves_the_policy_as_it_was(trained: Path, hillstrom: Path) -> None:
     before = {path.name: path.read_bytes() for path in trained.iterdir()}
-    refused(3, "train", "--log", hillstrom, "--metric", "visits", "--out", trained)
+    refused(3, "train", "--log", hillstrom, "--metric", "visits", "--out", trained, "--replace")
     assert {path.name: path.read_bytes() for path in trained.iterdir()} == before
 
 

@@ -172,7 +172,9 @@ def test_events(state: SqlState) -> None:
         Event("c", "click", NOW + 1),
         Event("c", "ticket_opened", NOW - 8),
     ]
-    state.record([Profile("c", EARLY), *events, *events, Event("c", "open", NOW - 1, event_id="e1")])
+    state.record([Profile("c", EARLY), *events, *events])
+    with pytest.raises(DataError, match=r"'e1' .open. of this contact is known otherwise: at"):
+        state.record([Event("c", "open", NOW - 1, event_id="e1")])
     found = batch(state, "c")
     extra = {
         name: found.extra[name].tolist() for name in ("engaged_at", "purchased_at", "open_ticket", "ticket_closed_at")

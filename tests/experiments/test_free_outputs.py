@@ -1,0 +1,75 @@
+"""An output that is there is never overwritten without a word: one policy for every command that writes one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import typer
+
+from engine.errors import ParameterError
+from engine.log.whole_file import require_free
+from experiments.cli.main import app
+from tests.experiments.commands import refused
+
+LOG, CONTACTS = "missing.parquet", "people.parquet"
+ASKED = {
+    "import": ("--mapping", "hillstrom", "--input", LOG),
+    "audit": (LOG,),
+    "evaluate": ("--log", LOG, "--metric", "m", "--policy", "uniform"),
+    "plan": ("--log", LOG, "--metric", "m", "--difference", "0.1"),
+    "train": ("--log", LOG, "--metric", "m"),
+    "backtest": ("--log", LOG, "--metric", "m"),
+    "ablate": ("--log", LOG, "--metric", "m"),
+    "decide": ("--policy", "p", "--contacts", CONTACTS, "--now", "2026-11-03T10:00:00Z"),
+    "dispatch": ("--decisions", LOG, "--contacts", CONTACTS, "--now", "2026-11-03T10:00:00Z"),
+    "join": ("--log", LOG, "--outcomes", LOG, "--now", "2026-11-03T10:00:00Z"),
+    "monitor": ("--log", LOG, "--metric", "m"),
+    "simulate": (),
+    "calibrate": ("all",),
+    "experiment": ("experiment=cap",),
+    "demo": (),
+}
+
+
+def outputs() -> set[str]:
+    """Commands with --out, groups' commands as `group sub`."""
+    found = set()
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for name, command in commands.items():
+        for sub, one in {"": command, **getattr(command, "commands", {})}.items():
+            options = {option for parameter in one.params for option in parameter.opts}
+            if "--out" in options:
+                assert "--replace" in options, f"{name} {sub} overwrites without being told"
+                found.add(f"{name} {sub}".strip())
+    return found
+
+
+def test_every_command_with_an_output_can_be_told_to_replace_it() -> None:
+    assert outputs() == {*ASKED, "guardrails diff"}
+
+
+@pytest.mark.parametrize("command", ASKED)
+def test_what_is_there_is_refused_before_any_work(command: str, tmp_path: Path) -> None:
+    """The inputs do not exist, so that whatever comes first is not the work."""
+    out, name = tmp_path / "out", {"plan": "plan.json", "calibrate": "moments.svg"}.get(command, "report.json")
+    if command in ("import", "decide", "dispatch", "join", "simulate"):
+        out.write_text("mine", encoding="utf-8")
+    else:
+        out.mkdir()
+        (out / name).write_text("mine", encoding="utf-8")
+    said, hint = refused(2, command, *ASKED[command], "--out", out)
+    assert "must be a name that is free" in said
+    assert "--replace" in hint
+    kept = out if out.is_file() else out / name
+    assert kept.read_text(encoding="utf-8") == "mine"
+
+
+def test_empty_folders_and_new_names_are_free(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    require_free(tmp_path / "empty", replace=False)
+    require_free(tmp_path / "new", replace=False)
+    (tmp_path / "empty" / "x").touch()
+    with pytest.raises(ParameterError, match="free"):
+        require_free(tmp_path / "empty", replace=False)
+    require_free(tmp_path / "empty", replace=True)
