@@ -29,8 +29,11 @@ ROWS = 50_000
 BATCH = 3
 
 
-def kill_after(write: Callable[[int], None], delay_s: float) -> list[str]:
-    """Lines that the writer acknowledged on its pipe before SIGKILL."""
+def kill_after(write: Callable[[int], None], delay_s: float, lines: int = 1) -> list[str]:
+    """Lines that the writer acknowledged on its pipe before SIGKILL: so long after so many of them.
+
+    On a busy machine a writer may not get to its first acknowledgement within any delay, so some kills wait for it.
+    """
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -40,7 +43,7 @@ def kill_after(write: Callable[[int], None], delay_s: float) -> list[str]:
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as pipe:
-        first = pipe.readline()  # the writer is at work
+        first = "".join(pipe.readline() for _ in range(lines))  # one: the writer is at work
         time.sleep(delay_s)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -82,7 +85,9 @@ def sql_trials(folder: Path, kills: int, draw: random.Random) -> dict[str, Any]:
     url = f"sqlite:///{folder / 'hot.db'}"
     acknowledged: set[str] = set()
     for trial in range(kills):
-        lines = kill_after(lambda pipe, trial=trial: _write_sql(url, pipe, trial), draw.uniform(0.0, 0.12))  # type: ignore[misc]
+        wait_for = 1 + trial % 2 * BATCH
+        delay_s = draw.uniform(0.0, 0.12)
+        lines = kill_after(lambda pipe, trial=trial: _write_sql(url, pipe, trial), delay_s, wait_for)  # type: ignore[misc]
         acknowledged.update(line for line in lines if line != "start")
     with SqlLog(url) as log:
         log.export(folder / "all.parquet", meta)
