@@ -203,11 +203,6 @@ def stored_values(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except ParameterError as error:
-        raise DataError(
-            f"cannot {what}: the store holds a value that cannot be: {error.message}",
-            hint="something else has written to it, or it is damaged; restore it from a copy",
-        ) from error
     except TactfulError:
         raise
     except (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError) as error:

@@ -249,7 +249,17 @@ def test_simulate_sends_nothing(tmp_path: Path) -> None:
     """Whatever decides, at random or learning in the loop; in this process, where the sentinel is."""
     for policy in ("policy=uniform", "policy=vw", "policy='always:email|9|time_saver'"):
         out = tmp_path / "log.parquet"
-        asked = ["simulate", "--out", str(out), "--json", policy, "contacts=100", "days=3", "uniform_share=0.5"]
+        asked = [
+            "simulate",
+            "--out",
+            str(out),
+            "--replace",
+            "--json",
+            policy,
+            "contacts=100",
+            "days=3",
+            "uniform_share=0.5",
+        ]
         made = CliRunner().invoke(app, asked)
         assert made.exit_code == 0, made.output
         assert sends_in(out) == 0

@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 from engine.disk.durable import sync
 from engine.erasure.persons import Persons
 from engine.errors import DataError, StorageError
+from engine.files.parquet import open_parquet
 from engine.log.whole_file import ParquetFile
 from engine.types import BoolArray
 
@@ -37,6 +38,7 @@ _CSV: Final = (".csv", ".tsv", ".txt")
 _LINES: Final = (".jsonl", ".ndjson")
 _DELIMITERS: Final = ",;\t|"
 _MAGIC: Final = b"PAR1"
+_ARROW_SCHEMA: Final = b"ARROW:schema"
 
 Judge = Callable[[str], bool]
 
@@ -140,6 +142,10 @@ def _erase_parquet(path: Path, persons: Persons) -> tuple[int, str]:
         if removed:
             _require_one_name(path)
             with _same_mode(path), ParquetFile(path, file.schema_arrow) as out:
+                # What was noted beside the schema, such as the change of the store that the rows know.
+                for key, value in (file.metadata.metadata or {}).items():
+                    if key != _ARROW_SCHEMA and key not in (file.schema_arrow.metadata or {}):
+                        out.note(key, value)
                 for group, mask in enumerate(gone):
                     kept = file.read_row_group(group).filter(pa.array(~mask))
                     if kept.num_rows:
@@ -305,10 +311,7 @@ def _same_mode(path: Path) -> Iterator[None]:
 
 
 def _parquet(path: Path) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} is no readable Parquet file: {error}", hint="is it damaged?") from error
+    return open_parquet(path)
 
 
 @contextlib.contextmanager

@@ -22,8 +22,9 @@ from engine.erasure.persons import Persons
 from engine.errors import StorageError
 from engine.log.tables import DECISION
 from engine.log.tables import METADATA as LOG
+from engine.state.decided import decided_for, erase_decided
 from engine.state.erased import ERASED, ERASURE, STORE_IDENTITY, bound_key, mark_erased
-from engine.state.tables import CONTACT
+from engine.state.tables import CONTACT, DECIDED_BATCH
 from engine.state.tables import METADATA as STATE
 
 _OURS: Final = (STORE_IDENTITY, ERASED, ERASURE)
@@ -79,7 +80,8 @@ class ErasableStore(SqlStore):
     def decisions(self, persons: Persons) -> set[str]:
         """Ids of the persons' decisions and sends."""
         with reading(self._engine, "look for decisions") as connection:
-            return {
+            recorded = decided_for(connection, sorted(persons.contacts)) if _has_records(connection) else set()
+            return recorded | {
                 str(name)
                 for table in _tables(connection)
                 # Only where the id is the row's own: another column may point to somebody else's decision.
@@ -105,6 +107,8 @@ class ErasableStore(SqlStore):
             tables = _tables(connection)
             with _without_triggers(connection, [table.name for table in tables]):
                 # Rows that point to others go first.
+                if _has_records(connection) and (recorded := erase_decided(connection, sorted(persons.contacts))):
+                    rows[DECIDED_BATCH.name] = recorded
                 for table in reversed(tables):
                     removed = connection.execute(sa.delete(table).where(_of(connection, table, persons))).rowcount
                     if removed:
@@ -167,6 +171,7 @@ class ErasableStore(SqlStore):
     def _vacuum_tables(self) -> None:
         with reading(self._engine, "look for tables") as connection:
             names = [table.name for table in _tables(connection)]
+            names += [DECIDED_BATCH.name] if _has_records(connection) else []
         try:
             with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.exec_driver_sql(f"SET lock_timeout = '{int(_BUSY_S)}s'")
@@ -178,6 +183,10 @@ class ErasableStore(SqlStore):
                 f"the tables cannot be written anew: {reason}",
                 hint="the persons are removed; run the same erasure again when nobody holds the tables",
             ) from error
+
+
+def _has_records(connection: sa.Connection) -> bool:
+    return sa.inspect(connection).has_table(DECIDED_BATCH.name)
 
 
 def _tables(connection: sa.Connection) -> list[sa.Table]:

@@ -8,13 +8,14 @@ whoever runs the same decisions again reads the record, whatever has become know
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from engine.database import among, insert_missing, is_postgresql, reading
@@ -182,30 +183,48 @@ class DecisionRecords:
                 connection.execute(sa.update(STORE).where(later).values(forgotten_before=before))
             return gone
 
-    def erase(self, contact_ids: Sequence[str]) -> int:
-        """Remove the records of some contacts (pseudonyms): their ids stay, so that nothing is decided twice.
 
-        Returns:
-            How many decisions.
+def decided_for(connection: sa.Connection, contact_ids: Sequence[str]) -> set[str]:
+    """Ids of the recorded decisions, holds too, of some contacts (pseudonyms).
 
-        Raises:
-            StorageError: the store refused.
-        """
-        gone = 0
-        with changing(self.engine, "erase decisions") as (connection, _):
-            numbers = connection.execute(sa.select(DECIDED_BATCH.c.batch_id)).scalars().all()
-            for number in numbers:
-                this = DECIDED_BATCH.c.batch_id == number
-                table = _table(connection.execute(sa.select(DECIDED_BATCH.c.record).where(this)).scalar_one(), number)
-                theirs = pa.compute.is_in(
-                    table.column("contact_id"), value_set=pa.array(list(contact_ids), pa.string())
-                )
-                count = int(pa.compute.sum(theirs).as_py() or 0)
-                if count:
-                    kept = packed(table.filter(pa.compute.invert(theirs)))
-                    connection.execute(sa.update(DECIDED_BATCH).where(this).values(record=kept))
-                    gone += count
-        return gone
+    Raises:
+        StorageError: a damaged record.
+    """
+    return {
+        str(name)
+        for _, table, theirs in _records_of(connection, contact_ids)
+        for name in table.filter(theirs).column("decision_id").to_pylist()
+    }
+
+
+def erase_decided(connection: sa.Connection, contact_ids: Sequence[str]) -> int:
+    """Take some contacts (pseudonyms) out of the records of decisions, in the transaction of the caller.
+
+    Returns:
+        How many decisions.
+
+    Raises:
+        StorageError: a damaged record.
+    """
+    gone = 0
+    for number, table, theirs in list(_records_of(connection, contact_ids)):
+        kept = packed(table.filter(pc.invert(theirs)))
+        connection.execute(sa.update(DECIDED_BATCH).where(DECIDED_BATCH.c.batch_id == number).values(record=kept))
+        gone += int(pc.sum(theirs).as_py())
+    return gone
+
+
+def _records_of(
+    connection: sa.Connection, contact_ids: Sequence[str]
+) -> Iterator[tuple[int, pa.Table, pa.ChunkedArray]]:
+    """(batch, its rows, which of them are the contacts') of every record that holds some of them."""
+    wanted = pa.array(sorted(contact_ids), pa.string())
+    for number in connection.execute(sa.select(DECIDED_BATCH.c.batch_id)).scalars().all():
+        this = DECIDED_BATCH.c.batch_id == number
+        table = _table(connection.execute(sa.select(DECIDED_BATCH.c.record).where(this)).scalar_one(), number)
+        theirs = pc.is_in(table.column("contact_id"), value_set=wanted)
+        if pc.any(theirs).as_py():
+            yield number, table, theirs
 
 
 def packed(table: pa.Table) -> bytes:

@@ -193,10 +193,6 @@ class SqlState(SqlStore):
         """See `DecisionRecords.forget`."""
         return self._decided.forget(before=before)
 
-    def erase_records(self, contact_ids: Sequence[str]) -> int:
-        """See `DecisionRecords.erase`."""
-        return self._decided.erase(contact_ids)
-
     def rebuild(
         self, logs: Sequence[LogReader], outcomes: pd.DataFrame, seen: Sequence[Mark], *, now_at: int
     ) -> Rebuilt:

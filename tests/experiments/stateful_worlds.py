@@ -21,7 +21,7 @@ from experiments.outputs import DecideOutput
 from experiments.state import RecordRequest, record_file
 from policies.uniform import UniformPolicy
 
-KEY = "key"
+KEY = "blue heron 04, stone 17"
 NOW = datetime(2026, 11, 3, 11, 0, tzinfo=UTC)
 CATALOG = catalog_from(
     {

@@ -94,7 +94,7 @@ def test_wrong_calls(tmp_path: Path) -> None:
     assert "has no column" in refused(3, "calibrate", "hillstrom", "--data", tmp_path)[0]
     there = tmp_path / "file"
     there.write_text("")
-    refused(5, "calibrate", "organic", "--out", there)
+    refused(5, "calibrate", "organic", "--out", there, "--replace")
 
 
 def test_nothing_is_written_without_a_folder() -> None:

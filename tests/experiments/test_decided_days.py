@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
+from engine.database import writing
 from engine.decide import Plan
 from engine.errors import DataError, ParameterError
 from engine.guardrails.layer import Guardrails
@@ -22,6 +23,7 @@ from engine.limits.shared import SharedLimits
 from engine.localtime import instant_of
 from engine.outcomes import read_outcomes
 from engine.records import outcome_schema
+from engine.state.decided import decided_for, erase_decided
 from engine.state.promises import Promises
 from engine.state.store import SqlState
 from experiments.dispatch import DispatchRequest, dispatch_file
@@ -148,16 +150,16 @@ def test_forgotten_days_are_neither_read_nor_decided(store_url: str, tmp_path: P
         decide(tmp_path, people, "c.log", state=store_url)
 
 
-def test_erased_contacts_leave_no_record_but_their_decision_stays_taken(store_url: str, tmp_path: Path) -> None:
+def test_erased_contacts_leave_no_record(store_url: str, tmp_path: Path) -> None:
     record(tmp_path, store_url, facts_of(names(0, 20)))
     people = contact_file(tmp_path / "c.parquet", names(0, 20))
     decide(tmp_path, people, "a.parquet", state=store_url)
     gone = rows(tmp_path / "a.parquet")[3]
-    with SqlState(store_url) as store:
-        assert store.erase_records([gone["contact_id"]]) == 1
-        assert store.erase_records([gone["contact_id"]]) == 0
-        with pytest.raises(DataError, match="record of a decision"):
-            store.decided([gone["decision_id"]], now_at=instant_of(NOW, owner="test"))
+    with SqlState(store_url) as store, writing(store._engine, "erase") as connection:
+        assert decided_for(connection, [gone["contact_id"]]) == {gone["decision_id"]}
+        assert erase_decided(connection, [gone["contact_id"]]) == 1
+        assert erase_decided(connection, [gone["contact_id"]]) == 0
+        assert decided_for(connection, [gone["contact_id"]]) == set()
 
 
 def test_limits_in_another_database_are_refused(tmp_path: Path) -> None:
@@ -171,6 +173,7 @@ def test_limits_in_another_database_are_refused(tmp_path: Path) -> None:
             Guardrails(load_pack(), CATALOG),
             UniformPolicy(),
             "uniform",
+            contact_key=KEY,
             limits=SharedLimits(limits, quota),
             promises=Promises(state),
         )
@@ -207,7 +210,7 @@ def test_a_used_event_id_names_its_row_on_the_command_line(tmp_path: Path) -> No
     url = f"sqlite:///{tmp_path / 's.sqlite'}"
     first = {"fact": "event", "contact_id": "c", "at": "2026-11-01T00:00:00Z", "kind": "complaint", "event_id": "e1"}
     facts = [first | {"channel": "email"}, first | {"contact_id": "d", "channel": "email"}]
-    asked = ("state", "record", "--state", url, "--facts")
+    asked = ("state", "record", "--state", url, "--create", "--facts")
     assert run(*asked, fact_file(tmp_path / "a.jsonl", facts))["new"] == 2
     other = [first | {"contact_id": "new", "event_id": "e2"}, first | {"channel": "sms"}]
     error, hint = refused(3, *asked, fact_file(tmp_path / "b.jsonl", other))

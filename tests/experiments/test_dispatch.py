@@ -71,7 +71,7 @@ def write(path: Path, table: pa.Table) -> Path:
 def decide(folder: Path, contacts: Path, name: str = "decisions", use_case: str = "demo", now: datetime = NOW) -> Path:
     plan = Plan(Guardrails(load_pack(), CATALOG), UniformPolicy(), "uniform", use_case=use_case, contact_key=KEY)
     out = folder / f"{name}.parquet"
-    decide_with(plan, FeatureSchema(features=()), DecideRequest(folder, contacts, now, out, "key"), 128)
+    decide_with(plan, FeatureSchema(features=()), DecideRequest(folder, contacts, now, out, KEY), 128)
     return out
 
 
@@ -253,11 +253,11 @@ def lacking(**more: Any) -> Guardrails:
 def test_a_pack_for_the_simulator_decides_and_sends_nothing(decided: Path, tmp_path: Path) -> None:
     """Neither a decision nor a dispatch starts, and no file appears."""
     contacts = write(tmp_path / "now.parquet", people())
-    plan = Plan(lacking(audience="simulation"), UniformPolicy(), "uniform", use_case="demo", contact_key="key")
-    request = DecideRequest(tmp_path, contacts, NOW, tmp_path / "d.parquet", "key")
+    plan = Plan(lacking(audience="simulation"), UniformPolicy(), "uniform", use_case="demo", contact_key=KEY)
+    request = DecideRequest(tmp_path, contacts, NOW, tmp_path / "d.parquet", KEY)
     with pytest.raises(EligibilityError, match="for the simulator alone"):
         decide_with(plan, FeatureSchema(features=()), request, 128)
-    asked = DispatchRequest(decided, contacts, NOW, tmp_path / "o.parquet", "key", pack="permission")
+    asked = DispatchRequest(decided, contacts, NOW, tmp_path / "o.parquet", KEY, pack="permission")
     with pytest.raises(EligibilityError, match="for the simulator alone"):
         dispatch_file(asked)
     assert not (tmp_path / "d.parquet").exists()
@@ -266,22 +266,21 @@ def test_a_pack_for_the_simulator_decides_and_sends_nothing(decided: Path, tmp_p
 
 def test_a_pack_that_lacks_protection_says_so_everywhere(tmp_path: Path) -> None:
     contacts = write(tmp_path / "then.parquet", people())
-    plan = Plan(lacking(), UniformPolicy(), "uniform", use_case="demo", contact_key="key")
-    request = DecideRequest(tmp_path, contacts, NOW, tmp_path / "d.parquet", "key")
+    plan = Plan(lacking(), UniformPolicy(), "uniform", use_case="demo", contact_key=KEY)
+    request = DecideRequest(tmp_path, contacts, NOW, tmp_path / "d.parquet", KEY)
     output = decide_with(plan, FeatureSchema(features=()), request, 128)
     assert len(output.warnings) == 2
     assert "latency_margin_s 0" in output.warnings[0]
     assert "no cap on how often" in output.warnings[1]
     assert LogReader(request.out).meta.notes == tuple(output.warnings)
-    sent = dispatch_file(DispatchRequest(request.out, contacts, NOW, tmp_path / "o.parquet", "key"))
+    sent = dispatch_file(DispatchRequest(request.out, contacts, NOW, tmp_path / "o.parquet", KEY))
     assert sent.warnings == output.warnings
 
 
-def test_the_command_shows_the_warnings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TACTFUL_CONTACT_KEY", "key")
+def test_the_command_shows_the_warnings(tmp_path: Path) -> None:
     contacts = write(tmp_path / "then.parquet", people())
-    plan = Plan(lacking(), UniformPolicy(), "uniform", use_case="demo", contact_key="key")
-    request = DecideRequest(tmp_path, contacts, NOW, tmp_path / "d.parquet", "key")
+    plan = Plan(lacking(), UniformPolicy(), "uniform", use_case="demo", contact_key=KEY)
+    request = DecideRequest(tmp_path, contacts, NOW, tmp_path / "d.parquet", KEY)
     decide_with(plan, FeatureSchema(features=()), request, 128)
     asked = ["dispatch", "--decisions", str(request.out), "--contacts", str(contacts), "--now", NOW.isoformat()]
     shown = CliRunner().invoke(app, [*asked, "--out", str(tmp_path / "o.parquet")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -39,13 +40,6 @@ EVERYBODY = [*OTHERS[:20], WHO, *OTHERS[20:]]
 NOW_AT = int(NOW.timestamp()) * 1_000_000
 
 
-@pytest.fixture(autouse=True)
-def key(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key of `stateful_worlds` is a short one."""
-    monkeypatch.setenv("TACTFUL_CONTACT_KEY", KEY)
-    monkeypatch.setenv("TACTFUL_ACCEPT_WEAK_KEY", "yes")
-
-
 def name_of(contact: str) -> str:
     return str(contact_pseudonyms(np.array([contact], dtype=object), KEY)[0])
 
@@ -67,9 +61,20 @@ def bytes_with_person(folder: Path) -> list[str]:
             raw += gzip.decompress(raw)
         if raw.startswith(b"PAR1"):
             raw += json.dumps(pq.read_table(path).to_pylist(), default=str).encode()
+        if raw.startswith(b"SQLite format 3"):
+            raw += records_of(path)
         if any(needle in raw for needle in needles()):
             found.append(path.name)
     return found
+
+
+def records_of(path: Path) -> bytes:
+    """The records of decisions that a store keeps, unpacked."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        packed = connection.execute("SELECT record FROM decided_batch").fetchall() if "decided_batch" in tables else []
+    rows = [pa.ipc.open_stream(record).read_all().to_pylist() for (record,) in packed]
+    return json.dumps(rows, default=str).encode()
 
 
 def world(folder: Path, url: str) -> dict[str, Path]:
@@ -105,6 +110,8 @@ def test_nothing_of_the_person_is_left_and_everybody_else_stays(tmp_path: Path) 
     before = pq.read_table(places["log"])
     happened = read_outcomes(places["outcomes"])[0].num_rows
     footer = pq.read_schema(places["log"]).metadata
+    marked = (LogReader(places["log"]).mark, LogReader(places["log"]).settings)
+    assert None not in marked
     assert len(bytes_with_person(data)) >= 6
     answer = call(
         *("erase", WHO, "--state", url, "--files", data, "--record", tmp_path / "act.json"),
@@ -122,6 +129,7 @@ def test_nothing_of_the_person_is_left_and_everybody_else_stays(tmp_path: Path) 
     assert after.schema.equals(before.schema)
     assert after.to_pylist() == [row for row in before.to_pylist() if row["contact_id"] != name_of(WHO)]
     assert pq.read_schema(places["log"]).metadata == footer
+    assert (LogReader(places["log"]).mark, LogReader(places["log"]).settings) == marked
     assert LogReader(places["log"]).rows == 40
     assert stat.S_IMODE(places["log"].stat().st_mode) == 0o640
     assert read_outcomes(places["outcomes"])[0].num_rows == happened - 1
@@ -134,7 +142,7 @@ def test_nothing_of_the_person_is_left_and_everybody_else_stays(tmp_path: Path) 
     with stores.ErasableStore(url) as store:
         (act,) = store.acts()
     assert act["tool"].startswith("tactful ")
-    assert act["rows"] == {"contact": 1, "consent": 2, "send": 1, "send_step": 1} | {
+    assert act["rows"] == {"contact": 1, "consent": 2, "send": 1, "send_step": 1, "decided": 1, "decided_batch": 1} | {
         name: count for name, count in act["rows"].items() if name == "send_lock"
     }
     assert act["clean"] is True
@@ -158,7 +166,7 @@ def test_who_was_erased_gets_nothing_when_imported_again(store_url: str, tmp_pat
         assert store.batch(batch_of, CATALOG, now_at=NOW_AT).suppressed.tolist() == [[1, 1], [0, 0]]
         # An old lift is none; one after the erasure, for this reason and all channels, is an act of its own.
         far = NOW_AT + 10**15
-        store.record([Suppression(name_of(WHO), None, "erased", 1, lifted=True)])
+        store.record([Suppression(name_of(WHO), None, "erased", 1_000_000_000_000_000, lifted=True)])
         store.record([Suppression(name_of(WHO), None, "opt_out", far, lifted=True)])
         assert store.batch(batch_of, CATALOG, now_at=far).suppressed.tolist() == [[1, 1], [0, 0]]
         store.record([Suppression(name_of(WHO), None, "erased", far, lifted=True)])
