@@ -311,7 +311,7 @@ def test_outcomes_before_their_decision_and_twice_are_counted(demo: Demo, tmp_pa
     early = orders.set_column(
         orders.column_names.index("at"),
         happened.schema.field("at"),
-        pa.chunked_array([pa.array([0] * 3, pa.int64()).cast(happened.schema.field("at").type)]),
+        pa.chunked_array([pa.array([1_500_000_000_000_000] * 3, pa.int64()).cast(happened.schema.field("at").type)]),
     )
     pq.write_table(pa.concat_tables([orders, orders, early]), tmp_path / "o.parquet")
     joining = ("join", "--log", demo.campaign, "--outcomes", tmp_path / "o.parquet")

@@ -118,9 +118,9 @@ def test_counts_are_those_of_the_explanations(seed: int) -> None:
 def test_next_allowed_at_is_the_first_instant(name: int | str) -> None:
     """The rule passes there, and a microsecond before it does not."""
     hour = CATALOG.hours.index(name)
-    contacts = specimen_contacts(CATALOG, 30, instant_of(NOW), 5)
+    contacts = specimen_contacts(CATALOG, 60, instant_of(NOW), 5)
     layer, checked = Guardrails(PACK, CATALOG), 0
-    for row in range(30):
+    for row in range(60):
         who = contacts.alone(row)
         for action in (CATALOG.index(c, hour, a) for c in range(2) for a in (0, 2)):
             for removal in layer.explain(who, 0, NOW)[action][1]:
