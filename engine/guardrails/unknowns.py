@@ -63,7 +63,7 @@ class Unknowns:
             stored: whether contacts were looked up in a state store.
         """
         if stored and self.contacts and self.strangers == self.contacts:
-            why = "they were recorded under another contact key, or nothing was recorded: see docs/state.md"
+            why = "nothing was recorded about them there: see docs/state.md"
             return (f"none of {self.contacts:,} contacts is known to the state store: {why}",)
         where = "docs/state.md" if stored else "docs/contacts.md"
         return tuple(

@@ -49,7 +49,7 @@ def test_import_makes_a_key_and_says_where(place: Place, no_key: pytest.MonkeyPa
     assert not {str(one) for one in pseudonyms(pq.read_table(place.out)["decision_id"].to_numpy(), "tactful")} & {
         *first
     }
-    again = run(*place.importing())
+    again = run(*place.importing(), "--replace")
     assert again["contact_key"]["created"] is False
     assert pq.read_table(place.out)["contact_id"].to_pylist() == first
 
@@ -58,10 +58,10 @@ def test_a_key_by_option_and_by_variable(place: Place, no_key: pytest.MonkeyPatc
     (place.folder / "k").write_text(GOOD)
     by_option = run(*place.importing(), "--contact-key-file", place.folder / "k")["contact_key"]
     no_key.setenv("TACTFUL_CONTACT_KEY_FILE", str(place.folder / "k"))
-    assert run(*place.importing())["contact_key"] == by_option
+    assert run(*place.importing(), "--replace")["contact_key"] == by_option
     no_key.delenv("TACTFUL_CONTACT_KEY_FILE")
     no_key.setenv("TACTFUL_CONTACT_KEY", GOOD)
-    by_variable = run(*place.importing())["contact_key"]
+    by_variable = run(*place.importing(), "--replace")["contact_key"]
     assert (by_variable["source"], by_variable["file"]) == ("environment", None)
     assert by_variable["fingerprint"] == by_option["fingerprint"]
     assert not (place.folder / KEY_FILE).exists()

@@ -33,7 +33,6 @@ from engine.state.store import SqlState
 from engine.types import ObjectArray
 from experiments.dispatch import DispatchRequest, dispatch_file
 from experiments.outputs import DispatchOutput
-from experiments.state import RecordRequest, record_file
 from policies.uniform import UniformPolicy
 from tests.experiments.stateful_worlds import (
     CATALOG,
@@ -42,7 +41,6 @@ from tests.experiments.stateful_worlds import (
     NOW,
     contact_file,
     decide,
-    fact_file,
     facts_of,
     limits_file,
     names,
@@ -236,11 +234,12 @@ def test_a_store_that_knows_nobody_is_said(tmp_path: Path) -> None:
     """Recorded under another key, every contact is a stranger, and a log of holds must not look like a choice."""
     url = f"sqlite:///{tmp_path}/state.sqlite"
     people = names(0, 40)
-    record_file(RecordRequest(url, fact_file(tmp_path / "facts.jsonl", facts_of(people)), "another key"))
+    record(tmp_path, url, facts_of(names(40, 80)))
     output = decide(tmp_path, contact_file(tmp_path / "contacts.parquet", people), "log.parquet", state=url)
     assert output.held == 40
     assert output.warnings[0].startswith("none of 40 contacts is known to the state store: they were recorded under")
     assert LogReader(tmp_path / "log.parquet").meta.notes == output.warnings
     record(tmp_path, url, facts_of(people))
-    known = decide(tmp_path, contact_file(tmp_path / "contacts.parquet", people), "known.parquet", state=url)
+    again = NOW + timedelta(days=1)
+    known = decide(tmp_path, contact_file(tmp_path / "contacts.parquet", people), "known.parquet", state=url, now=again)
     assert not [said for said in known.warnings if "state store" in said]

@@ -136,7 +136,7 @@ def test_due_sends_without_an_outcome_count_and_wait_to_be_settled(world: dict[s
 def test_an_empty_store_is_rebuilt_and_another_one_refused(world: dict[str, Any], tmp_path: Path) -> None:
     folder = world["folder"]
     new = f"sqlite:///{tmp_path / 'new.sqlite'}"
-    rebuilt = rebuild_store(new, [folder / "log.parquet"], [folder / "out.parquet"], LATER)
+    rebuilt = rebuild_store(new, [folder / "log.parquet"], [folder / "out.parquet"], LATER, create=True)
     assert rebuilt.decisions == 80
     assert dispatch(folder, new, "again.parquet").dispatched == 0
     other = f"sqlite:///{tmp_path / 'other.sqlite'}"

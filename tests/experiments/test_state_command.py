@@ -163,7 +163,7 @@ def test_raw_replies_are_read_counted_and_forgotten(tmp_path: Path) -> None:
     code = {"fact": "provider_code", "contact_id": "c9", "at": "2026-09-10T00:00:00Z", "code": "30007"}
     path = tmp_path / "replies.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, code]), encoding="utf-8")
-    found = run("state", "record", "--state", url, "--facts", path)
+    found = run("state", "record", "--state", url, "--facts", path, "--create")
     assert found["kinds"] == {"reply": 6, "provider_code": 1}
     assert found["replies"] == {"stop": 2, "none": 2, "doubt": 1, "start": 1}
     assert found["provider_codes"] == {"pause": 1}
