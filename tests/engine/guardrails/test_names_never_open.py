@@ -425,6 +425,10 @@ RICH = permits() | {
 ALL_RULES: list[tuple[str, dict[str, Any]]] = [
     CAP,
     TOPICS,
+    COOLDOWN,
+    ("sequence", {"pairs": [{"a": {"category": "fashion"}, "b": {"category": "kitchen"}, "window_s": DAY_S}]}),
+    ("sticky_price", {"life_s": DAY_S}),
+    ("sunset", {"max_unengaged": 1, "window_s": DAY_S * 30}),
     BOUGHT,
     ("lists", {}),
     ("profiling", {}),

@@ -67,8 +67,13 @@ TOLD = (NEW_YORK, CHICAGO, LOS_ANGELES, "America/Phoenix", "Asia/Tokyo", "Europe
 LOCALES = ("en-GB", "fr-CA", "fr", "en")
 LINES = ("mobile", "landline", "voip", "none")
 LISTS = ("none", "employee", "minor;employee", "vip")
-# Names of a row that may be written wrongly; (column,) or (column, field of an entry).
+# Names of a row that may be written wrongly: of a column, and of a field of one of its sends or events.
 NAMES = ("time_zone", "device_time_zone", "country", "state", "phone_area_code", "line_type", "lists", "locale")
+SENT_NAMES = tuple(f"sends.{name}" for name in ("channel", "purpose", "topic", "template", "category"))
+EVENT_NAMES = tuple(f"events.{name}" for name in ("event", "channel", "category"))
+
+# Reports that close the channel which they name.
+STOPS = ("complained", "unsubscribed", "hard_bounced")
 
 Row = dict[str, Any]
 
@@ -177,6 +182,7 @@ def person_of(row: Row, now: datetime) -> Person:
         },
         sends=sends,
         events=events,
+        stops=frozenset(event.channel for event in events or () if event.kind in STOPS and event.channel),
         facts=facts,
         details=frozenset({"sent_topic", "sent_template", "sent_category", "sent_discount"}),
     )
@@ -278,24 +284,24 @@ def mangled(rng: np.random.Generator, name: str) -> str:
 
 
 def misspelt(
-    rng: np.random.Generator, pack: Pack, now: datetime, n: int, folder: Path, names: tuple[str, ...] = NAMES
+    rng: np.random.Generator, pack: Pack, now: datetime, n: int, folder: Path, names: tuple[str, ...] = (*NAMES, *SENT_NAMES, *EVENT_NAMES)
 ) -> Tally:
     """n contacts with one wrong name each: refused, or every action that passes does so for the one that was meant."""
     tally, world, layer = Tally(), sender(rng, CATALOG, pack), Guardrails(pack, CATALOG)
     setting = Setting(now, CATALOG, timedelta(seconds=pack.latency_margin_s), world)
     for row in readable(rng, n, now):
-        there = [name for name in names if name in row]
+        there = [name for name in names if _named(row, name)]
         if not there:
             continue
         column = there[int(rng.integers(len(there)))]
-        wrong = row | {column: mangled(rng, str(row[column]))}
+        wrong, right, written = _miswritten(rng, row, column)
         try:
             batch = read(folder / "wrong.jsonl", [wrong], now)
         except DataError:
             tally.refused += 1
             continue
         allowed = layer.eligibility(batch, now, world)[0].dense()[0]
-        person, meant_zone = person_of(row, now), row.get(column)
+        person = person_of(row, now)
         for action in np.flatnonzero(allowed)[1:].tolist():
             channel, hour, arm = (int(axis[0]) for axis in CATALOG.split(np.array([action])))
             tally.triples += 1
@@ -303,15 +309,35 @@ def misspelt(
             found = reasons(
                 pack, person, Action(CATALOG.channels[channel], CATALOG.hours[hour], CATALOG.arms[arm]), setting
             )
-            if found and not _another(column, wrong[column], meant_zone):
+            if found and not _another(column, written, right):
                 tally.differ["misspelt"] += 1
                 if tally.differ["misspelt"] <= SHOWN:
-                    case = f"{column} {wrong[column]!r} opens {CATALOG.action_names[action]} against {sorted(found)}"
+                    case = f"{column} {right!r} as {written!r} opens {CATALOG.action_names[action]} against {sorted(found)}"
                     tally.cases.append(f"{case} at {now.isoformat()} of {shown(person)}")
     return tally
 
 
-def _another(column: str, written: str, meant: Any) -> bool:
+def _named(row: Row, name: str) -> bool:
+    """Whether the row says the name at all."""
+    column, _, field = name.partition(".")
+    return any(entry.get(field) for entry in row.get(column, ())) if field else column in row
+
+
+def _miswritten(rng: np.random.Generator, row: Row, name: str) -> tuple[Row, str, str]:
+    """The row with one name mangled, the name as it was, and as it is written now."""
+    column, _, field = name.partition(".")
+    if not field:
+        written = mangled(rng, str(row[column]))
+        return row | {column: written}, str(row[column]), written
+    entries = [dict(entry) for entry in row[column]]
+    there = [entry for entry in entries if entry.get(field)]
+    entry = there[int(rng.integers(len(there)))]
+    right = entry[field]
+    entry[field] = mangled(rng, right)
+    return row | {column: entries}, right, entry[field]
+
+
+def _another(column: str, written: str, meant: str) -> bool:
     """Whether a slip made another right name of the one that was meant: nobody can tell."""
     if column == "phone_area_code":
         digits = written.strip()
