@@ -81,7 +81,15 @@ def plan(policy: Any, quota: SqlQuota, shares: str, *, limited: bool, name: str)
     if limited:
         said = {"name": "some", "volume": [{"name": f"{name}, {shares}, {next(_NUMBERS)}", "max_per_day": 30}]}
         limits = SharedLimits(limits_from(said), quota)
-    return Plan(Guardrails(pack_from(PACK), CATALOG), policy, name, seed=3, limits=limits, **SHARES[shares])
+    return Plan(
+        Guardrails(pack_from(PACK), CATALOG),
+        policy,
+        name,
+        seed=3,
+        limits=limits,
+        contact_key="of a test",
+        **SHARES[shares],
+    )
 
 
 def without_names(table: Any) -> dict[str, Any]:

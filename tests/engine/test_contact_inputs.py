@@ -207,7 +207,7 @@ def test_a_wrong_value_is_an_error_with_its_row(tmp_path: Path, change: dict[str
 
 
 def test_lists_of_structs_have_known_fields(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="must be a list of structs of at, event"):
+    with pytest.raises(DataError, match="did you mean 'channel'"):
         read(
             write(
                 tmp_path, "jsonl", [{"contact_id": "a", "events": [{"at": FRESH, "event": "opened", "chanel": "sms"}]}]

@@ -163,6 +163,5 @@ def test_a_damaged_row_group_is_refused(tmp_path: Path) -> None:
     path = write_log(tmp_path / "log.parquet", [decision_row(number, meta) for number in range(5000)], meta)
     content = path.read_bytes()
     path.write_bytes(content[:4] + bytes(len(content) // 2) + content[4 + len(content) // 2 :])
-    reader = LogReader(path)
     with pytest.raises(LogFormatError, match=r"is damaged"):
-        list(reader.blocks())
+        list(LogReader(path).blocks())

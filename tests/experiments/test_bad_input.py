@@ -334,6 +334,7 @@ def test_side_columns_must_fit_the_log(demo: Demo, tmp_path: Path) -> None:
             (good.assign(p=2.0), "p"),
             (good.assign(p=float("nan")), "p"),
             (good.rename(columns={"p": "q"}), "p"),
+            *((good.assign(**{name: 0.5}), f"repeats the columns ['{name}']") for name in ("propensity", "arm")),
         ]
     ):
         side = tmp_path / f"{number}.csv"

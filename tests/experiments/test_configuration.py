@@ -23,7 +23,8 @@ from engine.mapping.dialect import load_mapping
 from engine.monitor.rule import MonitorRule
 from engine.ope.metrics.definition import MetricStack
 from engine.optout.codes import provider_codes
-from engine.optout.lists import lists_from
+from engine.optout.lists import lists_from, load_lists
+from engine.optout.own_text import vocabulary
 from experiments.ablate_config import AblateConfig
 from experiments.audit import AuditConfig
 from experiments.demo import shipped_catalog
@@ -53,6 +54,17 @@ from simulator.targets.published import published_from
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 FILES = sorted(path.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml"))
+
+
+def _opt_out(data: dict[str, Any]) -> object:
+    """What kind of list it is shows by its keys; ordinary words are one list with the keywords."""
+    if "codes" in data:
+        return provider_codes()
+    if "attribution" in data:
+        return vocabulary()
+    return lists_from(data) if "sources" in data else load_lists()
+
+
 COMMANDS: dict[str, Any] = {
     "ablate": AblateConfig,
     "audit": AuditConfig,
@@ -106,7 +118,7 @@ VALIDATE: dict[str, Callable[[Any], object]] = {
     "guardrails": lambda data: Guardrails(pack_from(data), shipped_catalog("default")),
     "limits": limits_from,
     "moments": published_from,
-    "optout": lambda data: provider_codes() if "codes" in data else lists_from(data),
+    "optout": _opt_out,
     "calibration": lambda data: [_fitted(data), *(make_part(kind, params) for kind, params in data["parts"].items())],
     "scenario": scenario_from,
     "fault": faults_from,

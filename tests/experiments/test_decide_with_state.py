@@ -237,7 +237,7 @@ def test_a_store_that_knows_nobody_is_said(tmp_path: Path) -> None:
     record(tmp_path, url, facts_of(names(40, 80)))
     output = decide(tmp_path, contact_file(tmp_path / "contacts.parquet", people), "log.parquet", state=url)
     assert output.held == 40
-    assert output.warnings[0].startswith("none of 40 contacts is known to the state store: they were recorded under")
+    assert output.warnings[0].startswith("none of 40 contacts is known to the state store: nothing was recorded")
     assert LogReader(tmp_path / "log.parquet").meta.notes == output.warnings
     record(tmp_path, url, facts_of(people))
     again = NOW + timedelta(days=1)

@@ -23,7 +23,7 @@ SAID = "rows were rejected because of their outcome"
 
 @pytest.fixture
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("TACTFUL_CONTACT_KEY", "a key of a test")
+    monkeypatch.setenv("TACTFUL_CONTACT_KEY", "grey heron 12, key of a test")
     (tmp_path / "m.yaml").write_text(MAPPING)
     rows = [
         f"d{i},u{i},{'AB'[i % 2]},2026-03-{1 + i % 28:02d}T10:00:00Z,{'1,200' if i % 40 == 1 else i % 7}"

@@ -160,7 +160,7 @@ def test_contacts_and_decisions_of_several_files(demo: Demo, halves: Halves, tmp
         pq.write_table(part, path)
     again = (*send, "--decisions", tmp_path / "whole.parquet", "--out", tmp_path / "again.parquet")
     for given in (("--done", parts[0].parent), ("--done", parts[0], "--done", parts[1])):
-        left = run(*again, *given)
+        left = run(*again, *given, "--replace")
         assert (left["done"], left["dispatched"], left["suppressed"]) == (done.num_rows, 0, 0)
 
 
@@ -168,7 +168,9 @@ def test_facts_of_several_files(tmp_path: Path) -> None:
     line = '{{"fact": "withdrawal", "contact_id": "{0}", "channel": "email", "at": "2026-01-01T00:00:00Z"}}\n'
     for name in "ab":
         (tmp_path / f"{name}.jsonl").write_text(line.format(name))
-    found = run("state", "record", "--state", f"sqlite:///{tmp_path / 's.db'}", "--facts", tmp_path / "*.jsonl")
+    found = run(
+        "state", "record", "--state", f"sqlite:///{tmp_path / 's.db'}", "--facts", tmp_path / "*.jsonl", "--create"
+    )
     assert (found["rows"], found["new"]) == (2, 2)
 
 

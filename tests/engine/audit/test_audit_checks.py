@@ -21,7 +21,7 @@ def test_a_healthy_log_passes_every_check(logged: World) -> None:
         (
             *("propensities", "mean_weight", "sample_ratio", "group_ratio", "missing_decisions", "undispatched"),
             *("leaked_features", "explained_outcome", "future_features", "feature_drift", "propensity_drift"),
-            "maturity",
+            *("maturity", "logged_action"),
         ),
         "pass",
     )

@@ -192,7 +192,7 @@ def test_tightening_a_number_never_allows_more(name: str) -> None:
     """Each rule of both packs alone, every way of being stricter, on crowds of its own."""
     entry, stricter = RULES[name], 0
     for at, change in enumerate(TIGHTER[entry.rule]):
-        for seed in range(12):
+        for seed in range(12 if name in LOOSE_ENOUGH else 60):
             if stricter and seed >= 3:
                 break
             case = Case(1_000 * at + seed, contacts=60)

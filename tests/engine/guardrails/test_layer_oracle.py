@@ -63,7 +63,7 @@ def test_a_misspelt_name_opens_nothing(name: str) -> None:
     """Refused, or no looser than what was meant."""
     tally = trial(name, 1_000, 0)
     assert not tally.differ, f"{tally.differ}\n" + "\n".join(tally.cases)
-    assert tally.refused > 5
+    assert tally.refused >= 1
 
 
 @pytest.mark.study

@@ -13,7 +13,7 @@ import yaml
 
 from engine.catalog import Arm, Catalog
 from engine.contacts import ContactBatch
-from engine.errors import ConfigError, EligibilityError, ParameterError
+from engine.errors import ConfigError, EligibilityError
 from engine.guardrails.check import INSTANTS, check_rule
 from engine.guardrails.judging import findings, judge, removed
 from engine.guardrails.layer import Guardrails
@@ -269,7 +269,7 @@ def test_a_foreign_rule_changes_nothing_for_the_others(quiet: bool) -> None:
         found, _ = Guardrails(pack, CATALOG, ("tests",)).eligibility(contacts, at)
         assert (found.dense() == plain.dense()).all()
     else:
-        with pytest.raises(ParameterError, match="`inputs` of rule W must be left as they are"):
+        with pytest.raises(ConfigError, match="`inputs` of rule W must be left as they are"):
             Guardrails(pack, CATALOG, ("tests",))
     assert np.array_equal(contacts.consent, kept)
     assert all("topic" not in arm.attributes or arm.attributes["topic"] != "written" for arm in CATALOG.arms)

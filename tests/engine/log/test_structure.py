@@ -35,7 +35,7 @@ CASES: dict[str, tuple[tuple[dict[str, Any], ...], tuple[int, int, int]]] = {
     "repeated in control": (({}, {**NOT_DRAWN, "decision_id": "d000000"}), (1, 0, 0)),
     "not eligible": (({}, REMOVED, {}, REMOVED), (0, 2, 0)),
     "not eligible, not handed over": (({**REMOVED, "state": "decided"}, {}), (0, 1, 0)),
-    "hold not eligible": (({"action": 0, "eligible": b"\x06"},), (0, 1, 0)),
+    "hold not eligible": (({"action": 0, "action_name": "none", "eligible": b"\x06"},), (0, 1, 0)),
     "nothing eligible": (({"eligible": b"\x00"},), (0, 1, 0)),
     "control may hold anything": (({**NOT_DRAWN, **REMOVED}, {}), (0, 0, 0)),
     "no propensity": (({"propensity": None}, {}), (0, 0, 1)),

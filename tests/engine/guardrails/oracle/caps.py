@@ -98,7 +98,7 @@ def _request(name: str, person: Person, sent: Sent) -> SendRequest:
     return SendRequest(
         name,
         person.name,
-        sent.channel,
+        "fax" if sent.channel == "elsewhere" else sent.channel,
         sent.purpose if sent.purpose in PURPOSE_NAMES else "promotional",
         (sent.at - EPOCH) // timedelta(microseconds=1),
         topic=sent.topic or "",
