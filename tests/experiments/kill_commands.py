@@ -112,6 +112,8 @@ COMMANDS: Mapping[str, Command] = {
     ),
 }
 RIGHT = {"killed": True, "torn": [], "again": 0, "differs": []}
+# Commands on a live folder, which add a version and overwrite nothing.
+_LIVE = ("promote", "rollback")
 # Verdicts that are no failures.
 _FINE = {"audit": (0, 3), "monitor": (0, 10, 11, 12)}
 
@@ -287,7 +289,10 @@ class Trial:
         return 0 if code in _FINE.get(arguments[0], (0,)) else code
 
     def _filled(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(one.replace("{in}", str(self.inputs)).replace("{out}", str(self.out)) for one in arguments)
+        # What is there, from before or from the run that was killed, is overwritten only where that is said.
+        replace = () if arguments[0] in _LIVE else ("--replace",)
+        filled = (one.replace("{in}", str(self.inputs)).replace("{out}", str(self.out)) for one in arguments)
+        return (*filled, *replace)
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
