@@ -94,7 +94,7 @@ def _write_joined(reader: LogReader, side: _Side, path: Path, source: Path) -> N
     # A name finds the log's own column first, so the side file's would never be read.
     taken = [name for name in names if kept & {name, records.RAW + name, records.CONTEXT + name}]
     if taken:
-        raise DataError(f"{source} repeats the columns {taken} of the log", hint="rename them, and name them as renamed")
+        raise DataError(f"{source} repeats the columns {taken} of the log", hint="rename them")
     tables = (_joined(batch, side, names, source) for batch in reader.batches())
     first = next(tables)
     schema = first.schema.with_metadata(reader.schema.metadata)

@@ -194,7 +194,8 @@ def _of_pilot(source: PilotLog, request: PlanRequest, settings: EvaluationSettin
             sums.add(block)
     pilot = sums.result()
     terms = _varying(pilot)
-    return _Told("pilot", pilot.baseline, pilot.kurtosis, terms, effect, (*learnt.values(), *notes, *_assured(terms)))
+    said = (*reader.meta.notes, *learnt.values(), *notes, *_assured(terms))
+    return _Told("pilot", pilot.baseline, pilot.kurtosis, terms, effect, said)
 
 
 def _assured(terms: Sequence[Terms]) -> tuple[str, ...]:

@@ -47,5 +47,13 @@ def file_names(given: list[Path]) -> str:
 
 def split_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Files, and overrides of the configuration, where both are arguments: what is there is a file."""
-    files = [one for one in arguments if Path(one).exists() or not ("=" in one or one.startswith("~"))]
+    files = [one for one in arguments if _is_there(one) or not ("=" in one or one.startswith("~"))]
     return files, [one for one in arguments if one not in files]
+
+
+def _is_there(name: str) -> bool:
+    """Whether a file has this name; a name that no file can have is none."""
+    try:
+        return Path(name).exists()
+    except OSError:
+        return False
