@@ -171,11 +171,14 @@ class _Run:
         removed = {one.shown: one.store.erase(self.persons) for one in self.stores}
         for one in self.stores:
             rows = sum(removed[one.shown].values())
-            self._note(one.shown, one.kind, Found(one.kind, rows), said="" if rows else "not found")
+            named = one.store.left(self.persons)
+            left = f"{', '.join(named)} of other contacts still name a person: correct these rows" if named else ""
+            self._note(one.shown, one.kind, Found(one.kind, rows, left), said="" if rows else "not found")
         for one in self.stores:
             act, by_table = acts[one.shown], removed[one.shown]
             scrub = bool(by_table) or one.store.interrupted(act)
-            one.store.finish(act, self._record() | {"rows": by_table}, scrub=scrub)
+            record = self._record()
+            one.store.finish(act, record | {"rows": by_table}, scrub=scrub, clean=record["clean"])
 
     def _note(self, place: str, kind: str, found: Found, said: str = "") -> None:
         text = self.persons.masked(found.left or said)

@@ -6,6 +6,7 @@ all. All other rows stay as they were: Parquet keeps its schema, footer and row 
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 import fcntl
@@ -16,6 +17,7 @@ import re
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal, TextIO
 
@@ -26,17 +28,23 @@ import pyarrow.parquet as pq
 
 from engine.disk.durable import sync
 from engine.erasure.persons import Persons
+from engine.erasure.traces import GZIP, left_in_bytes, names_in, old_spellings
 from engine.errors import DataError, StorageError
+from engine.files.ids import plain_id
 from engine.files.parquet import open_parquet
+from engine.files.tables import heading_of
 from engine.log.whole_file import ParquetFile
+from engine.names import name_key
 from engine.types import BoolArray
 
 CONTACT: Final = "contact_id"
 DECISION: Final = "decision_id"
-_CHUNK: Final = 1 << 20
 _CSV: Final = (".csv", ".tsv", ".txt")
-_LINES: Final = (".jsonl", ".ndjson")
+_LINES: Final = (".jsonl", ".ndjson", ".json")
 _DELIMITERS: Final = ",;\t|"
+_KEYS: Final = {name_key(name): name for name in (CONTACT, DECISION)}
+_UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_UTF_32: Final = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _MAGIC: Final = b"PAR1"
 _ARROW_SCHEMA: Final = b"ARROW:schema"
 
@@ -172,76 +180,112 @@ def _without_dictionaries(table: pa.Table) -> pa.Table:
 
 
 def _left_in_parquet(path: Path, persons: Persons) -> str:
-    """Columns beside the ids that still hold a name of the persons."""
-    wanted, named = persons.telling, set()
+    """Columns beside the ids that still hold a name of the persons, as a whole or inside a text."""
+    named: set[str] = set()
     with _parquet(path) as file:
         for batch in file.iter_batches():
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
-                kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-                if _is_text(kind) and _among(column, wanted).any():
+                if name not in named and _column_names(column, _plain(name) in (CONTACT, DECISION), persons):
                     named.add(name)
     if named:
         return f"columns {', '.join(sorted(named))} still name a person"
     return _left_in_bytes(path, persons)
 
 
+def _column_names(column: pa.Array, of_ids: bool, persons: Persons) -> bool:
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_primitive(kind) or pa.types.is_null(kind):
+        return False
+    if of_ids:
+        return bool(_is_text(kind) and _among(column, persons.telling).any())
+    values = column.cast(kind) if kind is not column.type else column
+    values = values if pa.types.is_nested(kind) else values.unique()
+    return names_in("\n".join(map(_said, values.to_pylist())), persons)
+
+
+def _said(value: Any) -> str:
+    """A value as a text that holds every text inside it."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=_said_inside)
+
+
+def _said_inside(value: Any) -> str:
+    return _said(value) if isinstance(value, bytes) else str(value)
+
+
 def _left_in_bytes(path: Path, persons: Persons) -> str:
-    wanted = [name.encode() for name in persons.telling]
-    overlap = max((len(name) for name in wanted), default=0)
-    held = b""
     with _reading(path):
-        opened = gzip.open if _starts_with(path, b"\x1f\x8b") else open
-        with opened(path, "rb") as file:
-            while part := file.read(_CHUNK):
-                held += part
-                if any(name in held for name in wanted):
-                    return (
-                        "it names a person, and is no file that can be rewritten here (a database is given by its URL)"
-                    )
-                held = held[-overlap:]
-    return ""
+        return left_in_bytes(path, persons)
 
 
 def _judge(path: Path, kind: str, persons: Persons) -> Judge:
     """Whether a line (a CSV record, a JSON object) belongs to the persons."""
-    if path.name.lower().removesuffix(".gz").endswith(_LINES):
+    if _has_lines(path):
         return lambda line: _json_names(line, persons)
     if kind == "rejects":
         names = sorted(persons.contacts | persons.decisions, key=len, reverse=True)
         pattern = re.compile(rf"(?<![\w@.+-])(?:{'|'.join(map(re.escape, names))})(?![\w@+-])")
         return lambda line: pattern.search(line) is not None
-    header = next(_records(path), "")
-    delimiter = max(_DELIMITERS, key=header.count)
-    columns = [_plain(name) for name in next(csv.reader([header], delimiter=delimiter), [])]
+    columns, delimiter = _heading(path)
     wanted = [(at, _values(persons, name)) for at, name in enumerate(columns) if name in (CONTACT, DECISION)]
 
     def named(line: str) -> bool:
         cells = next(csv.reader([line], delimiter=delimiter), [])
-        return any(at < len(cells) and cells[at].strip() in values for at, values in wanted)
+        return any(at < len(cells) and plain_id(cells[at]) in values for at, values in wanted)
 
     return named
 
 
+def _heading(path: Path) -> tuple[list[str], str]:
+    """The columns of a CSV and its delimiter, as contact files are read; of an old encoding only ids may differ."""
+    try:
+        heading = heading_of(path, encoding="latin-1")
+    except DataError:
+        header = next((line for line in _records(path) if line.strip()), "")
+        delimiter = max(_DELIMITERS, key=header.count)
+        return [_plain(name) for name in next(csv.reader([header], delimiter=delimiter), [])], delimiter
+    return [_plain(name) for name in heading.names], heading.delimiter
+
+
+@lru_cache(maxsize=16)
 def _values(persons: Persons, column: str) -> frozenset[str]:
-    return persons.contacts if column == CONTACT else persons.decisions
+    """What a cell of the column holds where it is the persons', also in a text of an old encoding."""
+    values = persons.contacts if column == CONTACT else persons.decisions
+    return frozenset(map(plain_id, values)).union(*map(old_spellings, values))
 
 
 def _json_names(line: str, persons: Persons) -> bool:
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    if not isinstance(found, dict):
-        return False
+    found = _object(line)
     return any(
-        str(value).strip() in _values(persons, _plain(name))
-        for name, value in found.items()
+        isinstance(value, (str, int)) and plain_id(str(value)) in _values(persons, _plain(name))
+        for name, value in (found or {}).items()
         if _plain(name) in (CONTACT, DECISION)
     )
 
 
+def _object(line: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _is_document(path: Path) -> bool:
+    """One JSON document over several lines: without one of them it would be none."""
+    name = path.name.lower().removesuffix(".gz")
+    return name.endswith(".json") and any(line.strip() and _object(line) is None for line in _records(path))
+
+
+def _has_lines(path: Path) -> bool:
+    return path.name.lower().removesuffix(".gz").endswith(_LINES)
+
+
 def _erase_lines(path: Path, judge: Judge, persons: Persons) -> tuple[int, str]:
     with _reading(path):
+        if _is_document(path):
+            return 0, left_in_bytes(path, persons)
         gone = [judge(line) for line in _records(path)]
     removed = sum(gone)
     if removed:
@@ -264,7 +308,7 @@ def _erase_lines(path: Path, judge: Judge, persons: Persons) -> tuple[int, str]:
 
 def _records(path: Path) -> Iterator[str]:
     """The records of a text as they stand, with their line ends: of a CSV, lines within quotes belong together."""
-    quotes = not path.name.lower().removesuffix(".gz").endswith(_LINES)
+    quotes = not _has_lines(path)
     held = ""
     with _text(path, "rt", like=path) as file:
         for line in file:
@@ -278,14 +322,16 @@ def _records(path: Path) -> Iterator[str]:
 
 def _text(path: Path, mode: Literal["rt", "wt"], *, like: Path) -> TextIO:
     """A text, packed and encoded like a file that is there; line ends stay as they are."""
-    opened: Any = gzip.open if like.name.lower().endswith(".gz") else open
+    opened: Any = gzip.open if _starts_with(like, GZIP) else open
     with opened(like, "rb") as file:
-        start = file.read(3)
-    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        wide: TextIO = opened(path, mode, newline="", encoding="utf-16")
-        return wide
+        start = file.read(4)
+    # The longer marks first: that of UTF-32 starts like that of UTF-16.
+    for marks, wide in ((_UTF_32, "utf-32"), (_UTF_16, "utf-16")):
+        if start.startswith(marks):
+            found: TextIO = opened(path, mode, newline="", encoding=wide)
+            return found
     # Bytes that are no UTF-8 come back as they were.
-    encoding = "utf-8-sig" if start == b"\xef\xbb\xbf" else "utf-8"
+    encoding = "utf-8-sig" if start.startswith(codecs.BOM_UTF8) else "utf-8"
     text: TextIO = opened(path, mode, newline="", encoding=encoding, errors="surrogateescape")
     return text
 
@@ -333,7 +379,8 @@ def _column(file: pq.ParquetFile, wanted: str) -> str | None:
 
 
 def _plain(name: str) -> str:
-    return name.strip().strip("\ufeff").casefold()
+    """The name by which the readers of contact files know a column."""
+    return _KEYS.get(name_key(name), name)
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -350,6 +397,7 @@ def _among(column: pa.Array, values: frozenset[str]) -> BoolArray:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         # Nested or binary: no id of ours.
         return np.zeros(len(column), dtype=np.bool_)
-    found = pc.is_in(text, value_set=pa.array(sorted(values), pa.string()))
+    wanted = sorted(frozenset(map(plain_id, values)))
+    found = pc.is_in(pc.utf8_normalize(text, form="NFC"), value_set=pa.array(wanted, pa.string()))
     mine: BoolArray = np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.bool_)
     return mine

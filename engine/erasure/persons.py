@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
+from unicodedata import normalize
 
 import numpy as np
 
@@ -24,7 +25,7 @@ class Persons:
     """The persons of one erasure.
 
     Attributes:
-        ids: as the user named them: ids of a source, or pseudonyms.
+        ids: as the user named them: ids of a source, or pseudonyms; each with its accents composed and apart.
         names: pseudonyms under every known contact key, of logs of ours and of imported ones, and the ids that are
             pseudonyms themselves.
         stored: of these, the names under which a store of contact state knows the persons.
@@ -64,13 +65,15 @@ def persons_of(ids: Sequence[str], keys: Iterable[str]) -> Persons:
     Raises:
         DataError: an empty id, or one that is no text.
     """
-    array = np.array(list(ids), dtype=object)
+    # Files are read as the composed form; what was written before that was done may be under another one.
+    spelt = sorted({form for name in ids for form in (name, normalize("NFC", name), normalize("NFD", name))})
+    array = np.array(spelt, dtype=object)
     given = {name for name in ids if is_pseudonym(name)}
     stored, imported = set(given), set()
     for key in {*keys, SIMULATED_KEY}:
         stored |= set(contact_pseudonyms(array, key).tolist())
         imported |= set(pseudonyms(array, key).tolist())
-    return Persons(frozenset(ids), frozenset(stored | imported), frozenset(stored))
+    return Persons(frozenset(spelt), frozenset(stored | imported), frozenset(stored))
 
 
 def is_pseudonym(name: str) -> bool:

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from engine.database import SqlStore, among, is_postgresql, open_database, reading, require_store, writing
 from engine.erasure.persons import Persons
+from engine.erasure.traces import names_in
 from engine.errors import StorageError
 from engine.log.tables import DECISION
 from engine.log.tables import METADATA as LOG
@@ -29,6 +30,7 @@ from engine.state.tables import METADATA as STATE
 
 _OURS: Final = (STORE_IDENTITY, ERASED, ERASURE)
 _BUSY_S: Final = 30.0
+_TEXTS: Final = 10_000
 _CONTACT: Final = "contact_id"
 _DECISION: Final = "decision_id"
 
@@ -115,13 +117,29 @@ class ErasableStore(SqlStore):
                         rows[table.name] = removed
         return rows
 
-    def finish(self, act_id: str, record: dict[str, Any], *, scrub: bool) -> None:
+    def left(self, persons: Persons) -> list[str]:
+        """Columns (`table.column`) in which rows of others still name a person: a reason, the id of an event.
+
+        They are not changed: a suppression is lifted by its reason, and an event is known by its id.
+        """
+        with reading(self._engine, "look for names") as connection:
+            there = set(sa.inspect(connection).get_table_names())
+            tables = [table for table in (*STATE.sorted_tables, *LOG.sorted_tables) if table.name in there]
+            return sorted(
+                f"{table.name}.{column.name}"
+                for table in tables
+                for column in table.c
+                if isinstance(column.type, sa.String) and _column_names(connection, column, persons)
+            )
+
+    def finish(self, act_id: str, record: dict[str, Any], *, scrub: bool, clean: bool = True) -> None:
         """Overwrite what deletes have left in the files, and close this act and those that were cut short before it.
 
         Args:
             act_id: of `begin`.
             record: of the act, with its counts.
             scrub: false where nothing was removed, and no earlier act was cut short.
+            clean: false leaves the acts open, because a person is still named somewhere.
 
         Raises:
             StorageError: others hold the store, or the disk is full; the same erasure again goes on here.
@@ -133,7 +151,8 @@ class ErasableStore(SqlStore):
         with writing(self._engine, "finish an erasure") as connection:
             statement = sa.update(ERASURE).where(ERASURE.c.act_id == act_id)
             connection.execute(statement.values(record=json.dumps(record, sort_keys=True)))
-            connection.execute(sa.update(ERASURE).where(ERASURE.c.clean.is_(False)).values(clean=True))
+            if clean:
+                connection.execute(sa.update(ERASURE).where(ERASURE.c.clean.is_(False)).values(clean=True))
 
     def interrupted(self, act_id: str) -> bool:
         """Whether an earlier erasure did not come to its end: its pages may still hold what it removed."""
@@ -194,6 +213,12 @@ def _tables(connection: sa.Connection) -> list[sa.Table]:
     there = set(sa.inspect(connection).get_table_names())
     every = (*STATE.sorted_tables, *LOG.sorted_tables)
     return [table for table in every if table.name in there and {_CONTACT, _DECISION} & set(table.c.keys())]
+
+
+def _column_names(connection: sa.Connection, column: sa.Column[Any], persons: Persons) -> bool:
+    """Whether a column of texts names a person; each text is looked at once."""
+    rows = connection.execute(sa.select(column).where(column.is_not(None)).distinct())
+    return any(names_in("\n".join(map(str, part)), persons) for part in rows.scalars().partitions(_TEXTS))
 
 
 def _of(connection: sa.Connection, table: sa.Table, persons: Persons) -> sa.ColumnElement[bool]:

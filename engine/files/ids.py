@@ -1,11 +1,13 @@
-"""Identifiers as files hold them: trimmed, and refused where a spreadsheet or a float has damaged them.
+"""Identifiers as files hold them: trimmed, in one Unicode form, and refused where a spreadsheet or float damaged them.
 
 A spreadsheet turns 491521000000 into 4.91521E+11, and thousands of people become one; a table with a hole in its column
-of ids turns 123 into 123.0, which no other file calls so.
+of ids turns 123 into 123.0, which no other file calls so. A letter with its accent is one character or two, by the
+program that wrote it: both are read as the composed form (NFC), so that one id is one person.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +20,15 @@ from engine.types import BoolArray, ObjectArray
 # Python's own white space, and what no eye sees: byte-order mark, zero-width and direction marks.
 _BLANKS: Final = "\\p{Z}\\p{Cc}\\x{200B}-\\x{200F}\\x{202A}-\\x{202E}\\x{2060}-\\x{206F}\\x{FEFF}"
 _AROUND: Final = f"^[{_BLANKS}]+|[{_BLANKS}]+$"
+_STRIPPED: Final = "".join(
+    one
+    for one in map(chr, (*range(0x3001), 0xFEFF))
+    if unicodedata.category(one) in ("Zs", "Zl", "Zp", "Cc")
+    or "\u200b" <= one <= "\u200f"
+    or "\u202a" <= one <= "\u202e"
+    or "\u2060" <= one <= "\u206f"
+    or one == "\ufeff"
+)
 _INSIDE: Final = "[\\p{Cc}\\x{200B}-\\x{200F}\\x{202A}-\\x{202E}\\x{2060}-\\x{206F}\\x{FEFF}]"
 # 4.91521E+11, 4,91521E+11, 4.9e11, 1E+11; and 123.0. An id of hexadecimal digits (12e4) has neither point nor sign.
 _FLOAT: Final = r"^[+-]?(\d[.,]\d+[eE][+-]?\d+|\d[eE][+-]\d+|\d+[.,]0+)$"
@@ -29,14 +40,19 @@ UNSEEN: Final = "it holds a character that no eye sees, so that two ids look lik
 
 
 def trimmed(column: pa.Array) -> pa.Array:
-    """Texts without white space and unseen characters around them; empty is null."""
+    """Texts without white space and unseen characters around them, accents composed (NFC); empty is null."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    texts = column.cast(pa.string())
+    texts = pc.utf8_normalize(column.cast(pa.string()), form="NFC")
     odd = pc.match_substring_regex(texts, _AROUND)
     if pc.any(odd).as_py():
         texts = pc.replace_substring_regex(texts, _AROUND, "")
     return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
+
+
+def plain_id(text: str) -> str:
+    """One id as `trimmed` gives it: nothing unseen around it, its accents composed (NFC)."""
+    return unicodedata.normalize("NFC", text.strip(_STRIPPED))
 
 
 def is_float(texts: pa.Array) -> BoolArray:

@@ -1,0 +1,103 @@
+"""`tactful erase` finds a person under every spelling that the readers of contact and fact files accept."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import unicodedata
+import zipfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from engine.state.facts import Event, Suppression
+from engine.state.store import SqlState
+from tests.experiments.commands import call, run
+from tests.experiments.stateful_worlds import NOW, facts_of, record
+from tests.postgres_server import postgres_server, postgres_url, store_url
+
+__all__ = ["postgres_server", "postgres_url", "store_url"]
+
+WHO, OTHER = "jürgen.k@example.org", "bob@example.org"
+NFD = unicodedata.normalize("NFD", WHO)
+NOW_AT = int(NOW.timestamp()) * 1_000_000
+
+
+def jsonl(key: str, *ids: str) -> bytes:
+    return "".join(json.dumps({key: name, "a": 1}) + "\n" for name in ids).encode()
+
+
+def table(header: str, *ids: str, encoding: str = "utf-8") -> bytes:
+    return "".join(f"{line}\r\n" for line in (f"{header},note", *(f"{name},x" for name in ids))).encode(encoding)
+
+
+REMOVED = {
+    "facts.json": (jsonl("contact_id", WHO, OTHER), jsonl("contact_id", OTHER)),
+    "c.jsonl": (jsonl("Contact ID", WHO, OTHER, NFD), jsonl("Contact ID", OTHER)),
+    "wide.csv": (table("Contact ID", WHO, OTHER, encoding="utf-16"), table("Contact ID", OTHER, encoding="utf-16")),
+    "wider.csv": (table("contact_id", WHO, OTHER, encoding="utf-32"), table("contact_id", OTHER, encoding="utf-32")),
+    "apart.csv": (table("CONTACT-ID", NFD, OTHER), table("CONTACT-ID", OTHER)),
+    "old.csv": (table("contact id", WHO, OTHER, encoding="latin-1"), table("contact id", OTHER)),
+    "blank.csv": (b"\n\n" + table("contact_id", f" {WHO}\u200b", OTHER), b"\n\n" + table("contact_id", OTHER)),
+}
+
+
+@pytest.mark.parametrize("name", REMOVED)
+def test_rows_go_under_every_spelling(name: str, tmp_path: Path) -> None:
+    before, after = REMOVED[name]
+    (tmp_path / name).write_bytes(before)
+    # The same person, however the command line spells the accent.
+    assert run("erase", NFD, "--files", tmp_path)["clean"] is True
+    assert (tmp_path / name).read_bytes() == after
+
+
+def test_doubled_quotes_and_gzip_by_content(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_bytes(gzip.compress(table("contact-id", '"jo ""x"" y"', OTHER)))
+    run("erase", 'jo "x" y', "--files", tmp_path)
+    assert gzip.decompress((tmp_path / "c.csv").read_bytes()) == table("contact-id", OTHER)
+
+
+LEFT = {
+    "inside.jsonl": json.dumps({"contact_id": "bob", "note": f"friend of {WHO}"}).encode(),
+    "nested.json": json.dumps({"contact_id": "bob", "x": [[{"y": [WHO]}]]}).encode(),
+    "document.json": json.dumps([{"contact_id": WHO}, {"contact_id": "bob"}], indent=0).encode(),
+    "quoted.csv": b'contact_id,note\nbob,"{""friend"": ""j\\u00fcrgen.k@example.org""}"\n',
+    "old.csv": table("contact_id", "müller", encoding="latin-1"),
+}
+
+
+@pytest.mark.parametrize("name", LEFT)
+def test_what_stays_is_not_clean(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(LEFT[name])
+    answer = call("erase", WHO, "--files", tmp_path)
+    assert (answer.code, answer.out["clean"]) == (3, False)
+    assert (tmp_path / name).read_bytes() == LEFT[name]
+
+
+def test_an_archive_is_not_clean(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "c.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("c.csv", table("contact_id", WHO))
+    assert call("erase", WHO, "--files", tmp_path).code == 3
+
+
+@pytest.mark.parametrize("value", [f"friend of {WHO}", [f"of {WHO}"], {"a": [{"b": NFD}]}, f"of {WHO}".encode()])
+def test_a_name_inside_a_value_of_parquet_is_not_clean(value: object, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"contact_id": ["bob"], "note": [value]}), tmp_path / "c.parquet", compression="zstd")
+    answer = call("erase", WHO, "--files", tmp_path)
+    assert (answer.code, answer.out["places"][0]["note"]) == (3, "columns note still name a person")
+    assert call("erase", "somebody@example.org", "--files", tmp_path).code == 0
+
+
+def test_texts_of_other_contacts_in_a_store_are_not_clean(store_url: str, tmp_path: Path) -> None:
+    record(tmp_path, store_url, facts_of([WHO, OTHER]))
+    assert call("erase", OTHER, "--state", store_url).code == 0
+    with SqlState(store_url) as store:
+        store.record([Suppression("0" * 32, None, f"asked by {WHO}", NOW_AT)])
+        store.record([Event("0" * 32, "open", NOW_AT, source="x", event_id=f"for-{WHO}")])
+    answer = call("erase", WHO, "--state", store_url)
+    assert answer.code == 3
+    note = answer.out["places"][0]["note"]
+    assert "event.event_id, suppression.reason of other contacts" in note
+    assert WHO not in json.dumps(answer.out, ensure_ascii=False)
