@@ -284,7 +284,12 @@ def mangled(rng: np.random.Generator, name: str) -> str:
 
 
 def misspelt(
-    rng: np.random.Generator, pack: Pack, now: datetime, n: int, folder: Path, names: tuple[str, ...] = (*NAMES, *SENT_NAMES, *EVENT_NAMES)
+    rng: np.random.Generator,
+    pack: Pack,
+    now: datetime,
+    n: int,
+    folder: Path,
+    names: tuple[str, ...] = (*NAMES, *SENT_NAMES, *EVENT_NAMES),
 ) -> Tally:
     """n contacts with one wrong name each: refused, or every action that passes does so for the one that was meant."""
     tally, world, layer = Tally(), sender(rng, CATALOG, pack), Guardrails(pack, CATALOG)
