@@ -45,7 +45,7 @@ def test_every_kind_has_its_columns() -> None:
         (CONSENT | {"fact": "withdrawal", "expires_at": AT}, "a withdrawal has no 'expires_at'"),
         (
             CONSENT | {"expires_at": AT},
-            r"row 1: `expires_at` of Consent must be after its start, 2026-11-01T00:00:00.*got '2026-11-01T.*leave it empty",
+            r"row 1: `expires_at` of Consent must be after its start, 2026-11-01T.*got '2026-11-01T.*leave it empty",
         ),
         (STOP | {"until_at": AT}, r"row 1: `until_at` of Suppression must be after its start.*leave it empty"),
         (STOP | {"until_at": "2026-10-31T23:59:59Z"}, "got '2026-10-31T23:59:59"),
