@@ -1,11 +1,14 @@
 """Names of a contact file's columns: understood like every other name, and refused where a slip would open a send.
 
 Columns that nobody reads are left alone. But a column that ends a consent, suppresses a channel or says where a contact
-is would be missed under a misspelt name, so such a name is an error.
+is would be missed under a misspelt name, so such a name is an error. So is one that speaks of consent, suppression or
+an opt-out in words of its own (`email_suppressed`, `opt_out_sms`, `do not contact`).
 """
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Final
@@ -13,7 +16,7 @@ from typing import Final
 from engine.catalog import Catalog
 from engine.contact_columns import Block
 from engine.errors import DataError
-from engine.names import CHANNEL_WORDS, channel_of, did_you_mean, may_mean, name_key
+from engine.names import CHANNEL_WORDS, USUAL_CHANNELS, channel_of, did_you_mean, may_mean, name_key, usual_channel
 from engine.types import PURPOSES
 
 _CONSENT: Final = ("", "_at", "_source", "_basis", "_expires_at")
@@ -25,6 +28,15 @@ _NEEDED: Final = (
 _OTHERS: Final = ("contact_id", "as_of", "line_type", "lists", "profiling_objection", "motive_price", "due_at", "sends")
 # Words of their own that happen to be near a name of ours.
 _ORDINARY: Final = ("county", "status", "stage", "store", "start", "local", "locality")
+# A feature that ships; where a schema does not have it, nobody misses it.
+_SHIPPED: Final = ("consentscope", "consentscopeat")
+# Parts of keys, and whole words, that speak of consent or of its end.
+_SPEAKS: Final = ("consent", "suppress", "unsub", "optout", "optedout", "optsout", "donotcontact", "deceased")
+_STOPS: Final = _SPEAKS[1:]
+_WORDS: Final = ("dnc", "tz")
+_TOGETHER: Final = (frozenset({"opt", "out"}), frozenset({"opted", "out"}), frozenset({"do", "not"}))
+_CHANNELS: Final = frozenset(name_key(word) for group in CHANNEL_WORDS for word in group)
+_PARTS: Final = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![^\W\d_A-Z])|\d+")
 
 
 @dataclass(frozen=True)
@@ -61,18 +73,41 @@ class ColumnNames:
         if meant is not None:
             return meant or name
         known = frozenset(self.by_key.values()) - {"", *_OTHERS}
-        if (key not in _ORDINARY and may_mean(name, known)) or _is_of_a_channel(key):
+        words = _words_of(name)
+        if (key not in _ORDINARY and may_mean(name, known)) or _speaks_of_consent(words):
+            near = _nearest(words, known) or did_you_mean(name, known)
             raise DataError(
                 f"{source}: column {name!r} is none that is read",
-                hint=f"{did_you_mean(name, known)}docs/contacts.md lists the columns; rename or drop this one",
+                hint=f"{near}docs/contacts.md lists the columns; rename or drop this one",
             )
         return name
 
 
-def _is_of_a_channel(key: str) -> bool:
-    """Whether a column speaks of consent or suppression on some channel, which then is none that we know."""
-    consent = key.startswith("consent") and any(name_key(purpose) in key for purpose in PURPOSES)
-    return consent or key.startswith("suppressed")
+def _words_of(name: str) -> list[str]:
+    """The words of a name, however they are joined: `optOutSms`, `opt-out sms` and `OPT_OUT_SMS` have three."""
+    return [name_key(word) for word in _PARTS.findall(unicodedata.normalize("NFKC", name))]
+
+
+def _speaks_of_consent(words: Collection[str]) -> bool:
+    """Whether a column speaks of consent, suppression, an opt-out, their end on a channel, or a time zone."""
+    key, said = "".join(words), frozenset(words)
+    ends = "expir" in key and not _CHANNELS.isdisjoint(said)
+    speaks = any(part in key for part in _SPEAKS) or any(together <= said for together in _TOGETHER)
+    return key not in _SHIPPED and (ends or speaks or not said.isdisjoint(_WORDS))
+
+
+def _nearest(words: Collection[str], known: Collection[str]) -> str:
+    """The beginning of a hint: the known column that shares most words, in any order; nothing where none does."""
+    key, meant = "".join(words), {usual_channel(word) for word in words}
+    if "tz" in meant:
+        meant |= {"time", "zone"}
+    elif "dnc" in meant or any(part in key for part in _STOPS) or any(together <= meant for together in _TOGETHER):
+        meant |= {"suppressed"} | {channel for channel in USUAL_CHANNELS if name_key(channel) in key}
+    elif "expir" in key:
+        meant |= {"consent", "expires", "at"}
+    shared = {name: meant & set(name.split("_")) for name in known}
+    best = min(known, key=lambda name: (-len(shared[name]), len(name.split("_")), name))
+    return f"did you mean {best!r}? " if shared[best] else ""
 
 
 def column_names(catalog: Catalog, others: Collection[str]) -> ColumnNames:

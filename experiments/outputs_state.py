@@ -17,7 +17,7 @@ class StateRecordOutput(CommandOutput, frozen=True, kw_only=True):
         kinds: kind of fact -> rows.
         contact_key: the key under which the contacts are stored.
         replies: what raw replies were read as (stop, doubt, start, help, none) -> rows.
-        provider_codes: what providers' codes mean (suppress, count, pause) -> rows.
+        provider_codes: what providers' codes mean (suppress, count, pause, doubt) -> rows.
         unusual_channels: channel that is none of the usual ones -> facts that name it; where a catalog does not know it
             either, their refusals and stops close every channel.
     """

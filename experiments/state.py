@@ -94,11 +94,11 @@ def record_file(request: RecordRequest, advance: Advance | None = None) -> State
         unusual_channels=dict(sorted(unusual.items())),
         replies=dict(read["reply"]),
         provider_codes=dict(read["provider_code"]),
-        warnings=_to_settle(read["reply"]["doubt"], read["provider_code"]["pause"]),
+        warnings=_to_settle(read["reply"]["doubt"], read["provider_code"]),
     )
 
 
-def _to_settle(doubts: int, pauses: int) -> tuple[str, ...]:
+def _to_settle(doubts: int, codes: Counter[str]) -> tuple[str, ...]:
     """What somebody has to look at."""
     said = []
     if doubts:
@@ -106,10 +106,15 @@ def _to_settle(doubts: int, pauses: int) -> tuple[str, ...]:
             f"{doubts:,} replies are in doubt: their channel is closed until somebody has read them and lifted the "
             "suppression `reply_doubt`, see docs/state.md"
         )
-    if pauses:
+    if codes["doubt"]:
         said.append(
-            f"{pauses:,} provider codes blame the sender, not the contact: nothing was recorded, pause the channel "
-            "(`paused_channels` of the conditions), see docs/optout.md"
+            f"{codes['doubt']:,} provider codes are in doubt: nobody knows them and they read like a stop; their "
+            "channel is closed until somebody has lifted the suppression `provider_doubt`, see docs/optout.md"
+        )
+    if codes["pause"]:
+        said.append(
+            f"{codes['pause']:,} provider codes blame the sender, not the contact: nothing was recorded, pause the "
+            "channel (`paused_channels` of the conditions), see docs/optout.md"
         )
     return tuple(said)
 

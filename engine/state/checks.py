@@ -7,17 +7,25 @@ from typing import Any, Final
 
 from engine.errors import ParameterError
 from engine.instants import END, SPAN, is_possible
+from engine.localtime import datetime_of
 from engine.names import known_name, usual_channel
 
 MAX_SPAN_S: Final = 3660 * 86_400
 
 
-def require_instant(name: str, owner: str, value: Any, *, optional: bool = False) -> None:
+def require_instant(name: str, owner: str, value: Any, *, optional: bool = False, hint: str = "") -> None:
     """Refuse what is no instant in int microseconds (or None where optional)."""
     if value is None and optional:
         return
     if not is_possible(value):
-        raise ParameterError(name, owner, allowed=f"int microseconds since 1970 UTC, {SPAN}", got=value)
+        raise ParameterError(name, owner, allowed=f"int microseconds since 1970 UTC, {SPAN}", got=value, hint=hint)
+
+
+def require_after(name: str, owner: str, value: int | None, start: int | None, *, hint: str) -> None:
+    """Refuse an end that is not after its start: the fact would hold at no instant. None is without end or start."""
+    if value is not None and start is not None and value <= start:
+        began, ended = (datetime_of(at).isoformat() for at in (start, value))
+        raise ParameterError(name, owner, allowed=f"after its start, {began}", got=ended, hint=hint)
 
 
 def require_micros(name: str, owner: str, value: Any) -> None:
@@ -36,13 +44,19 @@ def require_id(name: str, owner: str, value: Any) -> None:
         raise ParameterError(name, owner, allowed="a string that UTF-8 can encode", got=value) from error
 
 
-def keep_name(fact: Any, name: str, choices: Collection[str]) -> None:
+def keep_name(fact: Any, name: str, choices: Collection[str], *, hint: str = "") -> None:
     """Put the known name that is meant in the place of what was written into a frozen fact.
+
+    Args:
+        fact: changed in place.
+        name: of its field.
+        choices: all names that exist.
+        hint: said after the nearest name.
 
     Raises:
         ParameterError: it is none of the choices.
     """
-    meant = known_name(getattr(fact, name), choices, owner=type(fact).__name__, parameter=name)
+    meant = known_name(getattr(fact, name), choices, owner=type(fact).__name__, parameter=name, hint=hint)
     object.__setattr__(fact, name, meant)
 
 

@@ -13,7 +13,7 @@ from engine.contact_places import area_code_cell, state_cell
 from engine.contacts import CONSENT_BASES
 from engine.errors import ParameterError
 from engine.localtime import require_zone
-from engine.state.checks import keep_channel, keep_name, require_depth, require_id, require_instant
+from engine.state.checks import keep_channel, keep_name, require_after, require_depth, require_id, require_instant
 from engine.types import PURPOSES
 from engine.zones import is_country, states_of
 
@@ -26,6 +26,9 @@ UNKNOWN_KIND: Final = "unknown"
 CONSENT_KINDS: Final = (*CONSENT_BASES, UNKNOWN_KIND)
 PROFILING: Final = "profiling"
 CONSENT_PURPOSES: Final = (*PURPOSES, PROFILING)
+_PURPOSES_ARE: Final = "marketing is promotional; messages on an order, an account or a request are transactional"
+_DATE_IT: Final = "say when it was refused (`at` of a fact file), as in 2026-11-03T10:00:00Z"
+_NO_END: Final = "leave it empty where there is no end; a fact that ends before it starts would hold at no instant"
 LINES: Final = ("mobile", "landline", "voip", "none")
 BY_EVENT: Final = "event"
 STOP_KINDS: Final = ("hard_bounce", "complaint", "unsubscribe")
@@ -125,7 +128,7 @@ class Consent:
         source: where; a grant without it is kept but does not count.
         kind: express, or an implied or unknown kind, which never outweighs a refusal.
         basis: the wording or the legal basis.
-        expires_at: first instant at which it no longer holds; None is without end.
+        expires_at: first instant at which it no longer holds, after `recorded_at`; None is without end.
     """
 
     table: ClassVar[str] = "consent"
@@ -147,11 +150,12 @@ class Consent:
         grants = self.status == GRANTED
         keep_channel(self, optional=not grants)
         if self.purpose is not None or grants:
-            keep_name(self, "purpose", CONSENT_PURPOSES)
-        require_instant("recorded_at", "Consent", self.recorded_at, optional=grants)
+            keep_name(self, "purpose", CONSENT_PURPOSES, hint=f"{_PURPOSES_ARE}; profiling is what is objected to")
+        require_instant("recorded_at", "Consent", self.recorded_at, optional=grants, hint="" if grants else _DATE_IT)
         require_instant("expires_at", "Consent", self.expires_at, optional=True)
         if not grants and self.expires_at is not None:
             raise ParameterError("expires_at", f"a {self.status} Consent", allowed="None", got=self.expires_at)
+        require_after("expires_at", "Consent", self.expires_at, self.recorded_at, hint=_NO_END)
 
 
 @dataclass(frozen=True)
@@ -164,7 +168,7 @@ class Suppression:
         reason: why ("opt_out", "hard_bounce", "complaint" ...); a lift ends only rows of its own channel and reason.
         at: since when.
         source: who said so.
-        until_at: first instant at which it no longer holds; None is without end.
+        until_at: first instant at which it no longer holds, after `at`; None is without end.
         lifted: true for the row that ends earlier ones.
     """
 
@@ -184,6 +188,7 @@ class Suppression:
         keep_channel(self, optional=True)
         require_instant("at", "Suppression", self.at)
         require_instant("until_at", "Suppression", self.until_at, optional=True)
+        require_after("until_at", "Suppression", self.until_at, self.at, hint=_NO_END)
 
 
 @dataclass(frozen=True)
@@ -255,7 +260,7 @@ class PastSend:
         for name in ("decision_id", "contact_id"):
             require_id(name, "PastSend", getattr(self, name))
         keep_channel(self)
-        keep_name(self, "purpose", PURPOSES)
+        keep_name(self, "purpose", PURPOSES, hint=_PURPOSES_ARE)
         require_instant("at", "PastSend", self.at)
         require_depth("PastSend", self.discount)
 

@@ -9,7 +9,8 @@ The text itself goes no further than this module: the store keeps what it was re
 | start | lifts of both, on its channel; consents that a reply took on it are given back |
 | help, none | the event that the contact replied |
 
-Where the channel is not said, a stop and a doubt close all channels.
+Where the channel is not said, a stop and a doubt close all channels. A provider's code that nobody knows and that reads
+like a stop is a doubt as well; only somebody who has read it lifts it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from engine.types import PURPOSES
 REPLY_STOP: Final = "reply_stop"
 REPLY_DOUBT: Final = "reply_doubt"
 PROVIDER_CODE: Final = "provider_code"
+PROVIDER_DOUBT: Final = "provider_doubt"
 SOURCE: Final = "reply"
 
 Row = Mapping[str, Any]
@@ -93,7 +95,9 @@ def code_of(row: Row) -> Answer:
     if action.event:
         more = {name: row[name] for name in ("event_id", "decision_id") if name in row}
         facts.append(Event(contact, _KINDS[action.event], at, channel=channel, **more))
-    if action.action == "suppress" and action.purposes == PURPOSES:
+    if action.action == "doubt":
+        facts.append(Suppression(contact, channel, PROVIDER_DOUBT, at, source=source))
+    elif action.action == "suppress" and action.purposes == PURPOSES:
         why = REPLY_STOP if action.until == "start" else PROVIDER_CODE
         facts.append(Suppression(contact, channel, why, at, source=source))
     elif action.action == "suppress":

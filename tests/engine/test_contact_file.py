@@ -169,6 +169,52 @@ def test_a_wrong_value_is_an_error_with_its_row(tmp_path: Path, change: dict[str
     assert "row 2" in str(caught.value)
 
 
+UNREAD = {
+    "suppressed_email": (
+        *("unsubscribed_email", "email_suppressed", "Suppression_Email", "email opted-out", "emailUnsubscribed"),
+        *("do_not_contact", "Do Not Contact", "DNC", "deceased", "Unsub", "contact: do not email"),
+    ),
+    "suppressed_sms": (
+        "opt_out_sms",
+        "optOutSms",
+        "Opted Out (SMS)",
+        "sms.opt.out",
+        "text_unsubscribed",
+        "out_opt_sms",
+    ),
+    "consent_email_promotional": ("consent_email", "promotional_consent_email", "Email Consent", "consent"),
+    "consent_sms_transactional": ("transactional consent text",),
+    "consent_email_promotional_expires_at": (
+        *("consent_email_expires_at", "email_consent_promotional_expires_at", "email_expires_at", "expiry-email"),
+    ),
+    "time_zone": ("tz", "user_TZ", "\uff34\uff3a"),
+}
+
+
+@pytest.mark.parametrize(("nearest", "name"), [(nearest, name) for nearest, names in UNREAD.items() for name in names])
+def test_a_column_that_may_close_is_never_dropped(tmp_path: Path, nearest: str, name: str) -> None:
+    with pytest.raises(DataError, match=f"did you mean '{nearest}'"):
+        read(write(tmp_path, "csv", [{"contact_id": "a", name: "true"}]))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["card_expires_at", "quartz", "email_address", "post_code", "consent_scope", "sms_count", "checkout", "options"],
+)
+def test_other_columns_are_left_alone(tmp_path: Path, name: str) -> None:
+    assert len(read(write(tmp_path, "csv", [{"contact_id": "a", name: "true"}]))) == 1
+
+
+def test_a_declared_feature_may_speak_of_consent(tmp_path: Path) -> None:
+    name = "months_since_unsubscribed"
+    schema = schema_from({"features": [{"name": name, "type": "numeric", "low": 0, **WORDS}]})
+    path = write(tmp_path, "csv", [{"contact_id": "a", name: 3, f"{name}_at": FRESH}])
+    (batch,) = contact_blocks(path, schema, CATALOG, NOW)
+    assert batch.context.columns[name].state.tolist() == [PRESENT]
+    with pytest.raises(DataError, match=f"{name}.*is none that is read"):
+        read(path)
+
+
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [

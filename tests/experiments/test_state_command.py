@@ -162,13 +162,15 @@ def test_raw_replies_are_read_counted_and_forgotten(tmp_path: Path) -> None:
     ]
     code = {"fact": "provider_code", "contact_id": "c9", "at": "2026-09-10T00:00:00Z", "code": "30007"}
     path = tmp_path / "replies.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, code]), encoding="utf-8")
+    doubted = code | {"contact_id": "c8", "code": "unsubscribed"}
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, code, doubted]), encoding="utf-8")
     found = run("state", "record", "--state", url, "--facts", path, "--create")
-    assert found["kinds"] == {"reply": 6, "provider_code": 1}
+    assert found["kinds"] == {"reply": 6, "provider_code": 2}
     assert found["replies"] == {"stop": 2, "none": 2, "doubt": 1, "start": 1}
-    assert found["provider_codes"] == {"pause": 1}
+    assert found["provider_codes"] == {"pause": 1, "doubt": 1}
     assert [sentence.split(":")[0] for sentence in found["warnings"]] == [
         "1 replies are in doubt",
+        "1 provider codes are in doubt",
         "1 provider codes blame the sender, not the contact",
     ]
     again = run("state", "record", "--state", url, "--facts", path)

@@ -22,6 +22,9 @@ CONSENT: dict[str, Any] = {
     "source": "form",
 }
 
+UNDATED = {name: value for name, value in CONSENT.items() if name != "at"}
+STOP: dict[str, Any] = {"fact": "suppression", "contact_id": "c", "at": AT, "reason": "opt_out"}
+
 
 def facts(folder: Path, *rows: dict[str, Any]) -> list[Fact]:
     path = folder / "facts.jsonl"
@@ -40,6 +43,16 @@ def test_every_kind_has_its_columns() -> None:
         (CONSENT | {"note": "x"}, "no fact has a column 'note'"),
         (CONSENT | {"until_at": AT}, r"row 1: a consent has no 'until_at'.*a consent has channel.*expires_at"),
         (CONSENT | {"fact": "withdrawal", "expires_at": AT}, "a withdrawal has no 'expires_at'"),
+        (
+            CONSENT | {"expires_at": AT},
+            r"row 1: `expires_at` of Consent must be after its start, 2026-11-01T.*got '2026-11-01T.*leave it empty",
+        ),
+        (STOP | {"until_at": AT}, r"row 1: `until_at` of Suppression must be after its start.*leave it empty"),
+        (STOP | {"until_at": "2026-10-31T23:59:59Z"}, "got '2026-10-31T23:59:59"),
+        (UNDATED | {"fact": "withdrawal"}, r"`recorded_at` of Consent must be .* got None .hint: say when .*`at`"),
+        (UNDATED | {"fact": "denial"}, r"got None .hint: say when .*`at`"),
+        (CONSENT | {"purpose": "marketing"}, r"got 'marketing' .hint: .*marketing is promotional"),
+        (CONSENT | {"fact": "withdrawal", "purpose": "marketing"}, r"hint: .*marketing is promotional"),
         (CONSENT | {"fact": "consnet"}, r"fact 'consnet' is none of.*did you mean 'consent'"),
         (CONSENT | {"At ": AT}, "two columns are called 'at'"),
         (CONSENT | {"purpose": "promotonal"}, r"row 1: .*did you mean 'promotional'"),
@@ -59,7 +72,10 @@ def test_an_empty_cell_in_a_column_of_another_fact_is_nothing(tmp_path: Path) ->
 
 
 def test_names_of_columns_and_facts_are_understood(tmp_path: Path) -> None:
-    row = {f" {name.upper()}": value for name, value in CONSENT.items()} | {" FACT": "Consent", "Expires-At": AT}
+    row = {f" {name.upper()}": value for name, value in CONSENT.items()} | {
+        " FACT": "Consent",
+        "Expires-At": "2026-12-01T00:00:00Z",
+    }
     (fact,) = facts(tmp_path, row)
     assert isinstance(fact, Consent)
     assert (fact.channel, fact.purpose, fact.expires_at is not None) == ("sms", "promotional", True)

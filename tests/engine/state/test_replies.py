@@ -202,6 +202,42 @@ def test_codes_of_providers(tmp_path: Path) -> None:
     assert seen(url, *everybody).suppressed[:2, 1].tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+@pytest.mark.parametrize(
+    ("code", "closed"),
+    [("21610.0", [0, 1]), ("Hard Bounce", [1, 0]), ("unsubscribed", [1, 1]), ("#21610", [0, 1]), ("99999", [0, 0])],
+)
+def test_a_spelling_of_a_code_closes_what_the_code_closes(
+    tmp_path: Path, code: str, closed: list[int], ending: str
+) -> None:
+    """A code in doubt closes all channels where it names none, until somebody lifts it; a START does not."""
+    url, path = f"sqlite:///{tmp_path}/state.sqlite", tmp_path / f"codes.{ending}"
+    record(url, tmp_path / "facts.jsonl", BOTH)
+    row = {"fact": "provider_code", "contact_id": "c", "at": "2026-11-20T01:00:00Z", "code": code}
+    lines = f"{','.join(row)}\n{','.join(row.values())}\n" if ending == "csv" else json.dumps(row) + "\n"
+    path.write_text(lines, encoding="utf-8")
+    with SqlState(url) as state:
+        for _, facts in fact_blocks(path, KEY, 100):
+            state.record(facts)
+    assert seen(url).suppressed[0].tolist() == closed
+
+
+def test_a_code_in_doubt_is_settled_by_a_lift_alone(tmp_path: Path) -> None:
+    url, path = f"sqlite:///{tmp_path}/state.sqlite", tmp_path / "facts.jsonl"
+    code = {
+        "fact": "provider_code",
+        "contact_id": "c",
+        "at": "2026-11-20T01:00:00Z",
+        "code": "opted-out",
+        "channel": "sms",
+    }
+    assert record(url, path, [*BOTH, code, reply("START", 2)])["provider_code/doubt"] == 1
+    assert seen(url).suppressed[0].tolist() == [0, 1]
+    lift = {"fact": "suppression", "contact_id": "c", "channel": "sms", "reason": "provider_doubt", "lifted": True}
+    record(url, path, [lift | {"at": "2026-11-20T03:00:00Z"}])
+    assert seen(url).suppressed[0].tolist() == [0, 0]
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
