@@ -15,7 +15,7 @@ import msgspec
 
 from engine.audit.findings import FAIL, PASS, WARN, Finding, not_applicable
 from engine.contacts import EVENTS
-from engine.records import JoinedOutcomes, LogMeta
+from engine.records import STATES, JoinedOutcomes, LogMeta
 from engine.state.facts import EVENT_KINDS
 
 CREDITED: Final = "outcomes_credited"
@@ -25,14 +25,22 @@ _SHOWN: Final = 5
 _KNOWN: Final = frozenset(
     {*EVENTS, *EVENT_KINDS, "sent", "bounced", "unsubscribed", "ordered", "returned", "refunded", "visited", "viewed"}
 )
+# Words that look like a state of the dispatch and are none.
+_NO_STATE: Final = _KNOWN | {"mailed", "emailed", "called", "filed", "filled"}
 _ADVICE: Final = "see what became of them in `joined` of the log's footer and in the output of `tactful join`"
 
 
 def misspelt(unread: Iterable[str], read: Sequence[str]) -> dict[str, str]:
-    """Events that no metric reads -> the event of nearly the same name that one reads, if there is one."""
-    keys = {_key(event): event for event in read}
+    """Events that no metric reads -> the event that one reads, or the state, of nearly the same name, if there is one.
+
+    A state in another spelling is understood when outcomes are read; one with a slip (`faild`) would leave a send that
+    failed among those that train.
+    """
+    states = {_key(state): state for state in STATES[1:]}
+    read_keys = {_key(event): event for event in read}
     found = {}
     for event in unread:
+        keys = read_keys if _key(event) in _NO_STATE else states | read_keys
         near = difflib.get_close_matches(_key(event), keys, n=1, cutoff=_NEAR)
         if near:
             found[event] = keys[near[0]]
