@@ -1,7 +1,7 @@
 """Outcomes that no reward counts: an event in another spelling, foreign ids or a closed window give rewards of 0.
 
 Such zeros look like a result. The join says it in the new log's notes, and an audit fails where outcomes were given and
-none could be credited.
+none could be credited, or where values are summed and none was given.
 """
 
 from __future__ import annotations
@@ -63,15 +63,30 @@ def uncredited(joined: JoinedOutcomes) -> tuple[str, ...]:
         said.append(f"{joined.without_decision:,} of {joined.given:,} outcomes name no decision of this log")
     said += _unread(joined)
     if joined.credited:
-        for name, credited in joined.metrics.items():
-            if not credited:
-                said.append(f"metric {name!r} counted none of the outcomes: its reward is 0 in every row")
-            elif credited == joined.without_value.get(name, 0):
-                said.append(
-                    f"metric {name!r} sums value_usd, and none of its {credited:,} outcomes has one: its reward is 0 "
-                    "in every row"
-                )
-    return tuple(said)
+        none = [name for name, credited in joined.metrics.items() if not credited]
+        said += [f"metric {name!r} counted none of the outcomes: its reward is 0 in every row" for name in none]
+    return (*said, *_without_value(joined))
+
+
+def valueless(joined: JoinedOutcomes) -> tuple[str, ...]:
+    """Metrics that sum values and counted outcomes, none of which has a value."""
+    return tuple(name for name, rows in joined.without_value.items() if rows and rows == joined.metrics[name])
+
+
+def _without_value(joined: JoinedOutcomes) -> list[str]:
+    said = []
+    for name, rows in joined.without_value.items():
+        counted = joined.metrics[name]
+        if name in valueless(joined):
+            said.append(
+                f"metric {name!r} sums value_usd, and none of its {counted:,} outcomes has one: its reward is 0 "
+                "in every row"
+            )
+        elif rows:
+            said.append(
+                f"metric {name!r} sums value_usd, and {rows:,} of its {counted:,} outcomes have none: they add 0"
+            )
+    return said
 
 
 def _unread(joined: JoinedOutcomes) -> list[str]:
@@ -112,7 +127,7 @@ def credited(meta: LogMeta) -> Finding:
         return not_applicable(CREDITED, "no outcome was given to the join")
     given, counted = (sum(getattr(one, name) for one in joins) for name in ("given", "credited"))
     said = [sentence for one in joins for sentence in uncredited(one)]
-    failed = any(not one.credited or one.misspelt for one in joins)
+    failed = any(not one.credited or one.misspelt or valueless(one) for one in joins)
     what = f"{counted:,} of {given:,} outcomes were credited to a decision"
     return Finding(
         CREDITED,

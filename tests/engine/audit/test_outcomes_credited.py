@@ -71,9 +71,15 @@ FINE = [outcome(0, "purchased"), outcome(1, "clicked")]
         ([outcome(0, "purchased")], "warn", ["metric 'click' counted none of the outcomes: its reward is 0 in every"]),
         (
             [outcome(0, "purchased", value=None), outcome(1, "clicked")],
-            "warn",
+            "fail",
             ["metric 'spend' sums value_usd, and none of its 1 outcomes has one"],
         ),
+        (
+            [*FINE, *(outcome(at, "purchased", value=None) for at in range(2, 5))],
+            "warn",
+            ["metric 'spend' sums value_usd, and 3 of its 4 outcomes have none: they add 0"],
+        ),
+        ([outcome(0, "purchased", value=0.0), outcome(1, "clicked")], "pass", []),
         (
             [*FINE, *({**outcome(at, "purchased"), "decision_id": f"x{at}"} for at in range(3))],
             "warn",
