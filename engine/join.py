@@ -27,7 +27,7 @@ from engine.errors import DataError, ParameterError
 from engine.identity import keyed_hash
 from engine.log.parquet import LogReader, ParquetFile, instants
 from engine.log.sql import micros
-from engine.outcomes import check_outcomes, outcome_frame
+from engine.outcomes import as_state, check_outcomes, outcome_frame
 from engine.records import JoinedOutcomes, LogMeta, RewardSpec
 from engine.types import HOLD, MICROSECONDS_PER_S, NOT_AN_INSTANT, BoolArray, FloatArray, IntArray, ObjectArray
 
@@ -155,6 +155,7 @@ def join(
     now_us = micros(now, owner="join")
     reader = LogReader(log_path)
     _check_metrics(metrics, reader)
+    metrics = {name: _in_our_spelling(metric) for name, metric in metrics.items()}
     unique, given = check_outcomes(outcomes, source="the outcomes")
     index = _Index(outcome_frame(unique), now_us, _events(metrics))
     added = {name: metric.reward() for name, metric in metrics.items()}
@@ -364,6 +365,11 @@ class _Run:
 def _events(metrics: Mapping[str, MetricSpec]) -> tuple[str, ...]:
     """Every event that some metric counts."""
     return tuple(dict.fromkeys(event for metric in metrics.values() for event in metric.events))
+
+
+def _in_our_spelling(metric: MetricSpec) -> MetricSpec:
+    """A metric that reads states of the dispatch as the outcomes spell them once they are read."""
+    return msgspec.structs.replace(metric, events=tuple(as_state(event) for event in metric.events))
 
 
 def _check_metrics(metrics: Mapping[str, MetricSpec], reader: LogReader) -> None:

@@ -18,7 +18,7 @@ from engine.errors import DataError
 from engine.files.ids import refuse_damaged, trimmed
 from engine.files.tables import ENDINGS, column_blocks
 from engine.instants import SPAN, impossible, value_hint
-from engine.names import did_you_mean
+from engine.names import did_you_mean, found
 from engine.types import BoolArray, IntArray
 
 SHOWN_ROWS: Final = 20
@@ -54,6 +54,7 @@ def read_outcomes(given: Given) -> tuple[pa.Table, OutcomeReport]:
 
     Returns:
         A table of `records.outcome_schema()` in the order of the files, each row once, and the counts of all files.
+        Events that name a state of the dispatch have our spelling of it, whatever theirs is.
 
     Raises:
         DataError: missing, empty or unreadable file, missing or unknown columns, an instant without a zone, a value
@@ -112,7 +113,7 @@ def _conformed(table: pa.Table, source: str, first: int) -> pa.Table:
     return pa.Table.from_arrays(
         [
             ids,
-            _texts(table.column("event"), "event", source, first).dictionary_encode(),
+            _events(_texts(table.column("event"), "event", source, first)),
             _instants(table.column("at"), source, first),
             _values(table.column("value_usd"), source, first),
         ],
@@ -153,6 +154,19 @@ def _texts(column: pa.ChunkedArray, name: str, source: str, first: int) -> pa.Ar
     empty = np.asarray(pc.fill_null(pc.equal(texts, ""), fill_value=True)).astype(bool)
     _refuse(empty, f"`{name}` of {source} must be a non-empty string", texts, "", first)
     return texts
+
+
+def as_state(event: str) -> str:
+    """The state of a dispatch that an event names in any spelling (`Failed` is `failed`), or else the event itself."""
+    return found(event, records.STATES) or event
+
+
+def _events(texts: pa.Array) -> pa.Array:
+    """The events as labels; those that name a state have its one spelling, so that no failed send is lost."""
+    labels = texts.dictionary_encode()
+    given = labels.dictionary.to_pylist()
+    meant = [as_state(event) for event in given]
+    return labels if meant == given else pa.array(meant, pa.string()).take(labels.indices).dictionary_encode()
 
 
 def _instants(column: pa.ChunkedArray, source: str, first: int) -> pa.Array:

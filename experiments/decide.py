@@ -175,7 +175,7 @@ def decide_with(
         EligibilityError: a pack that is for the simulator alone.
     """
     require_people(plan.guardrails.pack)
-    require_free(request.out, replace=request.replace)
+    require_free(request.out, replace=request.replace, inputs=[request.contacts, request.conditions])
     with ExitStack() as stores:
         plan, prices = _with_stores(plan, request, stores), None
         if pricing is not None and not pricing.needless:

@@ -31,6 +31,7 @@ from engine.contact_key import require_same
 from engine.contacts import ContactBatch, plain_contacts
 from engine.decide import contact_pseudonyms
 from engine.disk.given import Given, files_of, given_paths, named
+from engine.disk.replaceable import require_replaceable
 from engine.errors import DataError, ParameterError
 from engine.features import FeatureSchema
 from engine.files.parquet import open_parquet
@@ -115,6 +116,9 @@ def dispatch_file(request: DispatchRequest, advance: Advance | None = None) -> D
         LogFormatError: no decision log.
         StorageError: the outcomes cannot be written, or the store is an older copy.
     """
+    for path in (request.out, request.reasons):
+        if path is not None:
+            require_replaceable(path, inputs=[request.decisions, request.contacts, request.conditions])
     if request.state is None:
         _require_free(request, None)
     reader = LogReader(request.decisions)
@@ -214,7 +218,7 @@ def _require_free(request: DispatchRequest, run: str | None) -> None:
             continue
         footer = None if run is None else footer_of(path)
         if footer is None or footer.run != run:
-            require_free(path, replace=request.replace)
+            require_free(path, replace=request.replace, inputs=[request.done])
 
 
 def _finish(job: _Job) -> DispatchOutput:

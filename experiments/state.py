@@ -15,7 +15,7 @@ from engine.disk.given import Given, named
 from engine.errors import DataError, ParameterError
 from engine.limits.quota import SqlQuota
 from engine.localtime import DAY_US, instant_of
-from engine.names import USUAL_CHANNELS
+from engine.names import USUAL_CHANNELS, found, known_name
 from engine.state.fact_file import fact_blocks
 from engine.state.settlements import BY_HAND
 from engine.state.store import SqlState
@@ -33,6 +33,7 @@ from experiments.outputs_state import (
 BLOCK_ROWS: Final = 8192
 # Records of decisions are kept for so long, so that a run of such a day can be repeated.
 KEPT_DAYS: Final = 30
+_ENDS: Final = "dispatched: the message went out; failed: the provider did not take it"
 
 Advance = Callable[[float], None]
 
@@ -162,7 +163,7 @@ def settle_sends(state: str, ends: Mapping[str, str], now: datetime) -> StateSet
 
     Args:
         state: URL of the store.
-        ends: decision id -> dispatched or failed.
+        ends: decision id -> dispatched or failed, in any spelling.
         now: aware instant of the settlement.
 
     Raises:
@@ -174,6 +175,7 @@ def settle_sends(state: str, ends: Mapping[str, str], now: datetime) -> StateSet
         raise ParameterError(
             "decision", "settle", allowed="at least one decision, or a file of them", got=None, hint="see --help"
         )
+    ends = {name: known_name(end, BY_HAND, owner="settle", parameter="ended", hint=_ENDS) for name, end in ends.items()}
     with SqlState.existing(state) as store:
         now_at = instant_of(now, owner="settle")
         changed = store.settle_all(ends, now_at=now_at, reason="settled by hand", by_hand=True)
@@ -204,11 +206,12 @@ def ends_in(path: Path) -> dict[str, str]:
             )
         texts = [text(block.columns[name]).to_pylist() for name in ("decision_id", "state")]
         for row, (name, state) in enumerate(zip(*texts, strict=True), start=block.first_row):
-            if not name or state not in BY_HAND:
+            end = found(state or "", BY_HAND)
+            if not name or end is None:
                 raise DataError(
                     f"{path}: row {row}: state must be one of {', '.join(BY_HAND)}, got {state!r} for {name!r}",
-                    hint="dispatched: the message went out; failed: the provider did not take it",
+                    hint=_ENDS,
                 )
-            if ends.setdefault(name, state) != state:
+            if ends.setdefault(name, end) != end:
                 raise DataError(f"{path}: row {row}: decision {name!r} ends in two ways", hint="say how it ended once")
     return ends

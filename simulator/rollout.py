@@ -46,7 +46,7 @@ class Turn:
         return replace(
             self,
             rows=sealed(self.rows),
-            contacts=replace(self.contacts, context=self.contacts.context.sealed()),
+            contacts=self.contacts.sealed(),
             eligibility=self.eligibility.sealed(),
             uniform=sealed(self.uniform),
         )

@@ -1,7 +1,7 @@
 """Outcomes that no reward counts: an event in another spelling, foreign ids or a closed window give rewards of 0.
 
 Such zeros look like a result. The join says it in the new log's notes, and an audit fails where outcomes were given and
-none could be credited.
+none could be credited, or where values are summed and none was given.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 
 from engine.audit.findings import FAIL, PASS, WARN, Finding, not_applicable
 from engine.contacts import EVENTS
-from engine.records import JoinedOutcomes, LogMeta
+from engine.records import STATES, JoinedOutcomes, LogMeta
 from engine.state.facts import EVENT_KINDS
 
 CREDITED: Final = "outcomes_credited"
@@ -25,14 +25,22 @@ _SHOWN: Final = 5
 _KNOWN: Final = frozenset(
     {*EVENTS, *EVENT_KINDS, "sent", "bounced", "unsubscribed", "ordered", "returned", "refunded", "visited", "viewed"}
 )
+# Words that look like a state of the dispatch and are none.
+_NO_STATE: Final = _KNOWN | {"mailed", "emailed", "called", "filed", "filled"}
 _ADVICE: Final = "see what became of them in `joined` of the log's footer and in the output of `tactful join`"
 
 
 def misspelt(unread: Iterable[str], read: Sequence[str]) -> dict[str, str]:
-    """Events that no metric reads -> the event of nearly the same name that one reads, if there is one."""
-    keys = {_key(event): event for event in read}
+    """Events that no metric reads -> the event that one reads, or the state, of nearly the same name, if there is one.
+
+    A state in another spelling is understood when outcomes are read; one with a slip (`faild`) would leave a send that
+    failed among those that train.
+    """
+    states = {_key(state): state for state in STATES[1:]}
+    read_keys = {_key(event): event for event in read}
     found = {}
     for event in unread:
+        keys = read_keys if _key(event) in _NO_STATE else states | read_keys
         near = difflib.get_close_matches(_key(event), keys, n=1, cutoff=_NEAR)
         if near:
             found[event] = keys[near[0]]
@@ -55,15 +63,30 @@ def uncredited(joined: JoinedOutcomes) -> tuple[str, ...]:
         said.append(f"{joined.without_decision:,} of {joined.given:,} outcomes name no decision of this log")
     said += _unread(joined)
     if joined.credited:
-        for name, credited in joined.metrics.items():
-            if not credited:
-                said.append(f"metric {name!r} counted none of the outcomes: its reward is 0 in every row")
-            elif credited == joined.without_value.get(name, 0):
-                said.append(
-                    f"metric {name!r} sums value_usd, and none of its {credited:,} outcomes has one: its reward is 0 "
-                    "in every row"
-                )
-    return tuple(said)
+        none = [name for name, credited in joined.metrics.items() if not credited]
+        said += [f"metric {name!r} counted none of the outcomes: its reward is 0 in every row" for name in none]
+    return (*said, *_without_value(joined))
+
+
+def valueless(joined: JoinedOutcomes) -> tuple[str, ...]:
+    """Metrics that sum values and counted outcomes, none of which has a value."""
+    return tuple(name for name, rows in joined.without_value.items() if rows and rows == joined.metrics[name])
+
+
+def _without_value(joined: JoinedOutcomes) -> list[str]:
+    said = []
+    for name, rows in joined.without_value.items():
+        counted = joined.metrics[name]
+        if name in valueless(joined):
+            said.append(
+                f"metric {name!r} sums value_usd, and none of its {counted:,} outcomes has one: its reward is 0 "
+                "in every row"
+            )
+        elif rows:
+            said.append(
+                f"metric {name!r} sums value_usd, and {rows:,} of its {counted:,} outcomes have none: they add 0"
+            )
+    return said
 
 
 def _unread(joined: JoinedOutcomes) -> list[str]:
@@ -104,7 +127,7 @@ def credited(meta: LogMeta) -> Finding:
         return not_applicable(CREDITED, "no outcome was given to the join")
     given, counted = (sum(getattr(one, name) for one in joins) for name in ("given", "credited"))
     said = [sentence for one in joins for sentence in uncredited(one)]
-    failed = any(not one.credited or one.misspelt for one in joins)
+    failed = any(not one.credited or one.misspelt or valueless(one) for one in joins)
     what = f"{counted:,} of {given:,} outcomes were credited to a decision"
     return Finding(
         CREDITED,

@@ -11,6 +11,7 @@ can tell what a dead writer left there, and removes it; what a living one is wri
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import itertools
 import os
@@ -51,8 +52,10 @@ class Part:
         """Put what was written, and is on disk by then, under its final name, in the place of what stands there.
 
         Raises:
-            OSError: the disk refused; then what stood under the name still does.
+            OSError: the disk refused, or a device, a pipe or a socket stands there; what stood under the name still
+                does.
         """
+        _require_no_device(self.place)
         written = [*sorted(self.path.rglob("*")), self.path] if self._folder else [self.path]
         for path in written:
             sync(path)
@@ -217,6 +220,11 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
+
+
+def _require_no_device(place: Path) -> None:
+    if os.path.lexists(place) and not (place.is_symlink() or place.is_file() or place.is_dir()):
+        raise FileExistsError(errno.EEXIST, "no plain file stands there, and it is never replaced", str(place))
 
 
 def _remove(path: Path) -> None:

@@ -12,7 +12,9 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from engine.disk.given import Given
 from engine.disk.parts import Part
+from engine.disk.replaceable import require_replaceable
 from engine.errors import DataError, ParameterError, StorageError
 from engine.files.parquet import finish_schema, parquet_writer, seal
 
@@ -121,17 +123,21 @@ class ParquetFile:
             ) from error
 
 
-def require_free(path: Path, *, replace: bool, within: Sequence[str] = ()) -> None:
-    """Refuse an output that is there already, unless it is to be replaced.
+def require_free(path: Path, *, replace: bool, within: Sequence[str] = (), inputs: Sequence[Given | None] = ()) -> None:
+    """Refuse an output that is there already, unless it is to be replaced and may be.
 
     Args:
         path: a file, or a folder, which is taken where it has something in it.
         replace: whether to overwrite it was said.
         within: names that will be written in the folder, where only those matter.
+        inputs: what the same command reads, which is never overwritten.
 
     Raises:
-        ParameterError: it is there, and `replace` is false.
+        ParameterError: it is there, and `replace` is false or it must not be replaced (`require_replaceable`).
     """
+    require_replaceable(path, inputs=() if within else inputs, links=bool(within))
+    for name in within:
+        require_replaceable(path / name, inputs=inputs)
     if replace or not path.exists():
         return
     if path.is_dir() and not any((path / name).exists() for name in within or os.listdir(path)):  # noqa: PTH208

@@ -35,7 +35,7 @@ def run(
     from experiments.settings import compose_settings
 
     with guarded(as_json=as_json):
-        free_out(out, *REPORT, replace=replace)
+        free_out(out, *REPORT, replace=replace, inputs=[log])
         config = compose_settings("ablate", overrides or [], AblateConfig)
         request = AblateRequest(log, metric, out, train_fraction, split)
         with progress("taking signals away", None) as advance:

@@ -42,7 +42,7 @@ def run(
 
     with guarded(as_json=as_json):
         logs, overrides = split_overrides(log)
-        free_out(out, *REPORT, replace=replace)
+        free_out(out, *REPORT, replace=replace, inputs=[logs, outcomes])
         rule = compose_settings("audit", overrides, AuditConfig).audit
         with progress("auditing", None) as advance:
             output = audit(AuditRequest(logs, tuple(metric or ()), outcomes, out), rule, advance)

@@ -47,7 +47,7 @@ def run(
     from experiments.settings import BacktestConfig, compose_settings
 
     with guarded(as_json=as_json):
-        free_out(out, *REPORT, replace=replace)
+        free_out(out, *REPORT, replace=replace, inputs=[log])
         config = compose_settings("backtest", overrides or [], BacktestConfig)
         request = BacktestRequest(
             log=log,

@@ -15,6 +15,7 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from engine.disk.given import Given
 from engine.errors import TactfulError
 from experiments.cli.failures import INTERRUPTED, as_ours, cannot_write
 from experiments.cli.terminal import ErrorConsole, PlainConsole, one_line, write_json
@@ -53,22 +54,24 @@ def signer() -> str:
         return f"{os.getuid()}@{socket.gethostname()}"
 
 
-def free_out(out: Path | None, *names: str, replace: bool) -> None:
-    """Refuse to write over what is there, before any work is done, unless `--replace` was said.
+def free_out(out: Path | None, *names: str, replace: bool, inputs: Sequence[Given | None] = ()) -> None:
+    """Refuse to write over what is there, before any work is done, unless `--replace` was said and may be obeyed.
 
     Args:
         out: a file, or a folder.
         names: what will be written in the folder, where it may hold other things too.
         replace: whether it was said.
+        inputs: what the command reads; None where an option was left out.
 
     Raises:
-        ParameterError: the file, or a folder with something in it, is there.
+        ParameterError: the file, or a folder with something in it, is there; or it is an input, a store or no plain
+            file, which even `--replace` does not overwrite.
     """
     # Help and other commands need no Parquet.
     from engine.log.whole_file import require_free
 
     if out is not None:
-        require_free(out, replace=replace, within=names)
+        require_free(out, replace=replace, within=names, inputs=inputs)
 
 
 def show(output: Output, tables: Sequence[Table], lines: Sequence[str], *, as_json: bool) -> None:

@@ -46,7 +46,7 @@ def run(
     from experiments.settings import DecideConfig, compose_settings
 
     with guarded(as_json=as_json):
-        free_out(out, replace=replace)
+        free_out(out, replace=replace, inputs=[contacts, conditions, key_file])
         config = compose_settings("decide", overrides or [], DecideConfig)
         instant = parse_now(now)
         found = (

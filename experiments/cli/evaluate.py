@@ -50,7 +50,7 @@ def run(
     from experiments.settings import EvaluateConfig, compose_settings
 
     with guarded(as_json=as_json):
-        free_out(out, *REPORT, replace=replace)
+        free_out(out, *REPORT, replace=replace, inputs=[log, columns])
         config = compose_settings("evaluate", overrides or [], EvaluateConfig)
         request = EvaluateRequest(
             log=log,

@@ -79,7 +79,7 @@ def diff(
     from experiments.guardrails.diff import diff_packs
 
     with guarded(as_json=as_json):
-        free_out(out, replace=replace)
+        free_out(out, replace=replace, inputs=[contacts, first, second, catalog, features, conditions])
         setting = _setting(contacts, now, catalog, features, conditions)
         with progress("comparing", None) as advance:
             output = diff_packs(first, second, setting, out, advance)

@@ -14,6 +14,7 @@ from experiments.outputs import ImportOutput
 
 if TYPE_CHECKING:
     from engine.contact_key import ContactKey
+    from engine.disk.given import Given
     from engine.mapping.importer import ImportReport
 
 
@@ -35,12 +36,14 @@ def run(
     TACTFUL_CONTACT_KEY_FILE, or contact.key in the folder of OUT, where a random one is made on first use.
     """
     from engine.mapping.dialect import load_mapping
-    from engine.mapping.importer import import_log
+    from engine.mapping.importer import import_log, rejects_path
 
     with guarded(as_json=as_json):
         spec = load_mapping(mapping)
         found = key_beside(out, key_file, owner="import")
-        free_out(out, replace=replace)
+        inputs: list[Given | None] = [source, mapping, key_file]
+        free_out(out, replace=replace, inputs=inputs)
+        free_out(rejects_path(out), replace=True, inputs=inputs)
         with progress("importing", None) as advance:
             report = import_log(
                 spec,

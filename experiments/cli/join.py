@@ -37,7 +37,7 @@ def run(
     from experiments.settings import JoinConfig, compose_settings
 
     with guarded(as_json=as_json):
-        free_out(out, replace=replace)
+        free_out(out, replace=replace, inputs=[log, outcomes, key_file])
         config = compose_settings("join", overrides or [], JoinConfig)
         found = key_if_given(key_file, owner="join")
         if found is not None:

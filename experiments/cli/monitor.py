@@ -47,7 +47,7 @@ def run(
     from experiments.settings import compose_settings
 
     with guarded(as_json=as_json):
-        free_out(out, *REPORT, "conditions.yaml", replace=replace)
+        free_out(out, *REPORT, "conditions.yaml", replace=replace, inputs=[log, outcomes, offline, conditions])
         config = compose_settings("monitor", overrides or [], MonitorConfig)
         now_at = None if now is None else instant_of(parse_now(now), owner="monitor")
         output = monitor(MonitorRequest(log, metric, outcomes, offline, conditions, now_at, out), config)

@@ -53,7 +53,7 @@ def run(
     from experiments.settings import PlanConfig, compose_settings
 
     with guarded(as_json=as_json):
-        free_out(out, "plan.html", "plan.json", replace=replace)
+        free_out(out, "plan.html", "plan.json", replace=replace, inputs=[log])
         config = compose_settings("plan", overrides or [], PlanConfig)
         source = _source(log, metric, policy, baseline, mean, sd, actions, disagreement)
         if isinstance(source, PilotLog):

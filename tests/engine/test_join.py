@@ -223,3 +223,20 @@ def test_logs_that_cannot_be_joined_are_refused(tmp_path: Path) -> None:
 def test_what_is_no_metric_is_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ParameterError, match=f"`{message}`"):
         MetricSpec(**{"events": ("clicked",), "kind": "any", "window_s": 1.0, **fields})
+
+
+@pytest.mark.parametrize("written", ["failed", "Failed", "FAILED", " failed ", "\uff26ailed"])
+def test_a_send_that_failed_is_not_usable_in_any_spelling(log: Path, tmp_path: Path, written: str) -> None:
+    """Row 4 of the log has failed already; two more do."""
+    given_rows = [outcome(0, written, 5), outcome(1, written, 5), outcome(2, "clicked", 5)]
+    report = join(log, table(given_rows), METRICS, START + timedelta(days=1), tmp_path / "out.parquet")
+    states = pq.read_table(tmp_path / "out.parquet").column("state").to_pylist()
+    assert states == ["failed", "failed", "dispatched", "dispatched", "failed", "dispatched"]
+    assert (report.unusable, report.joined.given, report.joined.unread) == (3, 1, {})
+
+
+def test_a_metric_reads_a_state_in_any_spelling(log: Path, tmp_path: Path) -> None:
+    metrics = {"arrived": MetricSpec(events=("Delivered",), kind="any", window_s=HOUR)}
+    given_rows = [outcome(0, "delivered", 5), outcome(1, "DELIVERED", 5)]
+    join(log, table(given_rows), metrics, START + timedelta(days=1), tmp_path / "out.parquet")
+    assert rewards(tmp_path / "out.parquet", "arrived") == [1.0, 1.0, 0.0, 0.0, 0.0, 0.0]

@@ -157,3 +157,29 @@ def test_what_is_kept_is_every_different_row_in_order(rows: list[tuple[str, str,
     again = [tuple(row.values()) for row in pa.Table.from_arrays(arrays, schema=outcome_schema()).to_pylist()]
     assert kept == list(dict.fromkeys(again))
     assert report.rows_read == report.rows_kept + report.duplicates == len(rows)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "jsonl"])
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("Failed", "failed"),
+        ("SUPPRESSED", "suppressed"),
+        (" delivered ", "delivered"),
+        ("\uff26ailed", "failed"),
+        ("faild", "faild"),
+        ("Purchased", "Purchased"),
+    ],
+)
+def test_states_are_read_in_any_spelling(tmp_path: Path, kind: str, written: str, meant: str) -> None:
+    """Other events are left as they are, and so is a slip, which the join counts."""
+    table, _ = read_outcomes(write(tmp_path, kind, [{**ROWS[0], "event": written}, ROWS[1]]))
+    assert table.schema == outcome_schema()
+    assert table["event"].to_pylist() == [meant, ROWS[1]["event"]]
+
+
+def test_one_state_in_two_spellings_is_one_outcome() -> None:
+    one = {"decision_id": "a", "event": "failed", "at": datetime(2026, 3, 1, tzinfo=UTC), "value_usd": None}
+    given = pa.Table.from_pylist([one, {**one, "event": "Failed"}], schema=outcome_schema())
+    table, report = check_outcomes(given, source="a table")
+    assert (table["event"].to_pylist(), report.duplicates) == (["failed"], 1)

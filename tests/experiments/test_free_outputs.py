@@ -73,3 +73,36 @@ def test_empty_folders_and_new_names_are_free(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="free"):
         require_free(tmp_path / "empty", replace=False)
     require_free(tmp_path / "empty", replace=True)
+
+
+OWN = {
+    "import": ("--input",),
+    "audit": ("--outcomes",),
+    "evaluate": ("--columns",),
+    "decide": ("--contacts", "--conditions", "--contact-key-file"),
+    "dispatch": ("--decisions", "--contacts", "--conditions", "--done"),
+    "join": ("--log", "--outcomes"),
+    "monitor": ("--log", "--outcomes", "--offline", "--conditions"),
+}
+
+
+@pytest.mark.parametrize(("command", "option"), [(name, one) for name, many in OWN.items() for one in many])
+def test_an_input_is_not_replaced_by_the_output(
+    command: str, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TACTFUL_CONTACT_KEY", "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTEyMzQ")
+    folder = command in ("audit", "evaluate", "monitor")
+    out = tmp_path / "out"
+    mine = out / "report.json" if folder else out
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("mine", encoding="utf-8")
+    (tmp_path / "hard").hardlink_to(mine)
+    arguments = list(ASKED[command])
+    if option in arguments:
+        arguments[arguments.index(option) + 1] = "hard"
+    else:
+        arguments += [option, "hard"]
+    _, hint = refused(2, command, *arguments, "--out", out, "--replace")
+    assert "this command reads it as hard" in hint
+    assert mine.read_text(encoding="utf-8") == "mine"

@@ -108,3 +108,16 @@ def test_draws_are_broken_while_the_fault_is_on() -> None:
     assert broken_at(policy, faults, 1.0) is policy
     assert isinstance(broken_at(policy, faults, 2.0), BrokenDraw)
     assert broken_at(policy, faults, 3.0) is policy
+
+
+def test_nothing_of_a_sealed_turn_can_be_written_to() -> None:
+    """Whatever the contacts carry: arrays of their own and of their mappings, context and events."""
+    turn = turn_of(world("newsletter", 700)).sealed()
+    contacts = turn.contacts
+    parts = [turn, turn.eligibility, contacts, contacts.context, *([contacts.events] if contacts.events else [])]
+    arrays = [value for part in parts for value in vars(part).values() if isinstance(value, np.ndarray)]
+    arrays += [*contacts.extra.values(), *contacts.sent_details.values()]
+    assert len(arrays) > 12
+    assert not any(array.flags.writeable for array in arrays)
+    with pytest.raises(ValueError, match="read-only"):
+        contacts.consent[:] = 1
