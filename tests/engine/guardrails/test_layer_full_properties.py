@@ -166,7 +166,7 @@ TIGHTER: dict[str, list[Change]] = {
     "cooldown": [more("window_s")],
     "sunset": [less("max_unengaged"), less("idle_s"), more("window_s")],
     "recent_purchase": [lambda rng, params: params | {"scope": "all"}],
-    "open_ticket": [lambda rng, params: params | {"after_s": (params.get("after_s") or 86_400) * 2}],
+    "open_ticket": [lambda rng, params: params | {"after_s": params.get("after_s", 259_200) * 2 + 86_400}],
     "discount": [less("max_depth"), less("max_sends"), more("window_s")],
     "margin_floor": [lambda rng, params: params | {"floor_usd": (params["floor_usd"] or 0) + 2.5}],
     "first_touch": [lambda rng, params: params | {"tau": 1.0}],
