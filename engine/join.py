@@ -99,6 +99,7 @@ class JoinReport:
         without_decision / without_decision_ids: outcomes whose decision is not in this log; the first `SHOWN` ids.
         unused: matched outcomes of events that no metric counts and that name no state.
         illegal_states: outcomes naming a state that could not follow the decision's state, passed over.
+        taken_back: decisions reported as dispatched and as suppressed; they count as not sent.
         metrics: counts by metric.
         joined: what became of the outcomes, as the footer of the new log keeps it.
     """
@@ -114,6 +115,7 @@ class JoinReport:
     without_decision_ids: tuple[str, ...]
     unused: int
     illegal_states: int
+    taken_back: int
     metrics: Mapping[str, MetricCounts]
     joined: JoinedOutcomes
 
@@ -230,7 +232,7 @@ class _Run:
         self._reader, self._index, self._metrics, self._now_us = reader, index, metrics, now_us
         self._counts = {name: Counter[str]() for name in metrics}
         self._unusable = 0
-        self._unused = self._illegal = self._late = self._credited = 0
+        self._unused = self._illegal = self._taken_back = self._late = self._credited = 0
         self._unread = Counter[str]()
         self._before: list[int] = []
         self._contradicted: list[str] = []
@@ -299,6 +301,7 @@ class _Run:
             without_decision_ids=tuple(sorted(set(orphans))[:SHOWN]),
             unused=self._unused,
             illegal_states=self._illegal,
+            taken_back=self._taken_back,
             metrics={name: MetricCounts(**counts) for name, counts in self._counts.items()},
             joined=JoinedOutcomes(
                 given=index.given,
@@ -319,6 +322,8 @@ class _Run:
         before: ObjectArray = batch.column("state").cast(pa.string()).to_numpy(zero_copy_only=False).astype(object)
         state, illegal = advance_states(before, row, event)
         self._illegal += illegal
+        reported = np.unique(row[np.isin(event, (records.DISPATCHED, records.DELIVERED))])
+        self._taken_back += int((state[reported] == records.SUPPRESSED).sum())
         held = batch.column("action").to_numpy(zero_copy_only=False) == HOLD
         left = np.isin(event, (records.DISPATCHED, records.DELIVERED))
         wrong = (np.isin(event, records.STATES) & held[row]) | (left & (before[row] == records.SUPPRESSED))

@@ -347,6 +347,7 @@ class JoinOutput(CommandOutput, frozen=True, kw_only=True):
         credited: of them, that some metric counts.
         late: of them, outside the window of every metric that reads them.
         unread: event that no metric reads -> outcomes.
+        taken_back: decisions reported as dispatched and as suppressed; they count as not sent.
     """
 
     log: str
@@ -359,6 +360,7 @@ class JoinOutput(CommandOutput, frozen=True, kw_only=True):
     without_decision: int
     unused: int
     illegal_states: int
+    taken_back: int
     metrics: dict[str, MetricJoin]
     given: int = 0
     credited: int = 0

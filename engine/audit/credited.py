@@ -27,6 +27,7 @@ _KNOWN: Final = frozenset(
 )
 # Words that look like a state of the dispatch and are none.
 _NO_STATE: Final = _KNOWN | {"mailed", "emailed", "called", "filed", "filled"}
+_NONE_GIVEN: Final = "no outcomes were given, or reports of the dispatch alone: every reward is 0"
 _ADVICE: Final = "see what became of them in `joined` of the log's footer and in the output of `tactful join`"
 
 
@@ -55,7 +56,7 @@ def _key(event: str) -> str:
 def uncredited(joined: JoinedOutcomes) -> tuple[str, ...]:
     """What was hardly meant: sentences for people, the log's notes and `warnings`."""
     if not joined.given:
-        return ()
+        return (_NONE_GIVEN,)
     said = []
     if not joined.credited:
         said.append(f"none of {joined.given:,} outcomes could be credited, so every reward is 0: {_why(joined)}")
@@ -66,6 +67,19 @@ def uncredited(joined: JoinedOutcomes) -> tuple[str, ...]:
         none = [name for name, credited in joined.metrics.items() if not credited]
         said += [f"metric {name!r} counted none of the outcomes: its reward is 0 in every row" for name in none]
     return (*said, *_without_value(joined))
+
+
+def contradictory(illegal_states: int, taken_back: int) -> tuple[str, ...]:
+    """What reports of the dispatch say against each other, for people and `warnings`."""
+    said = []
+    if taken_back:
+        said.append(
+            f"{taken_back:,} decisions were reported as dispatched and as suppressed, and count as not sent: was "
+            "a day dispatched twice without --done or a state store?"
+        )
+    if illegal_states:
+        said.append(f"{illegal_states:,} reports name a state that cannot follow the one before, and were passed over")
+    return tuple(said)
 
 
 def valueless(joined: JoinedOutcomes) -> tuple[str, ...]:
@@ -124,7 +138,7 @@ def credited(meta: LogMeta) -> Finding:
         return not_applicable(CREDITED, "the log was not joined with outcomes")
     joins = [one for one in meta.joined if one.given]
     if not joins:
-        return not_applicable(CREDITED, "no outcome was given to the join")
+        return not_applicable(CREDITED, _NONE_GIVEN)
     given, counted = (sum(getattr(one, name) for one in joins) for name in ("given", "credited"))
     said = [sentence for one in joins for sentence in uncredited(one)]
     failed = any(not one.credited or one.misspelt or valueless(one) for one in joins)

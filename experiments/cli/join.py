@@ -28,7 +28,7 @@ def run(
 
     Metrics are configuration (`conf/metrics/`): metrics=demo, or a group of your own.
     """
-    from engine.audit.credited import uncredited
+    from engine.audit.credited import contradictory, uncredited
     from engine.contact_key import require_same
     from engine.join import join
     from engine.log.parquet import LogReader
@@ -55,17 +55,28 @@ def run(
             without_decision=report.without_decision,
             unused=report.unused,
             illegal_states=report.illegal_states,
+            taken_back=report.taken_back,
             given=report.joined.given,
             credited=report.joined.credited,
             late=report.joined.late,
             unread=report.joined.unread,
-            warnings=uncredited(report.joined),
+            warnings=(*uncredited(report.joined), *contradictory(report.illegal_states, report.taken_back)),
             metrics={
                 name: MetricJoin(credited=m.credited, late=m.late, matured=m.matured, pending=m.pending)
                 for name, m in report.metrics.items()
             },
         )
-        show(output, _tables(output), [f"log: {out}"], as_json=as_json)
+        show(output, _tables(output), [*_passed_over(output), f"log: {out}"], as_json=as_json)
+
+
+def _passed_over(output: JoinOutput) -> list[str]:
+    """Outcomes that count nowhere."""
+    counts = {
+        "name no decision of this log": output.without_decision,
+        "are earlier than their decision": output.before_decision,
+        "are later than --now": output.after_now,
+    }
+    return [f"{count:,} outcomes {what}" for what, count in counts.items() if count]
 
 
 def _tables(output: JoinOutput) -> list[Table]:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.audit.audit import audit_log
-from engine.audit.credited import credited, misspelt, uncredited
+from engine.audit.credited import contradictory, credited, misspelt, uncredited
 from engine.audit.rule import AuditRule
 from engine.join import JoinReport, MetricSpec, join
 from engine.log.parquet import LogReader
@@ -54,8 +54,8 @@ FINE = [outcome(0, "purchased"), outcome(1, "clicked")]
     ("rows", "verdict", "said"),
     [
         (FINE, "pass", []),
-        ([], "n/a", []),
-        ([outcome(0, "dispatched")], "n/a", []),
+        ([], "n/a", ["no outcomes were given"]),
+        ([outcome(0, "dispatched")], "n/a", ["or reports of the dispatch alone: every reward is 0"]),
         ([outcome(0, "PURCHASED"), outcome(1, "PURCHASED")], "fail", ["2 are of events that no metric reads", FOOT]),
         ([*FINE, outcome(2, "Purchased ")], "fail", [FOOT]),
         ([*FINE, outcome(2, "purchase")], "fail", [FOOT]),
@@ -176,3 +176,17 @@ def test_the_upper_case_export_is_no_silent_zero(shared_data: Path, tmp_path: Pa
     report = join(log, outcomes, METRICS, at + timedelta(days=1), tmp_path / "out.parquet")
     found = credited(LogReader(tmp_path / "out.parquet").meta)
     assert report.joined.credited == 2 or (found.verdict == "fail" and FOOT in found.what)
+
+
+def test_sends_that_are_taken_back_are_said(log: Path, tmp_path: Path) -> None:
+    """Two were dispatched, and of one a later report says that it was held back; a third was never handed over."""
+    rows = [outcome(at, "dispatched") for at in (0, 1)] + [outcome(at, "suppressed", 120.0) for at in (1, 2)]
+    decided = [decision_row(number, META, state="decided") for number in range(6)]
+    day = write_log(tmp_path / "decided.parquet", decided, META)
+    report, reader = joined(day, [*FINE, *rows, outcome(2, "delivered", 180.0)], tmp_path / "joined.parquet")
+    assert (report.taken_back, report.illegal_states, report.unusable) == (2, 1, 5)
+    states = pa.Table.from_batches(list(reader.batches()))["state"].to_pylist()
+    assert states == ["dispatched", "suppressed", "suppressed", "decided", "decided", "decided"]
+    said = contradictory(report.illegal_states, report.taken_back)
+    assert [sentence.split(" ", 1)[0] for sentence in said] == ["2", "1"]
+    assert contradictory(0, 0) == ()
