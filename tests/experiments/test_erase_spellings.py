@@ -8,14 +8,16 @@ import unicodedata
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from engine.decide import contact_pseudonyms
 from engine.state.facts import Event, Suppression
 from engine.state.store import SqlState
 from tests.experiments.commands import call, run
-from tests.experiments.stateful_worlds import NOW, facts_of, record
+from tests.experiments.stateful_worlds import KEY, NOW, contact_file, decide, facts_of, record
 from tests.postgres_server import postgres_server, postgres_url, store_url
 
 __all__ = ["postgres_server", "postgres_url", "store_url"]
@@ -88,6 +90,19 @@ def test_a_name_inside_a_value_of_parquet_is_not_clean(value: object, tmp_path: 
     answer = call("erase", WHO, "--files", tmp_path)
     assert (answer.code, answer.out["places"][0]["note"]) == (3, "columns note still name a person")
     assert call("erase", "somebody@example.org", "--files", tmp_path).code == 0
+
+
+def test_a_fact_and_a_contact_are_one_person_under_both_forms(tmp_path: Path) -> None:
+    """The refusal is written with the accent apart, the contact with it composed: nothing is sent."""
+    url = f"sqlite:///{tmp_path}/state.sqlite"
+    stop = {"fact": "suppression", "contact_id": NFD, "reason": "opt_out", "at": "2026-10-01T00:00:00Z", "source": "x"}
+    everybody = [WHO, *(f"p{number}@example.org" for number in range(20))]
+    record(tmp_path, url, [*facts_of(everybody), stop])
+    decide(tmp_path, contact_file(tmp_path / "c.parquet", everybody), "log.parquet", state=url)
+    rows = {row["contact_id"]: row["action"] for row in pq.read_table(tmp_path / "log.parquet").to_pylist()}
+    assert rows.pop(str(contact_pseudonyms(np.array([WHO], dtype=object), KEY)[0])) == 0
+    assert sum(action > 0 for action in rows.values()) > 5
+    assert run("erase", NFD, "--files", tmp_path / "c.parquet")["removed"] == 1
 
 
 def test_texts_of_other_contacts_in_a_store_are_not_clean(store_url: str, tmp_path: Path) -> None:
