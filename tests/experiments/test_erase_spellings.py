@@ -42,6 +42,8 @@ REMOVED = {
     "wider.csv": (table("contact_id", WHO, OTHER, encoding="utf-32"), table("contact_id", OTHER, encoding="utf-32")),
     "apart.csv": (table("CONTACT-ID", NFD, OTHER), table("CONTACT-ID", OTHER)),
     "old.csv": (table("contact id", WHO, OTHER, encoding="latin-1"), table("contact id", OTHER)),
+    "f.rejects.csv": (f'row,value\n1,"{json.dumps(WHO)[1:-1]}"\n2,x\n'.encode(), b"row,value\n2,x\n"),
+    "old.rejects.csv": (table("row", WHO, OTHER, encoding="latin-1"), table("row", OTHER)),
     "blank.csv": (b"\n\n" + table("contact_id", f" {WHO}\u200b", OTHER), b"\n\n" + table("contact_id", OTHER)),
 }
 
