@@ -12,10 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sa
 
 from engine.decide import contact_pseudonyms
+from engine.state.decided import packed
 from engine.state.facts import Event, Suppression
 from engine.state.store import SqlState
+from engine.state.tables import DECIDED_BATCH
 from tests.experiments.commands import call, run
 from tests.experiments.stateful_worlds import KEY, NOW, contact_file, decide, facts_of, record
 from tests.postgres_server import postgres_server, postgres_url, store_url
@@ -118,3 +121,22 @@ def test_texts_of_other_contacts_in_a_store_are_not_clean(store_url: str, tmp_pa
     note = answer.out["places"][0]["note"]
     assert "event.event_id, suppression.reason of other contacts" in note
     assert WHO not in json.dumps(answer.out, ensure_ascii=False)
+
+
+def test_a_record_of_decisions_that_names_the_person_is_not_clean(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/state.sqlite"
+    record(tmp_path, url, facts_of([OTHER]))
+    decide(tmp_path, contact_file(tmp_path / "c.parquet", [OTHER]), "log.parquet", state=url)
+    assert call("erase", WHO, "--state", url).code == 0
+    with SqlState(url) as store, store._engine.begin() as connection:
+        kept = pa.ipc.open_stream(connection.execute(sa.select(DECIDED_BATCH.c.record)).scalar_one()).read_all()
+        noted = kept.append_column("note", pa.array([[f"of {WHO}"]] * kept.num_rows))
+        connection.execute(sa.update(DECIDED_BATCH).values(record=packed(noted)))
+    answer = call("erase", WHO, "--state", url)
+    assert (answer.code, "decided_batch.record" in answer.out["places"][0]["note"]) == (3, True)
+
+
+def test_a_footer_that_names_the_person_is_not_clean(tmp_path: Path) -> None:
+    rows = pa.table({"contact_id": ["bob"]}).replace_schema_metadata({"from": json.dumps(f"{WHO}.csv")})
+    pq.write_table(rows, tmp_path / "c.parquet")
+    assert call("erase", WHO, "--files", tmp_path).code == 3
