@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from engine.disk.durable import sync
 from engine.erasure.persons import Persons
-from engine.erasure.traces import GZIP, left_in_bytes, names_in, old_spellings
+from engine.erasure.traces import GZIP, NAMED, bytes_name, left_in_bytes, names_in, old_spellings
 from engine.errors import DataError, StorageError
 from engine.files.ids import plain_id
 from engine.files.parquet import open_parquet
@@ -120,7 +120,8 @@ def erase_from(path: Path, persons: Persons) -> Found:
     elif _starts_with(target, _MAGIC):
         removed, left = 0, _left_in_parquet(target, persons)
     else:
-        removed, left = 0, _left_in_bytes(target, persons)
+        with _reading(target):
+            removed, left = 0, left_in_bytes(target, persons)
     return Found(kind, removed, left)
 
 
@@ -183,13 +184,16 @@ def _left_in_parquet(path: Path, persons: Persons) -> str:
     """Columns beside the ids that still hold a name of the persons, as a whole or inside a text."""
     named: set[str] = set()
     with _parquet(path) as file:
+        notes = {**(file.metadata.metadata or {}), **(file.schema_arrow.metadata or {})}
+        noted = any(names_in(_said(note), persons) for key, note in notes.items() if key != _ARROW_SCHEMA)
         for batch in file.iter_batches():
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
                 if name not in named and _column_names(column, _plain(name) in (CONTACT, DECISION), persons):
                     named.add(name)
     if named:
         return f"columns {', '.join(sorted(named))} still name a person"
-    return _left_in_bytes(path, persons)
+    with _reading(path):
+        return NAMED if noted or bytes_name(path, persons) else ""
 
 
 def _column_names(column: pa.Array, of_ids: bool, persons: Persons) -> bool:
@@ -214,19 +218,15 @@ def _said_inside(value: Any) -> str:
     return _said(value) if isinstance(value, bytes) else str(value)
 
 
-def _left_in_bytes(path: Path, persons: Persons) -> str:
-    with _reading(path):
-        return left_in_bytes(path, persons)
-
-
 def _judge(path: Path, kind: str, persons: Persons) -> Judge:
     """Whether a line (a CSV record, a JSON object) belongs to the persons."""
     if _has_lines(path):
         return lambda line: _json_names(line, persons)
     if kind == "rejects":
-        names = sorted(persons.contacts | persons.decisions, key=len, reverse=True)
+        every = persons.contacts | persons.decisions
+        names = sorted(every.union(*map(old_spellings, every)), key=len, reverse=True)
         pattern = re.compile(rf"(?<![\w@.+-])(?:{'|'.join(map(re.escape, names))})(?![\w@+-])")
-        return lambda line: pattern.search(line) is not None
+        return lambda line: pattern.search(line) is not None or names_in(line, persons)
     columns, delimiter = _heading(path)
     wanted = [(at, _values(persons, name)) for at, name in enumerate(columns) if name in (CONTACT, DECISION)]
 
@@ -303,7 +303,8 @@ def _erase_lines(path: Path, judge: Judge, persons: Persons) -> tuple[int, str]:
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise StorageError(f"cannot rewrite {path}: {error}", hint="the file is as it was; free space") from error
-    return removed, _left_in_bytes(path, persons)
+    with _reading(path):
+        return removed, left_in_bytes(path, persons)
 
 
 def _records(path: Path) -> Iterator[str]:

@@ -23,7 +23,7 @@ from engine.erasure.traces import names_in
 from engine.errors import StorageError
 from engine.log.tables import DECISION
 from engine.log.tables import METADATA as LOG
-from engine.state.decided import decided_for, erase_decided
+from engine.state.decided import decided_for, erase_decided, recorded_texts
 from engine.state.erased import ERASED, ERASURE, STORE_IDENTITY, bound_key, mark_erased
 from engine.state.tables import CONTACT, DECIDED_BATCH
 from engine.state.tables import METADATA as STATE
@@ -125,12 +125,15 @@ class ErasableStore(SqlStore):
         with reading(self._engine, "look for names") as connection:
             there = set(sa.inspect(connection).get_table_names())
             tables = [table for table in (*STATE.sorted_tables, *LOG.sorted_tables) if table.name in there]
-            return sorted(
+            named = {
                 f"{table.name}.{column.name}"
                 for table in tables
                 for column in table.c
                 if isinstance(column.type, sa.String) and _column_names(connection, column, persons)
-            )
+            }
+            if _has_records(connection) and any(names_in(text, persons) for text in recorded_texts(connection)):
+                named.add(f"{DECIDED_BATCH.name}.record")
+            return sorted(named)
 
     def finish(self, act_id: str, record: dict[str, Any], *, scrub: bool, clean: bool = True) -> None:
         """Overwrite what deletes have left in the files, and close this act and those that were cut short before it.

@@ -62,6 +62,22 @@ def old_spellings(name: str) -> frozenset[str]:
     return frozenset(one.decode("utf-8", "surrogateescape") for one in _encoded(name, _OLD))
 
 
+def bytes_name(path: Path, persons: Persons) -> bool:
+    """Whether the bytes of a file hold a name as they stand; of a Parquet, whose texts are packed.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    overlap = _LONGEST_ESCAPE * max(map(len, persons.telling), default=0)
+    held = b""
+    with path.open("rb") as file:
+        while part := file.read(_CHUNK):
+            held = held[-overlap:] + part
+            if _bytes_name(held, persons):
+                return True
+    return False
+
+
 def left_in_bytes(path: Path, persons: Persons) -> str:
     """Why a file that is no Parquet counts as naming a person, or "".
 

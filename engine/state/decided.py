@@ -214,6 +214,24 @@ def erase_decided(connection: sa.Connection, contact_ids: Sequence[str]) -> int:
     return gone
 
 
+def recorded_texts(connection: sa.Connection) -> Iterator[str]:
+    """Every text in the records of decisions but the ids of contacts, those of a column of a record at once.
+
+    Raises:
+        StorageError: a damaged record.
+    """
+    for number in connection.execute(sa.select(DECIDED_BATCH.c.batch_id)).scalars().all():
+        this = DECIDED_BATCH.c.batch_id == number
+        table = _table(connection.execute(sa.select(DECIDED_BATCH.c.record).where(this)).scalar_one(), number)
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            if name != "contact_id" and not pa.types.is_primitive(column.type):
+                yield "\n".join(map(str, column.unique().to_pylist() if _is_plain(column) else column.to_pylist()))
+
+
+def _is_plain(column: pa.ChunkedArray) -> bool:
+    return not pa.types.is_nested(column.type)
+
+
 def _records_of(
     connection: sa.Connection, contact_ids: Sequence[str]
 ) -> Iterator[tuple[int, pa.Table, pa.ChunkedArray]]:

@@ -8,14 +8,19 @@ import unicodedata
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sa
 
+from engine.decide import contact_pseudonyms
+from engine.state.decided import packed
 from engine.state.facts import Event, Suppression
 from engine.state.store import SqlState
+from engine.state.tables import DECIDED_BATCH
 from tests.experiments.commands import call, run
-from tests.experiments.stateful_worlds import NOW, facts_of, record
+from tests.experiments.stateful_worlds import KEY, NOW, contact_file, decide, facts_of, record
 from tests.postgres_server import postgres_server, postgres_url, store_url
 
 __all__ = ["postgres_server", "postgres_url", "store_url"]
@@ -40,6 +45,8 @@ REMOVED = {
     "wider.csv": (table("contact_id", WHO, OTHER, encoding="utf-32"), table("contact_id", OTHER, encoding="utf-32")),
     "apart.csv": (table("CONTACT-ID", NFD, OTHER), table("CONTACT-ID", OTHER)),
     "old.csv": (table("contact id", WHO, OTHER, encoding="latin-1"), table("contact id", OTHER)),
+    "f.rejects.csv": (f'row,value\n1,"{json.dumps(WHO)[1:-1]}"\n2,x\n'.encode(), b"row,value\n2,x\n"),
+    "old.rejects.csv": (table("row", WHO, OTHER, encoding="latin-1"), table("row", OTHER)),
     "blank.csv": (b"\n\n" + table("contact_id", f" {WHO}\u200b", OTHER), b"\n\n" + table("contact_id", OTHER)),
 }
 
@@ -90,6 +97,19 @@ def test_a_name_inside_a_value_of_parquet_is_not_clean(value: object, tmp_path: 
     assert call("erase", "somebody@example.org", "--files", tmp_path).code == 0
 
 
+def test_a_fact_and_a_contact_are_one_person_under_both_forms(tmp_path: Path) -> None:
+    """The refusal is written with the accent apart, the contact with it composed: nothing is sent."""
+    url = f"sqlite:///{tmp_path}/state.sqlite"
+    stop = {"fact": "suppression", "contact_id": NFD, "reason": "opt_out", "at": "2026-10-01T00:00:00Z", "source": "x"}
+    everybody = [WHO, *(f"p{number}@example.org" for number in range(20))]
+    record(tmp_path, url, [*facts_of(everybody), stop])
+    decide(tmp_path, contact_file(tmp_path / "c.parquet", everybody), "log.parquet", state=url)
+    rows = {row["contact_id"]: row["action"] for row in pq.read_table(tmp_path / "log.parquet").to_pylist()}
+    assert rows.pop(str(contact_pseudonyms(np.array([WHO], dtype=object), KEY)[0])) == 0
+    assert sum(action > 0 for action in rows.values()) > 5
+    assert run("erase", NFD, "--files", tmp_path / "c.parquet")["removed"] == 1
+
+
 def test_texts_of_other_contacts_in_a_store_are_not_clean(store_url: str, tmp_path: Path) -> None:
     record(tmp_path, store_url, facts_of([WHO, OTHER]))
     assert call("erase", OTHER, "--state", store_url).code == 0
@@ -101,3 +121,22 @@ def test_texts_of_other_contacts_in_a_store_are_not_clean(store_url: str, tmp_pa
     note = answer.out["places"][0]["note"]
     assert "event.event_id, suppression.reason of other contacts" in note
     assert WHO not in json.dumps(answer.out, ensure_ascii=False)
+
+
+def test_a_record_of_decisions_that_names_the_person_is_not_clean(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/state.sqlite"
+    record(tmp_path, url, facts_of([OTHER]))
+    decide(tmp_path, contact_file(tmp_path / "c.parquet", [OTHER]), "log.parquet", state=url)
+    assert call("erase", WHO, "--state", url).code == 0
+    with SqlState(url) as store, store._engine.begin() as connection:
+        kept = pa.ipc.open_stream(connection.execute(sa.select(DECIDED_BATCH.c.record)).scalar_one()).read_all()
+        noted = kept.append_column("note", pa.array([[f"of {WHO}"]] * kept.num_rows))
+        connection.execute(sa.update(DECIDED_BATCH).values(record=packed(noted)))
+    answer = call("erase", WHO, "--state", url)
+    assert (answer.code, "decided_batch.record" in answer.out["places"][0]["note"]) == (3, True)
+
+
+def test_a_footer_that_names_the_person_is_not_clean(tmp_path: Path) -> None:
+    rows = pa.table({"contact_id": ["bob"]}).replace_schema_metadata({"from": json.dumps(f"{WHO}.csv")})
+    pq.write_table(rows, tmp_path / "c.parquet")
+    assert call("erase", WHO, "--files", tmp_path).code == 3

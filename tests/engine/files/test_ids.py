@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.errors import DataError
-from engine.files.ids import ids_of, is_float, trimmed
+from engine.files.ids import ids_of, is_float, plain_id, trimmed
 from engine.log.parquet import LogReader
 from engine.mapping.dialect import load_mapping
 from engine.mapping.importer import import_log
@@ -93,3 +93,17 @@ def test_import_trims_ids_and_rejects_unseen_characters(tmp_path: Path) -> None:
     report = import_log(load_mapping(tmp_path / "m.yaml"), tmp_path / "l.csv", tmp_path / "o.parquet", contact_key="k")
     assert report.reasons == {"contact holds a character that no eye sees": 1, "duplicate decision id": 1}
     assert LogReader(tmp_path / "o.parquet").contacts() == 1
+
+
+def test_accents_are_composed_and_ascii_stays() -> None:
+    """The order of two marks and their form are the program's that wrote the id, not the person's."""
+    apart = ["ju\u0308rgen", " u\u0308\u0304 ", "\u212b", "anna@example.org", "\ufb01"]
+    whole = ["j\u00fcrgen", "\u01d6", "\u00c5", "anna@example.org", "\ufb01"]
+    assert ids_of(pa.array(apart), "contact_id", source="x").to_pylist() == whole
+    assert ids_of(pa.array(apart).dictionary_encode(), "contact_id", source="x").to_pylist() == whole
+    assert [plain_id(name) for name in apart] == whole
+
+
+def test_one_id_is_trimmed_as_a_column_is() -> None:
+    texts = [f"{chr(code)} u1{chr(code)}" for code in (*range(0x3100), 0xFEFF, 0xFFFD, 0xE000)]
+    assert [plain_id(text) for text in texts] == trimmed(pa.array(texts)).to_pylist()
