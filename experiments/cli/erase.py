@@ -105,7 +105,7 @@ def _keys(folders: list[Path], key_file: Path | None) -> tuple[str, ...]:
 
 
 def _table(output: EraseOutput) -> Table:
-    table = Table("place", "kind", "removed", "clean", "note", title=f"{output.persons} persons erased")
+    table = Table("place", "kind", "removed", "clean", "note", title=f"{output.persons} persons to erase")
     for place in output.places:
         table.add_row(place.place, place.kind, str(place.removed), "yes" if place.clean else "NO", place.note)
     return table
@@ -113,6 +113,8 @@ def _table(output: EraseOutput) -> Table:
 
 def _lines(output: EraseOutput) -> list[str]:
     lines = [f"{output.removed} rows removed, {output.files} files looked at"]
+    if not output.found:
+        lines.append("nobody was found: ids are taken as their source writes them, capitals included")
     lines += [f"not given, look there as well: {name}" for name in output.not_given]
     lines += [f"record in {url}: {act}" for url, act in output.acts.items()]
     return lines + ([f"record: {output.record}"] if output.record else [])

@@ -28,7 +28,7 @@ from engine.outcomes import read_outcomes
 from engine.records import outcome_schema
 from engine.state.facts import Suppression
 from engine.state.store import SqlState
-from tests.experiments.commands import call, refused, run
+from tests.experiments.commands import call, refused, run, screen
 from tests.experiments.stateful_worlds import CATALOG, KEY, NOW, contact_file, decide, facts_of, record
 from tests.logs import START, decision_row, small_meta
 from tests.postgres_server import postgres_server, postgres_url, store_url
@@ -149,6 +149,7 @@ def test_nothing_of_the_person_is_left_and_everybody_else_stays(tmp_path: Path) 
     again = run("erase", WHO, "--state", url, "--files", data)
     assert (again["found"], again["clean"], again["removed"]) == (False, True, 0)
     assert again["places"] == [{**out["places"][-1], "removed": 0, "note": "not found"}]
+    assert "nobody was found: ids are taken as their source" in screen("erase", WHO, "--state", url, "--files", data)
 
 
 def test_who_was_erased_gets_nothing_when_imported_again(store_url: str, tmp_path: Path) -> None:
