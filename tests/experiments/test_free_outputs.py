@@ -80,7 +80,7 @@ OWN = {
     "audit": ("--outcomes",),
     "evaluate": ("--columns",),
     "decide": ("--contacts", "--conditions", "--contact-key-file"),
-    "dispatch": ("--decisions", "--contacts", "--conditions", "--done"),
+    "dispatch": ("--decisions", "--contacts", "--conditions", "--done", "--contact-key-file"),
     "join": ("--log", "--outcomes"),
     "monitor": ("--log", "--outcomes", "--offline", "--conditions"),
 }
