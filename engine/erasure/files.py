@@ -15,6 +15,8 @@ import json
 import os
 import re
 import stat
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -366,7 +368,7 @@ def _reading(path: Path) -> Iterator[None]:
     """What may happen while a text is read, as an error of ours."""
     try:
         yield
-    except (OSError, EOFError, UnicodeError, csv.Error) as error:
+    except (OSError, EOFError, UnicodeError, csv.Error, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read: {error}", hint="is it damaged?") from error
 
 
