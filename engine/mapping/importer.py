@@ -197,8 +197,12 @@ class _RejectsFile:
     def __enter__(self) -> Self:
         with self._storage_errors():
             self._part = Part(self._path)
-            self._file = self._part.path.open("w", encoding="utf-8", newline="")
-            csv.writer(self._file).writerow(_REJECT_COLUMNS)
+            try:
+                self._file = self._part.path.open("w", encoding="utf-8", newline="")
+                csv.writer(self._file).writerow(_REJECT_COLUMNS)
+            except BaseException:
+                self._part.discard()
+                raise
         return self
 
     def append(self, rejects: Sequence[Reject]) -> None:
