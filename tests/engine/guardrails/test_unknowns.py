@@ -60,7 +60,7 @@ def people(n: int, **known: int) -> ContactBatch:
         ({"consent": 5, "zone": 5, "suppressed": 5, "sends": 5}, CORE, False, []),
         ({"consent": 10}, (), False, []),
         ({}, (), False, ["10 of 10 contacts have no consent record for any channel: see docs/contacts.md"]),
-        ({}, CORE, True, ["none of 10 contacts is known to the state store: they were recorded under another contact"]),
+        ({}, CORE, True, ["none of 10 contacts is known to the state store: nothing was recorded about them there"]),
         (
             {"zone": 1},
             ("zone",),
