@@ -81,7 +81,7 @@ def test_a_pipeline_is_told_to_stay(demo: Demo, tmp_path: Path) -> None:
     answer = call(*asked, *quick)
     expected = 0 if answer.out["launch"]["policy"] == "vw" else STAY_EXIT_CODE
     assert answer.code == 0
-    told = call_unchecked(*asked, *quick, "--exit-code")
+    told = call_unchecked(*asked, *quick, "--exit-code", "--replace")
     assert told == expected
 
 
