@@ -83,13 +83,16 @@ def choice_of(
     return checked_choice(answer, eligibility, policy.name)
 
 
-def checked_choice(answer: tuple[Any, Any], eligibility: Judged, owner: str) -> tuple[CodeArray, FloatArray]:
+def checked_choice(
+    answer: tuple[Any, Any], eligibility: Judged, owner: str, *, may_be_unknown: bool = False
+) -> tuple[CodeArray, FloatArray]:
     """Actions and propensities in arrays of the asker's own, held against the eligible sets.
 
     Args:
         answer: action (n,) and propensity (n,).
         eligibility: what the rules left of n rows.
         owner: named in errors.
+        may_be_unknown: whether a propensity may be NaN, for what is played and never logged as exact.
 
     Raises:
         ParameterError: see `choice_of`.
@@ -106,6 +109,8 @@ def checked_choice(answer: tuple[Any, Any], eligibility: Judged, owner: str) -> 
     if outside.any():
         raise ParameterError("action", owner, allowed=f"in [0, {k})", got=int(action[outside][0]))
     impossible = ~((propensity > 0.0) & (propensity <= 1.0))
+    if may_be_unknown:
+        impossible &= ~np.isnan(propensity)
     if impossible.any():
         raise ParameterError("propensity", owner, allowed="in (0, 1]", got=float(propensity[impossible][0]))
     own = action.astype(np.int32)

@@ -108,7 +108,8 @@ def acted(actor: Actor, turn: Turn) -> tuple[CodeArray, FloatArray]:
     Raises:
         ParameterError: an action that was removed, or a propensity outside (0, 1].
     """
-    return checked_choice(actor.act(turn.sealed()), turn.eligibility, type(actor).__name__)
+    # A draw without a closed-form propensity says NaN: no learner that needs one accepts it.
+    return checked_choice(actor.act(turn.sealed()), turn.eligibility, type(actor).__name__, may_be_unknown=True)
 
 
 def choose(world: World, actor: Actor, conditions: Conditions = NOTHING_SAID) -> CodeArray:
