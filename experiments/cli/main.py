@@ -115,9 +115,17 @@ def main() -> int:
         stream.flush()
     except (OSError, ValueError) as error:
         code = code if code > 1 else _failed(cannot_write(error))
-        # What is still in the buffer would fail once more when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        _silenced(stream)
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        _silenced(sys.stderr)
     return code
+
+
+def _silenced(stream: TextIO) -> None:
+    """Send what is still in a stream's buffer nowhere: it would fail once more when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _nowhere(mode: Literal["r", "w"]) -> TextIO:
