@@ -322,10 +322,9 @@ class _Run:
         before: ObjectArray = batch.column("state").cast(pa.string()).to_numpy(zero_copy_only=False).astype(object)
         state, illegal = advance_states(before, row, event)
         self._illegal += illegal
-        reported = np.unique(row[np.isin(event, (records.DISPATCHED, records.DELIVERED))])
-        self._taken_back += int((state[reported] == records.SUPPRESSED).sum())
-        held = batch.column("action").to_numpy(zero_copy_only=False) == HOLD
         left = np.isin(event, (records.DISPATCHED, records.DELIVERED))
+        self._taken_back += int((state[np.unique(row[left])] == records.SUPPRESSED).sum())
+        held = batch.column("action").to_numpy(zero_copy_only=False) == HOLD
         wrong = (np.isin(event, records.STATES) & held[row]) | (left & (before[row] == records.SUPPRESSED))
         ids = batch.column("decision_id")
         self._contradicted += [str(ids[at]) for at in row[wrong].tolist()]

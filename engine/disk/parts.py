@@ -96,12 +96,8 @@ def new_file(place: Path) -> Iterator[Path]:
     Raises:
         OSError: the disk refused; what stood under the name before is untouched.
     """
-    part = Part(place)
-    try:
-        yield part.path
-        part.publish()
-    finally:
-        part.discard()
+    with _published(Part(place)) as path:
+        yield path
 
 
 @contextlib.contextmanager
@@ -111,7 +107,12 @@ def new_folder(place: Path) -> Iterator[Path]:
     Raises:
         OSError: the disk refused; what stood under the name before is untouched.
     """
-    part = Part(place, folder=True)
+    with _published(Part(place, folder=True)) as path:
+        yield path
+
+
+@contextlib.contextmanager
+def _published(part: Part) -> Iterator[Path]:
     try:
         yield part.path
         part.publish()
