@@ -6,7 +6,6 @@ all. All other rows stay as they were: Parquet keeps its schema, footer and row 
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import csv
 import fcntl
@@ -30,10 +29,11 @@ import pyarrow.parquet as pq
 
 from engine.disk.durable import sync
 from engine.erasure.persons import Persons
-from engine.erasure.traces import GZIP, NAMED, bytes_name, left_in_bytes, names_in, old_spellings
+from engine.erasure.traces import NAMED, bytes_name, left_in_bytes, names_in, old_spellings
 from engine.errors import DataError, StorageError
 from engine.files.ids import plain_id
 from engine.files.parquet import open_parquet
+from engine.files.stream import GZIP, marked_encoding
 from engine.files.tables import heading_of
 from engine.log.whole_file import ParquetFile
 from engine.names import name_key
@@ -45,8 +45,6 @@ _CSV: Final = (".csv", ".tsv", ".txt")
 _LINES: Final = (".jsonl", ".ndjson", ".json")
 _DELIMITERS: Final = ",;\t|"
 _KEYS: Final = {name_key(name): name for name in (CONTACT, DECISION)}
-_UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_UTF_32: Final = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _MAGIC: Final = b"PAR1"
 _ARROW_SCHEMA: Final = b"ARROW:schema"
 
@@ -328,14 +326,10 @@ def _text(path: Path, mode: Literal["rt", "wt"], *, like: Path) -> TextIO:
     opened: Any = gzip.open if _starts_with(like, GZIP) else open
     with opened(like, "rb") as file:
         start = file.read(4)
-    # The longer marks first: that of UTF-32 starts like that of UTF-16.
-    for marks, wide in ((_UTF_32, "utf-32"), (_UTF_16, "utf-16")):
-        if start.startswith(marks):
-            found: TextIO = opened(path, mode, newline="", encoding=wide)
-            return found
+    encoding = marked_encoding(start) or "utf-8"
     # Bytes that are no UTF-8 come back as they were.
-    encoding = "utf-8-sig" if start.startswith(codecs.BOM_UTF8) else "utf-8"
-    text: TextIO = opened(path, mode, newline="", encoding=encoding, errors="surrogateescape")
+    errors = "surrogateescape" if encoding.startswith("utf-8") else None
+    text: TextIO = opened(path, mode, newline="", encoding=encoding, errors=errors)
     return text
 
 

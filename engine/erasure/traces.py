@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from engine.erasure.persons import Persons
+from engine.files.stream import GZIP
 
 NAMED: Final = "it names a person, and is no file that can be rewritten here (a database is given by its URL)"
 PACKED: Final = "it is an archive or packed, so nobody can see whom it names: unpack it and give what was in it"
 NO_TEXT: Final = "its text cannot be decoded, so nobody can see whom it names: write it anew as UTF-8"
 
-GZIP: Final = b"\x1f\x8b"
 _CHUNK: Final = 1 << 20
 _PACKED: Final = (
     *(b"PK\x03\x04", b"PK\x05\x06", b"7z\xbc\xaf\x27\x1c", b"Rar!", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"),

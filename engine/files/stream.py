@@ -28,7 +28,8 @@ LONGEST_FIELD: Final = 16 << 20
 
 _BUFFER_BYTES: Final = 1 << 20
 _PROBE_BYTES: Final = 1 << 12
-_GZIP: Final = b"\x1f\x8b"
+GZIP: Final = b"\x1f\x8b"
+"""How every gzip file begins."""
 # The longer marks first: that of UTF-32 starts like that of UTF-16.
 _MARKS: Final = (
     (b"\xef\xbb\xbf", "utf-8-sig"),
@@ -44,7 +45,7 @@ _NO_TEXT: Final = {
     b"\x28\xb5\x2f\xfd": ("packed with zstd", "unpack it, or pack it with gzip"),
     b"BZh": ("packed with bzip2", "unpack it, or pack it with gzip"),
     b"\xfd7zXZ": ("packed with xz", "unpack it, or pack it with gzip"),
-    _GZIP: ("packed with gzip twice", "unpack it once"),
+    GZIP: ("packed with gzip twice", "unpack it once"),
 }
 _UTF_8: Final = ("utf-8", "utf8", "utf-8-sig", "utf_8", "utf_8_sig")
 
@@ -115,9 +116,14 @@ def open_utf8(path: Path) -> IO[bytes]:
     return _buffered(_Recoded(io.TextIOWrapper(stream, encoding=found, newline="")))
 
 
+def marked_encoding(head: bytes) -> str | None:
+    """The encoding that a byte-order mark names, which takes the mark away again; None where there is no mark."""
+    return next((encoding for mark, encoding in _MARKS if head.startswith(mark)), None)
+
+
 def _open(path: Path, encoding: str) -> tuple[io.BufferedReader, str]:
     with path.open("rb") as plain:
-        packed = plain.read(len(_GZIP)) == _GZIP
+        packed = plain.read(len(GZIP)) == GZIP
     source: IO[bytes] = gzip.open(path) if packed else path.open("rb")  # type: ignore[assignment]  # noqa: SIM115
     most = max(FREE_BYTES, MOST_EXPANSION * path.stat().st_size) if packed else None
     stream = _buffered(_Bounded(source, path, most))
@@ -132,9 +138,9 @@ def _encoding_of(head: bytes, path: Path, declared: str) -> str:
     for magic, (what, hint) in _NO_TEXT.items():
         if head.startswith(magic):
             raise DataError(f"{path} is {what}, not text", hint=hint)
-    for mark, encoding in _MARKS:
-        if head.startswith(mark):
-            return encoding
+    marked = marked_encoding(head)
+    if marked is not None:
+        return marked
     if b"\0" in head and not declared.lower().replace("_", "-").startswith(("utf-16", "utf-32")):
         raise DataError(
             f"{path} holds zero bytes: it is UTF-16 without a byte-order mark, or no text",
