@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.errors import DataError
+from engine.files.numbers import numbers_of
 from engine.instants import ISO_HINT, SPAN, impossible, number_hint, value_hint
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, BoolArray, CodeArray, FloatArray, IntArray
 
@@ -97,10 +98,9 @@ def numbers(block: Block, name: str, column: pa.Array) -> tuple[FloatArray, Bool
     """
     if is_text(column) or pa.types.is_dictionary(column.type):
         column = text(column)
-        parsed = pd.to_numeric(column.to_pandas(), errors="coerce").to_numpy(dtype=np.float64)
-        nonsense = known(column) & np.isnan(parsed)
+        values = numbers_of(pc.utf8_trim_whitespace(column))
+        nonsense = known(column) & np.isnan(values)
         block.fail(name, nonsense, column, "must be a finite number", "leave it empty where the value is missing")
-        values = parsed
     else:
         try:
             values = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False).astype(np.float64)

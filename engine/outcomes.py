@@ -16,6 +16,7 @@ from engine import records
 from engine.disk.given import Given, files_of
 from engine.errors import DataError
 from engine.files.ids import refuse_damaged, trimmed
+from engine.files.numbers import numbers_of
 from engine.files.tables import ENDINGS, column_blocks
 from engine.instants import SPAN, impossible, value_hint
 from engine.names import did_you_mean, found
@@ -203,7 +204,7 @@ def _values(column: pa.ChunkedArray, source: str, first: int) -> pa.Array:
     if pa.types.is_string(given.type) or pa.types.is_large_string(given.type):
         texts = pc.utf8_trim_whitespace(given)
         texts = pc.if_else(pc.equal(texts, ""), pa.scalar(None, texts.type), texts)
-        numbers = pd.to_numeric(pd.Series(texts.to_pylist(), dtype=object), errors="coerce").to_numpy(np.float64)
+        numbers = numbers_of(texts)
         absent = np.asarray(texts.is_null()).astype(bool)
     elif pa.types.is_null(given.type) or pa.types.is_floating(given.type) or pa.types.is_integer(given.type):
         absent = np.asarray(given.is_null()).astype(bool)

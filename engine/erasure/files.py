@@ -31,7 +31,7 @@ from engine.disk.durable import sync
 from engine.erasure.persons import Persons
 from engine.erasure.traces import NAMED, bytes_name, left_in_bytes, names_in, old_spellings
 from engine.errors import DataError, StorageError
-from engine.files.ids import plain_id
+from engine.files.ids import composed, plain_id
 from engine.files.parquet import open_parquet
 from engine.files.stream import GZIP, marked_encoding
 from engine.files.tables import heading_of
@@ -395,6 +395,6 @@ def _among(column: pa.Array, values: frozenset[str]) -> BoolArray:
         # Nested or binary: no id of ours.
         return np.zeros(len(column), dtype=np.bool_)
     wanted = sorted(frozenset(map(plain_id, values)))
-    found = pc.is_in(pc.utf8_normalize(text, form="NFC"), value_set=pa.array(wanted, pa.string()))
+    found = pc.is_in(composed(text), value_set=pa.array(wanted, pa.string()))
     mine: BoolArray = np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.bool_)
     return mine

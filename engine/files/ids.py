@@ -43,11 +43,23 @@ def trimmed(column: pa.Array) -> pa.Array:
     """Texts without white space and unseen characters around them, accents composed (NFC); empty is null."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    texts = pc.utf8_normalize(column.cast(pa.string()), form="NFC")
+    texts = composed(column.cast(pa.string()))
     odd = pc.match_substring_regex(texts, _AROUND)
     if pc.any(odd).as_py():
         texts = pc.replace_substring_regex(texts, _AROUND, "")
     return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
+
+
+def composed(texts: pa.Array) -> pa.Array:
+    """Texts with their accents composed (NFC), by Python's tables alone.
+
+    Older versions of pyarrow decompose where they are asked to compose, and newer ones know other letters than Python.
+    """
+    odd = pc.invert(pc.string_is_ascii(texts)).fill_null(fill_value=False)
+    if not pc.any(odd).as_py():
+        return texts
+    whole = [unicodedata.normalize("NFC", text) for text in texts.filter(odd).to_pylist()]
+    return pc.replace_with_mask(texts, odd, pa.array(whole, texts.type))
 
 
 def plain_id(text: str) -> str:

@@ -134,6 +134,10 @@ def guarded(*, as_json: bool) -> Iterator[None]:
 def progress(label: str, total: float | None) -> Iterator[Advance]:
     """A progress bar on standard error; silent where that is no terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+    if not errors.is_terminal:
+        # A bar that is switched off still prints an empty line where older versions of its library end it.
+        yield lambda _: None
+        return
+    with Progress(*columns, console=errors, transient=True) as bar:
         task = bar.add_task(label, total=total)
         yield lambda amount: bar.advance(task, amount)

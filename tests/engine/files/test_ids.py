@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.errors import DataError
-from engine.files.ids import ids_of, is_float, plain_id, trimmed
+from engine.files.ids import composed, ids_of, is_float, plain_id, trimmed
 from engine.log.parquet import LogReader
 from engine.mapping.dialect import load_mapping
 from engine.mapping.importer import import_log
@@ -33,6 +34,15 @@ def test_ids_that_only_look_odd(right: str) -> None:
 @pytest.mark.parametrize("blank", [" ", "\t", "\u00a0", "\ufeff", "\u200b", "\u3000", "\x00", "\x1f", "\u2028"])
 def test_blanks_around_an_id_are_no_part_of_it(blank: str) -> None:
     assert trimmed(pa.array([blank, f"{blank}u 1{blank}", None])).to_pylist() == [None, "u 1", None]
+
+
+def test_accents_are_composed_as_python_composes_them() -> None:
+    """Every letter of the planes in use, alone and apart from its accents, with nulls and plain texts between."""
+    letters = [chr(code) for code in range(0x20, 0x30000) if not 0xD800 <= code < 0xE000]
+    apart = [f"u{unicodedata.normalize('NFD', letter)}1" for letter in letters]
+    given = [*letters, None, "", "plain", *apart]
+    wanted = [text if text is None else unicodedata.normalize("NFC", text) for text in given]
+    assert composed(pa.array(given, pa.string())).to_pylist() == wanted
 
 
 @pytest.mark.parametrize("unseen", ["u\x001", "u\u200b1", "u\t1", "u\u202e1", "u\ufeff1"])
