@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.errors import DataError
 from engine.files.numbers import numbers_of
-from engine.instants import ISO_HINT, SPAN, impossible, number_hint, value_hint
+from engine.instants import ISO_HINT, SPAN, impossible, iso_instants, number_hint, value_hint
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, BoolArray, CodeArray, FloatArray, IntArray
 
 TRUE: Final = ("true", "1", "yes", "t", "y")
@@ -169,11 +168,9 @@ def _iso(block: Block, name: str, column: pa.Array) -> IntArray:
     present = known(column)
     naive = present & ~_mask(pc.match_substring_regex(column, _OFFSET))
     block.fail(name, naive, column, "must have a UTC offset", ISO_HINT)
-    parsed = pd.to_datetime(column.to_pandas(), utc=True, format="ISO8601", errors="coerce")
-    unreadable = present & parsed.isna().to_numpy()
-    block.fail(name, unreadable, column, "must be an instant", ISO_HINT)
-    as_us: IntArray = parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)
-    return _in_range(block, name, column, np.where(present, as_us, NOT_AN_INSTANT))
+    instants = iso_instants(column.to_pylist())
+    block.fail(name, present & (instants == NOT_AN_INSTANT), column, "must be an instant", ISO_HINT)
+    return _in_range(block, name, column, instants)
 
 
 def _in_range(block: Block, name: str, column: pa.Array, instants: IntArray) -> IntArray:

@@ -6,9 +6,13 @@ read as epoch seconds lies in 1970, where it is older than every window, and eve
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
+import pandas as pd
 
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, BoolArray, IntArray
 
@@ -16,8 +20,26 @@ EARLIEST: Final = 631_152_000 * MICROSECONDS_PER_S  # 1990-01-01 UTC
 END: Final = 7_258_118_400 * MICROSECONDS_PER_S  # 2200-01-01 UTC
 SPAN: Final = "in the years 1990 to 2199"
 ISO_HINT: Final = "write ISO 8601 with an offset, like 2026-11-03T10:00:00Z"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # Days since 1899-12-30, as spreadsheets count: 1954 to 2119.
 _SERIALS: Final = (20_000.0, 80_000.0)
+
+
+def iso_instants(texts: Sequence[str | None]) -> IntArray:
+    """(n,) microseconds of ISO 8601 texts with an offset, of any year; `NOT_AN_INSTANT` where a text is none.
+
+    pandas before 3 counts nanoseconds and knows no year outside 1677 to 2262; those texts are read one by one.
+    """
+    parsed = pd.to_datetime(pd.Series(texts, dtype=object), format="ISO8601", utc=True, errors="coerce")
+    known = parsed.notna().to_numpy()
+    micros = np.full(len(texts), NOT_AN_INSTANT, dtype=np.int64)
+    micros[known] = parsed[known].dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)
+    for row in np.flatnonzero(~known):
+        text = texts[row]
+        with suppress(TypeError, ValueError, OverflowError):
+            since = datetime.fromisoformat(text.strip()).astimezone(UTC) - _EPOCH if text else None
+            micros[row] = NOT_AN_INSTANT if since is None else since // timedelta(microseconds=1)
+    return micros
 
 
 def impossible(instants: IntArray) -> BoolArray:

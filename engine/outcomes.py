@@ -18,9 +18,9 @@ from engine.errors import DataError
 from engine.files.ids import refuse_damaged, trimmed
 from engine.files.numbers import numbers_of
 from engine.files.tables import ENDINGS, column_blocks
-from engine.instants import SPAN, impossible, value_hint
+from engine.instants import SPAN, impossible, iso_instants, value_hint
 from engine.names import did_you_mean, found
-from engine.types import BoolArray, IntArray
+from engine.types import NOT_AN_INSTANT, BoolArray
 
 SHOWN_ROWS: Final = 20
 _BLOCK_ROWS: Final = 65_536
@@ -186,9 +186,8 @@ def _instants(column: pa.ChunkedArray, source: str, first: int) -> pa.Array:
     strings = texts.to_pylist()
     naive = np.array([text is None or not _OFFSET.search(text.strip()) for text in strings], dtype=bool)
     _refuse(naive, what, texts, value_hint(strings[int(np.argmax(naive))]) if naive.any() else "", first)
-    parsed = pd.to_datetime(pd.Series(strings, dtype=object), format="ISO8601", utc=True, errors="coerce")
-    _refuse(parsed.isna().to_numpy(), what, texts, _OFFSET_HINT, first)
-    micros: IntArray = parsed.to_numpy(dtype="datetime64[us]").astype(np.int64)
+    micros = iso_instants(strings)
+    _refuse(micros == NOT_AN_INSTANT, what, texts, _OFFSET_HINT, first)
     return _possible(pa.array(micros).cast(records.INSTANT), texts, what, first)
 
 
