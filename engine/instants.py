@@ -6,7 +6,6 @@ read as epoch seconds lies in 1970, where it is older than every window, and eve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -25,7 +24,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SERIALS: Final = (20_000.0, 80_000.0)
 
 
-def iso_instants(texts: Sequence[str | None]) -> IntArray:
+def iso_instants(texts: list[str | None]) -> IntArray:
     """(n,) microseconds of ISO 8601 texts with an offset, of any year; `NOT_AN_INSTANT` where a text is none.
 
     pandas before 3 counts nanoseconds and knows no year outside 1677 to 2262; those texts are read one by one.
@@ -34,7 +33,7 @@ def iso_instants(texts: Sequence[str | None]) -> IntArray:
     known = parsed.notna().to_numpy()
     micros = np.full(len(texts), NOT_AN_INSTANT, dtype=np.int64)
     micros[known] = parsed[known].dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)
-    for row in np.flatnonzero(~known):
+    for row in np.flatnonzero(~known).tolist():
         text = texts[row]
         with suppress(TypeError, ValueError, OverflowError):
             since = datetime.fromisoformat(text.strip()).astimezone(UTC) - _EPOCH if text else None
