@@ -67,12 +67,12 @@ study: $(VENV)/dev.stamp ## the long statistical studies; their tables go to doc
 	done
 
 rl: $(RL)/stamp ## another library's learner on our environments; its table goes to docs/other-library.md
-	$(ONE_THREAD) $(RL)/bin/python -m pytest tests/experiments/test_maskable_ppo.py $(PYTEST_ARGS)
+	$(ONE_THREAD) $(RL)/bin/python -m pytest tests/experiments/study/test_maskable_ppo.py $(PYTEST_ARGS)
 	$(ONE_THREAD) $(RL)/bin/python -m experiments.rl.maskable_ppo
 
 browser: $(VENV)/dev.stamp ## the launch report in a real browser; needs Chromium on the machine
 	$(BIN)/python $(PIP) -c <($(call pins,lock/dev.txt)) -e '.[browser]'
-	$(ONE_THREAD) $(BIN)/python -m pytest tests/experiments/test_launch_page_in_browser.py $(PYTEST_ARGS)
+	$(ONE_THREAD) $(BIN)/python -m pytest tests/experiments/judge/test_launch_page_in_browser.py $(PYTEST_ARGS)
 
 smoke-lowest: $(LOWEST)/stamp ## the quick tests on the lowest versions that pyproject.toml allows
 	$(ONE_THREAD) $(LOWEST)/bin/python -m pytest -m "not slow and not study" -n $(JOBS) --dist loadfile \

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from engine.decide.sealing import sealed
 from engine.errors import EligibilityError
-from engine.sealing import sealed
 from engine.types import HOLD, BoolArray, ByteArray, CodeArray, IntArray
 
 
@@ -87,7 +87,7 @@ class Eligibility:
         return Eligibility(self.channel_arm[rows], self.channel_hour[rows], self.purpose_codes)
 
     def sealed(self) -> Eligibility:
-        """The same, in arrays that nobody can write to (`engine.sealing`)."""
+        """The same, in arrays that nobody can write to (`engine.decide.sealing`)."""
         return Eligibility(sealed(self.channel_arm), sealed(self.channel_hour), sealed(self.purpose_codes))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from engine.errors import ConfigError, DataError, ParameterError
 from engine.features import MISSING, PRESENT, STALE, Column, ContextBlock, FeatureSchema
-from engine.moments import Moments
+from engine.numeric.moments import Moments
 from engine.types import BoolArray, Float32Array, FloatArray, IntArray
 
 CLIP: Final = 8.0

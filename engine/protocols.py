@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from engine.eligibility import Eligibility
 from engine.features import ContextBlock
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 from engine.types import BoolArray, CodeArray, FloatArray
 
 
@@ -17,7 +17,7 @@ class Policy(Protocol):
 
     `distribution(context, eligible)`: context of n rows and (n, k) bool with at least one true per row ->
     (n, k) float64, rows sum to 1, removed actions have exactly 0. A pure function of its arguments, which it is handed
-    sealed (`engine.asking`): to write to them is an error.
+    sealed (`engine.decide.asking`): to write to them is an error.
     """
 
     @property
@@ -49,7 +49,7 @@ class RewardModel(Protocol):
     """Regresses one metric on context and action.
 
     `fit(rounds)` consumes blocks of usable rounds whose metric is known. `predict(context)` gives (n, k) expected
-    rewards for every action, eligible or not. A model that honours `engine.rounds.SAMPLE_WEIGHT` says so by an
+    rewards for every action, eligible or not. A model that honours `engine.records.rounds.SAMPLE_WEIGHT` says so by an
     attribute `weighs_rounds = True`.
     """
 

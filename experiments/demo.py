@@ -13,29 +13,29 @@ import msgspec
 import numpy as np
 
 from engine.catalog import Catalog, catalog_from
-from engine.contact_key import DEMO_KEY
+from engine.contacts.key import DEMO_KEY
 from engine.features import FeatureSchema, schema_from
 from engine.files.documents import load_yaml
 from engine.files.parquet import write_parquet
 from engine.guardrails.conditions import Conditions
-from experiments.backtest import BacktestRequest, Prepared, judge_prepared, prepare
-from experiments.contenders import LEARNED, SEGMENTS
-from experiments.decide import DecideRequest, decide_file
-from experiments.launch import BETTER, NO_DIFFERENCE, WORSE
+from experiments.judge.backtest import BacktestRequest, Prepared, judge_prepared, prepare
+from experiments.judge.contenders import LEARNED, SEGMENTS
+from experiments.judge.launch import BETTER, NO_DIFFERENCE, WORSE
 from experiments.outputs import BacktestOutput, DecideOutput
 from experiments.outputs_simulate import DemoOutput, LivePolicy
 from experiments.report.files import make_folder, write_whole
+from experiments.serve.decide import DecideRequest, decide_file
 from experiments.settings import BacktestConfig, DecideConfig, compose_settings
 from experiments.simulate.config import SimulateConfig
 from experiments.simulate.contact_file import contact_table
 from experiments.simulate.curves import picture
 from experiments.simulate.job import NOTE
 from experiments.simulate.run import SimulateRequest, simulate
-from policies.uniform import UniformPolicy
+from policies.peers.uniform import UniformPolicy
 from simulator.rollout import HoldActor, PolicyActor, play
 from simulator.scenario import Scenario, scenario_from
 from simulator.truth import Comparison, Subject, compare
-from simulator.world import World
+from simulator.world.world import World
 
 METRIC: Final = "margin"
 SILENCE: Final = "no_contact"

@@ -340,7 +340,7 @@ class MetricJoin(Output, frozen=True, kw_only=True):
 
 
 class JoinOutput(CommandOutput, frozen=True, kw_only=True):
-    """`tactful join --json`; see `engine.join.JoinReport` for every count.
+    """`tactful join --json`; see `engine.log.join.JoinReport` for every count.
 
     Attributes:
         given: outcomes that are no states of the dispatch, each once.

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from engine.artefact import sha256
 from engine.log.parquet import LogReader
+from engine.storage.artefact import sha256
 
 LIBRARIES = ("vowpalwabbit", "numpy", "scipy", "pandas", "pyarrow")
 

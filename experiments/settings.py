@@ -15,13 +15,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from engine.audit.rule import AuditRule
 from engine.errors import ConfigError, ParameterError
-from engine.join import MetricSpec
+from engine.log.join import MetricSpec
 from engine.ope.intervals.names import INTERVALS
 from engine.ope.metrics.definition import MetricStack
-from policies.exploration_config import ExplorationConfig
-from policies.peer_config import PEER_NAMES, PeerConfig
+from policies.exploring.config import ExplorationConfig
+from policies.peers.config import PEER_NAMES, PeerConfig
+from policies.peers.segments import SegmentConfig
 from policies.prices.config import PriceConfig
-from policies.segments import SegmentConfig
 from policies.vw.arguments import VwConfig
 
 T = TypeVar("T")

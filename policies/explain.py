@@ -17,7 +17,7 @@ from engine.catalog import Catalog
 from engine.encoder import Encoder
 from engine.errors import ParameterError
 from engine.features import ContextBlock, FeatureSchema
-from engine.matmul import matmul
+from engine.numeric.matmul import matmul
 from engine.types import HOLD, FloatArray
 from policies.vw.compiled import CompiledPolicy
 from policies.vw.tables import ScoreTables

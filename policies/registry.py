@@ -16,20 +16,20 @@ from engine.catalog import Catalog
 from engine.errors import ConfigError
 from engine.features import FeatureSchema
 from engine.protocols import Learner, Policy
-from engine.rounds import RoundBlock
-from policies.action_values import ActionSums, ActionValues
-from policies.best_action import BestAction
-from policies.exploration_config import ExplorationConfig
-from policies.fixed_calendar import FixedCalendar
-from policies.linear_thompson import LinearThompsonLearner
-from policies.linucb import LinUcbLearner
-from policies.merge_tag import MergeTagBlast
-from policies.peer_config import DAY_PARTS, PeerConfig
-from policies.recovering_softmax import RecoveringSoftmax, Recovery, difference_scores
-from policies.segments import SegmentConfig, tune_segments
-from policies.send_time import UsualHour, tune_send_time
+from engine.records.rounds import RoundBlock
+from policies.exploring.action_values import ActionSums, ActionValues
+from policies.exploring.config import ExplorationConfig
+from policies.peers.best_action import BestAction
+from policies.peers.config import DAY_PARTS, PeerConfig
+from policies.peers.fixed_calendar import FixedCalendar
+from policies.peers.linear_thompson import LinearThompsonLearner
+from policies.peers.linucb import LinUcbLearner
+from policies.peers.merge_tag import MergeTagBlast
+from policies.peers.recovering_softmax import RecoveringSoftmax, Recovery, difference_scores
+from policies.peers.segments import SegmentConfig, tune_segments
+from policies.peers.send_time import UsualHour, tune_send_time
+from policies.peers.volume_threshold import tune_volume
 from policies.trained import begin
-from policies.volume_threshold import tune_volume
 from policies.vw.arguments import VwConfig
 from policies.vw.reward_model import VwRewardModel
 
@@ -92,7 +92,7 @@ def action_values(rounds: Rounds, setting: Setting) -> ActionValues:
     """Mean reward of each action over all rounds.
 
     Raises:
-        MissingPropensityError, LearnError: see `policies.action_values.ActionSums`.
+        MissingPropensityError, LearnError: see `policies.exploring.action_values.ActionSums`.
     """
     sums = ActionSums(setting.metric, setting.catalog.k)
     for block in rounds:

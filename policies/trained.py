@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from engine.artefact import MANIFEST
-from engine.blocks.eligibility import is_modular
 from engine.catalog import Catalog
+from engine.content.eligibility import is_modular
 from engine.errors import ArtefactError
 from engine.features import FeatureSchema
 from engine.log.training_rows import TrainingRows
 from engine.protocols import Learner, Policy
-from policies import linear_folder
-from policies.blocks import folder as blocks
-from policies.blocks.learner import BlockLearner
-from policies.exploration_config import ExplorationConfig
+from engine.storage.artefact import MANIFEST
+from policies.content import folder as blocks
+from policies.content.learner import BlockLearner
+from policies.exploring.config import ExplorationConfig
 from policies.horizon.learner import HorizonLearner
-from policies.linear import LinearLearner
+from policies.linear import folder as linear_folder
+from policies.linear.ridge import LinearLearner
 from policies.vw import export, folder, live_learner
 from policies.vw.arguments import VwConfig
 from policies.vw.learner import VwLearner

@@ -7,17 +7,17 @@ from typing import Protocol
 
 import numpy as np
 
-from engine.asking import checked_choice, choice_of, distribution_of
-from engine.contacts import ContactBatch
+from engine.contacts.contacts import ContactBatch
+from engine.decide.asking import checked_choice, choice_of, distribution_of
+from engine.decide.sealing import sealed
 from engine.eligibility import Eligibility
 from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.protocols import FusedPolicy, Policy
 from engine.sampling import draw
-from engine.sealing import sealed
 from engine.types import HOLD, CodeArray, FloatArray, IntArray
-from simulator.broken_draw import broken_at
-from simulator.happened import Happened
-from simulator.world import World
+from simulator.world.broken_draw import broken_at
+from simulator.world.happened import Happened
+from simulator.world.world import World
 
 # Rows whose (rows, k) distribution is built at once for a policy without a fused path.
 _DENSE_CELLS = 4_000_000

@@ -12,24 +12,24 @@ from typing import Any, Final, Literal, get_type_hints
 
 import msgspec
 
-from engine.blocks.refusals import refuse_modular
 from engine.catalog import Catalog, catalog_from
+from engine.content.refusals import refuse_modular
 from engine.dotted import class_named
 from engine.errors import ConfigError, ParameterError
 from engine.features import FeatureSchema, schema_from
 from engine.files.documents import load_yaml
 from engine.guardrails.pack import Pack, load_pack
-from simulator.delay import CurveDelay, Delay
-from simulator.dynamics import DynamicsModel, ShopperDynamics
-from simulator.faults import Fault
-from simulator.money import Money
-from simulator.observe import Observation
-from simulator.population import Population, ShopperPopulation
-from simulator.register import Register
-from simulator.response import ResponseModel
-from simulator.season import Calendar, SeasonalCalendar
-from simulator.shopper_response import ShopperResponse
-from simulator.trigger import Trigger
+from simulator.people.population import Population, ShopperPopulation
+from simulator.people.register import Register
+from simulator.world.delay import CurveDelay, Delay
+from simulator.world.dynamics import DynamicsModel, ShopperDynamics
+from simulator.world.faults import Fault
+from simulator.world.money import Money
+from simulator.world.observe import Observation
+from simulator.world.response import ResponseModel
+from simulator.world.season import Calendar, SeasonalCalendar
+from simulator.world.shopper_response import ShopperResponse
+from simulator.world.trigger import Trigger
 
 # kind of part -> shipped name -> class.
 PARTS: Final[Mapping[str, Mapping[str, type[Any]]]] = {

@@ -5,12 +5,13 @@ better than values. A contact is one independent unit: its total over the horizo
 standard error is that of a mean of such terms. All sums are order-free (`engine.ope.exact`): blocks of any size, any
 number of processes and any order of seeds give the same bytes. Memory holds one block of contacts at a time.
 
-With `conditional` each step counts its expected reward given the latents and the action (`simulator.expected`) in place
+With `conditional` each step counts its expected reward given the latents and the action (`simulator.world.expected`)
+in place
 of the reward that was drawn: the same value in expectation (Rao & Blackwell), with a smaller error, because few orders
 are large and rare.
 
 What it does not say: the error covers the draw of contacts and luck, not the world's own numbers; totals are those of
-the reward (`simulator.money`) within the horizon, what comes after is in c_u and c_c alone.
+the reward (`simulator.world.money`) within the horizon, what comes after is in c_u and c_c alone.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ from engine.guardrails.layer import Guardrails
 from engine.ope.exact import add_pairs, segment_sums
 from engine.protocols import Policy
 from engine.types import FloatArray, IntArray
-from simulator.expected import expected_rewards, gains_of, organic_rewards
-from simulator.metrics import Metrics, exact_sum
-from simulator.people import present_mask
+from simulator.people.people import present_mask
 from simulator.rollout import Actor, PolicyActor, choose
 from simulator.scenario import Scenario
-from simulator.world import World
+from simulator.world.expected import expected_rewards, gains_of, organic_rewards
+from simulator.world.metrics import Metrics, exact_sum
+from simulator.world.world import World
 
 __all__ = ["Comparison", "Planner", "Value", "compare", "expected_rewards", "list_size", "value"]
 

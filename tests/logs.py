@@ -12,7 +12,7 @@ import pyarrow as pa
 from engine.catalog import one_axis_catalog
 from engine.features import FeatureSchema
 from engine.log.parquet import ParquetFile
-from engine.records import LogMeta, log_schema
+from engine.records.schema import LogMeta, log_schema
 from tests.strategies import categorical_spec, numeric_spec
 
 START = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)

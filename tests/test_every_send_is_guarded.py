@@ -21,24 +21,24 @@ PACKAGES = ("engine", "policies", "simulator", "experiments")
 # They draw from the eligible set that they are given; everybody else must have got it from the layer.
 PRIMITIVES = {"engine/sampling.py", "policies/vw/compiled.py", "policies/vw/kernels.py", "policies/vw/jitted.py"}
 # Hands policies sealed copies of what it is given, and holds their draws against it.
-PRIMITIVES |= {"engine/asking.py"}
+PRIMITIVES |= {"engine/decide/asking.py"}
 # Hands what it is given to the compiled policy of the contact's group.
 PRIMITIVES |= {"policies/prices/priced.py"}
 # In a simulated world nobody is reached; these draw from the eligible sets of a world whose layer was asked.
-PRIMITIVES |= {"simulator/rollout.py", "simulator/broken_draw.py", "experiments/season/turns.py"}
+PRIMITIVES |= {"simulator/rollout.py", "simulator/world/broken_draw.py", "experiments/season/turns.py"}
 # Answers pictures, not contacts: nothing there can be sent.
 STUDIES = {"experiments/study/digits.py"}
 # Tries policies out on made-up rows: nothing there can be sent.
 STUDIES |= {"policies/check.py"}
 SAMPLERS = {"sample", "draw"}
 # Of modular content: they draw from the factored eligible set that they are given.
-PRIMITIVES |= {"engine/blocks/deciding.py", "policies/blocks/policy.py", "policies/blocks/uniform.py"}
+PRIMITIVES |= {"engine/content/deciding.py", "policies/content/policy.py", "policies/content/uniform.py"}
 BLOCK_SAMPLERS = {"choose_assemblies", "uniform_actions"}
 CHOOSERS = {"choose", "choose_blocks"}
 LAYER = {"eligibility", "blocks", "judged"}
 # Rows of decisions are made by the layer's caller, or by somebody else long ago.
 RECORD = {"decision_id", "action", "propensity", "eligible"}
-RECORD_MAKERS = {"engine/decision_table.py", "engine/mapping/importer.py", "engine/mapping/rows.py"}
+RECORD_MAKERS = {"engine/decide/table.py", "engine/mapping/importer.py", "engine/mapping/rows.py"}
 
 EMIT_DECISIONS = {"decide", "demo", "dispatch", "simulate"}
 EMIT_NONE = {
@@ -156,13 +156,13 @@ def shipped(project_files: list[Path], root: Path) -> dict[str, str]:
 def test_every_draw_is_reached_through_the_layer_only(shipped: dict[str, str]) -> None:
     found = [function for where, source in shipped.items() for function in functions(source, where)]
     drawing = {function.where for function in found if function.draws}
-    assert drawing - PRIMITIVES - STUDIES == {"engine/decide.py"}
+    assert drawing - PRIMITIVES - STUDIES == {"engine/decide/deciding.py"}
     assert unguarded(found) == set()
 
 
 def test_only_the_layers_caller_and_the_importer_make_decisions(shipped: dict[str, str]) -> None:
     makers = {made.split(":")[0] for where, source in shipped.items() for made in record_makers(source, where)}
-    assert "engine/decision_table.py" in makers
+    assert "engine/decide/table.py" in makers
     assert makers <= RECORD_MAKERS
 
 

@@ -29,10 +29,10 @@ from engine.audit.rejected import rejected
 from engine.audit.rule import AuditRule
 from engine.audit.sample_ratio import SampleRatio
 from engine.audit.support import Support
-from engine.disk.given import Given
 from engine.errors import DataError
 from engine.log.parquet import LogReader
-from engine.records import LogMeta
+from engine.records.schema import LogMeta
+from engine.storage.given import Given
 
 Progress = Callable[[int], None]
 

@@ -9,13 +9,13 @@ import numpy as np
 
 from engine.audit.bins import FeatureBins
 from engine.audit.groups import ActionGroups
-from engine.blocks.counting import marginal_counts
-from engine.blocks.eligibility import modular_of
+from engine.content.counting import marginal_counts
+from engine.content.eligibility import modular_of
 from engine.eligibility import unpack
-from engine.localtime import DAY_US
 from engine.log.parquet import LogReader
-from engine.matmul import matmul
-from engine.rounds import RoundBlock
+from engine.numeric.matmul import matmul
+from engine.records.rounds import RoundBlock
+from engine.time.localtime import DAY_US
 from engine.types import NOT_AN_INSTANT, BoolArray, Float32Array, FloatArray, IntArray, ObjectArray
 
 NO_DAY = -1

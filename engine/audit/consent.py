@@ -1,7 +1,7 @@
 """Consent: does every promotional send have one, and every contact a record on some channel?
 
 Read from the rule inputs of each decision, where a "yes" without source and timestamp has been taken for unknown
-already (`engine.contact_consent`). Logs of others have none.
+already (`engine.contacts.consent`). Logs of others have none.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from engine.audit.block import AuditBlock
 from engine.audit.findings import Finding, graded, not_applicable
 from engine.audit.rule import AuditRule
 from engine.catalog import Catalog
-from engine.contacts import UNKNOWN, YES
+from engine.contacts.contacts import UNKNOWN, YES
 from engine.types import HOLD, PURPOSES
 
 _LIST: Final = b'"consent":['

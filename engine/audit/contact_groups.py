@@ -10,7 +10,7 @@ from engine.audit.findings import FAIL, Finding, not_applicable, tested
 from engine.audit.rule import AuditRule
 from engine.audit.windows import DaySums
 from engine.identity import keyed_hash
-from engine.records import CONTROL, UNIFORM_SLICE
+from engine.records.schema import CONTROL, UNIFORM_SLICE
 from engine.types import HOLD, BoolArray, KeyArray
 
 SHARES, CROSSED = "group_ratio", "control_kept"

@@ -14,8 +14,8 @@ from typing import Final
 import msgspec
 
 from engine.audit.findings import FAIL, PASS, WARN, Finding, not_applicable
-from engine.contacts import EVENTS
-from engine.records import STATES, JoinedOutcomes, LogMeta
+from engine.contacts.contacts import EVENTS
+from engine.records.schema import STATES, JoinedOutcomes, LogMeta
 from engine.state.facts import EVENT_KINDS
 
 CREDITED: Final = "outcomes_credited"

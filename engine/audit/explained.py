@@ -15,7 +15,7 @@ from engine.audit.block import AuditBlock
 from engine.audit.findings import Finding, graded, not_applicable
 from engine.audit.rule import AuditRule
 from engine.features import FeatureSchema
-from engine.matmul import matmul
+from engine.numeric.matmul import matmul
 from engine.types import HOLD, FloatArray
 
 NAME = "explained_outcome"

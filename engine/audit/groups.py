@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.blocks.eligibility import is_modular, modular_of
 from engine.catalog import Catalog
+from engine.content.eligibility import is_modular, modular_of
 from engine.types import HOLD, BoolArray, IntArray
 
 ANY = "any action"

@@ -15,7 +15,7 @@ from engine.audit.evidence import smallest, upper_p
 from engine.audit.findings import FAIL, Finding, not_applicable, tested
 from engine.audit.groups import ActionGroups
 from engine.audit.rule import AuditRule
-from engine.matmul import matmul
+from engine.numeric.matmul import matmul
 from engine.types import FloatArray
 
 NAME = "leaked_features"

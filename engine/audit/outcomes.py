@@ -1,6 +1,7 @@
 """The outcome file beside the log: events that pass the schema, and events that a decision of the log resolves.
 
-`engine.outcomes` refuses a file with a broken row; here broken rows are counted, because their share is the question.
+`engine.records.outcomes` refuses a file with a broken row; here broken rows are counted, because their share is the
+question.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import pyarrow.compute as pc
 
 from engine.audit.findings import Finding, graded
 from engine.audit.rule import AuditRule
-from engine.disk.given import Given, files_of, named
 from engine.errors import DataError
 from engine.files.tables import ENDINGS, column_blocks
 from engine.identity import keyed_hash
 from engine.log.parquet import LogReader
+from engine.storage.given import Given, files_of, named
 from engine.types import BoolArray, KeyArray, ObjectArray
 
 VALIDITY, RESOLUTION = "event_validity", "profile_resolution"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.audit.findings import FAIL, PASS, WARN, Finding
 from engine.audit.support import Support
-from engine.records import LogMeta
+from engine.records.schema import LogMeta
 
 NAME = "propensities"
 

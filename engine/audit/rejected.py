@@ -8,7 +8,7 @@ import msgspec
 
 from engine.audit.findings import WARN, Finding, graded, not_applicable, tested
 from engine.audit.rule import AuditRule
-from engine.records import LogMeta, Rejections
+from engine.records.schema import LogMeta, Rejections
 
 BY_OUTCOME, UNREAD, BY_ACTION = "rejected_by_outcome", "rejected_unread", "rejected_by_action"
 _NONE: Final = "no row was rejected when the log was imported"

@@ -16,8 +16,8 @@ from engine.audit.groups import ActionGroups
 from engine.audit.rule import AuditRule
 from engine.audit.support import Support
 from engine.audit.windows import DaySums
-from engine.matmul import matmul
-from engine.records import UNIFORM_SLICE
+from engine.numeric.matmul import matmul
+from engine.records.schema import UNIFORM_SLICE
 
 NAME = "sample_ratio"
 ADVICE = (

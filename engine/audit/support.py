@@ -6,7 +6,7 @@ import numpy as np
 
 from engine.audit.block import AuditBlock
 from engine.audit.groups import ActionGroups
-from engine.records import UNIFORM_SLICE
+from engine.records.schema import UNIFORM_SLICE
 from engine.types import FloatArray
 
 _TOLERANCE = 1e-6

@@ -27,7 +27,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from engine.disk.durable import sync
 from engine.erasure.persons import Persons
 from engine.erasure.traces import NAMED, bytes_name, left_in_bytes, names_in, old_spellings
 from engine.errors import DataError, StorageError
@@ -37,6 +36,7 @@ from engine.files.stream import GZIP, marked_encoding
 from engine.files.tables import heading_of
 from engine.log.whole_file import ParquetFile
 from engine.names import name_key
+from engine.storage.durable import sync
 from engine.types import BoolArray
 
 CONTACT: Final = "contact_id"

@@ -11,8 +11,8 @@ from unicodedata import normalize
 
 import numpy as np
 
-from engine.contact_key import SIMULATED_KEY
-from engine.decide import contact_pseudonyms
+from engine.contacts.key import SIMULATED_KEY
+from engine.decide.deciding import contact_pseudonyms
 from engine.identity import pseudonyms
 
 _PSEUDONYM: Final = re.compile(r"[0-9a-f]{32}")

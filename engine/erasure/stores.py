@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from engine.database import SqlStore, among, is_postgresql, open_database, reading, require_store, writing
 from engine.erasure.persons import Persons
 from engine.erasure.traces import names_in
 from engine.errors import StorageError
@@ -27,6 +26,7 @@ from engine.state.decided import decided_for, erase_decided, recorded_texts
 from engine.state.erased import ERASED, ERASURE, STORE_IDENTITY, bound_key, mark_erased
 from engine.state.tables import CONTACT, DECIDED_BATCH
 from engine.state.tables import METADATA as STATE
+from engine.storage.database import SqlStore, among, is_postgresql, open_database, reading, require_store, writing
 
 _OURS: Final = (STORE_IDENTITY, ERASED, ERASURE)
 _BUSY_S: Final = 30.0

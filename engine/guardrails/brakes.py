@@ -15,7 +15,7 @@ from scipy.special import betaincinv
 
 from engine.errors import ParameterError
 from engine.guardrails.conditions import ChannelHealth, Conditions, Held
-from engine.money import exact
+from engine.numeric.money import exact
 
 RATES: Final = ("complaints", "hard_bounces", "carrier_filtered", "opt_outs")
 FREE: Final = "none"

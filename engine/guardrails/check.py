@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.catalog import Catalog
-from engine.contacts import ContactBatch
+from engine.contacts.contacts import ContactBatch
 from engine.eligibility import Eligibility
 from engine.errors import EligibilityError
 from engine.guardrails.judging import findings, judge, removed
 from engine.guardrails.rule import Rule, Scene, Verdict, purpose_mask
 from engine.guardrails.specimens import specimen_contacts
-from engine.localtime import instant_of
+from engine.time.localtime import instant_of
 from engine.types import HOLD, PURPOSES, BoolArray
 
 CONTACTS: Final = 48

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.contacts import ContactBatch
+from engine.contacts.contacts import ContactBatch
 from engine.eligibility import pack
 from engine.errors import ParameterError
 from engine.guardrails.conditions import NOTHING_SAID, Conditions

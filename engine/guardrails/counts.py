@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.catalog import Catalog
 from engine.guardrails.rule import Verdict
-from engine.matmul import matmul
+from engine.numeric.matmul import matmul
 from engine.types import PURPOSES, BoolArray, Float32Array, IntArray
 
 # Rules that a sentence names.

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from engine.guardrails.rule import Scene
-from engine.localtime import FARTHEST_SLOT_US
+from engine.time.localtime import FARTHEST_SLOT_US
 from engine.types import NOT_AN_INSTANT, BoolArray, IntArray
 
 WITHOUT_END: Final = np.iinfo(np.int64).max

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from engine.contacts import EVENTS, ContactBatch, Events
+from engine.contacts.contacts import EVENTS, ContactBatch, Events
 from engine.errors import DataError
 from engine.types import IntArray
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.contacts import CORE_INPUTS, ContactBatch
+from engine.contacts.contacts import CORE_INPUTS, ContactBatch
 from engine.eligibility import Eligibility
 from engine.guardrails.rule import Cell, Finding, Rule, Scene, Verdict, purpose_mask
 from engine.types import PURPOSES, BoolArray

@@ -13,13 +13,13 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from engine.catalog import Catalog
-from engine.contact_places import state_cell
+from engine.contacts.places import state_cell
 from engine.errors import ConfigError, ParameterError
 from engine.guardrails.brakes import RATES
 from engine.guardrails.conditions import ChannelHealth, Conditions
 from engine.guardrails.lint_params import DAYS
 from engine.names import did_you_mean, known_channel, known_name, may_mean
-from engine.zones import COUNTRIES_WITH_STATES, states_of
+from engine.time.zones import COUNTRIES_WITH_STATES, states_of
 
 EVERY: Final = "*"
 _COUNTED: Final = ("health", "sent_today", "sent_yesterday", "sent_7d")

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from engine.asking import only_reading
-from engine.blocks.eligibility import BlockEligibility, is_modular, modular_of
-from engine.blocks.guarding import BlockGuard
 from engine.catalog import Catalog
-from engine.contacts import CORE_INPUTS, ContactBatch, empty_context, plain_contacts
+from engine.contacts.contacts import CORE_INPUTS, ContactBatch, empty_context, plain_contacts
+from engine.content.eligibility import BlockEligibility, is_modular, modular_of
+from engine.content.guarding import BlockGuard
+from engine.decide.asking import only_reading
 from engine.eligibility import Eligibility
 from engine.errors import ConfigError, EligibilityError, ParameterError
 from engine.features import ContextBlock, FeatureSchema
@@ -30,7 +30,7 @@ from engine.guardrails.required import require_consent
 from engine.guardrails.rule import Rule, Scene, Verdict
 from engine.guardrails.union import Union
 from engine.guardrails.words import rule_words
-from engine.localtime import instant_of
+from engine.time.localtime import instant_of
 from engine.types import HOLD, PURPOSES, BoolArray
 
 REQUIRED_RULE = "consent"

@@ -29,7 +29,7 @@ from engine.guardrails.lint_probes import (
 from engine.guardrails.pack import RuleEntry, read_pack
 from engine.guardrails.registry import make_rule
 from engine.guardrails.rule import Scene
-from engine.localtime import datetime_of
+from engine.time.localtime import datetime_of
 from engine.types import BoolArray
 
 FULL_PACK: Final = "full"

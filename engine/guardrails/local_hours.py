@@ -10,7 +10,7 @@ import numpy as np
 
 from engine.guardrails.rule import Scene
 from engine.guardrails.whereabouts import Group
-from engine.localtime import (
+from engine.time.localtime import (
     DAY_US,
     FARTHEST_SLOT_US,
     MINUTE_US,

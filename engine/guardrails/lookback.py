@@ -15,7 +15,7 @@ import numpy as np
 from engine.catalog import NOW
 from engine.errors import ParameterError
 from engine.guardrails.rule import Scene
-from engine.localtime import FARTHEST_SLOT_US, first_pass
+from engine.time.localtime import FARTHEST_SLOT_US, first_pass
 from engine.types import NOT_AN_INSTANT, PURPOSES, BoolArray, IntArray
 
 NEVER: Final = np.iinfo(np.int64).max

@@ -12,8 +12,8 @@ import numpy as np
 from engine.catalog import Arm, Catalog
 from engine.guardrails.rules.cooldown import template_of
 from engine.guardrails.rules.margin_floor import PRICE
-from engine.money import exact
 from engine.names import may_mean
+from engine.numeric.money import exact
 from engine.types import BoolArray
 
 ITEM = "item"

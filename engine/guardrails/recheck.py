@@ -15,15 +15,15 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from engine import records
 from engine.catalog import NOW, Catalog
-from engine.contacts import ContactBatch
+from engine.contacts.contacts import ContactBatch
 from engine.errors import ParameterError
 from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.guardrails.judging import further_inputs, judge, lacking_rows
 from engine.guardrails.layer import Guardrails, Removal
 from engine.guardrails.rule import Cell, Finding, Rule, Scene, Verdict
-from engine.localtime import instant_of
+from engine.records import schema as records
+from engine.time.localtime import instant_of
 from engine.types import HOLD, MICROSECONDS_PER_S, NOT_AN_INSTANT, BoolArray, CodeArray, IntArray, ObjectArray
 
 LATE: Final = "late"

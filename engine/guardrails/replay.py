@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.catalog import Catalog
-from engine.contacts import EVENTS, SENT_DETAIL, UNKNOWN, ContactBatch, Events, plain_contacts
+from engine.contacts.contacts import EVENTS, SENT_DETAIL, UNKNOWN, ContactBatch, Events, plain_contacts
 from engine.errors import DataError
 from engine.types import PURPOSES
 

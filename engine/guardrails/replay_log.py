@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from engine.asking import distribution_of
+from engine.decide.asking import distribution_of
 from engine.eligibility import unpack
 from engine.errors import DataError
 from engine.guardrails.conditions import NOTHING_SAID, Conditions
@@ -22,10 +22,10 @@ from engine.guardrails.judging import judge, lacking_rows, removed
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.replay import contacts_from_rule_inputs
 from engine.guardrails.rule import Scene
-from engine.matmul import matmul
+from engine.numeric.matmul import matmul
 from engine.ope.target import TargetBlock
 from engine.protocols import Policy
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 from engine.types import HOLD, NOT_AN_INSTANT, BoolArray, ByteArray, FloatArray
 
 COLUMNS: Final = ("rule_inputs", "contact_id")

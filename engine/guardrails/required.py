@@ -12,11 +12,11 @@ from typing import Any, Final
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.contacts import NO, UNKNOWN, YES, ContactBatch, plain_contacts
+from engine.contacts.contacts import NO, UNKNOWN, YES, ContactBatch, plain_contacts
 from engine.errors import EligibilityError
 from engine.guardrails.judging import judge, removed
 from engine.guardrails.rule import Rule, Scene
-from engine.localtime import DAY_US
+from engine.time.localtime import DAY_US
 from engine.types import HOLD, NOT_AN_INSTANT, PURPOSES, BoolArray
 
 # Noon of an ordinary day.

@@ -13,9 +13,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from engine.catalog import NOW, Catalog
-from engine.contacts import ContactBatch
+from engine.contacts.contacts import ContactBatch
 from engine.guardrails.conditions import NOTHING_SAID, Conditions
-from engine.localtime import slot_instants
+from engine.time.localtime import slot_instants
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, PURPOSES, BoolArray, IntArray
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from engine.catalog import NOW
 from engine.guardrails.lookback import NEVER, first_instants, last_instants
 from engine.guardrails.rule import Scene
-from engine.localtime import FARTHEST_SLOT_US, OCCURRENCES, first_pass
 from engine.state.caps import Span, first_free
+from engine.time.localtime import FARTHEST_SLOT_US, OCCURRENCES, first_pass
 from engine.types import NOT_AN_INSTANT, BoolArray, IntArray
 
 # Before every instant: the start of a span that has been closed all along.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.catalog import Catalog
-from engine.contacts import (
+from engine.contacts.contacts import (
     CONSENT_BASES,
     EVENTS,
     NO,
@@ -22,7 +22,7 @@ from engine.contacts import (
     order_sends,
     plain_contacts,
 )
-from engine.localtime import DAY_US
+from engine.time.localtime import DAY_US
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, PURPOSES, IntArray
 
 ZONES: Final = (

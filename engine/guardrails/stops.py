@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.contacts import EVENTS, STOP_EVENTS, UNTOLD_CHANNEL, ContactBatch
+from engine.contacts.contacts import EVENTS, STOP_EVENTS, UNTOLD_CHANNEL, ContactBatch
 from engine.guardrails.lookback import rows_of
 from engine.types import BoolArray, IntArray
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from engine.contacts import UNKNOWN, ContactBatch
+from engine.contacts.contacts import UNKNOWN, ContactBatch
 from engine.types import BoolArray
 
 # Above this share of the contacts it is said: that some contacts lack a record is every day's business.

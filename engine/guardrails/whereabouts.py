@@ -14,10 +14,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.contacts import UNKNOWN, ContactBatch
+from engine.contacts.contacts import UNKNOWN, ContactBatch
 from engine.errors import ParameterError
+from engine.time.zones import country_of_state, is_country, states_of
 from engine.types import CodeArray, IntArray
-from engine.zones import country_of_state, is_country, states_of
 
 MOST_PLACES: Final = 62  # one bit each
 _DENSE: Final = 1 << 18

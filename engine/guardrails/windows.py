@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from engine.errors import ParameterError
-from engine.localtime import MINUTES_PER_WEEK
+from engine.time.localtime import MINUTES_PER_WEEK
 from engine.types import BoolArray
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")

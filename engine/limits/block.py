@@ -15,7 +15,7 @@ from engine.limits.admission import Admission, Draw, admission_order, admit
 from engine.limits.costs import Costs
 from engine.limits.kinds import SetLimit
 from engine.limits.quota import ALL_DAYS, Meter, Need, QuotaStore, settle_in
-from engine.localtime import DAY_US, local_us
+from engine.time.localtime import DAY_US, local_us
 from engine.types import NOT_AN_INSTANT, BoolArray, IntArray, ObjectArray
 
 

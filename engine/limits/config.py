@@ -14,8 +14,8 @@ from engine.catalog import Catalog
 from engine.errors import ConfigError, ParameterError
 from engine.files.documents import load_yaml
 from engine.limits.kinds import BudgetLimit, DepthLimit, RampLimit, SetLimit, VolumeLimit
-from engine.localtime import require_zone
 from engine.names import did_you_mean, near_key
+from engine.time.localtime import require_zone
 
 KINDS: Final = {"volume": VolumeLimit, "ramp": RampLimit, "budget": BudgetLimit, "depth": DepthLimit}
 

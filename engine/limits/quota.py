@@ -16,10 +16,10 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import sqlalchemy as sa
 
-from engine.database import SqlStore, in_byte_order, insert_missing, open_database, reading, writing
 from engine.errors import DataError, ParameterError, StorageError
 from engine.limits.kinds import SetLimit
 from engine.state.checks import require_id, require_instant, require_span
+from engine.storage.database import SqlStore, in_byte_order, insert_missing, open_database, reading, writing
 from engine.types import MICROSECONDS_PER_S
 
 ALL_DAYS: Final = 0

@@ -15,7 +15,7 @@ from engine.limits.admission import Admission
 from engine.limits.costs import Costs
 from engine.limits.kinds import SetLimit
 from engine.limits.quota import ALL_DAYS
-from engine.localtime import DAY_US, local_us
+from engine.time.localtime import DAY_US, local_us
 from engine.types import HOLD, BoolArray, IntArray
 
 LIMIT_RULE = "limit"

@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from engine.blocks.eligibility import is_modular
 from engine.catalog import Catalog
+from engine.content.eligibility import is_modular
 from engine.eligibility import pack, unpack
 from engine.errors import DataError, LogFormatError, MisnamedActionError
 from engine.log.columns import labels, used_labels

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine import records
-from engine.blocks.eligibility import is_modular, packed_width, unpacked
+from engine.content.eligibility import is_modular, packed_width, unpacked
 from engine.errors import DataError
 from engine.log.parquet import conform
-from engine.records import LogMeta
+from engine.records import schema as records
+from engine.records.schema import LogMeta
 from engine.types import BoolArray
 
 

@@ -9,15 +9,15 @@ from typing import Final
 import msgspec
 import pyarrow as pa
 
-from engine import records
 from engine.catalog import Catalog
 from engine.errors import LogFormatError
 from engine.files.parquet import UNREADABLE, open_parquet
 from engine.guardrails.pack import pack_from
 from engine.log.action_names import CHECKED, NamedActions
 from engine.log.columns import conform, used_labels
-from engine.records import MARK_KEY, SETTINGS_KEY, LogMeta
-from engine.rounds import CHUNK_ROWS
+from engine.records import schema as records
+from engine.records.rounds import CHUNK_ROWS
+from engine.records.schema import MARK_KEY, SETTINGS_KEY, LogMeta
 from engine.state.mark import Mark
 
 ENDINGS: Final = (".parquet",)

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from engine import records
-from engine.blocks.eligibility import is_modular, packed_width
-from engine.disk.given import Given, files_of, named
+from engine.content.eligibility import is_modular, packed_width
 from engine.errors import DataError, LogFormatError
 from engine.features import Column, ContextBlock
 from engine.identity import keyed_hash
@@ -19,9 +17,11 @@ from engine.log.columns import conform, instants, labels
 from engine.log.file import ENDINGS, LogFile
 from engine.log.several import in_order, refuse_repeats, together
 from engine.log.whole_file import ParquetFile
-from engine.records import LogMeta
-from engine.rounds import CHUNK_ROWS, RoundBlock
+from engine.records import schema as records
+from engine.records.rounds import CHUNK_ROWS, RoundBlock
+from engine.records.schema import LogMeta
 from engine.state.mark import Mark
+from engine.storage.given import Given, files_of, named
 from engine.types import CodeArray, FloatArray, KeyArray, ObjectArray
 
 __all__ = [

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from engine import records
 from engine.features import MISSING
-from engine.records import LogMeta
+from engine.records import schema as records
+from engine.records.schema import LogMeta
 
 Row = dict[str, Any]
 

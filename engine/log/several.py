@@ -13,7 +13,7 @@ from engine.identity import keyed_hash
 from engine.log.action_names import common_catalog
 from engine.log.columns import instants
 from engine.log.file import LogFile
-from engine.records import JoinedOutcomes, LogMeta, Rejections
+from engine.records.schema import JoinedOutcomes, LogMeta, Rejections
 from engine.types import KeyArray
 
 # Hashes that are held at once, 8 bytes each; longer logs are read several times, a part of the hashes each.

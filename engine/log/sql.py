@@ -17,16 +17,16 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from engine import records
-from engine.database import SqlStore, open_database, reading, writing
-from engine.dispatch_states import LEGAL
 from engine.errors import DataError, ParameterError
 from engine.log import checks, rows, tables
 from engine.log.rows import Row
 from engine.log.tables import DECISION, LOG_META, OUTCOME, TRANSITION
 from engine.log.whole_file import ParquetFile
-from engine.records import LogMeta
-from engine.rounds import CHUNK_ROWS
+from engine.records import schema as records
+from engine.records.dispatch_states import LEGAL
+from engine.records.rounds import CHUNK_ROWS
+from engine.records.schema import LogMeta
+from engine.storage.database import SqlStore, open_database, reading, writing
 from engine.types import MICROSECONDS_PER_S
 
 Records: TypeAlias = pa.Table | Sequence[Mapping[str, Any]]

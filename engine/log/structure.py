@@ -1,7 +1,8 @@
 """What a log must fulfil before anything is learnt from it or judged on it: no row contradicts itself or another one.
 
 A learner or an estimator that reads such rows gives figures that mean nothing, without a word. So whoever reads a log
-for learning or judging asks `require_sound` first; `engine.selection.Selection` does it for all that read through it.
+for learning or judging asks `require_sound` first; `engine.log.selection.Selection` does it for all that read
+through it.
 One pass over a few columns; ids are compared over all rows, and over all logs that are read together.
 """
 
@@ -20,7 +21,7 @@ from engine.types import KeyArray
 
 if TYPE_CHECKING:
     from engine.log.parquet import LogReader
-    from engine.rounds import RoundBlock
+    from engine.records.rounds import RoundBlock
 
 # Hashes of ids that are held at once (8 bytes each, twice); larger logs are read several times, a part of them each.
 HELD: Final = 8_000_000

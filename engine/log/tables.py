@@ -11,7 +11,7 @@ from typing import Any, Final
 import pyarrow as pa
 import sqlalchemy as sa
 
-from engine import records
+from engine.records import schema as records
 
 METADATA: Final = sa.MetaData()
 DIGEST_LENGTH: Final = 64

@@ -19,7 +19,7 @@ import numpy as np
 
 from engine.errors import ArtefactError
 from engine.identity import keyed_hash
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 from engine.types import BoolArray, KeyArray
 
 FILE: Final = "training_rows.npy"

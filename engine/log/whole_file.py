@@ -12,11 +12,11 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from engine.disk.given import Given
-from engine.disk.parts import Part
-from engine.disk.replaceable import require_replaceable
 from engine.errors import DataError, ParameterError, StorageError
 from engine.files.parquet import finish_schema, parquet_writer, seal
+from engine.storage.given import Given
+from engine.storage.parts import Part
+from engine.storage.replaceable import require_replaceable
 
 
 class ParquetFile:
@@ -24,7 +24,7 @@ class ParquetFile:
 
     A reader never sees half a file; a failure or a kill leaves whatever stood under the name before. Use as a context
     manager; an exception inside removes the temporary file. What killed writers left in the folder is removed when the
-    next one starts (`engine.disk.parts`).
+    next one starts (`engine.storage.parts`).
 
     Args:
         path: the final name; its folder must exist.

@@ -15,13 +15,12 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from engine import records
-from engine.blocks.refusals import refuse_modular
 from engine.catalog import Catalog
-from engine.contact_key import marked
-from engine.disk.parts import Part
+from engine.contacts.key import marked
+from engine.content.refusals import refuse_modular
 from engine.errors import DataError, ParameterError, StorageError
 from engine.files.safe_csv import masked, safe_cell
+from engine.files.seen import SeenHashes
 from engine.log.parquet import ParquetFile
 from engine.mapping.actions import catalog_of, propensity_table
 from engine.mapping.eligible import check_eligible_names
@@ -31,8 +30,9 @@ from engine.mapping.rejections import RejectTally, sentences
 from engine.mapping.rows import Reject, RowConverter
 from engine.mapping.sources import Block, open_source
 from engine.mapping.spec import Mapping
-from engine.records import LogMeta, log_schema
-from engine.seen import SeenHashes
+from engine.records import schema as records
+from engine.records.schema import LogMeta, log_schema
+from engine.storage.parts import Part
 from engine.types import HOLD
 
 _DIGEST_BYTES: Final = 1 << 20

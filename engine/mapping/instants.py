@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from engine.errors import ConfigError
-from engine.instants import impossible
 from engine.mapping.cells import numbers
 from engine.mapping.spec import DecidedAt
+from engine.time.instants import impossible
+from engine.time.zone_names import names_of_logs, zone_hint
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, BoolArray, IntArray, ObjectArray
-from engine.zone_names import names_of_logs, zone_hint
 
 UNREADABLE: Final = "timestamp does not fit the format"
 NAIVE: Final = "timestamp without a time zone"

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from engine.mapping.rows import About, Reject
-from engine.records import RejectedReason, Rejections
+from engine.records.schema import RejectedReason, Rejections
 from engine.types import FloatArray, IntArray
 
 # Under so many rows in a cell the distribution of chi-square is not that of its formula.

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from engine import records
 from engine.catalog import Catalog
 from engine.features import MISSING, PRESENT, FeatureSpec
 from engine.files.ids import is_unseen, trimmed_objects
+from engine.files.seen import SeenHashes
 from engine.identity import keyed_hash, pseudonyms
 from engine.log.parquet import labels
 from engine.mapping.actions import UNKNOWN, ActionReader, propensity_table
@@ -25,7 +25,7 @@ from engine.mapping.expression import Expression
 from engine.mapping.instants import instants_of
 from engine.mapping.sources import Block
 from engine.mapping.spec import Feature, Key, Mapping, Reward
-from engine.seen import SeenHashes
+from engine.records import schema as records
 from engine.types import NOT_AN_INSTANT, BoolArray, ByteArray, FloatArray, IntArray, KeyArray, ObjectArray
 
 DUPLICATE: Final = "duplicate decision id"
@@ -45,7 +45,7 @@ class Reject(NamedTuple):
         value: the offending cell.
         decision_id: "" where it has none.
         private: whether the value may say who the person is, or what is known of them.
-        about: as in `engine.records.RejectedReason`.
+        about: as in `engine.records.schema.RejectedReason`.
         action: of the row; the number of actions where the catalog does not have it, None where it cannot be told.
     """
 

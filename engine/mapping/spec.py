@@ -10,7 +10,7 @@ from engine.errors import ParameterError
 from engine.features import FeatureSchema, FeatureSpec
 from engine.files.patterns import check_one_group
 from engine.files.tables import AUTO
-from engine.records import RewardSpec
+from engine.records.schema import RewardSpec
 
 Scalar = str | int | float
 Observed = Literal["observed"]

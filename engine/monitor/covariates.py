@@ -8,7 +8,7 @@ import numpy as np
 
 from engine.errors import DataError
 from engine.features import PRESENT, FeatureSchema
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 from engine.types import FloatArray, KeyArray
 
 MOST = 10

@@ -22,9 +22,9 @@ import numpy as np
 
 from engine.audit.windows import day_name
 from engine.identity import unit_of
-from engine.matmul import matmul
+from engine.numeric.matmul import matmul
 from engine.ope.intervals.asymptotic import boundary
-from engine.records import CONTROL, GROUPS, TREATMENT, UNIFORM_SLICE
+from engine.records.schema import CONTROL, GROUPS, TREATMENT, UNIFORM_SLICE
 from engine.types import FloatArray, IntArray, KeyArray, ObjectArray
 
 AGAINST: Final = (CONTROL, UNIFORM_SLICE)

@@ -11,9 +11,9 @@ import numpy as np
 from engine.audit.consent import Consent
 from engine.audit.windows import DaySums
 from engine.catalog import Catalog
-from engine.contacts import YES
+from engine.contacts.contacts import YES
 from engine.features import STALE, FeatureSchema
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 from engine.types import PURPOSES, BoolArray, FloatArray, IntArray
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from engine.identity import keyed_hash
-from engine.outcomes import outcome_frame
+from engine.records.outcomes import outcome_frame
 from engine.types import BoolArray, IntArray, KeyArray, ObjectArray
 
 
@@ -17,7 +17,7 @@ class Reported:
     """Events by decision; memory holds 16 bytes for each outcome that is watched.
 
     Args:
-        outcomes: as `engine.outcomes.read_outcomes` gives them.
+        outcomes: as `engine.records.outcomes.read_outcomes` gives them.
         events: names that are watched.
         now_at: later ones are not known yet, microseconds.
     """

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 
 from engine.identity import fold_of
-from engine.matmul import matmul
+from engine.numeric.matmul import matmul
 from engine.ope.exact import two_sum
 from engine.types import FloatArray, IntArray, KeyArray
 

@@ -9,7 +9,7 @@ from engine.ope.crossfit import CrossFitted
 from engine.ope.setup import Setup
 from engine.ope.target import Target, TargetBlock
 from engine.ope.terms import BALANCED_WEIGHT, EMBEDDING_WEIGHT, WEIGHT, Rows
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 from engine.types import FloatArray, IntArray
 
 # Weights and unsupported masses of the rows, by the weight's name.

@@ -10,7 +10,7 @@ import numpy as np
 from engine.errors import DataError, LearnError, ParameterError
 from engine.identity import fold_of
 from engine.protocols import RewardModel
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 from engine.types import FloatArray, IntArray, KeyArray
 
 RewardModelFactory = Callable[[], RewardModel]

@@ -11,9 +11,9 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.errors import DataError, ParameterError
-from engine.matmul import matmul
+from engine.numeric.matmul import matmul
 from engine.ope.target import Target
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 from engine.types import FloatArray, IntArray
 
 AXES: Final = ("channel", "hour", "arm")

@@ -17,7 +17,7 @@ from engine.ope.setup import Setup
 from engine.ope.state import EvaluationState
 from engine.ope.support import SupportRule
 from engine.ope.target import LoggedTarget, Target
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 
 Progress = Callable[[str, int], None]
 

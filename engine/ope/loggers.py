@@ -11,7 +11,7 @@ import numpy as np
 from engine.errors import DataError, ParameterError
 from engine.ope.embedding import check_propensity
 from engine.ope.target import Target
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 from engine.types import FloatArray, IntArray
 
 

@@ -13,7 +13,7 @@ from engine.ope.crossfit import CrossFitted, RewardModelFactory, cross_fit
 from engine.ope.target import Target
 from engine.ope.terms import Rows, Traits, required
 from engine.protocols import RewardModel
-from engine.rounds import SAMPLE_WEIGHT, RoundBlock
+from engine.records.rounds import SAMPLE_WEIGHT, RoundBlock
 from engine.types import FloatArray
 
 

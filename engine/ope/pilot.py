@@ -11,11 +11,11 @@ from typing import Final
 import numpy as np
 
 from engine.errors import DataError, ParameterError
-from engine.matmul import matmul
+from engine.numeric.matmul import matmul
 from engine.ope.moments import ChunkTable, Spread
 from engine.ope.plan import Terms
 from engine.ope.target import Target
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 from engine.types import FloatArray
 
 _PAIRS: Final = tuple(combinations_with_replacement(range(3), 2))

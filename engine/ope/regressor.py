@@ -15,7 +15,7 @@ from engine.catalog import Catalog
 from engine.encoder import Encoder, fit_encoder
 from engine.errors import LearnError, ParameterError
 from engine.features import ContextBlock, FeatureSchema
-from engine.rounds import SAMPLE_WEIGHT, RoundBlock
+from engine.records.rounds import SAMPLE_WEIGHT, RoundBlock
 from engine.types import Float32Array, FloatArray, IntArray
 
 _ROWS_PER_CALL: Final = 65_536

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.ope.target import Target, TargetBlock
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 
 
 class Remembered:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.errors import DataError, MissingPropensityError
-from engine.matmul import matmul
+from engine.numeric.matmul import matmul
 from engine.ope.bootstrap import BucketSums, resampled_sums, units_of_clusters
 from engine.ope.clusters import ClusterSums
 from engine.ope.columns import columns_of
@@ -21,7 +21,7 @@ from engine.ope.moments import Extremes, Moments, Pair, Spread
 from engine.ope.setup import Setup
 from engine.ope.support import WeightSummary, WeightSums
 from engine.ope.terms import WEIGHT
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 from engine.types import FloatArray
 
 

@@ -7,12 +7,12 @@ from typing import Protocol
 
 import numpy as np
 
-from engine.asking import unchecked_distribution
 from engine.catalog import Catalog
+from engine.decide.asking import unchecked_distribution
 from engine.errors import DataError
-from engine.matmul import matmul
+from engine.numeric.matmul import matmul
 from engine.protocols import Policy
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 from engine.sampling import SUM_TOLERANCE, check_distribution
 from engine.types import BoolArray, FloatArray, ObjectArray
 

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from engine.contacts import EVENTS
+from engine.contacts.contacts import EVENTS
 from engine.errors import ParameterError
 from engine.files.documents import load_yaml
 from engine.names import may_mean, name_key, usual_channel

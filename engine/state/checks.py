@@ -6,9 +6,9 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from engine.errors import ParameterError
-from engine.instants import END, SPAN, is_possible
-from engine.localtime import datetime_of
 from engine.names import known_name, usual_channel
+from engine.time.instants import END, SPAN, is_possible
+from engine.time.localtime import datetime_of
 
 MAX_SPAN_S: Final = 3660 * 86_400
 

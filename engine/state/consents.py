@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.contacts import CONSENT_BASES, NO, UNKNOWN, UNTOLD_CHANNEL, YES, LevelArray, channel_codes
+from engine.contacts.contacts import CONSENT_BASES, NO, UNKNOWN, UNTOLD_CHANNEL, YES, LevelArray, channel_codes
 from engine.names import codes_of
 from engine.state.facts import CONSENT_KINDS, CONSENT_PURPOSES, EXPRESS_KINDS, GRANTED, PROFILING
 from engine.types import NOT_AN_INSTANT, PURPOSES, IntArray

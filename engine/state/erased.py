@@ -15,9 +15,9 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from engine.contact_key import fingerprint, require_same
-from engine.database import among, insert_missing, reading, writing
+from engine.contacts.key import fingerprint, require_same
 from engine.state.tables import DIGEST_LENGTH, METADATA
+from engine.storage.database import among, insert_missing, reading, writing
 
 ERASED_REASON: Final = "erased"
 CONTACT_KEY: Final = "contact_key"

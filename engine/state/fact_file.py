@@ -14,9 +14,8 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from engine.contact_columns import Block, flags, instants, known, numbers, text
-from engine.contact_source import row_blocks
-from engine.disk.given import Given, files_of
+from engine.contacts.columns import Block, flags, instants, known, numbers, text
+from engine.contacts.source import row_blocks
 from engine.errors import DataError, ParameterError
 from engine.files.ids import ids_of
 from engine.files.tables import ENDINGS
@@ -24,6 +23,7 @@ from engine.identity import pseudonyms
 from engine.names import did_you_mean, found
 from engine.state.facts import GRANTED, UNKNOWN_KIND, Consent, Event, Fact, PastSend, Profile, Suppression
 from engine.state.replies import Answer, code_of, reply_of
+from engine.storage.given import Given, files_of
 from engine.types import NOT_AN_INSTANT
 
 Row = Mapping[str, Any]

@@ -8,14 +8,14 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from engine.contact_facts import list_cell
-from engine.contact_places import area_code_cell, state_cell
-from engine.contacts import CONSENT_BASES
+from engine.contacts.contacts import CONSENT_BASES
+from engine.contacts.facts import list_cell
+from engine.contacts.places import area_code_cell, state_cell
 from engine.errors import ParameterError
-from engine.localtime import require_zone
 from engine.state.checks import keep_channel, keep_name, require_after, require_depth, require_id, require_instant
+from engine.time.localtime import require_zone
+from engine.time.zones import is_country, states_of
 from engine.types import PURPOSES
-from engine.zones import is_country, states_of
 
 GRANTED: Final = "granted"
 STATUSES: Final = (GRANTED, "denied", "withdrawn")

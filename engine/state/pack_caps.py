@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.contacts import ContactBatch
+from engine.contacts.contacts import ContactBatch
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.rule import Rule
 from engine.guardrails.rules.cooldown import CooldownRule, template_of

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from engine.catalog import Catalog
-from engine.contact_file import OF_THE_CONTRACT
-from engine.contacts import ContactBatch
+from engine.contacts.contacts import ContactBatch
+from engine.contacts.file import OF_THE_CONTRACT
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.recheck import MAX_DELAY_S
 from engine.guardrails.rules.topic_cap import TOPIC

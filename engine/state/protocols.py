@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from engine.catalog import Catalog
-from engine.contacts import ContactBatch
+from engine.contacts.contacts import ContactBatch
 from engine.state.caps import SendRequest, SendRule
 from engine.state.facts import Fact
 from engine.types import IntArray, ObjectArray

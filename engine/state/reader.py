@@ -11,8 +11,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from engine.catalog import Catalog
-from engine.contacts import NO, UNKNOWN, ContactBatch, plain_contacts
-from engine.database import among, not_among, reading, stored_values
+from engine.contacts.contacts import NO, UNKNOWN, ContactBatch, plain_contacts
 from engine.errors import ParameterError
 from engine.state.checks import require_id, require_instant
 from engine.state.consents import CONSENT_COLUMNS, Columns, fold_consents, profiling_objections
@@ -22,6 +21,7 @@ from engine.state.protocols import History
 from engine.state.reader_parts import event_part, levels_of, place_part, send_part, ticket_part
 from engine.state.suppressions import SUPPRESSION_COLUMNS, fold_suppressions, lifts_of, standing_events
 from engine.state.tables import CONSENT, CONTACT, DISPATCHED, DISPATCHING, EVENT, RESERVED, SEND, SUPPRESSION
+from engine.storage.database import among, not_among, reading, stored_values
 from engine.types import NOT_AN_INSTANT, IntArray, ObjectArray
 
 _NAMED: Final = ("zone_source", "region", "country", "area_code", "line_type", "lists", "motive_price")

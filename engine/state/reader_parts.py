@@ -13,12 +13,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from engine.contact_columns import Block
-from engine.contact_events import FAVOURABLE, ON_A_CHANNEL
-from engine.contact_facts import FactReader
-from engine.contact_places import PlaceReader
-from engine.contact_sends import NO_CHANNEL
-from engine.contacts import (
+from engine.contacts.columns import Block
+from engine.contacts.contacts import (
     EVENTS,
     NO,
     OTHER_CHANNEL,
@@ -28,7 +24,11 @@ from engine.contacts import (
     Events,
     channel_codes,
 )
-from engine.records import INSTANT
+from engine.contacts.events import FAVOURABLE, ON_A_CHANNEL
+from engine.contacts.facts import FactReader
+from engine.contacts.places import PlaceReader
+from engine.contacts.sends import NO_CHANNEL
+from engine.records.schema import INSTANT
 from engine.types import NOT_AN_INSTANT, PURPOSES, BoolArray, CodeArray, IntArray, ObjectArray
 
 Columns = Mapping[str, Sequence[Any]]

@@ -18,15 +18,13 @@ import pandas as pd
 import pyarrow as pa
 import sqlalchemy as sa
 
-from engine import records
-from engine.database import among, insert, insert_missing
 from engine.errors import DataError
 from engine.guardrails.recheck import MAX_DELAY_S
 from engine.limits.config import limits_from
 from engine.limits.quota import ALL_DAYS, QUOTA
 from engine.limits.quota import METADATA as QUOTA_TABLES
-from engine.localtime import DAY_US, local_us
 from engine.log.parquet import LogReader, instants
+from engine.records import schema as records
 from engine.state.caps import SendRequest
 from engine.state.decided import packed
 from engine.state.mark import Mark
@@ -47,6 +45,8 @@ from engine.state.tables import (
     SEND_STEP,
     STORE,
 )
+from engine.storage.database import among, insert, insert_missing
+from engine.time.localtime import DAY_US, local_us
 from engine.types import HOLD, MICROSECONDS_PER_S, NOT_AN_INSTANT, BoolArray, IntArray
 
 REBUILT: Final = "rebuilt from logs"

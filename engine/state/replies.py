@@ -21,12 +21,12 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from engine.database import among
 from engine.errors import ParameterError
 from engine.optout.classify import classify
 from engine.optout.codes import action_for
 from engine.state.facts import EXPRESS_KINDS, GRANTED, Consent, Event, Fact, Suppression
 from engine.state.tables import CONSENT
+from engine.storage.database import among
 from engine.types import PURPOSES
 
 # Reasons of suppressions; a lift names the same one.

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from engine.database import among, in_byte_order, insert_missing, is_postgresql, reading, stored_values
 from engine.errors import DataError
 from engine.state.caps import SendRequest, SendRule, conflict, longest_window_us
 from engine.state.checks import require_instant, require_span
@@ -30,6 +29,7 @@ from engine.state.tables import (
     SEND_STEP,
     in_state,
 )
+from engine.storage.database import among, in_byte_order, insert_missing, is_postgresql, reading, stored_values
 from engine.types import MICROSECONDS_PER_S
 
 COUNTED: Final = (RESERVED, DISPATCHING, DISPATCHED)

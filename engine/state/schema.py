@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from engine.database import is_postgresql
 from engine.errors import StorageError
 from engine.state.tables import EVENT, METADATA, SCHEMA_VERSION, SEND, STORE
+from engine.storage.database import is_postgresql
 
 _NEWER: Final = "upgrade Tactful; nothing was changed"
 

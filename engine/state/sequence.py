@@ -17,10 +17,10 @@ from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
-from engine.database import is_postgresql, reading, writing
 from engine.errors import StorageError
 from engine.state.mark import Mark
 from engine.state.tables import SEQUENCE, STORE
+from engine.storage.database import is_postgresql, reading, writing
 
 _DIGITS: Final = 20
 _REBUILD: Final = (

@@ -12,7 +12,6 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from engine.database import among, insert_missing, reading
 from engine.errors import DataError
 from engine.state.checks import require_choice, require_id, require_instant
 from engine.state.reservations import advance, locked
@@ -28,6 +27,7 @@ from engine.state.tables import (
     SEND_STEP,
     in_state,
 )
+from engine.storage.database import among, insert_missing, reading
 
 BY_HAND: Final = (DISPATCHED, FAILED)
 _SETTLED_FROM: Final[Mapping[str, str]] = {DISPATCHED: DISPATCHING, FAILED: DISPATCHING, RELEASED: RESERVED}

@@ -9,8 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from engine.catalog import Catalog
-from engine.contacts import ContactBatch
-from engine.database import SqlStore, open_database, reading, require_store, stored_values
+from engine.contacts.contacts import ContactBatch
 from engine.errors import TactfulError
 from engine.log.parquet import LogReader
 from engine.state import erased
@@ -27,6 +26,7 @@ from engine.state.sequence import beside, current
 from engine.state.settlements import Owed, Settlements, TakenSend
 from engine.state.tables import CONTACT
 from engine.state.writer import FactWriter
+from engine.storage.database import SqlStore, open_database, reading, require_store, stored_values
 from engine.types import ObjectArray
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.contacts import NO, UNTOLD_CHANNEL, YES, channel_codes
+from engine.contacts.contacts import NO, UNTOLD_CHANNEL, YES, channel_codes
 from engine.names import channel_of, name_key, usual_channel
 from engine.state.facts import STOP_KINDS
 from engine.types import BoolArray

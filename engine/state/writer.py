@@ -8,13 +8,13 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from engine.database import among, insert, insert_missing
 from engine.errors import DataError, ParameterError
 from engine.state.facts import Consent, Event, Fact, PastSend, Profile, Suppression, fact_id, former_event_id, stop_of
 from engine.state.replies import given_back
 from engine.state.reservations import lock_contacts
 from engine.state.sequence import changing
 from engine.state.tables import CONSENT, CONTACT, DISPATCHED, EVENT, SEND, SEND_OWED, SEND_STEP, SUPPRESSION
+from engine.storage.database import among, insert, insert_missing
 
 _APPENDED: Final = {Consent: CONSENT, Suppression: SUPPRESSION}
 # What the row of an event with an id says besides its key.

@@ -37,7 +37,7 @@ def run(
     audit.explained=[0.4,0.8].
     """
     from engine.errors import DataError
-    from experiments.audit import AuditConfig, AuditRequest, audit
+    from experiments.judge.audit import AuditConfig, AuditRequest, audit
     from experiments.settings import compose_settings
 
     with guarded(as_json=as_json):

@@ -39,10 +39,10 @@ def run(
     Learnt and tuned policies never see the part that they are judged on. The estimator that decides is fixed in the
     configuration before any result is seen.
     """
-    from experiments.backtest import BacktestRequest, backtest
     from experiments.cli.prices import volume_table
     from experiments.cli.results import gate_table, metrics_table, results_table
-    from experiments.contenders import LEARNED
+    from experiments.judge.backtest import BacktestRequest, backtest
+    from experiments.judge.contenders import LEARNED
     from experiments.report.launch_metrics import missing_metrics
     from experiments.settings import BacktestConfig, compose_settings
 

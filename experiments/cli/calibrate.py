@@ -31,7 +31,7 @@ def run(
     scenario claims is missed. Hillstrom's and CDNOW's goals come from the data sets; a check without them takes the
     goals that are stored with the shipped numbers.
     """
-    from experiments.calibrate import CalibrateRequest, calibrate, refusal
+    from experiments.study.calibrate import CalibrateRequest, calibrate, refusal
 
     with guarded(as_json=as_json):
         free_out(out, "moments.svg", *(f"{name}.yaml" for name in groups or ()), replace=replace)

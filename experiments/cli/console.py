@@ -15,8 +15,8 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from engine.disk.given import Given
 from engine.errors import TactfulError
+from engine.storage.given import Given
 from experiments.cli.failures import INTERRUPTED, as_ours, cannot_write
 from experiments.cli.terminal import ErrorConsole, PlainConsole, one_line, write_json
 from experiments.outputs import ErrorOutput, json_bytes

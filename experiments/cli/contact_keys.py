@@ -9,8 +9,8 @@ from typing import Annotated
 import msgspec
 import typer
 
-from engine.contact_key import FILE_VARIABLE, KEY_VARIABLE, SIMULATED_KEY, ContactKey, find_key, given_key
-from engine.disk.given import Given
+from engine.contacts.key import FILE_VARIABLE, KEY_VARIABLE, SIMULATED_KEY, ContactKey, find_key, given_key
+from engine.storage.given import Given
 from experiments.cli.console import errors
 from experiments.outputs import KeyOutput
 
@@ -26,7 +26,7 @@ def key_beside(out: Path, file: Path | None, *, owner: str) -> ContactKey:
     """The key of a command that writes pseudonyms into a file; a new one is kept in that file's folder.
 
     Raises:
-        ConfigError, StorageError: as of `engine.contact_key.find_key`.
+        ConfigError, StorageError: as of `engine.contacts.key.find_key`.
     """
     return said(find_key(os.environ, owner=owner, file=file, beside=[out.parent], create_in=out.parent))
 
@@ -41,11 +41,11 @@ def key_of_store(url: str, file: Path | None, *, owner: str, create: bool = Fals
         create: whether the store may be new.
 
     Raises:
-        ConfigError, StorageError: as of `engine.contact_key.find_key`.
+        ConfigError, StorageError: as of `engine.contacts.key.find_key`.
         DataError: there is no store and none may be made.
     """
-    from engine.database import file_of
     from engine.state.store import SqlState
+    from engine.storage.database import file_of
 
     path = file_of(url, owner=owner)
     expected = None
@@ -61,7 +61,7 @@ def key_of_log(log: Given, out: Path, file: Path | None, *, owner: str) -> Conta
     """The key under which a log, of one file or several, was written; never a new one.
 
     Raises:
-        ConfigError: as of `engine.contact_key.find_key`.
+        ConfigError: as of `engine.contacts.key.find_key`.
         LogFormatError: no log.
     """
     from engine.log.parquet import LogReader
@@ -77,7 +77,7 @@ def key_if_given(file: Path | None, *, owner: str) -> ContactKey | None:
     """The key that the user gave, to be compared with that of a log; None where none was given.
 
     Raises:
-        ConfigError: as of `engine.contact_key.given_key`.
+        ConfigError: as of `engine.contacts.key.given_key`.
     """
     key = given_key(os.environ, owner=owner, file=file)
     return None if key is None else said(key)

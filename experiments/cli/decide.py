@@ -42,7 +42,7 @@ def run(
     Guardrails run first: a policy never sees a removed action. The log appears whole or not at all. Overrides, for
     instance: guardrails=default seed=7 control_share=0.1 uniform_share=0.05.
     """
-    from experiments.decide import DecideRequest, decide_file, parse_now
+    from experiments.serve.decide import DecideRequest, decide_file, parse_now
     from experiments.settings import DecideConfig, compose_settings
 
     with guarded(as_json=as_json):

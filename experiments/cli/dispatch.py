@@ -41,8 +41,8 @@ def run(
     `suppressed`, and learning and evaluation leave it out. Give the outcomes of earlier runs with --done. With --state
     a run that was killed may be run again: it goes on, and names the sends of which it cannot know (exit code 9).
     """
-    from experiments.decide import parse_now
-    from experiments.dispatch import DispatchRequest, dispatch_file
+    from experiments.serve.decide import parse_now
+    from experiments.serve.dispatch import DispatchRequest, dispatch_file
 
     with guarded(as_json=as_json):
         instant = parse_now(now)

@@ -44,7 +44,7 @@ def run(
     A store keeps a keyed hash of each person and closes all channels for good, also if they are imported again. Leaves
     with 3 where a given place is not clean; the same command again goes on.
     """
-    from experiments.erase import EraseRequest, erase, key_folders
+    from experiments.serve.erase import EraseRequest, erase, key_folders
 
     with guarded(as_json=as_json):
         names = tuple(dict.fromkeys([*_clean(contacts or []), *_read(ids)]))
@@ -96,7 +96,7 @@ def _read(ids: Path | None) -> list[str]:
 
 def _keys(folders: list[Path], key_file: Path | None) -> tuple[str, ...]:
     """The key that was given, and those that lie beside the places: several logs may be under several keys."""
-    from engine.contact_key import KEY_FILE, find_key, given_key
+    from engine.contacts.key import KEY_FILE, find_key, given_key
 
     given = given_key(os.environ, owner="erase", file=key_file)
     found = [] if given is None else [said(given)]

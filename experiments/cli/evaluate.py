@@ -45,7 +45,7 @@ def run(
     model's opinion. Overrides, for instance: evaluation.alpha=0.1 evaluation.interval=bootstrap.
     """
     from experiments.cli.results import metrics_table, results_table
-    from experiments.evaluate import EvaluateRequest, evaluate_log
+    from experiments.judge.evaluate import EvaluateRequest, evaluate_log
     from experiments.report.launch_metrics import missing_metrics
     from experiments.settings import EvaluateConfig, compose_settings
 

@@ -21,7 +21,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Show what moved the score of a decision, and every action with its probability and the rules that removed it."""
-    from experiments.explain import explain_decision
+    from experiments.serve.explain import explain_decision
 
     with guarded(as_json=as_json):
         output = explain_decision(log, decision, policy)

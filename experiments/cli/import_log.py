@@ -13,9 +13,9 @@ from experiments.cli.contact_keys import KeyFile, key_beside, key_line, key_outp
 from experiments.outputs import ImportOutput
 
 if TYPE_CHECKING:
-    from engine.contact_key import ContactKey
-    from engine.disk.given import Given
+    from engine.contacts.key import ContactKey
     from engine.mapping.importer import ImportReport
+    from engine.storage.given import Given
 
 
 def run(

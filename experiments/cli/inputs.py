@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from engine.disk.given import named
+from engine.storage.given import named
 
 SEVERAL = "Repeat it, or give a folder or a glob in quotes, for several files."
 

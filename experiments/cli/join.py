@@ -29,11 +29,11 @@ def run(
     Metrics are configuration (`conf/metrics/`): metrics=demo, or a group of your own.
     """
     from engine.audit.credited import contradictory, uncredited
-    from engine.contact_key import require_same
-    from engine.join import join
+    from engine.contacts.key import require_same
+    from engine.log.join import join
     from engine.log.parquet import LogReader
-    from engine.outcomes import read_outcomes
-    from experiments.decide import parse_now
+    from engine.records.outcomes import read_outcomes
+    from experiments.serve.decide import parse_now
     from experiments.settings import JoinConfig, compose_settings
 
     with guarded(as_json=as_json):

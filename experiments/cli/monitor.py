@@ -41,9 +41,9 @@ def run(
     Leaves with 0 (fine), 10 (alert), 11 (an arm or a channel is paused) or 12 (kill switch). Overrides, for instance:
     monitor.alpha=0.01.
     """
-    from engine.localtime import instant_of
-    from experiments.decide import parse_now
-    from experiments.monitor import MonitorConfig, MonitorRequest, monitor
+    from engine.time.localtime import instant_of
+    from experiments.serve.decide import parse_now
+    from experiments.serve.monitor import MonitorConfig, MonitorRequest, monitor
     from experiments.settings import compose_settings
 
     with guarded(as_json=as_json):

@@ -12,7 +12,7 @@ from experiments.cli.console import Json, OverrideLearnt, Overrides, Replace, fr
 from experiments.cli.inputs import OptionalLog
 
 if TYPE_CHECKING:
-    from experiments.plan import Moments, PilotLog
+    from experiments.judge.plan import Moments, PilotLog
 
 
 def run(
@@ -48,7 +48,7 @@ def run(
     evaluation.alpha=0.1, or evaluation.interval=asymptotic_sequence where the log will be looked at every day.
     """
     from experiments.cli.results import plan_table
-    from experiments.plan import PilotLog, PlanRequest, plan_log
+    from experiments.judge.plan import PilotLog, PlanRequest, plan_log
     from experiments.report.plan import answer
     from experiments.settings import PlanConfig, compose_settings
 
@@ -91,7 +91,7 @@ def _source(
     disagreement: float,
 ) -> PilotLog | Moments:
     from engine.errors import ParameterError
-    from experiments.plan import Moments, PilotLog
+    from experiments.judge.plan import Moments, PilotLog
 
     log = log or None
     if (log is None) == (mean is None):

@@ -33,8 +33,8 @@ def run(
     written into the live folder's history.
     """
     from engine.errors import GateError
-    from experiments.promotion import PromoteRequest, Signature, promote
-    from experiments.promotion_config import PromoteConfig
+    from experiments.judge.promotion import PromoteRequest, Signature, promote
+    from experiments.judge.promotion_config import PromoteConfig
     from experiments.settings import compose_settings
 
     with guarded(as_json=as_json):

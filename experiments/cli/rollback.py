@@ -21,7 +21,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Let an earlier version serve again; its hashes are verified first, and the history says who, when and why."""
-    from experiments.promotion import Signature, rollback
+    from experiments.judge.promotion import Signature, rollback
 
     with guarded(as_json=as_json):
         rollback(live, Signature(who or signer(), datetime.now(UTC), why), to, told=partial(_tell, as_json=as_json))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from engine.contact_key import SIMULATED_KEY
+from engine.contacts.key import SIMULATED_KEY
 from experiments.cli.console import Json, Overrides, Replace, free_out, guarded, progress, show
 from experiments.cli.contact_keys import FIXED_KEY, key_of_simulation
 from experiments.cli.prices import price_tables

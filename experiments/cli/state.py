@@ -39,7 +39,7 @@ def record(
     A reply is read and not kept: a stop closes its channel, one in doubt closes it until somebody settles it
     (docs/state.md).
     """
-    from experiments.state import RecordRequest, record_file
+    from experiments.serve.state import RecordRequest, record_file
 
     with guarded(as_json=as_json):
         found = key_of_store(state, key_file, owner="state record", create=create)
@@ -70,8 +70,8 @@ def expire(
     as_json: Json = False,
 ) -> None:
     """Release reservations and quota of processes that died, and list the sends that nobody has settled."""
-    from experiments.decide import parse_now
-    from experiments.state import expire_at
+    from experiments.serve.decide import parse_now
+    from experiments.serve.state import expire_at
 
     with guarded(as_json=as_json):
         output = expire_at(state, parse_now(now))
@@ -86,7 +86,7 @@ def unsettled(state: Url, as_json: Json = False) -> None:
 
     A dispatch that was killed leaves them: only who sends knows whether they went out. Then `tactful state settle`.
     """
-    from experiments.state import unsettled_of
+    from experiments.serve.state import unsettled_of
 
     with guarded(as_json=as_json):
         output = unsettled_of(state)
@@ -109,8 +109,8 @@ def rebuild(
 
     Decisions, promises, sends and the use of limits come back; facts do not: record their files again.
     """
-    from experiments.decide import parse_now
-    from experiments.rebuild import rebuild_store
+    from experiments.serve.decide import parse_now
+    from experiments.serve.rebuild import rebuild_store
 
     with guarded(as_json=as_json):
         output = rebuild_store(state, log, outcomes or (), parse_now(now), create=create)
@@ -136,8 +136,8 @@ def settle(
     The next `tactful dispatch` of their log writes them into its outcome file.
     """
     from engine.errors import ParameterError
-    from experiments.decide import parse_now
-    from experiments.state import ends_in, settle_sends
+    from experiments.serve.decide import parse_now
+    from experiments.serve.state import ends_in, settle_sends
 
     with guarded(as_json=as_json):
         if (file is None) != bool(decision) or bool(decision) != (ended is not None):

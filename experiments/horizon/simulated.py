@@ -14,11 +14,11 @@ import numpy as np
 from engine.errors import LearnError, ParameterError
 from engine.types import FloatArray
 from experiments.horizon.branches import Branches, BranchPlan, simulate_branches
-from policies.exploration_config import ExplorationConfig
+from policies.exploring.config import ExplorationConfig
 from policies.horizon.continuation import grouped
 from policies.horizon.learner import HorizonLearner
 from policies.horizon.regression import Regression
-from policies.uniform import UniformPolicy
+from policies.peers.uniform import UniformPolicy
 from policies.vw.arguments import VwConfig
 from policies.vw.compiled import CompiledPolicy
 from simulator.rollout import PolicyActor

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pandas as pd
 
-from engine.disk.parts import new_file
 from engine.errors import StorageError
 from engine.files.parquet import seal
+from engine.storage.parts import new_file
 from experiments.outputs import ResultRow
 
 

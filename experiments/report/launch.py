@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments.audit_gate import gate_sentence
-from experiments.contenders import LEARNED
+from experiments.judge.audit_gate import gate_sentence
+from experiments.judge.contenders import LEARNED
 from experiments.outputs import BacktestOutput, ResultRow
 from experiments.report.bars import Mark, Scale, mark, scale_of
 from experiments.report.launch_details import (

@@ -11,9 +11,9 @@ from engine.guardrails.layer import Guardrails
 from experiments.season.config import ExperimentConfig
 from experiments.season.rounds import REWARD_RANGE, Slice, randomised_slice
 from experiments.season.turns import Restriction
-from policies.action_values import ActionSums, ActionValues
+from policies.exploring.action_values import ActionSums, ActionValues
 from policies.horizon.learner import HorizonLearner
-from policies.linear import LinearPosterior, LinearSums
+from policies.linear.ridge import LinearPosterior, LinearSums
 from policies.vw.compiled import CompiledPolicy
 from policies.vw.learner import VwLearner
 from policies.vw.training import LearnerState

@@ -8,9 +8,9 @@ import msgspec
 
 from engine.errors import ParameterError
 from experiments.horizon.simulated import SimulatedConfig
-from policies.exploration_config import ExplorationConfig
+from policies.exploring.config import ExplorationConfig
 from policies.horizon.config import HorizonConfig
-from policies.segments import SegmentConfig
+from policies.peers.segments import SegmentConfig
 from policies.vw.arguments import VwConfig
 
 METRICS: Final = ("message", "margin")

@@ -23,7 +23,7 @@ from simulator.oracles.bound import upper_bound
 from simulator.oracles.silence import value_of_silence
 from simulator.scenario import Scenario
 from simulator.truth import Planner
-from simulator.world import World
+from simulator.world.world import World
 
 NEVER: Final = "never"
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from engine.localtime import instant_of
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
+from engine.time.localtime import instant_of
 from engine.types import CodeArray, FloatArray
 from experiments.season.rounds import logged
-from simulator.happened import Happened
 from simulator.rollout import Actor, Turn
+from simulator.world.happened import Happened
 
 # Takes new rounds, in the order in which they were decided, and gives who decides from now on.
 Learn = Callable[[Sequence[RoundBlock]], Actor]

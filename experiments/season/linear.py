@@ -1,4 +1,4 @@
-"""Linear peers at array speed: the same posterior as `policies.linear`, its quadratic forms by matrix products."""
+"""Linear peers at array speed: the same posterior as `policies.linear.ridge`, its quadratic forms as products."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 from scipy.special import ndtri
 
 from engine.features import ContextBlock
-from engine.matmul import matmul
+from engine.numeric.matmul import matmul
 from engine.types import HOLD, CodeArray, FloatArray
 from experiments.season.turns import sendable_rows
-from policies.linear import LinearPosterior
+from policies.linear.ridge import LinearPosterior
 from simulator.rollout import Turn
 
 _ROWS: Final = 512
@@ -22,7 +22,8 @@ _ROWS: Final = 512
 class LinearActor:
     """LinUCB, or linear Thompson sampling by one normal draw per action.
 
-    The actions have the distribution of `policies.linucb.LinUcb` and `policies.linear_thompson.LinearThompson`. A draw
+    The actions have the distribution of `policies.peers.linucb.LinUcb` and
+    `policies.peers.linear_thompson.LinearThompson`. A draw
     has no closed-form propensity: that of Thompson sampling is NaN, which no learner that needs one accepts.
 
     Attributes:

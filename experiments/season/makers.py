@@ -9,20 +9,20 @@ from typing import Final
 import msgspec
 
 from engine.errors import ConfigError
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 from experiments.horizon.simulated import learn_simulated
 from experiments.season.bench import Bench
 from experiments.season.learning import LearningActor
 from experiments.season.linear import LinearActor
 from experiments.season.peers import recovering, send_time
 from experiments.season.turns import SparingActor
-from policies.best_action import BestAction
-from policies.exploration_config import ExplorationConfig
-from policies.linear import LinearPosterior
-from policies.merge_tag import MergeTagBlast
-from policies.segments import tune_segments
-from policies.uniform import UniformPolicy
-from policies.volume_threshold import tune_volume
+from policies.exploring.config import ExplorationConfig
+from policies.linear.ridge import LinearPosterior
+from policies.peers.best_action import BestAction
+from policies.peers.merge_tag import MergeTagBlast
+from policies.peers.segments import tune_segments
+from policies.peers.uniform import UniformPolicy
+from policies.peers.volume_threshold import tune_volume
 from policies.vw.learner import VwLearner
 from simulator.oracles.calendar import CalendarActor
 from simulator.oracles.myopic import MyopicOracle

@@ -8,14 +8,14 @@ from typing import Final
 
 import numpy as np
 
-from engine.asking import unchecked_distribution
+from engine.decide.asking import unchecked_distribution
 from engine.features import PRESENT, Column, ContextBlock, FeatureSchema, FeatureSpec
 from engine.protocols import Policy
 from engine.types import BoolArray, CodeArray, FloatArray
 from experiments.season.rounds import CLICKED, REWARD_RANGE, Slice
 from experiments.season.turns import SparingActor
-from policies.recovering_softmax import RecoveringSoftmax, Recovery, difference_scores
-from policies.send_time import SendTime, tune_send_time
+from policies.peers.recovering_softmax import RecoveringSoftmax, Recovery, difference_scores
+from policies.peers.send_time import SendTime, tune_send_time
 from simulator.rollout import Turn
 
 USUAL_HOUR: Final = "usual_hour"

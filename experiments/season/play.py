@@ -10,10 +10,10 @@ import numpy as np
 
 from engine.types import HOLD, CodeArray, FloatArray, IntArray
 from experiments.season.turns import Restriction
-from simulator.expected import gains_of, organic_rewards
-from simulator.happened import Happened
 from simulator.rollout import Actor, HoldActor, Turn, acted
-from simulator.world import World
+from simulator.world.expected import gains_of, organic_rewards
+from simulator.world.happened import Happened
+from simulator.world.world import World
 
 
 @runtime_checkable

@@ -11,15 +11,15 @@ import numpy as np
 from engine.catalog import Catalog
 from engine.features import ContextBlock, FeatureSchema
 from engine.guardrails.layer import Guardrails
-from engine.localtime import instant_of
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
+from engine.time.localtime import instant_of
 from engine.types import HOLD, BoolArray, CodeArray, FloatArray
 from experiments.season.config import SliceConfig
 from experiments.season.turns import Restriction, SparingActor
-from simulator.happened import Happened
 from simulator.rollout import Turn, acted
 from simulator.scenario import Scenario
-from simulator.world import World
+from simulator.world.happened import Happened
+from simulator.world.world import World
 
 MARGIN: Final = "margin"
 MESSAGE: Final = "message"

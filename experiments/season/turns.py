@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from engine.asking import distribution_of
 from engine.catalog import Catalog
+from engine.decide.asking import distribution_of
 from engine.eligibility import Eligibility
 from engine.errors import ConfigError
 from engine.features import MISSING, Column, ContextBlock, FeatureSchema
@@ -17,7 +17,7 @@ from engine.sampling import draw
 from engine.types import HOLD, BoolArray, CodeArray, FloatArray, IntArray
 from experiments.season.config import Variant
 from simulator.rollout import Turn, turn_of
-from simulator.world import World
+from simulator.world.world import World
 
 # Rows whose (rows, k) distribution is built at once.
 _DENSE_CELLS: Final = 1_000_000

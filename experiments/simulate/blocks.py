@@ -11,31 +11,31 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from engine.decide import Plan, contact_pseudonyms, decide_block, decision_ids, held_out
+from engine.decide.deciding import Plan, contact_pseudonyms, decide_block, decision_ids, held_out
 from engine.files.parquet import read_parquet
 from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.guardrails.counts import RemovalCounts, RuleCount
 from engine.guardrails.layer import Guardrails
 from engine.identity import keyed_hash
-from engine.join import join
-from engine.localtime import instant_of
+from engine.log.join import join
 from engine.log.parquet import conform_to
 from engine.log.whole_file import ParquetFile
 from engine.protocols import Policy
-from engine.records import log_schema, outcome_schema
+from engine.records.schema import log_schema, outcome_schema
+from engine.time.localtime import instant_of
 from engine.types import HOLD, CodeArray, IntArray, ObjectArray
 from experiments.simulate.checkpoint import load_block, save_block
 from experiments.simulate.daily import Sums, before_sums, contact_groups, day_sums
 from experiments.simulate.events import DECIDED_STEP, outcome_table
 from experiments.simulate.job import DayPolicy, Job, log_meta, plan_of
 from experiments.simulate.metrics import scenario_metrics
+from policies.peers.segmentation import Cut
+from policies.peers.uniform import UniformPolicy
 from policies.prices.sample import sample_keys
 from policies.prices.use import Contacts, Use, expected_use
-from policies.segmentation import Cut
-from policies.uniform import UniformPolicy
 from simulator.scenario import scenario_from
-from simulator.sender import Counts, counts_of
-from simulator.world import World
+from simulator.world.sender import Counts, counts_of
+from simulator.world.world import World
 
 # Contacts whose world a worker keeps between two days; others come back from their checkpoints.
 RESIDENT = 200_000

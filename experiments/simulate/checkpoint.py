@@ -14,8 +14,8 @@ import numpy as np
 from engine.errors import StorageError
 from engine.types import IntArray
 from experiments.report.files import write_whole
-from simulator.state import State
-from simulator.world import World
+from simulator.world.state import State
+from simulator.world.world import World
 
 _ARRIVING = "arriving"
 

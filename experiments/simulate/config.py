@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 
 from engine.errors import ParameterError
-from policies.exploration_config import ExplorationConfig
-from policies.peer_config import LEARNING, TUNED, PeerConfig
+from policies.exploring.config import ExplorationConfig
+from policies.peers.config import LEARNING, TUNED, PeerConfig
+from policies.peers.segments import SegmentConfig
 from policies.prices.config import PriceConfig
-from policies.segments import SegmentConfig
 from policies.vw.arguments import VwConfig
 
 

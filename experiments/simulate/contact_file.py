@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from engine.contacts import ContactBatch
+from engine.contacts.contacts import ContactBatch
 from engine.features import PRESENT
 from engine.types import PURPOSES, IntArray
-from simulator.world import World
+from simulator.world.world import World
 
 # Whoever gave a permission did so this long ago; the world does not date it.
 CONSENT_AGE_DAYS = 200

@@ -11,11 +11,11 @@ from typing import Final
 
 import numpy as np
 
-from engine import records
+from engine.records import schema as records
 from engine.types import BoolArray, CodeArray, FloatArray, IntArray
-from simulator.happened import Happened
-from simulator.people import GONE, present_mask
-from simulator.world import World
+from simulator.people.people import GONE, present_mask
+from simulator.world.happened import Happened
+from simulator.world.world import World
 
 MILLIONTHS: Final = 1e6
 # What is counted at the start of the day, before anything is sent.

@@ -1,7 +1,8 @@
 """What a step brought, as the outcome events that a sender's systems would report: each at its own instant.
 
 Everything that a message did is credited to its own decision; an order without a message, to the contact's last
-decision within the attribution window. The values of a decision's events add up to its reward (`simulator.money`).
+decision within the attribution window. The values of a decision's events add up to its reward
+(`simulator.world.money`).
 The feed's faults act here: late, duplicated and lost events; what the sender itself does (dispatched, sent) has none.
 """
 
@@ -14,13 +15,13 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from engine import records
-from engine.localtime import HOUR_US
 from engine.log.parquet import labels
+from engine.records import schema as records
+from engine.time.localtime import HOUR_US
 from engine.types import BoolArray, FloatArray, IntArray, ObjectArray
-from simulator.happened import Happened
-from simulator.response import Moment
-from simulator.world import World
+from simulator.world.happened import Happened
+from simulator.world.response import Moment
+from simulator.world.world import World
 
 # In this order they stand in the file, for each contact.
 EVENTS: Final = (

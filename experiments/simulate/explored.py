@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.asking import unchecked_distribution
+from engine.decide.asking import unchecked_distribution
 from engine.features import ContextBlock
 from engine.protocols import Policy
 from engine.types import BoolArray, FloatArray
 from experiments.simulate.job import DayPolicy
-from policies.uniform import UniformPolicy
+from policies.peers.uniform import UniformPolicy
 
 
 @dataclass(frozen=True)

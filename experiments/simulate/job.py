@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 
-from engine.decide import Plan
+from engine.decide.deciding import Plan
 from engine.guardrails.conditions import Conditions
 from engine.guardrails.layer import Guardrails
 from engine.protocols import Policy
-from engine.records import LogMeta
-from simulator.broken_draw import broken_at
+from engine.records.schema import LogMeta
 from simulator.scenario import Scenario
+from simulator.world.broken_draw import broken_at
 
 NOTE = "SIMULATED: contacts and outcomes come from a simulated world, not from people."
 
@@ -27,7 +27,7 @@ class Job:
         scenario: plain data of the scenario.
         packages: top-level packages from which its parts may be imported.
         contacts / first / seed: of the world.
-        control_share / uniform_share: as of `engine.decide.Plan`.
+        control_share / uniform_share: as of `engine.decide.deciding.Plan`.
         contact_key: key of the contacts' pseudonyms.
         block_rows: contacts per block.
         folder: of the parts.

@@ -17,9 +17,9 @@ from experiments.simulate.job import DayPolicy
 from experiments.simulate.policies import Rounds, setting_of, trained
 from policies.horizon.config import HorizonConfig
 from policies.horizon.rounds import WholeLogs
+from policies.peers.uniform import UniformPolicy
 from policies.registry import learner
 from policies.trained import export_learner, head, resume
-from policies.uniform import UniformPolicy
 from simulator.scenario import Scenario
 
 VW: Final = "vw"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.join import MetricSpec
-from simulator.metrics import conversion_of
+from engine.log.join import MetricSpec
 from simulator.scenario import Scenario
+from simulator.world.metrics import conversion_of
 
 MONEY = ("purchased", "refunded", "sent", "unsubscribed", "complained")
 # Range of the money of one decision where the population does not say how large orders are.

@@ -15,7 +15,7 @@ import msgspec
 from engine.errors import ConfigError, StorageError
 from experiments.report.files import make_folder, write_whole
 from experiments.simulate.daily import Sums
-from simulator.sender import Counts
+from simulator.world.sender import Counts
 
 _ASKED = "asked.json"
 _LOCK = "lock"
@@ -29,7 +29,7 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
         removed: rule id -> (rule, pairs, contacts).
         held: contacts with no send left.
         policy: version that decided.
-        sent: what the sender sent and heard (`simulator.sender.Counts`), as plain data.
+        sent: what the sender sent and heard (`simulator.world.sender.Counts`), as plain data.
         cells: sends by channel and arm, the arms of the first channel first.
         prices: that the day was decided under, as plain data (`policies.prices.pricing.Prices`).
     """

@@ -7,20 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engine.artefact import sha256
 from engine.errors import ConfigError, DataError
 from engine.log.parquet import LogReader
+from engine.log.selection import Selection
 from engine.protocols import Policy
-from engine.rounds import RoundBlock
-from engine.selection import Selection
+from engine.records.rounds import RoundBlock
+from engine.storage.artefact import sha256
 from experiments.simulate.config import SimulateConfig
 from experiments.simulate.job import DayPolicy
 from experiments.simulate.metrics import scenario_metrics
-from policies.always import AlwaysPolicy
-from policies.peer_config import LEARNING, TUNED
+from policies.peers.always import AlwaysPolicy
+from policies.peers.config import LEARNING, TUNED
+from policies.peers.uniform import UniformPolicy
 from policies.registry import Setting, make
 from policies.trained import head, learns_as, serve
-from policies.uniform import UniformPolicy
 from policies.vw.compiled import CompiledPolicy
 from simulator.scenario import Scenario
 

@@ -12,11 +12,11 @@ from zoneinfo import ZoneInfo
 import msgspec
 import numpy as np
 
-from engine.artefact import MANIFEST, sha256
 from engine.guardrails.conditions import Conditions
 from engine.protocols import Policy
+from engine.storage.artefact import MANIFEST, sha256
 from engine.types import FloatArray
-from experiments.prices import Pricing, pricing_of, versioned
+from experiments.serve.prices import Pricing, pricing_of, versioned
 from experiments.simulate.config import SimulateConfig
 from experiments.simulate.explored import ExploredPolicy
 from experiments.simulate.job import DayPolicy

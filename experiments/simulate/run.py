@@ -10,18 +10,18 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from engine.artefact import sha256
 from engine.errors import DataError, ParameterError
 from engine.guardrails.conditions import Conditions
 from engine.guardrails.layer import Guardrails
 from engine.identity import pseudonyms
-from engine.localtime import instant_of
 from engine.log.training_rows import training_rows
-from engine.records import LogMeta, log_schema, outcome_schema
+from engine.records.schema import LogMeta, log_schema, outcome_schema
+from engine.storage.artefact import sha256
+from engine.time.localtime import instant_of
 from experiments.outputs import json_bytes
 from experiments.outputs_simulate import SimulateOutput
-from experiments.prices import shown_prices
 from experiments.report.files import make_folder, write_table, write_whole
+from experiments.serve.prices import shown_prices
 from experiments.simulate.assemble import assemble
 from experiments.simulate.blocks import BlockDay, forget, removal_counts
 from experiments.simulate.config import SimulateConfig
@@ -36,13 +36,13 @@ from experiments.simulate.policies import check_policy, fixed_policy
 from experiments.simulate.pool import Pool
 from experiments.simulate.pricing import baseline_file, day_prices, footer_prices, last_prices
 from experiments.simulate.summary import JoinTotals, day_table, group_totals, nothing_sent, removed_pairs
-from policies.peer_config import LEARNING
+from policies.peers.config import LEARNING
 from policies.prices.config import PriceConfig
 from policies.prices.pricing import Prices
 from policies.trained import export_learner, resume
-from simulator.overlays import with_faults
 from simulator.scenario import Scenario, scenario_from
-from simulator.sender import Sender
+from simulator.world.overlays import with_faults
+from simulator.world.sender import Sender
 
 Advance = Callable[[float], None]
 

@@ -14,20 +14,20 @@ from typing import Any, Final
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.contact_key import SIMULATED_KEY
-from engine.decide import Plan
+from engine.contacts.key import SIMULATED_KEY
+from engine.decide.deciding import Plan
 from engine.features import PRESENT, Column, ContextBlock
 from engine.types import HOLD, BoolArray, FloatArray, IntArray
 from experiments.simulate.metrics import scenario_metrics
 from experiments.study.simulated_rounds import GAIN, decided_step
-from policies.exploration_config import ExplorationConfig
-from policies.uniform import UniformPolicy
+from policies.exploring.config import ExplorationConfig
+from policies.peers.uniform import UniformPolicy
 from policies.vw.arguments import VwConfig
 from policies.vw.compiled import CompiledPolicy
 from policies.vw.learner import VwLearner
-from simulator.people import HOUR_KINDS, MOTIVES
+from simulator.people.people import HOUR_KINDS, MOTIVES
 from simulator.scenario import Scenario, load_scenario
-from simulator.world import World
+from simulator.world.world import World
 
 FREE: Final = {"guardrails": "permission"}
 _NONE: Final = {"sms": 0.0, "push": 0.0}

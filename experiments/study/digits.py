@@ -25,13 +25,13 @@ from engine.eligibility import pack
 from engine.features import Column, ContextBlock, FeatureSchema, FeatureSpec
 from engine.identity import keyed_hash
 from engine.protocols import Learner, Policy
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 from engine.sampling import draw
 from engine.types import FloatArray, IntArray
-from policies.exploration_config import ExplorationConfig
-from policies.linear_thompson import LinearThompsonLearner
-from policies.linucb import LinUcbLearner
-from policies.uniform import UniformPolicy
+from policies.exploring.config import ExplorationConfig
+from policies.peers.linear_thompson import LinearThompsonLearner
+from policies.peers.linucb import LinUcbLearner
+from policies.peers.uniform import UniformPolicy
 from policies.vw import wall
 from policies.vw.arguments import VwConfig
 from policies.vw.ensemble_config import EnsembleConfig

@@ -21,9 +21,9 @@ from engine.ope.intervals.asymptotic import asymptotic_sequence
 from engine.ope.intervals.sequence import betting_sequence
 from engine.ope.support import SupportRule
 from engine.ope.target import PolicyTarget
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 from engine.types import FloatArray
-from experiments.shared_models import SharedModels
+from experiments.judge.shared_models import SharedModels
 from experiments.study.worlds import ARMS, Fixed, LeastSquares, World, rows_of, schema_of_x
 
 DOC: Final = Path(__file__).resolve().parents[2] / "docs" / "interval-coverage.md"

@@ -2,7 +2,7 @@
 
 Each learner begins with nothing, decides for the same contacts with the same luck, and learns at the end of every day
 from what its own decisions brought. A decision is one that had a choice. It is judged by its expected gain over hold
-given the latents (`simulator.expected`), against two others in the very same state: the static segments, tuned
+given the latents (`simulator.world.expected`), against two others in the very same state: the static segments, tuned
 beforehand on a whole randomised slice, and the best eligible action of the step (the myopic oracle), which regret is
 taken to.
 
@@ -22,7 +22,7 @@ from typing import Final
 import numpy as np
 
 from engine.guardrails.layer import Guardrails
-from engine.localtime import instant_of
+from engine.time.localtime import instant_of
 from engine.types import HOLD, FloatArray
 from experiments.season.bench import Bench
 from experiments.season.config import ExperimentConfig, Variant
@@ -33,11 +33,11 @@ from experiments.season.turns import restriction, sendable_rows
 from experiments.settings import compose_settings
 from experiments.simulate.curves import picture
 from experiments.study.speed_learners import LEARNERS, Newcomer
-from simulator.expected import gains_of
 from simulator.oracles.best import best_sends
 from simulator.rollout import Actor, acted
 from simulator.scenario import load_scenario
-from simulator.world import World
+from simulator.world.expected import gains_of
+from simulator.world.world import World
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 SCENARIO: Final = "newsletter"

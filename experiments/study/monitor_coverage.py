@@ -15,7 +15,7 @@ import numpy as np
 
 from engine.identity import keyed_hash
 from engine.monitor.effects import EffectSums
-from engine.records import CONTROL, TREATMENT, UNIFORM_SLICE
+from engine.records.schema import CONTROL, TREATMENT, UNIFORM_SLICE
 
 EFFECT = 0.3
 

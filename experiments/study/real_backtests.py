@@ -15,20 +15,20 @@ from typing import Final
 
 from engine.errors import DataError
 from engine.log.parquet import LogReader
+from engine.log.selection import Selection, Side, contact_split
 from engine.mapping.dialect import load_mapping
 from engine.mapping.importer import import_log
 from engine.ope.target import LoggedTarget, PolicyTarget, Target
-from engine.selection import Selection, Side, contact_split
-from experiments.contenders import LEARNED, SEGMENTS, contenders
-from experiments.evaluate import model_factory, result_row, run_evaluation
-from experiments.launch_pass import remembered
+from experiments.judge.contenders import LEARNED, SEGMENTS, contenders
+from experiments.judge.evaluate import model_factory, result_row, run_evaluation
+from experiments.judge.launch_pass import remembered
+from experiments.judge.shared_models import SharedModels
+from experiments.judge.train import learn
 from experiments.outputs import ResultRow
 from experiments.settings import BacktestConfig, TrainConfig, compose_settings
-from experiments.shared_models import SharedModels
-from experiments.train import learn
-from policies.peer_config import PEER_NAMES
+from policies.peers.config import PEER_NAMES
+from policies.peers.segments import tune_segments
 from policies.registry import Setting
-from policies.segments import tune_segments
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DOC: Final = ROOT / "docs" / "real-backtests.md"

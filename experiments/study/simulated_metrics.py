@@ -1,6 +1,7 @@
 """Whether the off-policy metrics find the truth of the simulator: writes docs/simulated-metrics.md.
 
-Every replication is a log of fresh contacts on one day, decided by `engine.decide` under the default guardrails. The
+Every replication is a log of fresh contacts on one day, decided by `engine.decide.deciding` under the default
+guardrails. The
 estimands are the metrics of the default stack that another policy would have on that day. Their truth is what happens
 in the same world to a large population that this other policy really decides for: no weight and no estimator is in it.
 """
@@ -16,19 +17,19 @@ import msgspec
 import numpy as np
 import yaml
 
-from engine.contact_key import SIMULATED_KEY
-from engine.decide import Plan
+from engine.contacts.key import SIMULATED_KEY
+from engine.decide.deciding import Plan
 from engine.ope.metrics.bound import BoundStack
 from engine.ope.metrics.definition import MetricStack
 from engine.ope.metrics.figures import stack_figures
 from engine.ope.metrics.state import StackState
 from engine.ope.target import LoggedTarget, PolicyTarget
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 from engine.types import FloatArray
 from experiments.study.simulated_ope import TRUTH_SEED, Study, shipped_study
 from experiments.study.simulated_rounds import decided_step
-from simulator.happened import Happened
-from simulator.world import World
+from simulator.world.happened import Happened
+from simulator.world.world import World
 
 DOC: Final = Path(__file__).resolve().parents[2] / "docs" / "simulated-metrics.md"
 STACK: Final = Path(__file__).resolve().parents[2] / "conf" / "metric_stack" / "default.yaml"

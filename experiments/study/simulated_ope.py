@@ -1,9 +1,10 @@
 """Whether IPS and DR find the truth of the simulator: writes docs/simulated-ope.md.
 
-Every replication is a log of fresh contacts over a few days, decided by `engine.decide` with known propensities, under
-the default guardrails. The estimand is the immediate expected reward of another policy in the states that the log's
-policy leads to; its truth is the mean of the closed form (`simulator.expected`) over a large population under the same
-log policy. The reward model of DR is Vowpal Wabbit's, cross-fitted by contact, as in the commands.
+Every replication is a log of fresh contacts over a few days, decided by `engine.decide.deciding` with known
+propensities, under the default guardrails. The estimand is the immediate expected reward of another policy in the
+states that the log's policy leads to; its truth is the mean of the closed form (`simulator.world.expected`) over a
+large population under the same log policy. The reward model of DR is Vowpal Wabbit's, cross-fitted by contact, as in
+the commands.
 """
 
 from __future__ import annotations
@@ -15,20 +16,20 @@ from typing import Final
 
 import numpy as np
 
-from engine.contact_key import SIMULATED_KEY
-from engine.decide import Plan
+from engine.contacts.key import SIMULATED_KEY
+from engine.decide.deciding import Plan
 from engine.features import PRESENT, ContextBlock
 from engine.guardrails.layer import Guardrails
 from engine.ope.evaluate import evaluate
 from engine.ope.target import PolicyTarget
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 from engine.types import HOLD, BoolArray, FloatArray
 from experiments.study.simulated_rounds import EXPECTED, REWARD, decided_step
 from policies.vw.arguments import VwConfig
 from policies.vw.reward_model import VwRewardModel
-from simulator.expected import expected_rewards
 from simulator.scenario import Scenario, load_scenario
-from simulator.world import World
+from simulator.world.expected import expected_rewards
+from simulator.world.world import World
 
 DOC: Final = Path(__file__).resolve().parents[2] / "docs" / "simulated-ope.md"
 REPLICATIONS: Final = 500

@@ -2,7 +2,8 @@
 
 Logs are one day of fresh contacts each, decided by the engine under the default guardrails, so that decisions are
 independent. Policies are mixtures of the one that logs with others whose worth the closed form knows
-(`simulator.expected`): the value of one decision is linear in the mixture, so a lift of exactly 3 % and one of exactly
+(`simulator.world.expected`): the value of one decision is linear in the mixture, so a lift of exactly 3 % and one of
+exactly
 0 % can be mixed. The size comes from the plan's own formula on a pilot log (`engine.ope.plan`), as `tactful plan`
 takes it.
 """
@@ -25,12 +26,12 @@ from engine.ope.plan import needed
 from engine.ope.support import SupportRule
 from engine.ope.target import PolicyTarget
 from engine.protocols import Policy
-from engine.rounds import CHUNK_ROWS, RoundBlock
+from engine.records.rounds import CHUNK_ROWS, RoundBlock
 from engine.types import HOLD, BoolArray, FloatArray
 from experiments.study.simulated_ope import RANGE, TRUTH_SEED, Soft, Study, shipped_study
 from experiments.study.simulated_rounds import REWARD, decided_step
-from simulator.expected import expected_rewards
-from simulator.world import World
+from simulator.world.expected import expected_rewards
+from simulator.world.world import World
 
 DOC: Final = Path(__file__).resolve().parents[2] / "docs" / "simulated-power.md"
 REPLICATIONS: Final = 500

@@ -8,13 +8,13 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from engine.decide import Plan, decide_block
-from engine.localtime import instant_of
-from engine.rounds import RoundBlock
+from engine.decide.deciding import Plan, decide_block
+from engine.records.rounds import RoundBlock
+from engine.time.localtime import instant_of
 from engine.types import HOLD, ByteArray, IntArray
-from simulator.expected import gains_of, organic_rewards
-from simulator.happened import Happened
-from simulator.world import World
+from simulator.world.expected import gains_of, organic_rewards
+from simulator.world.happened import Happened
+from simulator.world.world import World
 
 REWARD: Final = "reward_usd"
 EXPECTED: Final = "expected_usd"

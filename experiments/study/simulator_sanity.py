@@ -16,13 +16,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from engine.contact_key import SIMULATED_KEY
-from engine.decide import Plan
+from engine.contacts.key import SIMULATED_KEY
+from engine.decide.deciding import Plan
 from engine.guardrails.layer import Guardrails
 from experiments.simulate.curves import picture
 from experiments.study.simulated_rounds import GAIN, decided_step
-from policies.segments import SegmentConfig, StaticSegments, tune_segments
-from policies.uniform import UniformPolicy
+from policies.peers.segments import SegmentConfig, StaticSegments, tune_segments
+from policies.peers.uniform import UniformPolicy
 from simulator.oracles.bound import UpperBound, upper_bound
 from simulator.oracles.calendar import CalendarActor
 from simulator.oracles.myopic import MyopicOracle
@@ -31,7 +31,7 @@ from simulator.oracles.silence import value_of_silence
 from simulator.rollout import HoldActor
 from simulator.scenario import Scenario, load_scenario
 from simulator.truth import BLOCK, Comparison, Gap, Subject, compare
-from simulator.world import World
+from simulator.world.world import World
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 MONTHLY: Final = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 30)

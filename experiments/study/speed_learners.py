@@ -10,8 +10,8 @@ from typing import Final, Protocol, Self
 import numpy as np
 
 from engine.encoder import Encoder, fit_encoder
-from engine.moments import Moments
-from engine.rounds import RoundBlock
+from engine.numeric.moments import Moments
+from engine.records.rounds import RoundBlock
 from engine.types import HOLD, CodeArray, FloatArray
 from experiments.season.bench import Bench
 from experiments.season.linear import LinearActor
@@ -19,9 +19,9 @@ from experiments.season.makers import THOMPSON_V, UCB_ALPHA
 from experiments.season.peers import recovering
 from experiments.season.rounds import Slice
 from experiments.season.turns import SparingActor, sendable_rows
-from policies.exploration_config import ExplorationConfig
-from policies.linear import LinearSums
-from policies.uniform import UniformPolicy
+from policies.exploring.config import ExplorationConfig
+from policies.linear.ridge import LinearSums
+from policies.peers.uniform import UniformPolicy
 from policies.vw import wall
 from policies.vw.examples import context_text
 from policies.vw.learner import VwLearner

@@ -17,8 +17,8 @@ import numpy as np
 from engine.eligibility import pack
 from engine.features import ContextBlock, FeatureSchema, FeatureSpec, numeric_column
 from engine.identity import keyed_hash
-from engine.matmul import matmul
-from engine.rounds import RoundBlock
+from engine.numeric.matmul import matmul
+from engine.records.rounds import RoundBlock
 from engine.types import BoolArray, FloatArray, IntArray, KeyArray, ObjectArray
 
 MIXED: Final = (np.array([0.2, 0.2, 0.6]), np.array([0.4, 0.4, 0.2]))

@@ -21,7 +21,7 @@ import numpy as np
 
 from engine.catalog import Arm, Catalog
 from engine.features import PRESENT, Column, ContextBlock, FeatureSchema, FeatureSpec
-from engine.matmul import matmul
+from engine.numeric.matmul import matmul
 from engine.types import HOLD, CodeArray, FloatArray, IntArray
 from policies.horizon.config import HorizonConfig
 from policies.horizon.panel import Panel

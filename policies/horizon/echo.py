@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.matmul import matmul
+from engine.numeric.matmul import matmul
 from engine.types import HOLD, FloatArray
 from policies.horizon.panel import Panel
 

@@ -12,9 +12,9 @@ from engine.catalog import Catalog
 from engine.errors import LearnError, ParameterError
 from engine.features import ContextBlock, FeatureSchema
 from engine.identity import keyed_hash
-from engine.rounds import CHUNK_ROWS, RoundBlock
+from engine.records.rounds import CHUNK_ROWS, RoundBlock
 from engine.types import HOLD, FloatArray, IntArray
-from policies.exploration_config import ExplorationConfig
+from policies.exploring.config import ExplorationConfig
 from policies.horizon.change import changed_at
 from policies.horizon.config import HorizonConfig
 from policies.horizon.continuation import continuation, permission_loss

@@ -12,7 +12,7 @@ from engine.catalog import Catalog
 from engine.errors import LearnError
 from engine.features import ContextBlock
 from engine.identity import unit_of
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 from engine.types import HOLD, NOT_AN_INSTANT, BoolArray, FloatArray, IntArray
 
 US_PER_DAY: Final = 86_400_000_000

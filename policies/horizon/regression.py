@@ -12,7 +12,7 @@ import numpy as np
 from engine.catalog import Catalog
 from engine.eligibility import pack
 from engine.features import ContextBlock, FeatureSchema
-from engine.rounds import SAMPLE_WEIGHT, RoundBlock
+from engine.records.rounds import SAMPLE_WEIGHT, RoundBlock
 from engine.types import HOLD, BoolArray, FloatArray, IntArray
 from policies.vw.arguments import VwConfig
 from policies.vw.reward_model import VwRewardModel

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from engine.log.parquet import LogReader
+from engine.log.selection import Side
 from engine.log.structure import require_sound
-from engine.rounds import RoundBlock
-from engine.selection import Side
+from engine.records.rounds import RoundBlock
 from policies.horizon.config import HorizonConfig
 
 

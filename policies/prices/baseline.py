@@ -10,14 +10,14 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from engine.artefact import publish, verified
 from engine.catalog import Catalog
 from engine.errors import ArtefactError
 from engine.features import FeatureSchema
 from engine.log.training_rows import TrainingRows
 from engine.protocols import Policy
-from policies.segmentation import Cut, Segmentation
-from policies.segments import StaticSegments
+from engine.storage.artefact import publish, verified
+from policies.peers.segmentation import Cut, Segmentation
+from policies.peers.segments import StaticSegments
 from policies.trained import head, kind_of, serve
 
 KIND: Final = "tactful-segments"

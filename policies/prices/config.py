@@ -8,8 +8,8 @@ from typing import Literal
 import msgspec
 
 from engine.errors import ParameterError
+from engine.time.zone_names import names_of_people, zone_hint
 from engine.types import PURPOSES
-from engine.zone_names import names_of_people, zone_hint
 
 AUTO, NONE = "auto", "none"
 

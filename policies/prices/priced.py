@@ -12,8 +12,8 @@ from engine.errors import ParameterError
 from engine.features import ContextBlock
 from engine.protocols import Policy
 from engine.types import BoolArray, CodeArray, FloatArray
+from policies.peers.segmentation import Cut
 from policies.prices.thinned import thinned
-from policies.segmentation import Cut
 from policies.vw.compiled import CompiledPolicy
 from policies.vw.ensemble import EnsemblePolicy
 from policies.vw.tables import ScoreTables

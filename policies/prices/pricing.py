@@ -13,10 +13,10 @@ import numpy as np
 from engine.catalog import Catalog
 from engine.errors import DataError
 from engine.types import FloatArray
+from policies.peers.segmentation import Cut
 from policies.prices.solve import Dual
 from policies.prices.terms import Costs, Term, price_table
 from policies.prices.use import Use
-from policies.segmentation import Cut
 
 # A price table (G, C, K) -> the expected use of the sampled contacts under it.
 UseAt = Callable[[FloatArray], Use]
@@ -25,7 +25,7 @@ _NOTHING: Final = 1e-3
 
 
 class GroupCut(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The groups of contacts, as plain data; see `policies.segmentation.Cut`."""
+    """The groups of contacts, as plain data; see `policies.peers.segmentation.Cut`."""
 
     feature: str
     edges: tuple[float, ...] = ()

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from engine.errors import LearnError, ParameterError
-from engine.matmul import matmul
+from engine.numeric.matmul import matmul
 from engine.types import FloatArray
 
 # Reward units: no score comes near it, float32 tables still hold it.

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.asking import unchecked_distribution
+from engine.decide.asking import unchecked_distribution
 from engine.features import ContextBlock
 from engine.protocols import Policy
 from engine.types import HOLD, BoolArray, FloatArray
-from policies.segmentation import Cut
+from policies.peers.segmentation import Cut
 
 
 @dataclass(frozen=True)

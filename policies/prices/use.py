@@ -11,12 +11,12 @@ from typing import Final
 
 import numpy as np
 
-from engine.asking import distribution_of
+from engine.decide.asking import distribution_of
 from engine.eligibility import unpack
 from engine.features import ContextBlock
 from engine.protocols import Policy
 from engine.types import BoolArray, ByteArray, FloatArray, IntArray
-from policies.segmentation import Cut
+from policies.peers.segmentation import Cut
 
 NANO: Final = 1e9
 # Rows whose (rows, k) distribution is built at once: 32 MiB.

@@ -13,7 +13,7 @@ from engine.errors import ParameterError
 from engine.features import ContextBlock
 from engine.sampling import draw
 from engine.types import BoolArray, CodeArray, FloatArray
-from policies.exploration_config import ExplorationConfig
+from policies.exploring.config import ExplorationConfig
 from policies.vw import kernels
 from policies.vw.tables import BLOCK_ROWS, ScoreTables
 

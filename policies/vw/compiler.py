@@ -11,7 +11,7 @@ from engine.catalog import Catalog
 from engine.encoder import Encoder
 from engine.errors import ArtefactError
 from engine.types import BoolArray, Float32Array, FloatArray
-from policies.votes import vote_shares, with_minimum
+from policies.exploring.votes import vote_shares, with_minimum
 from policies.vw import wall
 from policies.vw.arguments import VwConfig
 from policies.vw.examples import context_row

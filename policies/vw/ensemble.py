@@ -11,9 +11,9 @@ from engine.encoder import Encoder
 from engine.errors import ParameterError
 from engine.features import ContextBlock
 from engine.types import BoolArray, Float32Array, FloatArray
-from policies.exploration_config import ExplorationConfig
-from policies.limits import limited
-from policies.votes import vote_shares, with_minimum
+from policies.exploring.config import ExplorationConfig
+from policies.exploring.limits import limited
+from policies.exploring.votes import vote_shares, with_minimum
 from policies.vw import kernels
 from policies.vw.compiled import CompiledPolicy
 from policies.vw.tables import ScoreTables

@@ -9,10 +9,10 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from engine.artefact import publish
 from engine.errors import ArtefactError
 from engine.log.training_rows import TrainingRows
-from policies.blocks.learner import BlockLearner
+from engine.storage.artefact import publish
+from policies.content.learner import BlockLearner
 from policies.horizon.learner import HorizonLearner
 from policies.vw import wall
 from policies.vw.arguments import VwConfig, model_layout

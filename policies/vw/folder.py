@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.artefact import manifest_of
 from engine.catalog import Catalog
 from engine.encoder import Encoder
 from engine.features import FeatureSchema
-from policies.exploration_config import ExplorationConfig
+from engine.storage.artefact import manifest_of
+from policies.exploring.config import ExplorationConfig
 from policies.vw.arguments import VwConfig
 from policies.vw.compiled import CompiledPolicy
 from policies.vw.ensemble import assembled
@@ -44,7 +44,7 @@ class CompiledManifest(msgspec.Struct, frozen=True, kw_only=True):
         name: of the policy.
         made_with: versions of the libraries.
         source: about the training log.
-        files / version: of the folder, see `engine.artefact`.
+        files / version: of the folder, see `engine.storage.artefact`.
     """
 
     format: int
@@ -73,7 +73,7 @@ class Manifest(CompiledManifest, frozen=True, kw_only=True):
 
     Attributes:
         responses: models of p_respond and p_unsub that lie beside the policy.
-        kind: of the folder, see `engine.artefact`.
+        kind: of the folder, see `engine.storage.artefact`.
     """
 
     responses: tuple[ResponseNote, ...] = ()

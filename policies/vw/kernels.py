@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from engine.eligibility import Eligibility
 from engine.types import CodeArray, Float32Array, FloatArray
-from policies.exploration_config import ExplorationConfig
-from policies.limits import check_limits, floor_cut
+from policies.exploring.config import ExplorationConfig
+from policies.exploring.limits import check_limits, floor_cut
 from policies.vw.tables import ScoreTables
 
 AVAILABLE: Final = importlib.util.find_spec("numba") is not None and not os.environ.get("TACTFUL_NO_NUMBA")

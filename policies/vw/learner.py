@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from engine.catalog import Catalog
 from engine.errors import LearnError, ParameterError
 from engine.features import FeatureSchema
-from engine.rounds import RoundBlock
-from policies.exploration_config import ExplorationConfig
+from engine.records.rounds import RoundBlock
+from policies.exploring.config import ExplorationConfig
 from policies.vw import wall
 from policies.vw.arguments import VwConfig, model_layout
 from policies.vw.compiled import CompiledPolicy

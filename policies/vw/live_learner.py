@@ -8,13 +8,13 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from engine.artefact import manifest_of, publish
 from engine.catalog import Catalog
 from engine.encoder import Encoder
 from engine.errors import ArtefactError, LearnError, ParameterError
 from engine.features import FeatureSchema
 from engine.log.training_rows import TrainingRows
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
+from engine.storage.artefact import manifest_of, publish
 from engine.types import BoolArray
 from policies.vw.arguments import VwConfig, learning_arguments
 from policies.vw.compiler import random_contexts

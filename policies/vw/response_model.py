@@ -12,8 +12,8 @@ from scipy.special import expit, logit
 
 from engine.encoder import Encoder
 from engine.errors import LearnError
-from engine.moments import Moments
-from engine.rounds import RoundBlock
+from engine.numeric.moments import Moments
+from engine.records.rounds import RoundBlock
 from engine.types import FloatArray
 from policies.vw import wall
 from policies.vw.arguments import regression_arguments

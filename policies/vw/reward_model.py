@@ -13,8 +13,8 @@ from engine.catalog import Catalog
 from engine.encoder import Encoder, fit_encoder
 from engine.errors import LearnError, ParameterError
 from engine.features import ContextBlock, FeatureSchema
-from engine.moments import Moments
-from engine.rounds import SAMPLE_WEIGHT, RoundBlock
+from engine.numeric.moments import Moments
+from engine.records.rounds import SAMPLE_WEIGHT, RoundBlock
 from engine.types import FloatArray
 from policies.vw import wall
 from policies.vw.arguments import VwConfig, regression_arguments

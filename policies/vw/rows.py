@@ -8,7 +8,7 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.errors import LearnError
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 from engine.types import BoolArray, CodeArray, FloatArray, IntArray
 
 

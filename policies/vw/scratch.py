@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from engine.disk.parts import scratch_folder
 from engine.errors import LearnError
+from engine.storage.parts import scratch_folder
 
 
 @contextlib.contextmanager

@@ -19,9 +19,9 @@ import numpy as np
 from engine.catalog import Catalog
 from engine.errors import LearnError
 from engine.features import FeatureSchema
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 from engine.types import FloatArray
-from policies.exploration_config import ExplorationConfig
+from policies.exploring.config import ExplorationConfig
 from policies.vw.arguments import VwConfig
 from policies.vw.learner import VwLearner
 from policies.vw.reward_model import VwRewardModel

@@ -10,7 +10,7 @@ import numpy as np
 
 from engine.encoder import Encoder
 from engine.errors import LearnError
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 from engine.types import FloatArray
 from policies.vw.tables import ScoreTables
 

@@ -13,8 +13,8 @@ from engine.catalog import Catalog
 from engine.encoder import Encoder, fit_encoder
 from engine.errors import LearnError, ParameterError
 from engine.features import FeatureSchema
-from engine.moments import Moments
-from engine.rounds import CHUNK_ROWS, RoundBlock
+from engine.numeric.moments import Moments
+from engine.records.rounds import CHUNK_ROWS, RoundBlock
 from policies.vw import wall
 from policies.vw.arguments import (
     VwConfig,

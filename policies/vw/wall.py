@@ -19,9 +19,9 @@ import numpy as np
 import vowpalwabbit
 from vowpalwabbit import pyvw
 
-from engine.disk.durable import sync
-from engine.disk.parts import scratch_folder
 from engine.errors import ArtefactError, LearnError
+from engine.storage.durable import sync
+from engine.storage.parts import scratch_folder
 from engine.types import FloatArray
 
 VERSION: str = vowpalwabbit.__version__
@@ -299,7 +299,7 @@ def load(model: Path, *, bits: int, width: int = 1, batch: bool = False) -> Iter
 
     Raises:
         ArtefactError: no file there, or VW cannot read it. VW loads many damaged files without a word: compare the
-            hash first (`engine.artefact`).
+            hash first (`engine.storage.artefact`).
     """
     if not model.is_file():
         raise ArtefactError(f"{model} does not exist", hint="train first")

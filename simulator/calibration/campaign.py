@@ -11,13 +11,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from engine.matmul import matmul
+from engine.numeric.matmul import matmul
 from engine.types import FloatArray
 from simulator.calibration.fit import Changes, Free, Goal, fit
 from simulator.calibration.programme import Programme, Sums, run_programme
-from simulator.people import DEVICES, contact_ids
+from simulator.calibration.targets.published import Published
+from simulator.people.people import DEVICES, contact_ids
 from simulator.scenario import load_scenario, merged
-from simulator.targets.published import Published
 
 SCENARIO: Final = "newsletter"
 DAYS_PER_MONTH: Final = 30.4

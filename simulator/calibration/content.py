@@ -13,16 +13,16 @@ import numpy as np
 
 from engine.types import HOLD
 from simulator.calibration.fit import Changes, Free, Goal, fit
+from simulator.calibration.targets.neyman import SegmentEffects, segment_effects
 from simulator.scenario import Scenario, load_scenario
-from simulator.targets.neyman import SegmentEffects, segment_effects
-from simulator.world import World
+from simulator.world.world import World
 
 SCENARIO: Final = "hillstrom"
 DAYS: Final = 14
 ARMS: Final = ("no e-mail", "men's e-mail", "women's e-mail")
-# Levels of the scenario's categories, in the order of `simulator.targets.hillstrom.HISTORIES`.
+# Levels of the scenario's categories, in the order of `simulator.calibration.targets.hillstrom.HISTORIES`.
 HISTORIES: Final = ("mens", "womens", "both")
-SOURCE: Final = "Hillstrom 2008 (randomised), recomputed by simulator.targets.hillstrom"
+SOURCE: Final = "Hillstrom 2008 (randomised), recomputed by simulator.calibration.targets.hillstrom"
 ERRORS: Final = 2.0
 
 # Five numbers for three base rates and six effects: customers who bought both come and react more than the others,
@@ -40,7 +40,7 @@ def goals(effects: SegmentEffects) -> tuple[Goal, ...]:
     """Base rates and effects on visits, within two standard errors of the real test.
 
     Args:
-        effects: `simulator.targets.hillstrom.hillstrom_effects` of the published file.
+        effects: `simulator.calibration.targets.hillstrom.hillstrom_effects` of the published file.
     """
     values = moments_of(effects)
     visit = effects.outcomes.index("visit")

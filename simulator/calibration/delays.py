@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 
 from engine.types import FloatArray
-from simulator.delay import US_PER_HOUR
 from simulator.scenario import Scenario
-from simulator.world import World
+from simulator.world.delay import US_PER_HOUR
+from simulator.world.world import World
 
 # figure -> (event, channel, hours after the send).
 WITHIN: Final = {

@@ -13,8 +13,8 @@ from typing import Final
 from simulator.calibration.campaign import goals_of
 from simulator.calibration.fit import Changes, Free, fit
 from simulator.calibration.programme import Programme, Sums, run_programme
+from simulator.calibration.targets.published import Published
 from simulator.scenario import load_scenario
-from simulator.targets.published import Published
 
 SCENARIO: Final = "browse_abandonment"
 PER_WEEK: Final = 3.0

@@ -24,10 +24,10 @@ from simulator.calibration.files import (
     stored_goals,
 )
 from simulator.calibration.fit import Changes, Goal, rows_of
+from simulator.calibration.targets.cdnow import read_cdnow
+from simulator.calibration.targets.hillstrom import hillstrom_effects
+from simulator.calibration.targets.published import Published, load_published
 from simulator.scenario import load_scenario, merged
-from simulator.targets.cdnow import read_cdnow
-from simulator.targets.hillstrom import hillstrom_effects
-from simulator.targets.published import Published, load_published
 
 Say = Callable[[str], None]
 DELAY_DRAWS: Final = 100_000

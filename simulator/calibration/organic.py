@@ -13,14 +13,14 @@ import numpy as np
 from engine.errors import ParameterError
 from engine.types import FloatArray
 from simulator.calibration.fit import Changes, Goal
+from simulator.calibration.targets.baskets import LogNormalBaskets, fit_log_normal
+from simulator.calibration.targets.bg_nbd import BgNbd, fit_bg_nbd
+from simulator.calibration.targets.cdnow import CALIBRATION_WEEKS, WEEKS, Purchases, cumulative_repeats, repeat_summary
 from simulator.scenario import Scenario, load_scenario
-from simulator.targets.baskets import LogNormalBaskets, fit_log_normal
-from simulator.targets.bg_nbd import BgNbd, fit_bg_nbd
-from simulator.targets.cdnow import CALIBRATION_WEEKS, WEEKS, Purchases, cumulative_repeats, repeat_summary
-from simulator.world import World
+from simulator.world.world import World
 
 SCENARIO: Final = "organic"
-SOURCE: Final = "CDNOW 1997-98 (Fader, Hardie & Lee 2005), recomputed by simulator.targets.cdnow"
+SOURCE: Final = "CDNOW 1997-98 (Fader, Hardie & Lee 2005), recomputed by simulator.calibration.targets.cdnow"
 TRACKED: Final = (13, 26, 52, WEEKS)
 # Tolerances. Relative ones cover that BG/NBD itself is 15 % low in the first weeks and in those that were not fitted.
 NO_REPEAT: Final = 0.02

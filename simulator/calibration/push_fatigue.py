@@ -15,10 +15,10 @@ import numpy as np
 from engine.types import HOLD
 from simulator.calibration.campaign import goals_of
 from simulator.calibration.fit import Changes, Free, Goal, fit
+from simulator.calibration.targets.heartsteps import Trial, fatigue_effect
+from simulator.calibration.targets.published import Published
 from simulator.scenario import Scenario, load_scenario
-from simulator.targets.heartsteps import Trial, fatigue_effect
-from simulator.targets.published import Published
-from simulator.world import World
+from simulator.world.world import World
 
 SCENARIO: Final = "heartsteps"
 DAYS: Final = 42

@@ -9,9 +9,9 @@ import numpy as np
 from engine.eligibility import Eligibility
 from engine.types import HOLD, BoolArray, CodeArray, Float32Array, FloatArray, IntArray
 from simulator.envs.coding import Coding
-from simulator.happened import Happened
 from simulator.rollout import Actor, play
-from simulator.world import World
+from simulator.world.happened import Happened
+from simulator.world.world import World
 
 # Contacts per block: enough that a step is more work than calls, few enough that its arrays stay near the processor.
 BLOCK_ROWS: Final = 32_768

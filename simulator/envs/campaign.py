@@ -16,10 +16,10 @@ from engine.guardrails.layer import Guardrails
 from engine.types import HOLD, BoolArray, CodeArray, Float32Array, FloatArray, IntArray
 from simulator.envs.block import BLOCK_ROWS, Block
 from simulator.envs.coding import Coding
-from simulator.people import GONE
+from simulator.people.people import GONE
 from simulator.rollout import Actor, play
 from simulator.scenario import Scenario, load_scenario
-from simulator.world import World
+from simulator.world.world import World
 
 Step = tuple[Float32Array, FloatArray, BoolArray, BoolArray, dict[str, Any]]
 

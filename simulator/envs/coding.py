@@ -23,7 +23,7 @@ from engine.errors import DataError
 from engine.features import MISSING, PRESENT, STALE, Column, ContextBlock, FeatureSpec
 from engine.types import BoolArray, Float32Array, FloatArray, IntArray
 from simulator.scenario import Scenario
-from simulator.world import World
+from simulator.world.world import World
 
 TOP: Final = {"days": 365.0, "count": 50.0, "pages": 100.0, "usd": 5000.0}
 LINEAR: Final = ("share",)

@@ -16,8 +16,8 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from simulator.envs.timeline import Timeline
-from simulator.hours import PEAKS
-from simulator.people import HOUR_KINDS, MOTIVES, STAGES
+from simulator.people.people import HOUR_KINDS, MOTIVES, STAGES
+from simulator.world.hours import PEAKS
 
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS: Final = ("o", "^", "s", "D", "v", "P")

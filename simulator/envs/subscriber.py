@@ -15,9 +15,9 @@ from engine.types import HOLD, BoolArray, Float32Array
 from simulator.envs.block import masks
 from simulator.envs.coding import Coding
 from simulator.envs.timeline import Timeline, told
-from simulator.people import GONE
+from simulator.people.people import GONE
 from simulator.scenario import Scenario, load_scenario
-from simulator.world import World
+from simulator.world.world import World
 
 
 class SubscriberEnv(gymnasium.Env[Float32Array, np.int64]):
@@ -28,7 +28,7 @@ class SubscriberEnv(gymnasium.Env[Float32Array, np.int64]):
     a habit of waiting for discounts, complaints and unsubscribes; and many orders come without any message, so that
     only what is added by sending counts. The world is a scenario (docs/simulator.md): its catalog gives the actions,
     its guardrail pack the mask, its money the reward. A contact of a world is the same here, in `tactful/Campaign-v0`
-    and in `simulator.world.World`: same seed and number, same bytes.
+    and in `simulator.world.world.World`: same seed and number, same bytes.
 
     ## Action Space
     `Discrete(k)`: 0 is hold (no message); action `1 + (c * H + h) * K + a` sends content arm `a` on channel `c` at

@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 
 from engine.types import HOLD
-from simulator.happened import Happened
-from simulator.world import World
+from simulator.world.happened import Happened
+from simulator.world.world import World
 
 # Fates of one message, as flags by name.
 FATES: Final = ("delivered", "seen", "clicked", "replied", "unsubscribed", "complained", "message_order")

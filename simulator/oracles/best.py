@@ -6,8 +6,8 @@ import numpy as np
 
 from engine.eligibility import Eligibility
 from engine.types import HOLD, BoolArray, CodeArray, FloatArray
-from simulator.expected import message_gains, row_blocks
 from simulator.rollout import Turn
+from simulator.world.expected import message_gains, row_blocks
 
 
 def best_sends(turn: Turn) -> tuple[CodeArray, FloatArray]:

@@ -35,13 +35,13 @@ import numpy as np
 from engine.errors import ParameterError
 from engine.ope.exact import add_pairs
 from engine.types import FloatArray
-from simulator.dynamics import BoundShopperDynamics, ShopperDynamics
-from simulator.expected import message_outlook, organic_rewards, row_blocks
-from simulator.metrics import exact_sum
-from simulator.people import ACTIVE, GONE, LAPSED, LAPSING, MOTIVES, NEVER, ONBOARDING, STAGES
+from simulator.people.people import ACTIVE, GONE, LAPSED, LAPSING, MOTIVES, NEVER, ONBOARDING, STAGES
 from simulator.scenario import Scenario
-from simulator.shopper_response import ShopperResponse
-from simulator.world import World
+from simulator.world.dynamics import BoundShopperDynamics, ShopperDynamics
+from simulator.world.expected import message_outlook, organic_rewards, row_blocks
+from simulator.world.metrics import exact_sum
+from simulator.world.shopper_response import ShopperResponse
+from simulator.world.world import World
 
 ALIVE: Final = (LAPSED, LAPSING, ACTIVE, ONBOARDING)
 # Prices per send, as multiples of the contact's best gain; any of them gives a bound.

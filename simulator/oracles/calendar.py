@@ -12,7 +12,7 @@ import numpy as np
 from engine.errors import ParameterError
 from engine.types import HOLD, CodeArray, FloatArray, IntArray
 from simulator.rollout import Turn
-from simulator.world import World
+from simulator.world.world import World
 
 
 @dataclass(frozen=True)

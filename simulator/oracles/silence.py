@@ -6,7 +6,8 @@ forward from the contact's state at the start:
     orders with the chance 1 - exp(-rate dt) of its intent and stage; after one, intent is off, the contact is active,
     and gone with `gone_per_order`; else intent and stage move at their own rates
 
-It is written from the equations of `simulator.dynamics`, not from its code, and is there to be compared with: a world
+It is written from the equations of `simulator.world.dynamics`, not from its code, and is there to be compared with:
+a world
 that is stepped without messages must average to it.
 """
 
@@ -16,9 +17,9 @@ import numpy as np
 
 from engine.errors import ParameterError
 from engine.types import BoolArray, FloatArray
-from simulator.dynamics import ShopperDynamics
-from simulator.people import ACTIVE, GONE, LAPSED, LAPSING, ONBOARDING, STAGES
-from simulator.world import World
+from simulator.people.people import ACTIVE, GONE, LAPSED, LAPSING, ONBOARDING, STAGES
+from simulator.world.dynamics import ShopperDynamics
+from simulator.world.world import World
 
 
 def value_of_silence(world: World, steps: int, discount: float = 1.0) -> FloatArray:

@@ -29,8 +29,8 @@ from engine.audit.block import EXTRA
 from engine.audit.rule import AuditRule
 from engine.log.parquet import LogReader, context_arrays, labels
 from engine.log.whole_file import ParquetFile
-from engine.records import LogMeta, RewardSpec, log_schema
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
+from engine.records.schema import LogMeta, RewardSpec, log_schema
 
 DAY_US = 86_400_000_000
 START = 20_000 * DAY_US

@@ -31,18 +31,18 @@ import yaml
 from bench_decide import NOW, decide, made_contacts, peak_mib
 from synthetic_rounds import reference_context, reference_schema
 
-from engine.blocks.deciding import uniform_actions
-from engine.blocks.eligibility import BlockEligibility
 from engine.catalog import Catalog, catalog_from
-from engine.decide import Plan
+from engine.content.deciding import uniform_actions
+from engine.content.eligibility import BlockEligibility
+from engine.decide.deciding import Plan
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
-from engine.rounds import CHUNK_ROWS, RoundBlock
+from engine.records.rounds import CHUNK_ROWS, RoundBlock
 from engine.sampling import draw
-from policies.blocks.learner import BlockLearner
-from policies.blocks.names import lines_of
-from policies.exploration import softmax
-from policies.exploration_config import ExplorationConfig
+from policies.content.learner import BlockLearner
+from policies.content.names import lines_of
+from policies.exploring.config import ExplorationConfig
+from policies.exploring.exploration import softmax
 from policies.vw import wall
 from policies.vw.examples import context_row
 

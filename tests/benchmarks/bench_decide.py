@@ -28,14 +28,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import numpy as np
 from synthetic_rounds import reference_catalog, reference_context, reference_rounds, reference_schema
 
-from engine.contacts import ContactBatch, plain_contacts
-from engine.decide import Plan, decide_block, decision_meta
+from engine.contacts.contacts import ContactBatch, plain_contacts
+from engine.decide.deciding import Plan, decide_block, decision_meta
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
-from engine.localtime import instant_of
 from engine.log.parquet import conform_to
 from engine.log.whole_file import ParquetFile
-from engine.records import log_schema
+from engine.records.schema import log_schema
+from engine.time.localtime import instant_of
 from policies.vw import wall
 from policies.vw.examples import context_row
 from policies.vw.learner import VwLearner

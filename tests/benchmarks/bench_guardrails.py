@@ -29,7 +29,7 @@ import numpy as np
 from engine.guardrails.judging import judge
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
-from engine.localtime import instant_of
+from engine.time.localtime import instant_of
 from tests.benchmarks.guardrail_contacts import ALL_ZONES, CATALOG, FEW_ZONES, WORLD, contacts
 
 MIB = 2**20

@@ -23,8 +23,8 @@ import numpy as np
 from bench_decide import BLOCK, NOW, made_contacts
 from synthetic_rounds import reference_catalog, reference_rounds, reference_schema
 
-from engine.contacts import ContactBatch
-from engine.decide import Plan, decide_block
+from engine.contacts.contacts import ContactBatch
+from engine.decide.deciding import Plan, decide_block
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
 from policies.vw import wall

@@ -33,7 +33,7 @@ from engine.ope.named import estimators_named
 from engine.ope.setup import Setup
 from engine.ope.state import EvaluationState
 from engine.ope.target import PolicyTarget
-from engine.rounds import CHUNK_ROWS, RoundBlock
+from engine.records.rounds import CHUNK_ROWS, RoundBlock
 from engine.types import NOT_AN_INSTANT
 
 MIB = 2**20

@@ -130,7 +130,7 @@ def ours(rows: int, k: int, estimators: tuple[str, ...], ready: bool) -> dict[st
     from engine.ope.setup import Setup
     from engine.ope.state import EvaluationState
     from engine.ope.target import PolicyTarget
-    from engine.rounds import RoundBlock
+    from engine.records.rounds import RoundBlock
     from engine.types import NOT_AN_INSTANT
 
     schema = FeatureSchema(features=())

@@ -29,11 +29,11 @@ from engine.catalog import one_axis_catalog
 from engine.eligibility import pack
 from engine.features import FeatureSchema
 from engine.log.parquet import LogReader, ParquetFile, conform_to
+from engine.log.selection import Selection
 from engine.ope.evaluate import evaluate
 from engine.ope.target import PolicyTarget
-from engine.records import LogMeta, RewardSpec, log_schema
-from engine.rounds import CHUNK_ROWS, RoundBlock
-from engine.selection import Selection
+from engine.records.rounds import CHUNK_ROWS, RoundBlock
+from engine.records.schema import LogMeta, RewardSpec, log_schema
 from engine.types import BoolArray, FloatArray
 
 ACTIONS = 10

@@ -24,9 +24,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import numpy as np
 from synthetic_rounds import reference_catalog, reference_rounds, reference_schema
 
-from policies.exploration_config import ExplorationConfig
-from policies.linear_thompson import LinearThompsonLearner
-from policies.linucb import LinUcbLearner
+from policies.exploring.config import ExplorationConfig
+from policies.peers.linear_thompson import LinearThompsonLearner
+from policies.peers.linucb import LinUcbLearner
 from policies.vw import wall
 from policies.vw.arguments import VwConfig, model_layout
 from policies.vw.ensemble_config import EnsembleConfig

@@ -23,7 +23,7 @@ from synthetic_rounds import reference_catalog, reference_context, reference_rou
 
 from engine.eligibility import Eligibility
 from engine.features import ContextBlock
-from policies.exploration_config import ExplorationConfig
+from policies.exploring.config import ExplorationConfig
 from policies.prices.priced import priced
 from policies.prices.pricing import Problem, find_prices
 from policies.prices.sample import ContactSample

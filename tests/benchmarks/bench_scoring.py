@@ -27,7 +27,7 @@ import numpy as np
 from synthetic_rounds import reference_catalog, reference_rounds, reference_schema
 
 from engine.eligibility import Eligibility
-from policies.exploration_config import ExplorationConfig
+from policies.exploring.config import ExplorationConfig
 from policies.vw import kernels, wall
 from policies.vw.compiler import random_contexts
 from policies.vw.examples import context_row

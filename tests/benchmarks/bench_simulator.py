@@ -32,9 +32,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 
 from engine.eligibility import Eligibility
-from engine.rounds import CHUNK_ROWS, RoundBlock
+from engine.records.rounds import CHUNK_ROWS, RoundBlock
 from engine.types import HOLD
-from policies.uniform import UniformPolicy
+from policies.peers.uniform import UniformPolicy
 from policies.vw.export import export_policy
 from policies.vw.folder import load_policy
 from policies.vw.learner import VwLearner
@@ -42,7 +42,7 @@ from simulator.envs import CampaignEnv, SubscriberEnv
 from simulator.envs.block import BLOCK_ROWS
 from simulator.rollout import HoldActor, PolicyActor, Turn, turn_of
 from simulator.scenario import Scenario, load_scenario
-from simulator.world import World
+from simulator.world.world import World
 
 SEED, TRAINING_SEED = 7, 8
 REWARD_RANGE = (-5.0, 30.0)

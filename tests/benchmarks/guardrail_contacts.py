@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from engine.catalog import Arm, Catalog
-from engine.contacts import EVENTS, ContactBatch, Events, order_sends, plain_contacts
+from engine.contacts.contacts import EVENTS, ContactBatch, Events, order_sends, plain_contacts
 from engine.guardrails.conditions import ChannelHealth, Conditions
-from engine.localtime import DAY_US, zone_names
+from engine.time.localtime import DAY_US, zone_names
 from engine.types import NOT_AN_INSTANT
 
 CHANNELS = ("email", "sms", "push")

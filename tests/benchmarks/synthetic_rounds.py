@@ -7,7 +7,7 @@ import numpy as np
 from engine.catalog import Arm, Catalog
 from engine.eligibility import pack
 from engine.features import ContextBlock, FeatureSchema, FeatureSpec, categorical_column, numeric_column
-from engine.rounds import CHUNK_ROWS, RoundBlock
+from engine.records.rounds import CHUNK_ROWS, RoundBlock
 
 LEVELS = ("gold", "silver", "bronze", "new", "lapsed", "guest")
 

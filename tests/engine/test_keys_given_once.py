@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from engine.audit.outcomes import _frames
 from engine.catalog import Arm, Catalog
-from engine.contact_file import contact_blocks
+from engine.contacts.file import contact_blocks
 from engine.errors import ConfigError, DataError
 from engine.features import FeatureSchema
 from engine.files.documents import decode_json, load_yaml
@@ -24,7 +24,7 @@ from engine.guardrails.pack import load_pack
 from engine.limits.config import load_limits
 from engine.mapping.dialect import load_mapping
 from engine.mapping.sources import open_source
-from engine.outcomes import read_outcomes
+from engine.records.outcomes import read_outcomes
 from engine.state.fact_file import fact_blocks
 
 CATALOG = Catalog(name="t", channels=("email",), hours=(9,), arms=(Arm(id="a", approved=True),))

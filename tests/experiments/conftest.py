@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.log.parquet import LogReader
-from engine.records import log_schema
+from engine.records.schema import log_schema
 from tests.experiments.commands import Imported, run
 
 

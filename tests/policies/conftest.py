@@ -10,7 +10,7 @@ import pytest
 from engine.catalog import Arm, Catalog
 from engine.eligibility import pack
 from engine.features import ContextBlock, FeatureSchema, FeatureSpec, categorical_column, numeric_column
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 from engine.types import FloatArray
 
 BENEFIT = "fewer and more useful messages"

@@ -10,8 +10,8 @@ import pytest
 from engine.errors import ParameterError
 from engine.sampling import draw
 from policies.check import check_policy
-from policies.exploration import uniform
-from policies.exploration_config import ExplorationConfig
+from policies.exploring.config import ExplorationConfig
+from policies.exploring.exploration import uniform
 from policies.vw.learner import VwLearner
 
 

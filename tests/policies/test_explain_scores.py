@@ -13,7 +13,7 @@ from engine.catalog import Catalog
 from engine.encoder import Encoder, fit_encoder
 from engine.errors import ParameterError
 from policies.explain import CLIPPING, EVERYBODY, FACTORS, compare, group_of
-from policies.exploration_config import ExplorationConfig
+from policies.exploring.config import ExplorationConfig
 from policies.vw.compiled import CompiledPolicy
 from policies.vw.tables import ScoreTables, expected_shapes
 

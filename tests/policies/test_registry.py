@@ -8,11 +8,11 @@ import pytest
 
 from engine.errors import ConfigError, LearnError, ParameterError
 from engine.features import FeatureSchema, FeatureSpec
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 from policies.check import check_policy
-from policies.linear_thompson import LinearThompson
-from policies.linucb import LinUcb
-from policies.peer_config import LEARNING, PEER_NAMES, TUNED, PeerConfig
+from policies.peers.config import LEARNING, PEER_NAMES, TUNED, PeerConfig
+from policies.peers.linear_thompson import LinearThompson
+from policies.peers.linucb import LinUcb
 from policies.registry import LEARNERS, MAKERS, PEERS, Setting, learner, make
 
 FEATURES = {"value": "numeric", "zip code": "categorical", "sends_7d": "numeric", "usual_hour": "categorical"}

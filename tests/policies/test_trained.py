@@ -8,13 +8,13 @@ import pickle
 import numpy as np
 import pytest
 
-from engine.artefact import publish
 from engine.errors import ArtefactError, LearnError, ParameterError
+from engine.storage.artefact import publish
 from policies.check import check_policy
-from policies.linear_folder import KIND, SUMS, resume_linear
+from policies.linear.folder import KIND, SUMS, resume_linear
+from policies.peers.uniform import UniformPolicy
 from policies.registry import Setting, learner
 from policies.trained import export_learner, head, kind_of, require_compiled, resume, serve
-from policies.uniform import UniformPolicy
 from policies.vw.arguments import VwConfig
 from policies.vw.learner import VwLearner
 from policies.vw.live_config import LiveConfig

@@ -9,10 +9,10 @@ import msgspec
 import numpy as np
 
 from engine.catalog import Catalog
-from simulator.numbers import number
-from simulator.people import People
-from simulator.response import Cells, Chances, Moment
-from simulator.state import State
+from simulator.people.people import People
+from simulator.world.numbers import number
+from simulator.world.response import Cells, Chances, Moment
+from simulator.world.state import State
 
 
 class FlatResponse(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from engine.errors import ConfigError
-from simulator.faults import Fault
-from simulator.money import Money
-from simulator.numbers import KINDS, Number, numbers_of, table
-from simulator.observe import Observation
-from simulator.register import Register
+from simulator.people.register import Register
 from simulator.scenario import PARTS, load_scenario, make_part, scenario_from
-from simulator.world import World
+from simulator.world.faults import Fault
+from simulator.world.money import Money
+from simulator.world.numbers import KINDS, Number, numbers_of, table
+from simulator.world.observe import Observation
+from simulator.world.world import World
 from tests.simulator.own_parts import FlatResponse
 from tests.simulator.worlds import send
 

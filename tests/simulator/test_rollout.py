@@ -10,11 +10,11 @@ import pytest
 from engine.errors import ParameterError, TactfulError
 from engine.features import ContextBlock
 from engine.types import HOLD, BoolArray, CodeArray, FloatArray
-from policies.uniform import UniformPolicy
-from simulator.broken_draw import BrokenDraw, broken_at
-from simulator.faults import Fault
+from policies.peers.uniform import UniformPolicy
 from simulator.rollout import HoldActor, PolicyActor, Turn, choose, turn_of
-from tests.engine.hostile_policies import force
+from simulator.world.broken_draw import BrokenDraw, broken_at
+from simulator.world.faults import Fault
+from tests.engine.decide.hostile_policies import force
 from tests.simulator.worlds import world
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import yaml
 
-from engine.contacts import EVENTS, YES
+from engine.contacts.contacts import EVENTS, YES
 from engine.errors import ConfigError
 from engine.guardrails.lint import lint_pack
 from engine.guardrails.pack import read_pack
-from engine.localtime import DAY_US
+from engine.time.localtime import DAY_US
 from engine.types import FloatArray
-from simulator.people import NEVER
+from simulator.people.people import NEVER
 from simulator.scenario import load_scenario, scenario_from
 from tests.simulator.worlds import CONF, FAULTS, SCENARIOS, USE_CASES, arm_left, days, mean_clicks, world
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from simulator.scenario import PARTS, ScenarioSpec
-from simulator.trigger import Trigger
-from tests.simulator.test_inputs import FULL
+from simulator.world.trigger import Trigger
+from tests.simulator.world.test_inputs import FULL
 from tests.simulator.worlds import FAULTS, USE_CASES
 
 

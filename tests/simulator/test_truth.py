@@ -17,7 +17,7 @@ from simulator.oracles.myopic import MyopicOracle
 from simulator.rollout import Actor, HoldActor, Turn
 from simulator.scenario import Scenario, load_scenario
 from simulator.truth import Comparison, compare, value
-from simulator.world import World
+from simulator.world.world import World
 
 
 @pytest.fixture(scope="module")

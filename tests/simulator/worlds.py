@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 import conf
-from engine.contacts import ContactBatch
+from engine.contacts.contacts import ContactBatch
 from engine.eligibility import Eligibility
 from engine.guardrails.conditions import ChannelHealth, Conditions
 from engine.types import BoolArray, CodeArray, FloatArray, IntArray
-from simulator.people import ACTIVE
-from simulator.response import Cells, Moment
+from simulator.people.people import ACTIVE
 from simulator.scenario import Scenario, load_scenario
-from simulator.world import World
+from simulator.world.response import Cells, Moment
+from simulator.world.world import World
 
 CONF = Path(conf.__file__).parent
 SCENARIOS = tuple(sorted(path.stem for path in (CONF / "scenario").glob("*.yaml")))

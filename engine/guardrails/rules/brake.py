@@ -14,7 +14,7 @@ from engine.errors import ParameterError
 from engine.guardrails.brakes import Brake, Tier, lower_bound, tier_on
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
 from engine.identity import keyed_hash, unit_of
-from engine.localtime import DAY_US
+from engine.time.localtime import DAY_US
 from engine.types import PURPOSES, BoolArray, ObjectArray
 
 # A contact that a share of the days lets through is let through within so many days, or practically never.

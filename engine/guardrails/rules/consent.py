@@ -13,11 +13,11 @@ from typing import ClassVar
 import msgspec
 import numpy as np
 
-from engine.contacts import UNKNOWN, YES
+from engine.contacts.contacts import UNKNOWN, YES
 from engine.guardrails.expiry import WITHOUT_END, too_late
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
 from engine.guardrails.stops import stopped, stops_on
-from engine.localtime import datetime_of
+from engine.time.localtime import datetime_of
 from engine.types import NOT_AN_INSTANT, PURPOSES, IntArray
 
 

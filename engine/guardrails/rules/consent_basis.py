@@ -12,12 +12,12 @@ from typing import ClassVar
 import msgspec
 import numpy as np
 
-from engine.contacts import CONSENT_BASES, UNKNOWN, YES
+from engine.contacts.contacts import CONSENT_BASES, UNKNOWN, YES
 from engine.errors import ParameterError
 from engine.guardrails.expiry import WITHOUT_END, too_late
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
 from engine.guardrails.whereabouts import Place
-from engine.localtime import DAY_US, datetime_of
+from engine.time.localtime import DAY_US, datetime_of
 from engine.types import NOT_AN_INSTANT, PURPOSES, BoolArray, IntArray
 
 SOFT: str = "soft_opt_in"

@@ -16,7 +16,7 @@ import numpy as np
 
 from engine.catalog import Arm, Catalog
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
-from engine.localtime import FARTHEST_SLOT_US, datetime_of
+from engine.time.localtime import FARTHEST_SLOT_US, datetime_of
 from engine.types import NOT_AN_INSTANT, PURPOSES, BoolArray, IntArray
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -13,8 +13,8 @@ from engine.errors import ParameterError
 from engine.guardrails.lookback import alone, arms_in, require_cap, require_purposes, require_window, rows_of
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
 from engine.guardrails.spans import Spans, first_clear, first_inside, near, reached, spans_of
-from engine.localtime import datetime_of
-from engine.money import exceed, exceeds
+from engine.numeric.money import exceed, exceeds
+from engine.time.localtime import datetime_of
 from engine.types import MICROSECONDS_PER_S, BoolArray, IntArray
 
 

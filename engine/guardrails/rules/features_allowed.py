@@ -11,8 +11,8 @@ from typing import ClassVar
 
 import msgspec
 
-from engine.blocks.modular import READ_BY_RULES
 from engine.catalog import Catalog
+from engine.content.modular import READ_BY_RULES
 from engine.errors import ConfigError, EligibilityError, ParameterError
 from engine.features import FeatureSchema
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict

@@ -12,7 +12,7 @@ from typing import ClassVar
 import msgspec
 import numpy as np
 
-from engine.contacts import ContactBatch
+from engine.contacts.contacts import ContactBatch
 from engine.errors import ParameterError
 from engine.guardrails.lookback import (
     NEVER,
@@ -25,8 +25,8 @@ from engine.guardrails.lookback import (
     rows_of,
 )
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
-from engine.localtime import datetime_of
-from engine.money import exceed
+from engine.numeric.money import exceed
+from engine.time.localtime import datetime_of
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, BoolArray, IntArray
 
 MOTIVE = "motive_price"

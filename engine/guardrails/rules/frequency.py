@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from engine.contacts import UNTOLD_CHANNEL, ContactBatch
+from engine.contacts.contacts import UNTOLD_CHANNEL, ContactBatch
 from engine.errors import ParameterError
 from engine.guardrails.lookback import NEVER, alone, nth_newest, rows_of
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
 from engine.guardrails.spans import Spans, first_clear, inside_slots, near, spans_of
-from engine.localtime import FARTHEST_SLOT_US, datetime_of
+from engine.time.localtime import FARTHEST_SLOT_US, datetime_of
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, PURPOSES, BoolArray, CodeArray, IntArray
 
 # Above the sentinel of unknown instants, below every real one: a slot without an instant is closed under any cap.

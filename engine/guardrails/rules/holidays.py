@@ -18,7 +18,7 @@ from engine.errors import ParameterError
 from engine.guardrails.local_hours import IsOpen, KeptSlots, next_pass
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
 from engine.guardrails.whereabouts import MOST_PLACES, Group, Place, groups_of
-from engine.localtime import DAY_US, local_us, slot_instants
+from engine.time.localtime import DAY_US, local_us, slot_instants
 from engine.types import NOT_AN_INSTANT, PURPOSES, BoolArray, IntArray
 
 _EPOCH = dt.date(1970, 1, 1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from engine.contacts import EVENTS, Events
+from engine.contacts.contacts import EVENTS, Events
 from engine.errors import ParameterError
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
 from engine.types import MICROSECONDS_PER_S, PURPOSES, BoolArray, IntArray
@@ -20,7 +20,7 @@ class Incident(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """How many incidents close a channel.
 
     Attributes:
-        event: kind, one of `engine.contacts.EVENTS`.
+        event: kind, one of `engine.contacts.contacts.EVENTS`.
         count: so many close.
         window_s: within less than so many seconds; null is ever.
         channels: on which the incident counts; null is any.

@@ -10,8 +10,8 @@ from typing import ClassVar
 import msgspec
 import numpy as np
 
-from engine.contact_facts import LINE_TYPES
-from engine.contacts import UNKNOWN
+from engine.contacts.contacts import UNKNOWN
+from engine.contacts.facts import LINE_TYPES
 from engine.errors import ParameterError
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
 from engine.types import PURPOSES

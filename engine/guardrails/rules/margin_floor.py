@@ -18,7 +18,7 @@ from engine.catalog import Arm
 from engine.errors import ParameterError
 from engine.guardrails.lookback import require_purposes
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
-from engine.money import exact
+from engine.numeric.money import exact
 
 PRICE = "price_usd"
 OTHERWISE = "*"

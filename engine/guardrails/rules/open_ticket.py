@@ -12,12 +12,12 @@ from typing import ClassVar, Final
 import msgspec
 import numpy as np
 
-from engine.contacts import EVENTS
+from engine.contacts.contacts import EVENTS
 from engine.errors import ParameterError
 from engine.guardrails.lookback import LONGEST_S, NEVER, alone, nth_newest, require_purposes, rows_of, slot_passes
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
 from engine.guardrails.rules.recent_purchase import events_of
-from engine.localtime import datetime_of
+from engine.time.localtime import datetime_of
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, BoolArray, IntArray
 
 CLOSED: Final = "ticket_closed"

@@ -18,7 +18,7 @@ from engine.guardrails.local_hours import inside_windows, local_time, next_pass,
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
 from engine.guardrails.whereabouts import Group, groups_of
 from engine.guardrails.windows import week_table
-from engine.localtime import slot_instants
+from engine.time.localtime import slot_instants
 from engine.types import NOT_AN_INSTANT, PURPOSES, BoolArray
 
 OTHERWISE = "*"

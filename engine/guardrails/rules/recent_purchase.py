@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from engine.contacts import EVENTS, Events
+from engine.contacts.contacts import EVENTS, Events
 from engine.errors import EligibilityError
 from engine.guardrails.keyed import Entries, KeyTable, closed_arms, key_table, looked_at, names_of, recent
 from engine.guardrails.lookback import alone, arms_in, require_purposes, require_window

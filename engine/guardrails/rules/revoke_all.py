@@ -11,7 +11,7 @@ from typing import ClassVar
 import msgspec
 import numpy as np
 
-from engine.contacts import NO, YES
+from engine.contacts.contacts import NO, YES
 from engine.errors import ParameterError
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
 from engine.types import NOT_AN_INSTANT, PURPOSES, BoolArray, IntArray

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from engine.catalog import Arm, Catalog
-from engine.contacts import ContactBatch
+from engine.contacts.contacts import ContactBatch
 from engine.errors import ParameterError
 from engine.guardrails.lookback import (
     NEVER,

@@ -17,7 +17,7 @@ from engine.guardrails.local_hours import KeptSlots, inside_windows, local_time,
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
 from engine.guardrails.whereabouts import MOST_PLACES, Group, Place, groups_of
 from engine.guardrails.windows import week_table
-from engine.localtime import MINUTES_PER_WEEK
+from engine.time.localtime import MINUTES_PER_WEEK
 from engine.types import NOT_AN_INSTANT, PURPOSES, BoolArray
 
 

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from engine.contacts import EVENTS
+from engine.contacts.contacts import EVENTS
 from engine.errors import ParameterError
 from engine.guardrails.lookback import (
     NEVER,
@@ -27,7 +27,7 @@ from engine.guardrails.lookback import (
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
 from engine.guardrails.rules.recent_purchase import events_of
 from engine.guardrails.spans import ALWAYS, Spans, first_clear, inside_slots, slot_bounds, spans_of
-from engine.localtime import FARTHEST_SLOT_US, datetime_of
+from engine.time.localtime import FARTHEST_SLOT_US, datetime_of
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, IntArray
 
 SIGNS: Final = ("opened", "clicked", "replied", "purchased")

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import msgspec
 
-from engine.contacts import NO, UNKNOWN
+from engine.contacts.contacts import NO, UNKNOWN
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
 from engine.types import PURPOSES
 

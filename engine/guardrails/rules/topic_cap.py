@@ -12,7 +12,7 @@ from typing import ClassVar
 import msgspec
 import numpy as np
 
-from engine.contacts import ContactBatch
+from engine.contacts.contacts import ContactBatch
 from engine.errors import ParameterError
 from engine.guardrails.keyed import Entries, KeyTable, closed_arms, key_table, looked_at, names_of, recent
 from engine.guardrails.lookback import (

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from engine.errors import ParameterError
-from engine.matmul import matmul
+from engine.numeric.matmul import matmul
 from engine.ope.intervals.ratio import NOTHING, Bounds
 from engine.types import FloatArray
 

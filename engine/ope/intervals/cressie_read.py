@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from scipy.special import fdtri
 
-from engine.matmul import matmul
+from engine.numeric.matmul import matmul
 from engine.ope.intervals.ratio import Form, Sums, product, total
 from engine.types import FloatArray
 

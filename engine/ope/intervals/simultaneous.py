@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from engine.errors import ParameterError
-from engine.matmul import matmul
+from engine.numeric.matmul import matmul
 from engine.ope.bootstrap import resample_counts
 from engine.types import FloatArray
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri, stdtrit
 
-from engine.matmul import matmul
+from engine.numeric.matmul import matmul
 from engine.ope.intervals.names import BOOTSTRAP, DELTA, STUDENTISED
 from engine.ope.intervals.simultaneous import max_t_quantile
 from engine.ope.intervals.studentised import Fraction

@@ -10,9 +10,9 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.features import PRESENT, ContextBlock, FeatureSchema
-from engine.matmul import matmul
+from engine.numeric.matmul import matmul
 from engine.ope.metrics.definition import Measure, MetricDefinition, MetricStack
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 from engine.types import HOLD, BoolArray, FloatArray
 
 

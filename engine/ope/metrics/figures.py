@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.matmul import matmul
+from engine.numeric.matmul import matmul
 from engine.ope.gate import Demand, Evidence
 from engine.ope.metrics.definition import MetricDefinition
 from engine.ope.metrics.intervals import delta_bounds, gap_bounds, share_bounds

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.errors import ParameterError
-from engine.matmul import matmul
+from engine.numeric.matmul import matmul
 from engine.ope.bootstrap import BucketSums
 from engine.ope.exact import add_pairs
 from engine.ope.metrics.bound import BoundStack, Quantities
 from engine.ope.support import WeightSummary, WeightSums
 from engine.ope.target import Target, TargetBlock
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 from engine.types import FloatArray
 
 # Of each policy and metric by row: sums of squares of both terms, of |numerator|, and rows where it exceeds the base.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.matmul import matmul
+from engine.numeric.matmul import matmul
 from engine.ope.layout import ONE_COLUMN, Ratio, Ratios
 from engine.ope.sequences.trajectories import Trajectories, discounts
 from engine.ope.terms import PointEstimate

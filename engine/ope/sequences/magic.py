@@ -9,7 +9,7 @@ from scipy.optimize import nnls
 from scipy.special import ndtri
 
 from engine.errors import ParameterError
-from engine.matmul import matmul
+from engine.numeric.matmul import matmul
 from engine.ope.sequences.doubly_robust import weighted_dr
 from engine.ope.sequences.trajectories import Trajectories, discounts
 from engine.types import FloatArray

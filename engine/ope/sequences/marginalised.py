@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from engine.errors import ParameterError
-from engine.matmul import matmul
+from engine.numeric.matmul import matmul
 from engine.ope.sequences.trajectories import Trajectories, discounts
 from engine.ope.terms import PointEstimate
 from engine.types import FloatArray, IntArray

@@ -11,7 +11,7 @@ import numpy as np
 from engine.errors import DataError, MissingPropensityError, ParameterError
 from engine.identity import fold_of
 from engine.ope.target import Target
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 from engine.types import NOT_AN_INSTANT, BoolArray, FloatArray, IntArray, KeyArray
 
 

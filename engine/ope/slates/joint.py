@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from engine.errors import DataError, ParameterError
-from engine.matmul import matmul
+from engine.numeric.matmul import matmul
 from engine.types import FloatArray, IntArray
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.matmul import matmul
+from engine.numeric.matmul import matmul
 from engine.ope.slates.slates import Slates, slot_importance
 from engine.ope.terms import PointEstimate
 from engine.ope.unit_sums import MEAN, estimate_units

@@ -15,8 +15,8 @@ from engine.audit.rule import AuditRule
 from engine.catalog import Arm, Catalog
 from engine.eligibility import pack
 from engine.features import ContextBlock, FeatureSchema, categorical_column, numeric_column
-from engine.records import LogMeta, RewardSpec
-from engine.rounds import CHUNK_ROWS, RoundBlock
+from engine.records.rounds import CHUNK_ROWS, RoundBlock
+from engine.records.schema import LogMeta, RewardSpec
 from tests.strategies import categorical_spec, numeric_spec
 
 DAY_US = 86_400_000_000

@@ -14,10 +14,10 @@ import pytest
 from engine.audit.audit import audit_log
 from engine.audit.credited import contradictory, credited, misspelt, uncredited
 from engine.audit.rule import AuditRule
-from engine.join import JoinReport, MetricSpec, join
+from engine.log.join import JoinReport, MetricSpec, join
 from engine.log.parquet import LogReader
-from engine.outcomes import read_outcomes
-from engine.records import outcome_schema
+from engine.records.outcomes import read_outcomes
+from engine.records.schema import outcome_schema
 from tests.logs import START, decision_row, small_meta, write_log
 
 HOUR = 3600.0

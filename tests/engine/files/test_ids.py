@@ -14,7 +14,7 @@ from engine.files.ids import composed, ids_of, is_float, plain_id, trimmed
 from engine.log.parquet import LogReader
 from engine.mapping.dialect import load_mapping
 from engine.mapping.importer import import_log
-from engine.outcomes import check_outcomes
+from engine.records.outcomes import check_outcomes
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from engine import records
 from engine.errors import DataError, LogFormatError, StorageError
 from engine.files.parquet import open_parquet, parquet_batches, read_parquet, write_parquet
 from engine.log.parquet import LogReader
 from engine.log.whole_file import ParquetFile
-from engine.outcomes import read_outcomes
+from engine.records import schema as records
+from engine.records.outcomes import read_outcomes
 from experiments.report.files import write_table
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from engine.catalog import Arm, Catalog
-from engine.contacts import EVENTS, ContactBatch, Events, order_sends, plain_contacts
+from engine.contacts.contacts import EVENTS, ContactBatch, Events, order_sends, plain_contacts
 from engine.guardrails.judging import findings, judge, removed
 from engine.guardrails.registry import make_rule
 from engine.guardrails.rule import Finding, Scene
 from engine.guardrails.specimens import specimen_contacts
-from engine.localtime import DAY_US, instant_of
+from engine.time.localtime import DAY_US, instant_of
 from engine.types import PURPOSES
 
 TOPICS = ("sale", "news", "loyalty")

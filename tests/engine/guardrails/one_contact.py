@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from engine.catalog import Arm, Catalog
-from engine.contacts import CONSENT_BASES, EVENTS, ContactBatch, Events, plain_contacts
+from engine.contacts.contacts import CONSENT_BASES, EVENTS, ContactBatch, Events, plain_contacts
 from engine.guardrails.judging import findings, judge, removed
 from engine.guardrails.registry import make_rule
 from engine.guardrails.rule import Finding, Rule, Scene
-from engine.localtime import instant_of
+from engine.time.localtime import instant_of
 from engine.types import NOT_AN_INSTANT, PURPOSES
 
 CATALOG = Catalog(

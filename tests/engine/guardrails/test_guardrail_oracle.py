@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 
 from engine.catalog import Arm, Catalog
-from engine.contacts import ContactBatch, order_sends, plain_contacts
+from engine.contacts.contacts import ContactBatch, order_sends, plain_contacts
 from engine.guardrails.judging import judge, removed
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import Pack, RuleEntry, load_pack
 from engine.guardrails.rule import Scene
-from engine.localtime import instant_of, slot_instants, zone_names
+from engine.time.localtime import instant_of, slot_instants, zone_names
 
 CHANNELS = ("email", "sms", "push")
 PURPOSE_NAMES = ("promotional", "transactional")

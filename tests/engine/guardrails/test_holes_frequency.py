@@ -10,7 +10,7 @@ import numpy as np
 
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import Pack, RuleEntry
-from engine.localtime import instant_of
+from engine.time.localtime import instant_of
 from tests.engine.guardrails.histories import CATALOG, Send, contact, found, gone, left
 
 DAY_S = 86_400

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from engine.contacts import ContactBatch
+from engine.contacts.contacts import ContactBatch
 from engine.guardrails.pack import load_pack
 from engine.guardrails.registry import make_rule
 from engine.guardrails.rule import Rule

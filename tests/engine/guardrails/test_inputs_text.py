@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engine.catalog import Arm, Catalog
-from engine.contacts import EVENTS, ContactBatch
+from engine.contacts.contacts import EVENTS, ContactBatch
 from engine.guardrails.inputs_text import rule_inputs
 from engine.guardrails.replay import RuleInputs
 from engine.guardrails.specimens import specimen_contacts

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from engine.catalog import Arm, Catalog
-from engine.contacts import ContactBatch, plain_contacts
+from engine.contacts.contacts import ContactBatch, plain_contacts
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import Pack, RuleEntry
-from engine.localtime import instant_of
+from engine.time.localtime import instant_of
 from engine.types import PURPOSES
 
 CATALOG = Catalog(

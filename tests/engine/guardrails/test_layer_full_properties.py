@@ -15,7 +15,7 @@ from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import Pack, RuleEntry, load_pack
 from engine.guardrails.registry import make_rule
 from engine.guardrails.rule import Scene
-from engine.localtime import FARTHEST_SLOT_US, datetime_of, instant_of
+from engine.time.localtime import FARTHEST_SLOT_US, datetime_of, instant_of
 from engine.types import BoolArray
 from tests.engine.guardrails.oracle.crowd import CATALOG as WHOLE
 from tests.engine.guardrails.oracle.crowd import ZONES, crowd

@@ -18,7 +18,7 @@ from engine.guardrails.counts import RemovalCounts
 from engine.guardrails.layer import Guardrails, held_only
 from engine.guardrails.pack import Pack, load_pack
 from engine.guardrails.specimens import specimen_contacts
-from engine.localtime import datetime_of, instant_of
+from engine.time.localtime import datetime_of, instant_of
 from engine.types import BoolArray
 
 CATALOG = Catalog(

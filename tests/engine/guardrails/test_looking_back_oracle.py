@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from engine.catalog import Arm, Catalog
-from engine.contacts import EVENTS, ContactBatch
+from engine.contacts.contacts import EVENTS, ContactBatch
 from engine.guardrails.rule import Scene
-from engine.localtime import DAY_US, FARTHEST_SLOT_US
+from engine.time.localtime import DAY_US, FARTHEST_SLOT_US
 from engine.types import NOT_AN_INSTANT, PURPOSES
 from tests.engine.guardrails.histories import CATALOG, NOW_AT, WALL, allowed_of, detailed, scene
 

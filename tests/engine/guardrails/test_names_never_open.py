@@ -21,17 +21,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.catalog import Arm, Catalog
-from engine.contact_file import contact_blocks
-from engine.contacts import ContactBatch
+from engine.contacts.contacts import ContactBatch
+from engine.contacts.file import contact_blocks
 from engine.errors import TactfulError
 from engine.features import FeatureSchema
 from engine.guardrails.conditions import conditions_from
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import pack_from
-from engine.localtime import instant_of
 from engine.names import channel_of, name_key
 from engine.state.fact_file import fact_blocks
 from engine.state.store import SqlState
+from engine.time.localtime import instant_of
 
 NOW = datetime(2026, 6, 16, 16, 0, tzinfo=UTC)
 HOUR_AGO, LONG_AGO, SOON = "2026-06-16T15:00:00Z", "2026-01-02T00:00:00Z", "2026-06-16T16:00:01Z"

@@ -16,7 +16,7 @@ from engine.guardrails.compare import Comparison, by_axis
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import Pack, load_pack
 from engine.guardrails.specimens import specimen_contacts
-from engine.localtime import instant_of
+from engine.time.localtime import instant_of
 
 CATALOG = Catalog(
     name="p",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from engine.catalog import Arm, Catalog
-from engine.contacts import NO, YES, ContactBatch, plain_contacts
+from engine.contacts.contacts import NO, YES, ContactBatch, plain_contacts
 from engine.eligibility import pack as packed
 from engine.errors import DataError
 from engine.features import ContextBlock, FeatureSchema
@@ -19,9 +19,9 @@ from engine.guardrails.inputs_text import rule_inputs
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import Pack, pack_from
 from engine.guardrails.replay_log import LogRules, ReplayCounts, RuleTarget, deciding_plan
-from engine.localtime import instant_of
 from engine.ope.evaluate import evaluate
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
+from engine.time.localtime import instant_of
 from engine.types import BoolArray, FloatArray
 
 NOW = datetime(2026, 7, 15, 13, tzinfo=UTC)

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import records
 from engine.catalog import Arm, Catalog
-from engine.contacts import ContactBatch, plain_contacts
+from engine.contacts.contacts import ContactBatch, plain_contacts
 from engine.errors import ParameterError
 from engine.guardrails.conditions import Conditions
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import Pack, pack_from
 from engine.guardrails.recheck import Chosen, Dispatch, recheck, recheck_batch, sent_now
 from engine.guardrails.specimens import specimen_contacts
-from engine.localtime import instant_of
+from engine.records import schema as records
+from engine.time.localtime import instant_of
 from engine.types import HOLD, NOT_AN_INSTANT
 
 CATALOG = Catalog(

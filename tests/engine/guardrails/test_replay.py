@@ -15,7 +15,7 @@ from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
 from engine.guardrails.replay import contacts_from_rule_inputs
 from engine.guardrails.specimens import specimen_contacts
-from engine.localtime import instant_of
+from engine.time.localtime import instant_of
 
 CATALOG = Catalog(
     name="r",

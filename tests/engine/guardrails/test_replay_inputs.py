@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine.catalog import Arm, Catalog
-from engine.contacts import EVENTS, ContactBatch
+from engine.contacts.contacts import EVENTS, ContactBatch
 from engine.errors import DataError
 from engine.guardrails.inputs_text import rule_inputs
 from engine.guardrails.replay import contacts_from_rule_inputs

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from engine.catalog import Arm, Catalog
-from engine.contacts import ContactBatch
+from engine.contacts.contacts import ContactBatch
 from engine.errors import ConfigError, EligibilityError
 from engine.guardrails.check import INSTANTS, check_rule
 from engine.guardrails.judging import findings, judge, removed
@@ -21,7 +21,7 @@ from engine.guardrails.pack import load_pack, pack_from
 from engine.guardrails.registry import make_rule, shipped_rules
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
 from engine.guardrails.specimens import specimen_contacts
-from engine.localtime import instant_of
+from engine.time.localtime import instant_of
 from engine.types import PURPOSES
 from tests.engine.guardrails import foreign_rules
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.catalog import Arm, Catalog
-from engine.contacts import ContactBatch, plain_contacts
+from engine.contacts.contacts import ContactBatch, plain_contacts
 from engine.errors import ConfigError
 from engine.guardrails.check import check_rule
 from engine.guardrails.judging import findings, judge, removed

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine.catalog import Arm, Catalog
-from engine.contacts import plain_contacts
+from engine.contacts.contacts import plain_contacts
 from engine.errors import ConfigError, EligibilityError
 from engine.features import ContextBlock, FeatureSchema, FeatureSpec
 from engine.guardrails.layer import Guardrails

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from engine.errors import ConfigError
 from engine.guardrails.pack import load_pack
 from engine.guardrails.registry import make_rule
-from engine.localtime import instant_of
+from engine.time.localtime import instant_of
 from tests.engine.guardrails.one_contact import found, left, one, rule, utc
 
 NEW_YORK = ZoneInfo("America/New_York")

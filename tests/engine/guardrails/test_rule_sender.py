@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.catalog import Arm, Catalog
-from engine.contacts import plain_contacts
+from engine.contacts.contacts import plain_contacts
 from engine.eligibility import Eligibility
 from engine.errors import ConfigError
 from engine.guardrails.check import check_rule
@@ -30,7 +30,7 @@ from engine.guardrails.registry import make_rule
 from engine.guardrails.rule import Scene
 from engine.guardrails.specimens import specimen_contacts
 from engine.identity import uniforms
-from engine.localtime import DAY_US
+from engine.time.localtime import DAY_US
 from engine.types import HOLD
 
 CATALOG = Catalog(

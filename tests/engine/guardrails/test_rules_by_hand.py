@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from engine.catalog import Arm, Catalog
-from engine.contacts import plain_contacts
+from engine.contacts.contacts import plain_contacts
 from engine.guardrails.judging import findings, judge, removed
 from engine.guardrails.registry import make_rule
 from engine.guardrails.rule import Finding, Scene
 from engine.guardrails.rules.content import speaks
 from engine.guardrails.windows import week_table
-from engine.localtime import instant_of
+from engine.time.localtime import instant_of
 
 CATALOG = Catalog(
     name="hand",

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from engine.contacts import ContactBatch
+from engine.contacts.contacts import ContactBatch
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import Pack, load_pack
 from engine.optout.classify import classify

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.catalog import Arm, Catalog
-from engine.contacts import ContactBatch, plain_contacts
+from engine.contacts.contacts import ContactBatch, plain_contacts
 from engine.guardrails.counts import RemovalCounts, RuleCount, nothing_left
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack

@@ -20,7 +20,7 @@ from engine.errors import ConfigError, DataError, ParameterError, StorageError
 from engine.log.parquet import LogReader
 from engine.log.sql import SqlLog
 from engine.log.tables import DECISION, OUTCOME, sql_type
-from engine.records import DECISION_COLUMNS, OUTCOME_COLUMNS, RewardSpec, outcome_schema
+from engine.records.schema import DECISION_COLUMNS, OUTCOME_COLUMNS, RewardSpec, outcome_schema
 from tests.logs import START, decision_row, decision_table, small_meta
 
 META = small_meta()

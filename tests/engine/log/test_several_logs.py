@@ -23,7 +23,7 @@ from engine.errors import DataError, LogFormatError, MisnamedActionError
 from engine.log import several
 from engine.log.action_names import common_catalog, positions
 from engine.log.parquet import LogReader
-from engine.records import LogMeta, RewardSpec
+from engine.records.schema import LogMeta, RewardSpec
 from tests.logs import decision_row, small_meta, write_log
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from engine.errors import DataError, LogFormatError
 from engine.log.parquet import LogReader
+from engine.log.selection import Selection
 from engine.log.structure import Structure, accept, require_sound, structure_of
-from engine.records import RewardSpec
-from engine.selection import Selection
+from engine.records.schema import RewardSpec
 from policies.horizon.config import HorizonConfig
 from policies.horizon.rounds import WholeLogs
 from tests.logs import decision_row, small_meta, write_log

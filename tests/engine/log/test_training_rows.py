@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.artefact import publish, verified
 from engine.errors import ArtefactError
 from engine.log.parquet import LogReader
 from engine.log.training_rows import FILE, TrainingRows, training_rows
+from engine.storage.artefact import publish, verified
 from tests.logs import decision_row, small_meta, write_log
 
 

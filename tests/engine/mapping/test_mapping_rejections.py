@@ -16,7 +16,7 @@ from engine.mapping.dialect import load_mapping, mapping_from
 from engine.mapping.importer import ImportReport, import_log
 from engine.mapping.rejections import dependence_p
 from engine.mapping.spec import Mapping
-from engine.records import Rejections
+from engine.records.schema import Rejections
 
 MAPPING = {
     "name": "shop",

@@ -13,7 +13,7 @@ import pytest
 from engine.eligibility import pack
 from engine.features import Column, ContextBlock, FeatureSchema, FeatureSpec
 from engine.identity import keyed_hash
-from engine.rounds import CHUNK_ROWS, RoundBlock
+from engine.records.rounds import CHUNK_ROWS, RoundBlock
 from engine.types import NOT_AN_INSTANT
 
 # Before pandas 3 the default parser of floats is off by a bit now and then.

@@ -26,7 +26,7 @@ from engine.ope.sndr import sndr
 from engine.ope.switch_dr import switch_dr
 from engine.ope.target import LoggedTarget, PolicyTarget
 from engine.ope.tuned import accepted, least_error, slope
-from engine.rounds import SAMPLE_WEIGHT
+from engine.records.rounds import SAMPLE_WEIGHT
 
 WEIGHT = np.array([2.0, 0.0, 4.0])
 REWARD = np.array([1.0, 1.0, 0.5])

@@ -13,7 +13,7 @@ from engine.ope.evaluate import evaluate
 from engine.ope.loggers import Loggers
 from engine.ope.named import FAMILIES
 from engine.ope.target import PolicyTarget
-from engine.rounds import SAMPLE_WEIGHT
+from engine.records.rounds import SAMPLE_WEIGHT
 
 REPLICATIONS, ROWS = 500, 500
 TARGET, BASE = np.array([0.1, 0.2, 0.2, 0.5]), np.array([0.3, 0.3, 0.2, 0.2])

@@ -28,7 +28,7 @@ from engine.ope.snips import Snips
 from engine.ope.state import EvaluationState
 from engine.ope.target import LoggedTarget, PolicyTarget
 from engine.ope.terms import Rows, estimate_rows
-from engine.rounds import SAMPLE_WEIGHT
+from engine.records.rounds import SAMPLE_WEIGHT
 
 N, CHUNKS = 700, 7
 FLOATS = st.floats(-100, 100, allow_subnormal=False)

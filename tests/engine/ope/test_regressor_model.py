@@ -10,7 +10,7 @@ from engine.errors import LearnError, ParameterError
 from engine.ope.evaluate import evaluate
 from engine.ope.regressor import RegressorModel
 from engine.ope.target import PolicyTarget
-from engine.rounds import SAMPLE_WEIGHT
+from engine.records.rounds import SAMPLE_WEIGHT
 
 N = 900
 CATALOG = one_axis_catalog("c", ["a", "b"])

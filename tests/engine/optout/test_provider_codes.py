@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from engine.contacts import EVENTS
+from engine.contacts.contacts import EVENTS
 from engine.errors import ParameterError
 from engine.optout.codes import Action, action_for, provider_codes
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine.catalog import Arm, Catalog
-from engine.contacts import ContactBatch
+from engine.contacts.contacts import ContactBatch
 from engine.errors import DataError, ParameterError
 from engine.state.caps import SendRequest
 from engine.state.facts import Consent, Event, Fact, PastSend, Profile, Suppression

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.database import CHECKED_BYTES
 from engine.errors import DataError, StorageError
 from engine.state.caps import Cap, SendRequest
 from engine.state.facts import Consent, Event, PastSend, Profile
 from engine.state.store import SqlState
-from tests.experiments.stateful_worlds import CATALOG
+from engine.storage.database import CHECKED_BYTES
+from tests.experiments.serve.stateful_worlds import CATALOG
 
 NOW = 1_790_000_000_000_000
 CAP = Cap("one", 1, 86_400)

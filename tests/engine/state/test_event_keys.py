@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from engine.database import open_database
 from engine.errors import DataError, StorageError
 from engine.state.facts import Event, PastSend, Profile, former_event_id
 from engine.state.store import SqlState
 from engine.state.tables import EVENT
 from engine.state.writer import KnownOtherwiseError
-from tests.experiments.stateful_worlds import CATALOG
+from engine.storage.database import open_database
+from tests.experiments.serve.stateful_worlds import CATALOG
 
 NOW = 1_790_000_000_000_000
 

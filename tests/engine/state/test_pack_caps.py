@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from engine.catalog import Arm, Catalog
-from engine.contacts import ContactBatch
+from engine.contacts.contacts import ContactBatch
 from engine.guardrails.judging import judge, removed
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import Pack, RuleEntry

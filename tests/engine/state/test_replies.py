@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from engine.catalog import Arm, Catalog
-from engine.contacts import ContactBatch
+from engine.contacts.contacts import ContactBatch
 from engine.errors import DataError
 from engine.identity import pseudonyms
 from engine.state.fact_file import fact_blocks

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from engine.database import among
 from engine.errors import DataError, ParameterError, StorageError
 from engine.state.caps import Cap, SendRequest, gap
 from engine.state.facts import PastSend
@@ -16,6 +15,7 @@ from engine.state.protocols import Refused, Reserved, SendDispatcher, SendReserv
 from engine.state.reservations import COUNTED
 from engine.state.store import SqlState
 from engine.state.tables import SEND, SEND_STEP
+from engine.storage.database import among
 from engine.types import MICROSECONDS_PER_S
 
 DAY_S = 86_400

@@ -12,18 +12,18 @@ import pytest
 import sqlalchemy as sa
 
 from engine.catalog import Arm, Catalog
-from engine.contacts import ContactBatch
-from engine.database import insert, writing
+from engine.contacts.contacts import ContactBatch
 from engine.errors import ParameterError
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
-from engine.localtime import datetime_of
 from engine.state.caps import SendRequest
 from engine.state.facts import STOP_KINDS, Consent, Event, Fact, PastSend, Profile, Suppression, fact_id
 from engine.state.pack_caps import caps_of
 from engine.state.protocols import Refused
 from engine.state.store import SqlState
 from engine.state.tables import CONSENT, EVENT, SUPPRESSION
+from engine.storage.database import insert, writing
+from engine.time.localtime import datetime_of
 from engine.types import MICROSECONDS_PER_S
 
 S = MICROSECONDS_PER_S

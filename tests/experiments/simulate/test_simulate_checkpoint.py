@@ -22,11 +22,11 @@ from experiments.simulate.assemble import assemble
 from experiments.simulate.checkpoint import load_block, save_block
 from experiments.simulate.daily import BEFORE, MILLIONTHS, Sums, add, before_sums, columns, day_sums
 from experiments.simulate.parts import Day, Parts
-from policies.uniform import UniformPolicy
+from policies.peers.uniform import UniformPolicy
 from simulator.rollout import PolicyActor, play
 from simulator.scenario import load_scenario
-from simulator.sender import nothing_on
-from simulator.world import World
+from simulator.world.sender import nothing_on
+from simulator.world.world import World
 
 SCENARIOS = ("newsletter", "renewal", "browse_abandonment")
 

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engine.records import outcome_schema
+from engine.records.schema import outcome_schema
 from engine.types import IntArray, ObjectArray
 from experiments.simulate.events import DECIDED_STEP, EVENTS, OWN, outcome_table
 from simulator.scenario import load_scenario
-from simulator.world import World
+from simulator.world.world import World
 
 N = 3000
 # Orders, complaints and refunds often enough to be seen in a few days.

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from engine.decide import decide_block
+from engine.decide.deciding import decide_block
 from engine.errors import ConfigError, DataError, LearnError, ParameterError, StorageError, TactfulError
 from engine.guardrails.conditions import Conditions
 from engine.log.parquet import LogReader
@@ -20,10 +20,10 @@ from experiments.simulate.job import NOTE, DayPolicy, Job, plan_of
 from experiments.simulate.metrics import largest_money, scenario_metrics
 from experiments.simulate.pool import Pool, rebuilt
 from experiments.simulate.run import SimulateRequest, simulate
-from policies.uniform import UniformPolicy
+from policies.peers.uniform import UniformPolicy
 from policies.vw.folder import read_manifest
 from simulator.scenario import load_scenario
-from simulator.world import World
+from simulator.world.world import World
 from tests.experiments.commands import call, refused, run
 from tests.experiments.simulate.small_runs import KEY, LEARNS, files_of, settings, small_run
 

@@ -13,13 +13,13 @@ from engine.sampling import draw
 from engine.types import BoolArray, FloatArray
 from experiments.simulate.explored import ExploredPolicy, explored
 from experiments.simulate.job import DayPolicy
-from policies.always import AlwaysPolicy
 from policies.check import check_policy
-from policies.uniform import UniformPolicy
-from simulator.broken_draw import BrokenDraw, broken_at
-from simulator.faults import Fault
+from policies.peers.always import AlwaysPolicy
+from policies.peers.uniform import UniformPolicy
 from simulator.scenario import load_scenario
-from simulator.world import World
+from simulator.world.broken_draw import BrokenDraw, broken_at
+from simulator.world.faults import Fault
+from simulator.world.world import World
 
 SCENARIO = load_scenario("newsletter")
 SEND = "email|9|time_saver"

@@ -12,10 +12,10 @@ from simulator.calibration.delays import DELAY_IDS, delay_moments
 from simulator.calibration.flows import flow_moments
 from simulator.calibration.organic import moments_of, numbers_of, regulars, simulate_cohort
 from simulator.calibration.push_fatigue import DAYS, SENT, push_moments, simulate_trial
+from simulator.calibration.targets.baskets import LogNormalBaskets
+from simulator.calibration.targets.bg_nbd import BgNbd
+from simulator.calibration.targets.neyman import SegmentEffects
 from simulator.scenario import load_scenario
-from simulator.targets.baskets import LogNormalBaskets
-from simulator.targets.bg_nbd import BgNbd
-from simulator.targets.neyman import SegmentEffects
 
 SEED = 3
 

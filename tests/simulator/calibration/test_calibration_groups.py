@@ -10,8 +10,8 @@ import yaml
 from engine.errors import ConfigError, DataError, ParameterError
 from simulator.calibration.files import CalibrationFile, find_data, load_calibration, stored_goals, text_of
 from simulator.calibration.groups import ALL, GROUPS, Asked, Group, asked_of, check, fit_group, groups_of
+from simulator.calibration.targets.published import load_published
 from simulator.scenario import load_scenario
-from simulator.targets.published import load_published
 from tests.simulator.worlds import CONF, SCENARIOS
 
 # Fewer contacts than the fits had, so that the test is quick; still many enough for the tolerances.

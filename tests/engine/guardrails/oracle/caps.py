@@ -10,12 +10,12 @@ import msgspec
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.contacts import ContactBatch
+from engine.contacts.contacts import ContactBatch
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import Pack, RuleEntry
-from engine.localtime import instant_of
 from engine.state.caps import SendRequest, conflict
 from engine.state.pack_caps import caps_of
+from engine.time.localtime import instant_of
 from engine.types import PURPOSES as PURPOSE_NAMES
 from tests.engine.guardrails.oracle.crowd import CATALOG, ZONES, crowd
 from tests.engine.guardrails.oracle.differ import SHOWN, Tally, shown

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.catalog import Arm, Catalog
-from engine.contacts import EVENTS, STOP_EVENTS, ContactBatch, Events, order_sends, plain_contacts
-from engine.localtime import DAY_US, slot_instants, zone_names
+from engine.contacts.contacts import EVENTS, STOP_EVENTS, ContactBatch, Events, order_sends, plain_contacts
+from engine.time.localtime import DAY_US, slot_instants, zone_names
 from engine.types import NOT_AN_INSTANT
 
 CHANNELS = ("email", "sms", "push")

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.contacts import ContactBatch
+from engine.contacts.contacts import ContactBatch
 from engine.guardrails.conditions import Conditions
 from engine.guardrails.judging import judge
 from engine.guardrails.layer import Guardrails

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.contact_file import contact_blocks
-from engine.contacts import ContactBatch
+from engine.contacts.contacts import ContactBatch
+from engine.contacts.file import contact_blocks
 from engine.errors import DataError
 from engine.features import FeatureSchema
 from engine.guardrails.layer import Guardrails

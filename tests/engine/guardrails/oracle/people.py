@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from engine.catalog import Arm, Catalog
-from engine.contacts import EVENTS, ContactBatch
+from engine.contacts.contacts import EVENTS, ContactBatch
 from engine.guardrails.conditions import Conditions
 from engine.types import NOT_AN_INSTANT
 

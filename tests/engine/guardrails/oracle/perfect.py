@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from engine.catalog import Arm, Catalog
-from engine.contacts import EVENTS, ContactBatch, Events, plain_contacts
+from engine.contacts.contacts import EVENTS, ContactBatch, Events, plain_contacts
 from engine.guardrails.conditions import ChannelHealth, Conditions
-from engine.localtime import instant_of
+from engine.time.localtime import instant_of
 from engine.types import NOT_AN_INSTANT, PURPOSES
 
 CHANNELS = ("email", "sms", "push")

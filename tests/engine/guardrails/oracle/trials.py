@@ -11,7 +11,7 @@ import numpy as np
 
 from engine.guardrails.conditions import Conditions
 from engine.guardrails.pack import Pack
-from engine.localtime import instant_of
+from engine.time.localtime import instant_of
 from tests.engine.guardrails.oracle.crowd import CATALOG, ZONES, crowd
 from tests.engine.guardrails.oracle.differ import Tally, compare
 from tests.engine.guardrails.oracle.people import MICROSECOND

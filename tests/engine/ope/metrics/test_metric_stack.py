@@ -18,7 +18,7 @@ from engine.ope.metrics.figures import MetricFigure, demand_of, evidence_of_figu
 from engine.ope.metrics.state import StackState
 from engine.ope.support import SupportRule
 from engine.ope.target import LoggedTarget, Target, TargetBlock
-from engine.rounds import RoundBlock
+from engine.records.rounds import RoundBlock
 from engine.types import FloatArray
 from experiments.study.simulated_metrics import shipped_stack
 

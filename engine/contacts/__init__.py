@@ -1,0 +1,1 @@
+"""Contact files: what a sender knows of each contact, read and checked batch by batch."""

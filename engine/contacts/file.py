@@ -1,0 +1,203 @@
+"""Contact files to batches: columns by convention (docs/contacts.md), flat memory, and no silent repair.
+
+An absent value is missing, and rules block on it; a wrong value is an error with its row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from engine.catalog import Catalog
+from engine.contacts.columns import Block, coded, flags, instants, known, numbers
+from engine.contacts.consent import DETAILS, consent_of
+from engine.contacts.contacts import UNKNOWN, ContactBatch, LevelArray
+from engine.contacts.events import events_of
+from engine.contacts.facts import COLUMNS as FACTS
+from engine.contacts.facts import FactReader
+from engine.contacts.names import column_names
+from engine.contacts.places import COLUMNS as PLACES
+from engine.contacts.places import PlaceReader
+from engine.contacts.sends import sends_of
+from engine.contacts.source import row_blocks
+from engine.errors import DataError, ParameterError
+from engine.features import (
+    MISSING,
+    PRESENT,
+    Column,
+    ContextBlock,
+    FeatureSchema,
+    FeatureSpec,
+    age_states,
+    categorical_column,
+    numeric_column,
+)
+from engine.files.ids import ids_of
+from engine.files.seen import SeenHashes
+from engine.files.tables import ENDINGS
+from engine.identity import keyed_hash
+from engine.storage.given import Given, files_of
+from engine.time.localtime import instant_of
+from engine.types import NOT_AN_INSTANT, CodeArray, IntArray, KeyArray, ObjectArray
+
+DEFAULT_ROWS: Final = 8192
+# Inputs that the reader makes itself, so that a rule's `reads` never fetches the raw column.
+OF_THE_CONTRACT: Final = frozenset({*PLACES, *FACTS, *DETAILS, "events"})
+
+
+def contact_blocks(
+    path: Given,
+    schema: FeatureSchema,
+    catalog: Catalog,
+    now: datetime,
+    rows: int = DEFAULT_ROWS,
+    extra: Sequence[str] = (),
+) -> Iterator[ContactBatch]:
+    """Read a contact file block by block.
+
+    Args:
+        path: .parquet, .csv, .csv.gz, .jsonl or .jsonl.gz; a folder of such files, a glob, or several of these.
+        schema: the features; a feature without a column is missing in every row.
+        catalog: gives the channels.
+        now: aware; values newer than it are not seen.
+        rows: at most so many contacts per block.
+        extra: further columns that guardrail rules read (`Guardrails.extra_inputs`), kept as objects.
+
+    Raises:
+        DataError: a wrong value (with its row), a contact id that stands in the files twice, or a file that
+            cannot be read.
+        ParameterError: a naive `now`, or rows < 1.
+    """
+    if rows < 1:
+        raise ParameterError("rows", "contact_blocks", allowed="1 or more", got=rows)
+    reader = _Reader(schema, catalog, instant_of(now, owner="contact_blocks"), tuple(extra))
+    for file in files_of(path, what="contact", endings=ENDINGS):
+        for block in row_blocks(file, rows):
+            yield reader.batch(block)
+
+
+class _Reader:
+    """What outlives a block: the names met so far, and the hashes of the ids."""
+
+    def __init__(self, schema: FeatureSchema, catalog: Catalog, now_at: int, extra: tuple[str, ...]) -> None:
+        self._schema, self._catalog, self._now_at = schema, catalog, now_at
+        self._extra = tuple(name for name in extra if name not in OF_THE_CONTRACT)
+        self._places, self._facts = PlaceReader(), FactReader()
+        self._locales: dict[str, int] = {}
+        self._seen = SeenHashes()
+        features = [name for spec in schema.features for name in (spec.name, f"{spec.name}_at")]
+        self._names = column_names(catalog, (*features, *self._extra))
+
+    def batch(self, block: Block) -> ContactBatch:
+        block = self._names.named(block)
+        ids = self._ids(block)
+        as_of = self._instants(block, "as_of")
+        sends = sends_of(block, self._catalog)
+        consent, details = consent_of(block, self._catalog, self._now_at)
+        places = self._places.read(block, as_of, self._now_at)
+        extra = {**places.extra, **details, **self._facts.read(block)}
+        levels = {**self._places.levels(), **self._facts.levels()}
+        own = {name: _objects(block, name) for name in self._extra if name in block.columns}
+        return ContactBatch(
+            contact_id=ids,
+            zone_code=places.zone_code,
+            zones=tuple(self._places.zones),
+            context=self._context(block, as_of),
+            consent=consent,
+            suppressed=self._suppressed(block),
+            sent_offsets=sends.offsets,
+            sent_at=sends.at,
+            sent_channel=sends.channel,
+            sent_purpose=sends.purpose,
+            history_known=sends.known,
+            locale_code=self._locale_codes(block),
+            locales=tuple(self._locales),
+            extra=own | extra,
+            sent_details=sends.details,
+            levels={name: known_levels for name, known_levels in levels.items() if name in extra} | sends.levels,
+            events=events_of(block, self._catalog, self._now_at),
+        )
+
+    def _ids(self, block: Block) -> ObjectArray:
+        column = block.column("contact_id")
+        if column is None:
+            raise DataError(
+                f"{block.source} has no column 'contact_id'", hint=f"its columns are {', '.join(block.columns)}"
+            )
+        column = ids_of(column, "contact_id", source=block.source, first_row=block.first_row)
+        block.fail("contact_id", ~known(column), column, "must not be empty")
+        ids: ObjectArray = column.to_numpy(zero_copy_only=False).astype(object)
+        hashes: KeyArray = keyed_hash(ids, "contact file")
+        again = np.ones(block.n, dtype=np.bool_)
+        again[np.unique(hashes, return_index=True)[1]] = False
+        again |= self._seen.known(hashes)
+        block.fail("contact_id", again, ids, "must be unique", "keep one row per contact: two rows mean two decisions")
+        self._seen.add(hashes)
+        return ids
+
+    def _locale_codes(self, block: Block) -> CodeArray:
+        """Codes into a table that grows with the file."""
+        column = block.column("locale")
+        if column is None:
+            return np.full(block.n, UNKNOWN, dtype=np.int32)
+        codes, levels = coded(column)
+        positions = [self._locales.setdefault(level, len(self._locales)) for level in levels]
+        return np.array([*positions, UNKNOWN], dtype=np.int32)[codes]
+
+    def _suppressed(self, block: Block) -> LevelArray:
+        levels = np.full((block.n, len(self._catalog.channels)), UNKNOWN, dtype=np.int8)
+        for position, channel in enumerate(self._catalog.channels):
+            column = block.column(f"suppressed_{channel}")
+            if column is not None:
+                levels[:, position] = flags(block, f"suppressed_{channel}", column)
+        return levels
+
+    def _instants(self, block: Block, name: str) -> IntArray:
+        column = block.column(name)
+        if column is None:
+            return np.full(block.n, NOT_AN_INSTANT, dtype=np.int64)
+        return instants(block, name, column)
+
+    def _context(self, block: Block, fallback: IntArray) -> ContextBlock:
+        columns = {spec.name: self._feature(block, spec, fallback) for spec in self._schema.features}
+        return ContextBlock(self._schema, columns, block.n)
+
+    def _feature(self, block: Block, spec: FeatureSpec, fallback: IntArray) -> Column:
+        column = block.column(spec.name)
+        if column is None:
+            column = pa.nulls(block.n, pa.float64() if spec.type == "numeric" else pa.string())
+        as_of = self._instants(block, f"{spec.name}_at")
+        as_of = np.where(as_of == NOT_AN_INSTANT, fallback, as_of)
+        if spec.type == "numeric":
+            values, present = numbers(block, spec.name, column)
+            _check_range(block, spec, column, values)
+            return numeric_column(spec, values, self._states(spec, present, as_of))
+        codes, levels = coded(column)
+        _check_levels(block, spec, column, codes, levels)
+        return categorical_column(spec, codes, levels, self._states(spec, codes >= 0, as_of))
+
+    def _states(self, spec: FeatureSpec, present: np.ndarray[Any, Any], as_of: IntArray) -> np.ndarray[Any, Any]:
+        state = np.where(present, PRESENT, MISSING).astype(np.uint8)
+        return age_states(state, as_of, self._now_at, spec.max_age_days, NOT_AN_INSTANT)
+
+
+def _check_range(block: Block, spec: FeatureSpec, column: pa.Array, values: np.ndarray[Any, Any]) -> None:
+    low = -np.inf if spec.low is None else spec.low
+    high = np.inf if spec.high is None else spec.high
+    block.fail(spec.name, (values < low) | (values > high), column, f"must be in [{low:g}, {high:g}]")
+
+
+def _check_levels(block: Block, spec: FeatureSpec, column: pa.Array, codes: CodeArray, levels: tuple[str, ...]) -> None:
+    if spec.levels:
+        allowed = np.array([*(level in spec.levels for level in levels), True], dtype=np.bool_)
+        block.fail(spec.name, ~allowed[codes], column, f"must be one of {list(spec.levels)}")
+
+
+def _objects(block: Block, name: str) -> np.ndarray[Any, Any]:
+    values = np.empty(block.n, dtype=object)
+    values[:] = block.columns[name].to_pylist()
+    return values

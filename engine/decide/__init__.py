@@ -1,0 +1,1 @@
+"""One batch of contacts through guardrails, policy and draw, to rows of the decision log."""

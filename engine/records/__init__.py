@@ -1,0 +1,1 @@
+"""The records of decisions and outcomes: their schema, and readers of outcome files and logged rounds."""

@@ -1,0 +1,1 @@
+"""How files, folders and databases are written so that they are whole, durable and never half replaced."""

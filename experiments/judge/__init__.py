@@ -1,0 +1,1 @@
+"""What runs before a launch: audit, training, backtest, evaluation, ablation, planning and promotion."""

@@ -1,0 +1,265 @@
+"""Ablation: learn again without each signal group, with each decision alone, judge all on the other side of a log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from engine.content.eligibility import is_modular
+from engine.errors import DataError, ParameterError
+from engine.log.parquet import LogReader
+from engine.log.selection import Selection, Side, contact_split, count, time_split
+from engine.log.structure import require_sound
+from engine.ope.evaluate import Evaluation
+from engine.ope.target import PolicyTarget, Target
+from engine.protocols import Policy
+from engine.storage.given import Given, options
+from experiments.judge.ablate_config import AblateConfig
+from experiments.judge.ablate_rows import full_value, lifts_of, negated
+from experiments.judge.evaluate import model_factory, run_evaluation, summary
+from experiments.judge.shared_models import SharedModels
+from experiments.judge.train import chosen
+from experiments.outputs import json_bytes
+from experiments.outputs_ablate import AblateOutput, LiftRow
+from experiments.report.ablation import ablation_page
+from experiments.report.files import make_folder, write_whole
+from policies.explain import group_of
+from policies.exploring.action_values import ActionSums
+from policies.peers.best_action import BestAction
+from policies.peers.merge_tag import MergeTagBlast
+from policies.peers.segments import tune_segments
+from policies.vw.arguments import VwConfig
+from policies.vw.learner import VwLearner
+from policies.wrappers.narrowed import NarrowedPolicy, NarrowedRounds, schema_of
+from policies.wrappers.restricted import Learnt, RestrictedPolicy, Scorer, send_preference
+
+Advance = Callable[[float], None]
+FULL: Final = "full context"
+CONTEXT_FREE: Final = "context-free"
+CONSTANT: Final = "best constant message"
+AXES: Final[dict[str, Learnt]] = {"channel": "channel", "hour": "hour", "content": "content"}
+
+
+@dataclass(frozen=True)
+class AblateRequest:
+    """What is asked.
+
+    Attributes:
+        log: a log in our schema, with propensities.
+        metric: a metric of the log; more is better.
+        out: folder for the report.
+        train_fraction: share of the log that trains, in (0, 1).
+        split: "contact" (clusters are kept whole) or "time" (the past trains).
+    """
+
+    log: Given
+    metric: str
+    out: Path
+    train_fraction: float = 0.5
+    split: str = "contact"
+
+
+def ablate(request: AblateRequest, config: AblateConfig, advance: Advance | None = None) -> AblateOutput:
+    """Learn, take away, judge, and write the report.
+
+    Raises:
+        DataError: an unreadable log, rows that contradict themselves or each other, an unknown metric, a split that
+            leaves a side empty.
+        MissingPropensityError: a log without propensities.
+        LearnError: rounds that cannot train.
+        ParameterError: a setting outside its range.
+        StorageError: the folder cannot be written.
+    """
+    reader = LogReader(request.log)
+    _refuse_others(reader, config.learner)
+    require_sound(reader)
+    if request.split == "time":
+        sides: tuple[Side, Side] = time_split(reader, request.train_fraction)
+    else:
+        sides = contact_split(request.train_fraction, config.seed)
+    work = _Ablation(reader, request.metric, config, sides[0], sides[1], advance)
+    signals = work.judge_signals()
+    decisions, references, skipped = work.judge_decisions()
+    counts = count(reader, request.metric)
+    context = next(row for row in signals if row.name == CONTEXT_FREE)
+    output = AblateOutput(
+        log=summary(reader, request.metric, counts.contacts, counts.dropped),
+        estimator=config.estimator,
+        alpha=config.evaluation.alpha,
+        value=work.value,
+        context=msgspec.structs.replace(context, name=f"{FULL} over {CONTEXT_FREE}"),
+        signals=tuple(row for row in signals if row.name != CONTEXT_FREE),
+        decisions=decisions,
+        references=references,
+        skipped=skipped,
+        split={
+            "by": request.split,
+            "train_fraction": request.train_fraction,
+            "seed": config.seed,
+            "train_rows": work.full.rounds,
+            "evaluation_rows": work.judged_rows,
+        },
+    )
+    folder = make_folder(request.out)
+    output = msgspec.structs.replace(
+        output, files={"report": str(folder / "report.html"), "json": str(folder / "report.json")}
+    )
+    write_whole(folder / "report.json", json_bytes(output))
+    write_whole(folder / "report.html", ablation_page(output, reproduce(request)))
+    return output
+
+
+def reproduce(request: AblateRequest) -> str:
+    """The command that asks the same again."""
+    return (
+        f"tactful ablate {options('--log', request.log)} --metric {request.metric} --out {request.out} "
+        f"--train-fraction {request.train_fraction:g} --split {request.split}"
+    )
+
+
+def _refuse_others(reader: LogReader, learner: VwConfig) -> None:
+    if is_modular(reader.meta.catalog):
+        raise DataError("a modular catalog has too many actions to take apart", hint="ablate a log of listed arms")
+    if learner.live is not None or learner.horizon is not None:
+        raise ParameterError(
+            "learner", "ablate", allowed="compiled, of single decisions", got="live or horizon", hint="learner=mtr"
+        )
+
+
+class _Ablation:
+    """The two sides of a log and what was learnt on the first."""
+
+    def __init__(
+        self, reader: LogReader, metric: str, config: AblateConfig, train: Side, judge: Side, advance: Advance | None
+    ) -> None:
+        self.reader, self.metric, self.config = reader, metric, config
+        self.train = Selection(reader, metric, side=train)
+        self.judge = Selection(reader, metric, side=judge)
+        self.advance = advance
+        self.learner: VwConfig = chosen(reader, metric, config.learner, train).config
+        self.groups = _by_group(group_of(reader.meta.features))
+        self.models = SharedModels(model_factory(reader, metric, config.model, config.evaluation))
+        self.full = self._learn(FULL, reader.meta.features.names)
+        self.value: float | None = None
+        self.judged_rows = 0
+
+    def judge_signals(self) -> list[LiftRow]:
+        """Lift of every signal group, and of all of them together."""
+        names = self.reader.meta.features.names
+        targets = {
+            group: self._learn(group, [name for name in names if name not in features]).policy
+            for group, features in self.groups.items()
+        }
+        targets[CONTEXT_FREE] = self._learn(CONTEXT_FREE, ()).policy
+        found = self._against(PolicyTarget(self.full.policy, FULL), targets)
+        self.value, self.judged_rows = full_value(found), found.n
+        taken = {**self.groups, CONTEXT_FREE: names}
+        rows = [negated(row) for row in lifts_of(found, taken)]
+        rows.sort(key=lambda row: (row.lift is None, -(row.lift or 0.0), row.name))
+        return rows
+
+    def judge_decisions(self) -> tuple[tuple[LiftRow, ...], tuple[LiftRow, ...], dict[str, str]]:
+        """Lift of each decision that is learnt alone, over the best constant message to everybody who may get one."""
+        catalog, features = self.reader.meta.catalog, self.reader.meta.features
+        sums = ActionSums(self.metric, catalog.k)
+        for block in self.train:
+            sums.add(block)
+        values = sums.result()
+        preference = send_preference(values)
+        skipped: dict[str, str] = {}
+        learnt_from: dict[str, tuple[str, ...]] = {}
+        targets: dict[str, Policy] = {}
+
+        def add(name: str, learnt: Learnt, made: _Learnt, seen: Sequence[str]) -> None:
+            targets[name] = RestrictedPolicy(
+                made.scorer, preference, catalog, self.config.exploration, made.rounds, learnt, name
+            )
+            learnt_from[name] = tuple(seen)
+
+        pressure = [name for name, group in group_of(features).items() if group in self.config.frequency_groups]
+        others = [name for name in features.names if name not in pressure]
+        if not self.reader.can_hold():
+            skipped |= dict.fromkeys(("audience", "frequency"), "the log never held")
+        elif not pressure:
+            add("audience", "hold", self.full, features.names)
+            skipped["frequency"] = (
+                f"no feature in the signal groups {list(self.config.frequency_groups)} (frequency_groups=[...])"
+            )
+        else:
+            add("audience", "hold", self._learn("audience", others), others)
+            add("frequency", "hold", self._learn("frequency", pressure), pressure)
+            add("audience and frequency", "hold", self.full, features.names)
+        for (name, learnt), size in zip(AXES.items(), catalog.shape, strict=True):
+            if size > 1:
+                add(name, learnt, self.full, features.names)
+            else:
+                skipped[name] = f"the catalog has one {'arm' if name == 'content' else name}"
+        add("all", "all", self.full, features.names)
+        references: dict[str, Policy] = {
+            "best constant action": BestAction(values),
+            "static_segments": tune_segments(self.train, self.metric, catalog, features, self.config.segments),
+            "merge_tag_blast": MergeTagBlast(values),
+        }
+        constant = RestrictedPolicy(
+            self.full.scorer, preference, catalog, self.config.exploration, self.full.rounds, "none", CONSTANT
+        )
+        base = PolicyTarget(constant, CONSTANT)
+        rows = lifts_of(self._against(base, targets), learnt_from)
+        return tuple(rows), tuple(lifts_of(self._against(base, references), {})), skipped
+
+    def _against(self, base: Target, policies: Mapping[str, Policy]) -> Evaluation:
+        """Every policy beside one baseline, the intervals of their differences holding together."""
+        config = self.config
+        settings = msgspec.structs.replace(config.evaluation, simultaneous=len(policies) > 1)
+        found = run_evaluation(
+            self.judge,
+            self.reader,
+            [PolicyTarget(policy, name) for name, policy in policies.items()],
+            base,
+            self.metric,
+            [config.estimator],
+            settings,
+            self.models.factory(),
+            advance=self.advance,
+        )
+        if len(found.results) != len(policies):
+            raise DataError(
+                f"the estimator {config.estimator!r} is not defined here: {found.skipped[0][2]}", hint="take dr or ips"
+            )
+        return found
+
+    def _learn(self, name: str, features: Sequence[str]) -> _Learnt:
+        meta = self.reader.meta
+        schema = schema_of(meta.features, features)
+        spec = meta.rewards[self.metric]
+        learner = VwLearner(
+            meta.catalog, schema, self.metric, (spec.low, spec.high), self.learner, self.config.exploration
+        )
+        learner.learn(NarrowedRounds(self.train, schema))
+        if self.advance is not None:
+            self.advance(1.0)
+        # One file is judged whole, in one process: numpy and numba must not differ within it.
+        compiled = replace(learner.policy(), fast=False)
+        return _Learnt(NarrowedPolicy(compiled, schema, name), learner.state.rounds)
+
+
+@dataclass(frozen=True)
+class _Learnt:
+    policy: NarrowedPolicy
+    rounds: int
+
+    @property
+    def scorer(self) -> Scorer:
+        return self.policy
+
+
+def _by_group(groups: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Signal group -> its features."""
+    found: dict[str, tuple[str, ...]] = {}
+    for feature, group in groups.items():
+        found[group] = (*found.get(group, ()), feature)
+    return found

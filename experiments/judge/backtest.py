@@ -1,0 +1,368 @@
+"""The backtest: train on one part of a log, judge on the other, recommend what to launch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.content.refusals import refuse_modular
+from engine.errors import DataError, ParameterError
+from engine.log.parquet import LogReader
+from engine.log.selection import Selection, Side, contact_split, count, time_split
+from engine.log.training_rows import TrainingRows
+from engine.ope.evaluate import Evaluation
+from engine.ope.named import estimators_named
+from engine.ope.target import Target
+from engine.storage.given import Given, options
+from experiments.judge.audit_gate import passed_gate
+from experiments.judge.contenders import BLAST, LEARNED, NAMED, SEGMENTS, Learned, contenders
+from experiments.judge.evaluate import model_factory, result_row, run_evaluation, skipped, summary
+from experiments.judge.launch import Contest, recommend
+from experiments.judge.launch_pass import LaunchPass, launch_pass, remembered
+from experiments.judge.metric_rows import gate_of, metric_rows
+from experiments.judge.ope_inputs import columns_needed
+from experiments.judge.shared_models import SharedModels
+from experiments.judge.train import learn
+from experiments.judge.volume import MATCHED, matched_target, volumes
+from experiments.outputs import BacktestOutput, Launch, LogSummary, ResultRow, Skipped, json_bytes
+from experiments.outputs_audit import AuditGate
+from experiments.outputs_launch import GateOutput
+from experiments.provenance import provenance
+from experiments.report.files import make_folder, tidy, write_table, write_whole
+from experiments.report.launch import launch_page
+from experiments.report.page import render_launch
+from experiments.settings import BacktestConfig
+from policies.peers.segmentation import Segmentation, fit_cuts
+from policies.peers.segments import StaticSegments, tune_segments
+from policies.prices.baseline import export_segments, kept_segments
+from policies.registry import Setting
+from policies.trained import export_learner
+from policies.vw.compiled import CompiledPolicy
+
+# Contacts are grouped by each feature in about so many bins to say who is treated differently.
+GROUP_BINS = 4
+Advance = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class BacktestRequest:
+    """What is asked.
+
+    Attributes:
+        log: a log in our schema, with propensities.
+        metric: a metric of the log.
+        out: folder for the report, the results and the trained policy.
+        train_fraction: share of the log that trains, in (0, 1).
+        split: "contact" (clusters are kept whole) or "time" (the past trains).
+        baseline: today's practice, among the policies of the backtest.
+        override_audit: the reason to go on with a log whose audit fails; kept in the report and the manifest.
+    """
+
+    log: Given
+    metric: str
+    out: Path
+    train_fraction: float = 0.5
+    split: str = "contact"
+    baseline: str = SEGMENTS
+    override_audit: str | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a backtest judges, learnt and tuned on the training side alone.
+
+    Attributes:
+        reader: the log.
+        learner: the trained bandit.
+        segments: the tuned segments.
+        targets: everything to be judged, by name.
+        train: the side of the log that was learnt from.
+        judge: the side of the log that nothing was learnt from.
+        groups: cuts by single features, to say who is treated differently.
+        missing: peers that this log cannot make, with the reason.
+    """
+
+    reader: LogReader
+    learner: Learned
+    segments: StaticSegments
+    targets: dict[str, Target]
+    train: Side
+    judge: Side
+    groups: Segmentation
+    missing: tuple[Skipped, ...] = ()
+
+
+def prepare(request: BacktestRequest, config: BacktestConfig, reader: LogReader | None = None) -> Prepared:
+    """Split the log, learn and tune on the training side.
+
+    Args:
+        reader: of the log, where the audit has read it already.
+
+    Raises:
+        DataError: an unreadable log, an unknown metric or baseline, a split that leaves a side empty.
+        MissingPropensityError: a log without propensities.
+        LearnError: rounds that cannot train.
+        ParameterError: a setting outside its range.
+    """
+    estimators_named(config.estimators, config.evaluation.clip)
+    if config.deciding_estimator not in config.estimators:
+        raise ParameterError(
+            "deciding_estimator", "backtest", allowed=f"one of {config.estimators}", got=config.deciding_estimator
+        )
+    reader = LogReader(request.log) if reader is None else reader
+    refuse_modular(reader.meta.catalog, "a backtest")
+    _check_baseline(request.baseline, reader, config.peers)
+    train, judge = _sides(request, reader, config.seed)
+    learner = learn(reader, request.metric, config.learner, config.exploration, train)
+    rounds = Selection(reader, request.metric, side=train)
+    segments = tune_segments(rounds, request.metric, reader.meta.catalog, reader.meta.features, config.segments)
+    setting = _setting(reader, request.metric, config)
+    everybody = contenders(rounds, learner, segments, config.peers, setting)
+    targets = dict(everybody.targets)
+    if request.baseline not in targets:
+        reasons = [one.reason for one in everybody.missing if one.policy == request.baseline]
+        why = reasons[0] if reasons else "it was never logged there"
+        raise DataError(
+            f"the baseline {request.baseline!r} cannot be made of the training part: {why}",
+            hint=f"one of {', '.join(targets)}",
+        )
+    matched = matched_target(learner.policy(), targets[request.baseline], rounds, config.prices)
+    if matched is not None:
+        targets[MATCHED] = matched
+    groups = fit_cuts(reader.meta.features, reader.meta.features.names, (block.context for block in rounds), GROUP_BINS)
+    return Prepared(reader, learner, segments, remembered(targets), train, judge, groups, everybody.missing)
+
+
+def backtest(request: BacktestRequest, config: BacktestConfig, advance: Advance | None = None) -> BacktestOutput:
+    """Run a backtest and write its folder.
+
+    Raises:
+        DataError: the audit of the log fails.
+        DataError, MissingPropensityError, LearnError, ParameterError: see `prepare`.
+        StorageError: the folder cannot be written.
+    """
+    reader = LogReader(request.log)
+    audit = passed_gate(reader, request.metric, config.audit, request.override_audit)
+    return judge_prepared(prepare(request, config, reader), request, config, advance, audit)
+
+
+def judge_prepared(
+    prepared: Prepared,
+    request: BacktestRequest,
+    config: BacktestConfig,
+    advance: Advance | None = None,
+    audit: AuditGate | None = None,
+) -> BacktestOutput:
+    """Judge what was prepared on the other side of the log, recommend, and write the folder.
+
+    Args:
+        audit: what the audit of the log said, where it ran.
+
+    Raises:
+        DataError: rows that cannot be used.
+        StorageError: the folder cannot be written.
+    """
+    folder = make_folder(request.out)
+    source = {} if audit is None else {"audit": msgspec.to_builtins(audit)}
+    learnt = TrainingRows.of(Selection(prepared.reader, request.metric, side=prepared.train, context=False))
+    if request.baseline == SEGMENTS:
+        source |= _kept_segments(prepared, folder, learnt)
+    manifest = export_learner(prepared.learner, folder / "policy", source=source or None, rows=learnt)
+    models = SharedModels(model_factory(prepared.reader, request.metric, config.model, config.evaluation))
+    run = _Run(prepared.reader, request, config, prepared.judge, prepared.targets, models, advance)
+    also = _launch_pass(prepared, request, config)
+    found = run.against(request.baseline, config.estimators, also=also)
+    rows = tuple(result_row(estimate) for estimate in found.results)
+    comparisons = run.comparisons()
+    gate = _gate(rows, also, config)
+    output = BacktestOutput(
+        log=_summary(prepared.reader, request.metric),
+        audit=audit,
+        results=rows,
+        launch=_launch(rows, comparisons, request, run.nothing, config.deciding_estimator, gate),
+        comparisons=comparisons,
+        metrics=() if also.stack is None else metric_rows(also.stack, config.evaluation.alpha),
+        gate=gate,
+        support=tuple(histogram.result() for histogram in also.weights),
+        treatment=None if also.treatment is None else also.treatment.result(LEARNED, request.baseline),
+        rules=() if also.rules is None else also.rules.result(),
+        provenance=provenance(
+            prepared.reader,
+            config,
+            manifest.version,
+            {"the split": config.seed, "folds and bootstrap": config.evaluation.seed},
+        ),
+        skipped=(*prepared.missing, *skipped(found)),
+        split={
+            "by": request.split,
+            "train_fraction": request.train_fraction,
+            "seed": config.seed,
+            "train_rows": prepared.learner.state.rounds,
+            "evaluation_rows": found.n,
+            "segments": [cut.feature for cut in prepared.segments.segmentation.cuts],
+        },
+    )
+    rounds = Selection(prepared.reader, request.metric, side=prepared.judge)
+    volume = volumes(prepared.targets, rounds, prepared.reader.meta.catalog, request.baseline)
+    return _write(msgspec.structs.replace(output, volume=volume), request, config, folder)
+
+
+def _kept_segments(prepared: Prepared, folder: Path, learnt: TrainingRows) -> dict[str, Any]:
+    """The segments as a folder, and what the policy's own folder keeps of them: `decide` holds it to their volume."""
+    meta = prepared.reader.meta
+    export_segments(prepared.segments, meta.catalog, meta.features, folder / "segments", learnt)
+    return kept_segments(prepared.segments)
+
+
+def _check_baseline(baseline: str, reader: LogReader, peers: Sequence[str]) -> None:
+    """Refuse an unknown baseline before any work is done."""
+    if baseline.startswith("always:"):
+        reader.meta.catalog.resolve(baseline.removeprefix("always:"))
+    elif baseline not in (*NAMED, *peers):
+        named = ", ".join((*NAMED, *peers))
+        raise DataError(f"unknown baseline {baseline!r}", hint=f"one of {named}, or always:ACTION")
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The evaluation part of a log, and everything to be judged on it."""
+
+    reader: LogReader
+    request: BacktestRequest
+    config: BacktestConfig
+    side: Side
+    targets: dict[str, Target]
+    models: SharedModels
+    advance: Advance | None
+
+    @property
+    def nothing(self) -> str:
+        """Doing nothing: hold where the log held, else what the log did."""
+        name = f"always:{self.reader.meta.catalog.hold_name}"
+        return name if name in self.targets else "logged"
+
+    def against(
+        self,
+        baseline: str,
+        estimators: Sequence[str],
+        only: Sequence[str] | None = None,
+        also: LaunchPass | None = None,
+    ) -> Evaluation:
+        names = list(self.targets) if only is None else list(only)
+        asked = [*columns_needed(self.config.evaluation, self.reader), *(() if also is None else also.extra)]
+        rewards = () if also is None else also.rewards
+        rounds = Selection(self.reader, self.request.metric, side=self.side, extra=asked, rewards=rewards)
+        return run_evaluation(
+            rounds,
+            self.reader,
+            [self.targets[name] for name in names],
+            self.targets[baseline],
+            self.request.metric,
+            estimators,
+            self.config.evaluation,
+            self.models.factory(),
+            model_factory(self.reader, self.request.metric, self.config.model, self.config.evaluation),
+            advance=self.advance,
+            also=None if also is None else also.add,
+        )
+
+    def comparisons(self) -> tuple[ResultRow, ...]:
+        """The learned policy and the segments against doing nothing, the log, a blast and today's practice."""
+        pairs = [
+            (name, other)
+            for other in (self.nothing, "logged", BLAST, self.request.baseline)
+            for name in (LEARNED, SEGMENTS)
+            if name != other
+        ]
+        rows: list[ResultRow] = []
+        for other in dict.fromkeys(other for _, other in pairs):
+            only = [name for name, against in dict.fromkeys(pairs) if against == other]
+            found = self.against(other, [self.config.deciding_estimator], only)
+            rows += [result_row(estimate) for estimate in found.results]
+        return tuple(rows)
+
+
+def _sides(request: BacktestRequest, reader: LogReader, seed: int) -> tuple[Side, Side]:
+    if request.split == "time":
+        return time_split(reader, request.train_fraction)
+    return contact_split(request.train_fraction, seed)
+
+
+def _setting(reader: LogReader, metric: str, config: BacktestConfig) -> Setting:
+    spec = reader.meta.rewards[metric]
+    return Setting(
+        reader.meta.catalog,
+        reader.meta.features,
+        metric,
+        (spec.low, spec.high),
+        peer=config.peer,
+        segments=config.segments,
+        model=config.model,
+    )
+
+
+def _summary(reader: LogReader, metric: str) -> LogSummary:
+    counts = count(reader, metric)
+    return summary(reader, metric, counts.contacts, counts.dropped)
+
+
+def _launch_pass(prepared: Prepared, request: BacktestRequest, config: BacktestConfig) -> LaunchPass:
+    """The sums of the policies with a name; constants are judged by the metric alone."""
+    names = dict.fromkeys([request.baseline, *(name for name in prepared.targets if not name.startswith("always:"))])
+    targets = [prepared.targets[name] for name in names]
+    learned = prepared.learner.policy()
+    scores = learned.scores if isinstance(learned, CompiledPolicy) else None
+    return launch_pass(
+        prepared.reader, targets, prepared.targets[LEARNED], config.metric_stack, prepared.groups, scores
+    )
+
+
+def _gate(rows: Sequence[ResultRow], also: LaunchPass, config: BacktestConfig) -> GateOutput | None:
+    """What the promotion gate says to the learned policy."""
+    if also.stack is None or config.metric_stack is None or also.baseline.name == LEARNED:
+        return None
+    learned = next(row for row in rows if row.policy == LEARNED and row.estimator == config.deciding_estimator)
+    return gate_of(also.stack, LEARNED, learned, config.metric_stack, config.gate_error)
+
+
+def _launch(
+    rows: Sequence[ResultRow],
+    comparisons: Sequence[ResultRow],
+    request: BacktestRequest,
+    nothing: str,
+    estimator: str,
+    gate: GateOutput | None,
+) -> Launch:
+    learned = next(row for row in rows if row.policy == LEARNED and row.estimator == estimator)
+    today = None
+    if request.baseline == SEGMENTS:
+        today = next(
+            row
+            for row in comparisons
+            if row.policy == SEGMENTS and row.difference and row.difference.baseline == nothing
+        )
+    return recommend(Contest(learned, today, gate))
+
+
+def _write(output: BacktestOutput, request: BacktestRequest, config: BacktestConfig, folder: Path) -> BacktestOutput:
+    names = {"report": "report.html", "json": "report.json", "results": "results.parquet", "policy": "policy"}
+    output = msgspec.structs.replace(output, files={name: str(folder / file) for name, file in names.items()})
+    write_table(folder / names["results"], tidy(output.results, msgspec.to_builtins(config)))
+    write_whole(folder / names["json"], json_bytes(output))
+    page = launch_page(output, request.baseline, config.deciding_estimator, reproduce(request))
+    write_whole(folder / names["report"], render_launch(page))
+    return output
+
+
+def reproduce(request: BacktestRequest) -> str:
+    """The command that asks the same again."""
+    overridden = "" if request.override_audit is None else f' --override-audit "{request.override_audit}"'
+    return (
+        f"tactful backtest {options('--log', request.log)} --metric {request.metric} --out {request.out} "
+        f'--train-fraction {request.train_fraction:g} --split {request.split} --baseline "{request.baseline}"'
+        f"{overridden}"
+    )

@@ -1,0 +1,87 @@
+"""Who is judged in a backtest: the learned policy, what it is held against, and the peers that are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from engine.errors import ConfigError, LearnError, TactfulError
+from engine.log.selection import Selection
+from engine.ope.target import LoggedTarget, PolicyTarget, Target
+from experiments.outputs import Skipped
+from policies.content.learner import BlockLearner
+from policies.exploring.config import ExplorationConfig
+from policies.peers.always import AlwaysPolicy
+from policies.peers.merge_tag import MergeTagBlast
+from policies.peers.segments import StaticSegments
+from policies.peers.uniform import UniformPolicy
+from policies.registry import Setting, action_values, make
+from policies.vw.compiled import CompiledPolicy
+from policies.vw.learner import VwLearner
+from policies.vw.live_learner import LiveLearner
+
+LEARNED: Final = "vw"
+GREEDY: Final = "vw_greedy"
+SEGMENTS: Final = "static_segments"
+BLAST: Final = "merge_tag_blast"
+NAMED: Final = (SEGMENTS, BLAST, "logged", "uniform", LEARNED, GREEDY)
+# More constant actions than this are not judged one by one: nobody would launch the winner of such a contest.
+MAX_CONSTANTS: Final = 120
+Learned = VwLearner | LiveLearner | BlockLearner
+
+
+@dataclass(frozen=True)
+class Contenders:
+    """Everything to be judged.
+
+    Attributes:
+        targets: by name.
+        missing: peers that this log cannot make, with the reason.
+    """
+
+    targets: dict[str, Target]
+    missing: tuple[Skipped, ...]
+
+
+def contenders(
+    rounds: Selection, learner: Learned, segments: StaticSegments, peers: Sequence[str], setting: Setting
+) -> Contenders:
+    """Everything to be judged, learnt and tuned on the training rounds.
+
+    Args:
+        rounds: the training side.
+        learner: the trained bandit.
+        segments: the tuned segments.
+        peers: names of `policies.registry.PEERS`.
+        setting: what they are made for.
+
+    Raises:
+        MissingPropensityError, LearnError: rounds that cannot train.
+    """
+    catalog = setting.catalog
+    values = action_values(rounds, setting)
+    learned = learner.policy()
+    targets: dict[str, Target] = {LEARNED: PolicyTarget(learned, LEARNED)}
+    if isinstance(learned, CompiledPolicy):
+        targets[GREEDY] = PolicyTarget(replace(learned, exploration=ExplorationConfig(kind="greedy")), GREEDY)
+    targets |= {
+        SEGMENTS: PolicyTarget(segments, SEGMENTS),
+        BLAST: PolicyTarget(MergeTagBlast(values)),
+        "uniform": PolicyTarget(UniformPolicy()),
+        "logged": LoggedTarget(),
+    }
+    missing = []
+    for name in peers:
+        try:
+            targets[name] = PolicyTarget(make(name, rounds, setting), name)
+        except (ConfigError, LearnError) as error:
+            missing.append(Skipped(policy=name, estimator="every", reason=_reason(error)))
+    logged = [catalog.action_names[action] for action in range(catalog.k) if values.rows[0, action]]
+    constants = logged if len(logged) <= MAX_CONSTANTS else []
+    targets |= {f"always:{name}": PolicyTarget(AlwaysPolicy(catalog, name), f"always:{name}") for name in constants}
+    return Contenders(targets, tuple(missing))
+
+
+def _reason(error: TactfulError) -> str:
+    return f"{error.message}; {error.hint}" if error.hint else error.message

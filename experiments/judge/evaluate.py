@@ -1,0 +1,262 @@
+"""Evaluate policies on a log: from a request to the object that `tactful evaluate` prints, and its files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from engine.errors import DataError, MissingPropensityError
+from engine.log.parquet import LogReader
+from engine.log.selection import Selection, count
+from engine.log.structure import require_sound
+from engine.ope.estimate import Estimate
+from engine.ope.evaluate import Evaluation, evaluate
+from engine.ope.metrics.state import StackState
+from engine.ope.regressor import RegressorModel
+from engine.ope.target import Target
+from engine.records.rounds import RoundBlock
+from engine.storage.given import Given, options
+from experiments.judge.extra_columns import with_columns
+from experiments.judge.launch_pass import remembered
+from experiments.judge.learnt_rows import marked
+from experiments.judge.metric_rows import bound_stack, metric_rows
+from experiments.judge.ope_inputs import columns_needed, embedding_of, loggers_of
+from experiments.judge.regressors import regressor_named
+from experiments.judge.shared_models import Factory
+from experiments.judge.specs import parse_spec
+from experiments.judge.tuned_specs import Tuning
+from experiments.outputs import EvaluateOutput, LogSummary, ResultRow, Skipped, json_bytes
+from experiments.report.evaluation import evaluation_report
+from experiments.report.files import make_folder, tidy, write_table, write_whole
+from experiments.report.page import render
+from experiments.settings import EvaluateConfig, EvaluationSettings
+from policies.vw.arguments import VwConfig
+from policies.vw.reward_model import VwRewardModel
+
+Advance = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """What is asked.
+
+    Attributes:
+        log: a log in our schema.
+        policies: specifications, see `experiments.judge.specs`.
+        baseline: specification that the differences are taken to.
+        metric: a metric of the log.
+        estimators: names, in the order of the results.
+        out: folder for files, or None.
+        columns: file with further columns keyed by decision_id, or None.
+        allow_inexact: whether a log without propensities may be judged by a model, marked as not exact.
+        override_learnt: the reason to judge trained policies on rows that they learnt from; every output says so.
+    """
+
+    log: Given
+    policies: tuple[str, ...]
+    metric: str
+    baseline: str = "logged"
+    estimators: tuple[str, ...] = ("ips", "snips")
+    out: Path | None = None
+    columns: Path | None = None
+    allow_inexact: bool = False
+    override_learnt: str | None = None
+
+
+def evaluate_log(request: EvaluateRequest, config: EvaluateConfig, advance: Advance | None = None) -> EvaluateOutput:
+    """Judge policies on a log and write the report.
+
+    Raises:
+        DataError: an unreadable log, an unknown metric, policy or column, rows that contradict themselves or each
+            other, or that a policy learnt from.
+        MissingPropensityError: a log without propensities, unless `allow_inexact`.
+        ParameterError: a setting outside its range.
+        StorageError: the report cannot be written.
+    """
+    with with_columns(request.log, request.columns) as reader:
+        estimators = _allowed_estimators(request, reader)
+        counts = count(reader, request.metric)
+        require_sound(reader)
+        specs = (*request.policies, request.baseline)
+        learnt = marked(specs, reader, request.metric, request.override_learnt)
+        tuning = Tuning(request.metric, config.peer, config.segments, config.model)
+        parsed = [parse_spec(spec, reader, tuning) for spec in dict.fromkeys(request.policies)]
+        baseline, baseline_columns = parse_spec(request.baseline, reader, tuning)
+        asked = columns_needed(config.evaluation, reader)
+        extra = sorted({name for _, names in parsed for name in names} | set(baseline_columns) | set(asked))
+        judged = remembered({target.name: target for target in (baseline, *(target for target, _ in parsed))})
+        stack = _stack(config, reader, list(judged.values()))
+        rewards = () if stack is None else stack.bound.needed
+        rounds = Selection(reader, request.metric, extra=extra, rewards=rewards)
+        found = run_evaluation(
+            rounds,
+            reader,
+            [judged[target.name] for target, _ in parsed],
+            judged[baseline.name],
+            request.metric,
+            estimators,
+            config.evaluation,
+            model_factory(reader, request.metric, config.model, config.evaluation),
+            model_factory(reader, request.metric, config.model, config.evaluation),
+            allow_inexact=request.allow_inexact,
+            advance=advance,
+            also=None if stack is None else stack.add,
+        )
+        output = EvaluateOutput(
+            log=summary(reader, request.metric, counts.contacts, counts.dropped, tuple(learnt.values())),
+            results=tuple(_marked_row(result_row(estimate), learnt) for estimate in found.results),
+            metrics=() if stack is None else metric_rows(stack, config.evaluation.alpha),
+            skipped=skipped(found),
+        )
+    if request.out is None:
+        return output
+    return _write(output, request, config)
+
+
+def _stack(config: EvaluateConfig, reader: LogReader, targets: Sequence[Target]) -> StackState | None:
+    """Sums of the metrics, the baseline first; without propensities there is nothing to weigh by."""
+    if config.metric_stack is None or reader.meta.propensity != "logged":
+        return None
+    return StackState(bound_stack(config.metric_stack, reader), targets)
+
+
+def run_evaluation(  # noqa: PLR0913 - the choices of the person who asks
+    rounds: Iterable[RoundBlock],
+    reader: LogReader,
+    targets: Sequence[Target],
+    baseline: Target,
+    metric: str,
+    estimators: Sequence[str],
+    settings: EvaluationSettings,
+    make_model: Factory,
+    make_weighted: Factory | None = None,
+    *,
+    allow_inexact: bool = False,
+    advance: Advance | None = None,
+    also: Callable[[RoundBlock], None] | None = None,
+) -> Evaluation:
+    """`engine.ope.evaluate` with the log's own range and clusters.
+
+    `make_weighted` makes models for MRDR, which fits each policy's own: never those that evaluations share.
+    """
+    spec = reader.meta.rewards[metric]
+    return evaluate(
+        rounds,
+        targets,
+        metric=metric,
+        reward_range=(spec.low, spec.high),
+        estimators=estimators,
+        baseline=baseline,
+        alpha=settings.alpha / settings.comparisons,
+        interval=settings.interval,
+        clip=settings.clip,
+        seed=settings.seed,
+        reward_model_factory=make_model,
+        folds=settings.folds,
+        clustered=reader.meta.clustered,
+        allow_inexact=allow_inexact,
+        draws=settings.replicates,
+        largest_weight=settings.largest_weight,
+        simultaneous=settings.simultaneous,
+        largest_sd=settings.largest_sd,
+        weighted_model_factory=make_weighted,
+        embedding=embedding_of(settings, reader),
+        loggers=loggers_of(settings, rounds, reader),
+        progress=None if advance is None else (lambda _stage, _done: advance(1.0)),
+        also=also,
+    )
+
+
+def model_factory(reader: LogReader, metric: str, config: VwConfig, settings: EvaluationSettings) -> Factory:
+    """Makes regressions of a metric: Vowpal Wabbit's, or those of the scikit-learn class that the settings name.
+
+    Raises:
+        ConfigError: no such class.
+    """
+    spec = reader.meta.rewards[metric]
+    catalog, features = reader.meta.catalog, reader.meta.features
+    if settings.regressor:
+        regressor = regressor_named(settings.regressor, settings.regressor_options)
+        return lambda: RegressorModel(regressor, catalog, features, metric, (spec.low, spec.high))
+    return lambda: VwRewardModel(catalog, features, metric, (spec.low, spec.high), config)
+
+
+def _allowed_estimators(request: EvaluateRequest, reader: LogReader) -> tuple[str, ...]:
+    if reader.meta.propensity == "logged":
+        return request.estimators
+    if not request.allow_inexact:
+        raise MissingPropensityError(
+            f"{reader.path} has no propensities: how likely each choice was is not known, so no estimate is exact",
+            hint="log the probability of each choice, give it in the mapping, or ask a model's opinion with "
+            "--not-exact, which marks every figure as not exact",
+        )
+    if "dm" not in request.estimators:
+        raise DataError("without propensities only the estimator dm is defined", hint="ask for --estimator dm")
+    return ("dm",)
+
+
+def _marked_row(row: ResultRow, learnt: Mapping[str, str]) -> ResultRow:
+    """A row that says of its policy, or of what it is compared to, that it is judged on rows it learnt from."""
+    names = (row.policy, "" if row.difference is None else row.difference.baseline)
+    said = tuple(learnt[name] for name in dict.fromkeys(names) if name in learnt)
+    return msgspec.structs.replace(row, notes=(*row.notes, *said)) if said else row
+
+
+def summary(
+    reader: LogReader, metric: str, contacts: int, dropped: dict[str, int], said: tuple[str, ...] = ()
+) -> LogSummary:
+    """What the log is, and what else is to be said of it."""
+    meta = reader.meta
+    return LogSummary(
+        path=str(reader.path),
+        rows=reader.rows,
+        contacts=contacts,
+        actions=meta.catalog.k - (not reader.can_hold()),
+        metric=metric,
+        dropped=dropped,
+        propensity=meta.propensity,
+        clusters="contact" if meta.clustered else "row",
+        notes=(*meta.notes, *said),
+        unit=meta.rewards[metric].unit,
+        description=meta.rewards[metric].description,
+        hold=meta.catalog.hold_name,
+    )
+
+
+def result_row(estimate: Estimate) -> ResultRow:
+    """An estimate as it is printed; what is not finite becomes null."""
+    plain = estimate.to_json()
+    notes = (*plain.pop("reasons"), *plain.pop("notes"))
+    plain.pop("trustworthy")
+    plain["interval"] = plain["interval"] or ""
+    return msgspec.convert({**plain, "notes": notes}, ResultRow)
+
+
+def skipped(found: Evaluation) -> tuple[Skipped, ...]:
+    """What was not defined, and why."""
+    return tuple(Skipped(policy=policy, estimator=name, reason=reason) for policy, name, reason in found.skipped)
+
+
+def _write(output: EvaluateOutput, request: EvaluateRequest, config: EvaluateConfig) -> EvaluateOutput:
+    folder = make_folder(Path(str(request.out)))
+    names = {"report": "report.html", "json": "report.json", "results": "results.parquet"}
+    files = {name: str(folder / file) for name, file in names.items()}
+    output = msgspec.structs.replace(output, files=files)
+    settings = msgspec.to_builtins(config)
+    write_table(folder / names["results"], tidy(output.results, settings))
+    write_whole(folder / names["json"], json_bytes(output))
+    write_whole(folder / names["report"], render(evaluation_report(output, request.baseline, reproduce(request))))
+    return output
+
+
+def reproduce(request: EvaluateRequest) -> str:
+    """The command that asks the same again."""
+    parts = ["tactful evaluate", options("--log", request.log), f"--metric {request.metric}"]
+    parts += [f'--policy "{spec}"' for spec in request.policies]
+    parts += [f'--baseline "{request.baseline}"', f"--estimator {','.join(request.estimators)}", f"--out {request.out}"]
+    if request.override_learnt is not None:
+        parts.append(f'--override-learnt "{request.override_learnt}"')
+    return " ".join(parts)

@@ -1,0 +1,272 @@
+"""Plan a log: from a pilot log or a few numbers to the object that `tactful plan` prints, and its files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from engine.errors import DataError, MissingPropensityError, ParameterError
+from engine.log.selection import Selection
+from engine.log.structure import require_sound
+from engine.ope.evaluate import evaluate
+from engine.ope.pilot import Pilot, PilotSums
+from engine.ope.plan import ASSURANCE, Need, Terms, needed, of_moments
+from engine.ope.support import SupportRule
+from engine.ope.target import Target
+from engine.storage.given import Given, named
+from experiments.judge.extra_columns import with_columns
+from experiments.judge.learnt_rows import marked
+from experiments.judge.specs import parse_spec
+from experiments.outputs import PlanOutput, PlanRow, json_bytes
+from experiments.report.files import make_folder, write_whole
+from experiments.report.plan import plan_page
+from experiments.settings import EvaluationSettings, PlanConfig
+
+EXPLORATIONS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class PilotLog:
+    """A log to plan from.
+
+    Attributes:
+        log: in our schema.
+        metric: a metric of it.
+        policy / baseline: specifications, see `experiments.judge.specs`.
+        override_learnt: the reason to judge trained policies on rows that they learnt from; the notes say so.
+    """
+
+    log: Given
+    metric: str
+    policy: str
+    baseline: str = "logged"
+    override_learnt: str | None = None
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Numbers to plan from.
+
+    Attributes:
+        mean: of the reward under the baseline.
+        actions: eligible at once.
+        sd: of the reward of one action; None for a reward of 0 or 1, whose mean tells it.
+        disagreement: share of decisions on which the policies differ.
+    """
+
+    mean: float
+    actions: int
+    sd: float | None = None
+    disagreement: float = 1.0
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """What is asked.
+
+    Attributes:
+        source: a pilot log, or moments.
+        difference: that is to be seen, in the metric's unit; None where `lift` says it.
+        lift: the difference as a share of the baseline's value.
+        power: probability to see it.
+        explorations: shares of uniform decisions to plan for.
+        out: folder for files, or None.
+    """
+
+    source: PilotLog | Moments
+    difference: float | None = None
+    lift: float | None = None
+    power: float = 0.9
+    explorations: tuple[float, ...] = EXPLORATIONS
+    out: Path | None = None
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What a source tells."""
+
+    name: str
+    baseline: float
+    kurtosis: float
+    terms: Sequence[Terms]
+    design_effect: float = 1.0
+    notes: tuple[str, ...] = ()
+
+
+def plan_log(request: PlanRequest, config: PlanConfig) -> PlanOutput:
+    """How many decisions are needed, at each exploration.
+
+    Raises:
+        DataError: an unreadable log, an unknown metric or policy, a pilot on which the policies cannot be compared.
+        MissingPropensityError: a pilot without propensities.
+        ParameterError: an argument outside its range.
+        StorageError: the files cannot be written.
+    """
+    settings, source = config.evaluation, request.source
+    told = _of_pilot(source, request, settings) if isinstance(source, PilotLog) else _of_moments(source, request)
+    difference = _difference(request, told.baseline)
+    alpha, rule = settings.alpha / settings.comparisons, SupportRule()
+    needs = [
+        needed(
+            replace(
+                t, variance=t.variance * told.design_effect, variance_stderr=t.variance_stderr * told.design_effect
+            ),
+            difference,
+            alpha=alpha,
+            power=request.power,
+            interval=settings.interval,
+            kurtosis=told.kurtosis,
+            rule=rule,
+        )
+        for t in told.terms
+    ]
+    output = PlanOutput(
+        difference=difference,
+        baseline_value=told.baseline,
+        alpha=alpha,
+        power=request.power,
+        interval=settings.interval,
+        source=told.name,
+        design_effect=told.design_effect,
+        plan=tuple(_row(need) for need in needs),
+        notes=told.notes,
+    )
+    return output if request.out is None else _write(output, request.out)
+
+
+def _difference(request: PlanRequest, baseline: float) -> float:
+    if (request.difference is None) == (request.lift is None):
+        raise ParameterError(
+            "difference", "plan", allowed="one of --difference and --lift", got=(request.difference, request.lift)
+        )
+    if request.difference is not None:
+        return request.difference
+    lift = float(request.lift or 0.0) * baseline
+    if not math.isfinite(lift) or lift == 0:
+        raise ParameterError(
+            "lift", "plan", allowed="not 0, of a baseline worth other than 0", got=(request.lift, baseline)
+        )
+    return lift
+
+
+def _of_moments(moments: Moments, request: PlanRequest) -> _Told:
+    mean, sd, kurtosis = moments.mean, moments.sd, math.nan
+    if not math.isfinite(mean):
+        raise ParameterError("mean", "plan", allowed="finite", got=mean)
+    if sd is None:
+        if not 0 < mean < 1:
+            raise ParameterError(
+                "sd", "plan", allowed="given where the mean is no share in (0, 1)", got=None, hint="say --sd"
+            )
+        sd = math.sqrt(mean * (1 - mean))
+        kurtosis = 1 / (mean * (1 - mean)) - 3
+    terms = [
+        of_moments(exploration, actions=moments.actions, sd=sd, disagreement=moments.disagreement)
+        for exploration in request.explorations
+    ]
+    notes = ("planned from moments: both policies always take one action, and rows are independent",)
+    return _Told("moments", mean, kurtosis, terms, notes=notes)
+
+
+def _of_pilot(source: PilotLog, request: PlanRequest, settings: EvaluationSettings) -> _Told:
+    with with_columns(source.log, None) as reader:
+        if reader.meta.propensity != "logged":
+            raise MissingPropensityError(
+                f"{named(source.log)} has no propensities: it does not tell what another log would show",
+                hint="plan from moments: --mean, --sd, --actions",
+            )
+        require_sound(reader)
+        learnt = marked((source.policy, source.baseline), reader, source.metric, source.override_learnt)
+        target, columns = parse_spec(source.policy, reader)
+        baseline, more = parse_spec(source.baseline, reader)
+        rounds = Selection(reader, source.metric, extra=sorted({*columns, *more}))
+        spec = reader.meta.rewards[source.metric]
+        range_ = (spec.low, spec.high)
+        sums = PilotSums(target, baseline, metric=source.metric, reward_range=range_, explorations=request.explorations)
+        effect, notes = _check(
+            rounds, target, baseline, source.metric, range_, settings, clustered=reader.meta.clustered
+        )
+        for block in rounds:
+            sums.add(block)
+    pilot = sums.result()
+    terms = _varying(pilot)
+    said = (*reader.meta.notes, *learnt.values(), *notes, *_assured(terms))
+    return _Told("pilot", pilot.baseline, pilot.kurtosis, terms, effect, said)
+
+
+def _assured(terms: Sequence[Terms]) -> tuple[str, ...]:
+    found = [term.variance_stderr / term.variance for term in terms if 0 < term.variance < math.inf]
+    if not found:
+        return ()
+    known = f"the pilot knows the variance to about {max(found):.0%} or better"
+    return (f"{known}; its upper limit is planned with, so that {ASSURANCE:.0%} of such pilots give enough decisions",)
+
+
+def _varying(pilot: Pilot) -> tuple[Terms, ...]:
+    if all(term.variance == 0 for term in pilot.terms):
+        raise DataError(
+            "on the pilot log the policy does what the baseline does: there is no difference to see",
+            hint="give another --policy or --baseline",
+        )
+    return pilot.terms
+
+
+def _check(
+    rounds: Selection,
+    target: Target,
+    baseline: Target,
+    metric: str,
+    reward_range: tuple[float, float],
+    settings: EvaluationSettings,
+    *,
+    clustered: bool,
+) -> tuple[float, tuple[str, ...]]:
+    """The design effect of the clusters, and what the pilot's own support says of the plan."""
+    results = [
+        evaluate(
+            rounds,
+            [target],
+            metric=metric,
+            reward_range=reward_range,
+            estimators=("snips",),
+            baseline=baseline,
+            alpha=settings.alpha,
+            clustered=by_cluster,
+        ).results[0]
+        for by_cluster in ((False, True) if clustered else (False,))
+    ]
+    notes = tuple(f"the pilot itself is too small to be sure of this: {reason}" for reason in results[-1].reasons)
+    errors = [result.difference.stderr if result.difference is not None else None for result in results]
+    if not clustered or not errors[0] or errors[1] is None:
+        return 1.0, notes
+    effect = (errors[1] / errors[0]) ** 2
+    return effect, (
+        *notes,
+        f"rows of one contact depend on each other: the variance is {effect:.3g} times that of rows",
+    )
+
+
+def _row(need: Need) -> PlanRow:
+    known = need.decisions is not None
+    return PlanRow(
+        exploration=need.terms.exploration,
+        decisions=need.decisions,
+        for_power=need.for_power,
+        for_support=need.for_support,
+        sd=math.sqrt(need.terms.variance) if known else None,
+        effective_share=1.0 / need.terms.weight_squares if known and need.terms.weight_squares else None,
+        largest_weight=need.terms.largest_weight if known else None,
+    )
+
+
+def _write(output: PlanOutput, out: Path) -> PlanOutput:
+    folder = make_folder(out)
+    files = {"report": str(folder / "plan.html"), "json": str(folder / "plan.json")}
+    output = msgspec.structs.replace(output, files=files)
+    write_whole(folder / "plan.json", json_bytes(output))
+    write_whole(folder / "plan.html", plan_page(output))
+    return output

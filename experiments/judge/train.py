@@ -1,0 +1,234 @@
+"""Train a policy on a log: from rounds to the folder of a compiled policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.content.eligibility import is_modular
+from engine.errors import DataError, MissingPropensityError, ParameterError
+from engine.log.parquet import LogReader
+from engine.log.selection import Selection, Side
+from engine.log.training_rows import TrainingRows, training_rows
+from engine.protocols import Learner
+from engine.records.rounds import RoundBlock
+from engine.storage.given import Given
+from engine.storage.versions import served_folder
+from experiments.judge.audit_gate import passed_gate
+from experiments.judge.learnt_rows import LEARNT_FROM, span_of
+from experiments.judge.responses import fit_responses
+from experiments.outputs import TrainOutput
+from experiments.settings import TrainConfig
+from policies.content import folder as blocks
+from policies.content.adopt import adopted
+from policies.content.learner import BlockLearner
+from policies.exploring.config import ExplorationConfig
+from policies.horizon.rounds import WholeLogs
+from policies.prices.baseline import SOURCE as BASELINE
+from policies.trained import Head, begin, export_learner, head, kind_of, resume
+from policies.vw.arguments import VwConfig
+from policies.vw.export import export_policy
+from policies.vw.folder import KIND, Manifest, responses_of
+from policies.vw.learner import VwLearner
+from policies.vw.live_learner import LiveLearner
+from policies.vw.responses import Asked, ResponseModel
+from policies.vw.search import Search, choose
+
+
+def learn(
+    reader: LogReader, metric: str, learner: VwConfig, exploration: ExplorationConfig, side: Side | None = None
+) -> VwLearner | LiveLearner | BlockLearner:
+    """Learn a policy from one side of a log; where the learner has a search, its parameters are chosen there first.
+
+    Raises:
+        DataError: the log has no such metric.
+        MissingPropensityError: the log has no propensities.
+        LearnError: rounds that cannot train; see `VwLearner.learn`.
+    """
+    meta = reader.meta
+    config = chosen(reader, metric, learner, side).config
+    made = begin(meta.catalog, meta.features, metric, _range(reader, metric), config, exploration)
+    made.learn(_rounds(reader, metric, config, side))
+    return made
+
+
+def _rounds(reader: LogReader, metric: str, config: VwConfig, side: Side | None = None) -> Iterable[RoundBlock]:
+    """What a learner reads: usable rounds, or whole trajectories."""
+    if config.horizon is None:
+        return Selection(reader, metric, side=side)
+    return WholeLogs([reader], metric, config.horizon, side)
+
+
+def chosen(reader: LogReader, metric: str, learner: VwConfig, side: Side | None = None) -> Search:
+    """The parameters to learn with: chosen on one side of a log where the learner has a search, else its own.
+
+    Raises:
+        DataError, MissingPropensityError, LearnError: see `learn`.
+    """
+    meta, reward_range = reader.meta, _range(reader, metric)
+    if learner.search is not None and is_modular(meta.catalog):
+        raise ParameterError("search", "train", allowed="null for a modular catalog", got="one", hint="learner=mtr")
+    return choose(Selection(reader, metric, side=side), meta.catalog, meta.features, metric, reward_range, learner)
+
+
+def _range(reader: LogReader, metric: str) -> tuple[float, float]:
+    if metric not in reader.meta.rewards:
+        raise DataError(f"{reader.path} has no metric {metric!r}", hint=f"the log knows: {sorted(reader.meta.rewards)}")
+    if reader.meta.propensity != "logged":
+        raise MissingPropensityError(
+            f"{reader.path} has no propensities, so a bandit cannot learn from it",
+            hint="log the probability of each choice, or give it in the mapping",
+        )
+    return reader.meta.rewards[metric].low, reader.meta.rewards[metric].high
+
+
+def continued(reader: LogReader, metric: str, start: Path, before: TrainingRows) -> Learner:
+    """Learn the new rows of a log on top of a trained folder: a warm start, or the update of a day.
+
+    Args:
+        reader: the log, which may be cumulative.
+        metric: to learn.
+        start: the trained folder.
+        before: decisions that the folder learnt from; they are passed over, so that none counts twice.
+
+    Encoder, scale, parameters and exploration stay the folder's. Where the log's catalog swaps blocks of a modular
+    catalog, what was learnt of the others stays (`policies.content.adopt`). How exactly this equals learning everything
+    in one go depends on the learner, see docs/policies.md.
+
+    Raises:
+        ArtefactError: the folder is damaged or foreign.
+        DataError: it was trained for other actions, features or another metric.
+        MissingPropensityError, LearnError: see `learn`.
+    """
+    said = head(start)
+    reward_range = _range(reader, metric)
+    mine = (said.features.version, said.metric, said.reward_range)
+    catalog = reader.meta.catalog
+    swapped = kind_of(start) == blocks.KIND and is_modular(catalog)
+    if mine != (reader.meta.features.version, metric, reward_range) or not (
+        swapped or said.catalog.version == catalog.version
+    ):
+        raise DataError(
+            f"the policy in {start} was trained for other actions, features, or another metric than {reader.path} has",
+            hint=f"it maximises {said.metric!r} in {said.reward_range}; train anew where the catalog has changed",
+        )
+    learner = resume(start)
+    if isinstance(learner, BlockLearner):
+        learner = adopted(learner, catalog)
+    config = learner.config if isinstance(learner, VwLearner) else VwConfig()
+    learner.learn(before.without(_rounds(reader, metric, config)))
+    return learner
+
+
+def learnt_before(reader: LogReader, metric: str, start: Path) -> TrainingRows:
+    """The decisions that a folder learnt from, where the log has others beside them.
+
+    Raises:
+        DataError: the folder learnt from every usable row already, or it keeps no record of its rows and the log may
+            hold some of them.
+        ArtefactError: the record is damaged.
+    """
+    rows = training_rows(start)
+    if rows is None:
+        now, last = span_of(reader, metric), head(start).source.get(LEARNT_FROM, {}).get("last_at")
+        if now and last is not None and last < now["first_at"]:
+            return TrainingRows.of(())
+        raise DataError(
+            f"{start} keeps no record of the rows that it learnt from, so rows of {reader.path} might count twice",
+            hint="train anew on the whole log, without --from; from then on the folder keeps the record",
+        )
+    used = Selection(reader, metric, context=False)
+    if rows.shared(used) == sum(block.n for block in used) > 0:
+        raise DataError(
+            f"{start} has learnt from every usable row of {reader.path} already",
+            hint="give a log with later decisions, or with outcomes that have matured since",
+        )
+    return rows
+
+
+def train_on_log(
+    log: Given,
+    metric: str,
+    out: Path,
+    config: TrainConfig,
+    start: Path | None = None,
+    also: Sequence[Asked] = (),
+    override_audit: str | None = None,
+) -> TrainOutput:
+    """Train on a whole log and export the policy.
+
+    Args:
+        start: a trained folder to go on from; then `config` plays no part for the policy. Its response models are kept
+            where `also` asks for none.
+        also: metrics of p_respond and p_unsub, modelled beside the policy on this log.
+        override_audit: the reason to learn from a log whose audit fails; kept in the manifest.
+
+    Raises:
+        DataError: the audit of the log fails.
+        DataError, MissingPropensityError, LearnError: see `learn` and `continued`.
+        ArtefactError: the compiled policy does not agree with VW's own predictions.
+        StorageError: the folder cannot be written; what stood there before is untouched.
+    """
+    reader = LogReader(log)
+    source: dict[str, Any] = {}
+    kept: tuple[ResponseModel, ...] = ()
+    audit = passed_gate(reader, metric, config.audit, override_audit)
+    spans = span_of(reader, metric)
+    rows = TrainingRows.of(Selection(reader, metric, context=False))
+    known = 0
+    if start is None:
+        found = chosen(reader, metric, config.learner)
+        learner: Learner = learn(reader, metric, found.config, config.exploration)
+        source = {"search": found.to_builtins()} if found.trials else {}
+    else:
+        start = served_folder(start)
+        before = learnt_before(reader, metric, start)
+        learner = continued(reader, metric, start, before)
+        known = before.shared(Selection(reader, metric, context=False))
+        kept = tuple(responses_of(start).values()) if kind_of(start) == KIND else ()
+        said = head(start).source
+        rows |= before
+        spans = _together(said.get(LEARNT_FROM, {}), spans)
+        # An update of a day is held to the same volume.
+        source |= {BASELINE: said[BASELINE]} if BASELINE in said else {}
+    if spans:
+        source[LEARNT_FROM] = spans
+    if audit is not None:
+        source["audit"] = msgspec.to_builtins(audit)
+    responses = fit_responses(reader, also, config.learner) if also else kept
+    manifest = _exported(learner, out, source, responses, rows)
+    compiled = manifest if isinstance(manifest, Manifest) else None
+    return TrainOutput(
+        policy=manifest.name,
+        folder=str(out),
+        metric=metric,
+        rows=manifest.rounds,
+        known_rows=known,
+        actions=reader.meta.catalog.k,
+        parity=getattr(manifest, "parity", None),
+        version=manifest.version,
+        audit=audit,
+        responses={} if compiled is None else {note.role: note.metric for note in compiled.responses},
+    )
+
+
+def _exported(
+    learner: Learner, out: Path, source: dict[str, Any], responses: Sequence[ResponseModel], rows: TrainingRows
+) -> Head:
+    if isinstance(learner, VwLearner):
+        return export_policy(learner, out, source=source, responses=responses, rows=rows)
+    if responses:
+        raise ParameterError(
+            "also", "train", allowed="beside a compiled policy", got="a policy that VW serves live", hint="learner=mtr"
+        )
+    return export_learner(learner, out, source, rows)
+
+
+def _together(before: dict[str, int], rows: dict[str, int]) -> dict[str, int]:
+    """What two trainings learnt from, where both say it."""
+    if not before or not rows:
+        return {}
+    return {"first_at": min(before["first_at"], rows["first_at"]), "last_at": max(before["last_at"], rows["last_at"])}

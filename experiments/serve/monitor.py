@@ -1,0 +1,227 @@
+"""Watch a live policy: from its logs so far to effects, escalations and the conditions of the next decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import yaml
+
+from engine.audit.audit import AuditSums
+from engine.audit.block import AuditBlock, block_of
+from engine.audit.findings import settle
+from engine.audit.rule import AuditRule
+from engine.errors import DataError
+from engine.guardrails.brakes import Brake
+from engine.guardrails.conditions import NOTHING_SAID, Conditions, load_conditions
+from engine.guardrails.layer import Guardrails
+from engine.guardrails.pack import pack_from
+from engine.log.parquet import LogReader, instants
+from engine.log.structure import require_sound
+from engine.monitor.conditions import COUNTED, conditions_after
+from engine.monitor.covariates import FirstValues, covariates_of
+from engine.monitor.effects import AGAINST, DayEffect, EffectSums
+from engine.monitor.escalate import Judged, judge
+from engine.monitor.feeds import FeedSums
+from engine.monitor.outcomes import Reported
+from engine.monitor.rates import RateSums
+from engine.monitor.rule import MonitorRule
+from engine.records.outcomes import read_outcomes
+from engine.records.schema import UNIFORM_SLICE
+from engine.storage.given import Given
+from engine.time.localtime import DAY_US, HOUR_US
+from engine.types import NOT_AN_INSTANT, IntArray
+from experiments.outputs import json_bytes
+from experiments.outputs_monitor import DayRow, EffectOutput, MonitorOutput, RaisedRow
+from experiments.report.files import make_folder, write_whole
+from experiments.report.monitor import monitor_page
+from experiments.serve.monitor_offline import offline_rows
+
+OPERATIONS = "operations"
+STATES = {"": "fine", "alert": "alert", "pause_arm": "pause", "pause_channel": "pause", "kill": "kill"}
+
+
+class MonitorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Configuration of `tactful monitor`."""
+
+    monitor: MonitorRule
+    audit: AuditRule
+
+
+@dataclass(frozen=True)
+class MonitorRequest:
+    """What is asked.
+
+    Attributes:
+        logs: joined logs of one catalog, feature schema and metric; read in the order of their first decision.
+        metric: that the effects are of.
+        outcomes: events reported so far, or None: then no rate is watched.
+        offline: report.json of the backtest, or None.
+        conditions: the sender's side until now, or None: then nothing is known of it.
+        now_at: microseconds; reports after it are not known yet; None for all.
+        out: folder, or None.
+    """
+
+    logs: Given
+    metric: str
+    outcomes: Given | None = None
+    offline: Path | None = None
+    conditions: Path | None = None
+    now_at: int | None = None
+    out: Path | None = None
+
+
+def monitor(request: MonitorRequest, config: MonitorConfig) -> MonitorOutput:
+    """Read the logs once and judge.
+
+    Raises:
+        DataError: logs that do not belong together or repeat decisions, rows that contradict themselves, an unknown
+            metric or covariate, unreadable outcomes or report.
+        ConfigError: unreadable conditions.
+        StorageError: the folder cannot be written.
+    """
+    reader = _reader(request)
+    before = NOTHING_SAID if request.conditions is None else load_conditions(request.conditions)
+    sums = _Sums(reader, config, request)
+    sums.read(reader)
+    rule = config.monitor
+    effects = {name: sums.effects.sequence(name, rule.alpha, rule.tuned_for) for name in AGAINST}
+    findings = settle(sums.audit.findings(), config.audit)
+    judged = judge(rule, sums.rates_by_rule(), sums.feeds, findings, effects[AGAINST[0]])
+    # What was in force last is what holds now.
+    last = LogReader(reader.paths[-1])
+    brakes = _brakes(last)
+    after = conditions_after(before, judged.raised, sums.health, brakes, rule.window_days)
+    output = MonitorOutput(
+        logs=tuple(str(path) for path in reader.paths),
+        rows=reader.rows,
+        metric=request.metric,
+        state=STATES[judged.strongest],
+        effects=tuple(_effect(name, days) for name, days in effects.items()),
+        offline=() if request.offline is None else offline_rows(request.offline, request.metric, effects),
+        raised=tuple(RaisedRow(**asdict(one)) for one in judged.raised),
+        silent=judged.silent,
+        conditions=after.to_builtins(),
+        notes=(*reader.meta.notes, *_unheard(last)),
+    )
+    return output if request.out is None else _written(output, request.out, judged, after)
+
+
+class _Sums:
+    """Everything that is added up while the logs are read."""
+
+    def __init__(self, reader: LogReader, config: MonitorConfig, request: MonitorRequest) -> None:
+        meta, rule = reader.meta, config.monitor
+        self._metric = request.metric
+        self._rule, self._now_at = rule, request.now_at
+        names = covariates_of(meta.features, rule.covariates)
+        self._first = FirstValues(names)
+        self.effects = EffectSums(rule.buckets, len(names))
+        self.feeds = FeedSums(meta.features, meta.catalog)
+        self.audit = AuditSums(meta, config.audit, (request.metric,))
+        watched = sorted({one.event for one in rule.escalations if one.watch == "rate"} | set(COUNTED))
+        self._reported = None if request.outcomes is None else _reported(request.outcomes, watched, request.now_at)
+        settles = sorted({one.settle_hours for one in rule.escalations if one.watch == "rate"} | {0.0})
+        self._rates = {hours: RateSums(meta.catalog, watched) for hours in settles}
+
+    @property
+    def health(self) -> RateSums | None:
+        """Counts of all sends; None without outcomes."""
+        return None if self._reported is None else self._rates[0.0]
+
+    def rates_by_rule(self) -> dict[str, RateSums] | None:
+        """Rule of a rate -> counts of the sends that are old enough for it."""
+        if self._reported is None:
+            return None
+        return {one.name: self._rates[one.settle_hours] for one in self._rule.escalations if one.watch == "rate"}
+
+    def read(self, reader: LogReader) -> None:
+        """Add all rows of a log."""
+        extra = ("available", "group", "contact_id", "rule_inputs")
+        sent_at = (instants(batch.column("send_at")) for batch in reader.batches(["send_at"]))
+        for rounds in reader.blocks(rewards=(self._metric,), extra=extra):
+            block = block_of(rounds, self.audit.groups, self.audit.bins)
+            self.audit.add(block)
+            self.feeds.add(rounds, block.day)
+            before = self._first.of(rounds)
+            left = rounds.usable | (block.group == "control")
+            reward = rounds.rewards[self._metric].copy()
+            reward[~left] = float("nan")
+            self.effects.add(block.day, block.group, rounds.cluster, reward, before)
+            self._count(block, next(sent_at))
+
+    def _count(self, block: AuditBlock, sent_at: IntArray) -> None:
+        if self._reported is None:
+            return
+        rounds = block.rounds
+        at = np.where(sent_at == NOT_AN_INSTANT, rounds.decided_at, sent_at)
+        happened = self._reported.of(rounds.decision_id)
+        # What bounced left as well; its state may say failed.
+        left = rounds.usable | happened.any(axis=1)
+        for hours, sums in self._rates.items():
+            old = np.ones(rounds.n, dtype=np.bool_)
+            if self._now_at is not None:
+                old = at + round(hours * HOUR_US) <= self._now_at
+            sums.add(at // DAY_US, rounds.action, left & old, happened)
+
+
+def _reader(request: MonitorRequest) -> LogReader:
+    reader = LogReader(request.logs)
+    if request.metric not in reader.meta.rewards:
+        raise DataError(
+            f"{reader.path} has no metric {request.metric!r}", hint=f"the log knows: {sorted(reader.meta.rewards)}"
+        )
+    require_sound(reader)
+    return reader
+
+
+def _reported(given: Given, watched: Sequence[str], now_at: int | None) -> Reported:
+    table: pa.Table = read_outcomes(given)[0]
+    return Reported(table, watched, 2**62 if now_at is None else now_at)
+
+
+def _brakes(reader: LogReader) -> list[Brake]:
+    """The brakes of the pack that was in force."""
+    if reader.meta.pack is None:
+        return []
+    guardrails = Guardrails(pack_from(reader.meta.pack), reader.meta.catalog, (), reader.meta.features)
+    return [brake for _, rule in guardrails.rules if isinstance(brake := getattr(rule, "brake", None), Brake)]
+
+
+def _unheard(reader: LogReader) -> list[str]:
+    """Says so where the pack that was in force would not obey a pause or the kill switch."""
+    rules = [] if reader.meta.pack is None else [rule.rule for rule in pack_from(reader.meta.pack).rules]
+    if OPERATIONS in rules:
+        return []
+    return [f"the log's guardrail pack has no rule `{OPERATIONS}`: with it `decide` obeys no pause and no kill switch"]
+
+
+def _effect(against: str, days: Sequence[DayEffect]) -> EffectOutput:
+    rows = tuple(DayRow(**asdict(day)) for day in days)
+    if not rows:
+        return EffectOutput(against=against, verdict="insufficient", now=None, days=(), variance_left=None)
+    now = rows[-1]
+    verdict = "better" if now.low > 0 else "worse" if now.high < 0 else "no difference"
+    left = (now.stderr / now.plain_stderr) ** 2 if now.plain_stderr > 0 else None
+    return EffectOutput(against=against, verdict=verdict, now=now, days=rows, variance_left=left)
+
+
+def _written(output: MonitorOutput, folder: Path, judged: Judged, after: Conditions) -> MonitorOutput:
+    make_folder(folder)
+    names = {"report": "report.html", "json": "report.json", "conditions": "conditions.yaml"}
+    output = msgspec.structs.replace(output, files={name: str(folder / file) for name, file in names.items()})
+    lines = "".join(f"# {one.effect}: {one.what}\n" for one in judged.raised)
+    # The conditions first: what stops messages must not wait for a picture.
+    write_whole(folder / names["conditions"], lines + yaml.safe_dump(_plain(after), sort_keys=True))
+    write_whole(folder / names["json"], json_bytes(output))
+    write_whole(folder / names["report"], monitor_page(output, UNIFORM_SLICE))
+    return output
+
+
+def _plain(conditions: Conditions) -> object:
+    decoded: object = msgspec.json.decode(msgspec.json.encode(conditions.to_builtins()))
+    return decoded

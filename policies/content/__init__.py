@@ -1,0 +1,1 @@
+"""Policies over content that is assembled from blocks."""

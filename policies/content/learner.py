@@ -1,0 +1,159 @@
+"""The learner of modular content: logged rounds in, a policy over assemblies out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from engine.catalog import Catalog
+from engine.content.eligibility import modular_of
+from engine.errors import LearnError, ParameterError
+from engine.features import FeatureSchema
+from engine.records.rounds import RoundBlock
+from engine.types import FloatArray
+from policies.content.compiler import compile_blocks
+from policies.content.names import interactions, lines_of, slot_links
+from policies.content.policy import BlockPolicy, require_staged
+from policies.content.tables import BlockTables
+from policies.exploring.config import ExplorationConfig
+from policies.vw import wall
+from policies.vw.arguments import VwConfig
+from policies.vw.examples import context_text, one_action_examples
+from policies.vw.scratch import scratch
+from policies.vw.training import LearnerState, VwTrainer
+
+
+class BlockLearner(VwTrainer):
+    """Learns what each block, channel and hour adds, with Vowpal Wabbit, from the chosen actions alone.
+
+    Every round counts alike (squared loss on the reward of the chosen action) unless the configuration's
+    `largest_importance` is above 1: with propensities between 1 and one in many thousands, weights of 1 / propensity
+    would leave the model to a few rounds.
+
+    Args:
+        catalog: modular.
+        schema / metric / reward_range / state: as of `VwTrainer`.
+        config: mtr, without ensemble, search and live exploration.
+        exploration: of the policies handed out, see `policies.content.stages`.
+
+    Raises:
+        ParameterError: a catalog without blocks, or a configuration or exploration that has no form in blocks.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        schema: FeatureSchema,
+        metric: str,
+        reward_range: tuple[float, float],
+        config: VwConfig | None = None,
+        exploration: ExplorationConfig | None = None,
+        state: LearnerState | None = None,
+    ) -> None:
+        modular_of(catalog)
+        super().__init__(catalog, schema, metric, reward_range, config, state)
+        self.exploration = exploration or ExplorationConfig(floor=0.0)
+        require_staged(self.exploration)
+        asked: dict[str, Any] = {
+            "cb_type": self.config.cb_type != "mtr",
+            "ensemble": self.config.ensemble,
+            "live": self.config.live,
+        }
+        asked["horizon"] = getattr(self.config, "horizon", None)
+        for name, wrong in asked.items():
+            if wrong:
+                raise ParameterError(
+                    name,
+                    "a learner of modular content",
+                    allowed="mtr with one compiled model",
+                    got=getattr(self.config, name),
+                    hint="learner=mtr",
+                )
+        self.links = slot_links(self.config, catalog)
+        self._read: tuple[LearnerState | None, BlockTables | None] = (None, None)
+
+    @property
+    def policy_name(self) -> str:
+        return f"vw_blocks_{self.exploration.kind}"
+
+    @property
+    def one_action(self) -> bool:
+        """Always: the eligible actions are too many to list."""
+        return True
+
+    def require_sound(self, state: LearnerState) -> None:
+        """Refuse a model that cannot serve.
+
+        Raises:
+            LearnError: its weights are not finite.
+        """
+        if not np.isfinite(self._compile(state).linear).all():
+            raise LearnError("the model diverged: its weights are not finite", hint="lower learning_rate")
+
+    def arguments(self, state: LearnerState, *, fresh: bool) -> str:  # noqa: ARG002 - as of the base class
+        """VW's arguments to learn on, or to begin.
+
+        Labels carry the importance as 1 / probability >= 1, so weights are too large by `largest_importance`; the
+        learning rate undoes it, as in `policies.vw.arguments.learning_arguments`.
+        """
+        config = self.config
+        rate = config.learning_rate * config.largest_importance ** (config.power_t - 1.0)
+        steps = f"-l {rate:.9g} --power_t {config.power_t:.9g}"
+        if not fresh:
+            return steps
+        pairs = "".join(f" --interactions {pair}" for pair in interactions(config, self.catalog))
+        return f"--cb_adf --cb_type mtr -b {config.bit_precision}{pairs} {steps}"
+
+    def examples(self, block: RoundBlock, state: LearnerState) -> bytes:
+        """VW text of a block whose rows may all train."""
+        actions, position = np.unique(block.action, return_inverse=True)
+        lines = lines_of(self.catalog, actions)
+        cost = (state.centre - block.rewards[self.metric]) / state.unit
+        text = context_text(state.encoder, block.context)
+        probability = self._probability(block.propensity, state)
+        return one_action_examples(text, lines, position.reshape(-1).astype(np.int32), cost, probability)
+
+    def _probability(self, propensity: FloatArray, state: LearnerState) -> FloatArray:
+        most = self.config.largest_importance
+        if most == 1.0:
+            return np.ones(len(propensity))
+        weight = np.clip(1.0 / (propensity * (state.eligible_sum / state.rounds)), 1.0 / most, most)
+        return 1.0 / (weight * most)
+
+    def tables(self) -> BlockTables:
+        """The learnt model as tables.
+
+        Raises:
+            LearnError: nothing has been learnt yet.
+        """
+        return self._compile(self.state)
+
+    def policy(self) -> BlockPolicy:
+        """The policy learnt so far; it does not change when this learner learns on.
+
+        Raises:
+            LearnError: nothing has been learnt yet.
+        """
+        return BlockPolicy(
+            self.catalog,
+            self.state.encoder,
+            self.tables(),
+            self.exploration,
+            self.state.rounds,
+            self.links,
+            self.policy_name,
+        )
+
+    def _compile(self, state: LearnerState) -> BlockTables:
+        if self._read[0] is state and self._read[1] is not None:
+            return self._read[1]
+        with scratch() as folder:
+            path = folder / "model.vw"
+            path.write_bytes(state.model)
+            with wall.load(path, bits=self.config.bit_precision) as model:
+                found = compile_blocks(
+                    model, state.encoder, self.catalog, self.config, scale=-state.unit, shift=state.centre
+                )
+        self._read = (state, found)
+        return found

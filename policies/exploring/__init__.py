@@ -1,0 +1,1 @@
+"""From scores of actions to a distribution over the eligible ones."""

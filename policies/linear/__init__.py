@@ -1,0 +1,1 @@
+"""Ridge regression per action, on which LinUCB and linear Thompson sampling stand."""

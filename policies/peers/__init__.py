@@ -1,0 +1,1 @@
+"""Policies to compare with: constants, segments, calendars and linear bandits."""

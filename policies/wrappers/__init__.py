@@ -1,0 +1,1 @@
+"""Policies made of other policies: narrowed, restricted, or explained where they hold back."""

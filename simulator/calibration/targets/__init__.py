@@ -1,0 +1,1 @@
+"""Published and measured figures that the simulator is calibrated to."""

@@ -1,1 +1,0 @@
-"""What a simulation is fitted to: published figures, and effects estimated from randomised and transaction data."""

@@ -1,0 +1,1 @@
+"""The world that contacts live in: how they respond, what the sender sees, and what it is worth."""

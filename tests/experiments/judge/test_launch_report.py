@@ -1,0 +1,230 @@
+"""The launch report says what was found, claims no more, and is readable by machines that read to people."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from experiments.outputs import BacktestOutput
+from experiments.outputs_audit import AuditGate
+from experiments.report.bars import mark, scale_of
+from experiments.report.launch import launch_page
+from experiments.report.page import render_launch
+from experiments.report.words import Names, amount, between, percent
+from tests.experiments.judge.launch_examples import HOSTILE, check, example
+
+COMMAND = "tactful backtest --log log.parquet --metric margin"
+CASES = {
+    "launch": example("better", launch="vw"),
+    "refused": example("better", unsubscribes="undecided"),
+    "no-difference": example("no difference"),
+    "insufficient": example("insufficient", launch="always:hold"),
+    "bare": example("worse", metrics=(), gate=None, treatment=None, rules=(), comparisons=()),
+}
+
+
+def html_of(output: BacktestOutput, baseline: str = "static_segments") -> str:
+    return render_launch(launch_page(output, baseline, "dr", COMMAND))
+
+
+class Outline(HTMLParser):
+    """What a screen reader goes by."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.headings: list[int] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.flaws: list[str] = []
+        self.text: list[str] = []
+        self.lang = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.lang = given.get("lang") or self.lang
+        self.ids += [given["id"]] if given.get("id") else []
+        self.links += [str(given["href"])] if tag == "a" else []
+        if tag in ("h1", "h2", "h3", "h4"):
+            self.headings.append(int(tag[1]))
+        if tag == "th" and given.get("scope") not in ("row", "col"):
+            self.flaws.append("th without scope")
+        if tag == "svg" and given.get("aria-hidden") != "true" and not given.get("aria-label"):
+            self.flaws.append("picture without a text that stands for it")
+        if tag in ("img", "script", "link", "iframe", "object") or any(name.startswith("on") for name in given):
+            self.flaws.append(f"{tag} in the page")
+        if tag not in ("meta", "br", "line", "path", "circle"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.flaws.append(f"{tag} closes something else")
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def outline(page: str) -> Outline:
+    parser = Outline()
+    parser.feed(page)
+    parser.close()
+    return parser
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_structure_can_be_read_aloud(case: str) -> None:
+    page = html_of(CASES[case])
+    found = outline(page)
+    assert page.startswith("<!doctype html>")
+    assert found.flaws == []
+    assert found.open == []
+    assert found.lang == "en"
+    assert found.headings[0] == 1
+    assert found.headings.count(1) == 1
+    assert all(later - before <= 1 for before, later in zip(found.headings, found.headings[1:], strict=False))
+    assert len(found.ids) == len(set(found.ids))
+    assert {link.removeprefix("#") for link in found.links} <= set(found.ids)
+    assert "#answer" in found.links
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_nothing_is_loaded_and_nothing_runs(case: str) -> None:
+    page = html_of(CASES[case])
+    assert not re.search(r"<script|<link|<iframe|@import|\son\w+=|javascript:", page, re.IGNORECASE)
+    assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", page, re.IGNORECASE)
+    assert not re.search(r"url\(", page)
+
+
+def test_text_of_the_data_stays_text() -> None:
+    page = html_of(CASES["launch"])
+    assert HOSTILE not in page
+    assert HOSTILE in "".join(outline(page).text)
+
+
+def answer(output: BacktestOutput, baseline: str = "static_segments") -> tuple[str, str, str]:
+    page = launch_page(output, baseline, "dr", COMMAND)
+    return page.tone, page.badge, " ".join([page.answer, *page.because]).replace("\u2060", "").replace("\u00a0", " ")
+
+
+def test_a_launch_is_a_clear_yes() -> None:
+    tone, badge, said = answer(CASES["launch"])
+    assert (tone, badge) == ("go", "Launch")
+    assert said.startswith("Yes. The learned policy does better on margin than today's segments, and every guardrail")
+    assert "+$0.0850 per decision" in said
+    assert "95 % interval +$0.010 to +$0.160" in said
+
+
+def test_a_refusal_names_what_refuses() -> None:
+    tone, badge, said = answer(CASES["refused"])
+    assert (tone, badge) == ("stay", "Stay with today's segments")
+    assert said.startswith("Not yet.")
+    assert "unsubscribe rate" in said
+
+
+def test_too_little_data_is_no_answer() -> None:
+    tone, badge, said = answer(CASES["insufficient"])
+    assert (tone, badge) == ("unknown", "Do not launch")
+    assert said.startswith("The log cannot say")
+    assert "no message at all is what the log supports" in said
+    assert "$0.02" not in said
+
+
+def test_what_is_not_known_is_not_called_unharmed() -> None:
+    """Guardrail metrics that the log does not record are counted, and the yes does not speak for them."""
+    unknown = example("better", unsubscribes="n/a", launch="vw")
+    assert "what it does to guardrail metrics this log cannot say" in answer(unknown)[2]
+    assert unknown.gate is not None
+    checks = (*unknown.gate.checks, check("complaint_rate", "pass"))
+    gate = type(unknown.gate)(
+        policy="vw", baseline="static_segments", passed=True, reason="", error=0.05, checks=checks
+    )
+    said = answer(example("better", launch="vw", gate=gate))[2]
+    assert "the one guardrail metric that the log knows" in said
+    assert "1 the log cannot say" in said
+
+
+def test_an_overridden_audit_stands_above_the_figures() -> None:
+    audit = AuditGate(verdict="fail", failed=("propensities",), overridden="a dry run")
+    page = launch_page(example("better", launch="vw", audit=audit), "static_segments", "dr", COMMAND)
+    assert page.notes[0] == "The audit of this log fails (propensities) and was overridden: a dry run"
+    assert "propensities" in dict(page.facts)["Audit of the log"]
+
+
+def test_metrics_that_are_na_print_why_and_never_zero() -> None:
+    page = launch_page(CASES["launch"], "static_segments", "dr", COMMAND)
+    lines = {line.label: line for layer in page.layers for line in layer.lines}
+    replies = lines["Reply rate"]
+    assert (replies.today, replies.new, replies.change) == ("n/a", "n/a", "n/a")
+    assert "no metric 'replied'" in replies.missing
+    assert any("Reply rate" in what and "replied" in why for what, why in page.unknown)
+    assert lines["Unsubscribe rate"].verdict == "worse"
+
+
+def test_names_follow_what_today_s_practice_is() -> None:
+    names = Names("No E-Mail", "always:No E-Mail")
+    assert names("always:No E-Mail") == "no message at all"
+    assert names("static_segments") == "tuned segments"
+    assert Names()("static_segments") == "today's segments"
+    assert Names()("always:email|9|news") == "always email|9|news"
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (amount(0.0036, "share"), "0.36 %"),
+        (amount(-0.0101, "share", signed=True), "\u22121.0 pts"),
+        (amount(0.0852, "usd", signed=True), "+$0.0852"),
+        (amount(1234.5, "count"), "1,234"),
+        (amount(None, "usd"), "n/a"),
+        (amount(-1e-9, "share", signed=True), "0 pts"),
+        (between(-0.403, 0.096, "usd", signed=True), "\u2212$0.403 to +$0.096"),
+        (between(None, 0.1, "usd"), "no interval"),
+        (percent(0.0004), "< 0.1 %"),
+        (percent(0.256), "26 %"),
+        (percent(0.0256), "2.6 %"),
+    ],
+)
+def test_figures_for_people(shown: str, expected: str) -> None:
+    assert shown.replace("\u2060", "").replace("\u00a0", " ") == expected
+
+
+def test_scales_hold_all_values_and_zero() -> None:
+    scale = scale_of([0.013, 0.164, None])
+    assert (scale.start, scale.end) == (0.0, pytest.approx(0.18))
+    drawn = mark(scale, 0.09, 0.045, 0.135)
+    assert (drawn.value, drawn.low, drawn.high, drawn.zero) == pytest.approx((50.0, 25.0, 75.0, 0.0))
+    both = scale_of([-0.4, 0.1])
+    assert both.start <= -0.4
+    assert both.end >= 0.1
+    assert [value for _, value in both.labels] == [both.start, 0.0, both.end] or len(both.labels) == 2
+    assert scale_of([]).start < 0 < scale_of([]).end
+
+
+def test_colours_of_text_have_contrast() -> None:
+    """WCAG 2.2, 1.4.3: at least 4.5 to 1 on every background that the page uses, on white and on the verdicts' own."""
+    style = html_of(CASES["launch"])
+    colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", style))
+    grounds = ["#ffffff", *re.findall(r"background: (#[ef][0-9a-f]{5})", style), "#f4f7f9"]
+    for name in ("ink", "soft", "blue", "good", "bad", "warn", "grey"):
+        for ground in grounds:
+            assert contrast(colours[name], ground) >= 4.5, (name, ground)
+    for name in ("good", "warn", "grey"):
+        assert contrast("#ffffff", colours[name]) >= 4.5, name
+
+
+def contrast(one: str, other: str) -> float:
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -1,0 +1,228 @@
+"""`tactful decide` and `tactful explain`: the same for any block size, and nothing unexplained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from engine.errors import ParameterError
+from engine.log.parquet import LogReader
+from experiments.serve.decide import parse_now
+from tests.experiments.commands import refused, run, screen
+from tests.experiments.conftest import Demo
+
+NOW = "2026-09-15T14:00:00+00:00"
+
+
+def decide(demo: Demo, out: Path, *overrides: str, contacts: Path | None = None) -> dict[str, Any]:
+    return run(
+        *("decide", "--policy", demo.policy, "--contacts", contacts or demo.contacts, "--now", NOW, "--out", out),
+        *overrides,
+    )
+
+
+@pytest.fixture(scope="module")
+def decided(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    path = tmp_path_factory.mktemp("decide") / "decisions.parquet"
+    return decide(demo, path, "seed=5", "control_share=0.1", "uniform_share=0.1"), path
+
+
+@pytest.mark.parametrize("rows", [3, 77, 100_000])
+def test_same_decisions_in_blocks_of_any_size(
+    rows: int, demo: Demo, decided: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
+    out = decide(demo, tmp_path / "d.parquet", "seed=5", "control_share=0.1", "uniform_share=0.1", f"block_rows={rows}")
+    # As values: a dictionary lists its levels in the order of appearance, which blocks may change.
+    assert pq.read_table(tmp_path / "d.parquet").to_pydict() == pq.read_table(decided[1]).to_pydict()
+    assert {**out, "log": ""} == {**decided[0], "log": ""}
+
+
+def test_same_seed_same_bytes_another_seed_other_decisions(demo: Demo, tmp_path: Path) -> None:
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        decide(demo, tmp_path / f"{name}.parquet", f"seed={seed}")
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+    first, other = (pq.read_table(tmp_path / f"{name}.parquet") for name in "ac")
+    assert first["decision_id"].equals(other["decision_id"])
+    assert first["action"] != other["action"]
+
+
+def test_summary_adds_up(decided: tuple[dict[str, Any], Path], demo: Demo) -> None:
+    out, path = decided
+    table = pq.read_table(path)
+    actions = table["action"].to_numpy()
+    assert out["contacts"] == table.num_rows == pq.read_metadata(demo.contacts).num_rows == 500
+    assert out["held"] == int((actions == 0).sum())
+    assert sum(out["sends"].values()) == sum(out["by_channel"].values()) == out["contacts"] - out["held"]
+    names = np.array(table["action_name"].to_pylist())
+    assert out["sends"] == {name: int((names == name).sum()) for name in set(names[actions != 0])}
+    nothing_left = sum(bits[0] == 1 and not any(bits[1:]) for bits in table["eligible"].to_pylist())
+    assert 0 < out["held_all_removed"] == nothing_left <= out["held"]
+    assert set(out["removed"]) == set(out["blocked_contacts"])
+    sends = LogReader(path).meta.catalog.k - 1
+    assert all(0 <= pairs <= sends * 500 for pairs in out["removed"].values())
+    assert all(out["blocked_contacts"][rule] * sends <= pairs for rule, pairs in out["removed"].items())
+
+
+def test_nobody_without_consent_zone_or_history_is_sent_to(demo: Demo, tmp_path: Path) -> None:
+    contacts = pq.read_table(demo.contacts)
+    decide(demo, tmp_path / "d.parquet", "uniform_share=1.0")
+    table = pq.read_table(tmp_path / "d.parquet")
+    channel = np.array(table["channel"].to_pylist(), dtype=object)
+    no_zone = np.array([zone is None for zone in contacts["time_zone"].to_pylist()])
+    no_history = np.array([sends is None for sends in contacts["sends"].to_pylist()])
+    assert no_zone.any()
+    assert no_history.any()
+    assert (channel[no_zone | no_history] == None).all()  # noqa: E711 - elementwise
+    for name in ("email", "sms"):
+        denied = np.array([given is not True for given in contacts[f"consent_{name}_promotional"].to_pylist()])
+        blocked = np.array(contacts[f"suppressed_{name}"].to_pylist())
+        assert denied.any()
+        assert not (channel[denied | blocked] == name).any()
+    assert (channel != None).any()  # noqa: E711 - elementwise
+
+
+def test_contacts_without_any_permission_are_all_held(demo: Demo, tmp_path: Path) -> None:
+    bare = pa.table({"contact_id": [f"c{i}" for i in range(20)]})
+    pq.write_table(bare, tmp_path / "bare.parquet")
+    out = decide(demo, tmp_path / "d.parquet", contacts=tmp_path / "bare.parquet")
+    assert out["held"] == out["held_all_removed"] == 20
+    assert pq.read_table(tmp_path / "d.parquet")["propensity"].to_pylist() == [1.0] * 20
+
+
+def test_every_decision_is_explained_in_full(decided: tuple[dict[str, Any], Path]) -> None:
+    """Each action once; allowed + removed = catalog; the replay agrees with the logged eligible set."""
+    _, path = decided
+    table = pq.read_table(path)
+    catalog = LogReader(path).meta.catalog
+    for group in ("treatment", "control", "uniform"):
+        for send in (True, False):
+            rows = [
+                row
+                for row in table.select(
+                    ["decision_id", "group", "action", "action_name", "propensity", "eligible", "available"]
+                )
+                .filter(pa.compute.equal(table["group"].cast(pa.string()), group))
+                .to_pylist()
+                if (row["action"] != 0) == send
+            ]
+            if not rows:
+                assert (group, send) == ("control", True)
+                continue
+            check_explained(rows[0], path, catalog.action_names)
+
+
+def check_explained(row: dict[str, Any], path: Path, names: tuple[str, ...]) -> None:
+    out = run("explain", "--log", path, "--decision", row["decision_id"])
+    assert (out["action"], out["propensity"]) == (row["action_name"], row["propensity"])
+    assert sorted(action["action"] for action in out["actions"]) == sorted(names)
+    bits = np.unpackbits(np.frombuffer(row["eligible"], np.uint8), count=len(names), bitorder="little")
+    for action in out["actions"]:
+        assert action["eligible"] == bool(bits[names.index(action["action"])])
+        assert action["eligible"] == (not action["removed_by"])
+        assert action["eligible"] or action["probability"] == 0
+        assert all(removal["rule"] and removal["reason"] for removal in action["removed_by"])
+    assert sum(action["probability"] for action in out["actions"]) == pytest.approx(1)
+    # The logged propensity is over the draw of the slice too: a tenth of all, of whom a tenth are held out.
+    (chosen,) = [action for action in out["actions"] if action["action"] == row["action_name"]]
+    eligible = int(bits.sum())
+    mixed = (0.1 / eligible + 0.8 * chosen["probability"]) / 0.9 if row["available"] else 1.0
+    assert row["available"] == (row["group"] != "control")
+    assert row["propensity"] == pytest.approx(mixed, abs=1e-9)
+
+
+def test_scores_are_taken_apart_and_figures_without_a_model_are_null(decided: tuple[dict[str, Any], Path]) -> None:
+    rows = pq.read_table(decided[1], columns=["decision_id", "action", "group"]).to_pylist()
+    sent = next(row for row in rows if row["action"] != 0)
+    control = next(row for row in rows if row["group"] == "control")
+    out = run("explain", "--log", decided[1], "--decision", sent["decision_id"])
+    score = {row["action"]: row["score"] for row in out["actions"]}
+    assert out["comparisons"][0]["role"] == "hold"
+    for row in out["comparisons"]:
+        assert row["difference"] == pytest.approx(score[out["action"]] - score[row["against"]], abs=1e-12)
+        for view in ("groups", "features", "factors"):
+            assert sum(part["value"] for part in row[view]) == pytest.approx(row["difference"], abs=1e-9)
+            assert all(sum(part["of"].values()) == pytest.approx(part["value"], abs=1e-9) for part in row[view])
+    assert {"cart", "intent", "everybody"} <= {part["name"] for part in out["comparisons"][0]["groups"]}
+    assert (out["p_respond"], out["p_unsub"], out["holdback"]["reason"]) == (None, None, None)
+    assert out["expected_value"] == score[out["action"]]
+    held = run("explain", "--log", decided[1], "--decision", control["decision_id"])
+    assert (held["group"], held["holdback"]["reason"]) == ("control", "control")
+
+
+def test_responses_are_explained_where_they_were_learnt(demo: Demo, tmp_path: Path) -> None:
+    logs = tmp_path / "log.parquet", tmp_path / "next.parquet"
+    for log, first in zip(logs, (0, 4000), strict=True):
+        pq.write_table(pq.read_table(demo.log).slice(first, 4000), log)
+    asked = ("--also", "clicked,unsub=unsubscribed")
+    out = run("train", "--log", logs[0], "--metric", "margin", "--out", tmp_path / "policy", *asked)
+    assert out["responses"] == {"respond": "clicked", "unsub": "unsubscribed"}
+    start = ("--out", tmp_path / "on", "--from", tmp_path / "policy")
+    again = run("train", "--log", logs[1], "--metric", "margin", *start, "--override-audit", "a part of a log")
+    assert again["responses"] == out["responses"]
+    path = tmp_path / "decisions.parquet"
+    run("decide", "--policy", tmp_path / "on", "--contacts", demo.contacts, "--now", NOW, "--out", path)
+    rows = pq.read_table(path, columns=["decision_id", "action", "eligible"]).to_pylist()
+    quiet = next(row for row in rows if row["action"] == 0 and row["eligible"][0] == 1 and not any(row["eligible"][1:]))
+    held = run("explain", "--log", path, "--decision", quiet["decision_id"])
+    assert (held["holdback"]["reason"], held["holdback"]["held"], held["comparisons"]) == ("guardrails", True, [])
+    assert all(0 < row["p_respond"] < 1 and 0 < row["p_unsub"] < 1 for row in held["actions"])
+    assert 0 < held["p_unsub"] < 1
+
+
+def test_explain_says_what_is_missing(decided: tuple[dict[str, Any], Path], hillstrom: Path, tmp_path: Path) -> None:
+    _, path = decided
+    some = pq.read_table(path)["decision_id"][0].as_py()
+    assert "no decision" in refused(3, "explain", "--log", path, "--decision", "nobody")[0]
+    assert "tactful decide" in refused(3, "explain", "--log", hillstrom, "--decision", "1")[0]
+    _, hint = refused(3, "explain", "--log", path, "--decision", some, "--policy", tmp_path / "gone")
+    assert "--policy" in hint
+
+
+@pytest.mark.parametrize("as_table", [False, True])
+def test_contacts_without_consent_are_no_silent_zero(as_table: bool, demo: Demo, tmp_path: Path) -> None:
+    """No column of consent at all: nothing is sent, and the output, the screen and the log say why."""
+    contacts = pq.read_table(demo.contacts)
+    bare = contacts.select([name for name in contacts.schema.names if not name.startswith("consent_")])
+    pq.write_table(bare, tmp_path / "bare.parquet")
+    paths = ("--policy", demo.policy, "--contacts", tmp_path / "bare.parquet", "--now", NOW, "--out", tmp_path / "d")
+    sentence = "500 of 500 contacts have no consent record for any channel: see docs/contacts.md"
+    words = "C1 consent: removes every action whose channel and purpose lack a granted consent record"
+    if as_table:
+        shown = screen("decide", *paths)
+        assert f"warning: {sentence}" in shown
+        assert words.partition(":")[0] in shown
+        return
+    out = run("decide", *paths)
+    assert out["held"] == 500
+    assert out["warnings"][0] == sentence
+    assert out["warnings"][1].startswith("the rules leave no send to any of 500 contacts: ")
+    assert words in out["warnings"][1]
+    assert set(out["rules"]) == set(out["removed"])
+    assert out["rules"]["C1"] == words.removeprefix("C1 ")
+    assert LogReader(tmp_path / "d").meta.notes == tuple(out["warnings"])
+
+
+def test_contacts_of_the_demonstration_need_no_warning(decided: tuple[dict[str, Any], Path]) -> None:
+    assert decided[0]["warnings"] == []
+    assert LogReader(decided[1]).meta.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("now", "words"),
+    [
+        ("46189.375", "serial number of a spreadsheet"),
+        ("1793700000000", "milliseconds"),
+        ("1970-01-01T00:00:00Z", "in the years 1990 to 2199"),
+        ("2200-01-01T00:00:00Z", "in the years 1990 to 2199"),
+        ("2026-09-15T14:00:00", "with an offset"),
+    ],
+)
+def test_now_is_an_instant_of_our_time(now: str, words: str) -> None:
+    with pytest.raises(ParameterError) as caught:
+        parse_now(now)
+    assert words in f"{caught.value.message} {caught.value.hint}"
