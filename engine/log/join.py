@@ -24,6 +24,7 @@ from engine.errors import DataError, ParameterError
 from engine.identity import keyed_hash
 from engine.log.parquet import LogReader, ParquetFile, instants
 from engine.log.sql import micros
+from engine.names import name_key
 from engine.records import schema as records
 from engine.records.dispatch_states import advance_states
 from engine.records.outcomes import as_state, check_outcomes, outcome_frame
@@ -33,6 +34,14 @@ from engine.types import HOLD, MICROSECONDS_PER_S, NOT_AN_INSTANT, BoolArray, Fl
 
 SHOWN: Final = 20
 _CHUNKS_PER_GROUP: Final = 16
+# Events that take money away, by the key of their name: in a sum that also counts gains they lie below zero.
+_LOSSES: Final = frozenset(
+    name_key(event)
+    for event in (
+        *("refund", "refunds", "refunded", "return", "returned", "chargeback", "charged back", "cancelled", "canceled"),
+        *("sent", "send cost", "cost", "fee", "bounced", "complained", "complaint", "unsubscribe", "unsubscribed"),
+    )
+)
 
 
 class MetricSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -159,7 +168,9 @@ def join(
     _check_metrics(metrics, reader)
     metrics = {name: _in_our_spelling(metric) for name, metric in metrics.items()}
     unique, given = check_outcomes(outcomes, source="the outcomes")
-    index = _Index(outcome_frame(unique), now_us, _events(metrics))
+    frame = outcome_frame(unique)
+    _check_signs(metrics, frame)
+    index = _Index(frame, now_us, _events(metrics))
     added = {name: metric.reward() for name, metric in metrics.items()}
     meta = msgspec.structs.replace(reader.meta, rewards={**reader.meta.rewards, **added})
     run = _Run(reader, index, metrics, now_us)
@@ -382,6 +393,22 @@ def _check_metrics(metrics: Mapping[str, MetricSpec], reader: LogReader) -> None
     again = sorted(set(metrics) & set(reader.meta.rewards))
     if again:
         raise DataError(f"{reader.path} has the metrics {again} already", hint="join the log without rewards again")
+
+
+def _check_signs(metrics: Mapping[str, MetricSpec], frame: pd.DataFrame) -> None:
+    """Refuse a loss that would add to a sum of gains and losses: exports give refunds and costs without a sign."""
+    for name, metric in metrics.items():
+        losses = [event for event in metric.events if name_key(event) in _LOSSES]
+        if metric.kind != "sum" or len(losses) == len(metric.events):
+            continue
+        wrong = frame[frame["event"].isin(losses) & (frame["value_usd"] > 0)]
+        if len(wrong):
+            first = wrong.iloc[0]
+            raise DataError(
+                f"`{first['event']}` of decision {first['decision_id']!r} is worth {float(first['value_usd'])!r}, "
+                f"which would add to the metric {name!r} ({len(wrong)} such outcomes)",
+                hint="write what a refund, a return or a cost takes away as a value below zero",
+            )
 
 
 def _check_range(name: str, metric: MetricSpec, reward: FloatArray, matured: BoolArray, ids: ObjectArray) -> None:

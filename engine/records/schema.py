@@ -77,7 +77,12 @@ OUTCOME_COLUMNS: Final[tuple[tuple[str, pa.DataType, bool, str], ...]] = (
     ("decision_id", pa.string(), False, "the decision that the outcome is credited to"),
     ("event", LABEL, False, "what happened: delivered, bounced, opened, clicked, purchased, unsubscribed ..."),
     ("at", INSTANT, False, "when it happened"),
-    ("value_usd", pa.float64(), True, "money, where the event has any"),
+    (
+        "value_usd",
+        pa.float64(),
+        True,
+        "money, where the event has any; what is lost (a refund, a cost) lies below zero",
+    ),
 )
 
 

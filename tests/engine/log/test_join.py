@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -196,6 +197,29 @@ def test_refusals_write_nothing(
     log: Path, tmp_path: Path, changes: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     _fails(log, tmp_path / "out.parquet", error, message, **changes)
+
+
+@pytest.mark.parametrize("loss", ["refunded", "Refund", "charged-back", "send_cost"])
+def test_a_loss_without_its_sign_is_no_gain(log: Path, tmp_path: Path, loss: str) -> None:
+    """Refunds are often exported as positive amounts: 30 for an order and 12 paid back are 18, and never 42."""
+    margin = MetricSpec(events=("purchased", loss), kind="sum", window_s=HOUR, low=-100, high=100, unit="usd")
+    now = START + timedelta(days=1)
+    wrong = table([outcome(0, "purchased", 5, 30.0), outcome(0, loss, 9, 12.0)])
+    _fails(
+        log,
+        tmp_path / "out.parquet",
+        DataError,
+        "would add to the metric 'margin'",
+        outcomes=wrong,
+        metrics={"margin": margin},
+    )
+    right = table([outcome(0, "purchased", 5, 30.0), outcome(0, loss, 9, -12.0), outcome(1, loss, 9, 0.0)])
+    join(log, right, {"margin": margin}, now, tmp_path / "out.parquet")
+    assert rewards(tmp_path / "out.parquet", "margin")[:2] == [18.0, 0.0]
+    # What was paid back, as a figure of its own, has no gain to add to.
+    paid_back = msgspec.structs.replace(margin, events=(loss,))
+    join(log, table([outcome(0, loss, 9, 12.0)]), {"paid_back": paid_back}, now, tmp_path / "paid_back.parquet")
+    assert rewards(tmp_path / "paid_back.parquet", "paid_back")[0] == 12.0
 
 
 def test_logs_that_cannot_be_joined_are_refused(tmp_path: Path) -> None:
