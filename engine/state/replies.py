@@ -22,6 +22,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from engine.errors import ParameterError
+from engine.names import usual_channel
 from engine.optout.classify import classify
 from engine.optout.codes import action_for
 from engine.state.facts import EXPRESS_KINDS, GRANTED, Consent, Event, Fact, Suppression
@@ -88,8 +89,10 @@ def code_of(row: Row) -> Answer:
         raise ParameterError("code", "a provider_code", allowed="what the provider answered", got=None)
     contact, at, given = row["contact_id"], row["at"], row.get("channel")
     action = action_for(row["code"], given or "sms")
-    # A code of the table names its channel; of another one the sender must say it, or the failure counts everywhere.
-    channel = given if action.source == "ours" else action.channel
+    # A code of the table names its channel; of another one the sender must say it. Where neither does, or the two say
+    # different ones, it holds for every channel.
+    told = given is None or usual_channel(given) == action.channel
+    channel = given if action.source == "ours" else action.channel if told else None
     source = f"{row.get('provider', 'provider')}/{row['code']}"
     facts: list[Fact] = []
     if action.event:

@@ -222,6 +222,27 @@ def test_a_spelling_of_a_code_closes_what_the_code_closes(
     assert seen(url).suppressed[0].tolist() == closed
 
 
+@pytest.mark.parametrize(
+    ("code", "channel"), [("hard_bounce", "sms"), ("21610", "E-Mail"), ("hard bounce", "email_eu")]
+)
+def test_a_code_of_another_channel_than_its_own_closes_all(tmp_path: Path, code: str, channel: str) -> None:
+    """Whether the code or the channel is wrong cannot be told."""
+    url = f"sqlite:///{tmp_path}/state.sqlite"
+    row = {"fact": "provider_code", "contact_id": "c", "at": "2026-11-20T01:00:00Z", "code": code, "channel": channel}
+    record(url, tmp_path / "facts.jsonl", [*BOTH, row])
+    assert seen(url).suppressed[0].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(("code", "channel", "closed"), [("hard_bounce", "E-Mail", [1, 0]), ("21610", "text", [0, 1])])
+def test_a_code_of_its_own_channel_closes_that_alone(
+    tmp_path: Path, code: str, channel: str, closed: list[int]
+) -> None:
+    url = f"sqlite:///{tmp_path}/state.sqlite"
+    row = {"fact": "provider_code", "contact_id": "c", "at": "2026-11-20T01:00:00Z", "code": code, "channel": channel}
+    record(url, tmp_path / "facts.jsonl", [*BOTH, row])
+    assert seen(url).suppressed[0].tolist() == closed
+
+
 def test_a_code_in_doubt_is_settled_by_a_lift_alone(tmp_path: Path) -> None:
     url, path = f"sqlite:///{tmp_path}/state.sqlite", tmp_path / "facts.jsonl"
     code = {
