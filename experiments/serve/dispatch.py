@@ -145,7 +145,7 @@ def dispatch_file(request: DispatchRequest, advance: Advance | None = None) -> D
         _require_current(promised, reader, request)
         job = _Job(guardrails, request, conditions, sends, promised, run_of(promised.mark(), request.now, sends.digest))
         _require_free(request, job.run)
-        output = _finish(job) if request.out.exists() else _dispatch(job, advance)
+        output = _finish(job) if _is_of(request.out, job.run) else _dispatch(job, advance)
         in_folder(request.out.parent, promised.mark().store_id).note(promised.mark())
     return output
 
@@ -214,11 +214,14 @@ def _require_current(promised: PromisedSends, reader: LogReader, request: Dispat
 def _require_free(request: DispatchRequest, run: str | None) -> None:
     """Refuse to overwrite what is there, unless the very same run wrote it."""
     for path in (request.out, request.reasons):
-        if path is None or not path.exists():
-            continue
-        footer = None if run is None else footer_of(path)
-        if footer is None or footer.run != run:
+        if path is not None and path.exists() and not _is_of(path, run):
             require_free(path, replace=request.replace, inputs=[request.done])
+
+
+def _is_of(path: Path, run: str | None) -> bool:
+    """Whether a file is the outcome file of this very run over a store."""
+    footer = footer_of(path) if run is not None and path.exists() else None
+    return footer is not None and footer.run == run
 
 
 def _finish(job: _Job) -> DispatchOutput:
