@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import doctest
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -95,3 +96,17 @@ def test_nothing_of_ours_imports_the_face(project_files: list[Path], root: Path)
     sources = [path for path in project_files if path.parts[0] in packages and path.suffix == ".py"]
     inside = [path for path in sources if "import tactful" in (root / path).read_text(encoding="utf-8")]
     assert inside == []
+
+
+def test_documents_name_what_is_there(project_files: list[Path], root: Path) -> None:
+    """The README shows the public names outside of the examples that run."""
+    pages = [path for path in project_files if path.suffix == ".md" and path.name != "CHANGELOG.md"]
+    blocks = [
+        block
+        for path in pages
+        for block in re.findall(
+            r"^```python\n(.*?)^```", (root / path).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+        )
+    ]
+    named = {name for block in blocks for name in re.findall(r"\btactful\.([A-Za-z_]\w*)", block)}
+    assert {"Plan", "decide_block"} <= named <= set(tactful.__all__)
