@@ -102,7 +102,6 @@ def volumes(
     )
 
 
-
 def _counted_sends(target: Target, block: RoundBlock, catalog: Catalog) -> FloatArray:
     """(C, K) expected promotional sends of a target in some rounds; those of the log are its own actions."""
     if not block.n:

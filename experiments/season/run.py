@@ -110,7 +110,6 @@ def experiment(request: ExperimentRequest, config: ExperimentConfig, advance: Ad
     return _write(request, output)
 
 
-
 def _write(request: ExperimentRequest, output: ExperimentOutput) -> ExperimentOutput:
     """Table, picture and page; the same configuration gives the same bytes, whoever played the cells."""
     out = request.out
