@@ -18,7 +18,7 @@ RECIPES = ("A mapping", "A scenario", "A policy", "An estimator", "A rule")
 BLOCK = re.compile(r"((?:(?!^```).)*?)^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # What the last command of a recipe must say.
 SHOWN = {
-    "A mapping": "uniform",
+    "A mapping": "audit: pass",
     "A scenario": "uniform",
     "A policy": "half_hold",
     "An estimator": "tempered",
