@@ -13,6 +13,7 @@ import yaml
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+PATH = re.compile(r"`((?:engine|policies|simulator|experiments|conf|tests)/[\w./-]+)`")
 TARGET = re.compile(r"`make ((?:[a-z][a-z-]*)(?: [a-z][a-z-]*)*)`")
 
 
@@ -60,6 +61,19 @@ def test_every_page_stands_in_the_index_once(documents: dict[Path, str]) -> None
     assert Counter(links(index)) == Counter(pages)
     assert len(re.findall("^## (Judge|Serve|Research|Reference)", index, re.MULTILINE)) == 4
     assert "docs/README.md" in links(documents[Path("README.md")])
+
+
+def test_files_named_in_the_documents_exist(documents: dict[Path, str], root: Path) -> None:
+    """A page must not lead to where a file was; capitals stand for names of the reader's own."""
+    named = {
+        (str(page), path)
+        for page, text in documents.items()
+        if page.name not in ("CHANGELOG.md", "CONTRIBUTING.md")  # what was, and what a recipe makes
+        for path in PATH.findall(text)
+        if not re.search(r"[A-Z]{3}|\bmine\b", path)
+    }
+    assert len(named) > 100
+    assert {(page, path) for page, path in named if not (root / path).exists()} == set()
 
 
 def test_citation_is_that_of_the_project(root: Path) -> None:
