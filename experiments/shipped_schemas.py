@@ -23,6 +23,7 @@ from experiments.outputs_monitor import MONITOR_OUTPUTS
 from experiments.outputs_promotion import PROMOTION_OUTPUTS
 from experiments.outputs_simulate import SIMULATE_OUTPUTS
 from experiments.outputs_state import STATE_OUTPUTS
+from experiments.serve.catalog_preview import CATALOG_OUTPUTS
 
 FOLDER = "schemas"
 ALL: Final[dict[str, type[Output]]] = (
@@ -33,6 +34,7 @@ ALL: Final[dict[str, type[Output]]] = (
     | ABLATE_OUTPUTS
     | PROMOTION_OUTPUTS
     | GUARDRAIL_OUTPUTS
+    | CATALOG_OUTPUTS
     | STATE_OUTPUTS
     | ERASE_OUTPUTS
     | SIMULATE_OUTPUTS

@@ -1,1 +1,4 @@
-"""Policies: each gives a distribution over the eligible actions; learning is behind `policies.vw`."""
+"""Policies give a distribution over the eligible actions; learning is behind `policies.vw`.
+
+This package is internal: a program imports `tactful`, and what stands here may change (docs/development.md).
+"""

@@ -11,7 +11,30 @@ import pytest
 
 PACKAGES = ("engine", "policies", "simulator", "experiments", "conf")
 FOLDERS = {*PACKAGES, "tests", "docs", "lock", ".ci"}
-FILES = {"pyproject.toml", "README.md", "Makefile", "CHANGELOG.md", "LICENSE", ".gitignore"}
+FILES = {
+    *("pyproject.toml", "README.md", "Makefile", "CHANGELOG.md", "LICENSE", ".gitignore"),
+    *("tactful.py", "CONTRIBUTING.md", "CITATION.cff"),
+}
+MAX_LOOSE = 14  # python files at the root of a room, without its `__init__`
+# Rooms that hold more. The list may only get shorter.
+CROWDED = {
+    "engine/audit",
+    "engine/guardrails",
+    "engine/guardrails/rules",  # one rule a file: this one stays
+    "engine/ope",
+    "engine/ope/intervals",
+    "engine/state",
+    "experiments",
+    "experiments/cli",
+    "experiments/judge",
+    "experiments/report",
+    "experiments/season",
+    "experiments/serve",
+    "experiments/simulate",
+    "experiments/study",
+    "policies/vw",
+    "simulator/world",
+}
 # Spelled in halves, or this file would be its own first finding.
 MARKS = ("TO" + "DO", "FIX" + "ME", "XX" + "X", "HA" + "CK", "NotImplemented" + "Error", "pragma: " + "no cover")
 MARK = re.compile("|".join(rf"\b{re.escape(mark)}\b" for mark in MARKS))
@@ -63,6 +86,22 @@ def test_every_package_is_a_typed_package(project_files: list[Path], shipped: di
     missing = {path.parent / "__init__.py" for path in shipped} - set(project_files)
     missing |= {Path(package) / "py.typed" for package in PACKAGES} - set(project_files)
     assert missing == set()
+
+
+def test_no_room_is_crowded(shipped: dict[Path, ast.Module]) -> None:
+    counts = Counter(path.parent.as_posix() for path in shipped if path.name != "__init__.py")
+    assert {room for room, count in counts.items() if count > MAX_LOOSE} == CROWDED
+
+
+def test_every_package_says_what_it_is_for(shipped: dict[Path, ast.Module]) -> None:
+    """The docstring of a folder begins with a sentence of at least four words."""
+    said = {path: ast.get_docstring(tree) or "" for path, tree in shipped.items() if path.name == "__init__.py"}
+    first = {path: text.partition("\n\n")[0] for path, text in said.items()}
+    assert {
+        str(path): text
+        for path, text in first.items()
+        if not (text[:1].isupper() and text.endswith((".", "?")) and len(text.split()) >= 4)
+    } == {}
 
 
 def test_only_the_command_line_prints(shipped: dict[Path, ast.Module]) -> None:

@@ -57,7 +57,7 @@ def test_wheel_holds_every_file_of_every_package(wheel: Path, project_files: lis
     """A plain list of packages would drop sub-packages and every yaml in silence."""
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
-    expected = {path.as_posix() for path in project_files if path.parts[0] in PACKAGES}
+    expected = {path.as_posix() for path in project_files if path.parts[0] in (*PACKAGES, "tactful.py")}
     assert names == expected
 
 
@@ -78,11 +78,12 @@ def test_console_script_runs_from_another_folder(argument: str, installed: Path,
 
 def test_packages_come_from_the_wheel(installed: Path, root: Path, tmp_path: Path) -> None:
     """Were the checkout in reach, every test above would pass on it."""
-    code = f"import {', '.join(PACKAGES)}; print(*(p.__file__ for p in ({', '.join(PACKAGES)})), sep='\\n')"
+    names = ", ".join(("tactful", *PACKAGES))
+    code = f"import {names}; tactful.Plan; print(*(p.__file__ for p in ({names})), sep='\\n')"
     done = run([installed / "python", "-c", code], tmp_path)
     assert done.returncode == 0, done.stderr
     files = [Path(line) for line in done.stdout.splitlines()]
-    assert len(files) == len(PACKAGES)
+    assert len(files) == len(PACKAGES) + 1
     assert all(file.is_relative_to(installed.parent) and not file.is_relative_to(root) for file in files)
 
 

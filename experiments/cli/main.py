@@ -17,6 +17,7 @@ from experiments.cli import (
     audit,
     backtest,
     calibrate,
+    catalog,
     decide,
     demo,
     dispatch,
@@ -66,6 +67,7 @@ app.command("simulate")(simulate.run)
 app.command("calibrate")(calibrate.run)
 app.command("experiment")(experiment.run)
 app.command("demo")(demo.run)
+app.add_typer(catalog.app, name="catalog")
 app.add_typer(guardrails.app, name="guardrails")
 app.add_typer(state.app, name="state")
 

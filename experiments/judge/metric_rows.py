@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 
 from engine.log.parquet import LogReader
@@ -139,8 +138,3 @@ def gate_check(check: Check, label: str, unit: str) -> GateCheck:
         reason=check.reason,
         blocks=check.blocks,
     )
-
-
-def named_rows(rows: Sequence[MetricRow], policy: str) -> dict[str, MetricRow]:
-    """Metric -> row of one policy, in the order of the stack."""
-    return {row.metric: row for row in rows if row.policy == policy}

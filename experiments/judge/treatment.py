@@ -13,7 +13,7 @@ from engine.catalog import Catalog
 from engine.features import ContextBlock
 from engine.numeric.matmul import matmul
 from engine.ope.exact import add_pairs
-from engine.types import HOLD, BoolArray, FloatArray
+from engine.types import BoolArray, FloatArray
 from experiments.outputs_launch import GroupRow, ShareRow, TreatmentOutput
 from policies.peers.segmentation import Cut, Segmentation
 
@@ -157,9 +157,3 @@ def cell_names(cut: Cut) -> tuple[str, ...]:
         return ("any", "not known", "out of date")
     inner = [f"{low} to below {high}" for low, high in pairwise(edges)]
     return (f"below {edges[0]}", *inner, f"{edges[-1]} or more", "not known", "out of date")
-
-
-def sends_of(full: FloatArray) -> FloatArray:
-    """(n,) probability of any send under (n, k) probabilities."""
-    share: FloatArray = 1.0 - full[:, HOLD]
-    return share

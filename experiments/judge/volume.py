@@ -102,17 +102,6 @@ def volumes(
     )
 
 
-def volume_sentence(rows: Iterable[VolumeRow], learned: str, baseline: str) -> str:
-    """What the learned policy sends beside the baseline, in words."""
-    found = {row.policy: row for row in rows}
-    own, theirs = found[learned], found[baseline]
-    figures = f"{own.sends_per_decision:.3g} messages per decision, {baseline} {theirs.sends_per_decision:.3g}"
-    text = f"{learned} sends {figures}"
-    if own.times_baseline is not None and own.times_baseline > 1.0:
-        text += "; tactful decide holds it to the baseline's volume unless prices.allow_more_volume=true"
-    return text
-
-
 def _counted_sends(target: Target, block: RoundBlock, catalog: Catalog) -> FloatArray:
     """(C, K) expected promotional sends of a target in some rounds; those of the log are its own actions."""
     if not block.n:

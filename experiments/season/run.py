@@ -9,7 +9,6 @@ from pathlib import Path
 import msgspec
 import pandas as pd
 
-from engine.errors import ConfigError
 from experiments.outputs import json_bytes
 from experiments.outputs_experiment import ExperimentOutput, SeasonRow
 from experiments.report.files import make_folder, write_table, write_whole
@@ -109,18 +108,6 @@ def experiment(request: ExperimentRequest, config: ExperimentConfig, advance: Ad
         settings={key: value for key, value in msgspec.to_builtins(config).items() if key != "workers"},
     )
     return _write(request, output)
-
-
-def read_result(folder: Path) -> ExperimentOutput:
-    """The result of an earlier run.
-
-    Raises:
-        ConfigError: the folder holds none.
-    """
-    try:
-        return msgspec.json.decode((folder / "report.json").read_bytes(), type=ExperimentOutput)
-    except (OSError, msgspec.DecodeError, RecursionError) as error:
-        raise ConfigError(f"{folder} holds no result of an experiment: {error}", hint="run it first") from error
 
 
 def _write(request: ExperimentRequest, output: ExperimentOutput) -> ExperimentOutput:

@@ -16,7 +16,7 @@ from experiments.cli.main import app
 from experiments.cli.terminal import one_line
 from experiments.shipped_schemas import shipped_schema
 
-GROUPS = ("guardrails", "state")
+GROUPS = ("catalog", "guardrails", "state")
 # Commands that print their object and leave with a code that says what it means.
 SPEAKING = ("audit", "monitor", "erase", "dispatch")
 Imported = Callable[[str, str], Path]

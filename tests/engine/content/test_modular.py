@@ -14,7 +14,7 @@ from engine.catalog import catalog_from, one_axis_catalog
 from engine.content.counting import marginal_counts
 from engine.content.eligibility import modular_of
 from engine.content.modular import Block
-from engine.content.preview import changes, preview
+from engine.content.preview import assemblies, assembly, changes
 from engine.content.refusals import refuse_modular
 from engine.errors import ConfigError, DataError, ParameterError
 from engine.guardrails.rules import features_allowed
@@ -146,12 +146,20 @@ def test_marginal_counts_are_those_of_the_dense_sets() -> None:
 
 def test_people_see_ids_versions_and_changes() -> None:
     catalog = small_catalog(**with_block(0, version="2", approved_by="kim"))
-    shown = preview(catalog, "new+p1+o1").splitlines()
-    assert shown[0] == "new+p1+o1: may be sent"
-    assert shown[1] == "head   new version 2 (approved by kim)"
-    assert shown[-1] == "channels: email; locale: any; discount: 0.2"
+    shown = assembly(catalog, "new+p1+o1")
+    assert (shown.arm, shown.sendable) == ("new+p1+o1", True)
+    head = shown.blocks[0]
+    assert (head.slot, head.block, head.version, head.status, head.approved_by) == (
+        "head",
+        "new",
+        "2",
+        "approved",
+        "kim",
+    )
+    assert (shown.channels, shown.locale, shown.discount_depth) == (("email",), "", 0.2)
+    assert shown in list(assemblies(catalog, ["new", "o1"]))
     with pytest.raises(DataError, match="no arm"):
-        preview(catalog, "new")
+        assembly(catalog, "new")
     assert changes(small_catalog(), catalog) == ["head: new version 2 (approved by kim) was added"]
     assert changes(catalog, small_catalog()) == ["head: new was taken out"]
     retired = small_catalog(**with_block(0, version="2", status="retired"))

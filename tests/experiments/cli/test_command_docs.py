@@ -25,13 +25,14 @@ from experiments.outputs_monitor import MONITOR_OUTPUTS
 from experiments.outputs_promotion import PROMOTION_OUTPUTS
 from experiments.outputs_simulate import SIMULATE_OUTPUTS
 from experiments.outputs_state import STATE_OUTPUTS
+from experiments.serve.catalog_preview import CATALOG_OUTPUTS
 from experiments.settings import BacktestConfig, DecideConfig, EvaluateConfig, compose_settings
 from experiments.simulate.config import SimulateConfig
 
 OUTPUTS = CORE_OUTPUTS | AUDIT_OUTPUTS | EXPLAIN_OUTPUTS | SIMULATE_OUTPUTS | CALIBRATE_OUTPUTS | EXPERIMENT_OUTPUTS
 OUTPUTS |= MONITOR_OUTPUTS | ERASE_OUTPUTS
 OUTPUTS |= ABLATE_OUTPUTS | PROMOTION_OUTPUTS
-GROUPS = {"guardrails": GUARDRAIL_OUTPUTS, "state": STATE_OUTPUTS}
+GROUPS = {"catalog": CATALOG_OUTPUTS, "guardrails": GUARDRAIL_OUTPUTS, "state": STATE_OUTPUTS}
 # Keys that several commands print are described once, before the first section.
 SHARED = set(CommandOutput.__struct_fields__)
 COMMANDS = sorted({*OUTPUTS, *GROUPS} - {"error"})
