@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.errors import DataError
-from engine.files.stream import open_utf8
+from engine.files.stream import open_text
 from engine.files.tables import ENDINGS, kind_of
 from engine.storage.given import Given, files_of
 
@@ -35,9 +35,9 @@ def _rows(path: Path, rows: int) -> int:
         if kind_of(path) == "parquet":
             # No data is read here, so nothing is verified: reading the file does that.
             return int(pq.read_metadata(path).num_rows)
-        with open_utf8(path) as file:
+        with open_text(path) as file:
             while lines < rows and (chunk := file.read(_CHUNK)):
-                lines += chunk.count(b"\n")
+                lines += chunk.count("\n")
     except (DataError, OSError, EOFError, UnicodeError, zlib.error, pa.ArrowException):
         return 0
     return lines
