@@ -347,7 +347,9 @@ class _WholeFields:
     def _advance(self) -> None:
         part = self._text.read(_CSV_PART)
         self._ended = not part
-        self._held += part.translate(self._marks.swapped).encode() if part else b"\n" * bool(self._held)
+        if self._marks.swapped:
+            part = part.translate(self._marks.swapped)
+        self._held += part.encode() if part else b"\n" * bool(self._held)
         at = self._take_whole()
         self._held = self._held[at:]
         if self._ended and self._held:
