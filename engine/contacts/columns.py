@@ -6,7 +6,9 @@ takes either.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.errors import DataError
-from engine.files.numbers import numbers_of
+from engine.files.tables import column_blocks, numbers_of
 from engine.time.instants import ISO_HINT, SPAN, impossible, iso_instants, number_hint, value_hint
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, BoolArray, CodeArray, FloatArray, IntArray
 
@@ -177,3 +179,20 @@ def _in_range(block: Block, name: str, column: pa.Array, instants: IntArray) -> 
     hint = "leave it empty where it is not known or has no end; a wrong year is often a number read as another unit"
     block.fail(name, impossible(instants), column, f"must be {SPAN}", hint)
     return instants
+
+
+def row_blocks(path: Path, rows: int) -> Iterator[Block]:
+    """Blocks of at most `rows` rows, in file order.
+
+    Raises:
+        DataError: no such file, another kind of file, a damaged one, or one without rows.
+    """
+    first = 1
+    for columns, n in column_blocks(path, rows):
+        if n:
+            yield Block(columns, first, n, path.name)
+        first += n
+    if first == 1:
+        raise DataError(
+            f"{path.name} holds no contacts", hint="an empty file is more often a failed export than nobody"
+        )

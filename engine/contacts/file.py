@@ -5,25 +5,26 @@ An absent value is missing, and rules block on it; a wrong value is an error wit
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from engine.catalog import Catalog
-from engine.contacts.columns import Block, coded, flags, instants, known, numbers
+from engine.contacts.columns import Block, coded, flags, instants, known, numbers, row_blocks
 from engine.contacts.consent import DETAILS, consent_of
 from engine.contacts.contacts import UNKNOWN, ContactBatch, LevelArray
-from engine.contacts.events import events_of
 from engine.contacts.facts import COLUMNS as FACTS
 from engine.contacts.facts import FactReader
+from engine.contacts.histories import events_of, sends_of
 from engine.contacts.names import column_names
 from engine.contacts.places import COLUMNS as PLACES
 from engine.contacts.places import PlaceReader
-from engine.contacts.sends import sends_of
-from engine.contacts.source import row_blocks
 from engine.errors import DataError, ParameterError
 from engine.features import (
     MISSING,
@@ -36,9 +37,9 @@ from engine.features import (
     categorical_column,
     numeric_column,
 )
-from engine.files.ids import ids_of
-from engine.files.seen import SeenHashes
-from engine.files.tables import ENDINGS
+from engine.files.ids import SeenHashes, ids_of
+from engine.files.stream import open_text
+from engine.files.tables import ENDINGS, kind_of
 from engine.identity import keyed_hash
 from engine.storage.given import Given, files_of
 from engine.time.localtime import instant_of
@@ -201,3 +202,30 @@ def _objects(block: Block, name: str) -> np.ndarray[Any, Any]:
     values = np.empty(block.n, dtype=object)
     values[:] = block.columns[name].to_pylist()
     return values
+
+
+def has_at_least(given: Given, rows: int) -> bool:
+    """True if the contact files have `rows` rows or more; one that cannot be read has none, reading it will say why.
+
+    Parquet says it in its footer; of text files the lines are counted, a heading included, and no further than needed.
+    """
+    found = 0
+    for path in files_of(given, what="contact", endings=ENDINGS):
+        found += _row_count(path, rows - found)
+        if found >= rows:
+            return True
+    return False
+
+
+def _row_count(path: Path, rows: int) -> int:
+    lines = 0
+    try:
+        if kind_of(path) == "parquet":
+            # No data is read here, so nothing is verified: reading the file does that.
+            return int(pq.read_metadata(path).num_rows)
+        with open_text(path) as file:
+            while lines < rows and (chunk := file.read(1 << 20)):
+                lines += chunk.count("\n")
+    except (DataError, OSError, EOFError, UnicodeError, zlib.error, pa.ArrowException):
+        return 0
+    return lines

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.errors import DataError
-from engine.types import BoolArray, ObjectArray
+from engine.types import BoolArray, KeyArray, ObjectArray
 
 # Python's own white space, and what no eye sees: byte-order mark, zero-width and direction marks.
 _BLANKS: Final = "\\p{Z}\\p{Cc}\\x{200B}-\\x{200F}\\x{202A}-\\x{202E}\\x{2060}-\\x{206F}\\x{FEFF}"
@@ -127,3 +127,34 @@ def trimmed_objects(cells: ObjectArray) -> ObjectArray:
     texts: Any = trimmed(pa.array(cells, pa.string())).fill_null("")
     out: ObjectArray = texts.to_numpy(zero_copy_only=False).astype(object)
     return out
+
+
+class SeenHashes:
+    """A growing set of the 64-bit hashes of ids in eight bytes each, for duplicates in files of any length.
+
+    It keeps sorted runs of doubling lengths, merged as in a log-structured tree: adding a block costs O(block log n),
+    amortised.
+    """
+
+    def __init__(self) -> None:
+        self._runs: list[KeyArray] = []
+
+    def __len__(self) -> int:
+        return sum(len(run) for run in self._runs)
+
+    def known(self, hashes: KeyArray) -> BoolArray:
+        """(n,) which of the hashes were added before."""
+        found = np.zeros(len(hashes), dtype=np.bool_)
+        for run in self._runs:
+            at = np.minimum(np.searchsorted(run, hashes), len(run) - 1)
+            found |= run[at] == hashes
+        return found
+
+    def add(self, hashes: KeyArray) -> None:
+        """Add hashes, each new."""
+        if not len(hashes):
+            return
+        run = np.sort(hashes)
+        while self._runs and len(self._runs[-1]) <= 2 * len(run):
+            run = np.sort(np.concatenate([self._runs.pop(), run]), kind="stable")
+        self._runs.append(run)

@@ -20,13 +20,14 @@ from typing import IO, Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from engine.errors import DataError
 from engine.files.documents import decode_json
 from engine.files.parquet import open_parquet, parquet_batches
 from engine.files.stream import LONGEST_FIELD, LONGEST_LINE, open_text, readable, require_content
-from engine.types import IntArray
+from engine.types import FloatArray, IntArray
 
 KINDS: Final = {
     ".csv": "csv",
@@ -49,6 +50,7 @@ _CSV_BUFFER_BYTES: Final = 2 << 20
 _CSV_PART: Final = 1 << 20
 _BROKEN: Final = "\0\0broken"
 _AFTER_QUOTE: Final = "text after a closing quote"
+_DECIMAL: Final = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _LINE_END: Final = re.compile(rb"[\r\n]")
 _SHOWN_NAMES: Final = 10
 
@@ -427,3 +429,15 @@ def _typed(path: Path, name: str, values: list[Any]) -> pa.Array:
         return pa.array(values)
     except (pa.ArrowException, OverflowError, ValueError) as error:
         raise DataError(f"{path.name}: column {name!r} mixes kinds of values: {error}") from error
+
+
+def numbers_of(texts: pa.Array) -> FloatArray:
+    """(n,) float64 of texts in decimal notation, rounded to the nearest; NaN where null or no such number.
+
+    The same text gives the same float as a Python literal does. The quick parser of pandas before 3 is off in the last
+    digit, so that one amount in a table and in a Parquet file would be two.
+    """
+    decimal = pc.match_substring_regex(texts, _DECIMAL).fill_null(fill_value=False)
+    plain = pc.utf8_ltrim(pc.if_else(decimal, texts, pa.scalar(None, texts.type)), "+")
+    values: FloatArray = plain.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
+    return values

@@ -11,8 +11,7 @@ import numpy as np
 
 from engine.catalog import SEPARATOR, Arm, Catalog
 from engine.errors import ConfigError, DataError, ParameterError
-from engine.files.patterns import first_groups
-from engine.mapping.cells import fraction, numbers, text_of
+from engine.mapping.cells import first_groups, fraction, numbers, text_of
 from engine.mapping.needs import Scan, axis_cells, held_rows
 from engine.mapping.sources import Block, Source, rows_of
 from engine.mapping.spec import Attributes, Axis, Mapping, Scalar, ValuesFrom

@@ -13,8 +13,7 @@ import pyarrow as pa
 
 from engine.catalog import Catalog
 from engine.features import MISSING, PRESENT, FeatureSpec
-from engine.files.ids import is_unseen, trimmed_objects
-from engine.files.seen import SeenHashes
+from engine.files.ids import SeenHashes, is_unseen, trimmed_objects
 from engine.identity import keyed_hash, pseudonyms
 from engine.log.parquet import labels
 from engine.mapping.actions import UNKNOWN, ActionReader, propensity_table

@@ -8,8 +8,8 @@ import msgspec
 
 from engine.errors import ParameterError
 from engine.features import FeatureSchema, FeatureSpec
-from engine.files.patterns import check_one_group
 from engine.files.tables import AUTO
+from engine.mapping.cells import check_one_group
 from engine.records.schema import RewardSpec
 
 Scalar = str | int | float

@@ -14,8 +14,7 @@ import pyarrow.compute as pc
 
 from engine.errors import DataError
 from engine.files.ids import refuse_damaged, trimmed
-from engine.files.numbers import numbers_of
-from engine.files.tables import ENDINGS, column_blocks
+from engine.files.tables import ENDINGS, column_blocks, numbers_of
 from engine.names import did_you_mean, found
 from engine.records import schema as records
 from engine.storage.given import Given, files_of

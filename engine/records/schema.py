@@ -7,14 +7,17 @@ file (catalog, features, metrics, how propensities were obtained) stands in the 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 from engine.catalog import Catalog
 from engine.errors import LogFormatError, ParameterError
 from engine.features import FeatureSchema
+from engine.types import IntArray, ObjectArray
 
 SCHEMA_VERSION: Final = 1
 FOOTER_KEY: Final = b"tactful"
@@ -265,3 +268,38 @@ def meta_of(schema: pa.Schema, *, source: str) -> LogMeta:
             f"{source} has a footer that cannot be read: {error}",
             hint="it was written by another version; import the log again",
         ) from error
+
+
+LEGAL: Final[Mapping[str, tuple[str, ...]]] = {
+    DECIDED: (DISPATCHED, FAILED, SUPPRESSED),
+    DISPATCHED: (DELIVERED, FAILED, SUPPRESSED),
+    DELIVERED: (),
+    FAILED: (),
+    SUPPRESSED: (),
+}
+
+
+def advance_states(state: ObjectArray, row: IntArray, event: ObjectArray) -> tuple[ObjectArray, int]:
+    """States after the events that name a state, taken in the order given.
+
+    A report of delivery stands for the dispatch before it: senders often report the last step only.
+
+    Args:
+        state: (n,) states before.
+        row: (m,) positions in `state`, each row's events in the order of their instants.
+        event: (m,) events; those that are no state are passed over.
+
+    Returns:
+        The states after, and how many events named a state that could not follow.
+    """
+    after = state.copy()
+    illegal = 0
+    for position in np.flatnonzero(np.isin(event, list(STATES))):
+        before, wanted = after[row[position]], event[position]
+        if wanted == before:
+            continue
+        if wanted in LEGAL[before] or (before == DECIDED and wanted == DELIVERED):
+            after[row[position]] = wanted
+        else:
+            illegal += 1
+    return after, illegal

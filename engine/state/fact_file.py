@@ -14,8 +14,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from engine.contacts.columns import Block, flags, instants, known, numbers, text
-from engine.contacts.source import row_blocks
+from engine.contacts.columns import Block, flags, instants, known, numbers, row_blocks, text
 from engine.errors import DataError, ParameterError
 from engine.files.ids import ids_of
 from engine.files.tables import ENDINGS

@@ -24,10 +24,9 @@ from engine.contacts.contacts import (
     Events,
     channel_codes,
 )
-from engine.contacts.events import FAVOURABLE, ON_A_CHANNEL
 from engine.contacts.facts import FactReader
+from engine.contacts.histories import FAVOURABLE, NO_CHANNEL, ON_A_CHANNEL
 from engine.contacts.places import PlaceReader
-from engine.contacts.sends import NO_CHANNEL
 from engine.records.schema import INSTANT
 from engine.types import NOT_AN_INSTANT, PURPOSES, BoolArray, CodeArray, IntArray, ObjectArray
 

@@ -25,8 +25,7 @@ from typing import Any, Final
 
 from engine.errors import ArtefactError, StorageError
 from engine.storage.artefact import MANIFEST, verified
-from engine.storage.durable import sync
-from engine.storage.parts import new_file, new_folder
+from engine.storage.parts import new_file, new_folder, sync
 
 POINTER: Final = "live.json"
 HISTORY: Final = "history.jsonl"

@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from engine.contacts.columns import text
-from engine.contacts.source import row_blocks
+from engine.contacts.columns import row_blocks, text
 from engine.errors import DataError, ParameterError
 from engine.limits.quota import SqlQuota
 from engine.names import USUAL_CHANNELS, found, known_name

@@ -14,8 +14,8 @@ import pytest
 from engine.errors import DataError
 from engine.files import stream
 from engine.files.documents import DEEPEST, MOST_NODES, YamlLimitError, decode_json, load_yaml
-from engine.files.patterns import check_one_group, first_groups
 from engine.files.tables import column_blocks, heading_of
+from engine.mapping.cells import check_one_group, first_groups
 from engine.mapping.sources import open_source
 
 TEXT = 'contact_id; b ;c\nu1;12,5;x\nu2;;"a;b"\n'
