@@ -46,6 +46,11 @@ class Block:
         found = self.columns.get(name)
         return None if found is None or pa.types.is_null(found.type) else found
 
+    def instants(self, name: str) -> IntArray:
+        """(n,) microseconds since 1970 UTC of a column (`instants`); `NOT_AN_INSTANT` where the file lacks it."""
+        found = self.column(name)
+        return np.full(self.n, NOT_AN_INSTANT, dtype=np.int64) if found is None else instants(self, name, found)
+
     def fail(self, name: str, bad: BoolArray, got: Any, problem: str, hint: str = "") -> None:
         """Raise for the first bad row, if there is one.
 

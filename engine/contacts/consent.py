@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.catalog import Catalog
-from engine.contacts.columns import Block, coded, flags, instants, known, text
+from engine.contacts.columns import Block, coded, flags, known, text
 from engine.contacts.contacts import CONSENT_BASES, UNKNOWN, YES, LevelArray
 from engine.types import NOT_AN_INSTANT, PURPOSES, IntArray
 
@@ -36,8 +36,8 @@ def consent_of(block: Block, catalog: Catalog, now_at: int) -> tuple[LevelArray,
                 continue
             found = True
             where = (slice(None), position, purpose_position)
-            given_at[where] = _instants(block, f"{name}_at")
-            expires_at[where] = _instants(block, f"{name}_expires_at")
+            given_at[where] = block.instants(f"{name}_at")
+            expires_at[where] = block.instants(f"{name}_expires_at")
             basis[where] = _bases(block, f"{name}_basis")
             levels[where] = _levels(block, name, given_at[where], now_at)
     columns: tuple[NDArray[Any], ...] = (given_at, basis, expires_at)
@@ -63,10 +63,3 @@ def _bases(block: Block, name: str) -> LevelArray:
     basis: LevelArray = positions[codes].astype(np.int8)
     block.fail(name, basis < UNKNOWN, column, f"must be one of {', '.join(CONSENT_BASES)}")
     return basis
-
-
-def _instants(block: Block, name: str) -> IntArray:
-    column = block.column(name)
-    if column is None:
-        return np.full(block.n, NOT_AN_INSTANT, dtype=np.int64)
-    return instants(block, name, column)

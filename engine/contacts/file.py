@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.catalog import Catalog
-from engine.contacts.columns import Block, coded, flags, instants, known, numbers, row_blocks
+from engine.contacts.columns import Block, coded, flags, known, numbers, row_blocks
 from engine.contacts.consent import DETAILS, consent_of
 from engine.contacts.contacts import UNKNOWN, ContactBatch, LevelArray
 from engine.contacts.facts import COLUMNS as FACTS
@@ -96,7 +96,7 @@ class _Reader:
     def batch(self, block: Block) -> ContactBatch:
         block = self._names.named(block)
         ids = self._ids(block)
-        as_of = self._instants(block, "as_of")
+        as_of = block.instants("as_of")
         sends = sends_of(block, self._catalog)
         consent, details = consent_of(block, self._catalog, self._now_at)
         places = self._places.read(block, as_of, self._now_at)
@@ -157,12 +157,6 @@ class _Reader:
                 levels[:, position] = flags(block, f"suppressed_{channel}", column)
         return levels
 
-    def _instants(self, block: Block, name: str) -> IntArray:
-        column = block.column(name)
-        if column is None:
-            return np.full(block.n, NOT_AN_INSTANT, dtype=np.int64)
-        return instants(block, name, column)
-
     def _context(self, block: Block, fallback: IntArray) -> ContextBlock:
         columns = {spec.name: self._feature(block, spec, fallback) for spec in self._schema.features}
         return ContextBlock(self._schema, columns, block.n)
@@ -171,7 +165,7 @@ class _Reader:
         column = block.column(spec.name)
         if column is None:
             column = pa.nulls(block.n, pa.float64() if spec.type == "numeric" else pa.string())
-        as_of = self._instants(block, f"{spec.name}_at")
+        as_of = block.instants(f"{spec.name}_at")
         as_of = np.where(as_of == NOT_AN_INSTANT, fallback, as_of)
         if spec.type == "numeric":
             values, present = numbers(block, spec.name, column)

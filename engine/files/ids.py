@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.errors import DataError
-from engine.types import BoolArray, KeyArray, ObjectArray
+from engine.types import BoolArray, IntArray, KeyArray, ObjectArray
 
 # Python's own white space, and what no eye sees: byte-order mark, zero-width and direction marks.
 _BLANKS: Final = "\\p{Z}\\p{Cc}\\x{200B}-\\x{200F}\\x{202A}-\\x{202E}\\x{2060}-\\x{206F}\\x{FEFF}"
@@ -107,19 +107,38 @@ def ids_of(column: pa.Array, name: str, *, source: str, first_row: int = 1) -> p
 
 
 def refuse_damaged(texts: pa.Array, name: str, *, source: str, first_row: int = 1) -> None:
-    """Refuse trimmed ids of which any is damaged.
+    """Refuse trimmed ids of which any is a float or holds a character that no eye sees.
 
     Raises:
         DataError: names the first one and its row.
     """
-    for bad, hint in ((is_float(texts), DAMAGED), (is_unseen(texts), UNSEEN)):
-        if bad.any():
-            row = int(np.argmax(bad))
-            raise DataError(
-                f"{source}: column {name!r} holds {texts[row].as_py()!r} in row {first_row + row} "
-                f"({int(bad.sum())} such rows in its block), which is no id",
-                hint=hint,
-            )
+    what, rows = f"{source}: column {name!r}", np.arange(first_row, first_row + len(texts))
+    refuse_floats(texts, what, rows)
+    _refuse(is_unseen(texts), texts, what, rows, UNSEEN)
+
+
+def refuse_floats(texts: pa.Array, what: str, rows: IntArray) -> None:
+    """Refuse trimmed ids of which any is a float: many may have become one, so that no row can be trusted.
+
+    Args:
+        texts: (n,) ids.
+        what: begins the error: the file and the column.
+        rows: (n,) numbers of the rows in the file.
+
+    Raises:
+        DataError: names the first one and its row.
+    """
+    _refuse(is_float(texts), texts, what, rows, DAMAGED)
+
+
+def _refuse(bad: BoolArray, texts: pa.Array, what: str, rows: IntArray, hint: str) -> None:
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise DataError(
+            f"{what} holds {texts[first].as_py()!r} in row {rows[first]} ({int(bad.sum())} such rows in its block), "
+            "which is no id",
+            hint=hint,
+        )
 
 
 def trimmed_objects(cells: ObjectArray) -> ObjectArray:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from engine.errors import DataError
-from engine.files.ids import DAMAGED, is_float, trimmed
+from engine.files.ids import DAMAGED, refuse_floats, trimmed
 from engine.mapping.cells import is_one_of, joined, text_of
 from engine.mapping.dialect import expressions
 from engine.mapping.number_format import Doubts, number_columns
@@ -169,20 +169,13 @@ def _settle(mapping: Mapping, columns: dict[str, float], doubts: Doubts, found: 
 
 
 def _refuse_damaged_ids(keys: dict[str, str], block: Block, source: Source) -> None:
-    """Refuse ids that floats or spreadsheets wrote: they may have made one contact of many."""
+    """Refuse ids that are floats; the conversion rejects single rows with characters that no eye sees."""
     for column, key in keys.items():
-        if column not in block.cells:
-            continue
-        if column in source.floats:
-            raise DataError(f"column {column!r}, the {key}, holds floats, which are no ids", hint=DAMAGED)
-        bad = is_float(trimmed(pa.array(block.cells[column], pa.string())))
-        if bad.any():
-            row = int(np.argmax(bad))
-            raise DataError(
-                f"column {column!r}, the {key}, holds {block.cells[column][row]!r} in row {int(block.rows[row])} "
-                f"({int(bad.sum())} such rows in its block), which is no id",
-                hint=DAMAGED,
-            )
+        if column in block.cells:
+            what = f"column {column!r}, the {key},"
+            if column in source.floats:
+                raise DataError(f"{what} holds floats, which are no ids", hint=DAMAGED)
+            refuse_floats(trimmed(pa.array(block.cells[column], pa.string())), what, block.rows)
 
 
 def _all_numbers(cells: ObjectArray) -> bool:

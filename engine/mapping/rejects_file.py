@@ -7,13 +7,13 @@ import csv
 import os
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final, Self
 
-from engine.errors import StorageError
 from engine.mapping.rows import Reject
-from engine.storage.parts import Part
+from engine.storage.parts import Part, disk_errors
 
 _COLUMNS: Final = ("row", "reason", "value", "decision_id")
 # Spreadsheets skip white space and quotes before a formula, and take full-width signs for the plain ones.
@@ -80,14 +80,8 @@ class RejectsFile:
             if self._part is not None:
                 self._part.discard()
 
-    @contextlib.contextmanager
-    def _storage_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise StorageError(
-                f"cannot write {self._path}: {error}", hint="free space or choose another folder for the output"
-            ) from error
+    def _storage_errors(self) -> AbstractContextManager[None]:
+        return disk_errors(f"write {self._path}", "free space or choose another folder for the output")
 
 
 def safe_cell(text: str) -> str:

@@ -24,6 +24,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from engine.errors import StorageError
+
 _AT_FDCWD: Final = -100
 _EXCHANGE: Final = 2
 # The call is not there, or not for this file system, or not for these two entries of it.
@@ -90,6 +92,19 @@ class Part:
         finally:
             if lock >= 0:
                 os.close(lock)
+
+
+@contextlib.contextmanager
+def disk_errors(what: str, hint: str) -> Iterator[None]:
+    """Turn what the disk refuses into one error.
+
+    Raises:
+        StorageError: "cannot", what was to be done, and why not.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot {what}: {error}", hint=hint) from error
 
 
 @contextlib.contextmanager

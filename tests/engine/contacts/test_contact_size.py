@@ -1,4 +1,4 @@
-"""engine/contacts/size.py: the size of contact files, by hand."""
+"""The size of contact files, by hand."""
 
 from __future__ import annotations
 
