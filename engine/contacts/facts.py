@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from engine.contacts.columns import Block, coded, flags, instants, known, numbers
+from engine.contacts.columns import ColumnBatch, coded, flags, instants, known, numbers
 from engine.contacts.contacts import OBJECTIONS, UNKNOWN
 from engine.contacts.places import NONE
 from engine.types import CodeArray
@@ -22,45 +22,45 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_ .-]*")
 
 
 class FactReader:
-    """What outlives a block: the sets of lists met so far."""
+    """What outlives a batch: the sets of lists met so far."""
 
     def __init__(self) -> None:
         self._lists: dict[str, int] = {}
 
-    def read(self, block: Block) -> dict[str, NDArray[Any]]:
+    def read(self, batch: ColumnBatch) -> dict[str, NDArray[Any]]:
         """Columns of `ContactBatch.extra`; those that the file lacks are absent.
 
         Raises:
             DataError: an unknown kind of line, a list's name that cannot be one, a flag that is none, or a probability
                 outside [0, 1], or a wrong instant.
         """
-        readers: dict[str, Callable[[Block, pa.Array], NDArray[Any]]] = {
+        readers: dict[str, Callable[[ColumnBatch, pa.Array], NDArray[Any]]] = {
             "line_type": _line_types,
             "lists": self._listed,
             "profiling_objection": _objections,
             "motive_price": _motives,
-            "due_at": lambda block, column: instants(block, "due_at", column),
+            "due_at": lambda batch, column: instants(batch, "due_at", column),
         }
         return {
-            name: read(block, block.columns[name]) for name, read in readers.items() if block.column(name) is not None
+            name: read(batch, batch.columns[name]) for name, read in readers.items() if batch.column(name) is not None
         }
 
     def levels(self) -> dict[str, tuple[str, ...]]:
         """Levels by column, as `ContactBatch.levels` has them."""
         return {"line_type": LINE_TYPES, "lists": tuple(self._lists), "profiling_objection": OBJECTIONS}
 
-    def _listed(self, block: Block, column: pa.Array) -> CodeArray:
+    def _listed(self, batch: ColumnBatch, column: pa.Array) -> CodeArray:
         """Codes of sets of lists: sorted names, joined by commas."""
         if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
             cells = column.to_pylist()
             parsed = [None if cell is None else _names(cell) for cell in cells]
             bad = np.array([cell is not None and names is None for cell, names in zip(cells, parsed, strict=True)])
-            block.fail("lists", bad & known(column), column, _LISTS)
+            batch.fail("lists", bad & known(column), column, _LISTS)
             return np.array([UNKNOWN if one is None else self._code(one) for one in parsed], dtype=np.int32)
         codes, texts = coded(column)
         sets = [list_cell(one) for one in texts]
         wrong = np.array([*(one is None for one in sets), False], dtype=np.bool_)
-        block.fail("lists", wrong[codes], column, _LISTS)
+        batch.fail("lists", wrong[codes], column, _LISTS)
         return np.array([*(self._code(one or "") for one in sets), UNKNOWN], dtype=np.int32)[codes]
 
     def _code(self, names: str) -> int:
@@ -87,20 +87,20 @@ def _names(cells: list[Any]) -> str | None:
     return ",".join(names) if all(_NAME.fullmatch(name) for name in names) else None
 
 
-def _line_types(block: Block, column: pa.Array) -> CodeArray:
+def _line_types(batch: ColumnBatch, column: pa.Array) -> CodeArray:
     codes, names = coded(column)
     levels = ["" if name.lower() == NONE else name.lower() for name in names]
     positions = np.array([*(LINE_TYPES.index(one) if one in LINE_TYPES else -2 for one in levels), UNKNOWN])
-    block.fail("line_type", positions[codes] < UNKNOWN, column, "must be mobile, landline, voip or none")
+    batch.fail("line_type", positions[codes] < UNKNOWN, column, "must be mobile, landline, voip or none")
     found: CodeArray = positions[codes].astype(np.int32)
     return found
 
 
-def _objections(block: Block, column: pa.Array) -> CodeArray:
-    return flags(block, "profiling_objection", column).astype(np.int32)
+def _objections(batch: ColumnBatch, column: pa.Array) -> CodeArray:
+    return flags(batch, "profiling_objection", column).astype(np.int32)
 
 
-def _motives(block: Block, column: pa.Array) -> NDArray[np.float64]:
-    values, _ = numbers(block, "motive_price", column)
-    block.fail("motive_price", (values < 0) | (values > 1), column, "must be a probability in [0, 1]")
+def _motives(batch: ColumnBatch, column: pa.Array) -> NDArray[np.float64]:
+    values, _ = numbers(batch, "motive_price", column)
+    batch.fail("motive_price", (values < 0) | (values > 1), column, "must be a probability in [0, 1]")
     return values

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.catalog import Catalog
-from engine.contacts.columns import Block, numbers
+from engine.contacts.columns import ColumnBatch, numbers
 from engine.contacts.contacts import (
     EVENTS,
     OTHER_CHANNEL,
@@ -65,13 +65,13 @@ class Sends:
     levels: dict[str, tuple[str, ...]]
 
 
-def sends_of(block: Block, catalog: Catalog) -> Sends:
-    """The histories of a block.
+def sends_of(batch: ColumnBatch, catalog: Catalog) -> Sends:
+    """The histories of a batch.
 
     Raises:
         DataError: a send without instant, channel or purpose, an unknown purpose, or a discount outside [0, 1).
     """
-    entries = entries_of(block, _SENDS)
+    entries = entries_of(batch, _SENDS)
     at = entries.instants()
     channel, purpose = entry_channels(entries, catalog), _purposes(entries)
     entries.fail(channel == NO_CHANNEL, "a send without `channel`")
@@ -126,15 +126,15 @@ _EVENTS: Final = Layout(
 )
 
 
-def events_of(block: Block, catalog: Catalog, now_at: int) -> Events | None:
-    """The events of a block; None where the file has no such column.
+def events_of(batch: ColumnBatch, catalog: Catalog, now_at: int) -> Events | None:
+    """The events of a batch; None where the file has no such column.
 
     Raises:
         DataError: an event without instant, of an unknown kind, or a bounce or complaint without channel.
     """
-    if block.column("events") is None:
+    if batch.column("events") is None:
         return None
-    entries = entries_of(block, _EVENTS)
+    entries = entries_of(batch, _EVENTS)
     at, channel = entries.instants(), entry_channels(entries, catalog)
     codes, names = entries.codes("event")
     kind = codes_of((*names, None), EVENTS, none=-1, unknown=-1)[codes]

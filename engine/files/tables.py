@@ -86,7 +86,7 @@ def kind_of(path: Path) -> str:
     return KINDS[last]
 
 
-def column_blocks(path: Path, rows: int) -> Iterator[Columns]:
+def table_batches(path: Path, rows: int) -> Iterator[Columns]:
     """Blocks of at most `rows` rows, as columns by name and the number of rows; one of 0 rows where a table has none.
 
     Raises:

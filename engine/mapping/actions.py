@@ -13,7 +13,7 @@ from engine.catalog import SEPARATOR, Arm, Catalog
 from engine.errors import ConfigError, DataError, ParameterError
 from engine.mapping.cells import first_groups, fraction, numbers, text_of
 from engine.mapping.needs import Scan, axis_cells, held_rows
-from engine.mapping.sources import Block, Source, rows_of
+from engine.mapping.sources import Source, TextBatch, rows_of
 from engine.mapping.spec import Attributes, Axis, Mapping, Scalar, ValuesFrom
 from engine.types import HOLD, BoolArray, FloatArray, IntArray, ObjectArray
 
@@ -151,18 +151,18 @@ class ActionReader:
     mapping: Mapping
     catalog: Catalog
 
-    def positions(self, block: Block) -> tuple[IntArray, list[tuple[BoolArray, str, ObjectArray]]]:
+    def positions(self, batch: TextBatch) -> tuple[IntArray, list[tuple[BoolArray, str, ObjectArray]]]:
         """(n,) actions, and faults as (n,) bool, reason and (n,) offending values."""
-        held = held_rows(self.mapping, block)
+        held = held_rows(self.mapping, batch)
         catalog = self.catalog
         known = (catalog.channels, tuple(map(str, catalog.hours)), catalog.arm_ids)
-        action = np.zeros(block.n, dtype=np.int64)
+        action = np.zeros(batch.n, dtype=np.int64)
         faults = []
         for (name, axis), values in zip(self.mapping.catalog.items(), known, strict=True):
             action *= len(values)
             if not axis.names:
                 continue
-            cells = axis_cells(axis, block)
+            cells = axis_cells(axis, batch)
             index = {value: position for position, value in enumerate(values)}
             position = np.array([index.get(cell, -1) for cell in cells], dtype=np.int64)
             action += np.maximum(position, 0)

@@ -11,7 +11,7 @@ from engine.eligibility import pack
 from engine.errors import ConfigError, DataError
 from engine.files.documents import decode_json
 from engine.mapping.cells import numbers, text_of
-from engine.mapping.sources import Block
+from engine.mapping.sources import TextBatch
 from engine.mapping.spec import Mapping
 from engine.types import HOLD, BoolArray, ByteArray, FloatArray, ObjectArray
 
@@ -28,7 +28,7 @@ def always_eligible(mapping: Mapping, catalog: Catalog) -> BoolArray:
 
 
 def eligible_bits(
-    mapping: Mapping, catalog: Catalog, block: Block, tests: dict[str, FloatArray], available: BoolArray
+    mapping: Mapping, catalog: Catalog, batch: TextBatch, tests: dict[str, FloatArray], available: BoolArray
 ) -> ByteArray:
     """(n, ceil(k / 8)) packed eligible sets; hold alone where nothing was available.
 
@@ -43,25 +43,25 @@ def eligible_bits(
     if mapping.eligible is None:
         return out
     step = max(1, _DENSE_CELLS // catalog.k)
-    for start in range(0, block.n, step):
-        part = slice(start, min(start + step, block.n))
-        dense = _dense(mapping, catalog, block, tests, part, base)
+    for start in range(0, batch.n, step):
+        part = slice(start, min(start + step, batch.n))
+        dense = _dense(mapping, catalog, batch, tests, part, base)
         dense[~available[part]] = only_hold
         out[part] = pack(dense)
     return out
 
 
 def _dense(
-    mapping: Mapping, catalog: Catalog, block: Block, tests: dict[str, FloatArray], part: slice, base: BoolArray
+    mapping: Mapping, catalog: Catalog, batch: TextBatch, tests: dict[str, FloatArray], part: slice, base: BoolArray
 ) -> BoolArray:
     spec = mapping.eligible
     dense = np.broadcast_to(base, (part.stop - part.start, catalog.k)).copy()
     if spec is None:
         return dense
     if spec.list_column is not None:
-        return _listed(catalog, block.cells[spec.list_column][part], spec.separator, base)
+        return _listed(catalog, batch.cells[spec.list_column][part], spec.separator, base)
     for name, column in spec.columns.items():
-        values, _ = numbers(block.cells[column][part])
+        values, _ = numbers(batch.cells[column][part])
         dense[:, catalog.resolve(name)] &= values == 1
     if spec.expressions:
         position = catalog.split(np.arange(catalog.k))[_AXES.index(spec.axis)]

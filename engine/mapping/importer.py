@@ -24,7 +24,7 @@ from engine.mapping.number_format import with_format
 from engine.mapping.rejections import RejectTally, sentences
 from engine.mapping.rejects_file import RejectsFile, rejects_path
 from engine.mapping.rows import RowConverter
-from engine.mapping.sources import Block, open_source
+from engine.mapping.sources import TextBatch, open_source
 from engine.mapping.spec import Mapping
 from engine.records import schema as records
 from engine.records.schema import LogMeta, log_schema
@@ -79,7 +79,7 @@ def import_log(
         input_path: CSV, Parquet or JSON lines, also gzipped; companions lie beside it.
         out_path: the Parquet file to write; rejected rows go to `OUT.rejects.csv` beside it.
         contact_key: secret key of the pseudonyms of contacts; the same key gives the same pseudonyms.
-        progress: called with (rows done, rows in all) after each block.
+        progress: called with (rows done, rows in all) after each batch.
         show_values: write ids and features of rejected rows as they are; masked by default.
 
     Raises:
@@ -111,8 +111,8 @@ def import_log(
     even = propensity_table(mapping, catalog) is not None and mapping.eligible is None
     tally = RejectTally(catalog.action_names, even=even)
     rejects = RejectsFile(rejects_path(out), show_values=show_values)
-    blocks = _told(source.blocks(), found.rows, progress)
-    meta = _write(converter, blocks, out, meta, tally, rejects)
+    batches = _told(source.batches(), found.rows, progress)
+    meta = _write(converter, batches, out, meta, tally, rejects)
     names = catalog.action_names[HOLD if mapping.hold is not None else HOLD + 1 :]
     return ImportReport(
         rows_read=tally.kept + tally.rejected,
@@ -130,19 +130,19 @@ def import_log(
     )
 
 
-def _told(blocks: Iterator[Block], rows: int, progress: Progress | None) -> Iterator[Block]:
-    """The blocks; progress is told of each once it has been used."""
+def _told(batches: Iterator[TextBatch], rows: int, progress: Progress | None) -> Iterator[TextBatch]:
+    """The batches; progress is told of each once it has been used."""
     done = 0
-    for block in blocks:
-        yield block
-        done += block.n + len(block.faults)
+    for batch in batches:
+        yield batch
+        done += batch.n + len(batch.faults)
         if progress is not None:
             progress(done, rows)
 
 
 def _write(
     converter: RowConverter,
-    blocks: Iterator[Block],
+    batches: Iterator[TextBatch],
     out: Path,
     meta: LogMeta,
     tally: RejectTally,
@@ -150,8 +150,8 @@ def _write(
 ) -> LogMeta:
     """Write the log and its rejected rows; the footer says what was rejected, so it comes last."""
     with rejects, ParquetFile(out, converter.schema.remove_metadata(), late_footer=True) as file:
-        for block in blocks:
-            table, rejected = converter.convert(block)
+        for batch in batches:
+            table, rejected = converter.convert(batch)
             if table.num_rows:
                 file.append(table)
             rejects.append(rejected)

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from engine.errors import DataError
 from engine.files.documents import Number
 from engine.mapping.dialect import expressions
-from engine.mapping.sources import Block, Source
+from engine.mapping.sources import Source, TextBatch
 from engine.mapping.spec import Key, Mapping, NumberFormat
 from engine.types import ObjectArray
 
@@ -116,12 +116,12 @@ def with_format(mapping: Mapping, source: Source) -> Source:
         return source
     reader, names = Reader(mapping.numbers), frozenset(number_columns(mapping))
 
-    def blocks() -> Iterator[Block]:
-        for block in source.blocks():
-            own = names & block.cells.keys() - block.typed
-            yield replace(block, cells=block.cells | {name: reader.read(block.cells[name]) for name in own})
+    def batches() -> Iterator[TextBatch]:
+        for batch in source.batches():
+            own = names & batch.cells.keys() - batch.typed
+            yield replace(batch, cells=batch.cells | {name: reader.read(batch.cells[name]) for name in own})
 
-    return replace(source, blocks=blocks)
+    return replace(source, batches=batches)
 
 
 def number_columns(mapping: Mapping) -> dict[str, float]:
@@ -160,7 +160,7 @@ class Doubts:
     example: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def add(self, name: str, cells: ObjectArray, typed: frozenset[str]) -> None:
-        """Count the texts of a block."""
+        """Count the texts of a batch."""
         if name in typed:
             return
         if self.seen[name, "point"]:

@@ -46,7 +46,7 @@ class RejectTally:
         return self.rows.total()
 
     def add(self, actions: IntArray, rejects: Sequence[Reject]) -> None:
-        """Count a block.
+        """Count a batch.
 
         Args:
             actions: (n,) of the kept rows.

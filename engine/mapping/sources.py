@@ -1,4 +1,4 @@
-"""Foreign files as blocks of text columns: CSV, Parquet and JSON lines, plain or gzipped, in flat memory."""
+"""Foreign files as batches of text columns: CSV, Parquet and JSON lines, plain or gzipped, in flat memory."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from engine.files.tables import CsvRows, csv_rows, heading_of, json_records, kin
 from engine.mapping.spec import CsvOptions
 from engine.types import IntArray, ObjectArray
 
-# Cells of one block: bounds memory whatever the width of the log.
-_BLOCK_CELLS: Final = 400_000
+# Cells of one batch: bounds memory whatever the width of the log.
+_BATCH_CELLS: Final = 400_000
 _MOST_ROWS: Final = 32_768
 
 MALFORMED: Final = "row cannot be read"
@@ -28,7 +28,7 @@ Fault = tuple[int, str, str]
 
 
 @dataclass(frozen=True)
-class Block:
+class TextBatch:
     """n readable rows of a foreign file.
 
     Attributes:
@@ -55,12 +55,12 @@ class Source:
 
     Attributes:
         columns: their names.
-        blocks: gives the rows block by block, in file order; raises `DataError` where the file is damaged.
+        batches: gives the rows batch by batch, in file order; raises `DataError` where the file is damaged.
         floats: columns that the file holds as floats.
     """
 
     columns: tuple[str, ...]
-    blocks: Callable[[], Iterator[Block]]
+    batches: Callable[[], Iterator[TextBatch]]
     floats: frozenset[str] = frozenset()
 
 
@@ -85,32 +85,32 @@ def open_source(path: Path, kind: str = "auto", options: CsvOptions = CsvOptions
 
 def _csv_source(path: Path, options: CsvOptions) -> Source:
     heading = heading_of(path, encoding=options.encoding, delimiter=options.delimiter, quote=options.quote)
-    rows = _block_rows(len(heading.names))
+    rows = _batch_rows(len(heading.names))
 
-    def blocks() -> Iterator[Block]:
+    def batches() -> Iterator[TextBatch]:
         held: list[CsvRows] = []
         last = rows
         for part in csv_rows(path, heading, options.encoding, options.quote, strict=True):
             held.append(part)
             # Blocks are cut by number, so that a log does not depend on the buffers that its file was read with.
             while part.last >= last:
-                yield _csv_block(one.between(last - rows, last) for one in held)
+                yield _csv_batch(one.between(last - rows, last) for one in held)
                 held = [part]
                 last += rows
         if held and held[-1].last > last - rows:
-            yield _csv_block(one.between(last - rows, last) for one in held)
+            yield _csv_batch(one.between(last - rows, last) for one in held)
 
-    return Source(heading.names, blocks)
+    return Source(heading.names, batches)
 
 
-def _csv_block(parts: Iterable[CsvRows]) -> Block:
+def _csv_batch(parts: Iterable[CsvRows]) -> TextBatch:
     taken = list(parts)
     cells = {
         name: _objects(pa.concat_arrays([part.columns[name] for part in taken]).fill_null(""))
         for name in taken[0].columns
     }
     faults = tuple((number, MALFORMED, problem) for part in taken for number, problem in part.faults)
-    return Block(np.concatenate([part.numbers for part in taken]), cells, faults)
+    return TextBatch(np.concatenate([part.numbers for part in taken]), cells, faults)
 
 
 def _json_source(path: Path, encoding: str) -> Source:
@@ -123,18 +123,18 @@ def _json_source(path: Path, encoding: str) -> Source:
         raise DataError(f"{path} holds no JSON object", hint="JSON lines: one object per line")
     columns = dict(zip(unique(trimmed_names(tuple(names)), path), names, strict=True))
 
-    def blocks() -> Iterator[Block]:
+    def batches() -> Iterator[TextBatch]:
         records = json_records(path, encoding, digits=True)
-        while part := list(islice(records, _block_rows(len(columns)))):
+        while part := list(islice(records, _batch_rows(len(columns)))):
             good = [(number, record) for number, record in part if isinstance(record, dict)]
             faults = tuple((n, MALFORMED, str(record)[:200]) for n, record in part if not isinstance(record, dict))
             cells = {
                 name: _objects([_json_cell(record.get(written)) for _, record in good])
                 for name, written in columns.items()
             }
-            yield Block(np.array([number for number, _ in good], dtype=np.int64), cells, faults)
+            yield TextBatch(np.array([number for number, _ in good], dtype=np.int64), cells, faults)
 
-    return Source(tuple(columns), blocks)
+    return Source(tuple(columns), batches)
 
 
 def _parquet_source(path: Path) -> Source:
@@ -147,20 +147,20 @@ def _parquet_source(path: Path) -> Source:
     typed = frozenset(n for n, kind in zip(columns, kinds, strict=True) if not any(is_one(kind) for is_one in texts))
     floats = frozenset(n for n, kind in zip(columns, kinds, strict=True) if pa.types.is_floating(kind))
 
-    def blocks() -> Iterator[Block]:
+    def batches() -> Iterator[TextBatch]:
         start = 1
-        for batch in parquet_batches(path, _block_rows(len(columns))):
+        for batch in parquet_batches(path, _batch_rows(len(columns))):
             rows = np.arange(start, start + batch.num_rows, dtype=np.int64)
             start += batch.num_rows
             with readable(path):
                 cells = {n: _text(c) for n, c in zip(columns, batch.columns, strict=True)}
-            yield Block(rows, cells, typed=typed)
+            yield TextBatch(rows, cells, typed=typed)
 
-    return Source(columns, blocks, floats)
+    return Source(columns, batches, floats)
 
 
-def _block_rows(width: int) -> int:
-    return max(256, min(_MOST_ROWS, _BLOCK_CELLS // max(1, width)))
+def _batch_rows(width: int) -> int:
+    return max(256, min(_MOST_ROWS, _BATCH_CELLS // max(1, width)))
 
 
 def _json_cell(value: Any) -> str:
@@ -212,9 +212,9 @@ def rows_of(path: Path, wanted: Callable[[Sequence[str]], Sequence[str]]) -> lis
     source = open_source(path)
     names = wanted(source.columns)
     rows: list[dict[str, str]] = []
-    for block in source.blocks():
-        if block.faults:
-            number, reason, value = block.faults[0]
+    for batch in source.batches():
+        if batch.faults:
+            number, reason, value = batch.faults[0]
             raise DataError(f"{path}: {reason} (row {number}: {value})", hint="repair the companion file")
-        rows += [{name: block.cells[name][i] for name in names} for i in range(block.n)]
+        rows += [{name: batch.cells[name][i] for name in names} for i in range(batch.n)]
     return rows

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from engine.contacts.columns import Block
+from engine.contacts.columns import ColumnBatch
 from engine.contacts.contacts import (
     EVENTS,
     NO,
@@ -86,7 +86,7 @@ def place_part(named: Mapping[str, NDArray[Any]], zone: ObjectArray, objected: I
     columns["profiling_objection"] = pa.array(
         np.array(["true", "false", None], dtype=object)[1 - objected], pa.string()
     )
-    block = Block(columns, 1, n, _SOURCE)
+    block = ColumnBatch(columns, 1, n, _SOURCE)
     places, facts = PlaceReader(), FactReader()
     found = places.read(block, np.full(n, NOT_AN_INSTANT, dtype=np.int64), now_at)
     extra = found.extra | facts.read(block)

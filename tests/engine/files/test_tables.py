@@ -14,7 +14,7 @@ import pytest
 from engine.errors import DataError
 from engine.files import stream
 from engine.files.documents import DEEPEST, MOST_NODES, YamlLimitError, decode_json, load_yaml
-from engine.files.tables import column_blocks, heading_of
+from engine.files.tables import heading_of, table_batches
 from engine.mapping.cells import check_one_group, first_groups
 from engine.mapping.sources import open_source
 
@@ -24,7 +24,7 @@ SAID = {"contact_id": ["u1", "u2"], "b": ["12,5", None], "c": ["x", "a;b"]}
 
 def _read(path: Path) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
-    for columns, _ in column_blocks(path, 1000):
+    for columns, _ in table_batches(path, 1000):
         for name, column in columns.items():
             found.setdefault(name, []).extend(column.to_pylist())
     return found
@@ -42,7 +42,7 @@ def test_delimiter_encoding_and_gzip_are_told_by_the_content(
     (tmp_path / name).write_bytes(gzip.compress(content) if packed else content)
     right = {**SAID, "b": ["12.5", None], "c": ["x", f"a{delimiter}b"]}
     assert _read(tmp_path / name) == right
-    (block,) = open_source(tmp_path / name).blocks()
+    (block,) = open_source(tmp_path / name).batches()
     assert {key: cells.tolist() for key, cells in block.cells.items()} == {
         key: [cell or "" for cell in cells] for key, cells in right.items()
     }
@@ -104,7 +104,7 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str, content: byt
 
 def test_a_table_without_rows_still_tells_its_columns(tmp_path: Path) -> None:
     pq.write_table(pa.table({" a": pa.array([], pa.int64())}), tmp_path / "a.parquet")
-    ((columns, rows),) = column_blocks(tmp_path / "a.parquet", 10)
+    ((columns, rows),) = table_batches(tmp_path / "a.parquet", 10)
     assert (list(columns), rows) == (["a"], 0)
 
 
@@ -126,7 +126,7 @@ def test_a_gzip_bomb_stops_at_its_limit(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(DataError, match="unpacks to more than 1048576 bytes"):
         _read(path)
     with pytest.raises(DataError, match="unpacks to more than"):
-        list(open_source(path).blocks())
+        list(open_source(path).batches())
 
 
 def test_a_line_without_end_stops_at_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
