@@ -87,7 +87,7 @@ def kind_of(path: Path) -> str:
 
 
 def table_batches(path: Path, rows: int) -> Iterator[Columns]:
-    """Blocks of at most `rows` rows, as columns by name and the number of rows; one of 0 rows where a table has none.
+    """Batches of at most `rows` rows, as columns by name and the number of rows; one of 0 rows where a table has none.
 
     Raises:
         DataError: no such file, another kind of file, a damaged one, a column name twice, or values of several kinds

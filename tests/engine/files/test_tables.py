@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.errors import DataError
-from engine.files import stream
+from engine.files import stream, tables
 from engine.files.documents import DEEPEST, MOST_NODES, YamlLimitError, decode_json, load_yaml
 from engine.files.tables import heading_of, table_batches
 from engine.mapping.cells import check_one_group, first_groups
-from engine.mapping.sources import open_source
+from engine.mapping.sources import MALFORMED, open_source
+from engine.mapping.spec import CsvOptions
 
 TEXT = 'contact_id; b ;c\nu1;12,5;x\nu2;;"a;b"\n'
 SAID = {"contact_id": ["u1", "u2"], "b": ["12,5", None], "c": ["x", "a;b"]}
@@ -42,8 +43,8 @@ def test_delimiter_encoding_and_gzip_are_told_by_the_content(
     (tmp_path / name).write_bytes(gzip.compress(content) if packed else content)
     right = {**SAID, "b": ["12.5", None], "c": ["x", f"a{delimiter}b"]}
     assert _read(tmp_path / name) == right
-    (block,) = open_source(tmp_path / name).batches()
-    assert {key: cells.tolist() for key, cells in block.cells.items()} == {
+    (batch,) = open_source(tmp_path / name).batches()
+    assert {key: cells.tolist() for key, cells in batch.cells.items()} == {
         key: [cell or "" for cell in cells] for key, cells in right.items()
     }
 
@@ -142,6 +143,44 @@ def test_a_row_beyond_the_buffer_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"a,b\n1," + b"x" * (9 << 20) + b"\n")
     with pytest.raises(DataError, match="a row of more than"):
         _read(tmp_path / "a.csv")
+
+
+def test_an_import_takes_rows_beyond_the_buffer(tmp_path: Path) -> None:
+    """An HTML body may be one cell. Rows before it are given once, though the file is read anew with larger buffers."""
+    rows = [[str(place), "x" * size] for place, size in enumerate([1, 3 << 20, 1, 9 << 20, 1])]
+    (tmp_path / "a.csv").write_text("a,b\n" + "".join(f'{a},"{b}"\n' for a, b in rows[:3]) + "broken\n")
+    with (tmp_path / "a.csv").open("a") as file:
+        file.writelines(f"{a},{b}\n" for a, b in rows[3:])
+    (batch,) = open_source(tmp_path / "a.csv").batches()
+    assert [[a, b] for a, b in zip(batch.cells["a"], batch.cells["b"], strict=True)] == rows
+    assert (batch.rows.tolist(), [fault[0] for fault in batch.faults]) == ([1, 2, 3, 5, 6], [4])
+
+
+def test_a_field_beyond_the_limit_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "LONGEST_FIELD", 1 << 20)
+    (tmp_path / "a.csv").write_text("a,b\n1," + "x" * (3 << 20) + "\n")
+    with pytest.raises(DataError, match="a field of more than 1048576 characters"):
+        list(open_source(tmp_path / "a.csv").batches())
+
+
+def test_marks_of_more_than_one_byte(tmp_path: Path) -> None:
+    """Files of document reviews quote by the thorn."""
+    (tmp_path / "a.dat").write_text("a\u00a6b\n\u00fe1\u00a6\x1f\u00fe\u00a6\u00fe\u00fe\u00fe\u00fe\n")
+    options = CsvOptions(delimiter="\u00a6", quote="\u00fe")
+    (batch,) = open_source(tmp_path / "a.dat", "csv", options).batches()
+    assert {name: cells.tolist() for name, cells in batch.cells.items()} == {"a": ["1\u00a6\x1f"], "b": ["\u00fe"]}
+
+
+@pytest.mark.parametrize("part", [1, 2, 3, 1 << 20])
+def test_quotes_within_cells_wherever_the_file_is_cut(
+    tmp_path: Path, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An inch is no quote; text after a closing quote belongs to the cell, but an import rejects the row."""
+    monkeypatch.setattr(tables, "_CSV_PART", part)
+    (tmp_path / "a.csv").write_text('a,b\n5",1\n"x""y\n,",2\n"u"v,3\n,4')
+    assert _read(tmp_path / "a.csv") == {"a": ['5"', 'x"y\n,', "uv", None], "b": ["1", "2", "3", "4"]}
+    (batch,) = open_source(tmp_path / "a.csv").batches()
+    assert (batch.rows.tolist(), batch.faults) == ([1, 2, 4], ((3, MALFORMED, "text after a closing quote"),))
 
 
 @pytest.mark.parametrize(
