@@ -72,7 +72,7 @@ def is_text(column: pa.Array) -> bool:
 
 
 def text(column: pa.Array) -> pa.Array:
-    """As strings without blanks around; empty is null."""
+    """The column as strings without blanks around them; empty is null."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     trimmed = pc.utf8_trim_whitespace(column.cast(pa.string()))

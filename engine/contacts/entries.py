@@ -26,10 +26,10 @@ class Layout:
     """The fields of a list column.
 
     Attributes:
-        name: of the column.
+        name: the column's name.
         record: msgspec struct of one entry, for JSON text; its fields are all that an entry may have.
         required: fields that every entry must have.
-        hint: for errors.
+        hint: what errors advise.
     """
 
     name: str

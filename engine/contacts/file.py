@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.catalog import Catalog
+from engine.contacts.attributes import COLUMNS as ATTRIBUTES
+from engine.contacts.attributes import AttributeReader
 from engine.contacts.columns import ColumnBatch, coded, file_batches, flags, known, numbers
 from engine.contacts.consent import DETAILS, consent_of
 from engine.contacts.contacts import UNKNOWN, ContactBatch, LevelArray
-from engine.contacts.facts import COLUMNS as FACTS
-from engine.contacts.facts import FactReader
 from engine.contacts.histories import events_of, sends_of
 from engine.contacts.names import column_names
 from engine.contacts.places import COLUMNS as PLACES
@@ -47,7 +47,7 @@ from engine.types import NOT_AN_INSTANT, CodeArray, IntArray, KeyArray, ObjectAr
 
 DEFAULT_ROWS: Final = 8192
 # Inputs that the reader makes itself, so that a rule's `reads` never fetches the raw column.
-OF_THE_CONTRACT: Final = frozenset({*PLACES, *FACTS, *DETAILS, "events"})
+OF_THE_CONTRACT: Final = frozenset({*PLACES, *ATTRIBUTES, *DETAILS, "events"})
 
 
 def contact_blocks(
@@ -65,7 +65,7 @@ def contact_blocks(
         schema: the features; a feature without a column is missing in every row.
         catalog: gives the channels.
         now: aware; values newer than it are not seen.
-        rows: at most so many contacts per batch.
+        rows: the most contacts that a batch may hold.
         extra: further columns that guardrail rules read (`Guardrails.extra_inputs`), kept as objects.
 
     Raises:
@@ -87,7 +87,7 @@ class _Reader:
     def __init__(self, schema: FeatureSchema, catalog: Catalog, now_at: int, extra: tuple[str, ...]) -> None:
         self._schema, self._catalog, self._now_at = schema, catalog, now_at
         self._extra = tuple(name for name in extra if name not in OF_THE_CONTRACT)
-        self._places, self._facts = PlaceReader(), FactReader()
+        self._places, self._attributes = PlaceReader(), AttributeReader()
         self._locales: dict[str, int] = {}
         self._seen = SeenHashes()
         features = [name for spec in schema.features for name in (spec.name, f"{spec.name}_at")]
@@ -100,8 +100,8 @@ class _Reader:
         sends = sends_of(batch, self._catalog)
         consent, details = consent_of(batch, self._catalog, self._now_at)
         places = self._places.read(batch, as_of, self._now_at)
-        extra = {**places.extra, **details, **self._facts.read(batch)}
-        levels = {**self._places.levels(), **self._facts.levels()}
+        extra = {**places.extra, **details, **self._attributes.read(batch)}
+        levels = {**self._places.levels(), **self._attributes.levels()}
         own = {name: _objects(batch, name) for name in self._extra if name in batch.columns}
         return ContactBatch(
             contact_id=ids,

@@ -89,7 +89,7 @@ def ids_of(column: pa.Array, name: str, *, source: str, first_row: int = 1) -> p
 
     Args:
         column: texts, integers or a dictionary of either.
-        name: of the column, for errors.
+        name: the column's name, for errors.
         source: the file, for errors.
         first_row: number of the first row in the file.
 
@@ -142,7 +142,7 @@ def _refuse(bad: BoolArray, texts: pa.Array, what: str, rows: IntArray, hint: st
 
 
 def trimmed_objects(cells: ObjectArray) -> ObjectArray:
-    """As `trimmed`, of (n,) strings; empty stays the empty string."""
+    """(n,) strings as `trimmed` gives them, but empty stays the empty string."""
     texts: Any = trimmed(pa.array(cells, pa.string())).fill_null("")
     out: ObjectArray = texts.to_numpy(zero_copy_only=False).astype(object)
     return out

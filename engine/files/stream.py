@@ -91,7 +91,7 @@ def open_text(path: Path, encoding: str = "utf-8") -> IO[str]:
 
     Args:
         path: plain or gzip, told by its first bytes and not by its name.
-        encoding: where no byte-order mark says otherwise.
+        encoding: what the text is in where no byte-order mark says otherwise.
 
     Raises:
         DataError: not text, or beyond the limits (also while it is read).

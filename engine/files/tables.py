@@ -63,7 +63,7 @@ class Heading:
     """The first row of a CSV.
 
     Attributes:
-        names: of the columns, trimmed and unique.
+        names: the columns' names, trimmed and unique.
         delimiter: one character.
         length: characters up to its end, blank lines before it included.
     """
@@ -102,7 +102,7 @@ def heading_of(path: Path, *, encoding: str = "utf-8", delimiter: str = AUTO, qu
 
     Args:
         path: plain or gzip.
-        encoding: where no byte-order mark says otherwise.
+        encoding: what the text is in where no byte-order mark says otherwise.
         delimiter: one character, or "auto": a tab for .tsv, else the one of `, ; tab |` that the first rows agree on.
         quote: the quoting character.
 
@@ -224,8 +224,8 @@ def csv_rows(path: Path, heading: Heading, encoding: str, quote: str, *, strict:
 
     Args:
         path: plain or gzip.
-        heading: from `heading_of` with the same encoding and quote.
-        encoding: where no byte-order mark says otherwise.
+        heading: what `heading_of` found with the same encoding and quote.
+        encoding: what the text is in where no byte-order mark says otherwise.
         quote: the quoting character.
         strict: text after a closing quote makes a row that cannot be read, and a row may be as long as a line
             (`LONGEST_LINE`); else such text belongs to the cell, and a row has at most 2 MB.
@@ -336,7 +336,7 @@ class _WholeFields:
         return self._ended and not self._ready.strip(b"\r\n")
 
     def read(self, size: int = -1) -> bytes:
-        """So many bytes, fewer only at the end: Arrow takes what it gets for a whole buffer."""
+        """Give so many bytes, and fewer only at the end: Arrow takes what it gets for a whole buffer."""
         while len(self._ready) < size and not self._ended:
             self._advance()
         part = bytes(self._ready[:size])
@@ -388,8 +388,8 @@ def json_records(path: Path, encoding: str = "utf-8", *, digits: bool = False) -
 
     Args:
         path: plain or gzip.
-        encoding: where no byte-order mark says otherwise.
-        digits: as in `decode_json`.
+        encoding: what the text is in where no byte-order mark says otherwise.
+        digits: whether numbers stay as they are written (`decode_json`).
 
     Raises:
         DataError: no text, or beyond the limits.

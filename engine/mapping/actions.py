@@ -25,8 +25,8 @@ def catalog_of(mapping: Mapping, source: Source, found: Scan, path: Path) -> Cat
     """The catalog that a mapping declares, completed by what the log and its companions hold.
 
     Args:
-        found: of the first pass; its observed values fill axes that declare none.
-        path: of the log; companions lie beside it.
+        found: what the first pass saw; its observed values fill axes that declare none.
+        path: the log; companions lie beside it.
 
     Raises:
         DataError: an axis without values, a companion that is not there, or names that collide.
@@ -145,7 +145,7 @@ class ActionReader:
     """Reads the action of each row.
 
     Attributes:
-        mapping / catalog: of the log.
+        mapping / catalog: what the log means, and its actions.
     """
 
     mapping: Mapping

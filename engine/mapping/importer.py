@@ -43,7 +43,7 @@ class ImportReport:
         actions: number of actions that the log could take (hold counts where the log can hold).
         action_names: their names.
         propensity: "logged" or "absent".
-        rejects_file: of every rejected row; None where there is none.
+        rejects_file: the CSV of the rejected rows; None where no row was rejected.
         notes: sentences that every report must repeat, the warnings among them.
         warnings: what is wrong with the rows that were lost.
         input_sha256: of the input file, hexadecimal.
@@ -75,7 +75,7 @@ def import_log(
     """Turn a foreign log into one of ours.
 
     Args:
-        mapping: from `engine.mapping.dialect.load_mapping`.
+        mapping: what `engine.mapping.dialect.load_mapping` gave.
         input_path: CSV, Parquet or JSON lines, also gzipped; companions lie beside it.
         out_path: the Parquet file to write; rejected rows go to `OUT.rejects.csv` beside it.
         contact_key: secret key of the pseudonyms of contacts; the same key gives the same pseudonyms.

@@ -28,7 +28,7 @@ class RejectTally:
     """Counts the rows of an import, kept and rejected, by action and reason.
 
     Args:
-        action_names: of the catalog.
+        action_names: the names of the catalog's actions.
         even: whether each action has one probability in all rows; else the test by action sees the context too.
     """
 

@@ -94,7 +94,7 @@ def safe_cell(text: str) -> str:
 
 
 def masked(text: str) -> str:
-    """Nothing of a text but how long it is."""
+    """A text that says how long the given one is, and nothing else of it."""
     return f"(masked, {len(text)} characters)" if text else ""
 
 

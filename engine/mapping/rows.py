@@ -44,8 +44,8 @@ class Reject(NamedTuple):
         value: the offending cell.
         decision_id: "" where it has none.
         private: whether the value may say who the person is, or what is known of them.
-        about: as in `engine.records.schema.RejectedReason`.
-        action: of the row; the number of actions where the catalog does not have it, None where it cannot be told.
+        about: what the reason is about (`engine.records.schema.RejectedReason`).
+        action: the row's; the number of actions where the catalog does not have it, None where it cannot be told.
     """
 
     row: int
@@ -58,7 +58,7 @@ class Reject(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """As in `Reject`."""
+    """What is wrong with a row, in the words of `Reject`."""
 
     reason: str
     value: str
@@ -98,7 +98,7 @@ class RowConverter:
     """Converts batches of one log; remembers only the decision ids that it has kept.
 
     Attributes:
-        mapping / catalog / schema: of the log.
+        mapping / catalog / schema: what the foreign log means, its actions, and the columns of the log that is made.
         raw: raw column -> whether it is stored as floats.
         contact_key: the key of the pseudonyms.
         seen: ids kept so far.

@@ -71,7 +71,7 @@ def open_source(path: Path, kind: str = "auto", options: CsvOptions = CsvOptions
         path: ends in .csv, .tsv, .txt, .parquet, .pq, .jsonl, .ndjson, each but Parquet also with .gz; whether it is
             gzip, and in UTF-8 or UTF-16, its first bytes say.
         kind: csv, parquet or jsonl; auto goes by the name.
-        options: of a CSV.
+        options: how a CSV is written.
 
     Raises:
         DataError: missing or empty file, unknown kind, damaged header.

@@ -29,7 +29,7 @@ class RoundBlock:
     Attributes:
         chunk: position of the block in its log, counted in chunks of `CHUNK_ROWS` rows before any filter.
         decision_id: (n,) strings.
-        context: of the n rows.
+        context: the features of the n rows.
         action: (n,) int32 in [0, k).
         propensity: (n,) in (0, 1], NaN where the log has none.
         eligible: (n, width) packed eligible sets: k bits, or the factors of a modular catalog.

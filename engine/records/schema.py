@@ -110,12 +110,12 @@ class RejectedReason(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Why an import rejected rows, and of which actions they were.
 
     Attributes:
-        reason: in words.
-        rows: that were rejected for it.
+        reason: why, in words.
+        rows: how many were rejected for it.
         about: "reward" where the outcome itself is why; "row" where the row could not be read, so that the outcome may
             be why; else "other".
         actions: name -> (rejected for this reason, kept), of the actions that lost most rows.
-        p_value: of the test that rejection for this reason does not depend on the action.
+        p_value: what the test gives that rejection for this reason does not depend on the action.
     """
 
     reason: str
@@ -129,7 +129,7 @@ class Rejections(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """The rows that an import rejected.
 
     Attributes:
-        rows_read: of the foreign log.
+        rows_read: how many rows the foreign log has.
         even: whether each action had one probability in all rows, so that only a fault makes rejection depend on it.
         reasons: the most frequent first.
     """
@@ -159,8 +159,8 @@ class JoinedOutcomes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     Attributes:
         given: outcome rows, without exact repeats and states.
-        without_decision: of them, whose decision is not in the log.
-        after_now / before_decision: of them, later than the join's now, and earlier than their decision.
+        without_decision: those whose decision is not in the log.
+        after_now / before_decision: those later than the join's now, and those earlier than their decision.
         unread: event that no metric reads -> rows whose decision is known.
         late: rows outside the window of every metric that reads them.
         credited: rows that some metric counts.

@@ -105,7 +105,7 @@ def fact_blocks(path: Given, contact_key: str, rows: int) -> Iterator[tuple[list
     Args:
         path: .parquet, .csv, .csv.gz, .jsonl or .jsonl.gz; a folder of such files, a glob, or several of these.
         contact_key: key of the contacts' pseudonyms, as at the decision.
-        rows: at most so many facts per batch.
+        rows: the most facts that a batch may hold.
 
     Yields:
         What each row is (of a reply and a provider's code also what it was read as, as in `reply/stop`), and the facts.

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from engine.contacts.attributes import AttributeReader
 from engine.contacts.columns import ColumnBatch
 from engine.contacts.contacts import (
     EVENTS,
@@ -24,7 +25,6 @@ from engine.contacts.contacts import (
     Events,
     channel_codes,
 )
-from engine.contacts.facts import FactReader
 from engine.contacts.histories import FAVOURABLE, NO_CHANNEL, ON_A_CHANNEL
 from engine.contacts.places import PlaceReader
 from engine.records.schema import INSTANT
@@ -87,7 +87,7 @@ def place_part(named: Mapping[str, NDArray[Any]], zone: ObjectArray, objected: I
         np.array(["true", "false", None], dtype=object)[1 - objected], pa.string()
     )
     block = ColumnBatch(columns, 1, n, _SOURCE)
-    places, facts = PlaceReader(), FactReader()
+    places, facts = PlaceReader(), AttributeReader()
     found = places.read(block, np.full(n, NOT_AN_INSTANT, dtype=np.int64), now_at)
     extra = found.extra | facts.read(block)
     levels = places.levels() | facts.levels()

@@ -98,10 +98,10 @@ def manifest_of(folder: Path, kind: str, form: int, made: type[M]) -> M:
     """The manifest of a folder as a struct; every hash has been verified.
 
     Args:
-        folder: of a trained policy.
+        folder: a trained policy.
         kind: what it must be.
-        form: format that this version reads.
-        made: the struct.
+        form: the format that this version reads.
+        made: the struct to make.
 
     Raises:
         ArtefactError: missing, damaged, foreign, or written by a newer version.

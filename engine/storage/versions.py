@@ -43,7 +43,7 @@ class Pointer:
     """What serves.
 
     Attributes:
-        version: of the trained folder.
+        version: the trained folder's version.
         sequence: grows by one with every change.
     """
 
@@ -173,7 +173,7 @@ class LiveFolder:
 
     @property
     def _sequence(self) -> int:
-        """Of what serves now; 0 before the first promotion."""
+        """The sequence number of what serves now; 0 before the first promotion."""
         now = self.pointer
         return 0 if now is None else now.sequence
 
@@ -181,8 +181,8 @@ class LiveFolder:
         """Copy a trained folder among the versions, whole or not at all; a sound one that is there is not touched.
 
         Args:
-            folder: of any name.
-            kind: of its manifest.
+            folder: a trained folder of any name.
+            kind: what its manifest says it is.
 
         Returns:
             Its version.

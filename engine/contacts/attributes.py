@@ -1,4 +1,4 @@
-"""Further single facts of a contact: kind of phone line, lists, objection to profiling, price motive, due date."""
+"""Single attributes of a contact: kind of phone line, lists, objection to profiling, price motive, due date."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COLUMNS: Final = ("line_type", "lists", "profiling_objection", "motive_price", "
 _NAME = re.compile(r"[a-z0-9][a-z0-9_ .-]*")
 
 
-class FactReader:
+class AttributeReader:
     """What outlives a batch: the sets of lists met so far."""
 
     def __init__(self) -> None:
