@@ -1,4 +1,7 @@
-"""Single attributes of a contact: kind of phone line, lists, objection to profiling, price motive, due date."""
+"""Attributes of a contact in columns of their own: consent by channel and purpose, kind of phone line, lists, others.
+
+A record of consent counts with source and timestamp, and from its timestamp on; a refusal counts always.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from engine.contacts.columns import ColumnBatch, coded, flags, instants, known, numbers
-from engine.contacts.contacts import OBJECTIONS, UNKNOWN
+from engine.catalog import Catalog
+from engine.contacts.columns import ColumnBatch, coded, flags, instants, known, numbers, text
+from engine.contacts.contacts import CONSENT_BASES, OBJECTIONS, UNKNOWN, YES, LevelArray
 from engine.contacts.places import NONE
-from engine.types import CodeArray
+from engine.types import NOT_AN_INSTANT, PURPOSES, CodeArray, IntArray
 
 LINE_TYPES: Final = ("mobile", "landline", "voip", "")
+CONSENT_DETAILS: Final = ("consent_at", "consent_basis", "consent_expires_at")
 COLUMNS: Final = ("line_type", "lists", "profiling_objection", "motive_price", "due_at")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_ .-]*")
 
@@ -104,3 +109,50 @@ def _motives(batch: ColumnBatch, column: pa.Array) -> NDArray[np.float64]:
     values, _ = numbers(batch, "motive_price", column)
     batch.fail("motive_price", (values < 0) | (values > 1), column, "must be a probability in [0, 1]")
     return values
+
+
+def consent_of(batch: ColumnBatch, catalog: Catalog, now_at: int) -> tuple[LevelArray, dict[str, NDArray[Any]]]:
+    """(n, C, P) levels, and the details that `ContactBatch.extra` carries.
+
+    Raises:
+        DataError: a level that is neither true nor false, an unknown basis, or a wrong instant.
+    """
+    shape = (batch.n, len(catalog.channels), len(PURPOSES))
+    levels = np.full(shape, UNKNOWN, dtype=np.int8)
+    given_at, expires_at = (np.full(shape, NOT_AN_INSTANT, dtype=np.int64) for _ in range(2))
+    basis = np.full(shape, UNKNOWN, dtype=np.int8)
+    found = False
+    for position, channel in enumerate(catalog.channels):
+        for purpose_position, purpose in enumerate(PURPOSES):
+            name = f"consent_{channel}_{purpose}"
+            if batch.column(name) is None:
+                continue
+            found = True
+            where = (slice(None), position, purpose_position)
+            given_at[where] = batch.instants(f"{name}_at")
+            expires_at[where] = batch.instants(f"{name}_expires_at")
+            basis[where] = _consent_bases(batch, f"{name}_basis")
+            levels[where] = _consent_levels(batch, name, given_at[where], now_at)
+    columns: tuple[NDArray[Any], ...] = (given_at, basis, expires_at)
+    details = dict(zip(CONSENT_DETAILS, columns, strict=True)) if found else {}
+    return levels, details
+
+
+def _consent_levels(batch: ColumnBatch, name: str, given_at: IntArray, now_at: int) -> LevelArray:
+    level = flags(batch, name, batch.columns[name])
+    source = batch.column(f"{name}_source")
+    proven = (given_at != NOT_AN_INSTANT) & (given_at <= now_at)
+    proven &= False if source is None else known(text(source))
+    counted: LevelArray = np.where(proven | (level != YES), level, UNKNOWN).astype(np.int8)
+    return counted
+
+
+def _consent_bases(batch: ColumnBatch, name: str) -> LevelArray:
+    column = batch.column(name)
+    if column is None:
+        return np.full(batch.n, UNKNOWN, dtype=np.int8)
+    codes, names = coded(column)
+    positions = np.array([*(CONSENT_BASES.index(one) if one in CONSENT_BASES else -2 for one in names), UNKNOWN])
+    basis: LevelArray = positions[codes].astype(np.int8)
+    batch.fail(name, basis < UNKNOWN, column, f"must be one of {', '.join(CONSENT_BASES)}")
+    return basis

@@ -17,9 +17,8 @@ import pyarrow.parquet as pq
 
 from engine.catalog import Catalog
 from engine.contacts.attributes import COLUMNS as ATTRIBUTES
-from engine.contacts.attributes import AttributeReader
+from engine.contacts.attributes import CONSENT_DETAILS, AttributeReader, consent_of
 from engine.contacts.columns import ColumnBatch, coded, file_batches, flags, known, numbers
-from engine.contacts.consent import DETAILS, consent_of
 from engine.contacts.contacts import UNKNOWN, ContactBatch, LevelArray
 from engine.contacts.histories import events_of, sends_of
 from engine.contacts.names import column_names
@@ -47,7 +46,7 @@ from engine.types import NOT_AN_INSTANT, CodeArray, IntArray, KeyArray, ObjectAr
 
 DEFAULT_ROWS: Final = 8192
 # Inputs that the reader makes itself, so that a rule's `reads` never fetches the raw column.
-OF_THE_CONTRACT: Final = frozenset({*PLACES, *ATTRIBUTES, *DETAILS, "events"})
+OF_THE_CONTRACT: Final = frozenset({*PLACES, *ATTRIBUTES, *CONSENT_DETAILS, "events"})
 
 
 def contact_blocks(

@@ -17,8 +17,7 @@ from engine.content.refusals import refuse_modular
 from engine.errors import DataError, ParameterError
 from engine.files.ids import SeenHashes
 from engine.log.parquet import ParquetFile
-from engine.mapping.actions import catalog_of, propensity_table
-from engine.mapping.eligible import check_eligible_names
+from engine.mapping.actions import catalog_of, check_eligible_names, propensity_table
 from engine.mapping.needs import Scan, check_columns, raw_columns, scan
 from engine.mapping.number_format import with_format
 from engine.mapping.rejections import RejectTally, sentences

@@ -16,10 +16,9 @@ from engine.features import MISSING, PRESENT, FeatureSpec
 from engine.files.ids import SeenHashes, is_unseen, trimmed_objects
 from engine.identity import keyed_hash, pseudonyms
 from engine.log.parquet import labels
-from engine.mapping.actions import UNKNOWN, ActionReader, propensity_table
+from engine.mapping.actions import UNKNOWN, ActionReader, eligible_bits, propensity_table
 from engine.mapping.cells import is_one_of, joined, numbers, text_of
 from engine.mapping.dialect import expressions
-from engine.mapping.eligible import eligible_bits
 from engine.mapping.expression import Expression
 from engine.mapping.instants import instants_of
 from engine.mapping.sources import TextBatch
