@@ -60,7 +60,8 @@ def contact_blocks(
     """Read a contact file batch by batch.
 
     Args:
-        path: .parquet, .csv, .csv.gz, .jsonl or .jsonl.gz; a folder of such files, a glob, or several of these.
+        path: Parquet, CSV or JSON lines, text also in gzip (`engine.files.tables.KINDS`); a folder of such files, a
+            glob, or several of these.
         schema: the features; a feature without a column is missing in every row.
         catalog: gives the channels.
         now: aware; values newer than it are not seen.

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from engine.errors import DataError, StorageError
 from engine.files.parquet import finish_schema, parquet_writer, seal
-from engine.storage.parts import Part
+from engine.storage.parts import Part, disk_errors
 
 
 class ParquetFile:
@@ -110,11 +110,10 @@ class ParquetFile:
 
     @contextlib.contextmanager
     def _storage_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            self._failed = True
-            raise StorageError(
-                f"cannot write {self._path}: {error}",
-                hint="nothing was written under that name; free space or choose another folder",
-            ) from error
+        hint = "nothing was written under that name; free space or choose another folder"
+        with disk_errors(f"write {self._path}", hint):
+            try:
+                yield
+            except OSError:
+                self._failed = True
+                raise

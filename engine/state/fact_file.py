@@ -103,7 +103,8 @@ def fact_blocks(path: Given, contact_key: str, rows: int) -> Iterator[tuple[list
     Names of columns and facts are understood as `engine.names` does; what is none of them is refused.
 
     Args:
-        path: .parquet, .csv, .csv.gz, .jsonl or .jsonl.gz; a folder of such files, a glob, or several of these.
+        path: Parquet, CSV or JSON lines, text also in gzip (`engine.files.tables.KINDS`); a folder of such files, a
+            glob, or several of these.
         contact_key: key of the contacts' pseudonyms, as at the decision.
         rows: the most facts that a batch may hold.
 
