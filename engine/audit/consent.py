@@ -1,7 +1,7 @@
 """Consent: does every promotional send have one, and every contact a record on some channel?
 
 Read from the rule inputs of each decision, where a "yes" without source and timestamp has been taken for unknown
-already (`engine.contacts.consent`). Logs of others have none.
+already (`engine.contacts.attributes`). Logs of others have none.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from engine.audit.findings import Finding, graded
 from engine.audit.rule import AuditRule
 from engine.errors import DataError
-from engine.files.tables import ENDINGS, column_blocks
+from engine.files.tables import ENDINGS, table_batches
 from engine.identity import keyed_hash
 from engine.log.parquet import LogReader
 from engine.storage.given import Given, files_of, named
@@ -75,7 +75,7 @@ def _decided(reader: LogReader) -> KeyArray:
 
 def _frames(path: Path) -> Any:
     """Blocks of the file as they stand, every column as it comes."""
-    for columns, rows in column_blocks(path, _BLOCK_ROWS):
+    for columns, rows in table_batches(path, _BLOCK_ROWS):
         if rows:
             yield _checked(_plain(columns), path)
 

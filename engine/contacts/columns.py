@@ -6,7 +6,9 @@ takes either.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.errors import DataError
-from engine.files.numbers import numbers_of
+from engine.files.tables import numbers_of, table_batches
 from engine.time.instants import ISO_HINT, SPAN, impossible, iso_instants, number_hint, value_hint
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, BoolArray, CodeArray, FloatArray, IntArray
 
@@ -24,7 +26,7 @@ _OFFSET = r"(Z|[+-]\d{2}:?\d{2})$"
 
 
 @dataclass(frozen=True)
-class Block:
+class ColumnBatch:
     """Rows of a contact file.
 
     Attributes:
@@ -43,6 +45,11 @@ class Block:
         """A column; one that the file lacks, or that holds nothing but null, is None."""
         found = self.columns.get(name)
         return None if found is None or pa.types.is_null(found.type) else found
+
+    def instants(self, name: str) -> IntArray:
+        """(n,) microseconds since 1970 UTC of a column (`instants`); `NOT_AN_INSTANT` where the file lacks it."""
+        found = self.column(name)
+        return np.full(self.n, NOT_AN_INSTANT, dtype=np.int64) if found is None else instants(self, name, found)
 
     def fail(self, name: str, bad: BoolArray, got: Any, problem: str, hint: str = "") -> None:
         """Raise for the first bad row, if there is one.
@@ -65,7 +72,7 @@ def is_text(column: pa.Array) -> bool:
 
 
 def text(column: pa.Array) -> pa.Array:
-    """As strings without blanks around; empty is null."""
+    """The column as strings without blanks around them; empty is null."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     trimmed = pc.utf8_trim_whitespace(column.cast(pa.string()))
@@ -89,7 +96,7 @@ def coded(column: pa.Array) -> tuple[CodeArray, tuple[str, ...]]:
     return codes, tuple(encoded.dictionary.to_pylist())
 
 
-def numbers(block: Block, name: str, column: pa.Array) -> tuple[FloatArray, BoolArray]:
+def numbers(batch: ColumnBatch, name: str, column: pa.Array) -> tuple[FloatArray, BoolArray]:
     """(n,) floats (NaN where null) and which are known.
 
     Raises:
@@ -99,19 +106,19 @@ def numbers(block: Block, name: str, column: pa.Array) -> tuple[FloatArray, Bool
         column = text(column)
         values = numbers_of(pc.utf8_trim_whitespace(column))
         nonsense = known(column) & np.isnan(values)
-        block.fail(name, nonsense, column, "must be a finite number", "leave it empty where the value is missing")
+        batch.fail(name, nonsense, column, "must be a finite number", "leave it empty where the value is missing")
     else:
         try:
             values = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False).astype(np.float64)
         except pa.ArrowException as error:
-            raise DataError(f"{block.source}: column {name!r} must hold numbers, holds {column.type}") from error
+            raise DataError(f"{batch.source}: column {name!r} must hold numbers, holds {column.type}") from error
     present = known(column)
     bad = present & ~np.isfinite(values)
-    block.fail(name, bad, column, "must be a finite number", "leave it empty where the value is missing, never NaN")
+    batch.fail(name, bad, column, "must be a finite number", "leave it empty where the value is missing, never NaN")
     return np.where(present, values, np.nan), present
 
 
-def flags(block: Block, name: str, column: pa.Array) -> np.ndarray[Any, np.dtype[np.int8]]:
+def flags(batch: ColumnBatch, name: str, column: pa.Array) -> np.ndarray[Any, np.dtype[np.int8]]:
     """(n,) int8: 1 true, 0 false, -1 missing.
 
     Raises:
@@ -119,11 +126,11 @@ def flags(block: Block, name: str, column: pa.Array) -> np.ndarray[Any, np.dtype
     """
     lowered = pc.utf8_lower(text(column))
     yes, no = (_mask(pc.is_in(lowered, value_set=pa.array(words))) for words in (TRUE, FALSE))
-    block.fail(name, known(lowered) & ~yes & ~no, column, "must be true, false or empty")
+    batch.fail(name, known(lowered) & ~yes & ~no, column, "must be true, false or empty")
     return np.where(yes, 1, np.where(no, 0, -1)).astype(np.int8)
 
 
-def instants(block: Block, name: str, column: pa.Array) -> IntArray:
+def instants(batch: ColumnBatch, name: str, column: pa.Array) -> IntArray:
     """(n,) microseconds since 1970 UTC; `NOT_AN_INSTANT` where null.
 
     Takes timestamps with a zone, ISO 8601 text with an offset, and epoch seconds.
@@ -135,23 +142,23 @@ def instants(block: Block, name: str, column: pa.Array) -> IntArray:
     if pa.types.is_timestamp(column.type):
         if column.type.tz is None:
             raise DataError(
-                f"{block.source}: column {name!r} holds timestamps without a time zone",
+                f"{batch.source}: column {name!r} holds timestamps without a time zone",
                 hint="write them with a zone (timestamp[us, tz=UTC])",
             )
         as_us = column.cast(pa.timestamp("us", tz="UTC"), safe=False).cast(pa.int64())
         whole: IntArray = as_us.fill_null(NOT_AN_INSTANT).to_numpy(zero_copy_only=False).astype(np.int64)
-        return _in_range(block, name, column, whole)
+        return _in_range(batch, name, column, whole)
     if not is_text(column) and not pa.types.is_dictionary(column.type):
-        return _epoch(block, name, column)
+        return _epoch(batch, name, column)
     column = text(column)
     plain = _mask(pc.match_substring_regex(column, r"^-?\d+(\.\d+)?$"))
     if plain.any() and (plain == known(column)).all():
-        return _epoch(block, name, column)
-    return _iso(block, name, column)
+        return _epoch(batch, name, column)
+    return _iso(batch, name, column)
 
 
-def _epoch(block: Block, name: str, column: pa.Array) -> IntArray:
-    seconds, present = numbers(block, name, column)
+def _epoch(batch: ColumnBatch, name: str, column: pa.Array) -> IntArray:
+    seconds, present = numbers(batch, name, column)
     # What is too large for microseconds lies at the end, which is out of range as well.
     bounded = np.clip(np.where(present, seconds, 0.0), -1e12, 1e12)
     scaled = np.rint(bounded * MICROSECONDS_PER_S).astype(np.int64)
@@ -160,20 +167,37 @@ def _epoch(block: Block, name: str, column: pa.Array) -> IntArray:
         row = int(wrong[0])
         flag = pa.types.is_boolean(column.type)
         hint = value_hint(bool(seconds[row])) if flag else number_hint(float(seconds[row]))
-        block.fail(name, impossible(scaled) & present, column, f"must be epoch seconds {SPAN}", hint)
+        batch.fail(name, impossible(scaled) & present, column, f"must be epoch seconds {SPAN}", hint)
     return np.where(present, scaled, NOT_AN_INSTANT)
 
 
-def _iso(block: Block, name: str, column: pa.Array) -> IntArray:
+def _iso(batch: ColumnBatch, name: str, column: pa.Array) -> IntArray:
     present = known(column)
     naive = present & ~_mask(pc.match_substring_regex(column, _OFFSET))
-    block.fail(name, naive, column, "must have a UTC offset", ISO_HINT)
+    batch.fail(name, naive, column, "must have a UTC offset", ISO_HINT)
     instants = iso_instants(column.to_pylist())
-    block.fail(name, present & (instants == NOT_AN_INSTANT), column, "must be an instant", ISO_HINT)
-    return _in_range(block, name, column, instants)
+    batch.fail(name, present & (instants == NOT_AN_INSTANT), column, "must be an instant", ISO_HINT)
+    return _in_range(batch, name, column, instants)
 
 
-def _in_range(block: Block, name: str, column: pa.Array, instants: IntArray) -> IntArray:
+def _in_range(batch: ColumnBatch, name: str, column: pa.Array, instants: IntArray) -> IntArray:
     hint = "leave it empty where it is not known or has no end; a wrong year is often a number read as another unit"
-    block.fail(name, impossible(instants), column, f"must be {SPAN}", hint)
+    batch.fail(name, impossible(instants), column, f"must be {SPAN}", hint)
     return instants
+
+
+def file_batches(path: Path, rows: int) -> Iterator[ColumnBatch]:
+    """Batches of at most `rows` rows, in file order.
+
+    Raises:
+        DataError: no such file, another kind of file, a damaged one, or one without rows.
+    """
+    first = 1
+    for columns, n in table_batches(path, rows):
+        if n:
+            yield ColumnBatch(columns, first, n, path.name)
+        first += n
+    if first == 1:
+        raise DataError(
+            f"{path.name} holds no contacts", hint="an empty file is more often a failed export than nobody"
+        )

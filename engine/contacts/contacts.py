@@ -126,7 +126,7 @@ class ContactBatch:
         contact_id: (n,) strings.
         zone_code: (n,) int32 into `zones`; -1 unknown.
         zones: distinct IANA names, valid in the tz database.
-        context: of the n rows, aged to now.
+        context: the features of the n rows, aged to now.
         consent: (n, C, P) int8: 1 granted, 0 denied or withdrawn, -1 no record (or one without source or timestamp).
         suppressed: (n, C) int8: 1 suppressed, 0 not, -1 unknown.
         sent_offsets: (n + 1,) int64; the sends of row i are `[sent_offsets[i], sent_offsets[i + 1])`, oldest first.
@@ -279,8 +279,8 @@ def channel_codes(names: Iterable[str | None], channels: tuple[str, ...], *, non
     """Positions on the catalog's channels; `OTHER_CHANNEL` and `UNTOLD_CHANNEL` for what is none of them.
 
     Args:
-        names: as somebody wrote them; distinct values, because each is looked up.
-        channels: of the catalog.
+        names: channels as somebody wrote them; distinct values, because each is looked up.
+        channels: the catalog's channels.
         none: the code of None.
     """
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.contacts.columns import Block, coded, instants, is_text, known, text
+from engine.contacts.columns import ColumnBatch, coded, instants, is_text, known, text
 from engine.errors import DataError
 from engine.files.documents import decode_json
 from engine.names import did_you_mean
@@ -26,10 +26,10 @@ class Layout:
     """The fields of a list column.
 
     Attributes:
-        name: of the column.
+        name: the column's name.
         record: msgspec struct of one entry, for JSON text; its fields are all that an entry may have.
         required: fields that every entry must have.
-        hint: for errors.
+        hint: what errors advise.
     """
 
     name: str
@@ -48,21 +48,21 @@ class Layout:
 
 @dataclass(frozen=True)
 class Entries:
-    """All entries of a block, one after the other.
+    """All entries of a batch, one after the other.
 
     Attributes:
         layout: what they are.
-        block: the contacts.
+        batch: the contacts.
         offsets: (n + 1,) as in `ContactBatch.sent_offsets`.
         known: (n,) bool; false where the list is null or the column is absent.
         cells: the m entries as columns.
     """
 
     layout: Layout
-    block: Block
+    batch: ColumnBatch
     offsets: IntArray
     known: BoolArray
-    cells: Block
+    cells: ColumnBatch
 
     @property
     def m(self) -> int:
@@ -100,11 +100,11 @@ class Entries:
         if bad.any():
             row = self._row(int(np.argmax(bad)))
             raise DataError(
-                f"{self.block.source}: column {self.layout.name!r} holds {what} in row {row}", hint=self.layout.hint
+                f"{self.batch.source}: column {self.layout.name!r} holds {what} in row {row}", hint=self.layout.hint
             )
 
     def _row(self, entry: int) -> int:
-        return self.block.first_row + int(np.searchsorted(self.offsets, entry, side="right")) - 1
+        return self.batch.first_row + int(np.searchsorted(self.offsets, entry, side="right")) - 1
 
     def _raise_bad_instant(self, column: pa.Array, error: DataError) -> None:
         for position in range(len(column)):  # only after a failure: find the contact's row
@@ -112,35 +112,35 @@ class Entries:
                 instants(self.cells, "at", column.slice(position, 1))
             except DataError:
                 raise DataError(
-                    f"{self.block.source}: column {self.layout.name!r} holds {column[position].as_py()!r} in row "
+                    f"{self.batch.source}: column {self.layout.name!r} holds {column[position].as_py()!r} in row "
                     f"{self._row(position)}, which is no instant with a UTC offset {SPAN}",
                     hint=f"{value_hint(column[position].as_py())}; {self.layout.hint}",
                 ) from error
         raise error
 
 
-def entries_of(block: Block, layout: Layout) -> Entries:
+def entries_of(batch: ColumnBatch, layout: Layout) -> Entries:
     """The entries of a list column; of an absent column, none, and unknown for every contact.
 
     Raises:
         DataError: text that is no JSON, a column that is no list of structs, or other fields than the layout has.
     """
-    column = block.column(layout.name)
+    column = batch.column(layout.name)
     if column is None:
-        column = pa.nulls(block.n, layout.kind)
+        column = pa.nulls(batch.n, layout.kind)
     elif is_text(column) or pa.types.is_dictionary(column.type):
-        column = _from_text(block, layout, text(column))
-    lists, is_known = _checked(block, layout, column), known(column)
+        column = _from_text(batch, layout, text(column))
+    lists, is_known = _checked(batch, layout, column), known(column)
     lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
     offsets = np.concatenate([[0], np.cumsum(np.where(is_known, lengths, 0))]).astype(np.int64)
     flat = lists.flatten()
     present = {field.name for field in flat.type}
     columns = {name: pc.struct_field(flat, name) for name in layout.fields if name in present}
-    cells = Block(columns, 1, len(flat), f"{block.source}, {layout.name}")
-    return Entries(layout, block, offsets, is_known, cells)
+    cells = ColumnBatch(columns, 1, len(flat), f"{batch.source}, {layout.name}")
+    return Entries(layout, batch, offsets, is_known, cells)
 
 
-def _from_text(block: Block, layout: Layout, column: pa.Array) -> pa.Array:
+def _from_text(batch: ColumnBatch, layout: Layout, column: pa.Array) -> pa.Array:
     """JSON text per row, as a CSV has it."""
     decode = msgspec.json.Decoder(list[layout.record]).decode  # type: ignore[name-defined]
     rows: list[Any] = []
@@ -152,7 +152,7 @@ def _from_text(block: Block, layout: Layout, column: pa.Array) -> pa.Array:
                 decode_json(cell)
         except (msgspec.MsgspecError, RecursionError, ValueError) as error:
             raise DataError(
-                f"{block.source}: column {layout.name!r} cannot be read in row {block.first_row + row}: {error}",
+                f"{batch.source}: column {layout.name!r} cannot be read in row {batch.first_row + row}: {error}",
                 hint=layout.hint,
             ) from error
         rows.append(None if decoded is None else [_plain(layout, one) for one in decoded])
@@ -169,7 +169,7 @@ def _as_text(value: Any) -> str | None:
     return f"{value:.6f}"
 
 
-def _checked(block: Block, layout: Layout, column: pa.Array) -> pa.Array:
+def _checked(batch: ColumnBatch, layout: Layout, column: pa.Array) -> pa.Array:
     kind = column.type
     problem = f"must be a list of structs, is {kind}"
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
@@ -183,8 +183,8 @@ def _checked(block: Block, layout: Layout, column: pa.Array) -> pa.Array:
             near = "".join(did_you_mean(name, layout.fields) for name in sorted(foreign)[:1])
             if foreign:
                 raise DataError(
-                    f"{block.source}: column {layout.name!r} has entries with {sorted(foreign)}, which nothing reads",
+                    f"{batch.source}: column {layout.name!r} has entries with {sorted(foreign)}, which nothing reads",
                     hint=f"{near}{layout.hint}",
                 )
             problem = f"must be a list of structs of {', '.join(layout.fields)}, is {kind}"
-    raise DataError(f"{block.source}: column {layout.name!r} {problem}", hint=layout.hint)
+    raise DataError(f"{batch.source}: column {layout.name!r} {problem}", hint=layout.hint)

@@ -5,25 +5,25 @@ An absent value is missing, and rules block on it; a wrong value is an error wit
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from engine.catalog import Catalog
-from engine.contacts.columns import Block, coded, flags, instants, known, numbers
-from engine.contacts.consent import DETAILS, consent_of
+from engine.contacts.attributes import COLUMNS as ATTRIBUTES
+from engine.contacts.attributes import CONSENT_DETAILS, AttributeReader, consent_of
+from engine.contacts.columns import ColumnBatch, coded, file_batches, flags, known, numbers
 from engine.contacts.contacts import UNKNOWN, ContactBatch, LevelArray
-from engine.contacts.events import events_of
-from engine.contacts.facts import COLUMNS as FACTS
-from engine.contacts.facts import FactReader
+from engine.contacts.histories import events_of, sends_of
 from engine.contacts.names import column_names
 from engine.contacts.places import COLUMNS as PLACES
 from engine.contacts.places import PlaceReader
-from engine.contacts.sends import sends_of
-from engine.contacts.source import row_blocks
 from engine.errors import DataError, ParameterError
 from engine.features import (
     MISSING,
@@ -36,9 +36,9 @@ from engine.features import (
     categorical_column,
     numeric_column,
 )
-from engine.files.ids import ids_of
-from engine.files.seen import SeenHashes
-from engine.files.tables import ENDINGS
+from engine.files.ids import SeenHashes, ids_of
+from engine.files.stream import open_text
+from engine.files.tables import ENDINGS, kind_of
 from engine.identity import keyed_hash
 from engine.storage.given import Given, files_of
 from engine.time.localtime import instant_of
@@ -46,7 +46,7 @@ from engine.types import NOT_AN_INSTANT, CodeArray, IntArray, KeyArray, ObjectAr
 
 DEFAULT_ROWS: Final = 8192
 # Inputs that the reader makes itself, so that a rule's `reads` never fetches the raw column.
-OF_THE_CONTRACT: Final = frozenset({*PLACES, *FACTS, *DETAILS, "events"})
+OF_THE_CONTRACT: Final = frozenset({*PLACES, *ATTRIBUTES, *CONSENT_DETAILS, "events"})
 
 
 def contact_blocks(
@@ -57,14 +57,15 @@ def contact_blocks(
     rows: int = DEFAULT_ROWS,
     extra: Sequence[str] = (),
 ) -> Iterator[ContactBatch]:
-    """Read a contact file block by block.
+    """Read a contact file batch by batch.
 
     Args:
-        path: .parquet, .csv, .csv.gz, .jsonl or .jsonl.gz; a folder of such files, a glob, or several of these.
+        path: Parquet, CSV or JSON lines, text also in gzip (`engine.files.tables.KINDS`); a folder of such files, a
+            glob, or several of these.
         schema: the features; a feature without a column is missing in every row.
         catalog: gives the channels.
         now: aware; values newer than it are not seen.
-        rows: at most so many contacts per block.
+        rows: the most contacts that a batch may hold.
         extra: further columns that guardrail rules read (`Guardrails.extra_inputs`), kept as objects.
 
     Raises:
@@ -76,108 +77,102 @@ def contact_blocks(
         raise ParameterError("rows", "contact_blocks", allowed="1 or more", got=rows)
     reader = _Reader(schema, catalog, instant_of(now, owner="contact_blocks"), tuple(extra))
     for file in files_of(path, what="contact", endings=ENDINGS):
-        for block in row_blocks(file, rows):
-            yield reader.batch(block)
+        for batch in file_batches(file, rows):
+            yield reader.read(batch)
 
 
 class _Reader:
-    """What outlives a block: the names met so far, and the hashes of the ids."""
+    """What outlives a batch: the names met so far, and the hashes of the ids."""
 
     def __init__(self, schema: FeatureSchema, catalog: Catalog, now_at: int, extra: tuple[str, ...]) -> None:
         self._schema, self._catalog, self._now_at = schema, catalog, now_at
         self._extra = tuple(name for name in extra if name not in OF_THE_CONTRACT)
-        self._places, self._facts = PlaceReader(), FactReader()
+        self._places, self._attributes = PlaceReader(), AttributeReader()
         self._locales: dict[str, int] = {}
         self._seen = SeenHashes()
         features = [name for spec in schema.features for name in (spec.name, f"{spec.name}_at")]
         self._names = column_names(catalog, (*features, *self._extra))
 
-    def batch(self, block: Block) -> ContactBatch:
-        block = self._names.named(block)
-        ids = self._ids(block)
-        as_of = self._instants(block, "as_of")
-        sends = sends_of(block, self._catalog)
-        consent, details = consent_of(block, self._catalog, self._now_at)
-        places = self._places.read(block, as_of, self._now_at)
-        extra = {**places.extra, **details, **self._facts.read(block)}
-        levels = {**self._places.levels(), **self._facts.levels()}
-        own = {name: _objects(block, name) for name in self._extra if name in block.columns}
+    def read(self, batch: ColumnBatch) -> ContactBatch:
+        batch = self._names.named(batch)
+        ids = self._ids(batch)
+        as_of = batch.instants("as_of")
+        sends = sends_of(batch, self._catalog)
+        consent, details = consent_of(batch, self._catalog, self._now_at)
+        places = self._places.read(batch, as_of, self._now_at)
+        extra = {**places.extra, **details, **self._attributes.read(batch)}
+        levels = {**self._places.levels(), **self._attributes.levels()}
+        own = {name: _objects(batch, name) for name in self._extra if name in batch.columns}
         return ContactBatch(
             contact_id=ids,
             zone_code=places.zone_code,
             zones=tuple(self._places.zones),
-            context=self._context(block, as_of),
+            context=self._context(batch, as_of),
             consent=consent,
-            suppressed=self._suppressed(block),
+            suppressed=self._suppressed(batch),
             sent_offsets=sends.offsets,
             sent_at=sends.at,
             sent_channel=sends.channel,
             sent_purpose=sends.purpose,
             history_known=sends.known,
-            locale_code=self._locale_codes(block),
+            locale_code=self._locale_codes(batch),
             locales=tuple(self._locales),
             extra=own | extra,
             sent_details=sends.details,
             levels={name: known_levels for name, known_levels in levels.items() if name in extra} | sends.levels,
-            events=events_of(block, self._catalog, self._now_at),
+            events=events_of(batch, self._catalog, self._now_at),
         )
 
-    def _ids(self, block: Block) -> ObjectArray:
-        column = block.column("contact_id")
+    def _ids(self, batch: ColumnBatch) -> ObjectArray:
+        column = batch.column("contact_id")
         if column is None:
             raise DataError(
-                f"{block.source} has no column 'contact_id'", hint=f"its columns are {', '.join(block.columns)}"
+                f"{batch.source} has no column 'contact_id'", hint=f"its columns are {', '.join(batch.columns)}"
             )
-        column = ids_of(column, "contact_id", source=block.source, first_row=block.first_row)
-        block.fail("contact_id", ~known(column), column, "must not be empty")
+        column = ids_of(column, "contact_id", source=batch.source, first_row=batch.first_row)
+        batch.fail("contact_id", ~known(column), column, "must not be empty")
         ids: ObjectArray = column.to_numpy(zero_copy_only=False).astype(object)
         hashes: KeyArray = keyed_hash(ids, "contact file")
-        again = np.ones(block.n, dtype=np.bool_)
+        again = np.ones(batch.n, dtype=np.bool_)
         again[np.unique(hashes, return_index=True)[1]] = False
         again |= self._seen.known(hashes)
-        block.fail("contact_id", again, ids, "must be unique", "keep one row per contact: two rows mean two decisions")
+        batch.fail("contact_id", again, ids, "must be unique", "keep one row per contact: two rows mean two decisions")
         self._seen.add(hashes)
         return ids
 
-    def _locale_codes(self, block: Block) -> CodeArray:
+    def _locale_codes(self, batch: ColumnBatch) -> CodeArray:
         """Codes into a table that grows with the file."""
-        column = block.column("locale")
+        column = batch.column("locale")
         if column is None:
-            return np.full(block.n, UNKNOWN, dtype=np.int32)
+            return np.full(batch.n, UNKNOWN, dtype=np.int32)
         codes, levels = coded(column)
         positions = [self._locales.setdefault(level, len(self._locales)) for level in levels]
         return np.array([*positions, UNKNOWN], dtype=np.int32)[codes]
 
-    def _suppressed(self, block: Block) -> LevelArray:
-        levels = np.full((block.n, len(self._catalog.channels)), UNKNOWN, dtype=np.int8)
+    def _suppressed(self, batch: ColumnBatch) -> LevelArray:
+        levels = np.full((batch.n, len(self._catalog.channels)), UNKNOWN, dtype=np.int8)
         for position, channel in enumerate(self._catalog.channels):
-            column = block.column(f"suppressed_{channel}")
+            column = batch.column(f"suppressed_{channel}")
             if column is not None:
-                levels[:, position] = flags(block, f"suppressed_{channel}", column)
+                levels[:, position] = flags(batch, f"suppressed_{channel}", column)
         return levels
 
-    def _instants(self, block: Block, name: str) -> IntArray:
-        column = block.column(name)
-        if column is None:
-            return np.full(block.n, NOT_AN_INSTANT, dtype=np.int64)
-        return instants(block, name, column)
+    def _context(self, batch: ColumnBatch, fallback: IntArray) -> ContextBlock:
+        columns = {spec.name: self._feature(batch, spec, fallback) for spec in self._schema.features}
+        return ContextBlock(self._schema, columns, batch.n)
 
-    def _context(self, block: Block, fallback: IntArray) -> ContextBlock:
-        columns = {spec.name: self._feature(block, spec, fallback) for spec in self._schema.features}
-        return ContextBlock(self._schema, columns, block.n)
-
-    def _feature(self, block: Block, spec: FeatureSpec, fallback: IntArray) -> Column:
-        column = block.column(spec.name)
+    def _feature(self, batch: ColumnBatch, spec: FeatureSpec, fallback: IntArray) -> Column:
+        column = batch.column(spec.name)
         if column is None:
-            column = pa.nulls(block.n, pa.float64() if spec.type == "numeric" else pa.string())
-        as_of = self._instants(block, f"{spec.name}_at")
+            column = pa.nulls(batch.n, pa.float64() if spec.type == "numeric" else pa.string())
+        as_of = batch.instants(f"{spec.name}_at")
         as_of = np.where(as_of == NOT_AN_INSTANT, fallback, as_of)
         if spec.type == "numeric":
-            values, present = numbers(block, spec.name, column)
-            _check_range(block, spec, column, values)
+            values, present = numbers(batch, spec.name, column)
+            _check_range(batch, spec, column, values)
             return numeric_column(spec, values, self._states(spec, present, as_of))
         codes, levels = coded(column)
-        _check_levels(block, spec, column, codes, levels)
+        _check_levels(batch, spec, column, codes, levels)
         return categorical_column(spec, codes, levels, self._states(spec, codes >= 0, as_of))
 
     def _states(self, spec: FeatureSpec, present: np.ndarray[Any, Any], as_of: IntArray) -> np.ndarray[Any, Any]:
@@ -185,19 +180,48 @@ class _Reader:
         return age_states(state, as_of, self._now_at, spec.max_age_days, NOT_AN_INSTANT)
 
 
-def _check_range(block: Block, spec: FeatureSpec, column: pa.Array, values: np.ndarray[Any, Any]) -> None:
+def _check_range(batch: ColumnBatch, spec: FeatureSpec, column: pa.Array, values: np.ndarray[Any, Any]) -> None:
     low = -np.inf if spec.low is None else spec.low
     high = np.inf if spec.high is None else spec.high
-    block.fail(spec.name, (values < low) | (values > high), column, f"must be in [{low:g}, {high:g}]")
+    batch.fail(spec.name, (values < low) | (values > high), column, f"must be in [{low:g}, {high:g}]")
 
 
-def _check_levels(block: Block, spec: FeatureSpec, column: pa.Array, codes: CodeArray, levels: tuple[str, ...]) -> None:
+def _check_levels(
+    batch: ColumnBatch, spec: FeatureSpec, column: pa.Array, codes: CodeArray, levels: tuple[str, ...]
+) -> None:
     if spec.levels:
         allowed = np.array([*(level in spec.levels for level in levels), True], dtype=np.bool_)
-        block.fail(spec.name, ~allowed[codes], column, f"must be one of {list(spec.levels)}")
+        batch.fail(spec.name, ~allowed[codes], column, f"must be one of {list(spec.levels)}")
 
 
-def _objects(block: Block, name: str) -> np.ndarray[Any, Any]:
-    values = np.empty(block.n, dtype=object)
-    values[:] = block.columns[name].to_pylist()
+def _objects(batch: ColumnBatch, name: str) -> np.ndarray[Any, Any]:
+    values = np.empty(batch.n, dtype=object)
+    values[:] = batch.columns[name].to_pylist()
     return values
+
+
+def has_at_least(given: Given, rows: int) -> bool:
+    """True if the contact files have `rows` rows or more; one that cannot be read has none, reading it will say why.
+
+    Parquet says it in its footer; of text files the lines are counted, a heading included, and no further than needed.
+    """
+    found = 0
+    for path in files_of(given, what="contact", endings=ENDINGS):
+        found += _row_count(path, rows - found)
+        if found >= rows:
+            return True
+    return False
+
+
+def _row_count(path: Path, rows: int) -> int:
+    lines = 0
+    try:
+        if kind_of(path) == "parquet":
+            # No data is read here, so nothing is verified: reading the file does that.
+            return int(pq.read_metadata(path).num_rows)
+        with open_text(path) as file:
+            while lines < rows and (chunk := file.read(1 << 20)):
+                lines += chunk.count("\n")
+    except (DataError, OSError, EOFError, UnicodeError, zlib.error, pa.ArrowException):
+        return 0
+    return lines

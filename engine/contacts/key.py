@@ -21,7 +21,7 @@ from typing import Final, Literal
 import msgspec
 
 from engine.errors import ConfigError, StorageError
-from engine.storage.durable import sync
+from engine.storage.parts import sync
 
 KEY_VARIABLE: Final = "TACTFUL_CONTACT_KEY"
 FILE_VARIABLE: Final = "TACTFUL_CONTACT_KEY_FILE"

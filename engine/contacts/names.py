@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from engine.catalog import Catalog
-from engine.contacts.columns import Block
+from engine.contacts.columns import ColumnBatch
 from engine.errors import DataError
 from engine.names import CHANNEL_WORDS, USUAL_CHANNELS, channel_of, did_you_mean, may_mean, name_key, usual_channel
 from engine.types import PURPOSES
@@ -51,21 +51,21 @@ class ColumnNames:
     by_key: dict[str, str]
     others: frozenset[str]
 
-    def named(self, block: Block) -> Block:
-        """The block under the names by which its columns are read.
+    def named(self, batch: ColumnBatch) -> ColumnBatch:
+        """The batch under the names by which its columns are read.
 
         Raises:
             DataError: a name that is near one of ours and none of them, or two columns of one name.
         """
-        if all(name in self.others or self.by_key.get(name_key(name)) == name for name in block.columns):
-            return block
+        if all(name in self.others or self.by_key.get(name_key(name)) == name for name in batch.columns):
+            return batch
         columns = {}
-        for name, column in block.columns.items():
-            meant = name if name in self.others else self._meant(name, block.source)
+        for name, column in batch.columns.items():
+            meant = name if name in self.others else self._meant(name, batch.source)
             if meant in columns:
-                raise DataError(f"{block.source}: two columns are called {meant!r}, one of them {name!r}")
+                raise DataError(f"{batch.source}: two columns are called {meant!r}, one of them {name!r}")
             columns[meant] = column
-        return replace(block, columns=columns)
+        return replace(batch, columns=columns)
 
     def _meant(self, name: str, source: str) -> str:
         key = name_key(name)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.contacts.columns import Block, coded, instants
+from engine.contacts.columns import ColumnBatch, coded
 from engine.contacts.contacts import UNKNOWN
 from engine.names import name_key
 from engine.time.localtime import require_zone
@@ -35,7 +35,7 @@ _ISO_3166_2 = re.compile(r"(?:([A-Z]{2})-)?([A-Z0-9]{1,3})")
 
 @dataclass(frozen=True)
 class Places:
-    """Zones and places of a block, in the words of `ContactBatch`; codes are into the tables of `PlaceReader`."""
+    """Zones and places of a batch, in the words of `ContactBatch`; codes are into the tables of `PlaceReader`."""
 
     zone_code: CodeArray
     extra: dict[str, NDArray[Any]]
@@ -43,7 +43,7 @@ class Places:
 
 @dataclass
 class PlaceReader:
-    """What outlives a block: the names met so far and the evidence already weighed.
+    """What outlives a batch: the names met so far and the evidence already weighed.
 
     Attributes:
         zones: zone -> code.
@@ -54,19 +54,19 @@ class PlaceReader:
     tables: dict[str, dict[str, int]] = field(default_factory=lambda: {name: {} for name in COLUMNS})
     _weighed: dict[Evidence, tuple[int, int]] = field(default_factory=dict)
 
-    def read(self, block: Block, as_of: IntArray, now_at: int) -> Places:
-        """The places of a block.
+    def read(self, batch: ColumnBatch, as_of: IntArray, now_at: int) -> Places:
+        """The places of a batch.
 
         Raises:
             DataError: an unknown zone, country, state of the US or Canada, or something that is no area code.
         """
-        countries = _cells(block, "country", _country)
-        states = _cells(block, "state", state_cell)
-        _check_states(block, countries, states)
-        states = _placed(block, countries, states)
-        areas = _cells(block, "phone_area_code", area_code_cell)
-        told = _zone_cells(block, "time_zone", as_of, now_at)
-        shown = _zone_cells(block, "device_time_zone", as_of, now_at)
+        countries = _cells(batch, "country", _country)
+        states = _cells(batch, "state", state_cell)
+        _check_states(batch, countries, states)
+        states = _placed(batch, countries, states)
+        areas = _cells(batch, "phone_area_code", area_code_cell)
+        told = _zone_cells(batch, "time_zone", as_of, now_at)
+        shown = _zone_cells(batch, "device_time_zone", as_of, now_at)
         zone_code, plausible = self._resolve(told, shown, countries, states, areas)
         extra: dict[str, NDArray[Any]] = {}
         for name, cells in (("country", countries), ("state", states), ("area_state", areas.mapped(_state_of))):
@@ -136,15 +136,15 @@ class _ZoneCells:
     fresh: BoolArray
 
 
-def _cells(block: Block, name: str, read: Any) -> _Cells:
+def _cells(batch: ColumnBatch, name: str, read: Any) -> _Cells:
     """A column with every distinct value read once; `read` gives None for what it does not know."""
-    column = block.column(name)
+    column = batch.column(name)
     if column is None:
-        return _Cells(np.full(block.n, UNKNOWN, dtype=np.int32), (), False)
+        return _Cells(np.full(batch.n, UNKNOWN, dtype=np.int32), (), False)
     codes, levels = coded(column)
     values = tuple(read(level) for level in levels)
     wrong = np.array([*(value is None for value in values), False], dtype=np.bool_)
-    block.fail(name, wrong[codes], column, _ALLOWED[name])
+    batch.fail(name, wrong[codes], column, _ALLOWED[name])
     return _Cells(codes, values, True)
 
 
@@ -184,23 +184,22 @@ def _state_of(area_code: str) -> str | None:
     return "" if area_code == "" else state_of_area_code(area_code)
 
 
-def _zone_cells(block: Block, name: str, as_of: IntArray, now_at: int) -> _ZoneCells:
-    column = block.column(name)
+def _zone_cells(batch: ColumnBatch, name: str, as_of: IntArray, now_at: int) -> _ZoneCells:
+    column = batch.column(name)
     if column is not None:
         codes, levels = coded(column)
         for position, level in enumerate(levels):
-            row = block.first_row + int(np.argmax(codes == position))
-            require_zone(level, where=f"{block.source}, column {name!r}, row {row}")
-    dated = block.column(f"{name}_at")
-    at = as_of if dated is None else instants(block, f"{name}_at", dated)
+            row = batch.first_row + int(np.argmax(codes == position))
+            require_zone(level, where=f"{batch.source}, column {name!r}, row {row}")
+    at = batch.instants(f"{name}_at")
     at = np.where(at == NOT_AN_INSTANT, as_of, at)
     fresh = (at != NOT_AN_INSTANT) & (at <= now_at) & (now_at - np.maximum(at, 0) <= FRESH_US)
-    return _ZoneCells(_cells(block, name, str), fresh)
+    return _ZoneCells(_cells(batch, name, str), fresh)
 
 
-def _placed(block: Block, countries: _Cells, states: _Cells) -> _Cells:
+def _placed(batch: ColumnBatch, countries: _Cells, states: _Cells) -> _Cells:
     """States without those that no country is named for and that none of the countries we know has: they may be any."""
-    column = block.column("state")
+    column = batch.column("state")
     if column is None:
         return states
     codes, written = coded(column)
@@ -213,7 +212,7 @@ def _placed(block: Block, countries: _Cells, states: _Cells) -> _Cells:
     return _Cells(np.where(lost, UNKNOWN, states.codes).astype(np.int32), states.levels, states.present)
 
 
-def _check_states(block: Block, countries: _Cells, states: _Cells) -> None:
+def _check_states(batch: ColumnBatch, countries: _Cells, states: _Cells) -> None:
     """A state of a country whose states we know must be one of them."""
     if not states.present or not countries.present:
         return
@@ -222,4 +221,4 @@ def _check_states(block: Block, countries: _Cells, states: _Cells) -> None:
         ours = states_of(country or "")
         wrong[row, :-1] = [bool(ours) and bool(state) and state not in ours for state in states.levels]
     bad = wrong[countries.codes, states.codes]
-    block.fail("state", bad, block.columns["state"], "must be a state of the contact's country")
+    batch.fail("state", bad, batch.columns["state"], "must be a state of the contact's country")

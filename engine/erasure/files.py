@@ -36,7 +36,7 @@ from engine.files.stream import GZIP, marked_encoding
 from engine.files.tables import heading_of
 from engine.log.whole_file import ParquetFile
 from engine.names import name_key
-from engine.storage.durable import sync
+from engine.storage.parts import sync
 from engine.types import BoolArray
 
 CONTACT: Final = "contact_id"

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.errors import DataError
-from engine.types import BoolArray, ObjectArray
+from engine.types import BoolArray, IntArray, KeyArray, ObjectArray
 
 # Python's own white space, and what no eye sees: byte-order mark, zero-width and direction marks.
 _BLANKS: Final = "\\p{Z}\\p{Cc}\\x{200B}-\\x{200F}\\x{202A}-\\x{202E}\\x{2060}-\\x{206F}\\x{FEFF}"
@@ -89,7 +89,7 @@ def ids_of(column: pa.Array, name: str, *, source: str, first_row: int = 1) -> p
 
     Args:
         column: texts, integers or a dictionary of either.
-        name: of the column, for errors.
+        name: the column's name, for errors.
         source: the file, for errors.
         first_row: number of the first row in the file.
 
@@ -107,23 +107,73 @@ def ids_of(column: pa.Array, name: str, *, source: str, first_row: int = 1) -> p
 
 
 def refuse_damaged(texts: pa.Array, name: str, *, source: str, first_row: int = 1) -> None:
-    """Refuse trimmed ids of which any is damaged.
+    """Refuse trimmed ids of which any is a float or holds a character that no eye sees.
 
     Raises:
         DataError: names the first one and its row.
     """
-    for bad, hint in ((is_float(texts), DAMAGED), (is_unseen(texts), UNSEEN)):
-        if bad.any():
-            row = int(np.argmax(bad))
-            raise DataError(
-                f"{source}: column {name!r} holds {texts[row].as_py()!r} in row {first_row + row} "
-                f"({int(bad.sum())} such rows in its block), which is no id",
-                hint=hint,
-            )
+    what, rows = f"{source}: column {name!r}", np.arange(first_row, first_row + len(texts))
+    refuse_floats(texts, what, rows)
+    _refuse(is_unseen(texts), texts, what, rows, UNSEEN)
+
+
+def refuse_floats(texts: pa.Array, what: str, rows: IntArray) -> None:
+    """Refuse trimmed ids of which any is a float: many may have become one, so that no row can be trusted.
+
+    Args:
+        texts: (n,) ids.
+        what: begins the error: the file and the column.
+        rows: (n,) numbers of the rows in the file.
+
+    Raises:
+        DataError: names the first one and its row.
+    """
+    _refuse(is_float(texts), texts, what, rows, DAMAGED)
+
+
+def _refuse(bad: BoolArray, texts: pa.Array, what: str, rows: IntArray, hint: str) -> None:
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise DataError(
+            f"{what} holds {texts[first].as_py()!r} in row {rows[first]} ({int(bad.sum())} such rows in its block), "
+            "which is no id",
+            hint=hint,
+        )
 
 
 def trimmed_objects(cells: ObjectArray) -> ObjectArray:
-    """As `trimmed`, of (n,) strings; empty stays the empty string."""
+    """(n,) strings as `trimmed` gives them, but empty stays the empty string."""
     texts: Any = trimmed(pa.array(cells, pa.string())).fill_null("")
     out: ObjectArray = texts.to_numpy(zero_copy_only=False).astype(object)
     return out
+
+
+class SeenHashes:
+    """A growing set of the 64-bit hashes of ids in eight bytes each, for duplicates in files of any length.
+
+    It keeps sorted runs of doubling lengths, merged as in a log-structured tree: adding a block costs O(block log n),
+    amortised.
+    """
+
+    def __init__(self) -> None:
+        self._runs: list[KeyArray] = []
+
+    def __len__(self) -> int:
+        return sum(len(run) for run in self._runs)
+
+    def known(self, hashes: KeyArray) -> BoolArray:
+        """(n,) which of the hashes were added before."""
+        found = np.zeros(len(hashes), dtype=np.bool_)
+        for run in self._runs:
+            at = np.minimum(np.searchsorted(run, hashes), len(run) - 1)
+            found |= run[at] == hashes
+        return found
+
+    def add(self, hashes: KeyArray) -> None:
+        """Add hashes, each new."""
+        if not len(hashes):
+            return
+        run = np.sort(hashes)
+        while self._runs and len(self._runs[-1]) <= 2 * len(run):
+            run = np.sort(np.concatenate([self._runs.pop(), run]), kind="stable")
+        self._runs.append(run)

@@ -55,7 +55,7 @@ def parquet_writer(path: Path, schema: pa.Schema, *, late: bool = False) -> pq.P
 
     Args:
         path: the file.
-        schema: of its rows.
+        schema: what its rows look like.
         late: the schema is stored by `finish_schema`, with metadata that is known only after the rows.
     """
     return pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True, store_schema=not late)
@@ -151,7 +151,7 @@ def _check_seal(path: Path, kind: type[DataError]) -> None:
 
 
 def _digest(file: IO[bytes], end: int, footer: bytes) -> bytes:
-    """Of the bytes before `end`, and of the footer."""
+    """The SHA-256 of the bytes before `end` and of the footer."""
     digest = hashlib.sha256()
     file.seek(0)
     left = end

@@ -47,7 +47,6 @@ _NO_TEXT: Final = {
     b"\xfd7zXZ": ("packed with xz", "unpack it, or pack it with gzip"),
     GZIP: ("packed with gzip twice", "unpack it once"),
 }
-_UTF_8: Final = ("utf-8", "utf8", "utf-8-sig", "utf_8", "utf_8_sig")
 
 
 @contextmanager
@@ -92,28 +91,14 @@ def open_text(path: Path, encoding: str = "utf-8") -> IO[str]:
 
     Args:
         path: plain or gzip, told by its first bytes and not by its name.
-        encoding: where no byte-order mark says otherwise.
+        encoding: what the text is in where no byte-order mark says otherwise.
 
     Raises:
         DataError: not text, or beyond the limits (also while it is read).
     """
     stream, found = _open(path, encoding)
-    # newline="" hands line ends inside quoted fields to the csv module untouched.
+    # newline="" leaves line ends inside quoted fields as they are.
     return io.TextIOWrapper(stream, encoding=found, newline="")
-
-
-def open_utf8(path: Path) -> IO[bytes]:
-    """The bytes of a file in UTF-8, whatever its byte-order mark says they were.
-
-    Raises:
-        DataError: as `open_text`.
-    """
-    stream, found = _open(path, "utf-8")
-    if found in _UTF_8:
-        if found == "utf-8-sig":
-            stream.read(3)
-        return stream
-    return _buffered(_Recoded(io.TextIOWrapper(stream, encoding=found, newline="")))
 
 
 def marked_encoding(head: bytes) -> str | None:
@@ -183,25 +168,4 @@ class _Bounded(io.RawIOBase):
 
     def close(self) -> None:
         self._source.close()
-        super().close()
-
-
-class _Recoded(io.RawIOBase):
-    """Text as UTF-8 bytes."""
-
-    def __init__(self, text: IO[str]) -> None:
-        super().__init__()
-        self._text = text
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        # A character has at most four bytes, so that the part always fits.
-        part = self._text.read(max(1, len(buffer) // 4)).encode()
-        buffer[: len(part)] = part
-        return len(part)
-
-    def close(self) -> None:
-        self._text.close()
         super().close()

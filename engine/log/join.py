@@ -26,9 +26,8 @@ from engine.log.parquet import LogReader, ParquetFile, instants
 from engine.log.sql import micros
 from engine.names import name_key
 from engine.records import schema as records
-from engine.records.dispatch_states import advance_states
 from engine.records.outcomes import as_state, check_outcomes, outcome_frame
-from engine.records.schema import JoinedOutcomes, LogMeta, RewardSpec
+from engine.records.schema import JoinedOutcomes, LogMeta, RewardSpec, advance_states
 from engine.storage.given import Given
 from engine.types import HOLD, MICROSECONDS_PER_S, NOT_AN_INSTANT, BoolArray, FloatArray, IntArray, ObjectArray
 

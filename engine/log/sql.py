@@ -23,9 +23,8 @@ from engine.log.rows import Row
 from engine.log.tables import DECISION, LOG_META, OUTCOME, TRANSITION
 from engine.log.whole_file import ParquetFile
 from engine.records import schema as records
-from engine.records.dispatch_states import LEGAL
 from engine.records.rounds import CHUNK_ROWS
-from engine.records.schema import LogMeta
+from engine.records.schema import LEGAL, LogMeta
 from engine.storage.database import SqlStore, open_database, reading, writing
 from engine.types import MICROSECONDS_PER_S
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,11 +11,9 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from engine.errors import DataError, ParameterError, StorageError
+from engine.errors import DataError, StorageError
 from engine.files.parquet import finish_schema, parquet_writer, seal
-from engine.storage.given import Given
-from engine.storage.parts import Part
-from engine.storage.replaceable import require_replaceable
+from engine.storage.parts import Part, disk_errors
 
 
 class ParquetFile:
@@ -113,39 +110,10 @@ class ParquetFile:
 
     @contextlib.contextmanager
     def _storage_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            self._failed = True
-            raise StorageError(
-                f"cannot write {self._path}: {error}",
-                hint="nothing was written under that name; free space or choose another folder",
-            ) from error
-
-
-def require_free(path: Path, *, replace: bool, within: Sequence[str] = (), inputs: Sequence[Given | None] = ()) -> None:
-    """Refuse an output that is there already, unless it is to be replaced and may be.
-
-    Args:
-        path: a file, or a folder, which is taken where it has something in it.
-        replace: whether to overwrite it was said.
-        within: names that will be written in the folder, where only those matter.
-        inputs: what the same command reads, which is never overwritten.
-
-    Raises:
-        ParameterError: it is there, and `replace` is false or it must not be replaced (`require_replaceable`).
-    """
-    require_replaceable(path, inputs=() if within else inputs, links=bool(within))
-    for name in within:
-        require_replaceable(path / name, inputs=inputs)
-    if replace or not path.exists():
-        return
-    if path.is_dir() and not any((path / name).exists() for name in within or os.listdir(path)):  # noqa: PTH208
-        return
-    raise ParameterError(
-        "out",
-        "this command",
-        allowed="a name that is free",
-        got=str(path),
-        hint="it is there already: name another one, or say --replace to overwrite it",
-    )
+        hint = "nothing was written under that name; free space or choose another folder"
+        with disk_errors(f"write {self._path}", hint):
+            try:
+                yield
+            except OSError:
+                self._failed = True
+                raise

@@ -10,24 +10,28 @@ from typing import Final
 import numpy as np
 
 from engine.catalog import SEPARATOR, Arm, Catalog
+from engine.eligibility import pack
 from engine.errors import ConfigError, DataError, ParameterError
-from engine.files.patterns import first_groups
-from engine.mapping.cells import fraction, numbers, text_of
+from engine.files.documents import decode_json
+from engine.mapping.cells import first_groups, fraction, numbers, text_of
 from engine.mapping.needs import Scan, axis_cells, held_rows
-from engine.mapping.sources import Block, Source, rows_of
+from engine.mapping.sources import Source, TextBatch, rows_of
 from engine.mapping.spec import Attributes, Axis, Mapping, Scalar, ValuesFrom
-from engine.types import HOLD, BoolArray, FloatArray, IntArray, ObjectArray
+from engine.types import HOLD, BoolArray, ByteArray, FloatArray, IntArray, ObjectArray
 
 UNKNOWN: Final = "unknown"
 _TOLERANCE: Final = 1e-6
+# Cells of one dense (rows, k) piece.
+_DENSE_CELLS: Final = 4_000_000
+_AXES: Final = ("channel", "send_hour", "arm")
 
 
 def catalog_of(mapping: Mapping, source: Source, found: Scan, path: Path) -> Catalog:
     """The catalog that a mapping declares, completed by what the log and its companions hold.
 
     Args:
-        found: of the first pass; its observed values fill axes that declare none.
-        path: of the log; companions lie beside it.
+        found: what the first pass saw; its observed values fill axes that declare none.
+        path: the log; companions lie beside it.
 
     Raises:
         DataError: an axis without values, a companion that is not there, or names that collide.
@@ -146,24 +150,23 @@ class ActionReader:
     """Reads the action of each row.
 
     Attributes:
-        mapping / catalog: of the log.
+        mapping / catalog: what the log means, and its actions.
     """
 
     mapping: Mapping
     catalog: Catalog
 
-    def positions(self, block: Block) -> tuple[IntArray, list[tuple[BoolArray, str, ObjectArray]]]:
+    def positions(self, batch: TextBatch) -> tuple[IntArray, list[tuple[BoolArray, str, ObjectArray]]]:
         """(n,) actions, and faults as (n,) bool, reason and (n,) offending values."""
-        held = held_rows(self.mapping, block)
-        catalog = self.catalog
-        known = (catalog.channels, tuple(map(str, catalog.hours)), catalog.arm_ids)
-        action = np.zeros(block.n, dtype=np.int64)
+        held = held_rows(self.mapping, batch)
+        action = np.zeros(batch.n, dtype=np.int64)
         faults = []
-        for (name, axis), values in zip(self.mapping.catalog.items(), known, strict=True):
+        for name, axis in self.mapping.catalog.items():
+            values = _axis_values(self.catalog, name)
             action *= len(values)
             if not axis.names:
                 continue
-            cells = axis_cells(axis, block)
+            cells = axis_cells(axis, batch)
             index = {value: position for position, value in enumerate(values)}
             position = np.array([index.get(cell, -1) for cell in cells], dtype=np.int64)
             action += np.maximum(position, 0)
@@ -214,3 +217,104 @@ def _fill_table(table: FloatArray, mapping: Mapping, catalog: Catalog, first: in
     without = [name for name, p in zip(catalog.action_names[first:], table[first:], strict=True) if np.isnan(p)]
     if without:
         raise ConfigError(f"`propensity.per_arm` has no entry for {without[:10]}", hint="add them, or a default")
+
+
+def always_eligible(mapping: Mapping, catalog: Catalog) -> BoolArray:
+    """(k,) bool: every action, hold only where the log can hold."""
+    row = np.ones(catalog.k, dtype=np.bool_)
+    row[HOLD] = mapping.hold is not None
+    return row
+
+
+def eligible_bits(
+    mapping: Mapping, catalog: Catalog, batch: TextBatch, tests: dict[str, FloatArray], available: BoolArray
+) -> ByteArray:
+    """(n, ceil(k / 8)) packed eligible sets; hold alone where nothing was available.
+
+    Args:
+        tests: value of the axis -> (n,) outcome of its expression, for a mapping that gives expressions.
+        available: (n,) bool.
+    """
+    only_hold = np.zeros(catalog.k, dtype=np.bool_)
+    only_hold[HOLD] = True
+    base = always_eligible(mapping, catalog)
+    out = np.where(available[:, None], pack(base[None]), pack(only_hold[None]))
+    if mapping.eligible is None:
+        return out
+    step = max(1, _DENSE_CELLS // catalog.k)
+    for start in range(0, batch.n, step):
+        part = slice(start, min(start + step, batch.n))
+        dense = _dense(mapping, catalog, batch, tests, part, base)
+        dense[~available[part]] = only_hold
+        out[part] = pack(dense)
+    return out
+
+
+def _dense(
+    mapping: Mapping, catalog: Catalog, batch: TextBatch, tests: dict[str, FloatArray], part: slice, base: BoolArray
+) -> BoolArray:
+    spec = mapping.eligible
+    dense = np.broadcast_to(base, (part.stop - part.start, catalog.k)).copy()
+    if spec is None:
+        return dense
+    if spec.list_column is not None:
+        return _listed(catalog, batch.cells[spec.list_column][part], spec.separator, base)
+    for name, column in spec.columns.items():
+        values, _ = numbers(batch.cells[column][part])
+        dense[:, catalog.resolve(name)] &= values == 1
+    if spec.expressions:
+        position = catalog.split(np.arange(catalog.k))[_AXES.index(spec.axis)]
+        names = _axis_values(catalog, spec.axis)
+        for value, outcome in tests.items():
+            dense[:, position == names.index(value)] &= (outcome[part] == 1)[:, None]
+    return dense
+
+
+def _listed(catalog: Catalog, cells: ObjectArray, separator: str, base: BoolArray) -> BoolArray:
+    """Cells repeat, so each distinct list is read once."""
+    rows: dict[str, BoolArray] = {}
+    for cell in set(cells.tolist()):
+        row = np.zeros(catalog.k, dtype=np.bool_)
+        row[HOLD] = base[HOLD]
+        try:
+            row[[catalog.resolve(name) for name in _names_in(cell, separator) if name]] = True
+        except DataError:
+            # An unreadable set allows nothing, so that the row's own action rejects it.
+            row[:] = False
+        rows[cell] = row
+    return np.array([rows[cell] for cell in cells], dtype=np.bool_).reshape(-1, catalog.k)
+
+
+def _names_in(cell: str, separator: str) -> list[str]:
+    if cell.startswith("["):
+        try:
+            return [text_of(item) for item in decode_json(cell)]
+        except ValueError:
+            return [cell]
+    return [name.strip() for name in cell.split(separator)]
+
+
+def check_eligible_names(mapping: Mapping, catalog: Catalog) -> None:
+    """Refuse an eligible block that names actions or axis values which the catalog does not have.
+
+    Raises:
+        ConfigError: names the unknown one.
+    """
+    spec = mapping.eligible
+    if spec is None:
+        return
+    for name in spec.columns:
+        try:
+            catalog.resolve(name)
+        except DataError as error:
+            raise ConfigError(f"`eligible.columns` names an {error.message}", hint=error.hint) from error
+    unknown = [value for value in spec.expressions if value not in _axis_values(catalog, spec.axis)]
+    if unknown:
+        raise ConfigError(
+            f"`eligible.expressions` must name values of the axis {spec.axis}, got {unknown}",
+            hint=f"it has: {', '.join(_axis_values(catalog, spec.axis)[:20])}",
+        )
+
+
+def _axis_values(catalog: Catalog, axis: str) -> tuple[str, ...]:
+    return (catalog.channels, tuple(map(str, catalog.hours)), catalog.arm_ids)[_AXES.index(axis)]

@@ -85,3 +85,32 @@ def fraction(value: str | float, *, owner: str) -> float:
     if not 0.0 < number <= 1.0:
         raise ParameterError("propensity", owner, allowed='in (0, 1], as 0.25 or "1/4"', got=value)
     return number
+
+
+def check_one_group(pattern: str, *, owner: str) -> None:
+    """Refuse a pattern that RE2 does not take, or that has another number of groups than one.
+
+    Raises:
+        ParameterError: says what RE2 says.
+    """
+    try:
+        pc.match_substring_regex(pa.array([""]), pattern)
+        pc.replace_substring_regex(pa.array([""]), pattern, r"\1")
+    except pa.ArrowInvalid as error:
+        if "Rewrite" in str(error):
+            raise ParameterError("pattern", owner, allowed="with exactly one group", got=pattern) from error
+        raise ParameterError("pattern", owner, allowed=f"a regular expression ({error})", got=pattern) from error
+    try:
+        pc.replace_substring_regex(pa.array([""]), pattern, r"\2")
+    except pa.ArrowInvalid:
+        return
+    raise ParameterError("pattern", owner, allowed="with exactly one group", got=pattern)
+
+
+def first_groups(pattern: str, texts: Sequence[str]) -> list[str]:
+    """The group of each text that a pattern of one group matches in full, in order."""
+    whole = f"^(?:{pattern})$"
+    column = pa.array(texts, pa.string())
+    matching = column.filter(pc.match_substring_regex(column, whole))
+    groups: list[str] = pc.replace_substring_regex(matching, whole, r"\1").to_pylist()
+    return groups

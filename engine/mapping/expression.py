@@ -70,7 +70,7 @@ class Expression:
     """A checked expression.
 
     Attributes:
-        text: as written.
+        text: the expression as it was written.
         tree: the checked syntax tree.
         columns: names of the columns that it reads.
     """

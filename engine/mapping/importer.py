@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -18,25 +14,21 @@ import pyarrow as pa
 from engine.catalog import Catalog
 from engine.contacts.key import marked
 from engine.content.refusals import refuse_modular
-from engine.errors import DataError, ParameterError, StorageError
-from engine.files.safe_csv import masked, safe_cell
-from engine.files.seen import SeenHashes
+from engine.errors import DataError, ParameterError
+from engine.files.ids import SeenHashes
 from engine.log.parquet import ParquetFile
-from engine.mapping.actions import catalog_of, propensity_table
-from engine.mapping.eligible import check_eligible_names
+from engine.mapping.actions import catalog_of, check_eligible_names, propensity_table
 from engine.mapping.needs import Scan, check_columns, raw_columns, scan
 from engine.mapping.number_format import with_format
 from engine.mapping.rejections import RejectTally, sentences
-from engine.mapping.rows import Reject, RowConverter
-from engine.mapping.sources import Block, open_source
+from engine.mapping.rejects_file import RejectsFile, rejects_path
+from engine.mapping.rows import RowConverter
+from engine.mapping.sources import TextBatch, open_source
 from engine.mapping.spec import Mapping
 from engine.records import schema as records
 from engine.records.schema import LogMeta, log_schema
-from engine.storage.parts import Part
+from engine.storage.artefact import sha256
 from engine.types import HOLD
-
-_DIGEST_BYTES: Final = 1 << 20
-_REJECT_COLUMNS: Final = ("row", "reason", "value", "decision_id")
 
 Progress = Callable[[int, int], None]
 
@@ -50,7 +42,7 @@ class ImportReport:
         actions: number of actions that the log could take (hold counts where the log can hold).
         action_names: their names.
         propensity: "logged" or "absent".
-        rejects_file: of every rejected row; None where there is none.
+        rejects_file: the CSV of the rejected rows; None where no row was rejected.
         notes: sentences that every report must repeat, the warnings among them.
         warnings: what is wrong with the rows that were lost.
         input_sha256: of the input file, hexadecimal.
@@ -82,11 +74,11 @@ def import_log(
     """Turn a foreign log into one of ours.
 
     Args:
-        mapping: from `engine.mapping.dialect.load_mapping`.
+        mapping: what `engine.mapping.dialect.load_mapping` gave.
         input_path: CSV, Parquet or JSON lines, also gzipped; companions lie beside it.
         out_path: the Parquet file to write; rejected rows go to `OUT.rejects.csv` beside it.
         contact_key: secret key of the pseudonyms of contacts; the same key gives the same pseudonyms.
-        progress: called with (rows done, rows in all) after each block.
+        progress: called with (rows done, rows in all) after each batch.
         show_values: write ids and features of rejected rows as they are; masked by default.
 
     Raises:
@@ -111,15 +103,15 @@ def import_log(
     refuse_modular(catalog, "an import")
     propensity_table(mapping, catalog)
     check_eligible_names(mapping, catalog)
-    digest = _sha256(path)
+    digest = sha256(path)
     meta = _meta(mapping, catalog, raw, f"{path.name} sha256:{digest}", contact_key, found.hints)
     schema = _with_raw(log_schema(meta), raw, found)
     converter = RowConverter(mapping, catalog, schema, {n: n not in found.text for n in raw}, contact_key, SeenHashes())
     even = propensity_table(mapping, catalog) is not None and mapping.eligible is None
     tally = RejectTally(catalog.action_names, even=even)
-    rejects = _RejectsFile(rejects_path(out), show_values=show_values)
-    blocks = _told(source.blocks(), found.rows, progress)
-    meta = _write(converter, blocks, out, meta, tally, rejects)
+    rejects = RejectsFile(rejects_path(out), show_values=show_values)
+    batches = _told(source.batches(), found.rows, progress)
+    meta = _write(converter, batches, out, meta, tally, rejects)
     names = catalog.action_names[HOLD if mapping.hold is not None else HOLD + 1 :]
     return ImportReport(
         rows_read=tally.kept + tally.rejected,
@@ -137,33 +129,28 @@ def import_log(
     )
 
 
-def rejects_path(out: Path) -> Path:
-    """Where the rejected rows of an import stand."""
-    return out.with_name(f"{out.name}.rejects.csv")
-
-
-def _told(blocks: Iterator[Block], rows: int, progress: Progress | None) -> Iterator[Block]:
-    """The blocks; progress is told of each once it has been used."""
+def _told(batches: Iterator[TextBatch], rows: int, progress: Progress | None) -> Iterator[TextBatch]:
+    """The batches; progress is told of each once it has been used."""
     done = 0
-    for block in blocks:
-        yield block
-        done += block.n + len(block.faults)
+    for batch in batches:
+        yield batch
+        done += batch.n + len(batch.faults)
         if progress is not None:
             progress(done, rows)
 
 
 def _write(
     converter: RowConverter,
-    blocks: Iterator[Block],
+    batches: Iterator[TextBatch],
     out: Path,
     meta: LogMeta,
     tally: RejectTally,
-    rejects: _RejectsFile,
+    rejects: RejectsFile,
 ) -> LogMeta:
     """Write the log and its rejected rows; the footer says what was rejected, so it comes last."""
     with rejects, ParquetFile(out, converter.schema.remove_metadata(), late_footer=True) as file:
-        for block in blocks:
-            table, rejected = converter.convert(block)
+        for batch in batches:
+            table, rejected = converter.convert(batch)
             if table.num_rows:
                 file.append(table)
             rejects.append(rejected)
@@ -182,70 +169,6 @@ def _write(
         # Before the log appears, so that a disk that fills up here leaves neither.
         rejects.sync()
     return meta
-
-
-class _RejectsFile:
-    """A CSV of rejected rows, under a temporary name until all went well; an earlier one is replaced or removed."""
-
-    def __init__(self, path: Path, *, show_values: bool) -> None:
-        self._path, self._show = path, show_values
-        self._part: Part | None = None
-        self._file: Any = None
-        self._rows = 0
-        self.example = ""
-
-    def __enter__(self) -> Self:
-        with self._storage_errors():
-            self._part = Part(self._path)
-            try:
-                self._file = self._part.path.open("w", encoding="utf-8", newline="")
-                csv.writer(self._file).writerow(_REJECT_COLUMNS)
-            except BaseException:
-                self._part.discard()
-                raise
-        return self
-
-    def append(self, rejects: Sequence[Reject]) -> None:
-        with self._storage_errors():
-            csv.writer(self._file).writerows(self._row(reject) for reject in rejects)
-        self._rows += len(rejects)
-        if rejects and not self.example:
-            row, reason, value, _ = self._row(rejects[0])
-            self.example = f"row {row}, {reason}, {value}"
-
-    def _row(self, reject: Reject) -> tuple[int, str, str, str]:
-        value, decision_id = reject.value, reject.decision_id
-        if not self._show:
-            value, decision_id = masked(value) if reject.private or "@" in value else value, masked(decision_id)
-        return reject.row, safe_cell(reject.reason), safe_cell(value), safe_cell(decision_id)
-
-    def sync(self) -> None:
-        with self._storage_errors():
-            self._file.flush()
-            os.fsync(self._file.fileno())
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None and self._part is not None:
-                with self._storage_errors():
-                    if self._rows:
-                        self._part.publish()
-                    else:
-                        self._path.unlink(missing_ok=True)
-        finally:
-            with contextlib.suppress(OSError):
-                self._file.close()
-            if self._part is not None:
-                self._part.discard()
-
-    @contextlib.contextmanager
-    def _storage_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise StorageError(
-                f"cannot write {self._path}: {error}", hint="free space or choose another folder for the output"
-            ) from error
 
 
 def _meta(
@@ -267,11 +190,3 @@ def _meta(
 def _with_raw(schema: pa.Schema, raw: Sequence[str], found: Scan) -> pa.Schema:
     fields = [pa.field(records.RAW + n, pa.string() if n in found.text else pa.float64(), True) for n in raw]
     return pa.schema([*schema, *fields], metadata=schema.metadata)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(_DIGEST_BYTES):
-            digest.update(part)
-    return digest.hexdigest()

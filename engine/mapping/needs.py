@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 from engine.errors import DataError
-from engine.files.ids import DAMAGED, is_float, trimmed
+from engine.files.ids import DAMAGED, refuse_floats, trimmed
 from engine.mapping.cells import is_one_of, joined, text_of
 from engine.mapping.dialect import expressions
 from engine.mapping.number_format import Doubts, number_columns
-from engine.mapping.sources import Block, Source
+from engine.mapping.sources import Source, TextBatch
 from engine.mapping.spec import Axis, Key, Mapping
 from engine.names import did_you_mean
 from engine.types import BoolArray, ObjectArray
@@ -93,21 +93,21 @@ def raw_columns(mapping: Mapping, source: Source) -> tuple[str, ...]:
     return tuple(name for name in source.columns if name not in taken)
 
 
-def axis_cells(axis: Axis, block: Block) -> ObjectArray:
+def axis_cells(axis: Axis, batch: TextBatch) -> ObjectArray:
     """(n,) value of each row on an axis that is read from columns."""
-    return joined([block.cells[name] for name in axis.names])
+    return joined([batch.cells[name] for name in axis.names])
 
 
-def held_rows(mapping: Mapping, block: Block) -> BoolArray:
+def held_rows(mapping: Mapping, batch: TextBatch) -> BoolArray:
     """(n,) bool: the row says hold."""
     hold = mapping.hold
     if hold is None:
-        return np.zeros(block.n, dtype=np.bool_)
+        return np.zeros(batch.n, dtype=np.bool_)
     values = [text_of(value) for value in hold.values]
     if hold.column is not None:
-        return is_one_of(block.cells[hold.column], values)
+        return is_one_of(batch.cells[hold.column], values)
     axis = dict(mapping.catalog.items())[hold.axis or "arm"]
-    cells = axis_cells(axis, block) if axis.names else np.full(block.n, text_of(axis.constant or ""), dtype=object)
+    cells = axis_cells(axis, batch) if axis.names else np.full(batch.n, text_of(axis.constant or ""), dtype=object)
     return is_one_of(cells, values)
 
 
@@ -137,21 +137,21 @@ def scan(mapping: Mapping, source: Source, raw: Sequence[str]) -> Scan:
     found = Scan(observed={name: set() for name, axis in mapping.catalog.items() if axis.names})
     columns, doubts = number_columns(mapping), Doubts()
     keys = {column: name for name, key in _keys(mapping).items() for column in key.names}
-    for block in source.blocks():
-        _refuse_damaged_ids(keys, block, source)
-        found.rows += block.n + len(block.faults)
-        sent = ~held_rows(mapping, block)
+    for batch in source.batches():
+        _refuse_damaged_ids(keys, batch, source)
+        found.rows += batch.n + len(batch.faults)
+        sent = ~held_rows(mapping, batch)
         for name, axis in mapping.catalog.items():
             if axis.names:
-                found.observed[name].update(axis_cells(axis, block)[sent])
+                found.observed[name].update(axis_cells(axis, batch)[sent])
                 if len(found.observed[name]) > _MOST_VALUES:
                     raise DataError(
                         f"catalog.{name} takes more than {_MOST_VALUES} values from {', '.join(axis.names)}",
                         hint="such a column is an id, not an action; map another one",
                     )
-        found.text |= {name for name in raw if name not in found.text and not _all_numbers(block.cells[name])}
+        found.text |= {name for name in raw if name not in found.text and not _all_numbers(batch.cells[name])}
         for name in columns.keys() | set(raw) - found.text:
-            doubts.add(name, block.cells[name], block.typed)
+            doubts.add(name, batch.cells[name], batch.typed)
     _settle(mapping, columns, doubts, found, raw)
     return found
 
@@ -168,21 +168,14 @@ def _settle(mapping: Mapping, columns: dict[str, float], doubts: Doubts, found: 
         found.hints = doubts.hints(columns)
 
 
-def _refuse_damaged_ids(keys: dict[str, str], block: Block, source: Source) -> None:
-    """Refuse ids that floats or spreadsheets wrote: they may have made one contact of many."""
+def _refuse_damaged_ids(keys: dict[str, str], batch: TextBatch, source: Source) -> None:
+    """Refuse ids that are floats; the conversion rejects single rows with characters that no eye sees."""
     for column, key in keys.items():
-        if column not in block.cells:
-            continue
-        if column in source.floats:
-            raise DataError(f"column {column!r}, the {key}, holds floats, which are no ids", hint=DAMAGED)
-        bad = is_float(trimmed(pa.array(block.cells[column], pa.string())))
-        if bad.any():
-            row = int(np.argmax(bad))
-            raise DataError(
-                f"column {column!r}, the {key}, holds {block.cells[column][row]!r} in row {int(block.rows[row])} "
-                f"({int(bad.sum())} such rows in its block), which is no id",
-                hint=DAMAGED,
-            )
+        if column in batch.cells:
+            what = f"column {column!r}, the {key},"
+            if column in source.floats:
+                raise DataError(f"{what} holds floats, which are no ids", hint=DAMAGED)
+            refuse_floats(trimmed(pa.array(batch.cells[column], pa.string())), what, batch.rows)
 
 
 def _all_numbers(cells: ObjectArray) -> bool:

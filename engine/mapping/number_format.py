@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from engine.errors import DataError
 from engine.files.documents import Number
 from engine.mapping.dialect import expressions
-from engine.mapping.sources import Block, Source
+from engine.mapping.sources import Source, TextBatch
 from engine.mapping.spec import Key, Mapping, NumberFormat
 from engine.types import ObjectArray
 
@@ -66,6 +66,19 @@ class Reader:
             re.ASCII,
         )
 
+    def read(self, cells: ObjectArray) -> ObjectArray:
+        """(n,) texts as numbers with a point; typed numbers as they are."""
+        known: dict[str, str] = {}
+        out = np.empty(len(cells), dtype=object)
+        for row, cell in enumerate(cells):
+            if isinstance(cell, Number):
+                out[row] = cell
+                continue
+            if cell not in known:
+                known[cell] = self.plain(cell)
+            out[row] = known[cell]
+        return out
+
     def plain(self, text: str) -> str:
         """The text as a number with a point, or marked so that it is none."""
         bare = text.strip()
@@ -94,46 +107,21 @@ class Reader:
         return bare
 
 
-@dataclass(frozen=True)
-class Reformatted:
-    """A source whose texts of number columns are numbers with a point; typed numbers stay as they are."""
-
-    source: Source
-    reader: Reader
-    names: frozenset[str]
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return self.source.columns
-
-    @property
-    def floats(self) -> frozenset[str]:
-        return self.source.floats
-
-    def blocks(self) -> Iterator[Block]:
-        """As the source's."""
-        for block in self.source.blocks():
-            own = self.names & block.cells.keys() - block.typed
-            yield replace(block, cells=block.cells | {name: self._read(block.cells[name]) for name in own})
-
-    def _read(self, cells: ObjectArray) -> ObjectArray:
-        known: dict[str, str] = {}
-        out = np.empty(len(cells), dtype=object)
-        for row, cell in enumerate(cells):
-            if isinstance(cell, Number):
-                out[row] = cell
-                continue
-            if cell not in known:
-                known[cell] = self.reader.plain(cell)
-            out[row] = known[cell]
-        return out
-
-
 def with_format(mapping: Mapping, source: Source) -> Source:
-    """The source, its numbers read by the format that the mapping states, if it does."""
+    """The source, the texts of its number columns read by the format that the mapping states, if it does.
+
+    Numbers that are typed in the file stay as they are.
+    """
     if mapping.numbers is None:
         return source
-    return Reformatted(source, Reader(mapping.numbers), frozenset(number_columns(mapping)))
+    reader, names = Reader(mapping.numbers), frozenset(number_columns(mapping))
+
+    def batches() -> Iterator[TextBatch]:
+        for batch in source.batches():
+            own = names & batch.cells.keys() - batch.typed
+            yield replace(batch, cells=batch.cells | {name: reader.read(batch.cells[name]) for name in own})
+
+    return replace(source, batches=batches)
 
 
 def number_columns(mapping: Mapping) -> dict[str, float]:
@@ -172,7 +160,7 @@ class Doubts:
     example: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def add(self, name: str, cells: ObjectArray, typed: frozenset[str]) -> None:
-        """Count the texts of a block."""
+        """Count the texts of a batch."""
         if name in typed:
             return
         if self.seen[name, "point"]:

@@ -28,7 +28,7 @@ class RejectTally:
     """Counts the rows of an import, kept and rejected, by action and reason.
 
     Args:
-        action_names: of the catalog.
+        action_names: the names of the catalog's actions.
         even: whether each action has one probability in all rows; else the test by action sees the context too.
     """
 
@@ -46,7 +46,7 @@ class RejectTally:
         return self.rows.total()
 
     def add(self, actions: IntArray, rejects: Sequence[Reject]) -> None:
-        """Count a block.
+        """Count a batch.
 
         Args:
             actions: (n,) of the kept rows.

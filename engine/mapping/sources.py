@@ -1,28 +1,26 @@
-"""Foreign files as blocks of text columns: CSV, Parquet and JSON lines, plain or gzipped, in flat memory."""
+"""Foreign files as batches of text columns: CSV, Parquet and JSON lines, plain or gzipped, in flat memory."""
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
 from engine.errors import DataError
-from engine.files.documents import decode_json
 from engine.files.parquet import open_parquet, parquet_batches
-from engine.files.stream import LONGEST_FIELD, open_text, readable, require_content
-from engine.files.tables import heading_of, kind_of, trimmed_names, unique
+from engine.files.stream import readable, require_content
+from engine.files.tables import CsvRows, csv_rows, heading_of, json_records, kind_of, trimmed_names, unique
 from engine.mapping.spec import CsvOptions
 from engine.types import IntArray, ObjectArray
 
-# Cells of one block: bounds memory whatever the width of the log.
-_BLOCK_CELLS: Final = 400_000
+# Cells of one batch: bounds memory whatever the width of the log.
+_BATCH_CELLS: Final = 400_000
 _MOST_ROWS: Final = 32_768
 
 MALFORMED: Final = "row cannot be read"
@@ -30,7 +28,7 @@ Fault = tuple[int, str, str]
 
 
 @dataclass(frozen=True)
-class Block:
+class TextBatch:
     """n readable rows of a foreign file.
 
     Attributes:
@@ -51,18 +49,19 @@ class Block:
         return len(self.rows)
 
 
-class Source(Protocol):
-    """A foreign file: its column names, and its rows block by block."""
+@dataclass(frozen=True)
+class Source:
+    """A foreign file.
 
-    @property
-    def columns(self) -> tuple[str, ...]: ...
+    Attributes:
+        columns: their names.
+        batches: gives the rows batch by batch, in file order; raises `DataError` where the file is damaged.
+        floats: columns that the file holds as floats.
+    """
 
-    @property
-    def floats(self) -> frozenset[str]:
-        """Columns that the file holds as floats."""
-        ...
-
-    def blocks(self) -> Iterator[Block]: ...
+    columns: tuple[str, ...]
+    batches: Callable[[], Iterator[TextBatch]]
+    floats: frozenset[str] = frozenset()
 
 
 def open_source(path: Path, kind: str = "auto", options: CsvOptions = CsvOptions()) -> Source:  # noqa: B008 (frozen)
@@ -72,7 +71,7 @@ def open_source(path: Path, kind: str = "auto", options: CsvOptions = CsvOptions
         path: ends in .csv, .tsv, .txt, .parquet, .pq, .jsonl, .ndjson, each but Parquet also with .gz; whether it is
             gzip, and in UTF-8 or UTF-16, its first bytes say.
         kind: csv, parquet or jsonl; auto goes by the name.
-        options: of a CSV.
+        options: how a CSV is written.
 
     Raises:
         DataError: missing or empty file, unknown kind, damaged header.
@@ -80,175 +79,88 @@ def open_source(path: Path, kind: str = "auto", options: CsvOptions = CsvOptions
     require_content(path)
     kind = kind_of(path) if kind == "auto" else kind
     if kind == "parquet":
-        return ParquetSource(path)
-    return JsonLines(path, options.encoding) if kind == "jsonl" else CsvSource(path, options)
+        return _parquet_source(path)
+    return _json_source(path, options.encoding) if kind == "jsonl" else _csv_source(path, options)
 
 
-class CsvSource:
-    """A CSV, read by Python's csv module, which sees each row before anything is guessed about its cells.
+def _csv_source(path: Path, options: CsvOptions) -> Source:
+    heading = heading_of(path, encoding=options.encoding, delimiter=options.delimiter, quote=options.quote)
+    rows = _batch_rows(len(heading.names))
 
-    Blank lines are no rows. An unnamed column (a written index) is called `unnamed_POSITION`.
+    def batches() -> Iterator[TextBatch]:
+        held: list[CsvRows] = []
+        last = rows
+        for part in csv_rows(path, heading, options.encoding, options.quote, strict=True):
+            held.append(part)
+            # Blocks are cut by number, so that a log does not depend on the buffers that its file was read with.
+            while part.last >= last:
+                yield _csv_batch(one.between(last - rows, last) for one in held)
+                held = [part]
+                last += rows
+        if held and held[-1].last > last - rows:
+            yield _csv_batch(one.between(last - rows, last) for one in held)
 
-    Raises:
-        DataError: unreadable text, no header, or a column name twice.
-    """
-
-    def __init__(self, path: Path, options: CsvOptions) -> None:
-        self._path, self._options = path, options
-        heading = heading_of(path, encoding=options.encoding, delimiter=options.delimiter, quote=options.quote)
-        self.columns, self._delimiter = heading.names, heading.delimiter
-
-    floats: frozenset[str] = frozenset()
-
-    def _reader(self, file: IO[str]) -> Any:
-        # The limit is the module's: an HTML body is one field, a file without a closing quote is not.
-        csv.field_size_limit(LONGEST_FIELD)
-        return csv.reader(file, delimiter=self._delimiter, quotechar=self._options.quote, strict=True)
-
-    def blocks(self) -> Iterator[Block]:
-        """Blocks in file order.
-
-        Raises:
-            DataError: the text ends in the middle of a quoted field, or is damaged.
-        """
-        with readable(self._path, self._options.encoding), open_text(self._path, self._options.encoding) as file:
-            lines = enumerate(self._lines(self._reader(file)))
-            next(lines)
-            while part := list(islice(lines, _block_rows(len(self.columns)))):
-                yield self._block(part)
-
-    def _lines(self, reader: Any) -> Iterator[list[str] | str]:
-        """Rows; or, for a row with broken quotes, what is wrong with it."""
-        while True:
-            try:
-                row = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                if "end of data" in str(error):
-                    raise DataError(
-                        f"{self._path} ends inside a quoted field (line {reader.line_num})",
-                        hint="the file is truncated, or a quote is missing",
-                    ) from error
-                if "field larger" in str(error):
-                    raise DataError(
-                        f"{self._path} has a field of more than {LONGEST_FIELD} characters (line {reader.line_num})",
-                        hint="a quote is missing, or the delimiter is another one",
-                    ) from error
-                row = f"line {reader.line_num}: {error}"
-            if row:
-                yield row
-
-    def _block(self, part: list[tuple[int, list[str] | str]]) -> Block:
-        width = len(self.columns)
-        good = [(number, row) for number, row in part if isinstance(row, list) and len(row) == width]
-        faults = []
-        if len(good) < len(part):
-            for number, row in part:
-                if isinstance(row, str):
-                    faults.append((number, MALFORMED, row))
-                elif len(row) != width:
-                    faults.append((number, MALFORMED, f"{len(row)} fields, the header has {width}"))
-        return _from_rows([n for n, _ in good], [row for _, row in good], self.columns, tuple(faults))
+    return Source(heading.names, batches)
 
 
-class JsonLines:
-    """One JSON object per line; numbers keep their own digits, true and false become 1 and 0, nested values JSON.
+def _csv_batch(parts: Iterable[CsvRows]) -> TextBatch:
+    taken = list(parts)
+    cells = {
+        name: _objects(pa.concat_arrays([part.columns[name] for part in taken]).fill_null(""))
+        for name in taken[0].columns
+    }
+    faults = tuple((number, MALFORMED, problem) for part in taken for number, problem in part.faults)
+    return TextBatch(np.concatenate([part.numbers for part in taken]), cells, faults)
 
-    Raises:
-        DataError: unreadable text, or no object at all.
-    """
 
-    def __init__(self, path: Path, encoding: str) -> None:
-        self._path, self._encoding = path, encoding
-        names: dict[str, None] = {}
-        for _, record in self._records():
-            if isinstance(record, dict):
-                names.update(dict.fromkeys(record))
-        if not names:
-            raise DataError(f"{path} holds no JSON object", hint="JSON lines: one object per line")
-        self._names = tuple(names)
-        self.columns = unique(trimmed_names(self._names), path)
+def _json_source(path: Path, encoding: str) -> Source:
+    """Numbers keep their own digits, true and false become 1 and 0, nested values JSON."""
+    names: dict[str, None] = {}
+    for _, record in json_records(path, encoding, digits=True):
+        if isinstance(record, dict):
+            names.update(dict.fromkeys(record))
+    if not names:
+        raise DataError(f"{path} holds no JSON object", hint="JSON lines: one object per line")
+    columns = dict(zip(unique(trimmed_names(tuple(names)), path), names, strict=True))
 
-    floats: frozenset[str] = frozenset()
-
-    def _records(self) -> Iterator[tuple[int, Any]]:
-        with readable(self._path, self._encoding), open_text(self._path, self._encoding) as file:
-            number = 0
-            for line in file:
-                if not line.strip():
-                    continue
-                number += 1
-                try:
-                    record = decode_json(line, digits=True)
-                except ValueError as error:
-                    record = str(error)
-                yield number, record
-
-    def blocks(self) -> Iterator[Block]:
-        """Blocks in file order.
-
-        Raises:
-            DataError: the file is damaged.
-        """
-        records = self._records()
-        while part := list(islice(records, _block_rows(len(self.columns)))):
+    def batches() -> Iterator[TextBatch]:
+        records = json_records(path, encoding, digits=True)
+        while part := list(islice(records, _batch_rows(len(columns)))):
             good = [(number, record) for number, record in part if isinstance(record, dict)]
             faults = tuple((n, MALFORMED, str(record)[:200]) for n, record in part if not isinstance(record, dict))
-            rows = [[_json_cell(record.get(name)) for name in self._names] for _, record in good]
-            yield _from_rows([number for number, _ in good], rows, self.columns, faults)
+            cells = {
+                name: _objects([_json_cell(record.get(written)) for _, record in good])
+                for name, written in columns.items()
+            }
+            yield TextBatch(np.array([number for number, _ in good], dtype=np.int64), cells, faults)
+
+    return Source(tuple(columns), batches)
 
 
-class ParquetSource:
-    """A Parquet file; every value as the text that a CSV would hold.
+def _parquet_source(path: Path) -> Source:
+    """Every value is the text that a CSV would hold."""
+    with open_parquet(path) as file:
+        schema = file.schema_arrow
+    columns = unique(trimmed_names(schema.names), path)
+    kinds = [f.type.value_type if pa.types.is_dictionary(f.type) else f.type for f in schema]
+    texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    typed = frozenset(n for n, kind in zip(columns, kinds, strict=True) if not any(is_one(kind) for is_one in texts))
+    floats = frozenset(n for n, kind in zip(columns, kinds, strict=True) if pa.types.is_floating(kind))
 
-    Raises:
-        DataError: no Parquet file, a truncated one, or one without rows.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with open_parquet(path) as file:
-            schema = file.schema_arrow
-        self.columns = unique(trimmed_names(schema.names), path)
-        kinds = [f.type.value_type if pa.types.is_dictionary(f.type) else f.type for f in schema]
-        self._typed = frozenset(
-            name
-            for name, kind in zip(self.columns, kinds, strict=True)
-            if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
-        )
-        self.floats = frozenset(
-            name for name, kind in zip(self.columns, kinds, strict=True) if pa.types.is_floating(kind)
-        )
-
-    def blocks(self) -> Iterator[Block]:
-        """Blocks in file order.
-
-        Raises:
-            DataError: the file is damaged.
-        """
+    def batches() -> Iterator[TextBatch]:
         start = 1
-        for batch in parquet_batches(self._path, _block_rows(len(self.columns))):
+        for batch in parquet_batches(path, _batch_rows(len(columns))):
             rows = np.arange(start, start + batch.num_rows, dtype=np.int64)
             start += batch.num_rows
-            with readable(self._path):
-                cells = {n: _text(c) for n, c in zip(self.columns, batch.columns, strict=True)}
-            yield Block(rows, cells, typed=self._typed)
+            with readable(path):
+                cells = {n: _text(c) for n, c in zip(columns, batch.columns, strict=True)}
+            yield TextBatch(rows, cells, typed=typed)
+
+    return Source(columns, batches, floats)
 
 
-def _block_rows(width: int) -> int:
-    return max(256, min(_MOST_ROWS, _BLOCK_CELLS // max(1, width)))
-
-
-def _from_rows(
-    numbers: Sequence[int], rows: Sequence[Sequence[str]], columns: Sequence[str], faults: tuple[Fault, ...]
-) -> Block:
-    cells: dict[str, ObjectArray] = {}
-    for position, name in enumerate(columns):
-        column = np.empty(len(rows), dtype=object)
-        column[:] = [row[position] for row in rows]
-        cells[name] = column
-    return Block(np.array(numbers, dtype=np.int64), cells, faults)
+def _batch_rows(width: int) -> int:
+    return max(256, min(_MOST_ROWS, _BATCH_CELLS // max(1, width)))
 
 
 def _json_cell(value: Any) -> str:
@@ -272,8 +184,12 @@ def _text(array: pa.Array) -> ObjectArray:
         listed: list[Any] = [_json_cell(_plain(value)) for value in array.to_pylist()]
     else:
         listed = array.cast(pa.string()).fill_null("").to_pylist()
-    out = np.empty(len(listed), dtype=object)
-    out[:] = listed
+    return _objects(listed)
+
+
+def _objects(cells: pa.Array | list[Any]) -> ObjectArray:
+    out = np.empty(len(cells), dtype=object)
+    out[:] = cells.to_pylist() if isinstance(cells, pa.Array) else cells
     return out
 
 
@@ -296,9 +212,9 @@ def rows_of(path: Path, wanted: Callable[[Sequence[str]], Sequence[str]]) -> lis
     source = open_source(path)
     names = wanted(source.columns)
     rows: list[dict[str, str]] = []
-    for block in source.blocks():
-        if block.faults:
-            number, reason, value = block.faults[0]
+    for batch in source.batches():
+        if batch.faults:
+            number, reason, value = batch.faults[0]
             raise DataError(f"{path}: {reason} (row {number}: {value})", hint="repair the companion file")
-        rows += [{name: block.cells[name][i] for name in names} for i in range(block.n)]
+        rows += [{name: batch.cells[name][i] for name in names} for i in range(batch.n)]
     return rows

@@ -8,8 +8,8 @@ import msgspec
 
 from engine.errors import ParameterError
 from engine.features import FeatureSchema, FeatureSpec
-from engine.files.patterns import check_one_group
 from engine.files.tables import AUTO
+from engine.mapping.cells import check_one_group
 from engine.records.schema import RewardSpec
 
 Scalar = str | int | float
@@ -72,7 +72,7 @@ class Axis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     Attributes:
         constant / column / columns: exactly one of them.
         values: the declared values, "observed" (those in the log), or where to find them.
-        attributes: of arms only.
+        attributes: where those of arms stand; other axes have none.
     """
 
     constant: Scalar | None = None
@@ -114,7 +114,7 @@ class Hold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     Attributes:
         axis / column: where it is read: on a catalog axis or in a column of its own.
         values: the values that mean hold.
-        name: of the hold action; by default the first of the values.
+        name: what the hold action is called; by default the first of the values.
     """
 
     axis: Literal["channel", "send_hour", "arm"] | None = None
@@ -133,7 +133,7 @@ class Propensity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     Attributes:
         constant: one probability for every row, as 0.25 or "1/4".
-        per_arm: by action name, with the entries `hold` and `default`.
+        per_arm: action name -> probability, with the entries `hold` and `default`.
         column / expression: the probability of the logged action, row by row.
         absent: true where the log does not say: such a log can not be evaluated exactly.
     """
@@ -189,7 +189,7 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     """An id: one column, or several joined by `|`.
 
     Attributes:
-        optional: of the decision id only: where the columns are not there, the row's number is the id.
+        optional: whether the row's number is the id where the columns are not there; for the decision id only.
     """
 
     column: str | None = None
@@ -208,7 +208,7 @@ class DecidedAt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """When the decision was taken.
 
     Attributes:
-        column: of the timestamp.
+        column: where the timestamp stands.
         format: "iso", "epoch_s", "epoch_ms", "hours_since" (needs origin), or a strptime format.
         origin: ISO 8601 with offset: the instant that hours_since counts from.
         time_zone: IANA name of the zone of naive timestamps.
@@ -236,7 +236,7 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """One feature: the keys of `engine.features.FeatureSpec`, and where the log has it.
 
     Attributes:
-        column: by default the feature's name.
+        column: where it stands; by default the feature's name.
         missing: markers of a missing value, beside the empty cell.
         required: True rejects rows in which it is missing.
     """
@@ -292,7 +292,7 @@ class CsvOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     Attributes:
         delimiter: one character, or "auto": the one of `, ; tab |` that the heading is written with.
         quote: the quoting character.
-        encoding: where the file has no byte-order mark.
+        encoding: what the text is in where the file has no byte-order mark.
     """
 
     delimiter: str = AUTO

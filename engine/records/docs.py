@@ -17,9 +17,8 @@ from engine.catalog import one_axis_catalog
 from engine.features import STATE_NAMES, FeatureSchema, FeatureSpec
 from engine.log.tables import METADATA
 from engine.records import schema as records
-from engine.records.dispatch_states import LEGAL
 from engine.records.rounds import CHUNK_ROWS
-from engine.records.schema import LogMeta, RewardSpec
+from engine.records.schema import LEGAL, LogMeta, RewardSpec
 
 _INTRODUCTION: Final = f"""# The schema of the records
 

@@ -14,8 +14,7 @@ import pyarrow.compute as pc
 
 from engine.errors import DataError
 from engine.files.ids import refuse_damaged, trimmed
-from engine.files.numbers import numbers_of
-from engine.files.tables import ENDINGS, column_blocks
+from engine.files.tables import ENDINGS, numbers_of, table_batches
 from engine.names import did_you_mean, found
 from engine.records import schema as records
 from engine.storage.given import Given, files_of
@@ -77,7 +76,7 @@ def read_outcomes(given: Given) -> tuple[pa.Table, OutcomeReport]:
 def _read_one(path: Path) -> tuple[pa.Table, OutcomeReport]:
     parts: list[pa.Table] = []
     first = 0
-    for columns, rows in column_blocks(path, _BLOCK_ROWS):
+    for columns, rows in table_batches(path, _BLOCK_ROWS):
         parts.append(_conformed(pa.table(columns), str(path), first))
         first += rows
     if not parts:

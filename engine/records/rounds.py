@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ class RoundBlock:
     Attributes:
         chunk: position of the block in its log, counted in chunks of `CHUNK_ROWS` rows before any filter.
         decision_id: (n,) strings.
-        context: of the n rows.
+        context: the features of the n rows.
         action: (n,) int32 in [0, k).
         propensity: (n,) in (0, 1], NaN where the log has none.
         eligible: (n, width) packed eligible sets: k bits, or the factors of a modular catalog.
@@ -91,33 +91,16 @@ class RoundBlock:
 
     def take(self, rows: slice | np.ndarray[Any, Any]) -> RoundBlock:
         """The rows of a slice, an index array or a mask."""
-        return replace(
-            self,
-            decision_id=self.decision_id[rows],
-            context=self.context.take(rows),
-            action=self.action[rows],
-            propensity=self.propensity[rows],
-            eligible=self.eligible[rows],
-            cluster=self.cluster[rows],
-            rewards={name: values[rows] for name, values in self.rewards.items()},
-            usable=self.usable[rows],
-            decided_at=self.decided_at[rows],
-            extra={name: values[rows] for name, values in self.extra.items()},
-        )
+        return replace(self, context=self.context.take(rows), **self._each(lambda values: values[rows]))
 
     def sealed(self) -> RoundBlock:
-        """The same, in arrays and mappings that no learner, reward model or target can write to
-        (`engine.decide.sealing`)."""
-        return replace(
-            self,
-            decision_id=sealed(self.decision_id),
-            context=self.context.sealed(),
-            action=sealed(self.action),
-            propensity=sealed(self.propensity),
-            eligible=sealed(self.eligible),
-            cluster=sealed(self.cluster),
-            rewards={name: sealed(values) for name, values in self.rewards.items()},
-            usable=sealed(self.usable),
-            decided_at=sealed(self.decided_at),
-            extra={name: sealed(values) for name, values in self.extra.items()},
-        )
+        """The same rounds, in memory that no learner, reward model or target can write to (`engine.decide.sealing`)."""
+        return replace(self, context=self.context.sealed(), **self._each(sealed))
+
+    def _each(self, change: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]) -> dict[str, Any]:
+        """Every array of the fields, changed."""
+        arrays = {name: change(value) for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        maps = {
+            name: {key: change(values) for key, values in getattr(self, name).items()} for name in ("rewards", "extra")
+        }
+        return arrays | maps

@@ -7,14 +7,17 @@ file (catalog, features, metrics, how propensities were obtained) stands in the 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 from engine.catalog import Catalog
 from engine.errors import LogFormatError, ParameterError
 from engine.features import FeatureSchema
+from engine.types import IntArray, ObjectArray
 
 SCHEMA_VERSION: Final = 1
 FOOTER_KEY: Final = b"tactful"
@@ -112,12 +115,12 @@ class RejectedReason(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Why an import rejected rows, and of which actions they were.
 
     Attributes:
-        reason: in words.
-        rows: that were rejected for it.
+        reason: why, in words.
+        rows: how many were rejected for it.
         about: "reward" where the outcome itself is why; "row" where the row could not be read, so that the outcome may
             be why; else "other".
         actions: name -> (rejected for this reason, kept), of the actions that lost most rows.
-        p_value: of the test that rejection for this reason does not depend on the action.
+        p_value: what the test gives that rejection for this reason does not depend on the action.
     """
 
     reason: str
@@ -131,7 +134,7 @@ class Rejections(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """The rows that an import rejected.
 
     Attributes:
-        rows_read: of the foreign log.
+        rows_read: how many rows the foreign log has.
         even: whether each action had one probability in all rows, so that only a fault makes rejection depend on it.
         reasons: the most frequent first.
     """
@@ -161,8 +164,8 @@ class JoinedOutcomes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     Attributes:
         given: outcome rows, without exact repeats and states.
-        without_decision: of them, whose decision is not in the log.
-        after_now / before_decision: of them, later than the join's now, and earlier than their decision.
+        without_decision: those whose decision is not in the log.
+        after_now / before_decision: those later than the join's now, and those earlier than their decision.
         unread: event that no metric reads -> rows whose decision is known.
         late: rows outside the window of every metric that reads them.
         credited: rows that some metric counts.
@@ -270,3 +273,38 @@ def meta_of(schema: pa.Schema, *, source: str) -> LogMeta:
             f"{source} has a footer that cannot be read: {error}",
             hint="it was written by another version; import the log again",
         ) from error
+
+
+LEGAL: Final[Mapping[str, tuple[str, ...]]] = {
+    DECIDED: (DISPATCHED, FAILED, SUPPRESSED),
+    DISPATCHED: (DELIVERED, FAILED, SUPPRESSED),
+    DELIVERED: (),
+    FAILED: (),
+    SUPPRESSED: (),
+}
+
+
+def advance_states(state: ObjectArray, row: IntArray, event: ObjectArray) -> tuple[ObjectArray, int]:
+    """States after the events that name a state, taken in the order given.
+
+    A report of delivery stands for the dispatch before it: senders often report the last step only.
+
+    Args:
+        state: (n,) states before.
+        row: (m,) positions in `state`, each row's events in the order of their instants.
+        event: (m,) events; those that are no state are passed over.
+
+    Returns:
+        The states after, and how many events named a state that could not follow.
+    """
+    after = state.copy()
+    illegal = 0
+    for position in np.flatnonzero(np.isin(event, list(STATES))):
+        before, wanted = after[row[position]], event[position]
+        if wanted == before:
+            continue
+        if wanted in LEGAL[before] or (before == DECIDED and wanted == DELIVERED):
+            after[row[position]] = wanted
+        else:
+            illegal += 1
+    return after, illegal

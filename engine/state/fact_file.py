@@ -14,8 +14,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from engine.contacts.columns import Block, flags, instants, known, numbers, text
-from engine.contacts.source import row_blocks
+from engine.contacts.columns import ColumnBatch, file_batches, flags, instants, known, numbers, text
 from engine.errors import DataError, ParameterError
 from engine.files.ids import ids_of
 from engine.files.tables import ENDINGS
@@ -34,60 +33,42 @@ _FLAGS: Final = ("lifted",)
 _IDS: Final = ("event_id", "decision_id")
 
 
-def _refusal(status: str) -> Callable[[Row], Fact]:
+def _consent(status: str) -> Callable[[Row], Fact]:
     def made(row: Row) -> Fact:
-        return Consent(
-            row["contact_id"],
-            row.get("channel"),
-            row.get("purpose"),
-            status,
-            row.get("at"),
-            source=row.get("source", ""),
-            basis=row.get("basis", ""),
-        )
+        more: dict[str, Any] = {"kind": UNKNOWN_KIND} if status == GRANTED else {}
+        more |= _given(row, "source", "kind", "basis", "expires_at")
+        return Consent(row["contact_id"], row.get("channel"), row.get("purpose"), status, row.get("at"), **more)
 
     return made
 
 
-def _consent(row: Row) -> Fact:
-    return Consent(
-        row["contact_id"],
-        row.get("channel"),
-        row.get("purpose"),
-        GRANTED,
-        row.get("at"),
-        source=row.get("source", ""),
-        kind=row.get("kind", UNKNOWN_KIND),
-        basis=row.get("basis", ""),
-        expires_at=row.get("expires_at"),
-    )
-
-
 def _suppression(row: Row) -> Fact:
-    more = {name: row[name] for name in ("source", "until_at", "lifted") if name in row}
+    more = _given(row, "source", "until_at", "lifted")
     return Suppression(row["contact_id"], row.get("channel"), row.get("reason", ""), row.get("at", 0), **more)
 
 
 def _event(row: Row) -> Fact:
-    names = ("event_id", "decision_id", "channel", "category", "value_usd", "source")
-    more = {name: row[name] for name in names if name in row}
+    more = _given(row, "event_id", "decision_id", "channel", "category", "value_usd", "source")
     return Event(row["contact_id"], row.get("kind", ""), row["at"], **more)
 
 
 def _profile(row: Row) -> Fact:
-    return Profile(row["contact_id"], row["at"], **{name: row[name] for name in _OF_PROFILES if name in row})
+    return Profile(row["contact_id"], row["at"], **_given(row, *_OF_PROFILES))
 
 
 def _send(row: Row) -> Fact:
-    more = {name: row[name] for name in ("topic", "template", "category", "discount") if name in row}
     fixed = (row.get("decision_id", ""), row["contact_id"], row.get("channel", ""), row.get("purpose", ""))
-    return PastSend(*fixed, row["at"], **more)
+    return PastSend(*fixed, row["at"], **_given(row, "topic", "template", "category", "discount"))
+
+
+def _given(row: Row, *names: str) -> dict[str, Any]:
+    return {name: row[name] for name in names if name in row}
 
 
 MAKERS: Final[Mapping[str, Callable[[Row], Fact | Answer]]] = {
-    "consent": _consent,
-    "withdrawal": _refusal("withdrawn"),
-    "denial": _refusal("denied"),
+    "consent": _consent(GRANTED),
+    "withdrawal": _consent("withdrawn"),
+    "denial": _consent("denied"),
     "suppression": _suppression,
     "event": _event,
     "profile": _profile,
@@ -117,14 +98,15 @@ _DATED: Final = ("suppression", "event", "profile", "send", "reply", "provider_c
 
 
 def fact_blocks(path: Given, contact_key: str, rows: int) -> Iterator[tuple[list[str], list[Fact]]]:
-    """Read files of facts block by block.
+    """Read files of facts batch by batch.
 
     Names of columns and facts are understood as `engine.names` does; what is none of them is refused.
 
     Args:
-        path: .parquet, .csv, .csv.gz, .jsonl or .jsonl.gz; a folder of such files, a glob, or several of these.
+        path: Parquet, CSV or JSON lines, text also in gzip (`engine.files.tables.KINDS`); a folder of such files, a
+            glob, or several of these.
         contact_key: key of the contacts' pseudonyms, as at the decision.
-        rows: at most so many facts per block.
+        rows: the most facts that a batch may hold.
 
     Yields:
         What each row is (of a reply and a provider's code also what it was read as, as in `reply/stop`), and the facts.
@@ -134,50 +116,52 @@ def fact_blocks(path: Given, contact_key: str, rows: int) -> Iterator[tuple[list
             use, or a file that cannot be read.
     """
     for file in files_of(path, what="fact", endings=ENDINGS):
-        for block in row_blocks(file, rows):
-            yield _facts(block, contact_key)
+        for batch in file_batches(file, rows):
+            yield _facts(batch, contact_key)
 
 
-def _facts(block: Block, contact_key: str) -> tuple[list[str], list[Fact]]:
-    block = _named(block)
-    written = _required(block, "fact", text)
-    contacts = _required(block, "contact_id", partial(_ids, block, "contact_id"))
+def _facts(batch: ColumnBatch, contact_key: str) -> tuple[list[str], list[Fact]]:
+    batch = _named(batch)
+    written = _required(batch, "fact", text)
+    contacts = _required(batch, "contact_id", partial(_ids, batch, "contact_id"))
     meant = {name: found(name, MAKERS) for name in set(written)}
     kinds = [meant[name] or name for name in written]
     who = pseudonyms(np.array(contacts, dtype=object), f"contact/{contact_key}")
-    columns = {name: _values(block, name) for name in block.columns if name not in ("fact", "contact_id")}
+    columns = {name: _values(batch, name) for name in batch.columns if name not in ("fact", "contact_id")}
     facts: list[Fact] = []
-    for row in range(block.n):
-        made = _fact(block, row, kinds[row], {"contact_id": str(who[row])}, columns)
+    for row in range(batch.n):
+        made = _fact(batch, row, kinds[row], {"contact_id": str(who[row])}, columns)
         if isinstance(made, Answer):
             kinds[row] = f"{kinds[row]}/{made.read}"
         facts += made.facts if isinstance(made, Answer) else (made,)
     return kinds, facts
 
 
-def _named(block: Block) -> Block:
-    """The block under the names of its columns that we know.
+def _named(batch: ColumnBatch) -> ColumnBatch:
+    """The batch under the names of its columns that we know.
 
     Raises:
         DataError: a column that no fact has, or two that mean the same.
     """
     known = tuple(dict.fromkeys((*_OF_EVERY, *(name for names in COLUMNS.values() for name in names))))
     columns: dict[str, pa.Array] = {}
-    for name, column in block.columns.items():
+    for name, column in batch.columns.items():
         meant = found(name, known)
         if meant is None:
             raise DataError(
-                f"{block.source}: no fact has a column {name!r}",
+                f"{batch.source}: no fact has a column {name!r}",
                 hint=f"{did_you_mean(name, known)}docs/state.md lists the columns of each fact; take others out",
             )
         if meant in columns:
-            raise DataError(f"{block.source}: two columns are called {meant!r}, one of them {name!r}")
+            raise DataError(f"{batch.source}: two columns are called {meant!r}, one of them {name!r}")
         columns[meant] = column
-    return replace(block, columns=columns)
+    return replace(batch, columns=columns)
 
 
-def _fact(block: Block, row: int, kind: str, start: dict[str, Any], columns: Mapping[str, list[Any]]) -> Fact | Answer:
-    where = f"{block.source}: row {block.first_row + row}"
+def _fact(
+    batch: ColumnBatch, row: int, kind: str, start: dict[str, Any], columns: Mapping[str, list[Any]]
+) -> Fact | Answer:
+    where = f"{batch.source}: row {batch.first_row + row}"
     maker = MAKERS.get(kind)
     if maker is None:
         raise DataError(
@@ -206,32 +190,32 @@ def _check_used(where: str, kind: str, given: Mapping[str, Any]) -> None:
             )
 
 
-def _ids(block: Block, name: str, column: pa.Array) -> pa.Array:
-    return ids_of(column, name, source=block.source, first_row=block.first_row)
+def _ids(batch: ColumnBatch, name: str, column: pa.Array) -> pa.Array:
+    return ids_of(column, name, source=batch.source, first_row=batch.first_row)
 
 
-def _required(block: Block, name: str, read: Callable[[pa.Array], pa.Array]) -> list[str]:
-    column = block.column(name)
+def _required(batch: ColumnBatch, name: str, read: Callable[[pa.Array], pa.Array]) -> list[str]:
+    column = batch.column(name)
     if column is None:
-        raise DataError(f"{block.source} has no column {name!r}", hint=f"its columns are {', '.join(block.columns)}")
+        raise DataError(f"{batch.source} has no column {name!r}", hint=f"its columns are {', '.join(batch.columns)}")
     column = read(column)
-    block.fail(name, ~known(column), column, "must not be empty")
+    batch.fail(name, ~known(column), column, "must not be empty")
     values: list[str] = column.to_pylist()
     return values
 
 
-def _values(block: Block, name: str) -> list[Any]:
-    column = block.column(name)
+def _values(batch: ColumnBatch, name: str) -> list[Any]:
+    column = batch.column(name)
     if column is None:
-        return [None] * block.n
+        return [None] * batch.n
     if name in _INSTANTS:
-        return [None if at == NOT_AN_INSTANT else at for at in instants(block, name, column).tolist()]
+        return [None if at == NOT_AN_INSTANT else at for at in instants(batch, name, column).tolist()]
     if name in _NUMBERS:
-        values, present = numbers(block, name, column)
+        values, present = numbers(batch, name, column)
         return [value if there else None for value, there in zip(values.tolist(), present.tolist(), strict=True)]
     if name in _FLAGS:
-        return [None if level < 0 else bool(level) for level in flags(block, name, column).tolist()]
+        return [None if level < 0 else bool(level) for level in flags(batch, name, column).tolist()]
     if pa.types.is_nested(column.type):
-        raise DataError(f"{block.source}: column {name!r} must hold single values, holds {column.type}")
-    listed: list[Any] = (_ids(block, name, column) if name in _IDS else text(column)).to_pylist()
+        raise DataError(f"{batch.source}: column {name!r} must hold single values, holds {column.type}")
+    listed: list[Any] = (_ids(batch, name, column) if name in _IDS else text(column)).to_pylist()
     return listed

@@ -8,8 +8,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
+from engine.contacts.attributes import list_cell
 from engine.contacts.contacts import CONSENT_BASES
-from engine.contacts.facts import list_cell
 from engine.contacts.places import area_code_cell, state_cell
 from engine.errors import ParameterError
 from engine.state.checks import keep_channel, keep_name, require_after, require_depth, require_id, require_instant

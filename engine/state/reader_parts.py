@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from engine.contacts.columns import Block
+from engine.contacts.attributes import AttributeReader
+from engine.contacts.columns import ColumnBatch
 from engine.contacts.contacts import (
     EVENTS,
     NO,
@@ -24,10 +25,8 @@ from engine.contacts.contacts import (
     Events,
     channel_codes,
 )
-from engine.contacts.events import FAVOURABLE, ON_A_CHANNEL
-from engine.contacts.facts import FactReader
+from engine.contacts.histories import FAVOURABLE, NO_CHANNEL, ON_A_CHANNEL
 from engine.contacts.places import PlaceReader
-from engine.contacts.sends import NO_CHANNEL
 from engine.records.schema import INSTANT
 from engine.types import NOT_AN_INSTANT, PURPOSES, BoolArray, CodeArray, IntArray, ObjectArray
 
@@ -87,8 +86,8 @@ def place_part(named: Mapping[str, NDArray[Any]], zone: ObjectArray, objected: I
     columns["profiling_objection"] = pa.array(
         np.array(["true", "false", None], dtype=object)[1 - objected], pa.string()
     )
-    block = Block(columns, 1, n, _SOURCE)
-    places, facts = PlaceReader(), FactReader()
+    block = ColumnBatch(columns, 1, n, _SOURCE)
+    places, facts = PlaceReader(), AttributeReader()
     found = places.read(block, np.full(n, NOT_AN_INSTANT, dtype=np.int64), now_at)
     extra = found.extra | facts.read(block)
     levels = places.levels() | facts.levels()

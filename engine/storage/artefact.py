@@ -16,7 +16,7 @@ import msgspec
 
 from engine.errors import ArtefactError, ParameterError, StorageError
 from engine.log.training_rows import TrainingRows
-from engine.storage.parts import new_folder
+from engine.storage.parts import disk_errors, new_folder
 
 MANIFEST: Final = "manifest.json"
 _BLOCK: Final = 1 << 20
@@ -52,18 +52,15 @@ def publish(
         raise StorageError(f"{folder.parent} is no folder, {folder.name} cannot be written there", hint="make it first")
     if folder.exists() and not (folder / MANIFEST).is_file():
         raise StorageError(f"{folder} exists and is no trained folder", hint="choose another name")
-    try:
-        with new_folder(folder) as part:
-            write(part)
-            if rows is not None:
-                rows.write(part)
-            files = {path.name: sha256(path) for path in sorted(part.iterdir())}
-            content = {**manifest, "kind": kind, "files": files}
-            content.pop("version", None)
-            version = _digest(content)
-            (part / MANIFEST).write_text(json.dumps({**content, "version": version}, indent=1, sort_keys=True) + "\n")
-    except OSError as error:
-        raise StorageError(f"cannot write {folder}: {error}", hint="nothing was changed under that name") from error
+    with disk_errors(f"write {folder}", "nothing was changed under that name"), new_folder(folder) as part:
+        write(part)
+        if rows is not None:
+            rows.write(part)
+        files = {path.name: sha256(path) for path in sorted(part.iterdir())}
+        content = {**manifest, "kind": kind, "files": files}
+        content.pop("version", None)
+        version = _digest(content)
+        (part / MANIFEST).write_text(json.dumps({**content, "version": version}, indent=1, sort_keys=True) + "\n")
     return version
 
 
@@ -101,10 +98,10 @@ def manifest_of(folder: Path, kind: str, form: int, made: type[M]) -> M:
     """The manifest of a folder as a struct; every hash has been verified.
 
     Args:
-        folder: of a trained policy.
+        folder: a trained policy.
         kind: what it must be.
-        form: format that this version reads.
-        made: the struct.
+        form: the format that this version reads.
+        made: the struct to make.
 
     Raises:
         ArtefactError: missing, damaged, foreign, or written by a newer version.

@@ -82,7 +82,7 @@ def require_store(url: str, table: str, *, owner: str, hint: str) -> None:
     """Refuse a URL under which no store stands yet: opening it would make an empty one, and all would be unknown.
 
     Args:
-        url: as of `open_database`.
+        url: what `open_database` takes.
         table: that every such store has.
         owner: named in errors.
         hint: how to make a new store.

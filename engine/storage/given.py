@@ -30,7 +30,7 @@ def files_of(given: Given, *, what: str, endings: Sequence[str]) -> tuple[Path, 
     Args:
         given: one name or several.
         what: the kind of input, for errors: "log".
-        endings: of files in a folder, with their dots, in lower case.
+        endings: how the names of files in a folder must end, with their dots, in lower case.
 
     Raises:
         ParameterError: nothing was given.

@@ -11,20 +11,25 @@ can tell what a dead writer left there, and removes it; what a living one is wri
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import itertools
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from engine.storage.durable import sync
-from engine.storage.exchange import exchanged
+from engine.errors import StorageError
 
+_AT_FDCWD: Final = -100
+_EXCHANGE: Final = 2
+# The call is not there, or not for this file system, or not for these two entries of it.
+_UNSUPPORTED: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV, errno.EPERM})
 _SERIAL: Final = itertools.count()
 # The second form is that of earlier versions, which held no lock.
 _LEFT: Final = re.compile(r"\.(?P<name>.+)\.(?:\d+-\d+\.(?P<kind>part|old)|(?P<before>part|old)\.\w+)", re.DOTALL)
@@ -87,6 +92,19 @@ class Part:
         finally:
             if lock >= 0:
                 os.close(lock)
+
+
+@contextlib.contextmanager
+def disk_errors(what: str, hint: str) -> Iterator[None]:
+    """Turn what the disk refuses into one error.
+
+    Raises:
+        StorageError: "cannot", what was to be done, and why not.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot {what}: {error}", hint=hint) from error
 
 
 @contextlib.contextmanager
@@ -234,3 +252,51 @@ def _remove(path: Path) -> None:
     else:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
+
+
+def exchanged(one: Path, other: Path) -> bool:
+    """Let two entries of one folder change places in one step, where the system can do that.
+
+    Linux (`renameat2` with RENAME_EXCHANGE, on ext4, XFS, Btrfs, tmpfs and others) and macOS (`renamex_np` with
+    RENAME_SWAP on APFS) can: at every instant there is something whole under both names. Some network file systems
+    and C libraries cannot.
+
+    Returns:
+        Whether it was done; False, with nothing changed, where the system has no such step.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    code = _exchange_call(os.fsencode(one), os.fsencode(other))
+    if code in _UNSUPPORTED:
+        return False
+    if code:
+        raise OSError(code, os.strerror(code), str(other))
+    return True
+
+
+def _exchange_call(one: bytes, other: bytes) -> int:
+    """The error number; 0 where the two were exchanged."""
+    library = ctypes.CDLL(None, use_errno=True)
+    if sys.platform == "darwin":
+        found = getattr(library, "renamex_np", None)
+        arguments: tuple[object, ...] = (one, other, ctypes.c_uint(_EXCHANGE))
+    else:
+        found = getattr(library, "renameat2", None)
+        arguments = (_AT_FDCWD, one, _AT_FDCWD, other, ctypes.c_uint(_EXCHANGE))
+    if found is None:
+        return errno.ENOSYS
+    return ctypes.get_errno() if found(*arguments) else 0
+
+
+def sync(path: Path) -> None:
+    """Return when the file, or the entries of the folder, are on disk.
+
+    Raises:
+        OSError: the path is missing, or the disk refused.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

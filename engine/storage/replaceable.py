@@ -40,6 +40,34 @@ def require_replaceable(path: Path, *, inputs: Sequence[Given | None] = (), link
         )
 
 
+def require_free(path: Path, *, replace: bool, within: Sequence[str] = (), inputs: Sequence[Given | None] = ()) -> None:
+    """Refuse an output that is there already, unless it is to be replaced and may be.
+
+    Args:
+        path: a file, or a folder, which is taken where it has something in it.
+        replace: whether to overwrite it was said.
+        within: names that will be written in the folder, where only those matter.
+        inputs: what the same command reads, which is never overwritten.
+
+    Raises:
+        ParameterError: it is there, and `replace` is false or it must not be replaced (`require_replaceable`).
+    """
+    require_replaceable(path, inputs=() if within else inputs, links=bool(within))
+    for name in within:
+        require_replaceable(path / name, inputs=inputs)
+    if replace or not path.exists():
+        return
+    if path.is_dir() and not any((path / name).exists() for name in within or os.listdir(path)):  # noqa: PTH208
+        return
+    raise ParameterError(
+        "out",
+        "this command",
+        allowed="a name that is free",
+        got=str(path),
+        hint="it is there already: name another one, or say --replace to overwrite it",
+    )
+
+
 def _holds(path: Path, one: Path) -> bool:
     """Whether an input is this file or folder, under whatever name, or stands inside this folder."""
     return one.samefile(path) or path.resolve() in one.resolve().parents

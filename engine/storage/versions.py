@@ -25,8 +25,7 @@ from typing import Any, Final
 
 from engine.errors import ArtefactError, StorageError
 from engine.storage.artefact import MANIFEST, verified
-from engine.storage.durable import sync
-from engine.storage.parts import new_file, new_folder
+from engine.storage.parts import disk_errors, new_file, new_folder, sync
 
 POINTER: Final = "live.json"
 HISTORY: Final = "history.jsonl"
@@ -44,7 +43,7 @@ class Pointer:
     """What serves.
 
     Attributes:
-        version: of the trained folder.
+        version: the trained folder's version.
         sequence: grows by one with every change.
     """
 
@@ -172,12 +171,18 @@ class LiveFolder:
         """What serves now; None before the first promotion."""
         return read_pointer(self.path) if is_live_folder(self.path) else None
 
+    @property
+    def _sequence(self) -> int:
+        """The sequence number of what serves now; 0 before the first promotion."""
+        now = self.pointer
+        return 0 if now is None else now.sequence
+
     def keep(self, folder: Path, kind: str) -> str:
         """Copy a trained folder among the versions, whole or not at all; a sound one that is there is not touched.
 
         Args:
-            folder: of any name.
-            kind: of its manifest.
+            folder: a trained folder of any name.
+            kind: what its manifest says it is.
 
         Returns:
             Its version.
@@ -191,17 +196,13 @@ class LiveFolder:
         with contextlib.suppress(ArtefactError):
             verified(final, kind)
             return version
-        try:
+        with disk_errors(f"keep {folder} in {final}", "the live version still serves"):
             final.parent.mkdir(exist_ok=True)
             with new_folder(final) as part:
                 for file in sorted(Path(folder).iterdir()):
                     if file.is_file():
                         shutil.copyfile(file, part / file.name)
                 verified(part, kind)
-        except OSError as error:
-            raise StorageError(
-                f"cannot keep {folder} in {final}: {error}", hint="the live version still serves"
-            ) from error
         return version
 
     def switch(self, version: str, event: str, entry: dict[str, Any]) -> Pointer:
@@ -213,17 +214,15 @@ class LiveFolder:
         """
         if not (version_folder(self.path, version) / MANIFEST).is_file():
             raise ArtefactError(f"{self.path} keeps no version {version!r}", hint="promote it first")
-        now = self.pointer
-        after = Pointer(version, 1 if now is None else now.sequence + 1)
+        after = Pointer(version, self._sequence + 1)
         self.note(event, {**entry, "version": version, "sequence": after.sequence})
-        try:
-            self._point(after)
-        except OSError as error:
-            with contextlib.suppress(StorageError):
-                self._abandon()
-            raise StorageError(
-                f"cannot move the pointer of {self.path}: {error}", hint="what served before still serves"
-            ) from error
+        with disk_errors(f"move the pointer of {self.path}", "what served before still serves"):
+            try:
+                self._point(after)
+            except OSError:
+                with contextlib.suppress(StorageError):
+                    self._abandon()
+                raise
         return after
 
     def unheard(self) -> bool:
@@ -240,12 +239,8 @@ class LiveFolder:
         Raises:
             StorageError: the disk refused.
         """
-        now = self.pointer
-        try:
-            with new_file(self.path / UNHEARD) as part:
-                part.write_text(json.dumps({"sequence": 1 if now is None else now.sequence + 1}), encoding="utf-8")
-        except OSError as error:
-            raise StorageError(f"cannot write into {self.path}: {error}", hint="what served still serves") from error
+        with disk_errors(f"write into {self.path}", "what served still serves"), new_file(self.path / UNHEARD) as part:
+            part.write_text(json.dumps({"sequence": self._sequence + 1}), encoding="utf-8")
 
     def heard(self) -> None:
         """The caller knows."""
@@ -263,8 +258,7 @@ class LiveFolder:
 
     def _abandon(self) -> None:
         """Say of a change that never moved the pointer that it did not happen."""
-        now = self.pointer
-        serving = 0 if now is None else now.sequence
+        serving = self._sequence
         unknown = None
         for line in history(self.path):
             unknown = line["sequence"] if line["event"] in CHANGES else None if line["event"] == ABANDONED else unknown
@@ -276,7 +270,7 @@ class LiveFolder:
         lines = history(self.path)
         line = {**entry, "event": event, "before": lines[-1]["check"] if lines else ""}
         data = json.dumps({**line, "check": _line_check(line)}, sort_keys=True).encode() + b"\n"
-        try:
+        with disk_errors(f"write {path}", "what served before still serves"):
             with path.open("ab") as stream:
                 # A writer that died in the middle of its line must not take this one with it.
                 whole = stream.tell() == 0 or _ends_a_line(path)
@@ -284,8 +278,6 @@ class LiveFolder:
                 stream.flush()
                 os.fsync(stream.fileno())
             sync(self.path)
-        except OSError as error:
-            raise StorageError(f"cannot write {path}: {error}", hint="what served before still serves") from error
 
     def _point(self, pointer: Pointer) -> None:
         with new_file(self.path / POINTER) as part:
@@ -302,11 +294,9 @@ def changing(path: Path) -> Iterator[LiveFolder]:
     path = Path(path)
     if (path / MANIFEST).is_file():
         raise StorageError(f"{path} is a trained folder, not a live one", hint="give another --live")
-    try:
+    with disk_errors(f"use {path} as a live folder", "give another --live"):
         path.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise StorageError(f"cannot use {path} as a live folder: {error}", hint="give another --live") from error
     try:
         # The kernel lets go of the lock when its holder dies, however it dies.
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -68,7 +68,7 @@ def free_out(out: Path | None, *names: str, replace: bool, inputs: Sequence[Give
             file, which even `--replace` does not overwrite.
     """
     # Help and other commands need no Parquet.
-    from engine.log.whole_file import require_free
+    from engine.storage.replaceable import require_free
 
     if out is not None:
         require_free(out, replace=replace, within=names, inputs=inputs)

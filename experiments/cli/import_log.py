@@ -36,7 +36,8 @@ def run(
     TACTFUL_CONTACT_KEY_FILE, or contact.key in the folder of OUT, where a random one is made on first use.
     """
     from engine.mapping.dialect import load_mapping
-    from engine.mapping.importer import import_log, rejects_path
+    from engine.mapping.importer import import_log
+    from engine.mapping.rejects_file import rejects_path
 
     with guarded(as_json=as_json):
         spec = load_mapping(mapping)

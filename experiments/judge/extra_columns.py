@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from engine.errors import DataError
 from engine.files.ids import ids_of
-from engine.files.tables import column_blocks
+from engine.files.tables import table_batches
 from engine.log.parquet import LogReader
 from engine.log.whole_file import ParquetFile
 from engine.records import schema as records
@@ -57,7 +57,7 @@ class _Side:
 
 
 def _side_table(path: Path) -> _Side:
-    blocks = [pa.table(columns) for columns, _ in column_blocks(path, _BLOCK_ROWS)]
+    blocks = [pa.table(columns) for columns, _ in table_batches(path, _BLOCK_ROWS)]
     if not blocks or KEY not in blocks[0].schema.names:
         raise DataError(f"{path} has no column {KEY!r}", hint="the log's decision ids say which row is whose")
     try:

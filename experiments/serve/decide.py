@@ -15,8 +15,7 @@ import pyarrow as pa
 
 from engine.catalog import Catalog
 from engine.contacts.contacts import ContactBatch
-from engine.contacts.file import contact_blocks
-from engine.contacts.size import has_at_least
+from engine.contacts.file import contact_blocks, has_at_least
 from engine.decide.deciding import Decided, Plan, Summary, decide_block, decision_meta
 from engine.errors import ParameterError
 from engine.features import FeatureSchema
@@ -31,13 +30,14 @@ from engine.limits.config import load_limits
 from engine.limits.quota import SqlQuota
 from engine.limits.shared import SharedLimits
 from engine.log.parquet import conform_to
-from engine.log.whole_file import ParquetFile, require_free
+from engine.log.whole_file import ParquetFile
 from engine.records.schema import MARK_KEY, SETTINGS_KEY, log_schema
 from engine.state.mark import Mark
 from engine.state.promises import Promises
 from engine.state.sequence import in_folder
 from engine.state.store import SqlState
 from engine.storage.given import Given, named
+from engine.storage.replaceable import require_free
 from engine.storage.versions import served_folder
 from engine.time.instants import value_hint
 from engine.time.localtime import instant_of

@@ -42,7 +42,7 @@ from engine.guardrails.recheck import Chosen, recheck_batch
 from engine.guardrails.unknowns import Unknowns
 from engine.log.parquet import LogReader, instants
 from engine.log.several import APART
-from engine.log.whole_file import ParquetFile, require_free
+from engine.log.whole_file import ParquetFile
 from engine.records import schema as records
 from engine.records.outcomes import outcome_frame, read_outcomes
 from engine.state.mark import Mark
@@ -50,7 +50,7 @@ from engine.state.sequence import in_folder
 from engine.state.settlements import Owed
 from engine.state.store import SqlState
 from engine.storage.given import Given, files_of, given_paths, named
-from engine.storage.replaceable import require_replaceable
+from engine.storage.replaceable import require_free, require_replaceable
 from engine.time.localtime import instant_of
 from engine.types import HOLD, NOT_AN_INSTANT, IntArray, ObjectArray
 from experiments.outputs import DispatchOutput

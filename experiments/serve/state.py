@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from engine.contacts.columns import text
-from engine.contacts.source import row_blocks
+from engine.contacts.columns import file_batches, text
 from engine.errors import DataError, ParameterError
 from engine.limits.quota import SqlQuota
 from engine.names import USUAL_CHANNELS, found, known_name
@@ -198,7 +197,7 @@ def ends_in(path: Path) -> dict[str, str]:
         DataError: a file that cannot be read, another column, an empty cell, another state, or a decision twice.
     """
     ends: dict[str, str] = {}
-    for block in row_blocks(path, BLOCK_ROWS):
+    for block in file_batches(path, BLOCK_ROWS):
         if sorted(block.columns) != ["decision_id", "state"]:
             raise DataError(
                 f"{path} must have the columns decision_id and state, has {', '.join(block.columns)}",

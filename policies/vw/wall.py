@@ -20,8 +20,7 @@ import vowpalwabbit
 from vowpalwabbit import pyvw
 
 from engine.errors import ArtefactError, LearnError
-from engine.storage.durable import sync
-from engine.storage.parts import scratch_folder
+from engine.storage.parts import scratch_folder, sync
 from engine.types import FloatArray
 
 VERSION: str = vowpalwabbit.__version__

@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.contacts.attributes import LINE_TYPES
 from engine.contacts.contacts import CONSENT_BASES, OBJECTIONS, UNKNOWN
-from engine.contacts.facts import LINE_TYPES
 from engine.errors import ParameterError
 from engine.time.localtime import DAY_US, HOUR_US
 from engine.time.zones import states_of, zones_of_country, zones_of_state

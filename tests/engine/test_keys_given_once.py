@@ -99,7 +99,7 @@ def test_outcomes(tmp_path: Path) -> None:
 def test_foreign_logs_set_the_row_aside(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_text('{"a": 1, "b": 2}\n{"a": 1, "a": 2}\n')
-    blocks = list(open_source(path).blocks())
+    blocks = list(open_source(path).batches())
     assert [fault[0] for block in blocks for fault in block.faults] == [2]
     assert "given twice" in blocks[0].faults[0][2]
 

@@ -10,8 +10,8 @@ from typing import ClassVar
 import msgspec
 import numpy as np
 
+from engine.contacts.attributes import LINE_TYPES
 from engine.contacts.contacts import UNKNOWN
-from engine.contacts.facts import LINE_TYPES
 from engine.errors import ParameterError
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
 from engine.types import PURPOSES

@@ -1,4 +1,4 @@
-"""engine/contacts/size.py: the size of contact files, by hand."""
+"""The size of contact files, by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from engine.contacts.size import has_at_least
+from engine.contacts.file import has_at_least
 
 LINES = b"contact_id\n1\n2\n3\n"
 

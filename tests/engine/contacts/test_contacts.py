@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from engine.catalog import Arm, Catalog
 from engine.contacts.contacts import ContactBatch, Events, order_sends, plain_contacts
 from engine.errors import DataError, ParameterError
-from engine.files.seen import SeenHashes
+from engine.files.ids import SeenHashes
 from engine.guardrails.specimens import specimen_contacts
 from engine.types import NOT_AN_INSTANT
 

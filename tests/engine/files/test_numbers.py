@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.files.numbers import numbers_of
+from engine.files.tables import numbers_of
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False)))

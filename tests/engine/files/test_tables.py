@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.errors import DataError
-from engine.files import stream
+from engine.files import stream, tables
 from engine.files.documents import DEEPEST, MOST_NODES, YamlLimitError, decode_json, load_yaml
-from engine.files.patterns import check_one_group, first_groups
-from engine.files.tables import column_blocks, heading_of
-from engine.mapping.sources import open_source
+from engine.files.tables import heading_of, table_batches
+from engine.mapping.cells import check_one_group, first_groups
+from engine.mapping.sources import MALFORMED, open_source
+from engine.mapping.spec import CsvOptions
 
 TEXT = 'contact_id; b ;c\nu1;12,5;x\nu2;;"a;b"\n'
 SAID = {"contact_id": ["u1", "u2"], "b": ["12,5", None], "c": ["x", "a;b"]}
@@ -24,7 +25,7 @@ SAID = {"contact_id": ["u1", "u2"], "b": ["12,5", None], "c": ["x", "a;b"]}
 
 def _read(path: Path) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
-    for columns, _ in column_blocks(path, 1000):
+    for columns, _ in table_batches(path, 1000):
         for name, column in columns.items():
             found.setdefault(name, []).extend(column.to_pylist())
     return found
@@ -42,8 +43,8 @@ def test_delimiter_encoding_and_gzip_are_told_by_the_content(
     (tmp_path / name).write_bytes(gzip.compress(content) if packed else content)
     right = {**SAID, "b": ["12.5", None], "c": ["x", f"a{delimiter}b"]}
     assert _read(tmp_path / name) == right
-    (block,) = open_source(tmp_path / name).blocks()
-    assert {key: cells.tolist() for key, cells in block.cells.items()} == {
+    (batch,) = open_source(tmp_path / name).batches()
+    assert {key: cells.tolist() for key, cells in batch.cells.items()} == {
         key: [cell or "" for cell in cells] for key, cells in right.items()
     }
 
@@ -75,7 +76,7 @@ def test_headings(tmp_path: Path, content: bytes, right: dict[str, list[str]]) -
         ("a.csv", gzip.compress(gzip.compress(b"a\n1\n")), "twice"),
         ("a.csv", gzip.compress(b"a,b\n1,2\n")[:-4], "damaged gzip"),
         ("a.csv", b'a,b\n1,"open\n2,3\n', "inside a quoted field"),
-        ("a.csv", b"a,b\n1\n", "Expected 2 columns"),
+        ("a.csv", b"a,b\n1\n", "row 1 has 1 fields, the header has 2"),
         ("a.csv", b"a, a\n1,2\n", "same name"),
         ("a.csv", b"", "is empty"),
         ("a.csv", b"\n\n", "is empty"),
@@ -104,7 +105,7 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str, content: byt
 
 def test_a_table_without_rows_still_tells_its_columns(tmp_path: Path) -> None:
     pq.write_table(pa.table({" a": pa.array([], pa.int64())}), tmp_path / "a.parquet")
-    ((columns, rows),) = column_blocks(tmp_path / "a.parquet", 10)
+    ((columns, rows),) = table_batches(tmp_path / "a.parquet", 10)
     assert (list(columns), rows) == (["a"], 0)
 
 
@@ -126,7 +127,7 @@ def test_a_gzip_bomb_stops_at_its_limit(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(DataError, match="unpacks to more than 1048576 bytes"):
         _read(path)
     with pytest.raises(DataError, match="unpacks to more than"):
-        list(open_source(path).blocks())
+        list(open_source(path).batches())
 
 
 def test_a_line_without_end_stops_at_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,6 +143,44 @@ def test_a_row_beyond_the_buffer_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"a,b\n1," + b"x" * (9 << 20) + b"\n")
     with pytest.raises(DataError, match="a row of more than"):
         _read(tmp_path / "a.csv")
+
+
+def test_an_import_takes_rows_beyond_the_buffer(tmp_path: Path) -> None:
+    """An HTML body may be one cell. Rows before it are given once, though the file is read anew with larger buffers."""
+    rows = [[str(place), "x" * size] for place, size in enumerate([1, 3 << 20, 1, 9 << 20, 1])]
+    (tmp_path / "a.csv").write_text("a,b\n" + "".join(f'{a},"{b}"\n' for a, b in rows[:3]) + "broken\n")
+    with (tmp_path / "a.csv").open("a") as file:
+        file.writelines(f"{a},{b}\n" for a, b in rows[3:])
+    (batch,) = open_source(tmp_path / "a.csv").batches()
+    assert [[a, b] for a, b in zip(batch.cells["a"], batch.cells["b"], strict=True)] == rows
+    assert (batch.rows.tolist(), [fault[0] for fault in batch.faults]) == ([1, 2, 3, 5, 6], [4])
+
+
+def test_a_field_beyond_the_limit_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "LONGEST_FIELD", 1 << 20)
+    (tmp_path / "a.csv").write_text("a,b\n1," + "x" * (3 << 20) + "\n")
+    with pytest.raises(DataError, match="a field of more than 1048576 characters"):
+        list(open_source(tmp_path / "a.csv").batches())
+
+
+def test_marks_of_more_than_one_byte(tmp_path: Path) -> None:
+    """Files of document reviews quote by the thorn."""
+    (tmp_path / "a.dat").write_text("a\u00a6b\n\u00fe1\u00a6\x1f\u00fe\u00a6\u00fe\u00fe\u00fe\u00fe\n")
+    options = CsvOptions(delimiter="\u00a6", quote="\u00fe")
+    (batch,) = open_source(tmp_path / "a.dat", "csv", options).batches()
+    assert {name: cells.tolist() for name, cells in batch.cells.items()} == {"a": ["1\u00a6\x1f"], "b": ["\u00fe"]}
+
+
+@pytest.mark.parametrize("part", [1, 2, 3, 1 << 20])
+def test_quotes_within_cells_wherever_the_file_is_cut(
+    tmp_path: Path, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An inch is no quote; text after a closing quote belongs to the cell, but an import rejects the row."""
+    monkeypatch.setattr(tables, "_CSV_PART", part)
+    (tmp_path / "a.csv").write_text('a,b\n5",1\n"x""y\n,",2\n"u"v,3\n,4')
+    assert _read(tmp_path / "a.csv") == {"a": ['5"', 'x"y\n,', "uv", None], "b": ["1", "2", "3", "4"]}
+    (batch,) = open_source(tmp_path / "a.csv").batches()
+    assert (batch.rows.tolist(), batch.faults) == ([1, 2, 4], ((3, MALFORMED, "text after a closing quote"),))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ import pytest
 
 from engine.errors import ConfigError, DataError, ParameterError, StorageError
 from engine.mapping.dialect import mapping_from
-from engine.mapping.importer import import_log, rejects_path
+from engine.mapping.importer import import_log
+from engine.mapping.rejects_file import rejects_path
 
 Mapped = dict[str, Any]
 COLUMNS = ["id", "who", "at", "arm", "p", "age", "plan", "click", "extra"]

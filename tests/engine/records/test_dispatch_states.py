@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.records.dispatch_states import LEGAL, advance_states
-from engine.records.schema import DECIDED, DELIVERED, DISPATCHED, FAILED, STATES, SUPPRESSED
+from engine.records.schema import DECIDED, DELIVERED, DISPATCHED, FAILED, LEGAL, STATES, SUPPRESSED, advance_states
 
 
 def after(before: str, *events: str) -> tuple[str, int]:

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ParameterError
-from engine.log.whole_file import require_free
 from engine.storage.parts import new_file
-from engine.storage.replaceable import require_replaceable
+from engine.storage.replaceable import require_free, require_replaceable
 
 
 def pipe(path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.storage import exchange, parts
+from engine.storage import parts
 from engine.storage.parts import new_file, new_folder, remove_leftovers, scratch_folder
 
 
@@ -43,7 +43,7 @@ def die() -> None:
 def one_step(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """With the system's exchange, and as where it has none."""
     if not request.param:
-        monkeypatch.setattr(exchange, "_call", lambda one, other: errno.EINVAL)
+        monkeypatch.setattr(parts, "_exchange_call", lambda one, other: errno.EINVAL)
     return bool(request.param)
 
 
@@ -73,7 +73,7 @@ def test_a_failure_leaves_what_stood_there(tmp_path: Path, one_step: bool) -> No
 def test_the_exchange_is_refused_for_what_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     with pytest.raises(FileNotFoundError):
-        exchange.exchanged(tmp_path / "a", tmp_path / "b")
+        parts.exchanged(tmp_path / "a", tmp_path / "b")
 
 
 def test_a_file_takes_the_place_of_another(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_what_stood_aside_goes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """Where the system has no exchange, a kill between the two renames leaves none; the next writer puts it back."""
     place = tmp_path / "o"
     write_folder(place, "old")
-    monkeypatch.setattr(exchange, "_call", lambda one, other: errno.EINVAL)
+    monkeypatch.setattr(parts, "_exchange_call", lambda one, other: errno.EINVAL)
     real = Path.rename
 
     def once(path: Path, target: Path) -> Path:

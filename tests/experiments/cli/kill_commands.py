@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from engine.records.schema import RewardSpec
-from engine.storage import exchange
+from engine.storage import parts
 from engine.storage.versions import HISTORY, changes, read_pointer
 from experiments.cli.main import app
 from tests.logs import decision_row, small_meta, write_log
@@ -195,7 +195,7 @@ def steps(place: Path, then: Callable[[int], None]) -> None:
         elif event in _STEPS and str(arguments[0]).startswith(under):
             step()
 
-    sync, swap = os.fsync, exchange._call
+    sync, swap = os.fsync, parts._exchange_call
 
     def synced(descriptor: Any) -> None:
         step()
@@ -205,7 +205,7 @@ def steps(place: Path, then: Callable[[int], None]) -> None:
         step()
         return swap(one, other)
 
-    os.fsync, exchange._call = synced, exchanged
+    os.fsync, parts._exchange_call = synced, exchanged
     sys.addaudithook(hook)
 
 

@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from engine.errors import ParameterError
-from engine.log.whole_file import require_free
+from engine.storage.replaceable import require_free
 from experiments.cli.main import app
 from tests.experiments.commands import refused
 

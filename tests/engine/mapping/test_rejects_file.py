@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.files.safe_csv import masked, safe_cell
+from engine.mapping.rejects_file import masked, safe_cell
 
 STARTS = "=+-@|%\uff1d\uff0b\uff0d\uff20\u2212"
 
