@@ -18,18 +18,18 @@ from engine.features import FeatureSchema, schema_from
 from engine.files.documents import load_yaml
 from engine.files.parquet import write_parquet
 from engine.guardrails.conditions import Conditions
-from experiments.judge.backtest import BacktestRequest, Prepared, judge_prepared, prepare
+from experiments.judge.backtest import BacktestOutput, BacktestRequest, Prepared, judge_prepared, prepare
 from experiments.judge.contenders import LEARNED, SEGMENTS
 from experiments.judge.launch import BETTER, NO_DIFFERENCE, WORSE
-from experiments.outputs import BacktestOutput, DecideOutput
-from experiments.outputs_simulate import DemoOutput, LivePolicy
+from experiments.outputs import CommandOutput, Output
 from experiments.report.files import make_folder, write_whole
-from experiments.serve.decide import DecideRequest, decide_file
+from experiments.serve.decide import DecideOutput, DecideRequest, decide_file
 from experiments.settings import BacktestConfig, DecideConfig, compose_settings
 from experiments.simulate.config import SimulateConfig
 from experiments.simulate.contact_file import contact_table
 from experiments.simulate.curves import picture
 from experiments.simulate.job import NOTE
+from experiments.simulate.outputs import SimulateOutput
 from experiments.simulate.run import SimulateRequest, simulate
 from policies.peers.uniform import UniformPolicy
 from simulator.rollout import HoldActor, PolicyActor, play
@@ -48,6 +48,62 @@ FRESH_STEP: Final = 14
 # Contact-days from which on a second process saves more than it costs to start.
 SECOND_PROCESS_FROM: Final = 150_000
 Say = Callable[[str], None]
+
+
+class LivePolicy(Output, frozen=True, kw_only=True):
+    """One policy of the demonstration: what the log said of it, and what then happened.
+
+    Attributes:
+        offline / offline_low / offline_high: USD per decision by the deciding estimator, with its interval; null where
+            it is not defined.
+        offline_verdict: against the static segments, on the log.
+        live: USD per decision over the live days; `live_first` over as many of them as the backtest saw.
+        live_stderr: Monte Carlo standard error of `live`, by contact.
+        difference / difference_low / difference_high: of `live`, against the static segments under the same luck, with
+            its 95 % interval; null for the segments themselves.
+        verdict: better, worse or no difference, by that interval; "" for the segments themselves.
+        sends: messages per contact over the live days.
+        list_lost: share of the contacts who could be written to at the start and no longer at the end; below 0 where
+            the list grew.
+    """
+
+    offline: float | None
+    offline_low: float | None
+    offline_high: float | None
+    offline_verdict: str
+    live: float
+    live_stderr: float
+    live_first: float
+    difference: float | None
+    difference_low: float | None
+    difference_high: float | None
+    verdict: str
+    sends: float
+    list_lost: float
+
+
+class DemoOutput(CommandOutput, frozen=True, kw_only=True):
+    """`tactful demo --json`. Everything in it is SIMULATED.
+
+    Attributes:
+        simulated: the logged campaign under today's segments, with its randomised slice.
+        backtest: on its log.
+        live: policy -> what then happened on fresh contacts; `vw` and `static_segments` as the backtest trained and
+            tuned them, and `no_contact`.
+        live_days / live_contacts: size of the live run.
+        said: the result in sentences.
+        decisions: of the trained policy for a contact file.
+    """
+
+    simulated: SimulateOutput
+    backtest: BacktestOutput
+    live: dict[str, LivePolicy]
+    live_days: int
+    live_contacts: int
+    said: tuple[str, ...]
+    decisions: DecideOutput
+    folder: str
+    files: dict[str, str]
 
 
 def demo(folder: Path, contacts: int, seed: int, say: Say) -> DemoOutput:

@@ -12,7 +12,7 @@ from experiments.cli.console import REPORT, Json, Replace, free_out, guarded, pr
 from experiments.cli.inputs import SEVERAL, OptionalOutcomes, split_overrides
 
 if TYPE_CHECKING:
-    from experiments.outputs_audit import AuditOutput
+    from experiments.judge.audit import AuditOutput
 
 _STYLES = {"pass": "green", "warn": "yellow", "fail": "red", "n/a": "dim"}
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from experiments.cli.console import Json, Replace, errors, free_out, guarded, show
-from experiments.outputs_calibrate import CalibratedGroup, CalibrateOutput
+
+if TYPE_CHECKING:
+    from experiments.study.calibrate import CalibratedGroup, CalibrateOutput
 
 
 def run(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -13,7 +13,9 @@ from experiments.cli.console import Json, Overrides, Replace, free_out, guarded,
 from experiments.cli.contact_keys import KeyFile, key_beside, key_line, key_of_store, key_output
 from experiments.cli.inputs import Contacts
 from experiments.cli.prices import price_tables
-from experiments.outputs import DecideOutput
+
+if TYPE_CHECKING:
+    from experiments.serve.decide import DecideOutput
 
 SHOWN = 12
 

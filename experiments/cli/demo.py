@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from experiments.cli.console import Json, Replace, errors, free_out, guarded, show
 from experiments.cli.contact_keys import FIXED_KEY
-from experiments.outputs_simulate import DemoOutput
+
+if TYPE_CHECKING:
+    from experiments.demo import DemoOutput
 
 
 def run(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -13,7 +13,9 @@ from engine.errors import UnsettledError
 from experiments.cli.console import Json, Replace, end, free_out, guarded, progress, show
 from experiments.cli.contact_keys import KeyFile, key_if_given, key_line, key_of_log, key_output
 from experiments.cli.inputs import Decisions, Done, OptionalContacts
-from experiments.outputs import DispatchOutput
+
+if TYPE_CHECKING:
+    from experiments.serve.dispatch import DispatchOutput
 
 SHOWN = 5
 

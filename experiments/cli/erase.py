@@ -6,14 +6,16 @@ import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from experiments.cli.console import Json, errors, guarded, progress, show
 from experiments.cli.contact_keys import KeyFile, said
-from experiments.outputs_erase import EraseOutput
+
+if TYPE_CHECKING:
+    from experiments.serve.erase import EraseOutput
 
 _LARGEST_LIST = 1 << 26
 

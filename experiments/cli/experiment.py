@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from experiments.cli.console import REPORT, Json, Overrides, Replace, free_out, guarded, progress, show
-from experiments.outputs_experiment import ExperimentOutput, SeasonRow
+
+if TYPE_CHECKING:
+    from experiments.season.outputs import ExperimentOutput, SeasonRow
 
 
 def run(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from experiments.cli.console import Json, guarded, show
 from experiments.cli.inputs import DecisionLog
-from experiments.outputs_explain import ComparisonRow, ExplainOutput
 from experiments.report.text import figure_text
+
+if TYPE_CHECKING:
+    from experiments.serve.explain import ComparisonRow, ExplainOutput
 
 
 def run(

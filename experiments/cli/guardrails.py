@@ -13,8 +13,8 @@ from experiments.cli.console import Json, Replace, free_out, guarded, progress, 
 from experiments.cli.inputs import Contacts, DecisionLog
 
 if TYPE_CHECKING:
-    from experiments.outputs_guardrails import Change, DiffOutput, ExplainContactOutput, LintOutput, ReplayOutput
-    from experiments.serve.guardrail_sources import Setting
+    from experiments.serve.guardrails import Change, DiffOutput, ExplainContactOutput, LintOutput, Setting
+    from experiments.serve.replay import ReplayOutput
 
 app = typer.Typer(
     name="guardrails",
@@ -52,7 +52,7 @@ def lint(
     provenance. Leaves with 4 on errors (with --strict also on warnings), else 0.
     """
     from engine.errors import ConfigError
-    from experiments.serve.guardrail_lint import lint_named
+    from experiments.serve.guardrails import lint_named
 
     with guarded(as_json=as_json):
         output = lint_named(pack, _date(today), catalog, strict=strict, part=part)
@@ -76,7 +76,7 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """Show who gains or loses which actions when PACK_B takes over from PACK_A, in flat memory."""
-    from experiments.serve.guardrail_diff import diff_packs
+    from experiments.serve.guardrails import diff_packs
 
     with guarded(as_json=as_json):
         free_out(out, replace=replace, inputs=[contacts, first, second, catalog, features, conditions])
@@ -109,7 +109,7 @@ def replay(
 
     Prices are estimates from the log and HYPOTHETICAL: nobody applied the rule. Legal rules are never priced.
     """
-    from experiments.serve.guardrail_replay import ReplayRequest, replay_pack
+    from experiments.serve.replay import ReplayRequest, replay_pack
 
     with guarded(as_json=as_json):
         request = ReplayRequest(log, pack, metric, instead, policy, alpha, conditions)
@@ -131,7 +131,7 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Show every action for one contact: allowed, or every rule that removes it and when that would end."""
-    from experiments.serve.guardrail_explain import explain_contact
+    from experiments.serve.guardrails import explain_contact
 
     with guarded(as_json=as_json):
         setting = _setting(contacts, now, catalog, features, conditions)
@@ -154,7 +154,7 @@ def _date(text: str | None) -> dt.date:
 
 def _setting(contacts: list[Path], now: str, catalog: str, features: str | None, conditions: Path | None) -> Setting:
     from experiments.serve.decide import parse_now
-    from experiments.serve.guardrail_sources import Setting
+    from experiments.serve.guardrails import Setting
 
     return Setting(contacts, parse_now(now), catalog, features, conditions)
 

@@ -10,12 +10,34 @@ from rich.table import Table
 
 from experiments.cli.console import Json, Replace, free_out, guarded, progress, show
 from experiments.cli.contact_keys import KeyFile, key_beside, key_line, key_output
-from experiments.outputs import ImportOutput
+from experiments.outputs import CommandOutput, KeyOutput
 
 if TYPE_CHECKING:
     from engine.contacts.key import ContactKey
     from engine.mapping.importer import ImportReport
     from engine.storage.given import Given
+
+
+class ImportOutput(CommandOutput, frozen=True, kw_only=True):
+    """`tactful import --json`.
+
+    Attributes:
+        contact_key: the key under which the contacts' ids were replaced.
+        notes: sentences that every report of the log repeats, the warnings among them.
+        warnings: what is wrong with rows that were lost; the audit fails on them.
+    """
+
+    rows_read: int
+    rows_kept: int
+    rows_rejected: int
+    reasons: dict[str, int]
+    actions: int
+    action_names: tuple[str, ...]
+    propensity: str
+    log: str
+    rejects: str | None
+    notes: tuple[str, ...] = ()
+    contact_key: KeyOutput | None = None
 
 
 def run(

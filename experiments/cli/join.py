@@ -11,7 +11,36 @@ from rich.table import Table
 from experiments.cli.console import Json, Overrides, Replace, free_out, guarded, show
 from experiments.cli.contact_keys import KeyFile, key_if_given
 from experiments.cli.inputs import Log, Outcomes
-from experiments.outputs import JoinOutput, MetricJoin
+from experiments.outputs import CommandOutput, MetricJoin
+
+
+class JoinOutput(CommandOutput, frozen=True, kw_only=True):
+    """`tactful join --json`; see `engine.log.join.JoinReport` for every count.
+
+    Attributes:
+        given: outcomes that are no states of the dispatch, each once.
+        credited: of them, that some metric counts.
+        late: of them, outside the window of every metric that reads them.
+        unread: event that no metric reads -> outcomes.
+        taken_back: decisions reported as dispatched and as suppressed; they count as not sent.
+    """
+
+    log: str
+    decisions: int
+    unusable: int
+    outcomes: int
+    duplicates: int
+    after_now: int
+    before_decision: int
+    without_decision: int
+    unused: int
+    illegal_states: int
+    taken_back: int
+    metrics: dict[str, MetricJoin]
+    given: int = 0
+    credited: int = 0
+    late: int = 0
+    unread: dict[str, int] = {}
 
 
 def run(

@@ -31,6 +31,7 @@ from experiments.cli import (
     plan,
     promote,
     rollback,
+    schema,
     simulate,
     state,
     train,
@@ -66,6 +67,7 @@ app.command("simulate")(simulate.run)
 app.command("calibrate")(calibrate.run)
 app.command("experiment")(experiment.run)
 app.command("demo")(demo.run)
+app.command("schema")(schema.run)
 app.add_typer(guardrails.app, name="guardrails")
 app.add_typer(state.app, name="state")
 

@@ -12,7 +12,7 @@ from experiments.cli.console import REPORT, Json, Overrides, Replace, free_out, 
 from experiments.cli.inputs import Log, OptionalOutcomes
 
 if TYPE_CHECKING:
-    from experiments.outputs_monitor import MonitorOutput
+    from experiments.serve.monitor import MonitorOutput
 
 EXIT_CODES = {"fine": 0, "alert": 10, "pause": 11, "kill": 12}
 _STYLES = {"alert": "yellow", "pause_arm": "red", "pause_channel": "red", "kill": "bold red"}

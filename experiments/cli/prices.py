@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.table import Table
 
-from experiments.outputs_prices import PricesOutput, VolumeRow
+if TYPE_CHECKING:
+    from experiments.judge.volume import VolumeRow
+    from experiments.serve.prices import PricesOutput
 
 
 def price_tables(prices: PricesOutput | None) -> list[Table]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
+from engine.ope.gate import Gate
 from experiments.cli.console import Json, Overrides, errors, guarded, progress, show, signer
 from experiments.cli.inputs import Log
-from experiments.outputs_launch import GateOutput
-from experiments.outputs_promotion import PromoteOutput
 from experiments.report.text import figure_text
+
+if TYPE_CHECKING:
+    from experiments.judge.promotion import PromoteOutput
 
 
 def run(
@@ -51,7 +53,7 @@ def run(
         raise typer.Exit(GateError.exit_code)
 
 
-def _table(gate: GateOutput) -> Table:
+def _table(gate: Gate) -> Table:
     table = Table(
         *("metric", "role", gate.baseline, gate.policy, "gain", "bound", "limit", "verdict"),
         title=f"{gate.policy} against {gate.baseline}, one-sided error {gate.error:g}",

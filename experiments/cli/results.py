@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from experiments.outputs import PlanOutput, ResultRow
-from experiments.outputs_launch import GateOutput, MetricRow
+from engine.ope.gate import Gate
+from experiments.outputs import MetricRow, PlanOutput, ResultRow
 from experiments.report.text import figure_text, interval_text
 from experiments.report.words import LAYERS, amount, between
 
@@ -73,7 +73,7 @@ def _change(row: MetricRow) -> str:
     return f"  {gap.verdict}: {between(gap.low, gap.high, row.unit, signed=True)}"
 
 
-def gate_table(gate: GateOutput) -> Table:
+def gate_table(gate: Gate) -> Table:
     """The demands of the promotion gate and their answers."""
     table = Table("metric", "role", "answer", "why", title=f"promotion gate: {'pass' if gate.passed else 'stay'}")
     for check in gate.checks:

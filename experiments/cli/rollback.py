@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from experiments.cli.console import Json, guarded, show, signer
-from experiments.outputs_promotion import RollbackOutput
+
+if TYPE_CHECKING:
+    from experiments.judge.promotion import RollbackOutput
 
 
 def run(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -12,7 +12,9 @@ from engine.contacts.key import SIMULATED_KEY
 from experiments.cli.console import Json, Overrides, Replace, free_out, guarded, progress, show
 from experiments.cli.contact_keys import FIXED_KEY, key_of_simulation
 from experiments.cli.prices import price_tables
-from experiments.outputs_simulate import SimulateOutput
+
+if TYPE_CHECKING:
+    from experiments.simulate.outputs import SimulateOutput
 
 
 def run(

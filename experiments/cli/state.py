@@ -110,7 +110,7 @@ def rebuild(
     Decisions, promises, sends and the use of limits come back; facts do not: record their files again.
     """
     from experiments.serve.decide import parse_now
-    from experiments.serve.rebuild import rebuild_store
+    from experiments.serve.state import rebuild_store
 
     with guarded(as_json=as_json):
         output = rebuild_store(state, log, outcomes or (), parse_now(now), create=create)

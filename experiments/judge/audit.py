@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -17,12 +16,47 @@ from engine.audit.outcomes import RESOLUTION, VALIDITY
 from engine.audit.rule import AuditRule
 from engine.log.parquet import LogReader
 from engine.storage.given import Given, named
-from experiments.outputs import json_bytes
-from experiments.outputs_audit import AuditOutput, FindingRow, Readiness
+from experiments.outputs import CommandOutput, Output, json_bytes
 from experiments.report.audit import audit_page
 from experiments.report.files import make_folder, write_whole
 
 Advance = Callable[[float], None]
+
+
+class Readiness(Output, frozen=True, kw_only=True):
+    """The three questions before anything else, as shares; null where the log cannot say.
+
+    Attributes:
+        permission: decisions about contacts with a consent record (source and timestamp) on some channel.
+        resolved: events that belong to a decision of the log, and by it to a profile.
+        valid: events that pass the schema.
+    """
+
+    permission: float | None
+    resolved: float | None
+    valid: float | None
+
+
+class AuditOutput(CommandOutput, frozen=True, kw_only=True):
+    """`tactful audit --json`.
+
+    Attributes:
+        log / rows / metrics: what was audited.
+        verdict: the worst of the checks': pass, warn or fail.
+        readiness: the three questions.
+        findings: one per check, always all.
+        notes: of the log.
+        files: report.html and report.json, where --out was given.
+    """
+
+    log: str
+    rows: int
+    metrics: tuple[str, ...]
+    verdict: str
+    readiness: Readiness
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = ()
+    files: dict[str, str] = {}
 
 
 class AuditConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -64,7 +98,7 @@ def audit(request: AuditRequest, rule: AuditRule, advance: Advance | None = None
         metrics=found.metrics,
         verdict=found.verdict,
         readiness=_readiness(found),
-        findings=tuple(finding_row(one) for one in found.findings),
+        findings=tuple(map(_printable, found.findings)),
         notes=reader.meta.notes,
     )
     if request.out is None:
@@ -77,24 +111,11 @@ def audit(request: AuditRequest, rule: AuditRule, advance: Advance | None = None
     return output
 
 
-def finding_row(found: Finding) -> FindingRow:
-    """A finding as it is printed; what is not finite becomes null."""
+def _printable(found: Finding) -> Finding:
+    """The finding in plain data; what is not finite becomes null."""
     value = found.value if found.value is not None and math.isfinite(found.value) else None
-    return FindingRow(
-        check=found.check,
-        verdict=found.verdict,
-        value=value,
-        warn=found.warn,
-        fail=found.limit,
-        what=found.what,
-        advice=found.advice,
-        details=_plain(found.details),
-    )
-
-
-def _plain(details: dict[str, Any]) -> dict[str, Any]:
-    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(details, enc_hook=float))
-    return plain
+    details = msgspec.json.decode(msgspec.json.encode(found.details, enc_hook=float))
+    return replace(found, value=value, details=details)
 
 
 def _readiness(found: Audit) -> Readiness:

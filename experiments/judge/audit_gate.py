@@ -8,7 +8,22 @@ from engine.audit.rule import AuditRule
 from engine.errors import DataError, ParameterError
 from engine.log.parquet import LogReader
 from engine.log.structure import accept
-from experiments.outputs_audit import AuditGate
+from experiments.outputs import Output
+
+
+class AuditGate(Output, frozen=True, kw_only=True):
+    """What the audit said before training or a backtest.
+
+    Attributes:
+        verdict: pass, warn or fail.
+        failed / warned: checks.
+        overridden: the reason that was given to go on in spite of `failed`; "" where nothing was overridden.
+    """
+
+    verdict: str
+    failed: tuple[str, ...] = ()
+    warned: tuple[str, ...] = ()
+    overridden: str = ""
 
 
 def passed_gate(

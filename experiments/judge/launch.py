@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from experiments.outputs import DifferenceRow, Launch, ResultRow
-from experiments.outputs_launch import GateOutput
+from engine.ope.gate import Gate
+from experiments.outputs import DifferenceRow, Output, ResultRow
 
 BETTER, WORSE, NO_DIFFERENCE, INSUFFICIENT = "better", "worse", "no difference", "insufficient"
+
+
+class Launch(Output, frozen=True, kw_only=True):
+    """What to launch.
+
+    Attributes:
+        policy: the policy to launch, as named in the results.
+        verdict: better | worse | no difference | insufficient, of the learned policy against the baseline.
+        reason: one sentence with the figures that decided.
+    """
+
+    policy: str
+    verdict: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -23,7 +37,7 @@ class Contest:
 
     learned: ResultRow
     today: ResultRow | None
-    gate: GateOutput | None = None
+    gate: Gate | None = None
 
 
 def recommend(contest: Contest) -> Launch:
@@ -55,7 +69,7 @@ def recommend(contest: Contest) -> Launch:
     return Launch(policy=nothing, verdict=learned.verdict, reason=reason)
 
 
-def refusals(gate: GateOutput | None) -> str:
+def refusals(gate: Gate | None) -> str:
     """What the guardrail metrics hold against a launch; "" where they hold nothing."""
     if gate is None:
         return ""

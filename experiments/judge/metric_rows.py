@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from engine.log.parquet import LogReader
-from engine.ope.gate import Check, Demand, Evidence, Gate, gate
+from engine.ope.gate import Demand, Evidence, Gate, gate
 from engine.ope.metrics.bound import BoundStack
 from engine.ope.metrics.definition import MetricStack
 from engine.ope.metrics.figures import MetricFigure, demand_of, evidence_of_figure, stack_figures
 from engine.ope.metrics.state import StackState
-from experiments.outputs import ResultRow
-from experiments.outputs_launch import GateCheck, GateOutput, MetricDifference, MetricRow
+from experiments.outputs import MetricDifference, MetricRow, ResultRow
 
 
 def bound_stack(stack: MetricStack, reader: LogReader) -> BoundStack:
@@ -27,7 +26,7 @@ def metric_rows(state: StackState, alpha: float) -> tuple[MetricRow, ...]:
     return tuple(_row(figure, state.bound.stack, baseline) for figure in stack_figures(state, alpha))
 
 
-def gate_of(state: StackState, policy: str, primary: ResultRow, stack: MetricStack, error: float) -> GateOutput:
+def gate_of(state: StackState, policy: str, primary: ResultRow, stack: MetricStack, error: float) -> Gate:
     """Hold the primary metric and the guardrail metrics of a policy against what a launch asks (R24, R40).
 
     Args:
@@ -59,8 +58,10 @@ def gate_of(state: StackState, policy: str, primary: ResultRow, stack: MetricSta
         elif figure.metric in thin:
             found = _as_undecided(found, thin[figure.metric])
         evidence.append(found)
-    demands.insert(0, Demand(primary.metric, role="primary", rule="better"))
-    return _output(gate(demands, evidence, error=error), policy, state.targets[0].name, stack)
+    known = stack.metrics.get(primary.metric)
+    label, unit = (known.label, known.unit) if known else ("", "")
+    demands.insert(0, Demand(primary.metric, role="primary", rule="better", label=label, unit=unit))
+    return gate(demands, evidence, error=error, policy=policy, baseline=state.targets[0].name)
 
 
 def _as_undecided(found: Evidence, why: str) -> Evidence:
@@ -105,39 +106,6 @@ def _row(figure: MetricFigure, stack: MetricStack, baseline: str) -> MetricRow:
         effective=figure.effective,
         missing=figure.missing,
         difference=difference,
-    )
-
-
-def _output(found: Gate, policy: str, baseline: str, stack: MetricStack) -> GateOutput:
-    metrics = [stack.metrics.get(check.demand.metric) for check in found.checks]
-    checks = tuple(
-        gate_check(check, metric.label if metric else check.demand.metric, metric.unit if metric else "")
-        for check, metric in zip(found.checks, metrics, strict=True)
-    )
-    return GateOutput(
-        policy=policy, baseline=baseline, passed=found.passed, reason=found.reason, error=found.error, checks=checks
-    )
-
-
-def gate_check(check: Check, label: str, unit: str) -> GateCheck:
-    """One demand of a gate as it is printed."""
-    demand, evidence = check.demand, check.evidence
-    return GateCheck(
-        metric=demand.metric,
-        label=label,
-        unit=unit,
-        role=demand.role,
-        rule=demand.rule,
-        margin=demand.margin,
-        relative=demand.relative,
-        baseline_value=evidence.live if evidence else None,
-        value=evidence.new if evidence else None,
-        gain=check.gain,
-        bound=check.bound,
-        limit=check.limit,
-        verdict=check.verdict,
-        reason=check.reason,
-        blocks=check.blocks,
     )
 
 

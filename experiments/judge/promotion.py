@@ -13,6 +13,7 @@ from engine.errors import DataError, GateError, ParameterError, TactfulError
 from engine.log.parquet import LogReader
 from engine.log.selection import Selection
 from engine.log.training_rows import training_rows
+from engine.ope.gate import Gate
 from engine.ope.target import LoggedTarget, Target
 from engine.storage.given import Given, named
 from engine.storage.versions import (
@@ -29,18 +30,49 @@ from engine.storage.versions import (
 )
 from experiments.judge.audit_gate import gate_sentence, passed_gate
 from experiments.judge.learnt_rows import LEARNT_FROM, MARK
-from experiments.judge.metric_rows import gate_check
 from experiments.judge.promotion_config import PromoteConfig
-from experiments.judge.promotion_judge import After, Judged, judge
+from experiments.judge.promotion_judge import LIVE, LOGGED, After, Judged, judge
 from experiments.judge.specs import parse_spec
-from experiments.outputs_launch import GateOutput
-from experiments.outputs_promotion import PromoteOutput, RollbackOutput
+from experiments.outputs import Output
 from policies.trained import head, kind_of
 
 Advance = Callable[[float], None]
-NEW, LIVE, LOGGED = "new", "live", "logged"
 REFUSED: Final = "refused"
 ALREADY: Final = "it serves already, as an earlier run let it; nothing changed"
+
+
+class PromoteOutput(Output, frozen=True, kw_only=True):
+    """`tactful promote --json`.
+
+    Attributes:
+        promoted: whether the version serves now.
+        overridden: why it does although the gate refused, or ""; in the history too.
+        version / previous: of the new version, and of the one that served before; null where none did.
+        sequence: of the pointer now; null where nothing ever served.
+        rows: of the log that the gate rests on.
+        gate: its answer; null where an override let the version through without one, or where it served already.
+    """
+
+    promoted: bool
+    overridden: str
+    live: str
+    version: str
+    previous: str | None
+    sequence: int | None
+    metric: str
+    rows: int
+    gate: Gate | None
+    notes: tuple[str, ...] = ()
+
+
+class RollbackOutput(Output, frozen=True, kw_only=True):
+    """`tactful rollback --json`: what serves now, and what served before."""
+
+    live: str
+    version: str
+    previous: str
+    sequence: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,7 +140,6 @@ def promote(request: PromoteRequest, config: PromoteConfig, advance: Advance | N
         notes.append(f"not judged: {error.message}")
     passed = judged is not None and judged.gate.passed
     overridden = "" if passed else request.override
-    answer = None if judged is None else _gate_output(judged, before)
     entry = {
         **request.signed.entry(),
         "metric": request.metric,
@@ -130,7 +161,7 @@ def promote(request: PromoteRequest, config: PromoteConfig, advance: Advance | N
         sequence=(after or before or Pointer("", 0)).sequence or None,
         metric=request.metric,
         rows=entry["rows"],
-        gate=answer,
+        gate=None if judged is None else judged.gate,
         notes=tuple(notes),
     )
 
@@ -237,7 +268,7 @@ def _judged(
     else:
         today = parse_spec(str(version_folder(request.live, before.version)), reader)[0]
     side = _unseen(request, config, notes)
-    return judge(reader, new, today, request.metric, config, side, advance)
+    return judge(reader, new, today, request.metric, config, side, advance, baseline=LOGGED if before is None else LIVE)
 
 
 def _unseen(request: PromoteRequest, config: PromoteConfig, notes: list[str]) -> After | None:
@@ -295,7 +326,7 @@ def _figures(judged: Judged) -> dict[str, Any]:
     gate = judged.gate
     checks = [
         {
-            "metric": check.demand.metric,
+            "metric": check.metric,
             "verdict": check.verdict,
             "gain": check.gain,
             "bound": check.bound,
@@ -304,15 +335,3 @@ def _figures(judged: Judged) -> dict[str, Any]:
         for check in gate.checks
     ]
     return {"passed": gate.passed, "reason": gate.reason, "error": gate.error, "checks": checks}
-
-
-def _gate_output(judged: Judged, before: Pointer | None) -> GateOutput:
-    gate = judged.gate
-    return GateOutput(
-        policy=NEW,
-        baseline=LOGGED if before is None else LIVE,
-        passed=gate.passed,
-        reason=gate.reason,
-        error=gate.error,
-        checks=tuple(gate_check(check, check.demand.metric, "") for check in gate.checks),
-    )

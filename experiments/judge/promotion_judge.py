@@ -19,6 +19,7 @@ from experiments.judge.promotion_config import SENDS, PromoteConfig
 from experiments.judge.promotion_sends import sends_evidence
 
 Advance = Callable[[float], None]
+NEW, LIVE, LOGGED = "new", "live", "logged"
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ def judge(
     config: PromoteConfig,
     side: After | None = None,
     advance: Advance | None = None,
+    baseline: str = LIVE,
 ) -> Judged:
     """Hold a new version against the live one on a log.
 
@@ -56,6 +58,7 @@ def judge(
         new / live: what to compare; `live` may be what the log did.
         metric: primary, more is better.
         side: the rows to judge on; None is all.
+        baseline: what `live` is called in the answer.
 
     Raises:
         DataError: no such metric, or no rows.
@@ -75,7 +78,7 @@ def judge(
             found.append(_evidence(reader, new, live, demand.metric, config, side, advance))
     asked = [demand for demand in demands if demand.metric in {one.metric for one in found} or demand.required]
     rows = sum(block.n for block in Selection(reader, metric, side=side, context=False))
-    return Judged(gate(asked, found, error=config.error), rows)
+    return Judged(gate(asked, found, error=config.error, policy=NEW, baseline=baseline), rows)
 
 
 def demands_of(metric: str, config: PromoteConfig) -> tuple[Demand, ...]:

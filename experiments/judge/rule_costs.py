@@ -18,13 +18,35 @@ from engine.log.parquet import LogReader
 from engine.ope.target import Target
 from engine.records.rounds import CHUNK_ROWS, RoundBlock
 from engine.types import HOLD, BoolArray, ByteArray, FloatArray
-from experiments.outputs_launch import RuleCost
+from experiments.outputs import Output
 
 # Judging a record anew costs more than reading it: a log is sampled in whole chunks beyond this many.
 MAX_CHUNKS: Final = 16
 OPINION: Final = "a reward model's opinion: what a rule removes was never sent, so no log can confirm it"
 _RIGHTS: Final = ("consent", "suppression")
 Scores = Callable[[ContextBlock], FloatArray]
+
+
+class RuleCost(Output, frozen=True, kw_only=True):
+    """What one guardrail rule takes away from the policy.
+
+    Attributes:
+        removed: share of (decision, send action) pairs that it removes.
+        silenced: share of decisions that it alone leaves without any send.
+        sends: sends per decision that the policy would make more without it.
+        value: what a reward model thinks that those are worth, per decision; an opinion: nothing that the rule removes
+            was ever sent, so no log can confirm it. Null where it is not a choice (legal) or no model knows.
+        note: reservations.
+    """
+
+    id: str
+    rule: str
+    kind: str
+    removed: float
+    silenced: float
+    sends: float | None = None
+    value: float | None = None
+    note: str = ""
 
 
 @dataclass

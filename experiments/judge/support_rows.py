@@ -10,9 +10,39 @@ from engine.numeric.matmul import matmul
 from engine.ope.target import Target
 from engine.records.rounds import RoundBlock
 from engine.types import FloatArray
-from experiments.outputs_launch import SupportRow, WeightBin
+from experiments.outputs import Output
 
 EDGES: Final = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
+
+
+class WeightBin(Output, frozen=True, kw_only=True):
+    """Rows whose weight lies above `low` and up to `high`; null is without limit, 0 to 0 is a weight of exactly 0.
+
+    Attributes:
+        rows: share of the rows.
+        weight: share of the sum of weights.
+    """
+
+    low: float
+    high: float | None
+    rows: float
+    weight: float
+
+
+class SupportRow(Output, frozen=True, kw_only=True):
+    """How much of the log speaks for a policy.
+
+    Attributes:
+        effective: what its rows are worth: (sum w)^2 / sum w^2.
+        mean_weight: 1 in expectation where propensities are right.
+    """
+
+    policy: str
+    rows: int
+    effective: float
+    mean_weight: float
+    largest_weight: float
+    bins: tuple[WeightBin, ...]
 
 
 class WeightHistogram:

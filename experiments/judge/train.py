@@ -17,10 +17,10 @@ from engine.protocols import Learner
 from engine.records.rounds import RoundBlock
 from engine.storage.given import Given
 from engine.storage.versions import served_folder
-from experiments.judge.audit_gate import passed_gate
+from experiments.judge.audit_gate import AuditGate, passed_gate
 from experiments.judge.learnt_rows import LEARNT_FROM, span_of
 from experiments.judge.responses import fit_responses
-from experiments.outputs import TrainOutput
+from experiments.outputs import CommandOutput
 from experiments.settings import TrainConfig
 from policies.content import folder as blocks
 from policies.content.adopt import adopted
@@ -36,6 +36,29 @@ from policies.vw.learner import VwLearner
 from policies.vw.live_learner import LiveLearner
 from policies.vw.responses import Asked, ResponseModel
 from policies.vw.search import Search, choose
+
+
+class TrainOutput(CommandOutput, frozen=True, kw_only=True):
+    """`tactful train --json`.
+
+    Attributes:
+        rows: decisions learnt from, those of `--from` included.
+        known_rows: usable rows of the log that the folder of `--from` had learnt from before; they were passed over.
+        parity: null where VW serves the policy itself.
+        responses: models of p_respond and p_unsub: role -> metric.
+        audit: what the audit of the log said before anything was learnt; null where none ran.
+    """
+
+    policy: str
+    folder: str
+    metric: str
+    rows: int
+    actions: int
+    parity: float | None
+    version: str
+    known_rows: int = 0
+    responses: dict[str, str] = {}
+    audit: AuditGate | None = None
 
 
 def learn(

@@ -14,7 +14,7 @@ from engine.features import ContextBlock
 from engine.numeric.matmul import matmul
 from engine.ope.exact import add_pairs
 from engine.types import HOLD, BoolArray, FloatArray
-from experiments.outputs_launch import GroupRow, ShareRow, TreatmentOutput
+from experiments.outputs import Output
 from policies.peers.segmentation import Cut, Segmentation
 
 BANDS: Final = (
@@ -28,6 +28,54 @@ MANY_HOURS: Final = 4
 SHOWN_GROUPS: Final = 8
 # A group this small is an anecdote.
 MIN_SHARE: Final = 0.02
+
+
+class ShareRow(Output, frozen=True, kw_only=True):
+    """Share of decisions that get something, under the baseline and under the policy.
+
+    Attributes:
+        kind: treatment | channel | hours | arm.
+        shares: expected, from the policies' own probabilities: no outcome is in them and so no error either.
+    """
+
+    kind: str
+    level: str
+    baseline: float
+    policy: float
+
+
+class GroupRow(Output, frozen=True, kw_only=True):
+    """How a group of contacts is treated.
+
+    Attributes:
+        feature / level: who.
+        share: of the decisions.
+        distance: mean total variation between the two policies' distributions over actions, in [0, 1].
+        shares: of the group, hold first.
+    """
+
+    feature: str
+    level: str
+    share: float
+    distance: float
+    shares: tuple[ShareRow, ...]
+
+
+class TreatmentOutput(Output, frozen=True, kw_only=True):
+    """Who is treated differently, and how.
+
+    Attributes:
+        distance: mean total variation distance between the two policies' distributions over actions, in [0, 1].
+        overall: of all decisions.
+        groups: the most different ones first.
+    """
+
+    policy: str
+    baseline: str
+    rows: int
+    distance: float
+    overall: tuple[ShareRow, ...]
+    groups: tuple[GroupRow, ...]
 
 
 @dataclass(frozen=True)

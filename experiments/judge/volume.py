@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from engine.catalog import Catalog
@@ -13,7 +14,6 @@ from engine.ope.target import PolicyTarget, Target
 from engine.protocols import Policy
 from engine.records.rounds import RoundBlock
 from engine.types import FloatArray
-from experiments.outputs_prices import VolumeRow
 from experiments.serve.prices import Priced
 from policies.prices.config import PriceConfig
 from policies.prices.pricing import Problem, find_prices
@@ -24,6 +24,22 @@ from policies.prices.use import cell_sends
 from policies.vw.compiled import CompiledPolicy
 
 MATCHED: Final = "vw_matched"
+
+
+class VolumeRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What a policy sends, expected over its exact distributions on the log's contexts; no reward plays a part.
+
+    Attributes:
+        policy: as in the results.
+        sends_per_decision: messages.
+        by_channel: the same by channel.
+        times_baseline: in multiples of the baseline's; null where the baseline never sends.
+    """
+
+    policy: str
+    sends_per_decision: float
+    by_channel: dict[str, float]
+    times_baseline: float | None
 
 
 def matched_target(

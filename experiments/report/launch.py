@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from experiments.judge.audit_gate import gate_sentence
 from experiments.judge.contenders import LEARNED
-from experiments.outputs import BacktestOutput, ResultRow
+from experiments.outputs import ResultRow
 from experiments.report.bars import Mark, Scale, mark, scale_of
 from experiments.report.launch_details import (
     Group,
@@ -22,6 +23,9 @@ from experiments.report.launch_details import (
 )
 from experiments.report.launch_metrics import GateLine, Layer, gate_lines, layers_of
 from experiments.report.words import VERDICTS, Names, amount, between, capital
+
+if TYPE_CHECKING:
+    from experiments.judge.backtest import BacktestOutput
 
 GO, STAY, UNKNOWN = "go", "stay", "unknown"
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.outputs import LogSummary, ResultRow, Skipped
 from experiments.report.environment import environment
-from experiments.report.launch import LaunchPage
 from experiments.report.launch_metrics import MetricLines
 from experiments.report.text import interval_text
+
+if TYPE_CHECKING:
+    from experiments.report.launch import LaunchPage
 
 
 @dataclass(frozen=True)

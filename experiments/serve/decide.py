@@ -42,8 +42,16 @@ from engine.storage.versions import served_folder
 from engine.time.instants import value_hint
 from engine.time.localtime import instant_of
 from engine.types import HOLD
-from experiments.outputs import DecideOutput
-from experiments.serve.prices import Pricing, plan_under_prices, pricing_of, recorded_prices, shown_prices, under
+from experiments.outputs import CommandOutput, KeyOutput
+from experiments.serve.prices import (
+    PricesOutput,
+    Pricing,
+    plan_under_prices,
+    pricing_of,
+    recorded_prices,
+    shown_prices,
+    under,
+)
 from experiments.settings import DecideConfig
 from policies.content.folder import KIND as BLOCKS
 from policies.content.folder import load_blocks
@@ -57,6 +65,47 @@ Advance = Callable[[float], None]
 # 1e-12, not to the last bit, so the size of the whole file decides: the same file gives the same bytes in blocks of any
 # size.
 FAST_FROM: Final = 200_000
+
+
+class DecideOutput(CommandOutput, frozen=True, kw_only=True):
+    """`tactful decide --json`.
+
+    Attributes:
+        sends: per action name, how often it was chosen; hold is counted in `held`.
+        held: contacts that get no message now.
+        held_all_removed: of those, contacts for which guardrails removed every send.
+        removed: rule -> (contact, action) pairs that it removes.
+        blocked_contacts: rule -> contacts for which it alone removes every send.
+        brakes: "channel rate" -> tier, of the brakes that are on; warnings are among them.
+        suppressed: sends that were drawn but found no room in the state store; they are recorded as suppressed.
+        suppressed_by: cap -> sends that it refused.
+        limited: set-level limit -> contacts from whom it took some send.
+        prices: budgets that are met in expectation, with their prices; null where there are none.
+        contact_key: the key of the contacts' pseudonyms; null in a demonstration, whose key is fixed.
+        rules: rule -> its name and what it does.
+        decided_before: of the contacts, those whose decision an earlier run has taken; it is read from the state store,
+            and `removed` and `blocked_contacts` do not count them.
+    """
+
+    log: str
+    contacts: int
+    held: int
+    held_all_removed: int
+    sends: dict[str, int]
+    by_channel: dict[str, int]
+    removed: dict[str, int]
+    blocked_contacts: dict[str, int]
+    policy: str
+    pack: str
+    now: str
+    brakes: dict[str, str] = {}
+    suppressed: int = 0
+    suppressed_by: dict[str, int] = {}
+    limited: dict[str, int] = {}
+    prices: PricesOutput | None = None
+    contact_key: KeyOutput | None = None
+    rules: dict[str, str] = {}
+    decided_before: int = 0
 
 
 @dataclass(frozen=True)

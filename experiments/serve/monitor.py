@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -25,24 +26,72 @@ from engine.log.structure import require_sound
 from engine.monitor.conditions import COUNTED, conditions_after
 from engine.monitor.covariates import FirstValues, covariates_of
 from engine.monitor.effects import AGAINST, DayEffect, EffectSums
-from engine.monitor.escalate import Judged, judge
+from engine.monitor.escalate import Judged, Raised, judge
 from engine.monitor.feeds import FeedSums
 from engine.monitor.outcomes import Reported
 from engine.monitor.rates import RateSums
 from engine.monitor.rule import MonitorRule
 from engine.records.outcomes import read_outcomes
-from engine.records.schema import UNIFORM_SLICE
+from engine.records.schema import CONTROL, UNIFORM_SLICE
 from engine.storage.given import Given
 from engine.time.localtime import DAY_US, HOUR_US
 from engine.types import NOT_AN_INSTANT, IntArray
-from experiments.outputs import json_bytes
-from experiments.outputs_monitor import DayRow, EffectOutput, MonitorOutput, RaisedRow
+from experiments.outputs import Output, ResultRow, json_bytes
 from experiments.report.files import make_folder, write_whole
 from experiments.report.monitor import monitor_page
-from experiments.serve.monitor_offline import offline_rows
 
 OPERATIONS = "operations"
 STATES = {"": "fine", "alert": "alert", "pause_arm": "pause", "pause_channel": "pause", "kill": "kill"}
+
+
+_CONSTANT, _LEARNED = "always:", "vw"
+
+
+class EffectOutput(Output, frozen=True, kw_only=True):
+    """Treatment less another group.
+
+    Attributes:
+        against: control or uniform.
+        verdict: better, worse, no difference, or insufficient (too few decisions).
+        now: the effect today; null where there is none.
+        days: the effect after each day.
+        variance_left: share of the variance that the covariates left.
+    """
+
+    against: str
+    verdict: str
+    now: DayEffect | None
+    days: tuple[DayEffect, ...]
+    variance_left: float | None
+
+
+class MonitorOutput(Output, frozen=True, kw_only=True):
+    """`tactful monitor --json`.
+
+    Attributes:
+        logs / rows: that were read.
+        metric: of the effects.
+        state: fine, alert, pause or kill: the strongest escalation.
+        effects: against control and against the uniform slice.
+        offline: the backtest's figures, where they were given.
+        raised: escalations that are on, the strongest first.
+        silent: rule -> why it could not be judged.
+        conditions: the sender's side for the next decisions, as plain data.
+        notes: of the logs.
+        files: report.html, report.json and conditions.yaml, where --out was given.
+    """
+
+    logs: tuple[str, ...]
+    rows: int
+    metric: str
+    state: str
+    effects: tuple[EffectOutput, ...]
+    offline: tuple[OfflineRow, ...]
+    raised: tuple[Raised, ...]
+    silent: dict[str, str]
+    conditions: dict[str, Any]
+    notes: tuple[str, ...] = ()
+    files: dict[str, str] = {}
 
 
 class MonitorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -103,7 +152,7 @@ def monitor(request: MonitorRequest, config: MonitorConfig) -> MonitorOutput:
         state=STATES[judged.strongest],
         effects=tuple(_effect(name, days) for name, days in effects.items()),
         offline=() if request.offline is None else offline_rows(request.offline, request.metric, effects),
-        raised=tuple(RaisedRow(**asdict(one)) for one in judged.raised),
+        raised=tuple(judged.raised),
         silent=judged.silent,
         conditions=after.to_builtins(),
         notes=(*reader.meta.notes, *_unheard(last)),
@@ -201,13 +250,12 @@ def _unheard(reader: LogReader) -> list[str]:
 
 
 def _effect(against: str, days: Sequence[DayEffect]) -> EffectOutput:
-    rows = tuple(DayRow(**asdict(day)) for day in days)
-    if not rows:
+    if not days:
         return EffectOutput(against=against, verdict="insufficient", now=None, days=(), variance_left=None)
-    now = rows[-1]
+    now = days[-1]
     verdict = "better" if now.low > 0 else "worse" if now.high < 0 else "no difference"
     left = (now.stderr / now.plain_stderr) ** 2 if now.plain_stderr > 0 else None
-    return EffectOutput(against=against, verdict=verdict, now=now, days=rows, variance_left=left)
+    return EffectOutput(against=against, verdict=verdict, now=now, days=tuple(days), variance_left=left)
 
 
 def _written(output: MonitorOutput, folder: Path, judged: Judged, after: Conditions) -> MonitorOutput:
@@ -225,3 +273,83 @@ def _written(output: MonitorOutput, folder: Path, judged: Judged, after: Conditi
 def _plain(conditions: Conditions) -> object:
     decoded: object = msgspec.json.decode(msgspec.json.encode(conditions.to_builtins()))
     return decoded
+
+
+class OfflineRow(Output, frozen=True, kw_only=True):
+    """What the backtest had said of the same difference, per decision.
+
+    Attributes:
+        against: control or uniform.
+        policy / baseline: of the backtest.
+        agrees: whether the two intervals overlap; null where one is missing.
+    """
+
+    against: str
+    policy: str
+    baseline: str
+    value: float | None
+    low: float | None
+    high: float | None
+    agrees: bool | None
+
+
+class _Report(msgspec.Struct):
+    """The part of a backtest's report that is read here: other fields may come and go."""
+
+    results: tuple[ResultRow, ...]
+    comparisons: tuple[ResultRow, ...] = ()
+
+
+def offline_rows(path: Path, metric: str, live: Mapping[str, Sequence[DayEffect]]) -> tuple[OfflineRow, ...]:
+    """The launched policy against doing nothing, and against the uniform choice where that was judged.
+
+    Control gets nothing, so what it stands for offline is "hold for everybody".
+
+    Args:
+        path: report.json of `tactful backtest`.
+        metric: that the live effects are of.
+        live: the effect by day, by group.
+
+    Raises:
+        DataError: no such file, no report of a backtest, or one of another metric.
+    """
+    try:
+        report = msgspec.json.decode(path.read_bytes(), type=_Report)
+    except (OSError, msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
+        raise DataError(
+            f"{path} is no report of a backtest: {error}", hint="give report.json of `tactful backtest`"
+        ) from error
+    rows = [row for row in (*report.comparisons, *report.results) if row.difference is not None]
+    if {row.metric for row in rows} - {metric}:
+        raise DataError(f"{path} is about another metric than {metric!r}", hint="give the --metric of the backtest")
+    found = []
+    for against, days in live.items():
+        row = _matching(rows, against)
+        if row is None or row.difference is None:
+            continue
+        gap = row.difference
+        agrees = None
+        if days and gap.low is not None and gap.high is not None:
+            agrees = days[-1].low <= gap.high and gap.low <= days[-1].high
+        found.append(
+            OfflineRow(
+                against=against,
+                policy=row.policy,
+                baseline=gap.baseline,
+                value=gap.value,
+                low=gap.low,
+                high=gap.high,
+                agrees=agrees,
+            )
+        )
+    return tuple(found)
+
+
+def _matching(rows: Sequence[ResultRow], against: str) -> ResultRow | None:
+    """The learned policy's row against the group's stand-in."""
+    for row in rows:
+        baseline = row.difference.baseline if row.difference else ""
+        nothing = baseline.startswith(_CONSTANT) if against == CONTROL else baseline == "uniform"
+        if row.policy == _LEARNED and nothing:
+            return row
+    return None

@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from experiments.outputs import BacktestOutput
-from experiments.outputs_audit import AuditGate
+from experiments.judge.audit_gate import AuditGate
+from experiments.judge.backtest import BacktestOutput
 from experiments.report.bars import mark, scale_of
 from experiments.report.launch import launch_page
 from experiments.report.page import render_launch

@@ -170,7 +170,7 @@ def test_the_gate_sees_more_sends_and_unsubscribes(log: Path) -> None:
     reader = LogReader(log)
     hold = PolicyTarget(AlwaysPolicy(reader.meta.catalog, "hold"), "live")
     found = judge(reader, PolicyTarget(UniformPolicy(), "new"), hold, "clicked", config_of())
-    checks = {check.demand.metric: check for check in found.gate.checks}
+    checks = {check.metric: check for check in found.gate.checks}
     assert not found.gate.passed
     assert checks["sends"].verdict == "fail"
     assert checks["unsubscribed"].blocks

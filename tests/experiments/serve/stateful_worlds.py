@@ -16,8 +16,7 @@ from engine.decide.deciding import Plan
 from engine.features import FeatureSchema
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
-from experiments.outputs import DecideOutput
-from experiments.serve.decide import DecideRequest, decide_with
+from experiments.serve.decide import DecideOutput, DecideRequest, decide_with
 from experiments.serve.state import RecordRequest, record_file
 from policies.peers.uniform import UniformPolicy
 

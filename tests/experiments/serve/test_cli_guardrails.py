@@ -23,8 +23,8 @@ from engine.log.parquet import LogReader
 from engine.log.whole_file import ParquetFile
 from engine.records.schema import RewardSpec, log_schema
 from experiments.cli.main import app
+from experiments.cli.schema import PRINTED, schema_of
 from experiments.demo import shipped_catalog
-from experiments.outputs_guardrails import GUARDRAIL_OUTPUTS
 from experiments.serve.decide import DecideRequest, decide_with, parse_now
 from policies.peers.uniform import UniformPolicy
 
@@ -282,10 +282,10 @@ def test_explain_names_a_contact_that_is_not_there(folder: Path) -> None:
 
 
 def test_every_object_has_a_json_schema() -> None:
-    import msgspec
-
-    for name, kind in GUARDRAIL_OUTPUTS.items():
-        assert msgspec.json.schema(kind)["$defs"], name
+    names = [name for name in PRINTED if name.startswith("guardrails-")]
+    assert len(names) == 4
+    for name in names:
+        assert schema_of(name)["$defs"], name
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,18 @@
-"""The shipped JSON schemas are those of the structs, and the contract's keys stand in them."""
+"""`tactful schema` prints the schemas of the structs, and the contract's keys stand in them.
+
+Every command's test holds what the command really printed against its schema (`tests.experiments.commands.call`).
+"""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
+from experiments.cli.schema import PRINTED, printed
 from experiments.outputs import ErrorOutput, json_bytes
-from experiments.shipped_schemas import ALL, schema_text, shipped_schema, write_schemas
-from tests.experiments.commands import validate
+from tests.experiments.commands import refused, run, screen, validate
 
 RESULT = (
     *("policy", "metric", "estimator", "value", "stderr", "low", "high", "alpha", "n", "ess", "mean_weight"),
@@ -28,21 +30,32 @@ KEYS = {
 }
 
 
-@pytest.mark.parametrize("command", ALL)
-def test_shipped_schema_is_up_to_date(command: str) -> None:
-    assert shipped_schema(command) == schema_text(command), "run python -m experiments.shipped_schemas"
-    Draft202012Validator.check_schema(json.loads(shipped_schema(command)))
+@pytest.mark.parametrize("name", PRINTED)
+def test_every_name_prints_a_valid_schema_of_its_own_struct(name: str) -> None:
+    schema = json.loads(screen("schema", name))
+    Draft202012Validator.check_schema(schema)
+    struct = printed(name)
+    assert schema["$ref"] == f"#/$defs/{struct.__name__}"
+    described = schema["$defs"][struct.__name__]
+    assert set(described["properties"]) == set(struct.__struct_fields__)
+    assert all(definition["properties"] for definition in schema["$defs"].values())
 
 
-def test_nothing_else_ships(root: Path, tmp_path: Path) -> None:
-    written = {path.name for path in write_schemas(tmp_path)}
-    assert {path.name for path in (root / "experiments" / "schemas").iterdir()} == written
+def test_without_a_name_the_schemas_are_listed() -> None:
+    assert run("schema")["names"] == list(PRINTED)
+    assert set(PRINTED) <= set(screen("schema").replace("\u2502", " ").split())
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_one() -> None:
+    error, hint = refused(2, "schema", "guardrails_lnt")
+    assert "'guardrails_lnt'" in error
+    assert hint.startswith("did you mean 'guardrails-lint'?")
 
 
 def test_the_contracts_keys_are_required() -> None:
     definitions: dict[str, dict[str, object]] = {}
-    for command in ALL:
-        definitions |= json.loads(shipped_schema(command))["$defs"]
+    for name in PRINTED:
+        definitions |= json.loads(screen("schema", name))["$defs"]
     for name, keys in KEYS.items():
         required = definitions[name]["required"]
         assert isinstance(required, list)

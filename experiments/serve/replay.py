@@ -30,8 +30,8 @@ from engine.ope.estimate import Estimate
 from engine.ope.evaluate import evaluate
 from engine.storage.given import Given, named
 from experiments.judge.specs import load_for
-from experiments.outputs_guardrails import Price, ReplayOutput, ReplayRule
-from experiments.serve.explain_prices import policy_under_prices
+from experiments.outputs import Output
+from experiments.serve.prices import policy_under_prices
 
 Advance = Callable[[float], None]
 
@@ -42,6 +42,78 @@ _RIGHTS: Final = ("consent", "suppression")
 HYPOTHETICAL: Final = (
     "HYPOTHETICAL: nobody applied these rules on this log; prices are estimates, each for one rule alone"
 )
+
+
+class Price(Output, frozen=True, kw_only=True):
+    """What a rule would have cost, estimated from the log; hypothetical in any case.
+
+    Attributes:
+        hypothetical: always true: nobody applied the rule on this log.
+        instead: what would have been done where the rule removes the logged choice: "hold" or "next".
+        estimator: snips or ips.
+        value: value of the logged policy minus value with the rule, per decision, in the metric's unit; null where
+            the log does not support a figure.
+        low / high: its interval at 1 - alpha.
+        total: `value` times the decisions it was judged on.
+        n / ess: decisions, and what they are worth for this question.
+        verdict: of the policy with the rule against the logged one: better | worse | no difference | insufficient.
+        notes: reservations.
+    """
+
+    hypothetical: bool = True
+    instead: str
+    metric: str
+    estimator: str
+    value: float | None
+    low: float | None
+    high: float | None
+    alpha: float
+    total: float | None
+    n: int
+    ess: float | None
+    verdict: str
+    notes: tuple[str, ...] = ()
+
+
+class ReplayRule(Output, frozen=True, kw_only=True):
+    """What one rule would have done.
+
+    Attributes:
+        blocked: logged sends that it would have removed.
+        alone: of these, sends that no other rule of the pack removes.
+        lacking: decisions whose record lacks an input of the rule; there it removes everything in its scope.
+        prices: estimates; empty where there are none, and then `not_priced` says why.
+    """
+
+    id: str
+    rule: str
+    kind: str
+    blocked: int
+    alone: int
+    lacking: int
+    prices: tuple[Price, ...] = ()
+    not_priced: str = ""
+
+
+class ReplayOutput(Output, frozen=True, kw_only=True):
+    """`tactful guardrails replay --json`.
+
+    Attributes:
+        pack: version of the pack that is tried; `logged_pack` of the one that decided.
+        decisions / sends: of the log.
+        blocked: logged sends that the pack as a whole would have removed.
+        hypothetical: always true.
+    """
+
+    log: str
+    pack: str
+    logged_pack: str
+    decisions: int
+    sends: int
+    blocked: int
+    rules: tuple[ReplayRule, ...]
+    hypothetical: bool = True
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

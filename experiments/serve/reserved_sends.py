@@ -38,7 +38,7 @@ SUPPRESSED_AT_DISPATCH: Final = "suppressed at dispatch"
 _PER_CALL: Final = 8192
 
 
-class PromisedSends:
+class ReservedSends:
     """Sends that were reserved when they were decided.
 
     Args:

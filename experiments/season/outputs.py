@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from experiments.outputs_base import Output
+from experiments.outputs import Output
 
 
 class SeasonRow(Output, frozen=True, kw_only=True):
@@ -109,6 +109,3 @@ class ExperimentOutput(Output, frozen=True, kw_only=True):
     played: int
     settings: dict[str, Any]
     files: dict[str, str] = {}
-
-
-EXPERIMENT_OUTPUTS: dict[str, type[Output]] = {"experiment": ExperimentOutput}
