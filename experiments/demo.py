@@ -20,7 +20,7 @@ from engine.files.parquet import write_parquet
 from engine.guardrails.conditions import Conditions
 from experiments.judge.backtest import BacktestOutput, BacktestRequest, Prepared, judge_prepared, prepare
 from experiments.judge.contenders import LEARNED, SEGMENTS
-from experiments.judge.launch import BETTER, NO_DIFFERENCE, WORSE
+from experiments.judge.launch.recommend import BETTER, NO_DIFFERENCE, WORSE
 from experiments.outputs import CommandOutput, Output
 from experiments.report.files import make_folder, write_whole
 from experiments.serve.decide import DecideOutput, DecideRequest, decide_file

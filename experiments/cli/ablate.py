@@ -12,7 +12,7 @@ from rich.table import Table
 from experiments.cli.console import REPORT, Json, Overrides, Replace, free_out, guarded, progress, show
 from experiments.cli.inputs import Log
 from experiments.outputs_ablate import LiftRow
-from experiments.report.text import figure_text, interval_text
+from experiments.report.words import figure_text, interval_text
 
 
 def run(

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from experiments.cli.console import Json, guarded, show
 from experiments.cli.inputs import DecisionLog
-from experiments.report.text import figure_text
+from experiments.report.words import figure_text
 
 if TYPE_CHECKING:
     from experiments.serve.explain import ComparisonRow, ExplainOutput

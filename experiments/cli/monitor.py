@@ -57,7 +57,7 @@ def run(
 
 
 def _tables(output: MonitorOutput) -> list[Table]:
-    from experiments.report.text import figure_text, interval_text
+    from experiments.report.words import figure_text, interval_text
 
     effects = Table("treatment less", "verdict", "live", "interval, all days", "backtest", "its interval", "decisions")
     offline = {row.against: row for row in output.offline}

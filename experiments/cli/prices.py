@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from experiments.judge.volume import VolumeRow
+    from experiments.judge.launch.volume import VolumeRow
     from experiments.serve.prices import PricesOutput
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from engine.ope.gate import Gate
 from experiments.cli.console import Json, Overrides, errors, guarded, progress, show, signer
 from experiments.cli.inputs import Log
-from experiments.report.text import figure_text
+from experiments.report.words import figure_text
 
 if TYPE_CHECKING:
     from experiments.judge.promotion import PromoteOutput
@@ -36,7 +36,7 @@ def run(
     """
     from engine.errors import GateError
     from experiments.judge.promotion import PromoteRequest, Signature, promote
-    from experiments.judge.promotion_config import PromoteConfig
+    from experiments.judge.promotion_gate import PromoteConfig
     from experiments.settings import compose_settings
 
     with guarded(as_json=as_json):

@@ -8,8 +8,7 @@ from rich.table import Table
 
 from engine.ope.gate import Gate
 from experiments.outputs import MetricRow, PlanOutput, ResultRow
-from experiments.report.text import figure_text, interval_text
-from experiments.report.words import LAYERS, amount, between
+from experiments.report.words import LAYERS, amount, between, figure_text, interval_text
 
 _STYLES = {"better": "green", "worse": "red", "insufficient": "dim italic", "no difference": ""}
 

@@ -35,7 +35,7 @@ def run(
     between the two. Overrides, for instance: learner=dr exploration=softmax learner.learning_rate=0.1.
     """
     from engine.errors import ParameterError
-    from experiments.judge.audit_gate import gate_sentence
+    from experiments.judge.audit import gate_sentence
     from experiments.judge.train import train_on_log
     from experiments.settings import TrainConfig, compose_settings
     from policies.vw.responses import asked_for

@@ -19,24 +19,23 @@ from engine.ope.gate import Gate
 from engine.ope.named import estimators_named
 from engine.ope.target import Target
 from engine.storage.given import Given, options
-from experiments.judge.audit_gate import AuditGate, passed_gate
+from experiments.judge.audit import AuditGate, passed_gate
 from experiments.judge.contenders import BLAST, LEARNED, NAMED, SEGMENTS, Learned, contenders
 from experiments.judge.evaluate import model_factory, result_row, run_evaluation, skipped, summary
-from experiments.judge.launch import Contest, Launch, recommend
-from experiments.judge.launch_pass import LaunchPass, launch_pass, remembered
-from experiments.judge.metric_rows import gate_of, metric_rows
+from experiments.judge.launch.metrics import gate_of, metric_rows
+from experiments.judge.launch.recommend import Contest, Launch, recommend
+from experiments.judge.launch.rule_costs import RuleCost
+from experiments.judge.launch.sums import LaunchPass, launch_pass, remembered
+from experiments.judge.launch.support import SupportRow
+from experiments.judge.launch.treatment import TreatmentOutput
+from experiments.judge.launch.volume import MATCHED, VolumeRow, matched_target, volumes
 from experiments.judge.ope_inputs import columns_needed
-from experiments.judge.rule_costs import RuleCost
 from experiments.judge.shared_models import SharedModels
-from experiments.judge.support_rows import SupportRow
 from experiments.judge.train import learn
-from experiments.judge.treatment import TreatmentOutput
-from experiments.judge.volume import MATCHED, VolumeRow, matched_target, volumes
 from experiments.outputs import CommandOutput, LogSummary, MetricRow, ResultRow, Skipped, json_bytes
 from experiments.provenance import provenance
 from experiments.report.files import make_folder, tidy, write_table, write_whole
-from experiments.report.launch import launch_page
-from experiments.report.page import render_launch
+from experiments.report.launch import launch_page, render_launch
 from experiments.settings import BacktestConfig
 from policies.peers.segmentation import Segmentation, fit_cuts
 from policies.peers.segments import StaticSegments, tune_segments

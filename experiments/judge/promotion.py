@@ -28,10 +28,9 @@ from engine.storage.versions import (
     read_pointer,
     version_folder,
 )
-from experiments.judge.audit_gate import gate_sentence, passed_gate
+from experiments.judge.audit import gate_sentence, passed_gate
 from experiments.judge.learnt_rows import LEARNT_FROM, MARK
-from experiments.judge.promotion_config import PromoteConfig
-from experiments.judge.promotion_judge import LIVE, LOGGED, After, Judged, judge
+from experiments.judge.promotion_gate import LIVE, LOGGED, After, Judged, PromoteConfig, judge
 from experiments.judge.specs import parse_spec
 from experiments.outputs import Output
 from policies.trained import head, kind_of

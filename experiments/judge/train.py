@@ -17,9 +17,8 @@ from engine.protocols import Learner
 from engine.records.rounds import RoundBlock
 from engine.storage.given import Given
 from engine.storage.versions import served_folder
-from experiments.judge.audit_gate import AuditGate, passed_gate
+from experiments.judge.audit import AuditGate, passed_gate
 from experiments.judge.learnt_rows import LEARNT_FROM, span_of
-from experiments.judge.responses import fit_responses
 from experiments.outputs import CommandOutput
 from experiments.settings import TrainConfig
 from policies.content import folder as blocks
@@ -34,6 +33,7 @@ from policies.vw.export import export_policy
 from policies.vw.folder import KIND, Manifest, responses_of
 from policies.vw.learner import VwLearner
 from policies.vw.live_learner import LiveLearner
+from policies.vw.response_model import VwResponseModel
 from policies.vw.responses import Asked, ResponseModel
 from policies.vw.search import Search, choose
 
@@ -255,3 +255,28 @@ def _together(before: dict[str, int], rows: dict[str, int]) -> dict[str, int]:
     if not before or not rows:
         return {}
     return {"first_at": min(before["first_at"], rows["first_at"]), "last_at": max(before["last_at"], rows["last_at"])}
+
+
+def fit_responses(reader: LogReader, asked: Sequence[Asked], config: VwConfig) -> tuple[ResponseModel, ...]:
+    """One model per metric, on all usable rows whose metric is known.
+
+    Raises:
+        DataError: the log has no such metric.
+        ParameterError: the metric is no share: a probability lies in [0, 1].
+        LearnError: no row to learn from, or a value that is neither 0 nor 1.
+    """
+    return tuple(_fit(reader, one, config) for one in asked)
+
+
+def _fit(reader: LogReader, asked: Asked, config: VwConfig) -> ResponseModel:
+    rewards = reader.meta.rewards
+    if asked.metric not in rewards:
+        raise DataError(f"{reader.path} has no metric {asked.metric!r}", hint=f"the log knows: {sorted(rewards)}")
+    spec = rewards[asked.metric]
+    if spec.low < 0 or spec.high > 1:
+        raise ParameterError(
+            "also", "train", allowed="metrics in [0, 1]", got=f"{asked.metric} in [{spec.low:g}, {spec.high:g}]"
+        )
+    model = VwResponseModel(reader.meta.catalog, reader.meta.features, asked.metric, (spec.low, spec.high), config)
+    model.fit(Selection(reader, asked.metric))
+    return model.response(asked.role)

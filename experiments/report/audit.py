@@ -10,9 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from engine.audit.findings import Finding
-from experiments.report.environment import environment
 from experiments.report.figures import ACCENT, GRID, INK, MUTED, STYLE, svg_text
-from experiments.report.page import Picture
+from experiments.report.page import Picture, environment
 
 if TYPE_CHECKING:
     from experiments.judge.audit import AuditOutput

@@ -10,9 +10,9 @@ from experiments.report.words import Names, amount, capital, percent
 
 if TYPE_CHECKING:
     from experiments.judge.backtest import BacktestOutput
-    from experiments.judge.rule_costs import RuleCost
-    from experiments.judge.support_rows import SupportRow, WeightBin
-    from experiments.judge.treatment import ShareRow, TreatmentOutput
+    from experiments.judge.launch.rule_costs import RuleCost
+    from experiments.judge.launch.support import SupportRow, WeightBin
+    from experiments.judge.launch.treatment import ShareRow, TreatmentOutput
 
 KINDS = {"treatment": "", "channel": "Channel", "hours": "Local hour", "arm": "Content"}
 MAX_NOTES = 6

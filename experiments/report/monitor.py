@@ -9,10 +9,9 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.report.environment import environment
 from experiments.report.figures import ACCENT, GRID, INK, MUTED, STYLE, svg_text
-from experiments.report.page import Picture
-from experiments.report.text import figure_text, interval_text
+from experiments.report.page import Picture, environment
+from experiments.report.words import figure_text, interval_text
 
 if TYPE_CHECKING:
     from experiments.serve.monitor import EffectOutput, MonitorOutput, OfflineRow

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from experiments.report.environment import environment
-from experiments.report.text import interval_text
+from experiments.report.page import environment
+from experiments.report.words import interval_text
 from experiments.season.outputs import ExperimentOutput
 
 

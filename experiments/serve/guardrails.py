@@ -37,8 +37,6 @@ from experiments.outputs import Output
 from experiments.serve.explain import RemovalRow, removal_row
 
 Advance = Callable[[float], None]
-
-
 ROWS_SCHEMA: Final = pa.schema(
     [
         pa.field("contact_id", pa.string(), nullable=False),
@@ -50,8 +48,6 @@ ROWS_SCHEMA: Final = pa.schema(
         pa.field("lost", pa.binary(), nullable=False),
     ]
 )
-
-
 ROWS = 8192
 
 

@@ -42,8 +42,6 @@ from experiments.report.monitor import monitor_page
 
 OPERATIONS = "operations"
 STATES = {"": "fine", "alert": "alert", "pause_arm": "pause", "pause_channel": "pause", "kill": "kill"}
-
-
 _CONSTANT, _LEARNED = "always:", "vw"
 
 

@@ -38,15 +38,11 @@ KEPT_DAYS: Final = 30
 _ENDS: Final = "dispatched: the message went out; failed: the provider did not take it"
 
 Advance = Callable[[float], None]
-
-
 _FACTS: Final = (
     "Facts stand in no log: record again every file of facts since the copy was made (consents, opt-outs, events, "
     "profiles, sends of other systems) before the next decide or dispatch. Until then the store may let through what "
     "a contact has refused since."
 )
-
-
 _PROMISES: Final = "Promises of runs that died before their log was there are in no log; nothing of them was sent."
 
 

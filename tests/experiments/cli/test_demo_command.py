@@ -29,7 +29,7 @@ from experiments.demo import (
     shipped_features,
 )
 from experiments.judge.backtest import BacktestOutput
-from experiments.judge.launch import Launch
+from experiments.judge.launch.recommend import Launch
 from experiments.simulate.contact_file import contact_table
 from simulator.rollout import PolicyActor, play
 from simulator.scenario import scenario_from

@@ -8,10 +8,10 @@ import msgspec
 
 from engine.ope.gate import Check, Gate
 from experiments.judge.backtest import BacktestOutput
-from experiments.judge.launch import Launch
-from experiments.judge.rule_costs import RuleCost
-from experiments.judge.support_rows import SupportRow, WeightBin
-from experiments.judge.treatment import GroupRow, ShareRow, TreatmentOutput
+from experiments.judge.launch.recommend import Launch
+from experiments.judge.launch.rule_costs import RuleCost
+from experiments.judge.launch.support import SupportRow, WeightBin
+from experiments.judge.launch.treatment import GroupRow, ShareRow, TreatmentOutput
 from experiments.outputs import DifferenceRow, LogSummary, MetricDifference, MetricRow, ResultRow
 
 HOSTILE = '<script>alert("x")</script>'

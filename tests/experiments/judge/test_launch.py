@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.ope.gate import Gate
-from experiments.judge.launch import Contest, recommend
+from experiments.judge.launch.recommend import Contest, recommend
 from experiments.outputs import DifferenceRow, ResultRow
 from tests.experiments.judge.launch_examples import example
 

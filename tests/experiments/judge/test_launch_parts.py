@@ -15,9 +15,9 @@ from engine.ope.metrics.state import StackState
 from engine.ope.remembered import Remembered
 from engine.ope.target import LoggedTarget, TargetBlock
 from engine.records.rounds import RoundBlock
-from experiments.judge.metric_rows import gate_of, metric_rows
-from experiments.judge.support_rows import WeightHistogram
-from experiments.judge.treatment import TreatmentSums, cell_names, kinds_of
+from experiments.judge.launch.metrics import gate_of, metric_rows
+from experiments.judge.launch.support import WeightHistogram
+from experiments.judge.launch.treatment import TreatmentSums, cell_names, kinds_of
 from policies.peers.segmentation import Cut, Segmentation
 from tests.engine.ope.metrics.test_metric_stack import CATALOG, EMAIL, FEATURES, HOLD, SMS, Fixed, many, rounds
 from tests.experiments.judge.launch_examples import result

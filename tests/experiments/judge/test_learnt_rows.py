@@ -19,7 +19,7 @@ from engine.storage.artefact import publish
 from experiments.judge import learnt_rows
 from experiments.judge.learnt_rows import MARK
 from experiments.judge.promotion import PromoteRequest, Signature, promote
-from experiments.judge.promotion_config import PromoteConfig
+from experiments.judge.promotion_gate import PromoteConfig
 from experiments.settings import compose_settings
 from policies.trained import head
 from tests.experiments.commands import call, refused, run

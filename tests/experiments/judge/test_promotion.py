@@ -20,9 +20,7 @@ from engine.storage.versions import changing, history, read_pointer, served_fold
 from experiments.cli.main import app
 from experiments.judge import promotion
 from experiments.judge.promotion import PromoteRequest, Signature, promote, rollback
-from experiments.judge.promotion_config import PromoteConfig
-from experiments.judge.promotion_judge import After, judge
-from experiments.judge.promotion_sends import sends_evidence
+from experiments.judge.promotion_gate import After, PromoteConfig, judge, sends_evidence
 from experiments.settings import compose_settings
 from policies.peers.always import AlwaysPolicy
 from policies.peers.uniform import UniformPolicy

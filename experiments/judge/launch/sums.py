@@ -12,10 +12,10 @@ from engine.ope.metrics.state import StackState
 from engine.ope.remembered import Remembered
 from engine.ope.target import LoggedTarget, Target
 from engine.records.rounds import RoundBlock
-from experiments.judge.metric_rows import bound_stack
-from experiments.judge.rule_costs import RuleCosts, Scores, rule_costs
-from experiments.judge.support_rows import WeightHistogram
-from experiments.judge.treatment import TreatmentSums
+from experiments.judge.launch.metrics import bound_stack
+from experiments.judge.launch.rule_costs import RuleCosts, Scores, rule_costs
+from experiments.judge.launch.support import WeightHistogram
+from experiments.judge.launch.treatment import TreatmentSums
 from policies.peers.segmentation import Segmentation
 
 
