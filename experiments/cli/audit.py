@@ -37,7 +37,7 @@ def run(
     audit.explained=[0.4,0.8].
     """
     from engine.errors import DataError
-    from experiments.judge.audit import AuditConfig, AuditRequest, audit
+    from experiments.judge.audit import AuditConfig, audit
     from experiments.settings import compose_settings
 
     with guarded(as_json=as_json):
@@ -45,7 +45,7 @@ def run(
         free_out(out, *REPORT, replace=replace, inputs=[logs, outcomes])
         rule = compose_settings("audit", overrides, AuditConfig).audit
         with progress("auditing", None) as advance:
-            output = audit(AuditRequest(logs, tuple(metric or ()), outcomes, out), rule, advance)
+            output = audit(logs, rule, metrics=metric or (), outcomes=outcomes, out=out, advance=advance)
         show(output, [_questions(output), _checks(output)], _lines(output), as_json=as_json)
     if output.verdict == "fail":
         raise typer.Exit(DataError.exit_code)

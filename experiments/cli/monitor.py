@@ -43,14 +43,16 @@ def run(
     """
     from engine.time.localtime import instant_of
     from experiments.serve.decide import parse_now
-    from experiments.serve.monitor import MonitorConfig, MonitorRequest, monitor
+    from experiments.serve.monitor import MonitorConfig, monitor
     from experiments.settings import compose_settings
 
     with guarded(as_json=as_json):
         free_out(out, *REPORT, "conditions.yaml", replace=replace, inputs=[log, outcomes, offline, conditions])
         config = compose_settings("monitor", overrides or [], MonitorConfig)
         now_at = None if now is None else instant_of(parse_now(now), owner="monitor")
-        output = monitor(MonitorRequest(log, metric, outcomes, offline, conditions, now_at, out), config)
+        output = monitor(
+            log, metric, config, outcomes=outcomes, offline=offline, conditions=conditions, now_at=now_at, out=out
+        )
         show(output, _tables(output), _lines(output), as_json=as_json)
     if output.state != "fine":
         raise typer.Exit(EXIT_CODES[output.state])

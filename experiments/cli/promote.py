@@ -35,16 +35,15 @@ def run(
     written into the live folder's history.
     """
     from engine.errors import GateError
-    from experiments.judge.promotion import PromoteRequest, Signature, promote
+    from experiments.judge.promotion import Signature, promote
     from experiments.judge.promotion_gate import PromoteConfig
     from experiments.settings import compose_settings
 
     with guarded(as_json=as_json):
         config = compose_settings("promote", overrides or [], PromoteConfig)
         signed = Signature(who or signer(), datetime.now(UTC), why)
-        request = PromoteRequest(policy, live, log, metric, signed, override)
         with progress("judging", None) as advance:
-            output = promote(request, config, advance)
+            output = promote(policy, live, log, metric, config, signed, override=override, advance=advance)
         show(output, [_table(output.gate)] if output.gate else [], _lines(output), as_json=as_json)
     if not output.promoted:
         reason = output.gate.reason if output.gate else "not judged"

@@ -39,12 +39,12 @@ def record(
     A reply is read and not kept: a stop closes its channel, one in doubt closes it until somebody settles it
     (docs/state.md).
     """
-    from experiments.serve.state import RecordRequest, record_file
+    from experiments.serve.state import record_file
 
     with guarded(as_json=as_json):
         found = key_of_store(state, key_file, owner="state record", create=create)
         with progress("recording", None) as advance:
-            output = record_file(RecordRequest(state, facts, found.text, create=create), advance)
+            output = record_file(state, facts, found.text, create=create, advance=advance)
         output = msgspec.structs.replace(output, contact_key=key_output(found))
         table = Table("fact", "rows", title=f"{output.rows} rows, {output.new} new facts")
         for name, rows in sorted(output.kinds.items()):

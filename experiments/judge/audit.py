@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -67,35 +67,34 @@ class AuditConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     audit: AuditRule
 
 
-@dataclass(frozen=True)
-class AuditRequest:
-    """What is asked.
+def audit(
+    log: Given,
+    rule: AuditRule,
+    *,
+    metrics: Sequence[str] = (),
+    outcomes: Given | None = None,
+    out: Path | None = None,
+    advance: Advance | None = None,
+) -> AuditOutput:
+    """Run every check on a log and write the report.
 
-    Attributes:
+    Args:
         log: a log in our schema.
+        rule: limits.
         metrics: to look at; all of the log where empty.
         outcomes: files of outcomes that were joined to it, or None.
         out: folder for report.html and report.json, or None.
-    """
-
-    log: Given
-    metrics: tuple[str, ...] = ()
-    outcomes: Given | None = None
-    out: Path | None = None
-
-
-def audit(request: AuditRequest, rule: AuditRule, advance: Advance | None = None) -> AuditOutput:
-    """Run every check on a log and write the report.
+        advance: told the rows of each block.
 
     Raises:
         LogFormatError, DataError: a log or outcomes that cannot be read, or an unknown metric.
         StorageError: the report cannot be written.
     """
-    reader = LogReader(request.log)
+    reader = LogReader(log)
     told = None if advance is None else (lambda rows: advance(float(rows)))
-    found = audit_log(reader, rule, metrics=request.metrics or None, outcomes=request.outcomes, progress=told)
+    found = audit_log(reader, rule, metrics=tuple(metrics) or None, outcomes=outcomes, progress=told)
     output = AuditOutput(
-        log=named(request.log),
+        log=named(log),
         rows=found.rows,
         metrics=found.metrics,
         verdict=found.verdict,
@@ -103,9 +102,9 @@ def audit(request: AuditRequest, rule: AuditRule, advance: Advance | None = None
         findings=tuple(map(_printable, found.findings)),
         notes=reader.meta.notes,
     )
-    if request.out is None:
+    if out is None:
         return output
-    folder = make_folder(request.out)
+    folder = make_folder(out)
     files = {"report": str(folder / "report.html"), "json": str(folder / "report.json")}
     output = msgspec.structs.replace(output, files=files)
     write_whole(folder / "report.json", json_bytes(output))

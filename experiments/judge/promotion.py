@@ -93,31 +93,30 @@ class Signature:
         return {"who": self.who, "at": self.at.isoformat(), "why": self.why}
 
 
-@dataclass(frozen=True)
-class PromoteRequest:
-    """What is asked.
+def promote(
+    policy: Path,
+    live: Path,
+    log: Given,
+    metric: str,
+    config: PromoteConfig,
+    signed: Signature,
+    *,
+    override: str = "",
+    advance: Advance | None = None,
+) -> PromoteOutput:
+    """Judge a new version against the live one, and let it serve where the gate does; every attempt is written down.
 
-    Attributes:
+    Without a live version the new one is judged against what the log did.
+
+    Args:
         policy: folder of the new version.
         live: live folder; made by the first promotion.
         log: a recent log, with propensities.
         metric: primary metric, more is better.
+        config: what the gate asks.
         signed: who, when, why.
         override: why it must serve whatever the gate says; "" leaves the answer to the gate.
-    """
-
-    policy: Path
-    live: Path
-    log: Given
-    metric: str
-    signed: Signature
-    override: str = ""
-
-
-def promote(request: PromoteRequest, config: PromoteConfig, advance: Advance | None = None) -> PromoteOutput:
-    """Judge a new version against the live one, and let it serve where the gate does; every attempt is written down.
-
-    Without a live version the new one is judged against what the log did.
+        advance: told the progress of the evaluation.
 
     Raises:
         DataError: a log that cannot judge it: no such metric, other actions, no rows that it has not learnt from.
@@ -125,59 +124,59 @@ def promote(request: PromoteRequest, config: PromoteConfig, advance: Advance | N
         GateError: the live version changed while this one was judged.
         StorageError: the disk refused; what served before still does.
     """
-    new = head(request.policy)
-    before = read_pointer(request.live) if is_live_folder(request.live) else None
+    new = head(policy)
+    before = read_pointer(live) if is_live_folder(live) else None
     if before is not None and before.version == new.version:
-        return _serves_already(request, before)
+        return _serves_already(live, metric, before)
     notes: list[str] = []
     judged: Judged | None = None
     try:
-        judged = _judged(request, before, config, notes, advance)
+        judged = _judged(policy, _serving(live, before), LogReader(log), metric, config, notes, advance)
     except TactfulError as error:
-        if not request.override:
+        if not override:
             raise
         notes.append(f"not judged: {error.message}")
     passed = judged is not None and judged.gate.passed
-    overridden = "" if passed else request.override
+    overridden = "" if passed else override
     entry = {
-        **request.signed.entry(),
-        "metric": request.metric,
-        "log": named(request.log),
+        **signed.entry(),
+        "metric": metric,
+        "log": named(log),
         "rows": 0 if judged is None else judged.rows,
         "from": None if before is None else before.version,
         "override": overridden,
         "notes": notes,
         "gate": None if judged is None else _figures(judged),
     }
-    with changing(request.live) as folder:
-        after = _change(folder, request, new.version, before, entry, serve=passed or bool(overridden))
+    with changing(live) as folder:
+        after = _change(folder, policy, new.version, before, entry, serve=passed or bool(overridden))
     return PromoteOutput(
         promoted=after is not None,
         overridden=overridden,
-        live=str(request.live),
+        live=str(live),
         version=new.version,
         previous=None if before is None else before.version,
         sequence=(after or before or Pointer("", 0)).sequence or None,
-        metric=request.metric,
+        metric=metric,
         rows=entry["rows"],
         gate=None if judged is None else judged.gate,
         notes=tuple(notes),
     )
 
 
-def _serves_already(request: PromoteRequest, now: Pointer) -> PromoteOutput:
+def _serves_already(live: Path, metric: str, now: Pointer) -> PromoteOutput:
     """The answer to a promotion of what serves: a promotion that died after the change may be asked for again."""
-    head(version_folder(request.live, now.version))
-    done = changes(request.live)
+    head(version_folder(live, now.version))
+    done = changes(live)
     last = done[-1] if done else {}
     return PromoteOutput(
         promoted=True,
         overridden=str(last.get("override", "")),
-        live=str(request.live),
+        live=str(live),
         version=now.version,
         previous=last.get("from"),
         sequence=now.sequence,
-        metric=request.metric,
+        metric=metric,
         rows=int(last.get("rows", 0)),
         gate=None,
         notes=(ALREADY,),
@@ -253,30 +252,40 @@ def _require_kept(live: Path, to: str) -> None:
         raise ParameterError("to", "rollback", allowed=f"one of {', '.join(kept)}", got=to, hint=hint)
 
 
+def _serving(live: Path, now: Pointer | None) -> Path | None:
+    """The folder of the version that serves; None where none does."""
+    return None if now is None else version_folder(live, now.version)
+
+
 def _judged(
-    request: PromoteRequest, before: Pointer | None, config: PromoteConfig, notes: list[str], advance: Advance | None
+    policy: Path,
+    serving: Path | None,
+    reader: LogReader,
+    metric: str,
+    config: PromoteConfig,
+    notes: list[str],
+    advance: Advance | None,
 ) -> Judged:
-    reader = LogReader(request.log)
-    audit = passed_gate(reader, request.metric, config.audit, None, option="--override")
+    audit = passed_gate(reader, metric, config.audit, None, option="--override")
     if audit is not None and audit.warned:
         notes.append(f"the audit of the log {gate_sentence(audit)}")
-    new = parse_spec(str(request.policy), reader)[0]
+    new = parse_spec(str(policy), reader)[0]
     today: Target = LoggedTarget()
-    if before is None:
+    if serving is None:
         notes.append("there is no live version yet: judged against what the log did")
     else:
-        today = parse_spec(str(version_folder(request.live, before.version)), reader)[0]
-    side = _unseen(request, config, notes)
-    return judge(reader, new, today, request.metric, config, side, advance, baseline=LOGGED if before is None else LIVE)
+        today = parse_spec(str(serving), reader)[0]
+    side = _unseen(policy, reader, metric, config, notes)
+    return judge(reader, new, today, metric, config, side, advance, baseline=LOGGED if serving is None else LIVE)
 
 
-def _unseen(request: PromoteRequest, config: PromoteConfig, notes: list[str]) -> After | None:
+def _unseen(policy: Path, reader: LogReader, metric: str, config: PromoteConfig, notes: list[str]) -> After | None:
     """The rows that the new version has not learnt from."""
-    learnt, reader = training_rows(request.policy), LogReader(request.log)
-    last_at = head(request.policy).source.get(LEARNT_FROM, {}).get("last_at")
+    learnt = training_rows(policy)
+    last_at = head(policy).source.get(LEARNT_FROM, {}).get("last_at")
     if learnt is None:
         notes.append("the new version does not say which rows it learnt from; a log that it learnt from flatters it")
-    shared = 0 if learnt is None else learnt.shared(Selection(reader, request.metric, context=False))
+    shared = 0 if learnt is None else learnt.shared(Selection(reader, metric, context=False))
     if config.learnt_rows == "keep":
         if shared or (learnt is None and last_at is not None):
             notes.append(f"the new version is {MARK} (learnt_rows=keep), which flatters it")
@@ -284,7 +293,7 @@ def _unseen(request: PromoteRequest, config: PromoteConfig, notes: list[str]) ->
     if last_at is None:
         if shared:
             raise DataError(
-                f"the new version learnt from {shared} of the rows of {request.log}, so they cannot judge it",
+                f"the new version learnt from {shared} of the rows of {reader.path}, so they cannot judge it",
                 hint="give another log, or learnt_rows=keep, which is said in every output",
             )
         return None
@@ -292,7 +301,7 @@ def _unseen(request: PromoteRequest, config: PromoteConfig, notes: list[str]) ->
     kept = sum(int(side.keep(block).sum()) for block in reader.blocks(context=False))
     if kept == 0:
         raise DataError(
-            f"the new version learnt from rows as late as all of {named(request.log)}, so they cannot judge it",
+            f"the new version learnt from rows as late as all of {reader.path}, so they cannot judge it",
             hint="give a later log",
         )
     if kept < reader.rows:
@@ -302,7 +311,7 @@ def _unseen(request: PromoteRequest, config: PromoteConfig, notes: list[str]) ->
 
 def _change(
     folder: LiveFolder,
-    request: PromoteRequest,
+    policy: Path,
     version: str,
     before: Pointer | None,
     entry: dict[str, Any],
@@ -311,13 +320,13 @@ def _change(
 ) -> Pointer | None:
     if folder.pointer != before:
         raise GateError(
-            f"another version was promoted to {request.live} while this one was judged", hint="judge it again"
+            f"another version was promoted to {folder.path} while this one was judged", hint="judge it again"
         )
     if not serve:
         folder.note(REFUSED, {**entry, "version": version})
         return None
-    if folder.keep(request.policy, kind_of(request.policy)) != version:
-        raise GateError(f"{request.policy} changed while it was judged", hint="judge it again")
+    if folder.keep(policy, kind_of(policy)) != version:
+        raise GateError(f"{policy} changed while it was judged", hint="judge it again")
     return folder.switch(version, PROMOTED, entry)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.outputs import ResultRow
-from simulator.calibration.files import Moment
 
 INK, ACCENT, MUTED, GRID = "#1b2733", "#0b6e99", "#7a8794", "#d9e0e6"
 _COLOURS = {"better": "#11734b", "worse": "#b3261e", "no difference": INK, "insufficient": "#a0a8b0"}
@@ -27,11 +26,6 @@ STYLE: dict[Any, Any] = {
     "ytick.color": INK,
     "text.color": INK,
 }
-
-
-MET, MISSED = "#11734b", "#b3261e"
-# Differences beyond this are drawn at the edge.
-FURTHEST = 2.5
 
 
 def forest(rows: Sequence[ResultRow], title: str, unit: str) -> str:
@@ -120,30 +114,3 @@ def svg_text(figure: Figure) -> str:
 def with_prefix(svg: str, prefix: str) -> str:
     """The picture with every id of its own: pictures of one page must not draw each other's shapes."""
     return re.sub(r'(\sid="|href="#|url\(#)', rf"\g<1>{prefix}", svg)
-
-
-def moments_picture(groups: Mapping[str, Sequence[Moment]]) -> str:
-    """One line a figure, group by group; filled where it is claimed, within the band where it is met."""
-    lines = [(name, row) for name, rows in groups.items() for row in rows]
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(8.2, 1.4 + 0.24 * max(len(lines), 1)), layout="constrained")
-        axes = figure.add_subplot()
-        axes.axvspan(-1.0, 1.0, color=GRID, alpha=0.6, linewidth=0)
-        axes.axvline(0.0, color=MUTED, linewidth=1)
-        for y, (_, row) in enumerate(lines):
-            off = max(-FURTHEST, min(FURTHEST, row.difference / row.tolerance))
-            colour = MET if row.met else MISSED
-            axes.plot([0.0, off], [y, y], color=colour, linewidth=1.4)
-            axes.plot([off], [y], "o", color=colour, markerfacecolor=colour if row.claimed else "white", markersize=5)
-        axes.set_yticks(range(len(lines)), [f"{row.id}  ({name})" for name, row in lines], fontsize=8)
-        axes.set_ylim(max(len(lines), 1) - 0.4, -0.6)
-        axes.set_xlim(-FURTHEST * 1.05, FURTHEST * 1.05)
-        axes.set_xlabel("difference / tolerance (hollow: not claimed)")
-        axes.xaxis.set_major_locator(MaxNLocator(6))
-        axes.set_title(
-            "How well the simulator meets its figures", loc="left", fontsize=11, fontweight="bold", color=INK
-        )
-        for side in ("top", "right", "left"):
-            axes.spines[side].set_visible(False)
-        axes.tick_params(axis="y", length=0)
-        return svg_text(figure)

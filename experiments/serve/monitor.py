@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ from engine.monitor.outcomes import Reported
 from engine.monitor.rates import RateSums
 from engine.monitor.rule import MonitorRule
 from engine.records.outcomes import read_outcomes
-from engine.records.schema import CONTROL, UNIFORM_SLICE
+from engine.records.schema import CONTROL, UNIFORM_SLICE, LogMeta
 from engine.storage.given import Given
 from engine.time.localtime import DAY_US, HOUR_US
 from engine.types import NOT_AN_INSTANT, IntArray
@@ -99,31 +98,28 @@ class MonitorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     audit: AuditRule
 
 
-@dataclass(frozen=True)
-class MonitorRequest:
-    """What is asked.
+def monitor(
+    logs: Given,
+    metric: str,
+    config: MonitorConfig,
+    *,
+    outcomes: Given | None = None,
+    offline: Path | None = None,
+    conditions: Path | None = None,
+    now_at: int | None = None,
+    out: Path | None = None,
+) -> MonitorOutput:
+    """Read the logs once and judge.
 
-    Attributes:
+    Args:
         logs: joined logs of one catalog, feature schema and metric; read in the order of their first decision.
         metric: that the effects are of.
+        config: rules of the effects, the escalations and the audit.
         outcomes: events reported so far, or None: then no rate is watched.
         offline: report.json of the backtest, or None.
         conditions: the sender's side until now, or None: then nothing is known of it.
         now_at: microseconds; reports after it are not known yet; None for all.
-        out: folder, or None.
-    """
-
-    logs: Given
-    metric: str
-    outcomes: Given | None = None
-    offline: Path | None = None
-    conditions: Path | None = None
-    now_at: int | None = None
-    out: Path | None = None
-
-
-def monitor(request: MonitorRequest, config: MonitorConfig) -> MonitorOutput:
-    """Read the logs once and judge.
+        out: folder for the report and the conditions, or None.
 
     Raises:
         DataError: logs that do not belong together or repeat decisions, rows that contradict themselves, an unknown
@@ -131,9 +127,10 @@ def monitor(request: MonitorRequest, config: MonitorConfig) -> MonitorOutput:
         ConfigError: unreadable conditions.
         StorageError: the folder cannot be written.
     """
-    reader = _reader(request)
-    before = NOTHING_SAID if request.conditions is None else load_conditions(request.conditions)
-    sums = _Sums(reader, config, request)
+    reader = _reader(logs, metric)
+    before = NOTHING_SAID if conditions is None else load_conditions(conditions)
+    reported = None if outcomes is None else read_outcomes(outcomes)[0]
+    sums = _Sums(reader.meta, metric, config, reported, now_at)
     sums.read(reader)
     rule = config.monitor
     effects = {name: sums.effects.sequence(name, rule.alpha, rule.tuned_for) for name in AGAINST}
@@ -146,32 +143,35 @@ def monitor(request: MonitorRequest, config: MonitorConfig) -> MonitorOutput:
     output = MonitorOutput(
         logs=tuple(str(path) for path in reader.paths),
         rows=reader.rows,
-        metric=request.metric,
+        metric=metric,
         state=STATES[judged.strongest],
         effects=tuple(_effect(name, days) for name, days in effects.items()),
-        offline=() if request.offline is None else offline_rows(request.offline, request.metric, effects),
+        offline=() if offline is None else offline_rows(offline, metric, effects),
         raised=tuple(judged.raised),
         silent=judged.silent,
         conditions=after.to_builtins(),
         notes=(*reader.meta.notes, *_unheard(last)),
     )
-    return output if request.out is None else _written(output, request.out, judged, after)
+    return output if out is None else _written(output, out, judged, after)
 
 
 class _Sums:
     """Everything that is added up while the logs are read."""
 
-    def __init__(self, reader: LogReader, config: MonitorConfig, request: MonitorRequest) -> None:
-        meta, rule = reader.meta, config.monitor
-        self._metric = request.metric
-        self._rule, self._now_at = rule, request.now_at
+    def __init__(
+        self, meta: LogMeta, metric: str, config: MonitorConfig, outcomes: pa.Table | None, now_at: int | None
+    ) -> None:
+        rule = config.monitor
+        self._metric = metric
+        self._rule, self._now_at = rule, now_at
         names = covariates_of(meta.features, rule.covariates)
         self._first = FirstValues(names)
         self.effects = EffectSums(rule.buckets, len(names))
         self.feeds = FeedSums(meta.features, meta.catalog)
-        self.audit = AuditSums(meta, config.audit, (request.metric,))
+        self.audit = AuditSums(meta, config.audit, (metric,))
         watched = sorted({one.event for one in rule.escalations if one.watch == "rate"} | set(COUNTED))
-        self._reported = None if request.outcomes is None else _reported(request.outcomes, watched, request.now_at)
+        until = 2**62 if now_at is None else now_at
+        self._reported = None if outcomes is None else Reported(outcomes, watched, until)
         settles = sorted({one.settle_hours for one in rule.escalations if one.watch == "rate"} | {0.0})
         self._rates = {hours: RateSums(meta.catalog, watched) for hours in settles}
 
@@ -216,19 +216,12 @@ class _Sums:
             sums.add(at // DAY_US, rounds.action, left & old, happened)
 
 
-def _reader(request: MonitorRequest) -> LogReader:
-    reader = LogReader(request.logs)
-    if request.metric not in reader.meta.rewards:
-        raise DataError(
-            f"{reader.path} has no metric {request.metric!r}", hint=f"the log knows: {sorted(reader.meta.rewards)}"
-        )
+def _reader(logs: Given, metric: str) -> LogReader:
+    reader = LogReader(logs)
+    if metric not in reader.meta.rewards:
+        raise DataError(f"{reader.path} has no metric {metric!r}", hint=f"the log knows: {sorted(reader.meta.rewards)}")
     require_sound(reader)
     return reader
-
-
-def _reported(given: Given, watched: Sequence[str], now_at: int | None) -> Reported:
-    table: pa.Table = read_outcomes(given)[0]
-    return Reported(table, watched, 2**62 if now_at is None else now_at)
 
 
 def _brakes(reader: LogReader) -> list[Brake]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -126,25 +125,17 @@ class StateSettleOutput(Output, frozen=True, kw_only=True):
     now: str
 
 
-@dataclass(frozen=True)
-class RecordRequest:
-    """What is asked.
+def record_file(
+    state: str, facts: Given, contact_key: str, *, create: bool = False, advance: Advance | None = None
+) -> StateRecordOutput:
+    """Record every fact of a file, block by block; a file that fails half-way can be given again.
 
-    Attributes:
+    Args:
         state: URL of the store.
         facts: files of facts, see docs/state.md.
         contact_key: key of the contacts' pseudonyms, as at the decision.
         create: whether a new store may be made where there is none.
-    """
-
-    state: str
-    facts: Given
-    contact_key: str
-    create: bool = False
-
-
-def record_file(request: RecordRequest, advance: Advance | None = None) -> StateRecordOutput:
-    """Record every fact of a file, block by block; a file that fails half-way can be given again.
+        advance: told the rows of each block.
 
     Raises:
         ConfigError: the store is under another contact key.
@@ -156,17 +147,17 @@ def record_file(request: RecordRequest, advance: Advance | None = None) -> State
     read: dict[str, Counter[str]] = {"reply": Counter(), "provider_code": Counter()}
     unusual: Counter[str] = Counter()
     new = made = 0
-    with SqlState(request.state) if request.create else SqlState.existing(request.state) as state:
-        state.use_key(request.contact_key)
-        for kinds, facts in fact_blocks(request.facts, request.contact_key, BLOCK_ROWS):
+    with SqlState(state) if create else SqlState.existing(state) as store:
+        store.use_key(contact_key)
+        for kinds, block in fact_blocks(facts, contact_key, BLOCK_ROWS):
             try:
-                new += state.record(facts)
+                new += store.record(block)
             except KnownOtherwiseError as error:
                 # A reply may be several facts: then the position among facts says nothing of the row.
-                at = f"row {counts.total() + error.position + 1}: " if len(facts) == len(kinds) else ""
-                raise DataError(f"{named(request.facts)}: {at}{error.message}", hint=error.hint) from error
-            made += len(facts)
-            channels = (getattr(fact, "channel", None) for fact in facts)
+                at = f"row {counts.total() + error.position + 1}: " if len(block) == len(kinds) else ""
+                raise DataError(f"{named(facts)}: {at}{error.message}", hint=error.hint) from error
+            made += len(block)
+            channels = (getattr(fact, "channel", None) for fact in block)
             unusual.update(channel for channel in channels if channel is not None and channel not in USUAL_CHANNELS)
             for kind, _, verdict in (kind.partition("/") for kind in kinds):
                 counts[kind] += 1
@@ -175,7 +166,7 @@ def record_file(request: RecordRequest, advance: Advance | None = None) -> State
             if advance is not None:
                 advance(len(kinds))
     return StateRecordOutput(
-        facts=named(request.facts),
+        facts=named(facts),
         rows=counts.total(),
         new=new,
         known=made - new,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from engine.errors import ConfigError
 from experiments.outputs import Output
-from experiments.report.figures import moments_picture
 from experiments.report.files import make_folder, write_whole
+from experiments.report.moments import moments_picture
 from simulator.calibration.files import Moment, numbers_in, text_of
 from simulator.calibration.groups import asked_of, check, fit_group, groups_of
 
