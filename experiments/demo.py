@@ -59,7 +59,7 @@ class LivePolicy(Output, frozen=True, kw_only=True):
         offline_verdict: against the static segments, on the log.
         live: USD per decision over the live days; `live_first` over as many of them as the backtest saw.
         live_stderr: Monte Carlo standard error of `live`, by contact.
-        difference / difference_low / difference_high: of `live`, against the static segments under the same luck, with
+        difference / difference_low / difference_high: `live` less that of the static segments under the same luck, with
             its 95 % interval; null for the segments themselves.
         verdict: better, worse or no difference, by that interval; "" for the segments themselves.
         sends: messages per contact over the live days.
@@ -87,12 +87,12 @@ class DemoOutput(CommandOutput, frozen=True, kw_only=True):
 
     Attributes:
         simulated: the logged campaign under today's segments, with its randomised slice.
-        backtest: on its log.
+        backtest: the backtest on its log.
         live: policy -> what then happened on fresh contacts; `vw` and `static_segments` as the backtest trained and
             tuned them, and `no_contact`.
         live_days / live_contacts: size of the live run.
         said: the result in sentences.
-        decisions: of the trained policy for a contact file.
+        decisions: what the trained policy decides for a contact file.
     """
 
     simulated: SimulateOutput
@@ -111,8 +111,8 @@ def demo(folder: Path, contacts: int, seed: int, say: Say) -> DemoOutput:
 
     Args:
         folder: everything is written here.
-        contacts: of the logged campaign, at least 1,000; as many others live on.
-        seed: of world, sampling and split; same seed, same files.
+        contacts: number of contacts of the logged campaign, at least 1,000; as many others live on.
+        seed: seed of world, sampling and split; same seed, same files.
         say: told what happens, a line at a time.
 
     Raises:

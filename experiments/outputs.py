@@ -47,7 +47,7 @@ class MetricRow(Output, frozen=True, kw_only=True):
         layer: delivery | engagement | conversion | efficiency | honesty | volume.
         label: its name for people.
         unit: "share", "usd" or "count".
-        rows: of the log whose outcome is known.
+        rows: number of rows of the log whose outcome is known.
         effective: what the rows of the denominator are worth: (sum w)^2 / sum w^2.
     """
 
@@ -202,7 +202,7 @@ class KeyOutput(Output, frozen=True, kw_only=True):
         source: "environment" or "file".
         file: path of the file; null for the environment.
         created: whether this run made the key.
-        fingerprint: by which two keys are told apart.
+        fingerprint: 16 hex digits by which two keys are told apart.
         warnings: why the key hides less than it should.
     """
 

@@ -35,8 +35,8 @@ def key_of_store(url: str, file: Path | None, *, owner: str, create: bool = Fals
     """The key of a store of contact state; a new one is kept beside an SQLite file, a server has no such place.
 
     Args:
-        url: of the store.
-        file: that the user named.
+        url: URL of the store.
+        file: file that the user named.
         owner: the command, named in errors.
         create: whether the store may be new.
 

@@ -19,8 +19,8 @@ class JoinOutput(CommandOutput, frozen=True, kw_only=True):
 
     Attributes:
         given: outcomes that are no states of the dispatch, each once.
-        credited: of them, that some metric counts.
-        late: of them, outside the window of every metric that reads them.
+        credited: those of them that some metric counts.
+        late: those of them that lie outside the window of every metric that reads them.
         unread: event that no metric reads -> outcomes.
         taken_back: decisions reported as dispatched and as suppressed; they count as not sent.
     """

@@ -53,7 +53,7 @@ class SchemaNames(Output, frozen=True, kw_only=True):
     """`tactful schema --json`.
 
     Attributes:
-        names: of the objects that have a schema: the commands, those of groups as GROUP-COMMAND, and `error`.
+        names: what has a schema: the commands, those of groups as GROUP-COMMAND, and `error`.
     """
 
     names: tuple[str, ...]

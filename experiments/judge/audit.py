@@ -47,7 +47,7 @@ class AuditOutput(CommandOutput, frozen=True, kw_only=True):
         verdict: the worst of the checks': pass, warn or fail.
         readiness: the three questions.
         findings: one per check, always all.
-        notes: of the log.
+        notes: notes that the log carries.
         files: report.html and report.json, where --out was given.
     """
 
@@ -81,10 +81,10 @@ def audit(
     Args:
         log: a log in our schema.
         rule: limits.
-        metrics: to look at; all of the log where empty.
+        metrics: metrics to look at; all of the log where empty.
         outcomes: files of outcomes that were joined to it, or None.
         out: folder for report.html and report.json, or None.
-        advance: told the rows of each block.
+        advance: called with the rows of each block.
 
     Raises:
         LogFormatError, DataError: a log or outcomes that cannot be read, or an unknown metric.
@@ -153,10 +153,10 @@ def passed_gate(
 
     Args:
         reader: the log.
-        metric: that is to be learnt or judged by.
+        metric: the metric that is to be learnt or judged by.
         rule: limits.
         override: the reason to go on in spite of a failed check; None is no override.
-        option: of the command, that overrides; shown in the hint.
+        option: the command's option that overrides; it is shown in the hint.
 
     Returns:
         What the audit said, to be kept in the report and the manifest.

@@ -133,7 +133,7 @@ def prepare(request: BacktestRequest, config: BacktestConfig, reader: LogReader 
     """Split the log, learn and tune on the training side.
 
     Args:
-        reader: of the log, where the audit has read it already.
+        reader: the reader of the log, where the audit has opened it already.
 
     Raises:
         DataError: an unreadable log, an unknown metric or baseline, a split that leaves a side empty.

@@ -46,9 +46,9 @@ class PromoteOutput(Output, frozen=True, kw_only=True):
     Attributes:
         promoted: whether the version serves now.
         overridden: why it does although the gate refused, or ""; in the history too.
-        version / previous: of the new version, and of the one that served before; null where none did.
-        sequence: of the pointer now; null where nothing ever served.
-        rows: of the log that the gate rests on.
+        version / previous: the new version, and the one that served before; null where none did.
+        sequence: number of the pointer now; null where nothing ever served.
+        rows: number of rows of the log that the gate rests on.
         gate: its answer; null where an override let the version through without one, or where it served already.
     """
 
@@ -81,7 +81,7 @@ class Signature:
     Attributes:
         who: a person or a job.
         at: aware instant.
-        why: in words; "" says nothing.
+        why: the reason in words; "" says nothing.
     """
 
     who: str
@@ -89,7 +89,7 @@ class Signature:
     why: str = ""
 
     def entry(self) -> dict[str, Any]:
-        """For a line of the history."""
+        """The fields of a line of the history."""
         return {"who": self.who, "at": self.at.isoformat(), "why": self.why}
 
 
@@ -116,7 +116,7 @@ def promote(
         config: what the gate asks.
         signed: who, when, why.
         override: why it must serve whatever the gate says; "" leaves the answer to the gate.
-        advance: told the progress of the evaluation.
+        advance: called with the progress of the evaluation.
 
     Raises:
         DataError: a log that cannot judge it: no such metric, other actions, no rows that it has not learnt from.

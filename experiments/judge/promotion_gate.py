@@ -37,12 +37,12 @@ class PromoteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Configuration of `tactful promote`.
 
     Attributes:
-        estimator: that the gate rests on, fixed before any result is seen.
-        error: one-sided, of each demand, in (0, 0.5).
+        estimator: the estimator that the gate rests on, fixed before any result is seen.
+        error: one-sided error of each demand, in (0, 0.5).
         rule: what is asked of the primary metric: better, not_worse or not_shown_worse.
-        margin: of the primary metric.
-        guardrail_rule / guardrail_margin: of the guardrail metrics.
-        sends_margin: of the sends per decision.
+        margin: margin of the primary metric.
+        guardrail_rule / guardrail_margin: rule and margin of the guardrail metrics.
+        sends_margin: margin of the sends per decision.
         margins: other margins by metric.
         relative: whether margins are shares of the live version's value; else they are in the metric's unit.
         guarded: metrics of which more is worse, judged where the log has them.
@@ -195,7 +195,7 @@ def sends_evidence(
     """Sends per decision, from the policies' own probabilities: no outcome is in them, only who the contacts are.
 
     Args:
-        alpha: of the two-sided interval of the difference.
+        alpha: error of the two-sided interval of the difference.
         clustered: whether rows of one `cluster` depend on each other; memory grows with the clusters.
 
     Raises:

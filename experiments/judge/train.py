@@ -113,7 +113,7 @@ def continued(reader: LogReader, metric: str, start: Path, before: TrainingRows)
 
     Args:
         reader: the log, which may be cumulative.
-        metric: to learn.
+        metric: the metric to learn.
         start: the trained folder.
         before: decisions that the folder learnt from; they are passed over, so that none counts twice.
 

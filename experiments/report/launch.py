@@ -103,8 +103,8 @@ def launch_page(output: BacktestOutput, baseline: str, estimator: str, command: 
     Args:
         output: what the backtest found.
         baseline: today's practice.
-        estimator: that decides.
-        command: that makes the page again.
+        estimator: the estimator that decides.
+        command: the command that makes the page again.
     """
     deciding = [row for row in output.results if row.estimator == estimator]
     learned = next(row for row in deciding if row.policy == LEARNED)

@@ -44,7 +44,7 @@ class Report:
         answer: the answer in a sentence.
         log: what was evaluated.
         rows: results in the order to be shown.
-        pictures: in order.
+        pictures: pictures in the order to be shown.
         facts: name -> value lines about the run.
         reproduce: the command that makes the page again.
         cautions: what is not known, and why.

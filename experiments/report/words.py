@@ -63,7 +63,7 @@ class Names:
 
 
 def capital(text: str) -> str:
-    """With a capital first letter."""
+    """The text with a capital first letter."""
     return text[:1].upper() + text[1:]
 
 
@@ -78,7 +78,7 @@ def amount(value: float | None, unit: str, *, signed: bool = False, like: float 
     """A figure by its unit: 3.2 %, $0.085, 1,204; "n/a" where there is none.
 
     Args:
-        value: in the unit.
+        value: the figure in its unit.
         unit: "share", "usd" or any other.
         signed: whether a plus is written; shares then become percentage points.
         like: a figure beside which it stands and whose decimals it takes.

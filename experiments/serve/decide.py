@@ -73,7 +73,7 @@ class DecideOutput(CommandOutput, frozen=True, kw_only=True):
     Attributes:
         sends: per action name, how often it was chosen; hold is counted in `held`.
         held: contacts that get no message now.
-        held_all_removed: of those, contacts for which guardrails removed every send.
+        held_all_removed: those of them for which guardrails removed every send.
         removed: rule -> (contact, action) pairs that it removes.
         blocked_contacts: rule -> contacts for which it alone removes every send.
         brakes: "channel rate" -> tier, of the brakes that are on; warnings are among them.
@@ -83,7 +83,7 @@ class DecideOutput(CommandOutput, frozen=True, kw_only=True):
         prices: budgets that are met in expectation, with their prices; null where there are none.
         contact_key: the key of the contacts' pseudonyms; null in a demonstration, whose key is fixed.
         rules: rule -> its name and what it does.
-        decided_before: of the contacts, those whose decision an earlier run has taken; it is read from the state store,
+        decided_before: contacts whose decision an earlier run has taken; it is read from the state store,
             and `removed` and `blocked_contacts` do not count them.
     """
 

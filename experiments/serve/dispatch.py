@@ -74,9 +74,8 @@ class DispatchOutput(CommandOutput, frozen=True, kw_only=True):
         not_due: sends planned for later; they stay decided.
         deferred: second sends of a contact who got one in this run; they stay decided.
         dispatched / suppressed: events written.
-        unknown_contacts: of the suppressed, decisions whose contact is not in the contact file.
+        unknown_contacts: suppressed decisions whose contact is not in the contact file.
         reasons: rule -> suppressed sends that it refuses; a send may have several.
-        unsettled: sends that another run has handed over, or was about to when it died; nothing is written of them.
         contact_key: the key of the contacts' pseudonyms; null with a store where none was given.
         rules: code of a rule that refused a send -> its name and what it does.
         unsettled / unsettled_ids: sends that another run has taken and nobody has settled; nothing is written of them,

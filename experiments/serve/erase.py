@@ -66,7 +66,7 @@ class EraseOutput(Output, frozen=True, kw_only=True):
         files: how many files were looked at.
         not_given: sources that the logs were made from and that were not among the given places: look there as well.
         at: instant of the request.
-        requested_by / reason: as given.
+        requested_by / reason: who asked for it and why, as given.
         tool: version of this program.
         acts: URL of a store -> id of the act's record in it.
         record: file of the record, where one was asked for.
@@ -92,12 +92,12 @@ class EraseRequest:
     """What is asked.
 
     Attributes:
-        ids: of contacts, as a source names them, or their pseudonyms.
+        ids: ids of contacts, as a source names them, or their pseudonyms.
         now: aware instant of the request.
         keys: every contact key that is known.
         states / hot_logs: URLs of stores.
         paths: logs, outcomes, rejects, contact and fact files, and folders of them.
-        requested_by / reason: for the record; without any id of a person.
+        requested_by / reason: who asked and why, for the record; without any id of a person.
         record: JSON file for the record of the act.
     """
 

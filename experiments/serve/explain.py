@@ -73,10 +73,10 @@ class ExplainOutput(CommandOutput, frozen=True, kw_only=True):
     Attributes:
         group: treatment, control or uniform.
         metric: what the policy maximises; scores and expected values are in its unit.
-        expected_value / p_respond / p_unsub: of the chosen action; null where there is no model.
+        expected_value / p_respond / p_unsub: figures of the chosen action; null where there is no model.
         comparisons: the chosen action against hold and against the runner-up.
         notes: what else to know.
-        prices: of the budgets that the decision was made under; null where there were none.
+        prices: prices of the budgets that the decision was made under; null where there were none.
     """
 
     decision_id: str
@@ -333,7 +333,7 @@ def policy_notes(policy: Policy, responses: dict[Role, ResponseModel]) -> tuple[
 
 
 def holdback_row(found: Holdback, names: tuple[str, ...]) -> HoldbackRow:
-    """As it is printed."""
+    """The holdback as it is printed: with the action by its name."""
     return HoldbackRow(
         held=found.held,
         reason=found.reason,

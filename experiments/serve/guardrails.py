@@ -139,7 +139,7 @@ class LintOutput(Output, frozen=True, kw_only=True):
     """`tactful guardrails lint --json`.
 
     Attributes:
-        pack: as it was named.
+        pack: the pack as it was named.
         rules: entries of the pack.
         errors / warnings: how many.
         ok: whether the exit code is 0.
@@ -190,9 +190,9 @@ class RuleShare(Output, frozen=True, kw_only=True):
     """(contact, action) pairs that change, credited to one rule.
 
     Attributes:
-        id / rule: of the pack that removes the pair.
-        pairs: that the rule removes; another rule may remove them as well.
-        alone: of these, pairs that no other rule of that pack removes.
+        id / rule: the entry of the pack that removes the pair.
+        pairs: pairs that the rule removes; another rule may remove them as well.
+        alone: those of them that no other rule of that pack removes.
     """
 
     id: str
@@ -205,10 +205,10 @@ class Change(Output, frozen=True, kw_only=True):
     """Actions gained, or actions lost.
 
     Attributes:
-        contacts: that gain, or lose, at least one action.
+        contacts: contacts that gain, or lose, at least one action.
         pairs: (contact, action).
         by_channel / by_arm / by_hour: pairs; all of the catalog's names, also those with 0.
-        by_rule: for losses the rules of the second pack that remove, for gains those of the first that removed.
+        by_rule: the rules that remove: of the second pack for losses, of the first for gains.
     """
 
     contacts: int
@@ -249,7 +249,7 @@ def diff_packs(
         first / second: packs by name or path.
         setting: contacts, instant, catalog.
         out: Parquet file with one row per contact, or None; it appears whole or not at all.
-        advance: told the contacts of each block.
+        advance: called with the contacts of each block.
 
     Raises:
         ConfigError: a pack, catalog, feature schema or conditions that cannot be used.

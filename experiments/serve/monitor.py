@@ -66,15 +66,15 @@ class MonitorOutput(Output, frozen=True, kw_only=True):
     """`tactful monitor --json`.
 
     Attributes:
-        logs / rows: that were read.
-        metric: of the effects.
+        logs / rows: the logs that were read, and their rows.
+        metric: the metric that the effects are of.
         state: fine, alert, pause or kill: the strongest escalation.
         effects: against control and against the uniform slice.
         offline: the backtest's figures, where they were given.
         raised: escalations that are on, the strongest first.
         silent: rule -> why it could not be judged.
         conditions: the sender's side for the next decisions, as plain data.
-        notes: of the logs.
+        notes: notes that the logs carry.
         files: report.html, report.json and conditions.yaml, where --out was given.
     """
 
@@ -113,7 +113,7 @@ def monitor(
 
     Args:
         logs: joined logs of one catalog, feature schema and metric; read in the order of their first decision.
-        metric: that the effects are of.
+        metric: the metric that the effects are of.
         config: rules of the effects, the escalations and the audit.
         outcomes: events reported so far, or None: then no rate is watched.
         offline: report.json of the backtest, or None.
@@ -271,7 +271,7 @@ class OfflineRow(Output, frozen=True, kw_only=True):
 
     Attributes:
         against: control or uniform.
-        policy / baseline: of the backtest.
+        policy / baseline: names of the two in the backtest.
         agrees: whether the two intervals overlap; null where one is missing.
     """
 
@@ -298,7 +298,7 @@ def offline_rows(path: Path, metric: str, live: Mapping[str, Sequence[DayEffect]
 
     Args:
         path: report.json of `tactful backtest`.
-        metric: that the live effects are of.
+        metric: the metric that the live effects are of.
         live: the effect by day, by group.
 
     Raises:

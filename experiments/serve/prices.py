@@ -43,9 +43,9 @@ class PriceRow(msgspec.Struct, frozen=True, kw_only=True):
     """One budget and its price.
 
     Attributes:
-        name: of the budget; "baseline_volume" is the baseline's, "floor FEATURE GROUP" a least share.
+        name: the budget; "baseline_volume" is the baseline's, "floor FEATURE GROUP" a least share.
         unit: messages, usd, or share (sends that the group is short of).
-        budget: for this run, in that unit.
+        budget: what this run may use, in that unit.
         expected: use that is expected at the prices, over the exact distributions; `stderr` comes from the sample of
             contacts alone, 0 where prices were found on all of them.
         price: what one unit costs, in units of the reward; 0 where the budget does not bind.
@@ -63,7 +63,7 @@ class PricesOutput(msgspec.Struct, frozen=True, kw_only=True):
     """Prices in force.
 
     Attributes:
-        version: of the prices, part of the policy's version.
+        version: version of the prices, part of the policy's version.
         rows: one per budget.
         baseline: whose volume is the bound, "" where none is.
         baseline_sends: messages that it is expected to send to the same contacts, or null.
@@ -85,9 +85,9 @@ class Baseline:
     """Whose volume is the bound.
 
     Attributes:
-        name: for people.
+        name: its name for people.
         policy: None where the volume was given as a number.
-        sends: that number.
+        sends: the number of messages; None where a policy gives it.
     """
 
     name: str
@@ -171,9 +171,9 @@ class Priced:
 
     Attributes:
         policy: without prices.
-        catalog: of the actions.
+        catalog: the catalog of the actions.
         blocks: the sample.
-        groups: of a floor.
+        groups: the groups of a floor.
         uniform: share of the drawn decisions that take a uniform eligible action.
         wrap: what else happens to the policy's distribution.
     """
@@ -210,8 +210,8 @@ def solve_prices(
     Args:
         pricing: what is bounded.
         who: decides, and the sample.
-        contacts: that the sample stands for.
-        now: of the decisions.
+        contacts: number of contacts that the sample stands for.
+        now: instant of the decisions.
         start: prices to begin with.
 
     Raises:
@@ -274,11 +274,11 @@ def plan_under_prices(
     """The plan whose policy decides under prices, which are found on the contacts before any of them is decided for.
 
     Args:
-        plan: with its stores; nothing is promised or taken here.
+        plan: the plan with its stores; nothing is promised or taken here.
         blocks: the contacts that will be decided for.
-        schema: of their features.
+        schema: the schema of their features.
         pricing: what is bounded.
-        now: of the decisions.
+        now: instant of the decisions.
 
     Raises:
         ParameterError, LearnError: see `solve_prices`.
@@ -383,9 +383,9 @@ class Charged:
     """A decision under prices.
 
     Attributes:
-        policy: that decided; the folder's own where there were no prices.
+        policy: the policy that decided; the folder's own where there were no prices.
         price: (k,) of each action in the metric's unit, 0 for hold.
-        prices: in force, as they are printed; None where there were none.
+        prices: the prices in force, as they are printed; None where there were none.
         notes: what a reader must know.
     """
 
@@ -400,8 +400,8 @@ def charged(reader: LogReader, version: str, policy: Policy, context: ContextBlo
 
     Args:
         reader: the log.
-        version: of the decision's policy.
-        policy: of the folder.
+        version: version of the decision's policy.
+        policy: the policy of the folder.
         context: the decision's.
 
     Raises:

@@ -56,7 +56,7 @@ class Price(Output, frozen=True, kw_only=True):
         low / high: its interval at 1 - alpha.
         total: `value` times the decisions it was judged on.
         n / ess: decisions, and what they are worth for this question.
-        verdict: of the policy with the rule against the logged one: better | worse | no difference | insufficient.
+        verdict: the policy with the rule against the logged one: better | worse | no difference | insufficient.
         notes: reservations.
     """
 
@@ -80,7 +80,7 @@ class ReplayRule(Output, frozen=True, kw_only=True):
 
     Attributes:
         blocked: logged sends that it would have removed.
-        alone: of these, sends that no other rule of the pack removes.
+        alone: those of them that no other rule of the pack removes.
         lacking: decisions whose record lacks an input of the rule; there it removes everything in its scope.
         prices: estimates; empty where there are none, and then `not_priced` says why.
     """
@@ -100,7 +100,7 @@ class ReplayOutput(Output, frozen=True, kw_only=True):
 
     Attributes:
         pack: version of the pack that is tried; `logged_pack` of the one that decided.
-        decisions / sends: of the log.
+        decisions / sends: how many the log holds.
         blocked: logged sends that the pack as a whole would have removed.
         hypothetical: always true.
     """

@@ -42,7 +42,7 @@ class ReservedSends:
     """Sends that were reserved when they were decided.
 
     Args:
-        store: in which they are reserved.
+        store: the store in which they are reserved.
         guardrails: whose caps hold now.
         now: aware instant at which the sends leave.
     """

@@ -50,7 +50,7 @@ class StateRecordOutput(CommandOutput, frozen=True, kw_only=True):
 
     Attributes:
         facts: the file.
-        rows: of it. A reply or a provider's code may be several facts, or none.
+        rows: its rows. A reply or a provider's code may be several facts, or none.
         new: facts that changed the store.
         known: facts that were there already, or older than what was.
         kinds: kind of fact -> rows.
@@ -113,7 +113,7 @@ class StateSettleOutput(Output, frozen=True, kw_only=True):
 
     Attributes:
         settled: sends that changed; `known` had ended so already.
-        dispatched / failed: of those given, what was said of them.
+        dispatched / failed: how many were said to have ended so.
         unsettled: sends of the store that are still open.
     """
 
@@ -135,7 +135,7 @@ def record_file(
         facts: files of facts, see docs/state.md.
         contact_key: key of the contacts' pseudonyms, as at the decision.
         create: whether a new store may be made where there is none.
-        advance: told the rows of each block.
+        advance: called with the rows of each block.
 
     Raises:
         ConfigError: the store is under another contact key.

@@ -31,7 +31,7 @@ def gate_of(state: StackState, policy: str, primary: ResultRow, stack: MetricSta
 
     Args:
         state: the stack's sums; the first policy is the baseline.
-        policy: that is to be launched.
+        policy: name of the policy that is to be launched.
         primary: its row by the deciding estimator; its interval must err at most twice as often as `error`.
         stack: holds the margins.
         error: one-sided, of each demand.

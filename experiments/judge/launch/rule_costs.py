@@ -51,7 +51,7 @@ class RuleCost(Output, frozen=True, kw_only=True):
 
 @dataclass
 class _Sums:
-    """Of one rule, over decisions."""
+    """Sums over decisions of what one rule takes away."""
 
     removed: int = 0
     silenced: int = 0
@@ -64,7 +64,7 @@ class RuleCosts:
     """Sums over the blocks of a log of ours.
 
     Attributes:
-        rules: of the pack that held.
+        rules: the rules of the pack that held.
         target: the policy whose sends are counted.
         scores: predicted reward of every action, or None.
         stride: one chunk in so many is judged.

@@ -36,7 +36,7 @@ class LaunchPass:
         treatment: None where the two policies are not known in full.
         rules: None where the log does not keep what rules read.
         baseline / policy: whose treatment is compared.
-        weights: of these two.
+        weights: histograms of the weights of these two.
         rewards / extra: what the pass must read.
     """
 
@@ -78,7 +78,7 @@ def launch_pass(
     Args:
         reader: the log.
         targets: whose metrics are wanted, the baseline first.
-        policy: that is to be launched.
+        policy: the policy that is to be launched.
         stack: the metrics, or None.
         groups: cuts by single features for the treatment, fitted on the training side.
         scores: predicted reward of every action under the policy's own model, or None.

@@ -49,9 +49,9 @@ class GroupRow(Output, frozen=True, kw_only=True):
 
     Attributes:
         feature / level: who.
-        share: of the decisions.
+        share: the group's share of the decisions.
         distance: mean total variation between the two policies' distributions over actions, in [0, 1].
-        shares: of the group, hold first.
+        shares: how the group is treated, hold first.
     """
 
     feature: str
@@ -66,7 +66,7 @@ class TreatmentOutput(Output, frozen=True, kw_only=True):
 
     Attributes:
         distance: mean total variation distance between the two policies' distributions over actions, in [0, 1].
-        overall: of all decisions.
+        overall: shares of all decisions.
         groups: the most different ones first.
     """
 
@@ -114,7 +114,7 @@ class TreatmentSums:
     """Shares by group of contacts over a stream of blocks; mergeable, memory is that of the groups.
 
     Args:
-        catalog: of the log.
+        catalog: the log's catalog.
         groups: cuts by single features, fitted elsewhere.
     """
 

@@ -30,10 +30,10 @@ class VolumeRow(msgspec.Struct, frozen=True, kw_only=True):
     """What a policy sends, expected over its exact distributions on the log's contexts; no reward plays a part.
 
     Attributes:
-        policy: as in the results.
+        policy: its name in the results.
         sends_per_decision: messages.
         by_channel: the same by channel.
-        times_baseline: in multiples of the baseline's; null where the baseline never sends.
+        times_baseline: the volume in multiples of the baseline's; null where the baseline never sends.
     """
 
     policy: str
@@ -53,7 +53,7 @@ def matched_target(
     Args:
         learned: the learned policy.
         baseline: whose expected sends are to be matched.
-        rounds: of the training side; of the log's actions only a baseline that is the log takes notice.
+        rounds: rounds of the training side; only a baseline that is the log takes notice of the logged actions.
         config: sample and tolerance.
     """
     if not isinstance(learned, CompiledPolicy):
@@ -90,9 +90,9 @@ def volumes(
     """Expected promotional sends per decision of every target that has a name of its own, over all rounds.
 
     Args:
-        targets: by name; constant actions but the baseline are left out.
-        rounds: of the judging side.
-        catalog: of the actions.
+        targets: name -> target; constant actions but the baseline are left out.
+        rounds: rounds of the judging side.
+        catalog: the catalog of the actions.
         baseline: name of the one to compare with.
     """
     shown = [name for name in targets if name == baseline or not name.startswith("always:")]
