@@ -39,8 +39,7 @@ def run(
     Learnt and tuned policies never see the part that they are judged on. The estimator that decides is fixed in the
     configuration before any result is seen.
     """
-    from experiments.cli.prices import volume_table
-    from experiments.cli.results import gate_table, metrics_table, results_table
+    from experiments.cli.results import gate_table, metrics_table, results_table, volume_table
     from experiments.judge.backtest import BacktestRequest, backtest
     from experiments.judge.contenders import LEARNED
     from experiments.report.launch_metrics import missing_metrics

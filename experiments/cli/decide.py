@@ -12,7 +12,7 @@ from rich.table import Table
 from experiments.cli.console import Json, Overrides, Replace, free_out, guarded, progress, show
 from experiments.cli.contact_keys import KeyFile, key_beside, key_line, key_of_store, key_output
 from experiments.cli.inputs import Contacts
-from experiments.cli.prices import price_tables
+from experiments.cli.results import price_tables
 
 if TYPE_CHECKING:
     from experiments.serve.decide import DecideOutput

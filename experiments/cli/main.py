@@ -30,7 +30,6 @@ from experiments.cli import (
     monitor,
     plan,
     promote,
-    rollback,
     schema,
     simulate,
     state,
@@ -56,7 +55,7 @@ app.command("train")(train.run)
 app.command("backtest")(backtest.run)
 app.command("ablate")(ablate.run)
 app.command("promote")(promote.run)
-app.command("rollback")(rollback.run)
+app.command("rollback")(promote.rollback)
 app.command("decide")(decide.run)
 app.command("dispatch")(dispatch.run)
 app.command("explain")(explain.run)

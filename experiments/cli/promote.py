@@ -1,21 +1,22 @@
-"""`tactful promote`: let a new version serve, if a recent log lets it."""
+"""`tactful promote` and `tactful rollback`: let a new version serve if a recent log lets it, or the one before it."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from engine.ope.gate import Gate
 from experiments.cli.console import Json, Overrides, errors, guarded, progress, show, signer
 from experiments.cli.inputs import Log
 from experiments.report.words import figure_text
 
 if TYPE_CHECKING:
-    from experiments.judge.promotion import PromoteOutput
+    from engine.ope.gate import Gate
+    from experiments.judge.promotion import PromoteOutput, RollbackOutput
 
 
 def run(
@@ -69,3 +70,23 @@ def _lines(output: PromoteOutput) -> list[str]:
     if output.overridden:
         lines.append(f"the gate was overridden: {output.overridden}")
     return [*lines, *([output.gate.reason] if output.gate else []), *output.notes]
+
+
+def rollback(
+    live: Annotated[Path, typer.Option(help="Live folder.")],
+    to: Annotated[str | None, typer.Option(help="A version of its history; the one before the live one else.")] = None,
+    why: Annotated[str, typer.Option(help="Why, in words; for the history.")] = "",
+    who: Annotated[str, typer.Option(help="Who, for the history; the user of this process where left out.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Let an earlier version serve again; its hashes are verified first, and the history says who, when and why."""
+    from experiments.judge.promotion import Signature
+    from experiments.judge.promotion import rollback as roll_back
+
+    with guarded(as_json=as_json):
+        roll_back(live, Signature(who or signer(), datetime.now(UTC), why), to, told=partial(_tell, as_json=as_json))
+
+
+def _tell(output: RollbackOutput, *, as_json: bool) -> None:
+    lines = [f"version {output.version} serves now; before: {output.previous}", *output.notes]
+    show(output, [], lines, as_json=as_json)

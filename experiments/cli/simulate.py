@@ -11,7 +11,7 @@ from rich.table import Table
 from engine.contacts.key import SIMULATED_KEY
 from experiments.cli.console import Json, Overrides, Replace, free_out, guarded, progress, show
 from experiments.cli.contact_keys import FIXED_KEY, key_of_simulation
-from experiments.cli.prices import price_tables
+from experiments.cli.results import price_tables
 
 if TYPE_CHECKING:
     from experiments.simulate.outputs import SimulateOutput
