@@ -12,31 +12,12 @@ import typer
 
 from engine.errors import StorageError
 from engine.startup import check_names
-from experiments.cli import (
-    ablate,
-    audit,
-    backtest,
-    calibrate,
-    decide,
-    demo,
-    dispatch,
-    erase,
-    evaluate,
-    experiment,
-    explain,
-    guardrails,
-    import_log,
-    join,
-    monitor,
-    plan,
-    promote,
-    schema,
-    simulate,
-    state,
-    train,
-)
+from experiments.cli import schema
 from experiments.cli.console import errors, guarded
 from experiments.cli.failures import cannot_write
+from experiments.cli.judge import ablate, audit, backtest, evaluate, import_log, plan, promote, train
+from experiments.cli.research import calibrate, demo, experiment, simulate
+from experiments.cli.serve import decide, dispatch, erase, explain, guardrails, join, monitor, state
 from experiments.cli.terminal import forgiving
 
 app = typer.Typer(

@@ -16,7 +16,7 @@ from experiments.outputs import Output
 
 # Where the struct of each command stands; modules are imported when they are asked for, or every command would be slow.
 PRINTED: Final = {
-    "import": "experiments.cli.import_log:ImportOutput",
+    "import": "experiments.cli.judge.import_log:ImportOutput",
     "audit": "experiments.judge.audit:AuditOutput",
     "evaluate": "experiments.outputs:EvaluateOutput",
     "plan": "experiments.outputs:PlanOutput",
@@ -28,7 +28,7 @@ PRINTED: Final = {
     "decide": "experiments.serve.decide:DecideOutput",
     "dispatch": "experiments.serve.dispatch:DispatchOutput",
     "explain": "experiments.serve.explain:ExplainOutput",
-    "join": "experiments.cli.join:JoinOutput",
+    "join": "experiments.cli.serve.join:JoinOutput",
     "monitor": "experiments.serve.monitor:MonitorOutput",
     "erase": "experiments.serve.erase:EraseOutput",
     "simulate": "experiments.simulate.outputs:SimulateOutput",

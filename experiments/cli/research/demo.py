@@ -26,9 +26,9 @@ def run(
 
     Everything is SIMULATED. Takes about a minute.
     """
-    from experiments.cli.decide import summary_tables
+    from experiments.cli.research.simulate import tables
     from experiments.cli.results import results_table
-    from experiments.cli.simulate import tables
+    from experiments.cli.serve.decide import summary_tables
     from experiments.demo import METRIC, demo
 
     with guarded(as_json=as_json):
