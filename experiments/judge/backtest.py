@@ -83,7 +83,7 @@ class BacktestOutput(CommandOutput, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class BacktestRequest:
-    """What is asked.
+    """One backtest: what it learns from, how it splits, and against what it judges.
 
     Attributes:
         log: a log in our schema, with propensities.

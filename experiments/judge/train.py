@@ -214,7 +214,7 @@ def train_on_log(
         kept = tuple(responses_of(start).values()) if kind_of(start) == KIND else ()
         said = head(start).source
         rows |= before
-        spans = _together(said.get(LEARNT_FROM, {}), spans)
+        spans = _joint_span(said.get(LEARNT_FROM, {}), spans)
         # An update of a day is held to the same volume.
         source |= {BASELINE: said[BASELINE]} if BASELINE in said else {}
     if spans:
@@ -250,7 +250,7 @@ def _exported(
     return export_learner(learner, out, source, rows)
 
 
-def _together(before: dict[str, int], rows: dict[str, int]) -> dict[str, int]:
+def _joint_span(before: dict[str, int], rows: dict[str, int]) -> dict[str, int]:
     """What two trainings learnt from, where both say it."""
     if not before or not rows:
         return {}
@@ -265,10 +265,10 @@ def fit_responses(reader: LogReader, asked: Sequence[Asked], config: VwConfig) -
         ParameterError: the metric is no share: a probability lies in [0, 1].
         LearnError: no row to learn from, or a value that is neither 0 nor 1.
     """
-    return tuple(_fit(reader, one, config) for one in asked)
+    return tuple(_fit_response(reader, one, config) for one in asked)
 
 
-def _fit(reader: LogReader, asked: Asked, config: VwConfig) -> ResponseModel:
+def _fit_response(reader: LogReader, asked: Asked, config: VwConfig) -> ResponseModel:
     rewards = reader.meta.rewards
     if asked.metric not in rewards:
         raise DataError(f"{reader.path} has no metric {asked.metric!r}", hint=f"the log knows: {sorted(rewards)}")

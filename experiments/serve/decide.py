@@ -47,10 +47,10 @@ from experiments.serve.prices import (
     PricesOutput,
     Pricing,
     plan_under_prices,
+    plan_with_prices,
     pricing_of,
     recorded_prices,
     shown_prices,
-    under,
 )
 from experiments.settings import DecideConfig
 from policies.content.folder import KIND as BLOCKS
@@ -110,7 +110,7 @@ class DecideOutput(CommandOutput, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class DecideRequest:
-    """What is asked.
+    """One run of decisions: the policy, the contacts, the instant, and the stores that it reads.
 
     Attributes:
         policy: folder of a trained policy, or a live folder (`engine.storage.versions`).
@@ -234,7 +234,7 @@ def decide_with(
             if prices is None:
                 plan, prices = plan_under_prices(plan, chain([first], blocks), schema, pricing, request.now)
             else:
-                plan = under(plan, prices)
+                plan = plan_with_prices(plan, prices)
         output = _decide_all(plan, schema, request, block_rows, advance, prices)
     return msgspec.structs.replace(output, prices=shown_prices(pricing, prices))
 

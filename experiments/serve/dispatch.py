@@ -106,7 +106,7 @@ class DispatchOutput(CommandOutput, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class DispatchRequest:
-    """What is asked.
+    """One run of sends: the decisions, the contacts or the store, the instant, and what holds now.
 
     Attributes:
         decisions: decision log.

@@ -89,7 +89,7 @@ class EraseOutput(Output, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class EraseRequest:
-    """What is asked.
+    """One erasure: the persons, the places, and what the record says of it.
 
     Attributes:
         ids: ids of contacts, as a source names them, or their pseudonyms.

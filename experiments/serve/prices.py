@@ -289,10 +289,10 @@ def plan_under_prices(
         _offer(plan, batch, sample, now)
     who = Priced(plan.policy, plan.catalog, sample.blocks(), groups, plan.slice_probability)
     prices = solve_prices(pricing, who, sample.seen, now, _rough(pricing, who, sample, now))
-    return under(plan, prices), prices
+    return plan_with_prices(plan, prices), prices
 
 
-def under(plan: Plan, prices: Prices) -> Plan:
+def plan_with_prices(plan: Plan, prices: Prices) -> Plan:
     """The plan whose policy decides under these prices."""
     policy = priced(plan.policy, prices.table(plan.catalog), plan.catalog, prices.cut)
     version = versioned(plan.policy_version, prices)

@@ -118,7 +118,7 @@ class ReplayOutput(Output, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class ReplayRequest:
-    """What is asked.
+    """One replay: the log, the pack to try, and how its rules are priced.
 
     Attributes:
         log: a decision log.

@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from experiments.cli.console import Json, errors, guarded, progress, show
-from experiments.cli.contact_keys import KeyFile, said
+from experiments.cli.contact_keys import KeyFile, announced
 
 if TYPE_CHECKING:
     from experiments.serve.erase import EraseOutput
@@ -101,7 +101,7 @@ def _keys(folders: list[Path], key_file: Path | None) -> tuple[str, ...]:
     from engine.contacts.key import KEY_FILE, find_key, given_key
 
     given = given_key(os.environ, owner="erase", file=key_file)
-    found = [] if given is None else [said(given)]
+    found = [] if given is None else [announced(given)]
     found += [find_key({}, owner="erase", beside=[folder]) for folder in folders if os.path.lexists(folder / KEY_FILE)]
     return tuple(dict.fromkeys(key.text for key in found))
 
