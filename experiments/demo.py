@@ -18,18 +18,18 @@ from engine.features import FeatureSchema, schema_from
 from engine.files.documents import load_yaml
 from engine.files.parquet import write_parquet
 from engine.guardrails.conditions import Conditions
-from experiments.judge.backtest import BacktestRequest, Prepared, judge_prepared, prepare
+from experiments.judge.backtest import BacktestOutput, BacktestRequest, Prepared, judge_prepared, prepare
 from experiments.judge.contenders import LEARNED, SEGMENTS
-from experiments.judge.launch import BETTER, NO_DIFFERENCE, WORSE
-from experiments.outputs import BacktestOutput, DecideOutput
-from experiments.outputs_simulate import DemoOutput, LivePolicy
+from experiments.judge.launch.recommend import BETTER, NO_DIFFERENCE, WORSE
+from experiments.outputs import CommandOutput, Output
 from experiments.report.files import make_folder, write_whole
-from experiments.serve.decide import DecideRequest, decide_file
+from experiments.serve.decide import DecideOutput, DecideRequest, decide_file
 from experiments.settings import BacktestConfig, DecideConfig, compose_settings
 from experiments.simulate.config import SimulateConfig
 from experiments.simulate.contact_file import contact_table
 from experiments.simulate.curves import picture
 from experiments.simulate.job import NOTE
+from experiments.simulate.outputs import SimulateOutput
 from experiments.simulate.run import SimulateRequest, simulate
 from policies.peers.uniform import UniformPolicy
 from simulator.rollout import HoldActor, PolicyActor, play
@@ -50,13 +50,69 @@ SECOND_PROCESS_FROM: Final = 150_000
 Say = Callable[[str], None]
 
 
+class LivePolicy(Output, frozen=True, kw_only=True):
+    """One policy of the demonstration: what the log said of it, and what then happened.
+
+    Attributes:
+        offline / offline_low / offline_high: USD per decision by the deciding estimator, with its interval; null where
+            it is not defined.
+        offline_verdict: against the static segments, on the log.
+        live: USD per decision over the live days; `live_first` over as many of them as the backtest saw.
+        live_stderr: Monte Carlo standard error of `live`, by contact.
+        difference / difference_low / difference_high: `live` less that of the static segments under the same luck, with
+            its 95 % interval; null for the segments themselves.
+        verdict: better, worse or no difference, by that interval; "" for the segments themselves.
+        sends: messages per contact over the live days.
+        list_lost: share of the contacts who could be written to at the start and no longer at the end; below 0 where
+            the list grew.
+    """
+
+    offline: float | None
+    offline_low: float | None
+    offline_high: float | None
+    offline_verdict: str
+    live: float
+    live_stderr: float
+    live_first: float
+    difference: float | None
+    difference_low: float | None
+    difference_high: float | None
+    verdict: str
+    sends: float
+    list_lost: float
+
+
+class DemoOutput(CommandOutput, frozen=True, kw_only=True):
+    """`tactful demo --json`. Everything in it is SIMULATED.
+
+    Attributes:
+        simulated: the logged campaign under today's segments, with its randomised slice.
+        backtest: the backtest on its log.
+        live: policy -> what then happened on fresh contacts; `vw` and `static_segments` as the backtest trained and
+            tuned them, and `no_contact`.
+        live_days / live_contacts: size of the live run.
+        said: the result in sentences.
+        decisions: what the trained policy decides for a contact file.
+    """
+
+    simulated: SimulateOutput
+    backtest: BacktestOutput
+    live: dict[str, LivePolicy]
+    live_days: int
+    live_contacts: int
+    said: tuple[str, ...]
+    decisions: DecideOutput
+    folder: str
+    files: dict[str, str]
+
+
 def demo(folder: Path, contacts: int, seed: int, say: Say) -> DemoOutput:
     """Simulate a log, backtest on it, decide what to launch, and live with each choice for a month.
 
     Args:
         folder: everything is written here.
-        contacts: of the logged campaign, at least 1,000; as many others live on.
-        seed: of world, sampling and split; same seed, same files.
+        contacts: number of contacts of the logged campaign, at least 1,000; as many others live on.
+        seed: seed of world, sampling and split; same seed, same files.
         say: told what happens, a line at a time.
 
     Raises:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from experiments.outputs import LogSummary
-from experiments.outputs_base import Output
+from experiments.outputs import LogSummary, Output
 
 
 class LiftRow(Output, frozen=True, kw_only=True):

@@ -21,8 +21,8 @@ def provenance(reader: LogReader, settings: Any, policy_version: str, seeds: dic
     Args:
         reader: the log.
         settings: the resolved configuration.
-        policy_version: of the trained policy.
-        seeds: by name.
+        policy_version: version of the trained policy.
+        seeds: name -> seed.
     """
     canonical = msgspec.json.encode(msgspec.to_builtins(settings), order="sorted")
     return {

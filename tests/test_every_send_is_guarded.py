@@ -58,6 +58,7 @@ EMIT_NONE = {
     "guardrails",
     "state",
     "promote",
+    "schema",
     "rollback",
 }
 

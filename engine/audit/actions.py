@@ -23,5 +23,5 @@ def actions(reader: LogReader) -> Finding:
         for _ in reader.batches(["action"]):
             pass
     except MisnamedActionError as error:
-        return Finding(NAME, FAIL, 1.0, 0.0, None, error.message, error.hint)
-    return Finding(NAME, PASS, 0.0, 0.0, None, f"{reader.rows} rows name their actions as their catalog does")
+        return Finding(NAME, FAIL, 1.0, None, 0.0, error.message, error.hint)
+    return Finding(NAME, PASS, 0.0, None, 0.0, f"{reader.rows} rows name their actions as their catalog does")

@@ -70,7 +70,7 @@ class ContactGroups:
         what = f"{crossed} of {len(self._seen)} followed contacts are in control and in treatment, "
         what += f"{self._sent_to_control} sends went to control"
         advice = "control must be the same contacts for good and must get nothing: it compares to nothing as it is"
-        return Finding(CROSSED, FAIL if bad else "pass", float(bad), 0.0, None, what, advice if bad else "")
+        return Finding(CROSSED, FAIL if bad else "pass", float(bad), None, 0.0, what, advice if bad else "")
 
     def _follow(self, keys: KeyArray, seen: BoolArray) -> None:
         if len(self._keys) == FOLLOWED:

@@ -44,7 +44,7 @@ def duplicates(reader: LogReader, rule: AuditRule, held: int = HELD) -> Finding:
     found = graded(NAME, same_id / reader.rows, rule.duplicates, what, ADVICE)
     if found.verdict == "pass" and same_decision:
         advice = "several decisions about a contact at one instant: where they are not meant, learn from one of them"
-        return Finding(NAME, WARN, found.value, found.limit, found.warn, what, advice)
+        return Finding(NAME, WARN, found.value, found.warn, found.fail, what, advice)
     return found
 
 

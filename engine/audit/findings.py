@@ -10,33 +10,33 @@ from engine.audit.rule import AuditRule
 from engine.ope.intervals.simultaneous import holm
 
 PASS, WARN, FAIL, NOT_APPLICABLE = VERDICTS = ("pass", "warn", "fail", "n/a")
+# The detail that marks a test: its p-value after the correction over checks. The verdict waits for `settle`.
+ADJUSTED: Final = "adjusted_p"
 _ORDER: Final = {NOT_APPLICABLE: 0, PASS: 0, WARN: 1, FAIL: 2}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """The answer of one check.
+    """The answer of one check; `tactful audit` prints it.
 
     Attributes:
         check: its name.
         verdict: pass, warn, fail or n/a.
         value: what was measured; None where nothing was. With a test, the p-value before the correction over checks.
-        limit: beyond which it fails (of a test: the error that all tests share); None where it never fails.
         warn: beyond which it warns; None where it never does.
+        fail: beyond which it fails (of a test: the error that all tests share); None where it never fails.
         what: one sentence: what was seen, or why there is no answer.
         advice: what to do; "" where nothing is to be done.
-        tested: whether `value` is a p-value, so that the verdict waits for `settle`.
         details: further figures, plain data.
     """
 
     check: str
     verdict: str
     value: float | None
-    limit: float | None
     warn: float | None
+    fail: float | None
     what: str
     advice: str = ""
-    tested: bool = False
     details: dict[str, Any] = field(default_factory=dict)
 
 
@@ -53,19 +53,20 @@ def graded(check: str, value: float, limits: tuple[float | None, float | None], 
         verdict = WARN
     if fail is not None and value > fail:
         verdict = FAIL
-    return Finding(check, verdict, value, fail, warn, what, advice if verdict != PASS else "")
+    return Finding(check, verdict, value, warn, fail, what, advice if verdict != PASS else "")
 
 
 def tested(check: str, p_value: float, rule: AuditRule, what: str, advice: str, **details: Any) -> Finding:
     """A finding by a test; `settle` gives it its verdict."""
     p_value = min(1.0, max(0.0, float(p_value)))
-    found = Finding(check, PASS, p_value, rule.error, rule.warn_error, what, advice, tested=True, details=details)
+    details[ADJUSTED] = p_value
+    found = Finding(check, PASS, p_value, rule.warn_error, rule.error, what, advice, details)
     return settle([found], rule)[0]
 
 
 def settle(findings: Sequence[Finding], rule: AuditRule) -> tuple[Finding, ...]:
     """The tests judged together: Holm over checks, so that all of them err at most once in 1 / `error` healthy logs."""
-    places = [i for i, found in enumerate(findings) if found.tested and found.value is not None]
+    places = [i for i, found in enumerate(findings) if ADJUSTED in found.details]
     adjusted = dict(zip(places, holm([findings[i].value or 0.0 for i in places]), strict=True))
     out = []
     for place, found in enumerate(findings):
@@ -74,7 +75,7 @@ def settle(findings: Sequence[Finding], rule: AuditRule) -> tuple[Finding, ...]:
             continue
         p_value = adjusted[place]
         verdict = FAIL if p_value < rule.error else WARN if p_value < rule.warn_error else PASS
-        out.append(replace(found, verdict=verdict, details={**found.details, "adjusted_p": p_value}))
+        out.append(replace(found, verdict=verdict, details={**found.details, ADJUSTED: p_value}))
     return tuple(out)
 
 

@@ -35,4 +35,4 @@ class LoggedAction:
         what = f"{self._removed} of {self._drawn} drawn rows took an action that is not in their eligible set"
         failed = self._removed > 0
         share = self._removed / self._drawn
-        return Finding(NAME, FAIL if failed else PASS, share, 0.0, None, what, ADVICE if failed else "")
+        return Finding(NAME, FAIL if failed else PASS, share, None, 0.0, what, ADVICE if failed else "")

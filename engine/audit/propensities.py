@@ -13,7 +13,7 @@ def propensities(meta: LogMeta, support: Support, available: int) -> Finding:
     """Drawn rows without a propensity, and the share of rows in which something else could have been drawn."""
     if meta.propensity != "logged":
         advice = "log the probability of each choice, or give it in the mapping; until then nothing here is exact"
-        return Finding(NAME, FAIL, 1.0, 0.0, None, "the log has no propensities", advice)
+        return Finding(NAME, FAIL, 1.0, None, 0.0, "the log has no propensities", advice)
     absent = (available - support.rows) / available if available else 1.0
     if absent:
         what = (
@@ -21,10 +21,10 @@ def propensities(meta: LogMeta, support: Support, available: int) -> Finding:
             if available
             else ("nothing was drawn in any row: everybody is in control or not available")
         )
-        return Finding(NAME, FAIL, absent, 0.0, None, what, "log the probability of every choice")
+        return Finding(NAME, FAIL, absent, None, 0.0, what, "log the probability of every choice")
     explored = support.below_one / support.rows
     what = f"{explored:.1%} of the drawn rows could have gone otherwise"
     if not support.below_one:
         advice = "without exploration the log says nothing of any other policy: decide with a uniform slice"
-        return Finding(NAME, WARN, absent, 0.0, None, what, advice)
-    return Finding(NAME, PASS, absent, 0.0, None, what, details={"explored": explored, "full_support": support.full})
+        return Finding(NAME, WARN, absent, None, 0.0, what, advice)
+    return Finding(NAME, PASS, absent, None, 0.0, what, details={"explored": explored, "full_support": support.full})

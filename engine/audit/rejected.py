@@ -45,4 +45,4 @@ def _by_action(found: Rejections, rule: AuditRule) -> Finding:
         return tested(BY_ACTION, found.action_p, rule, what, advice)
     # Propensities vary with the context here, and so may rejection, without a fault.
     verdict = WARN if found.action_p < rule.warn_error else "pass"
-    return Finding(BY_ACTION, verdict, found.action_p, None, rule.warn_error, what, advice if verdict == WARN else "")
+    return Finding(BY_ACTION, verdict, found.action_p, rule.warn_error, None, what, advice if verdict == WARN else "")

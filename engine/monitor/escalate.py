@@ -160,7 +160,7 @@ def _audit(one: Escalation, audit: Sequence[Finding]) -> tuple[list[Raised], str
         return [], ""
     details: dict[str, Any] = found.details
     windows = [name for name in details.get("windows", []) if len(name) == len("2026-01-01")]
-    value, limit = float(found.value or 0.0), float(found.limit or 0.0)
+    value, limit = float(found.value or 0.0), float(found.fail or 0.0)
     return [Raised(one.name, one.effect, "", value, limit, windows[0] if windows else "", found.what)], ""
 
 

@@ -46,6 +46,7 @@ class Demand:
         relative: see margin. The live value is an estimate itself; its error is not in the bound.
         higher_is_better: false for unsubscribes, complaints, sends, costs.
         required: whether a metric that the log cannot judge (`n/a`) refuses; a primary metric always does.
+        label / unit: of the metric for people; its name and "" where nobody says more.
     """
 
     metric: str
@@ -55,6 +56,8 @@ class Demand:
     relative: bool = False
     higher_is_better: bool = True
     required: bool = False
+    label: str = ""
+    unit: str = ""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.margin) and self.margin >= 0):
@@ -92,10 +95,11 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Check:
-    """A demand and what became of it.
+    """A demand and what became of it; `tactful backtest` and `tactful promote` print it.
 
     Attributes:
-        demand / evidence: as given; evidence is None where nobody measured the metric.
+        metric / label / unit / role / rule / margin / relative: of the demand.
+        baseline_value / value: of the live and of the new version; None where nobody measured the metric.
         gain: of the new version, positive is good; None where unknown.
         bound: the one-sided bound of the gain that decides.
         limit: what the bound is held against.
@@ -104,8 +108,15 @@ class Check:
         blocks: whether this refuses the promotion.
     """
 
-    demand: Demand
-    evidence: Evidence | None
+    metric: str
+    label: str
+    unit: str
+    role: Role
+    rule: Rule
+    margin: float
+    relative: bool
+    baseline_value: float | None
+    value: float | None
     gain: float | None
     bound: float | None
     limit: float | None
@@ -116,28 +127,39 @@ class Check:
 
 @dataclass(frozen=True)
 class Gate:
-    """The answer.
+    """The answer; `tactful backtest` and `tactful promote` print it.
 
     Attributes:
+        policy / baseline: names of who is let through, and in place of whom.
         passed: whether no demand refuses.
         reason: one sentence; of a refusal it names every metric that refuses.
         error: one-sided, of every demand.
         checks: in the order of the demands.
     """
 
+    policy: str
+    baseline: str
     passed: bool
     reason: str
     error: float
     checks: tuple[Check, ...]
 
 
-def gate(demands: Sequence[Demand], evidence: Iterable[Evidence], *, error: float = 0.05) -> Gate:
+def gate(
+    demands: Sequence[Demand],
+    evidence: Iterable[Evidence],
+    *,
+    error: float = 0.05,
+    policy: str = "new",
+    baseline: str = "live",
+) -> Gate:
     """Hold the evidence of a log against demands.
 
     Args:
         demands: distinct metrics, at least one of them primary.
         evidence: at most one per metric, each with `alpha` at most 2 x error; metrics without a demand play no part.
         error: one-sided, in (0, 0.5).
+        policy / baseline: names for people.
 
     Raises:
         ParameterError: an error outside its range, no primary demand, a metric twice, or an interval that errs more
@@ -150,7 +172,7 @@ def gate(demands: Sequence[Demand], evidence: Iterable[Evidence], *, error: floa
         raise ParameterError("demands", "gate", allowed="distinct by metric, at least one primary", got=names)
     found = _by_metric(evidence, error)
     checks = tuple(_check(demand, found.get(demand.metric)) for demand in demands)
-    return Gate(not any(check.blocks for check in checks), _reason(checks), error, checks)
+    return Gate(policy, baseline, not any(check.blocks for check in checks), _reason(checks), error, checks)
 
 
 def evidence_of(estimate: Estimate, live: float | None = None) -> Evidence:
@@ -207,15 +229,36 @@ def _check(demand: Demand, evidence: Evidence | None) -> Check:
     limit = margin if demand.rule == "better" else -margin
     verdict = _verdict(demand.rule, low, high, limit)
     bound = high if demand.rule == "not_shown_worse" else low
+    why = _sentence(demand, evidence, limit, verdict)
+    return _answer(demand, evidence, sign * evidence.difference, verdict, why, verdict != PASSED, (bound, limit))
+
+
+def _answer(
+    demand: Demand,
+    evidence: Evidence | None,
+    gain: float | None,
+    verdict: Verdict,
+    reason: str,
+    blocks: bool,
+    held: tuple[float | None, float | None] = (None, None),
+) -> Check:
+    """The check of a demand; `held` is the bound that decides and its limit."""
     return Check(
-        demand,
-        evidence,
-        sign * evidence.difference,
-        bound,
-        limit,
-        verdict,
-        _sentence(demand, evidence, limit, verdict),
-        verdict != PASSED,
+        metric=demand.metric,
+        label=demand.label or demand.metric,
+        unit=demand.unit,
+        role=demand.role,
+        rule=demand.rule,
+        margin=demand.margin,
+        relative=demand.relative,
+        baseline_value=evidence.live if evidence else None,
+        value=evidence.new if evidence else None,
+        gain=gain,
+        bound=held[0],
+        limit=held[1],
+        verdict=verdict,
+        reason=reason,
+        blocks=blocks,
     )
 
 
@@ -230,7 +273,7 @@ def _verdict(rule: Rule, low: float, high: float, limit: float) -> Verdict:
 def _silent(demand: Demand, evidence: Evidence | None, verdict: Verdict, why: str, blocks: bool) -> Check:
     value = evidence.difference if evidence is not None else None
     gain = None if value is None else (value if demand.higher_is_better else -value)
-    return Check(demand, evidence, gain, None, None, verdict, f"{demand.metric}: {verdict}, {why}", blocks)
+    return _answer(demand, evidence, gain, verdict, f"{demand.metric}: {verdict}, {why}", blocks)
 
 
 _SHOWN: Final[Mapping[tuple[str, str], str]] = {
@@ -258,6 +301,6 @@ def _reason(checks: tuple[Check, ...]) -> str:
     refusing = [check.reason for check in checks if check.blocks]
     if refusing:
         return "; ".join(refusing)
-    unknown = [check.demand.metric for check in checks if check.verdict == NOT_KNOWN]
+    unknown = [check.metric for check in checks if check.verdict == NOT_KNOWN]
     tail = f" ({', '.join(unknown)}: n/a)" if unknown else ""
     return f"every demand is met{tail}: " + "; ".join(check.reason for check in checks if check.verdict == PASSED)

@@ -19,8 +19,7 @@ from engine.errors import TactfulError
 from engine.storage.given import Given
 from experiments.cli.failures import INTERRUPTED, as_ours, cannot_write
 from experiments.cli.terminal import ErrorConsole, PlainConsole, one_line, write_json
-from experiments.outputs import ErrorOutput, json_bytes
-from experiments.outputs_base import CommandOutput, Output
+from experiments.outputs import CommandOutput, ErrorOutput, Output, json_bytes
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Overrides = Annotated[

@@ -28,15 +28,15 @@ def key_beside(out: Path, file: Path | None, *, owner: str) -> ContactKey:
     Raises:
         ConfigError, StorageError: as of `engine.contacts.key.find_key`.
     """
-    return said(find_key(os.environ, owner=owner, file=file, beside=[out.parent], create_in=out.parent))
+    return announced(find_key(os.environ, owner=owner, file=file, beside=[out.parent], create_in=out.parent))
 
 
 def key_of_store(url: str, file: Path | None, *, owner: str, create: bool = False) -> ContactKey:
     """The key of a store of contact state; a new one is kept beside an SQLite file, a server has no such place.
 
     Args:
-        url: of the store.
-        file: that the user named.
+        url: URL of the store.
+        file: file that the user named.
         owner: the command, named in errors.
         create: whether the store may be new.
 
@@ -54,7 +54,7 @@ def key_of_store(url: str, file: Path | None, *, owner: str, create: bool = Fals
             expected = store.key_fingerprint()
     folder = None if path is None else path.parent
     beside = [] if folder is None else [folder]
-    return said(find_key(os.environ, owner=owner, file=file, beside=beside, create_in=folder, expected=expected))
+    return announced(find_key(os.environ, owner=owner, file=file, beside=beside, create_in=folder, expected=expected))
 
 
 def key_of_log(log: Given, out: Path, file: Path | None, *, owner: str) -> ContactKey:
@@ -70,7 +70,7 @@ def key_of_log(log: Given, out: Path, file: Path | None, *, owner: str) -> Conta
     mark = reader.meta.contact_key
     expected = None if mark is msgspec.UNSET else mark
     beside = [*dict.fromkeys(path.parent for path in reader.paths), out.parent]
-    return said(find_key(os.environ, owner=owner, file=file, beside=beside, expected=expected))
+    return announced(find_key(os.environ, owner=owner, file=file, beside=beside, expected=expected))
 
 
 def key_if_given(file: Path | None, *, owner: str) -> ContactKey | None:
@@ -80,7 +80,7 @@ def key_if_given(file: Path | None, *, owner: str) -> ContactKey | None:
         ConfigError: as of `engine.contacts.key.given_key`.
     """
     key = given_key(os.environ, owner=owner, file=file)
-    return None if key is None else said(key)
+    return None if key is None else announced(key)
 
 
 def key_of_simulation() -> str:
@@ -88,7 +88,7 @@ def key_of_simulation() -> str:
     return os.environ.get(KEY_VARIABLE) or SIMULATED_KEY
 
 
-def said(key: ContactKey) -> ContactKey:
+def announced(key: ContactKey) -> ContactKey:
     """The key, after its warnings and the place of a new one stand on standard error."""
     for warning in key.warnings:
         errors.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)

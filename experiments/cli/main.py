@@ -12,32 +12,12 @@ import typer
 
 from engine.errors import StorageError
 from engine.startup import check_names
-from experiments.cli import (
-    ablate,
-    audit,
-    backtest,
-    calibrate,
-    catalog,
-    decide,
-    demo,
-    dispatch,
-    erase,
-    evaluate,
-    experiment,
-    explain,
-    guardrails,
-    import_log,
-    join,
-    monitor,
-    plan,
-    promote,
-    rollback,
-    simulate,
-    state,
-    train,
-)
+from experiments.cli import schema
 from experiments.cli.console import errors, guarded
 from experiments.cli.failures import cannot_write
+from experiments.cli.judge import ablate, audit, backtest, evaluate, import_log, plan, promote, train
+from experiments.cli.research import calibrate, demo, experiment, simulate
+from experiments.cli.serve import catalog, decide, dispatch, erase, explain, guardrails, join, monitor, state
 from experiments.cli.terminal import forgiving
 
 app = typer.Typer(
@@ -56,7 +36,7 @@ app.command("train")(train.run)
 app.command("backtest")(backtest.run)
 app.command("ablate")(ablate.run)
 app.command("promote")(promote.run)
-app.command("rollback")(rollback.run)
+app.command("rollback")(promote.rollback)
 app.command("decide")(decide.run)
 app.command("dispatch")(dispatch.run)
 app.command("explain")(explain.run)
@@ -68,6 +48,7 @@ app.command("calibrate")(calibrate.run)
 app.command("experiment")(experiment.run)
 app.command("demo")(demo.run)
 app.add_typer(catalog.app, name="catalog")
+app.command("schema")(schema.run)
 app.add_typer(guardrails.app, name="guardrails")
 app.add_typer(state.app, name="state")
 

@@ -1,15 +1,19 @@
-"""Tables of results for the terminal."""
+"""Tables of results, prices and volumes for the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from experiments.outputs import PlanOutput, ResultRow
-from experiments.outputs_launch import GateOutput, MetricRow
-from experiments.report.text import figure_text, interval_text
-from experiments.report.words import LAYERS, amount, between
+from experiments.outputs import MetricRow, PlanOutput, ResultRow
+from experiments.report.words import LAYERS, amount, between, figure_text, interval_text
+
+if TYPE_CHECKING:
+    from engine.ope.gate import Gate
+    from experiments.judge.launch.volume import VolumeRow
+    from experiments.serve.prices import PricesOutput
 
 _STYLES = {"better": "green", "worse": "red", "insufficient": "dim italic", "no difference": ""}
 
@@ -73,10 +77,33 @@ def _change(row: MetricRow) -> str:
     return f"  {gap.verdict}: {between(gap.low, gap.high, row.unit, signed=True)}"
 
 
-def gate_table(gate: GateOutput) -> Table:
+def gate_table(gate: Gate) -> Table:
     """The demands of the promotion gate and their answers."""
     table = Table("metric", "role", "answer", "why", title=f"promotion gate: {'pass' if gate.passed else 'stay'}")
     for check in gate.checks:
         style = {"pass": "green", "fail": "red", "undecided": "yellow"}.get(check.verdict, "dim")
         table.add_row(check.metric, check.role, check.verdict, check.reason.split(": ", 1)[-1], style=style)
+    return table
+
+
+def price_tables(prices: PricesOutput | None) -> list[Table]:
+    """Each budget with what is expected of it."""
+    if prices is None or not prices.rows:
+        return []
+    looked = f"found on {prices.sampled:,} of {prices.contacts:,} contacts"
+    table = Table("budget", "of", "expected", "price", title=f"Prices, {looked}")
+    for row in prices.rows:
+        error = f" +- {row.stderr:.3g}" if row.stderr else ""
+        table.add_row(row.name, f"{row.budget:,.6g} {row.unit}", f"{row.expected:,.6g}{error}", f"{row.price:.4g}")
+    return [table]
+
+
+def volume_table(rows: tuple[VolumeRow, ...]) -> Table:
+    """What each policy sends."""
+    table = Table(
+        "policy", "messages per decision", "times the baseline", title="Expected volume on the log's contexts"
+    )
+    for row in rows:
+        times = "-" if row.times_baseline is None else f"{row.times_baseline:.3f}"
+        table.add_row(row.policy, f"{row.sends_per_decision:.4f}", times)
     return table

@@ -27,7 +27,7 @@ def printable(text: str, *, lines: bool = False) -> str:
     r"""The text with every control, invisible and direction character as its escape: "\x1b", "\u202e".
 
     Args:
-        text: from anywhere.
+        text: any text, wherever it comes from.
         lines: keep line ends.
     """
     if text.isascii() and text.isprintable():

@@ -15,26 +15,27 @@ from engine.log.parquet import LogReader
 from engine.log.selection import Selection, Side, contact_split, count, time_split
 from engine.log.training_rows import TrainingRows
 from engine.ope.evaluate import Evaluation
+from engine.ope.gate import Gate
 from engine.ope.named import estimators_named
 from engine.ope.target import Target
 from engine.storage.given import Given, options
-from experiments.judge.audit_gate import passed_gate
+from experiments.judge.audit import AuditGate, passed_gate
 from experiments.judge.contenders import BLAST, LEARNED, NAMED, SEGMENTS, Learned, contenders
 from experiments.judge.evaluate import model_factory, result_row, run_evaluation, skipped, summary
-from experiments.judge.launch import Contest, recommend
-from experiments.judge.launch_pass import LaunchPass, launch_pass, remembered
-from experiments.judge.metric_rows import gate_of, metric_rows
+from experiments.judge.launch.metrics import gate_of, metric_rows
+from experiments.judge.launch.recommend import Contest, Launch, recommend
+from experiments.judge.launch.rule_costs import RuleCost
+from experiments.judge.launch.sums import LaunchPass, launch_pass, remembered
+from experiments.judge.launch.support import SupportRow
+from experiments.judge.launch.treatment import TreatmentOutput
+from experiments.judge.launch.volume import MATCHED, VolumeRow, matched_target, volumes
 from experiments.judge.ope_inputs import columns_needed
 from experiments.judge.shared_models import SharedModels
 from experiments.judge.train import learn
-from experiments.judge.volume import MATCHED, matched_target, volumes
-from experiments.outputs import BacktestOutput, Launch, LogSummary, ResultRow, Skipped, json_bytes
-from experiments.outputs_audit import AuditGate
-from experiments.outputs_launch import GateOutput
+from experiments.outputs import CommandOutput, LogSummary, MetricRow, ResultRow, Skipped, json_bytes
 from experiments.provenance import provenance
 from experiments.report.files import make_folder, tidy, write_table, write_whole
-from experiments.report.launch import launch_page
-from experiments.report.page import render_launch
+from experiments.report.launch import launch_page, render_launch
 from experiments.settings import BacktestConfig
 from policies.peers.segmentation import Segmentation, fit_cuts
 from policies.peers.segments import StaticSegments, tune_segments
@@ -48,9 +49,41 @@ GROUP_BINS = 4
 Advance = Callable[[float], None]
 
 
+class BacktestOutput(CommandOutput, frozen=True, kw_only=True):
+    """`tactful backtest --json`.
+
+    Attributes:
+        comparisons: further differences of the learned policy and the segments, by the deciding estimator.
+        volume: what each policy sends, expected over its exact distributions on the log's contexts.
+        metrics: the stack of metrics of the policies with a name, the baseline's first.
+        gate: whether the learned policy may take the place of the baseline; null without a stack of metrics.
+        support: how much of the log speaks for the baseline and for the learned policy.
+        treatment: who is treated differently by the learned policy; null where the baseline's choices are not known.
+        rules: what each guardrail rule takes away, where the log keeps what the rules read.
+        provenance: versions, hashes and seeds.
+        audit: what the audit of the log said before anything was learnt; null where none ran.
+    """
+
+    log: LogSummary
+    results: tuple[ResultRow, ...]
+    launch: Launch
+    comparisons: tuple[ResultRow, ...] = ()
+    volume: tuple[VolumeRow, ...] = ()
+    metrics: tuple[MetricRow, ...] = ()
+    gate: Gate | None = None
+    support: tuple[SupportRow, ...] = ()
+    treatment: TreatmentOutput | None = None
+    rules: tuple[RuleCost, ...] = ()
+    provenance: dict[str, str] = {}
+    audit: AuditGate | None = None
+    skipped: tuple[Skipped, ...] = ()
+    split: dict[str, Any] = {}
+    files: dict[str, str] = {}
+
+
 @dataclass(frozen=True)
 class BacktestRequest:
-    """What is asked.
+    """One backtest: what it learns from, how it splits, and against what it judges.
 
     Attributes:
         log: a log in our schema, with propensities.
@@ -100,7 +133,7 @@ def prepare(request: BacktestRequest, config: BacktestConfig, reader: LogReader 
     """Split the log, learn and tune on the training side.
 
     Args:
-        reader: of the log, where the audit has read it already.
+        reader: the reader of the log, where the audit has opened it already.
 
     Raises:
         DataError: an unreadable log, an unknown metric or baseline, a split that leaves a side empty.
@@ -321,7 +354,7 @@ def _launch_pass(prepared: Prepared, request: BacktestRequest, config: BacktestC
     )
 
 
-def _gate(rows: Sequence[ResultRow], also: LaunchPass, config: BacktestConfig) -> GateOutput | None:
+def _gate(rows: Sequence[ResultRow], also: LaunchPass, config: BacktestConfig) -> Gate | None:
     """What the promotion gate says to the learned policy."""
     if also.stack is None or config.metric_stack is None or also.baseline.name == LEARNED:
         return None
@@ -335,7 +368,7 @@ def _launch(
     request: BacktestRequest,
     nothing: str,
     estimator: str,
-    gate: GateOutput | None,
+    gate: Gate | None,
 ) -> Launch:
     learned = next(row for row in rows if row.policy == LEARNED and row.estimator == estimator)
     today = None

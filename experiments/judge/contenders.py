@@ -36,7 +36,7 @@ class Contenders:
     """Everything to be judged.
 
     Attributes:
-        targets: by name.
+        targets: name -> target.
         missing: peers that this log cannot make, with the reason.
     """
 

@@ -20,9 +20,9 @@ from engine.ope.target import Target
 from engine.records.rounds import RoundBlock
 from engine.storage.given import Given, options
 from experiments.judge.extra_columns import with_columns
-from experiments.judge.launch_pass import remembered
+from experiments.judge.launch.metrics import bound_stack, metric_rows
+from experiments.judge.launch.sums import remembered
 from experiments.judge.learnt_rows import marked
-from experiments.judge.metric_rows import bound_stack, metric_rows
 from experiments.judge.ope_inputs import columns_needed, embedding_of, loggers_of
 from experiments.judge.regressors import regressor_named
 from experiments.judge.shared_models import Factory

@@ -41,8 +41,8 @@ def marked(
     Args:
         specs: policies of the command line; those that are no folders have learnt from nothing that is known.
         reader: the log that is to judge them by `metric`.
-        reason: to judge them all the same; None refuses.
-        option: of the command; shown in the hint.
+        reason: why they are judged all the same; None refuses.
+        option: the command's option that says so; it is shown in the hint.
 
     Returns:
         policy -> what every output must say of it; nothing of those that are judged on other rows.

@@ -13,6 +13,7 @@ from engine.errors import DataError, GateError, ParameterError, TactfulError
 from engine.log.parquet import LogReader
 from engine.log.selection import Selection
 from engine.log.training_rows import training_rows
+from engine.ope.gate import Gate
 from engine.ope.target import LoggedTarget, Target
 from engine.storage.given import Given, named
 from engine.storage.versions import (
@@ -27,20 +28,50 @@ from engine.storage.versions import (
     read_pointer,
     version_folder,
 )
-from experiments.judge.audit_gate import gate_sentence, passed_gate
+from experiments.judge.audit import gate_sentence, passed_gate
 from experiments.judge.learnt_rows import LEARNT_FROM, MARK
-from experiments.judge.metric_rows import gate_check
-from experiments.judge.promotion_config import PromoteConfig
-from experiments.judge.promotion_judge import After, Judged, judge
+from experiments.judge.promotion_gate import LIVE, LOGGED, After, Judged, PromoteConfig, judge
 from experiments.judge.specs import parse_spec
-from experiments.outputs_launch import GateOutput
-from experiments.outputs_promotion import PromoteOutput, RollbackOutput
+from experiments.outputs import Output
 from policies.trained import head, kind_of
 
 Advance = Callable[[float], None]
-NEW, LIVE, LOGGED = "new", "live", "logged"
 REFUSED: Final = "refused"
 ALREADY: Final = "it serves already, as an earlier run let it; nothing changed"
+
+
+class PromoteOutput(Output, frozen=True, kw_only=True):
+    """`tactful promote --json`.
+
+    Attributes:
+        promoted: whether the version serves now.
+        overridden: why it does although the gate refused, or ""; in the history too.
+        version / previous: the new version, and the one that served before; null where none did.
+        sequence: number of the pointer now; null where nothing ever served.
+        rows: number of rows of the log that the gate rests on.
+        gate: its answer; null where an override let the version through without one, or where it served already.
+    """
+
+    promoted: bool
+    overridden: str
+    live: str
+    version: str
+    previous: str | None
+    sequence: int | None
+    metric: str
+    rows: int
+    gate: Gate | None
+    notes: tuple[str, ...] = ()
+
+
+class RollbackOutput(Output, frozen=True, kw_only=True):
+    """`tactful rollback --json`: what serves now, and what served before."""
+
+    live: str
+    version: str
+    previous: str
+    sequence: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,7 +81,7 @@ class Signature:
     Attributes:
         who: a person or a job.
         at: aware instant.
-        why: in words; "" says nothing.
+        why: the reason in words; "" says nothing.
     """
 
     who: str
@@ -58,35 +89,34 @@ class Signature:
     why: str = ""
 
     def entry(self) -> dict[str, Any]:
-        """For a line of the history."""
+        """The fields of a line of the history."""
         return {"who": self.who, "at": self.at.isoformat(), "why": self.why}
 
 
-@dataclass(frozen=True)
-class PromoteRequest:
-    """What is asked.
+def promote(
+    policy: Path,
+    live: Path,
+    log: Given,
+    metric: str,
+    config: PromoteConfig,
+    signed: Signature,
+    *,
+    override: str = "",
+    advance: Advance | None = None,
+) -> PromoteOutput:
+    """Judge a new version against the live one, and let it serve where the gate does; every attempt is written down.
 
-    Attributes:
+    Without a live version the new one is judged against what the log did.
+
+    Args:
         policy: folder of the new version.
         live: live folder; made by the first promotion.
         log: a recent log, with propensities.
         metric: primary metric, more is better.
+        config: what the gate asks.
         signed: who, when, why.
         override: why it must serve whatever the gate says; "" leaves the answer to the gate.
-    """
-
-    policy: Path
-    live: Path
-    log: Given
-    metric: str
-    signed: Signature
-    override: str = ""
-
-
-def promote(request: PromoteRequest, config: PromoteConfig, advance: Advance | None = None) -> PromoteOutput:
-    """Judge a new version against the live one, and let it serve where the gate does; every attempt is written down.
-
-    Without a live version the new one is judged against what the log did.
+        advance: called with the progress of the evaluation.
 
     Raises:
         DataError: a log that cannot judge it: no such metric, other actions, no rows that it has not learnt from.
@@ -94,60 +124,59 @@ def promote(request: PromoteRequest, config: PromoteConfig, advance: Advance | N
         GateError: the live version changed while this one was judged.
         StorageError: the disk refused; what served before still does.
     """
-    new = head(request.policy)
-    before = read_pointer(request.live) if is_live_folder(request.live) else None
+    new = head(policy)
+    before = read_pointer(live) if is_live_folder(live) else None
     if before is not None and before.version == new.version:
-        return _serves_already(request, before)
+        return _serves_already(live, metric, before)
     notes: list[str] = []
     judged: Judged | None = None
     try:
-        judged = _judged(request, before, config, notes, advance)
+        judged = _judged(policy, _serving(live, before), LogReader(log), metric, config, notes, advance)
     except TactfulError as error:
-        if not request.override:
+        if not override:
             raise
         notes.append(f"not judged: {error.message}")
     passed = judged is not None and judged.gate.passed
-    overridden = "" if passed else request.override
-    answer = None if judged is None else _gate_output(judged, before)
+    overridden = "" if passed else override
     entry = {
-        **request.signed.entry(),
-        "metric": request.metric,
-        "log": named(request.log),
+        **signed.entry(),
+        "metric": metric,
+        "log": named(log),
         "rows": 0 if judged is None else judged.rows,
         "from": None if before is None else before.version,
         "override": overridden,
         "notes": notes,
         "gate": None if judged is None else _figures(judged),
     }
-    with changing(request.live) as folder:
-        after = _change(folder, request, new.version, before, entry, serve=passed or bool(overridden))
+    with changing(live) as folder:
+        after = _change(folder, policy, new.version, before, entry, serve=passed or bool(overridden))
     return PromoteOutput(
         promoted=after is not None,
         overridden=overridden,
-        live=str(request.live),
+        live=str(live),
         version=new.version,
         previous=None if before is None else before.version,
         sequence=(after or before or Pointer("", 0)).sequence or None,
-        metric=request.metric,
+        metric=metric,
         rows=entry["rows"],
-        gate=answer,
+        gate=None if judged is None else judged.gate,
         notes=tuple(notes),
     )
 
 
-def _serves_already(request: PromoteRequest, now: Pointer) -> PromoteOutput:
+def _serves_already(live: Path, metric: str, now: Pointer) -> PromoteOutput:
     """The answer to a promotion of what serves: a promotion that died after the change may be asked for again."""
-    head(version_folder(request.live, now.version))
-    done = changes(request.live)
+    head(version_folder(live, now.version))
+    done = changes(live)
     last = done[-1] if done else {}
     return PromoteOutput(
         promoted=True,
         overridden=str(last.get("override", "")),
-        live=str(request.live),
+        live=str(live),
         version=now.version,
         previous=last.get("from"),
         sequence=now.sequence,
-        metric=request.metric,
+        metric=metric,
         rows=int(last.get("rows", 0)),
         gate=None,
         notes=(ALREADY,),
@@ -223,30 +252,40 @@ def _require_kept(live: Path, to: str) -> None:
         raise ParameterError("to", "rollback", allowed=f"one of {', '.join(kept)}", got=to, hint=hint)
 
 
+def _serving(live: Path, now: Pointer | None) -> Path | None:
+    """The folder of the version that serves; None where none does."""
+    return None if now is None else version_folder(live, now.version)
+
+
 def _judged(
-    request: PromoteRequest, before: Pointer | None, config: PromoteConfig, notes: list[str], advance: Advance | None
+    policy: Path,
+    serving: Path | None,
+    reader: LogReader,
+    metric: str,
+    config: PromoteConfig,
+    notes: list[str],
+    advance: Advance | None,
 ) -> Judged:
-    reader = LogReader(request.log)
-    audit = passed_gate(reader, request.metric, config.audit, None, option="--override")
+    audit = passed_gate(reader, metric, config.audit, None, option="--override")
     if audit is not None and audit.warned:
         notes.append(f"the audit of the log {gate_sentence(audit)}")
-    new = parse_spec(str(request.policy), reader)[0]
+    new = parse_spec(str(policy), reader)[0]
     today: Target = LoggedTarget()
-    if before is None:
+    if serving is None:
         notes.append("there is no live version yet: judged against what the log did")
     else:
-        today = parse_spec(str(version_folder(request.live, before.version)), reader)[0]
-    side = _unseen(request, config, notes)
-    return judge(reader, new, today, request.metric, config, side, advance)
+        today = parse_spec(str(serving), reader)[0]
+    side = _unseen(policy, reader, metric, config, notes)
+    return judge(reader, new, today, metric, config, side, advance, baseline=LOGGED if serving is None else LIVE)
 
 
-def _unseen(request: PromoteRequest, config: PromoteConfig, notes: list[str]) -> After | None:
+def _unseen(policy: Path, reader: LogReader, metric: str, config: PromoteConfig, notes: list[str]) -> After | None:
     """The rows that the new version has not learnt from."""
-    learnt, reader = training_rows(request.policy), LogReader(request.log)
-    last_at = head(request.policy).source.get(LEARNT_FROM, {}).get("last_at")
+    learnt = training_rows(policy)
+    last_at = head(policy).source.get(LEARNT_FROM, {}).get("last_at")
     if learnt is None:
         notes.append("the new version does not say which rows it learnt from; a log that it learnt from flatters it")
-    shared = 0 if learnt is None else learnt.shared(Selection(reader, request.metric, context=False))
+    shared = 0 if learnt is None else learnt.shared(Selection(reader, metric, context=False))
     if config.learnt_rows == "keep":
         if shared or (learnt is None and last_at is not None):
             notes.append(f"the new version is {MARK} (learnt_rows=keep), which flatters it")
@@ -254,7 +293,7 @@ def _unseen(request: PromoteRequest, config: PromoteConfig, notes: list[str]) ->
     if last_at is None:
         if shared:
             raise DataError(
-                f"the new version learnt from {shared} of the rows of {request.log}, so they cannot judge it",
+                f"the new version learnt from {shared} of the rows of {reader.path}, so they cannot judge it",
                 hint="give another log, or learnt_rows=keep, which is said in every output",
             )
         return None
@@ -262,7 +301,7 @@ def _unseen(request: PromoteRequest, config: PromoteConfig, notes: list[str]) ->
     kept = sum(int(side.keep(block).sum()) for block in reader.blocks(context=False))
     if kept == 0:
         raise DataError(
-            f"the new version learnt from rows as late as all of {named(request.log)}, so they cannot judge it",
+            f"the new version learnt from rows as late as all of {reader.path}, so they cannot judge it",
             hint="give a later log",
         )
     if kept < reader.rows:
@@ -272,7 +311,7 @@ def _unseen(request: PromoteRequest, config: PromoteConfig, notes: list[str]) ->
 
 def _change(
     folder: LiveFolder,
-    request: PromoteRequest,
+    policy: Path,
     version: str,
     before: Pointer | None,
     entry: dict[str, Any],
@@ -281,13 +320,13 @@ def _change(
 ) -> Pointer | None:
     if folder.pointer != before:
         raise GateError(
-            f"another version was promoted to {request.live} while this one was judged", hint="judge it again"
+            f"another version was promoted to {folder.path} while this one was judged", hint="judge it again"
         )
     if not serve:
         folder.note(REFUSED, {**entry, "version": version})
         return None
-    if folder.keep(request.policy, kind_of(request.policy)) != version:
-        raise GateError(f"{request.policy} changed while it was judged", hint="judge it again")
+    if folder.keep(policy, kind_of(policy)) != version:
+        raise GateError(f"{policy} changed while it was judged", hint="judge it again")
     return folder.switch(version, PROMOTED, entry)
 
 
@@ -295,7 +334,7 @@ def _figures(judged: Judged) -> dict[str, Any]:
     gate = judged.gate
     checks = [
         {
-            "metric": check.demand.metric,
+            "metric": check.metric,
             "verdict": check.verdict,
             "gain": check.gain,
             "bound": check.bound,
@@ -304,15 +343,3 @@ def _figures(judged: Judged) -> dict[str, Any]:
         for check in gate.checks
     ]
     return {"passed": gate.passed, "reason": gate.reason, "error": gate.error, "checks": checks}
-
-
-def _gate_output(judged: Judged, before: Pointer | None) -> GateOutput:
-    gate = judged.gate
-    return GateOutput(
-        policy=NEW,
-        baseline=LOGGED if before is None else LIVE,
-        passed=gate.passed,
-        reason=gate.reason,
-        error=gate.error,
-        checks=tuple(gate_check(check, check.demand.metric, "") for check in gate.checks),
-    )

@@ -17,10 +17,9 @@ from engine.protocols import Learner
 from engine.records.rounds import RoundBlock
 from engine.storage.given import Given
 from engine.storage.versions import served_folder
-from experiments.judge.audit_gate import passed_gate
+from experiments.judge.audit import AuditGate, passed_gate
 from experiments.judge.learnt_rows import LEARNT_FROM, span_of
-from experiments.judge.responses import fit_responses
-from experiments.outputs import TrainOutput
+from experiments.outputs import CommandOutput
 from experiments.settings import TrainConfig
 from policies.content import folder as blocks
 from policies.content.adopt import adopted
@@ -34,8 +33,32 @@ from policies.vw.export import export_policy
 from policies.vw.folder import KIND, Manifest, responses_of
 from policies.vw.learner import VwLearner
 from policies.vw.live_learner import LiveLearner
+from policies.vw.response_model import VwResponseModel
 from policies.vw.responses import Asked, ResponseModel
 from policies.vw.search import Search, choose
+
+
+class TrainOutput(CommandOutput, frozen=True, kw_only=True):
+    """`tactful train --json`.
+
+    Attributes:
+        rows: decisions learnt from, those of `--from` included.
+        known_rows: usable rows of the log that the folder of `--from` had learnt from before; they were passed over.
+        parity: null where VW serves the policy itself.
+        responses: models of p_respond and p_unsub: role -> metric.
+        audit: what the audit of the log said before anything was learnt; null where none ran.
+    """
+
+    policy: str
+    folder: str
+    metric: str
+    rows: int
+    actions: int
+    parity: float | None
+    version: str
+    known_rows: int = 0
+    responses: dict[str, str] = {}
+    audit: AuditGate | None = None
 
 
 def learn(
@@ -90,7 +113,7 @@ def continued(reader: LogReader, metric: str, start: Path, before: TrainingRows)
 
     Args:
         reader: the log, which may be cumulative.
-        metric: to learn.
+        metric: the metric to learn.
         start: the trained folder.
         before: decisions that the folder learnt from; they are passed over, so that none counts twice.
 
@@ -191,7 +214,7 @@ def train_on_log(
         kept = tuple(responses_of(start).values()) if kind_of(start) == KIND else ()
         said = head(start).source
         rows |= before
-        spans = _together(said.get(LEARNT_FROM, {}), spans)
+        spans = _joint_span(said.get(LEARNT_FROM, {}), spans)
         # An update of a day is held to the same volume.
         source |= {BASELINE: said[BASELINE]} if BASELINE in said else {}
     if spans:
@@ -227,8 +250,33 @@ def _exported(
     return export_learner(learner, out, source, rows)
 
 
-def _together(before: dict[str, int], rows: dict[str, int]) -> dict[str, int]:
+def _joint_span(before: dict[str, int], rows: dict[str, int]) -> dict[str, int]:
     """What two trainings learnt from, where both say it."""
     if not before or not rows:
         return {}
     return {"first_at": min(before["first_at"], rows["first_at"]), "last_at": max(before["last_at"], rows["last_at"])}
+
+
+def fit_responses(reader: LogReader, asked: Sequence[Asked], config: VwConfig) -> tuple[ResponseModel, ...]:
+    """One model per metric, on all usable rows whose metric is known.
+
+    Raises:
+        DataError: the log has no such metric.
+        ParameterError: the metric is no share: a probability lies in [0, 1].
+        LearnError: no row to learn from, or a value that is neither 0 nor 1.
+    """
+    return tuple(_fit_response(reader, one, config) for one in asked)
+
+
+def _fit_response(reader: LogReader, asked: Asked, config: VwConfig) -> ResponseModel:
+    rewards = reader.meta.rewards
+    if asked.metric not in rewards:
+        raise DataError(f"{reader.path} has no metric {asked.metric!r}", hint=f"the log knows: {sorted(rewards)}")
+    spec = rewards[asked.metric]
+    if spec.low < 0 or spec.high > 1:
+        raise ParameterError(
+            "also", "train", allowed="metrics in [0, 1]", got=f"{asked.metric} in [{spec.low:g}, {spec.high:g}]"
+        )
+    model = VwResponseModel(reader.meta.catalog, reader.meta.features, asked.metric, (spec.low, spec.high), config)
+    model.fit(Selection(reader, asked.metric))
+    return model.response(asked.role)

@@ -10,10 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.outputs_ablate import AblateOutput, LiftRow
-from experiments.report.environment import environment
 from experiments.report.figures import GRID, INK, MUTED, STYLE, svg_text
-from experiments.report.page import Picture
-from experiments.report.text import figure_text, interval_text
+from experiments.report.page import Picture, environment
+from experiments.report.words import figure_text, interval_text
 
 _COLOURS = {"carries value": "#11734b", "costs value": "#b3261e", "no detectable lift": INK, "insufficient": "#a0a8b0"}
 

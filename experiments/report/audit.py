@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.outputs_audit import AuditOutput, FindingRow
-from experiments.report.environment import environment
+from engine.audit.findings import Finding
 from experiments.report.figures import ACCENT, GRID, INK, MUTED, STYLE, svg_text
-from experiments.report.page import Picture
+from experiments.report.page import Picture, environment
+
+if TYPE_CHECKING:
+    from experiments.judge.audit import AuditOutput
 
 ANSWERS = {
     "pass": "Nothing was found that forbids learning from this log or judging on it.",
@@ -35,7 +37,7 @@ def share_text(share: float | None) -> str:
     return "n/a" if share is None else f"{100 * share:.4g} %"
 
 
-def pictures(findings: Sequence[FindingRow]) -> list[Picture]:
+def pictures(findings: Sequence[Finding]) -> list[Picture]:
     """Decisions by day and mean weight by day, where the log has several days."""
     by_check = {found.check: found for found in findings}
     drawn = []

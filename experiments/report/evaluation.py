@@ -8,7 +8,7 @@ from experiments.outputs import EvaluateOutput, ResultRow
 from experiments.report.figures import differences, forest, support
 from experiments.report.launch_metrics import metric_lines, missing_metrics
 from experiments.report.page import Picture, Report
-from experiments.report.text import figure_text, interval_text
+from experiments.report.words import figure_text, interval_text
 
 # The estimator whose pictures are drawn: the first of these that the results hold.
 PREFERENCE = ("dr", "snips", "ips", "clipped", "dm")

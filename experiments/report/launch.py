@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from experiments.judge.audit_gate import gate_sentence
+from experiments.judge.audit import gate_sentence
 from experiments.judge.contenders import LEARNED
-from experiments.outputs import BacktestOutput, ResultRow
+from experiments.outputs import ResultRow
 from experiments.report.bars import Mark, Scale, mark, scale_of
 from experiments.report.launch_details import (
     Group,
@@ -21,7 +22,11 @@ from experiments.report.launch_details import (
     unknown_of,
 )
 from experiments.report.launch_metrics import GateLine, Layer, gate_lines, layers_of
-from experiments.report.words import VERDICTS, Names, amount, between, capital
+from experiments.report.page import environment
+from experiments.report.words import VERDICTS, Names, amount, between, capital, interval_text
+
+if TYPE_CHECKING:
+    from experiments.judge.backtest import BacktestOutput
 
 GO, STAY, UNKNOWN = "go", "stay", "unknown"
 
@@ -98,8 +103,8 @@ def launch_page(output: BacktestOutput, baseline: str, estimator: str, command: 
     Args:
         output: what the backtest found.
         baseline: today's practice.
-        estimator: that decides.
-        command: that makes the page again.
+        estimator: the estimator that decides.
+        command: the command that makes the page again.
     """
     deciding = [row for row in output.results if row.estimator == estimator]
     learned = next(row for row in deciding if row.policy == LEARNED)
@@ -306,3 +311,9 @@ def _listed(names: Sequence[str]) -> str:
     """Names as people list them."""
     lower = [name[:1].lower() + name[1:] if not name.isupper() else name for name in names]
     return lower[0] if len(lower) == 1 else f"{', '.join(lower[:-1])} and {lower[-1]}" if lower else "all metrics"
+
+
+def render_launch(page: LaunchPage) -> str:
+    """The launch report as HTML; every text is escaped."""
+    rendered = environment().get_template("launch.html.j2").render(page=page, interval=interval_text)
+    return rendered.lstrip()

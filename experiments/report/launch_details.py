@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from experiments.outputs import BacktestOutput
-from experiments.outputs_launch import RuleCost, ShareRow, SupportRow, TreatmentOutput, WeightBin
 from experiments.report.words import Names, amount, capital, percent
+
+if TYPE_CHECKING:
+    from experiments.judge.backtest import BacktestOutput
+    from experiments.judge.launch.rule_costs import RuleCost
+    from experiments.judge.launch.support import SupportRow, WeightBin
+    from experiments.judge.launch.treatment import ShareRow, TreatmentOutput
 
 KINDS = {"treatment": "", "channel": "Channel", "hours": "Local hour", "arm": "Content"}
 MAX_NOTES = 6

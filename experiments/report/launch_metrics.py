@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments.outputs_launch import GateCheck, GateOutput, MetricRow
+from engine.ope.gate import Check, Gate
+from experiments.outputs import MetricRow
 from experiments.report.bars import Mark, mark, scale_of
 from experiments.report.words import LAYERS, VERDICTS, amount, between, capital
 
@@ -57,12 +58,12 @@ _TONES = {"better": "good", "worse": "bad", "no difference": "even", "insufficie
 _GATE_TONES = {"pass": "good", "fail": "bad", "undecided": "warn", "n/a": "grey"}
 
 
-def gate_lines(gate: GateOutput, primary_unit: str) -> tuple[GateLine, ...]:
+def gate_lines(gate: Gate, primary_unit: str) -> tuple[GateLine, ...]:
     """The demands of the gate, the primary metric first."""
     return tuple(_gate_line(check, primary_unit) for check in gate.checks)
 
 
-def _gate_line(check: GateCheck, primary_unit: str) -> GateLine:
+def _gate_line(check: Check, primary_unit: str) -> GateLine:
     unit = check.unit if check.role == "guardrail" else primary_unit
     change = "n/a"
     if check.gain is not None and check.baseline_value is not None and check.value is not None:
@@ -85,7 +86,7 @@ def _gate_line(check: GateCheck, primary_unit: str) -> GateLine:
     )
 
 
-def _allowed(check: GateCheck, unit: str) -> str:
+def _allowed(check: Check, unit: str) -> str:
     if check.rule == "better":
         return "must be shown to rise"
     margin = f"{100 * check.margin:g} % of today's" if check.relative else amount(check.margin, unit, signed=True)[1:]

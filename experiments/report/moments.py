@@ -8,15 +8,15 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from experiments.outputs_calibrate import MomentRow
 from experiments.report.figures import GRID, INK, MUTED, STYLE, svg_text
+from simulator.calibration.files import Moment
 
 MET, MISSED = "#11734b", "#b3261e"
 # Differences beyond this are drawn at the edge.
 FURTHEST = 2.5
 
 
-def moments_picture(groups: Mapping[str, Sequence[MomentRow]]) -> str:
+def moments_picture(groups: Mapping[str, Sequence[Moment]]) -> str:
     """One line a figure, group by group; filled where it is claimed, within the band where it is met."""
     lines = [(name, row) for name, rows in groups.items() for row in rows]
     with mpl.rc_context(STYLE):

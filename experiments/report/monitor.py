@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.outputs_monitor import EffectOutput, MonitorOutput, OfflineRow
-from experiments.report.environment import environment
 from experiments.report.figures import ACCENT, GRID, INK, MUTED, STYLE, svg_text
-from experiments.report.page import Picture
-from experiments.report.text import figure_text, interval_text
+from experiments.report.page import Picture, environment
+from experiments.report.words import figure_text, interval_text
+
+if TYPE_CHECKING:
+    from experiments.serve.monitor import EffectOutput, MonitorOutput, OfflineRow
 
 ANSWERS = {
     "fine": "Nothing asks for a step.",

@@ -6,11 +6,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from experiments.outputs import LogSummary, ResultRow, Skipped
-from experiments.report.environment import environment
-from experiments.report.launch import LaunchPage
+from experiments.report.figures import with_prefix
 from experiments.report.launch_metrics import MetricLines
-from experiments.report.text import interval_text
+from experiments.report.words import figure_text, interval_text
+
+
+def environment() -> Environment:
+    """Templates of this folder, with the filters `figure` (a number as text) and `own_ids` (ids of inline SVG)."""
+    made = Environment(
+        loader=PackageLoader("experiments", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(figure=figure_text, own_ids=with_prefix)
+    return made
 
 
 @dataclass(frozen=True)
@@ -30,7 +44,7 @@ class Report:
         answer: the answer in a sentence.
         log: what was evaluated.
         rows: results in the order to be shown.
-        pictures: in order.
+        pictures: pictures in the order to be shown.
         facts: name -> value lines about the run.
         reproduce: the command that makes the page again.
         cautions: what is not known, and why.
@@ -52,9 +66,3 @@ class Report:
 def render(report: Report) -> str:
     """The page as HTML; every text is escaped, only our own SVG is trusted."""
     return environment().get_template("page.html.j2").render(report=report, interval=interval_text)
-
-
-def render_launch(page: LaunchPage) -> str:
-    """The launch report as HTML; every text is escaped."""
-    rendered = environment().get_template("launch.html.j2").render(page=page, interval=interval_text)
-    return rendered.lstrip()

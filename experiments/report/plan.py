@@ -6,9 +6,9 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from experiments.outputs import PlanOutput, PlanRow
-from experiments.report.environment import environment
 from experiments.report.figures import ACCENT, GRID, INK, MUTED, STYLE, svg_text
-from experiments.report.text import figure_text
+from experiments.report.page import environment
+from experiments.report.words import figure_text
 
 
 def answer(output: PlanOutput) -> str:

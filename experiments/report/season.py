@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from experiments.outputs_experiment import ExperimentOutput
-from experiments.report.environment import environment
-from experiments.report.text import interval_text
+from experiments.report.page import environment
+from experiments.report.words import interval_text
+from experiments.season.outputs import ExperimentOutput
 
 
 def season_page(output: ExperimentOutput, picture: str, command: str) -> str:

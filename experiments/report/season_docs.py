@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
-from experiments.outputs_experiment import ExperimentOutput, ScenarioGap, SeasonRow
 from experiments.report.files import write_whole
 from experiments.report.season_pictures import season_picture
+from experiments.season.outputs import ExperimentOutput, ScenarioGap, SeasonRow
 
 
 def write_docs(output: ExperimentOutput, path: Path) -> Path:

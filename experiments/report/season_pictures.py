@@ -9,8 +9,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from experiments.outputs_experiment import ExperimentOutput, ScenarioGap, SeasonRow
 from experiments.report.figures import GRID, INK, MUTED, STYLE, svg_text
+from experiments.season.outputs import ExperimentOutput, ScenarioGap, SeasonRow
 
 _VERDICTS: Final = {"better": "#11734b", "worse": "#b3261e", "no difference": INK, "insufficient": "#a0a8b0"}
 _COLOURS: Final = (

@@ -63,7 +63,7 @@ class Names:
 
 
 def capital(text: str) -> str:
-    """With a capital first letter."""
+    """The text with a capital first letter."""
     return text[:1].upper() + text[1:]
 
 
@@ -78,7 +78,7 @@ def amount(value: float | None, unit: str, *, signed: bool = False, like: float 
     """A figure by its unit: 3.2 %, $0.085, 1,204; "n/a" where there is none.
 
     Args:
-        value: in the unit.
+        value: the figure in its unit.
         unit: "share", "usd" or any other.
         signed: whether a plus is written; shares then become percentage points.
         like: a figure beside which it stands and whose decimals it takes.
@@ -113,3 +113,15 @@ def percent(value: float | None) -> str:
     if 0.0 < shown < 0.1:
         return f"<{GLUE}0.1{GLUE}%"
     return f"{shown:.0f}{GLUE}%" if shown >= 10 or shown == 0 else f"{shown:.1f}{GLUE}%"
+
+
+def figure_text(value: float | None, digits: int = 4) -> str:
+    """A figure for people: `digits` significant digits (all those before the point), "n/a" where there is none."""
+    if value is None:
+        return "n/a"
+    return f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
+
+
+def interval_text(low: float | None, high: float | None) -> str:
+    """An interval for people."""
+    return "n/a" if low is None or high is None else f"{figure_text(low)} to {figure_text(high)}"

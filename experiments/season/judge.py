@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from engine.types import FloatArray, IntArray
-from experiments.outputs_experiment import ScenarioGap, SeasonRow
 from experiments.season.cells import Cell, Group, read_cell
 from experiments.season.config import ExperimentConfig
 from experiments.season.group import NEVER
 from experiments.season.intervals import Spread, over_seeds, ratio_over_seeds
+from experiments.season.outputs import ScenarioGap, SeasonRow
 
 # The reference is compared with this policy on its own contacts, and this one with the baseline on more of them: the
 # two are so close that few contacts tell them apart.

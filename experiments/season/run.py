@@ -10,7 +10,6 @@ import msgspec
 import pandas as pd
 
 from experiments.outputs import json_bytes
-from experiments.outputs_experiment import ExperimentOutput, SeasonRow
 from experiments.report.files import make_folder, write_table, write_whole
 from experiments.report.season import season_page
 from experiments.report.season_pictures import season_picture
@@ -20,6 +19,7 @@ from experiments.season.crew import played
 from experiments.season.group import GroupRun
 from experiments.season.judge import judged
 from experiments.season.makers import require_known
+from experiments.season.outputs import ExperimentOutput, SeasonRow
 from experiments.season.said import notes, sentences
 from experiments.season.scenarios import varied
 from experiments.season.turns import restriction

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from experiments.outputs_experiment import ScenarioGap, SeasonRow
 from experiments.season.config import ExperimentConfig
 from experiments.season.makers import ORACLES
+from experiments.season.outputs import ScenarioGap, SeasonRow
 from experiments.season.peers import USUAL_HOUR
 
 # Share of the gap that the long-horizon policy is to close.

@@ -7,8 +7,8 @@ from itertools import islice
 
 from engine.content.preview import Assembly, assemblies, assembly, changes
 from engine.errors import ParameterError
-from experiments.outputs_base import Output
-from experiments.serve.guardrail_sources import catalog_named
+from experiments.outputs import Output
+from experiments.serve.guardrails import catalog_named
 
 
 class CatalogPreviewOutput(Output, frozen=True, kw_only=True):
@@ -29,9 +29,6 @@ class CatalogPreviewOutput(Output, frozen=True, kw_only=True):
     sendable: int
     shown: tuple[Assembly, ...]
     changes: tuple[str, ...] = ()
-
-
-CATALOG_OUTPUTS: dict[str, type[Output]] = {"catalog-preview": CatalogPreviewOutput}
 
 
 def preview_catalog(

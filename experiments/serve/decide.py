@@ -42,8 +42,16 @@ from engine.storage.versions import served_folder
 from engine.time.instants import value_hint
 from engine.time.localtime import instant_of
 from engine.types import HOLD
-from experiments.outputs import DecideOutput
-from experiments.serve.prices import Pricing, plan_under_prices, pricing_of, recorded_prices, shown_prices, under
+from experiments.outputs import CommandOutput, KeyOutput
+from experiments.serve.prices import (
+    PricesOutput,
+    Pricing,
+    plan_under_prices,
+    plan_with_prices,
+    pricing_of,
+    recorded_prices,
+    shown_prices,
+)
 from experiments.settings import DecideConfig
 from policies.content.folder import KIND as BLOCKS
 from policies.content.folder import load_blocks
@@ -59,9 +67,50 @@ Advance = Callable[[float], None]
 FAST_FROM: Final = 200_000
 
 
+class DecideOutput(CommandOutput, frozen=True, kw_only=True):
+    """`tactful decide --json`.
+
+    Attributes:
+        sends: per action name, how often it was chosen; hold is counted in `held`.
+        held: contacts that get no message now.
+        held_all_removed: those of them for which guardrails removed every send.
+        removed: rule -> (contact, action) pairs that it removes.
+        blocked_contacts: rule -> contacts for which it alone removes every send.
+        brakes: "channel rate" -> tier, of the brakes that are on; warnings are among them.
+        suppressed: sends that were drawn but found no room in the state store; they are recorded as suppressed.
+        suppressed_by: cap -> sends that it refused.
+        limited: set-level limit -> contacts from whom it took some send.
+        prices: budgets that are met in expectation, with their prices; null where there are none.
+        contact_key: the key of the contacts' pseudonyms; null in a demonstration, whose key is fixed.
+        rules: rule -> its name and what it does.
+        decided_before: contacts whose decision an earlier run has taken; it is read from the state store,
+            and `removed` and `blocked_contacts` do not count them.
+    """
+
+    log: str
+    contacts: int
+    held: int
+    held_all_removed: int
+    sends: dict[str, int]
+    by_channel: dict[str, int]
+    removed: dict[str, int]
+    blocked_contacts: dict[str, int]
+    policy: str
+    pack: str
+    now: str
+    brakes: dict[str, str] = {}
+    suppressed: int = 0
+    suppressed_by: dict[str, int] = {}
+    limited: dict[str, int] = {}
+    prices: PricesOutput | None = None
+    contact_key: KeyOutput | None = None
+    rules: dict[str, str] = {}
+    decided_before: int = 0
+
+
 @dataclass(frozen=True)
 class DecideRequest:
-    """What is asked.
+    """One run of decisions: the policy, the contacts, the instant, and the stores that it reads.
 
     Attributes:
         policy: folder of a trained policy, or a live folder (`engine.storage.versions`).
@@ -185,7 +234,7 @@ def decide_with(
             if prices is None:
                 plan, prices = plan_under_prices(plan, chain([first], blocks), schema, pricing, request.now)
             else:
-                plan = under(plan, prices)
+                plan = plan_with_prices(plan, prices)
         output = _decide_all(plan, schema, request, block_rows, advance, prices)
     return msgspec.structs.replace(output, prices=shown_prices(pricing, prices))
 

@@ -5,7 +5,7 @@ that knows of it, so that no cap is exceeded. Memory grows with the due sends, n
 
 With a state store the outcome file says in its footer which run wrote it. The same run again, after it was killed,
 finds its own file and settles what the file says, or, where there is none, does what nobody has taken
-(`experiments.serve.promised`).
+(`experiments.serve.reserved_sends`).
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ from engine.storage.given import Given, files_of, given_paths, named
 from engine.storage.replaceable import require_free, require_replaceable
 from engine.time.localtime import instant_of
 from engine.types import HOLD, NOT_AN_INSTANT, IntArray, ObjectArray
-from experiments.outputs import DispatchOutput
-from experiments.serve.promised import OVER, STATE_RULE, UNSETTLED, PromisedSends
+from experiments.outputs import CommandOutput, KeyOutput
+from experiments.serve.reserved_sends import OVER, STATE_RULE, UNSETTLED, ReservedSends
 
 UNKNOWN_CONTACT = "unknown_contact"
 FOOTER = b"tactful_dispatch"
@@ -65,9 +65,48 @@ _READ = ("decision_id", "contact_id", "use_case", "action", "state", "send_at", 
 Advance = Callable[[float], None]
 
 
+class DispatchOutput(CommandOutput, frozen=True, kw_only=True):
+    """`tactful dispatch --json`.
+
+    Attributes:
+        outcomes: the file of events `dispatched` and `suppressed`.
+        decisions: rows of the decision log; of them `holds` have nothing to send, `done` have a state already.
+        not_due: sends planned for later; they stay decided.
+        deferred: second sends of a contact who got one in this run; they stay decided.
+        dispatched / suppressed: events written.
+        unknown_contacts: suppressed decisions whose contact is not in the contact file.
+        reasons: rule -> suppressed sends that it refuses; a send may have several.
+        contact_key: the key of the contacts' pseudonyms; null with a store where none was given.
+        rules: code of a rule that refused a send -> its name and what it does.
+        unsettled / unsettled_ids: sends that another run has taken and nobody has settled; nothing is written of them,
+            and the command leaves with exit code 9.
+        settled_since: outcomes written of sends that an earlier run took and somebody settled by hand.
+        finished: the outcome file of this very run was there already; what it says is settled, nothing else was done.
+    """
+
+    outcomes: str
+    decisions: int
+    holds: int
+    done: int
+    not_due: int
+    deferred: int
+    dispatched: int
+    suppressed: int
+    unknown_contacts: int
+    reasons: dict[str, int]
+    pack: str
+    now: str
+    unsettled: int = 0
+    contact_key: KeyOutput | None = None
+    rules: dict[str, str] = {}
+    unsettled_ids: tuple[str, ...] = ()
+    settled_since: int = 0
+    finished: bool = False
+
+
 @dataclass(frozen=True)
 class DispatchRequest:
-    """What is asked.
+    """One run of sends: the decisions, the contacts or the store, the instant, and what holds now.
 
     Attributes:
         decisions: decision log.
@@ -141,7 +180,7 @@ def dispatch_file(request: DispatchRequest, advance: Advance | None = None) -> D
         store = stack.enter_context(SqlState.existing(request.state))
         if request.contact_key:
             store.use_key(request.contact_key)
-        promised = PromisedSends(store, guardrails, request.now)
+        promised = ReservedSends(store, guardrails, request.now)
         _require_current(promised, reader, request)
         job = _Job(guardrails, request, conditions, sends, promised, run_of(promised.mark(), request.now, sends.digest))
         _require_free(request, job.run)
@@ -198,11 +237,11 @@ class _Job:
     request: DispatchRequest
     conditions: Conditions
     sends: _Sends
-    promised: PromisedSends | None = None
+    promised: ReservedSends | None = None
     run: str = ""
 
 
-def _require_current(promised: PromisedSends, reader: LogReader, request: DispatchRequest) -> None:
+def _require_current(promised: ReservedSends, reader: LogReader, request: DispatchRequest) -> None:
     mark = promised.mark()
     in_folder(request.out.parent, mark.store_id).check(mark, same=False)
     promised.require_current(reader.mark, reader.path)
@@ -380,7 +419,7 @@ class _Run:
         request: DispatchRequest,
         conditions: Conditions,
         due: pd.DataFrame,
-        sends: PromisedSends | None = None,
+        sends: ReservedSends | None = None,
     ) -> None:
         self._guardrails, self._request, self._conditions, self._sends = guardrails, request, conditions, sends
         contact = due["contact_id"].to_numpy(dtype=object)

@@ -28,7 +28,7 @@ from engine.errors import ConfigError, DataError, ParameterError, StorageError, 
 from engine.log.parquet import LogReader
 from engine.storage.database import file_of
 from engine.time.localtime import instant_of
-from experiments.outputs_erase import ErasedPlace, EraseOutput
+from experiments.outputs import Output
 from experiments.report.files import write_whole
 
 _LOG: Final = "log"
@@ -36,17 +36,68 @@ _DATABASE_ENDINGS: Final = ("", "-wal", "-shm", "-journal")
 Advance = Callable[[float], None]
 
 
-@dataclass(frozen=True)
-class EraseRequest:
-    """What is asked.
+class ErasedPlace(Output, frozen=True, kw_only=True):
+    """One store or file.
 
     Attributes:
-        ids: of contacts, as a source names them, or their pseudonyms.
+        place: its URL (without a password) or path.
+        kind: state, hot log, log, outcomes, table (contacts, facts), rejects, text or other.
+        removed: rows that were removed; 0 where the persons were not found.
+        clean: whether nothing of the persons is left there.
+        note: why not, or "not found".
+    """
+
+    place: str
+    kind: str
+    removed: int
+    clean: bool
+    note: str = ""
+
+
+class EraseOutput(Output, frozen=True, kw_only=True):
+    """`tactful erase --json`; nothing in it names a person.
+
+    Attributes:
+        persons: how many ids were given.
+        found: whether any place knew any of them.
+        clean: whether every given place is clean; else the command leaves with 3.
+        removed: rows in all.
+        places: every store and file that was looked at and held something or could not be cleaned, stores always.
+        files: how many files were looked at.
+        not_given: sources that the logs were made from and that were not among the given places: look there as well.
+        at: instant of the request.
+        requested_by / reason: who asked for it and why, as given.
+        tool: version of this program.
+        acts: URL of a store -> id of the act's record in it.
+        record: file of the record, where one was asked for.
+    """
+
+    persons: int
+    found: bool
+    clean: bool
+    removed: int
+    places: tuple[ErasedPlace, ...]
+    files: int
+    not_given: tuple[str, ...]
+    at: str
+    requested_by: str
+    reason: str
+    tool: str
+    acts: dict[str, str] = {}
+    record: str | None = None
+
+
+@dataclass(frozen=True)
+class EraseRequest:
+    """One erasure: the persons, the places, and what the record says of it.
+
+    Attributes:
+        ids: ids of contacts, as a source names them, or their pseudonyms.
         now: aware instant of the request.
         keys: every contact key that is known.
         states / hot_logs: URLs of stores.
         paths: logs, outcomes, rejects, contact and fact files, and folders of them.
-        requested_by / reason: for the record; without any id of a person.
+        requested_by / reason: who asked and why, for the record; without any id of a person.
         record: JSON file for the record of the act.
     """
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from engine.contacts.contacts import ContactBatch
 from engine.content.refusals import refuse_modular
 from engine.decide.asking import distribution_of
 from engine.errors import DataError
+from engine.features import ContextBlock
 from engine.guardrails.conditions import conditions_from
 from engine.guardrails.layer import Guardrails, Removal
 from engine.guardrails.pack import pack_from
@@ -22,18 +23,76 @@ from engine.guardrails.replay import contacts_from_rule_inputs
 from engine.limits.config import limits_from
 from engine.limits.reasons import limits_of, removed_by_limits
 from engine.log.parquet import LogReader, context_of, instants
+from engine.protocols import Policy
 from engine.records.schema import SUPPRESSED
 from engine.storage.given import Given
 from engine.storage.versions import served_folder
-from engine.types import NOT_AN_INSTANT
-from experiments.outputs import RemovalRow
-from experiments.outputs_explain import ActionRow, ExplainOutput
-from experiments.serve.explain_prices import charged
-from experiments.serve.explain_scores import comparisons, holdback_row, outlook, policy_notes
+from engine.time.localtime import datetime_of
+from engine.types import HOLD, NOT_AN_INSTANT, BoolArray, FloatArray
+from experiments.outputs import CommandOutput, Output
+from experiments.serve.prices import PricesOutput, charged
+from policies.explain import EVERYBODY, Comparison, Part, compare
+from policies.vw.compiled import CompiledPolicy
+from policies.vw.ensemble import EnsemblePolicy
 from policies.vw.folder import load_policy, read_manifest, responses_of
-from policies.wrappers.holdback import holdback
+from policies.vw.responses import ResponseModel, Role
+from policies.wrappers.holdback import Holdback, holdback
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+Key = Callable[[Part], str]
+
+
+class RemovalRow(Output, frozen=True, kw_only=True):
+    """Why one action was removed."""
+
+    rule: str
+    reason: str
+    observed: Any = None
+    limit: Any = None
+    next_allowed_at: str | None = None
+
+
+class ActionRow(Output, frozen=True, kw_only=True):
+    """One action of one decision; p_respond and p_unsub are null where the policy has no model of them.
+
+    `price` is what budgets charged the send, in the metric's unit.
+    """
+
+    action: str
+    eligible: bool
+    score: float | None
+    probability: float
+    removed_by: tuple[RemovalRow, ...] = ()
+    p_respond: float | None = None
+    p_unsub: float | None = None
+    price: float = 0.0
+
+
+class ExplainOutput(CommandOutput, frozen=True, kw_only=True):
+    """`tactful explain --json`.
+
+    Attributes:
+        group: treatment, control or uniform.
+        metric: what the policy maximises; scores and expected values are in its unit.
+        expected_value / p_respond / p_unsub: figures of the chosen action; null where there is no model.
+        comparisons: the chosen action against hold and against the runner-up.
+        notes: what else to know.
+        prices: prices of the budgets that the decision was made under; null where there were none.
+    """
+
+    decision_id: str
+    decided_at: str
+    action: str
+    propensity: float
+    actions: tuple[ActionRow, ...]
+    group: str
+    metric: str
+    expected_value: float | None
+    p_respond: float | None
+    p_unsub: float | None
+    holdback: HoldbackRow | None
+    comparisons: tuple[ComparisonRow, ...] = ()
+    notes: tuple[str, ...] = ()
+    prices: PricesOutput | None = None
 
 
 def explain_decision(log: Given, decision_id: str, policy_folder: Path | None = None) -> ExplainOutput:
@@ -63,7 +122,7 @@ def explain_decision(log: Given, decision_id: str, policy_folder: Path | None = 
     guardrails = Guardrails(pack_from(reader.meta.pack, source=f"the footer of {reader.path}"), catalog)
     now_at = int(instants(batch.column("decided_at"))[0])
     conditions = conditions_from(reader.meta.conditions or {}, source=f"the footer of {reader.path}")
-    explained = guardrails.explain(contacts, 0, _datetime(now_at), conditions)
+    explained = guardrails.explain(contacts, 0, datetime_of(now_at), conditions)
     limited = False
     for action, removal in _by_limits(reader, batch, contacts, guardrails, now_at):
         if not explained[action][1]:
@@ -93,7 +152,7 @@ def _explained(
             eligible=not reasons,
             score=None if seen.scores is None else float(seen.scores[index]),
             probability=float(probability[index]),
-            removed_by=_removals(reasons),
+            removed_by=tuple(map(removal_row, reasons)),
             p_respond=seen.response("respond", index),
             p_unsub=seen.response("unsub", index),
             price=float(dear.price[index]),
@@ -108,7 +167,7 @@ def _explained(
         )
     return ExplainOutput(
         decision_id=batch.column("decision_id")[0].as_py(),
-        decided_at=_datetime(int(instants(batch.column("decided_at"))[0])).isoformat(),
+        decided_at=datetime_of(int(instants(batch.column("decided_at"))[0])).isoformat(),
         action=names[action],
         propensity=batch.column("propensity")[0].as_py(),
         actions=rows,
@@ -132,7 +191,7 @@ def _by_limits(
         return []
     found = limits_of(batch.column("rule_inputs")[0].as_py())
     limits = limits_from(reader.meta.limits, source=f"the footer of {reader.path}")
-    planned = guardrails.scene(contacts, _datetime(now_at)).slots[contacts.zone_code[0]]
+    planned = guardrails.scene(contacts, datetime_of(now_at)).slots[contacts.zone_code[0]]
     planned = np.where(planned == NOT_AN_INSTANT, now_at, planned)
     return removed_by_limits(limits.limits, found, guardrails.catalog, planned, limits.zone)
 
@@ -162,28 +221,152 @@ def _folder(reader: LogReader, folder: Path | None) -> Path:
     return served_folder(named)
 
 
-def _removals(reasons: Sequence[Removal]) -> tuple[RemovalRow, ...]:
-    return tuple(
-        RemovalRow(
-            rule=f"{removal.id} {removal.rule}",
-            reason=removal.reason,
-            observed=_plain(removal.observed),
-            limit=_plain(removal.limit),
-            next_allowed_at=_instant(removal.next_allowed_at),
-        )
-        for removal in reasons
+def removal_row(removal: Removal) -> RemovalRow:
+    """A removal as it is printed: values as JSON can hold them, the instant as ISO 8601."""
+    later = removal.next_allowed_at
+    return RemovalRow(
+        rule=f"{removal.id} {removal.rule}",
+        reason=removal.reason,
+        observed=_plain(removal.observed),
+        limit=_plain(removal.limit),
+        next_allowed_at=None if later is None or later == NOT_AN_INSTANT else datetime_of(later).isoformat(),
     )
 
 
 def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in (sorted(value, key=str) if isinstance(value, set | frozenset) else value)]
+    return value.item() if hasattr(value, "item") else value
 
 
-def _instant(at: Any) -> str | None:
-    if at is None or isinstance(at, str):
-        return at
-    return at.isoformat() if isinstance(at, datetime) else (None if at == NOT_AN_INSTANT else _datetime(at).isoformat())
+class PartRow(Output, frozen=True, kw_only=True):
+    """A share of a difference of scores; `of` breaks it down: groups and features by factor, factors by group."""
+
+    name: str
+    value: float
+    of: dict[str, float] = {}
 
 
-def _datetime(at: int) -> datetime:
-    return EPOCH + timedelta(microseconds=int(at))
+class ComparisonRow(Output, frozen=True, kw_only=True):
+    """The chosen action against another one.
+
+    Attributes:
+        against: name of the other action.
+        role: "hold" or "runner_up".
+        difference: score of the chosen action - score of the other, in the metric's unit.
+        groups / features / factors: three views of the same terms, each adds up to the difference.
+    """
+
+    against: str
+    role: str
+    difference: float
+    groups: tuple[PartRow, ...]
+    features: tuple[PartRow, ...]
+    factors: tuple[PartRow, ...]
+
+
+class HoldbackRow(Output, frozen=True, kw_only=True):
+    """`held` is whether the best expected value is at most that of hold (R23); `reason` is why nothing was sent."""
+
+    held: bool
+    reason: str | None
+    sentence: str
+    best: str | None
+    best_expected_value: float | None
+    hold_expected_value: float
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a policy and its response models say of every action in one context.
+
+    Attributes:
+        scores: (k,) expected value of each action; None where the policy has no scores.
+        responses: role -> (k,) probabilities; without an entry where there is no model.
+    """
+
+    scores: FloatArray | None
+    responses: dict[Role, FloatArray]
+
+    def response(self, role: Role, action: int) -> float | None:
+        """A probability, or None where there is no model."""
+        return float(self.responses[role][action]) if role in self.responses else None
+
+
+def outlook(policy: Policy, responses: dict[Role, ResponseModel], context: ContextBlock) -> Outlook:
+    """Expected values and response probabilities of every action, for one row of context.
+
+    Raises:
+        DataError: the context has another schema.
+    """
+    scores = policy.scores(context)[0] if isinstance(policy, CompiledPolicy) else None
+    return Outlook(scores, {role: model.predict(context)[0] for role, model in responses.items()})
+
+
+def comparisons(
+    policy: Policy, context: ContextBlock, scores: FloatArray | None, eligible: BoolArray, action: int
+) -> tuple[ComparisonRow, ...]:
+    """The chosen action against hold, and against the runner-up: the best eligible one but for itself and hold."""
+    if scores is None or not isinstance(policy, CompiledPolicy):
+        return ()
+    names = policy.catalog.action_names
+    rivals = [int(other) for other in np.flatnonzero(eligible) if other not in (HOLD, action)]
+    others = [("hold", HOLD)] if action != HOLD else []
+    if rivals:
+        others.append(("runner_up", max(rivals, key=lambda other: (scores[other], -other))))
+    return tuple(_comparison_row(compare(policy, context, action, other), names[other], role) for role, other in others)
+
+
+def policy_notes(policy: Policy, responses: dict[Role, ResponseModel]) -> tuple[str, ...]:
+    """What a reader must know of the figures."""
+    notes = []
+    if not isinstance(policy, CompiledPolicy):
+        notes.append(f"{policy.name} is not compiled from a linear model, so its scores cannot be taken apart")
+    if isinstance(policy, EnsemblePolicy) and policy.exploration.votes:
+        notes.append("several models vote; scores and their parts are of the models' mean")
+    missing = [f"p_{role}" for role in ("respond", "unsub") if role not in responses]
+    if missing:
+        notes.append(f"{' and '.join(missing)}: n/a, the policy was trained without a model (tactful train --also)")
+    return tuple(notes)
+
+
+def holdback_row(found: Holdback, names: tuple[str, ...]) -> HoldbackRow:
+    """The holdback as it is printed: with the action by its name."""
+    return HoldbackRow(
+        held=found.held,
+        reason=found.reason,
+        sentence=found.sentence,
+        best=None if found.best is None else names[found.best],
+        best_expected_value=found.expected_value,
+        hold_expected_value=found.hold_value,
+    )
+
+
+def _comparison_row(found: Comparison, against: str, role: str) -> ComparisonRow:
+    def group(part: Part) -> str:
+        return part.signal_group
+
+    def feature(part: Part) -> str:
+        return part.feature or EVERYBODY
+
+    def factor(part: Part) -> str:
+        return part.factor
+
+    return ComparisonRow(
+        against=against,
+        role=role,
+        difference=found.difference,
+        groups=_view(found, group, factor),
+        features=_view(found, feature, factor),
+        factors=_view(found, factor, group),
+    )
+
+
+def _view(found: Comparison, key: Key, of: Key) -> tuple[PartRow, ...]:
+    rows = []
+    for name, value in found.by(key).items():
+        own = Comparison(found.action, found.other, value, tuple(part for part in found.parts if key(part) == name))
+        rows.append(PartRow(name=name, value=value, of=own.by(of)))
+    return tuple(rows)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -25,24 +25,70 @@ from engine.log.structure import require_sound
 from engine.monitor.conditions import COUNTED, conditions_after
 from engine.monitor.covariates import FirstValues, covariates_of
 from engine.monitor.effects import AGAINST, DayEffect, EffectSums
-from engine.monitor.escalate import Judged, judge
+from engine.monitor.escalate import Judged, Raised, judge
 from engine.monitor.feeds import FeedSums
 from engine.monitor.outcomes import Reported
 from engine.monitor.rates import RateSums
 from engine.monitor.rule import MonitorRule
 from engine.records.outcomes import read_outcomes
-from engine.records.schema import UNIFORM_SLICE
+from engine.records.schema import CONTROL, UNIFORM_SLICE, LogMeta
 from engine.storage.given import Given
 from engine.time.localtime import DAY_US, HOUR_US
 from engine.types import NOT_AN_INSTANT, IntArray
-from experiments.outputs import json_bytes
-from experiments.outputs_monitor import DayRow, EffectOutput, MonitorOutput, RaisedRow
+from experiments.outputs import Output, ResultRow, json_bytes
 from experiments.report.files import make_folder, write_whole
 from experiments.report.monitor import monitor_page
-from experiments.serve.monitor_offline import offline_rows
 
 OPERATIONS = "operations"
 STATES = {"": "fine", "alert": "alert", "pause_arm": "pause", "pause_channel": "pause", "kill": "kill"}
+_CONSTANT, _LEARNED = "always:", "vw"
+
+
+class EffectOutput(Output, frozen=True, kw_only=True):
+    """Treatment less another group.
+
+    Attributes:
+        against: control or uniform.
+        verdict: better, worse, no difference, or insufficient (too few decisions).
+        now: the effect today; null where there is none.
+        days: the effect after each day.
+        variance_left: share of the variance that the covariates left.
+    """
+
+    against: str
+    verdict: str
+    now: DayEffect | None
+    days: tuple[DayEffect, ...]
+    variance_left: float | None
+
+
+class MonitorOutput(Output, frozen=True, kw_only=True):
+    """`tactful monitor --json`.
+
+    Attributes:
+        logs / rows: the logs that were read, and their rows.
+        metric: the metric that the effects are of.
+        state: fine, alert, pause or kill: the strongest escalation.
+        effects: against control and against the uniform slice.
+        offline: the backtest's figures, where they were given.
+        raised: escalations that are on, the strongest first.
+        silent: rule -> why it could not be judged.
+        conditions: the sender's side for the next decisions, as plain data.
+        notes: notes that the logs carry.
+        files: report.html, report.json and conditions.yaml, where --out was given.
+    """
+
+    logs: tuple[str, ...]
+    rows: int
+    metric: str
+    state: str
+    effects: tuple[EffectOutput, ...]
+    offline: tuple[OfflineRow, ...]
+    raised: tuple[Raised, ...]
+    silent: dict[str, str]
+    conditions: dict[str, Any]
+    notes: tuple[str, ...] = ()
+    files: dict[str, str] = {}
 
 
 class MonitorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -52,31 +98,28 @@ class MonitorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     audit: AuditRule
 
 
-@dataclass(frozen=True)
-class MonitorRequest:
-    """What is asked.
+def monitor(
+    logs: Given,
+    metric: str,
+    config: MonitorConfig,
+    *,
+    outcomes: Given | None = None,
+    offline: Path | None = None,
+    conditions: Path | None = None,
+    now_at: int | None = None,
+    out: Path | None = None,
+) -> MonitorOutput:
+    """Read the logs once and judge.
 
-    Attributes:
+    Args:
         logs: joined logs of one catalog, feature schema and metric; read in the order of their first decision.
-        metric: that the effects are of.
+        metric: the metric that the effects are of.
+        config: rules of the effects, the escalations and the audit.
         outcomes: events reported so far, or None: then no rate is watched.
         offline: report.json of the backtest, or None.
         conditions: the sender's side until now, or None: then nothing is known of it.
         now_at: microseconds; reports after it are not known yet; None for all.
-        out: folder, or None.
-    """
-
-    logs: Given
-    metric: str
-    outcomes: Given | None = None
-    offline: Path | None = None
-    conditions: Path | None = None
-    now_at: int | None = None
-    out: Path | None = None
-
-
-def monitor(request: MonitorRequest, config: MonitorConfig) -> MonitorOutput:
-    """Read the logs once and judge.
+        out: folder for the report and the conditions, or None.
 
     Raises:
         DataError: logs that do not belong together or repeat decisions, rows that contradict themselves, an unknown
@@ -84,9 +127,10 @@ def monitor(request: MonitorRequest, config: MonitorConfig) -> MonitorOutput:
         ConfigError: unreadable conditions.
         StorageError: the folder cannot be written.
     """
-    reader = _reader(request)
-    before = NOTHING_SAID if request.conditions is None else load_conditions(request.conditions)
-    sums = _Sums(reader, config, request)
+    reader = _reader(logs, metric)
+    before = NOTHING_SAID if conditions is None else load_conditions(conditions)
+    reported = None if outcomes is None else read_outcomes(outcomes)[0]
+    sums = _Sums(reader.meta, metric, config, reported, now_at)
     sums.read(reader)
     rule = config.monitor
     effects = {name: sums.effects.sequence(name, rule.alpha, rule.tuned_for) for name in AGAINST}
@@ -99,32 +143,35 @@ def monitor(request: MonitorRequest, config: MonitorConfig) -> MonitorOutput:
     output = MonitorOutput(
         logs=tuple(str(path) for path in reader.paths),
         rows=reader.rows,
-        metric=request.metric,
+        metric=metric,
         state=STATES[judged.strongest],
         effects=tuple(_effect(name, days) for name, days in effects.items()),
-        offline=() if request.offline is None else offline_rows(request.offline, request.metric, effects),
-        raised=tuple(RaisedRow(**asdict(one)) for one in judged.raised),
+        offline=() if offline is None else offline_rows(offline, metric, effects),
+        raised=tuple(judged.raised),
         silent=judged.silent,
         conditions=after.to_builtins(),
         notes=(*reader.meta.notes, *_unheard(last)),
     )
-    return output if request.out is None else _written(output, request.out, judged, after)
+    return output if out is None else _written(output, out, judged, after)
 
 
 class _Sums:
     """Everything that is added up while the logs are read."""
 
-    def __init__(self, reader: LogReader, config: MonitorConfig, request: MonitorRequest) -> None:
-        meta, rule = reader.meta, config.monitor
-        self._metric = request.metric
-        self._rule, self._now_at = rule, request.now_at
+    def __init__(
+        self, meta: LogMeta, metric: str, config: MonitorConfig, outcomes: pa.Table | None, now_at: int | None
+    ) -> None:
+        rule = config.monitor
+        self._metric = metric
+        self._rule, self._now_at = rule, now_at
         names = covariates_of(meta.features, rule.covariates)
         self._first = FirstValues(names)
         self.effects = EffectSums(rule.buckets, len(names))
         self.feeds = FeedSums(meta.features, meta.catalog)
-        self.audit = AuditSums(meta, config.audit, (request.metric,))
+        self.audit = AuditSums(meta, config.audit, (metric,))
         watched = sorted({one.event for one in rule.escalations if one.watch == "rate"} | set(COUNTED))
-        self._reported = None if request.outcomes is None else _reported(request.outcomes, watched, request.now_at)
+        until = 2**62 if now_at is None else now_at
+        self._reported = None if outcomes is None else Reported(outcomes, watched, until)
         settles = sorted({one.settle_hours for one in rule.escalations if one.watch == "rate"} | {0.0})
         self._rates = {hours: RateSums(meta.catalog, watched) for hours in settles}
 
@@ -169,19 +216,12 @@ class _Sums:
             sums.add(at // DAY_US, rounds.action, left & old, happened)
 
 
-def _reader(request: MonitorRequest) -> LogReader:
-    reader = LogReader(request.logs)
-    if request.metric not in reader.meta.rewards:
-        raise DataError(
-            f"{reader.path} has no metric {request.metric!r}", hint=f"the log knows: {sorted(reader.meta.rewards)}"
-        )
+def _reader(logs: Given, metric: str) -> LogReader:
+    reader = LogReader(logs)
+    if metric not in reader.meta.rewards:
+        raise DataError(f"{reader.path} has no metric {metric!r}", hint=f"the log knows: {sorted(reader.meta.rewards)}")
     require_sound(reader)
     return reader
-
-
-def _reported(given: Given, watched: Sequence[str], now_at: int | None) -> Reported:
-    table: pa.Table = read_outcomes(given)[0]
-    return Reported(table, watched, 2**62 if now_at is None else now_at)
 
 
 def _brakes(reader: LogReader) -> list[Brake]:
@@ -201,13 +241,12 @@ def _unheard(reader: LogReader) -> list[str]:
 
 
 def _effect(against: str, days: Sequence[DayEffect]) -> EffectOutput:
-    rows = tuple(DayRow(**asdict(day)) for day in days)
-    if not rows:
+    if not days:
         return EffectOutput(against=against, verdict="insufficient", now=None, days=(), variance_left=None)
-    now = rows[-1]
+    now = days[-1]
     verdict = "better" if now.low > 0 else "worse" if now.high < 0 else "no difference"
     left = (now.stderr / now.plain_stderr) ** 2 if now.plain_stderr > 0 else None
-    return EffectOutput(against=against, verdict=verdict, now=now, days=rows, variance_left=left)
+    return EffectOutput(against=against, verdict=verdict, now=now, days=tuple(days), variance_left=left)
 
 
 def _written(output: MonitorOutput, folder: Path, judged: Judged, after: Conditions) -> MonitorOutput:
@@ -225,3 +264,83 @@ def _written(output: MonitorOutput, folder: Path, judged: Judged, after: Conditi
 def _plain(conditions: Conditions) -> object:
     decoded: object = msgspec.json.decode(msgspec.json.encode(conditions.to_builtins()))
     return decoded
+
+
+class OfflineRow(Output, frozen=True, kw_only=True):
+    """What the backtest had said of the same difference, per decision.
+
+    Attributes:
+        against: control or uniform.
+        policy / baseline: names of the two in the backtest.
+        agrees: whether the two intervals overlap; null where one is missing.
+    """
+
+    against: str
+    policy: str
+    baseline: str
+    value: float | None
+    low: float | None
+    high: float | None
+    agrees: bool | None
+
+
+class _Report(msgspec.Struct):
+    """The part of a backtest's report that is read here: other fields may come and go."""
+
+    results: tuple[ResultRow, ...]
+    comparisons: tuple[ResultRow, ...] = ()
+
+
+def offline_rows(path: Path, metric: str, live: Mapping[str, Sequence[DayEffect]]) -> tuple[OfflineRow, ...]:
+    """The launched policy against doing nothing, and against the uniform choice where that was judged.
+
+    Control gets nothing, so what it stands for offline is "hold for everybody".
+
+    Args:
+        path: report.json of `tactful backtest`.
+        metric: the metric that the live effects are of.
+        live: the effect by day, by group.
+
+    Raises:
+        DataError: no such file, no report of a backtest, or one of another metric.
+    """
+    try:
+        report = msgspec.json.decode(path.read_bytes(), type=_Report)
+    except (OSError, msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
+        raise DataError(
+            f"{path} is no report of a backtest: {error}", hint="give report.json of `tactful backtest`"
+        ) from error
+    rows = [row for row in (*report.comparisons, *report.results) if row.difference is not None]
+    if {row.metric for row in rows} - {metric}:
+        raise DataError(f"{path} is about another metric than {metric!r}", hint="give the --metric of the backtest")
+    found = []
+    for against, days in live.items():
+        row = _matching(rows, against)
+        if row is None or row.difference is None:
+            continue
+        gap = row.difference
+        agrees = None
+        if days and gap.low is not None and gap.high is not None:
+            agrees = days[-1].low <= gap.high and gap.low <= days[-1].high
+        found.append(
+            OfflineRow(
+                against=against,
+                policy=row.policy,
+                baseline=gap.baseline,
+                value=gap.value,
+                low=gap.low,
+                high=gap.high,
+                agrees=agrees,
+            )
+        )
+    return tuple(found)
+
+
+def _matching(rows: Sequence[ResultRow], against: str) -> ResultRow | None:
+    """The learned policy's row against the group's stand-in."""
+    for row in rows:
+        baseline = row.difference.baseline if row.difference else ""
+        nothing = baseline.startswith(_CONSTANT) if against == CONTROL else baseline == "uniform"
+        if row.policy == _LEARNED and nothing:
+            return row
+    return None

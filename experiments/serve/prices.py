@@ -18,13 +18,12 @@ from engine.content.eligibility import is_modular
 from engine.decide.deciding import Plan, contact_pseudonyms, decision_ids, held_out
 from engine.eligibility import unpack
 from engine.errors import ArtefactError, LearnError, ParameterError
-from engine.features import FeatureSchema
+from engine.features import ContextBlock, FeatureSchema
 from engine.identity import keyed_hash
 from engine.log.parquet import LogReader
 from engine.protocols import Policy
 from engine.time.localtime import instant_of
-from engine.types import FloatArray
-from experiments.outputs_prices import PriceRow, PricesOutput
+from engine.types import HOLD, FloatArray
 from policies.prices.baseline import load_baseline, named_baseline
 from policies.prices.config import AUTO, NONE, PriceConfig
 from policies.prices.priced import priced
@@ -32,6 +31,7 @@ from policies.prices.pricing import GroupCut, Prices, Problem, find_prices, pric
 from policies.prices.problem import BASELINE, day_problem, group_cut
 from policies.prices.sample import ContactSample, sample_keys
 from policies.prices.use import Contacts, Use, expected_use, no_use, row_sends
+from policies.vw.compiled import CompiledPolicy
 
 # Contacts on which several prices are first looked for.
 _ROUGH: Final = 2_000
@@ -39,14 +39,55 @@ _ROUGH: Final = 2_000
 Wrap = Callable[[Policy], Policy]
 
 
+class PriceRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One budget and its price.
+
+    Attributes:
+        name: the budget; "baseline_volume" is the baseline's, "floor FEATURE GROUP" a least share.
+        unit: messages, usd, or share (sends that the group is short of).
+        budget: what this run may use, in that unit.
+        expected: use that is expected at the prices, over the exact distributions; `stderr` comes from the sample of
+            contacts alone, 0 where prices were found on all of them.
+        price: what one unit costs, in units of the reward; 0 where the budget does not bind.
+    """
+
+    name: str
+    unit: str
+    budget: float
+    expected: float
+    stderr: float
+    price: float
+
+
+class PricesOutput(msgspec.Struct, frozen=True, kw_only=True):
+    """Prices in force.
+
+    Attributes:
+        version: version of the prices, part of the policy's version.
+        rows: one per budget.
+        baseline: whose volume is the bound, "" where none is.
+        baseline_sends: messages that it is expected to send to the same contacts, or null.
+        contacts: decided for; of them `sampled` were looked at.
+        note: what the figures do not say.
+    """
+
+    version: str = ""
+    rows: tuple[PriceRow, ...] = ()
+    baseline: str = ""
+    baseline_sends: float | None = None
+    contacts: int = 0
+    sampled: int = 0
+    note: str = ""
+
+
 @dataclass(frozen=True)
 class Baseline:
     """Whose volume is the bound.
 
     Attributes:
-        name: for people.
+        name: its name for people.
         policy: None where the volume was given as a number.
-        sends: that number.
+        sends: the number of messages; None where a policy gives it.
     """
 
     name: str
@@ -130,9 +171,9 @@ class Priced:
 
     Attributes:
         policy: without prices.
-        catalog: of the actions.
+        catalog: the catalog of the actions.
         blocks: the sample.
-        groups: of a floor.
+        groups: the groups of a floor.
         uniform: share of the drawn decisions that take a uniform eligible action.
         wrap: what else happens to the policy's distribution.
     """
@@ -169,8 +210,8 @@ def solve_prices(
     Args:
         pricing: what is bounded.
         who: decides, and the sample.
-        contacts: that the sample stands for.
-        now: of the decisions.
+        contacts: number of contacts that the sample stands for.
+        now: instant of the decisions.
         start: prices to begin with.
 
     Raises:
@@ -233,11 +274,11 @@ def plan_under_prices(
     """The plan whose policy decides under prices, which are found on the contacts before any of them is decided for.
 
     Args:
-        plan: with its stores; nothing is promised or taken here.
+        plan: the plan with its stores; nothing is promised or taken here.
         blocks: the contacts that will be decided for.
-        schema: of their features.
+        schema: the schema of their features.
         pricing: what is bounded.
-        now: of the decisions.
+        now: instant of the decisions.
 
     Raises:
         ParameterError, LearnError: see `solve_prices`.
@@ -248,10 +289,10 @@ def plan_under_prices(
         _offer(plan, batch, sample, now)
     who = Priced(plan.policy, plan.catalog, sample.blocks(), groups, plan.slice_probability)
     prices = solve_prices(pricing, who, sample.seen, now, _rough(pricing, who, sample, now))
-    return under(plan, prices), prices
+    return plan_with_prices(plan, prices), prices
 
 
-def under(plan: Plan, prices: Prices) -> Plan:
+def plan_with_prices(plan: Plan, prices: Prices) -> Plan:
     """The plan whose policy decides under these prices."""
     policy = priced(plan.policy, prices.table(plan.catalog), plan.catalog, prices.cut)
     version = versioned(plan.policy_version, prices)
@@ -335,3 +376,74 @@ def prices_in_force(reader: LogReader, version: str | None) -> Prices | None:
     if not isinstance(reader.meta.prices, dict) or version not in reader.meta.prices:
         return None
     return prices_from(reader.meta.prices[version], source=f"the footer of {reader.path}")
+
+
+@dataclass(frozen=True)
+class Charged:
+    """A decision under prices.
+
+    Attributes:
+        policy: the policy that decided; the folder's own where there were no prices.
+        price: (k,) of each action in the metric's unit, 0 for hold.
+        prices: the prices in force, as they are printed; None where there were none.
+        notes: what a reader must know.
+    """
+
+    policy: Policy
+    price: FloatArray
+    prices: PricesOutput | None = None
+    notes: tuple[str, ...] = ()
+
+
+def charged(reader: LogReader, version: str, policy: Policy, context: ContextBlock) -> Charged:
+    """The prices that the footer keeps for a policy version, applied to its policy.
+
+    Args:
+        reader: the log.
+        version: version of the decision's policy.
+        policy: the policy of the folder.
+        context: the decision's.
+
+    Raises:
+        DataError: prices of another version of Tactful.
+    """
+    prices = prices_in_force(reader, version)
+    if prices is None:
+        return Charged(policy, np.zeros(reader.meta.catalog.k))
+    catalog = reader.meta.catalog
+    under = priced(policy, prices.table(catalog), catalog, prices.cut)
+    price = _of_actions(prices, reader, context)
+    notes: tuple[str, ...] = ()
+    if price.any():
+        notes = (
+            "probabilities and the reason of a hold count the price of each message; scores are before prices"
+            if isinstance(policy, CompiledPolicy)
+            else "each send keeps exp(-price) of its probability: the policy has no scores to charge",
+        )
+    return Charged(under, price, shown_prices(None, prices), notes)
+
+
+def policy_under_prices(reader: LogReader, policy: Policy) -> Policy | None:
+    """The policy that decided a whole log, under the prices of its footer; None where they changed within the log.
+
+    Raises:
+        DataError: prices of another version of Tactful.
+    """
+    versions = reader.meta.prices if isinstance(reader.meta.prices, dict) else {}
+    if not versions:
+        return policy
+    if len(versions) > 1:
+        return None
+    prices = prices_in_force(reader, next(iter(versions)))
+    if prices is None:
+        return policy
+    return priced(policy, prices.table(reader.meta.catalog), reader.meta.catalog, prices.cut)
+
+
+def _of_actions(prices: Prices, reader: LogReader, context: ContextBlock) -> FloatArray:
+    catalog = reader.meta.catalog
+    group = int(prices.cut.cell_of(context)[0]) if prices.cut else 0
+    channel, _, arm = catalog.split(np.arange(catalog.k))
+    price = prices.table(catalog)[group][channel, arm]
+    price[HOLD] = 0.0
+    return np.asarray(price, dtype=np.float64)

@@ -1,33 +1,34 @@
-"""Take facts into the state store, free what dead processes held in it, and settle what they left open."""
+"""Take facts into the state store, free what dead processes held in it, settle what they left open, and rebuild it."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from engine.contacts.columns import file_batches, text
 from engine.errors import DataError, ParameterError
+from engine.files.tables import ENDINGS
 from engine.limits.quota import SqlQuota
+from engine.log.file import ENDINGS as LOG_ENDINGS
+from engine.log.parquet import LogReader
 from engine.names import USUAL_CHANNELS, found, known_name
+from engine.records import schema as records
+from engine.records.outcomes import outcome_frame, read_outcomes
 from engine.state.fact_file import fact_blocks
+from engine.state.rebuild import Rebuilt
+from engine.state.sequence import in_folder
 from engine.state.settlements import BY_HAND
 from engine.state.store import SqlState
 from engine.state.tables import DISPATCHED, FAILED
 from engine.state.writer import KnownOtherwiseError
-from engine.storage.given import Given, named
+from engine.storage.given import Given, files_of, given_paths, named
 from engine.time.localtime import DAY_US, instant_of
 from engine.types import MICROSECONDS_PER_S
-from experiments.outputs_state import (
-    StateExpireOutput,
-    StateRecordOutput,
-    StateSettleOutput,
-    StateUnsettledOutput,
-    UnsettledSend,
-)
+from experiments.outputs import CommandOutput, KeyOutput, Output
+from experiments.serve.dispatch import footer_of
 
 BLOCK_ROWS: Final = 8192
 # Records of decisions are kept for so long, so that a run of such a day can be repeated.
@@ -35,27 +36,105 @@ KEPT_DAYS: Final = 30
 _ENDS: Final = "dispatched: the message went out; failed: the provider did not take it"
 
 Advance = Callable[[float], None]
+_FACTS: Final = (
+    "Facts stand in no log: record again every file of facts since the copy was made (consents, opt-outs, events, "
+    "profiles, sends of other systems) before the next decide or dispatch. Until then the store may let through what "
+    "a contact has refused since."
+)
+_PROMISES: Final = "Promises of runs that died before their log was there are in no log; nothing of them was sent."
 
 
-@dataclass(frozen=True)
-class RecordRequest:
-    """What is asked.
+class StateRecordOutput(CommandOutput, frozen=True, kw_only=True):
+    """`tactful state record --json`.
 
     Attributes:
+        facts: the file.
+        rows: its rows. A reply or a provider's code may be several facts, or none.
+        new: facts that changed the store.
+        known: facts that were there already, or older than what was.
+        kinds: kind of fact -> rows.
+        contact_key: the key under which the contacts are stored.
+        replies: what raw replies were read as (stop, doubt, start, help, none) -> rows.
+        provider_codes: what providers' codes mean (suppress, count, pause, doubt) -> rows.
+        unusual_channels: channel that is none of the usual ones -> facts that name it; where a catalog does not know it
+            either, their refusals and stops close every channel.
+    """
+
+    facts: str
+    rows: int
+    new: int
+    known: int
+    kinds: dict[str, int]
+    contact_key: KeyOutput | None = None
+    replies: dict[str, int] = {}
+    provider_codes: dict[str, int] = {}
+    unusual_channels: dict[str, int] = {}
+
+
+class StateExpireOutput(Output, frozen=True, kw_only=True):
+    """`tactful state expire --json`.
+
+    Attributes:
+        released: reservations whose lease was over.
+        quota_grants: grants of set-level limits whose lease was over.
+        unsettled: decisions that were handed to the provider and never settled; they count until somebody settles them.
+        forgotten: records of decisions that were taken more than 30 days before, removed.
+    """
+
+    released: int
+    quota_grants: int
+    unsettled: tuple[str, ...]
+    now: str
+    forgotten: int = 0
+
+
+class UnsettledSend(Output, frozen=True, kw_only=True):
+    """A send that some run took and nobody has settled: `contact_id` is a pseudonym, `taken_at` ISO 8601 in UTC."""
+
+    decision_id: str
+    contact_id: str
+    channel: str
+    taken_at: str
+
+
+class StateUnsettledOutput(Output, frozen=True, kw_only=True):
+    """`tactful state unsettled --json`.
+
+    Attributes:
+        unsettled: sends of which nobody has said whether they went out; those of a run that is at work are among them.
+    """
+
+    unsettled: tuple[UnsettledSend, ...]
+
+
+class StateSettleOutput(Output, frozen=True, kw_only=True):
+    """`tactful state settle --json`.
+
+    Attributes:
+        settled: sends that changed; `known` had ended so already.
+        dispatched / failed: how many were said to have ended so.
+        unsettled: sends of the store that are still open.
+    """
+
+    settled: int
+    known: int
+    dispatched: int
+    failed: int
+    unsettled: int
+    now: str
+
+
+def record_file(
+    state: str, facts: Given, contact_key: str, *, create: bool = False, advance: Advance | None = None
+) -> StateRecordOutput:
+    """Record every fact of a file, block by block; a file that fails half-way can be given again.
+
+    Args:
         state: URL of the store.
         facts: files of facts, see docs/state.md.
         contact_key: key of the contacts' pseudonyms, as at the decision.
         create: whether a new store may be made where there is none.
-    """
-
-    state: str
-    facts: Given
-    contact_key: str
-    create: bool = False
-
-
-def record_file(request: RecordRequest, advance: Advance | None = None) -> StateRecordOutput:
-    """Record every fact of a file, block by block; a file that fails half-way can be given again.
+        advance: called with the rows of each block.
 
     Raises:
         ConfigError: the store is under another contact key.
@@ -67,17 +146,17 @@ def record_file(request: RecordRequest, advance: Advance | None = None) -> State
     read: dict[str, Counter[str]] = {"reply": Counter(), "provider_code": Counter()}
     unusual: Counter[str] = Counter()
     new = made = 0
-    with SqlState(request.state) if request.create else SqlState.existing(request.state) as state:
-        state.use_key(request.contact_key)
-        for kinds, facts in fact_blocks(request.facts, request.contact_key, BLOCK_ROWS):
+    with SqlState(state) if create else SqlState.existing(state) as store:
+        store.use_key(contact_key)
+        for kinds, block in fact_blocks(facts, contact_key, BLOCK_ROWS):
             try:
-                new += state.record(facts)
+                new += store.record(block)
             except KnownOtherwiseError as error:
                 # A reply may be several facts: then the position among facts says nothing of the row.
-                at = f"row {counts.total() + error.position + 1}: " if len(facts) == len(kinds) else ""
-                raise DataError(f"{named(request.facts)}: {at}{error.message}", hint=error.hint) from error
-            made += len(facts)
-            channels = (getattr(fact, "channel", None) for fact in facts)
+                at = f"row {counts.total() + error.position + 1}: " if len(block) == len(kinds) else ""
+                raise DataError(f"{named(facts)}: {at}{error.message}", hint=error.hint) from error
+            made += len(block)
+            channels = (getattr(fact, "channel", None) for fact in block)
             unusual.update(channel for channel in channels if channel is not None and channel not in USUAL_CHANNELS)
             for kind, _, verdict in (kind.partition("/") for kind in kinds):
                 counts[kind] += 1
@@ -86,7 +165,7 @@ def record_file(request: RecordRequest, advance: Advance | None = None) -> State
             if advance is not None:
                 advance(len(kinds))
     return StateRecordOutput(
-        facts=named(request.facts),
+        facts=named(facts),
         rows=counts.total(),
         new=new,
         known=made - new,
@@ -214,3 +293,82 @@ def ends_in(path: Path) -> dict[str, str]:
             if ends.setdefault(name, end) != end:
                 raise DataError(f"{path}: row {row}: decision {name!r} ends in two ways", hint="say how it ended once")
     return ends
+
+
+class StateRebuildOutput(Output, frozen=True, kw_only=True):
+    """`tactful state rebuild --json`.
+
+    Attributes:
+        decisions: records of decisions that the store did not have.
+        sends: state -> sends that were added or changed: reserved, dispatching (due, and no outcome says whether they
+            left: settle them), dispatched, failed, released.
+        limits: set-level limits whose use was put back.
+        unsettled: sends of the store that are open now.
+        sequence: number of the store's last change.
+        said: what cannot be rebuilt, in sentences.
+    """
+
+    decisions: int
+    sends: dict[str, int]
+    limits: tuple[str, ...]
+    unsettled: int
+    sequence: int
+    said: tuple[str, ...]
+
+
+def rebuild_store(
+    state: str, logs: Given, outcomes: Given, now: datetime, *, create: bool = False
+) -> StateRebuildOutput:
+    """Put back what the logs and outcomes of a store say; what the store knows already stays.
+
+    Args:
+        state: URL of an older copy of the store, or of an empty one.
+        logs: decision logs: files, folders or globs.
+        outcomes: outcome files, likewise; none where empty.
+        now: aware; due sends of which no outcome says anything count as taken.
+        create: make a new store where there is none.
+
+    Raises:
+        DataError: a file that cannot be read, a joined log, or logs of another store.
+        StorageError: the store refused; nothing was written.
+    """
+    log_files = files_of(logs, what="log", endings=LOG_ENDINGS)
+    outcome_files = files_of(outcomes, what="outcome", endings=ENDINGS) if given_paths(outcomes) else ()
+    readers = [LogReader(path) for path in log_files]
+    table = read_outcomes(outcome_files)[0] if outcome_files else records.outcome_schema().empty_table()
+    together = outcome_frame(table)
+    footers = [footer for footer in map(footer_of, outcome_files) if footer is not None]
+    if not create:
+        SqlState.require(state)
+    with SqlState(state, behind=True) as store:
+        seen = [footer.mark for footer in footers]
+        ids = {mark.store_id for mark in (store.mark(), *seen, *(reader.mark for reader in readers)) if mark}
+        for folder in {path.parent for path in (*log_files, *outcome_files)}:
+            seen += [mark for store_id in ids for mark in in_folder(folder, store_id).marks()]
+        done = store.rebuild(readers, together, seen, now_at=instant_of(now, owner="rebuild"))
+        mark, unsettled = store.mark(), len(store.taken())
+    for folder in {path.parent for path in (*log_files, *outcome_files)}:
+        in_folder(folder, mark.store_id).note(mark)
+    return StateRebuildOutput(
+        decisions=done.decisions,
+        sends=dict(sorted(done.sends.items())),
+        limits=tuple(sorted(done.limits)),
+        unsettled=unsettled,
+        sequence=mark.sequence,
+        said=_sentences(done, unsettled),
+    )
+
+
+def _sentences(done: Rebuilt, unsettled: int) -> tuple[str, ...]:
+    said = [_FACTS, _PROMISES]
+    if unsettled:
+        said.append(
+            f"{unsettled} sends are not settled: no outcome says whether they left, so they count and are not sent "
+            "again. See `tactful state unsettled`, and settle them."
+        )
+    if done.unreadable:
+        said.append(
+            f"{done.unreadable} decisions come from logs that do not keep the settings of their run: a run of that "
+            "instant is refused or decided anew, not read."
+        )
+    return tuple(said)

@@ -19,7 +19,6 @@ from engine.records.schema import LogMeta, log_schema, outcome_schema
 from engine.storage.artefact import sha256
 from engine.time.localtime import instant_of
 from experiments.outputs import json_bytes
-from experiments.outputs_simulate import SimulateOutput
 from experiments.report.files import make_folder, write_table, write_whole
 from experiments.serve.prices import shown_prices
 from experiments.simulate.assemble import assemble
@@ -31,6 +30,7 @@ from experiments.simulate.explored import explored
 from experiments.simulate.job import NOTE, DayPolicy, Job, log_meta
 from experiments.simulate.learning import Learning
 from experiments.simulate.metrics import scenario_metrics
+from experiments.simulate.outputs import SimulateOutput
 from experiments.simulate.parts import Day, Parts
 from experiments.simulate.policies import check_policy, fixed_policy
 from experiments.simulate.pool import Pool

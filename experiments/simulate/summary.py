@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from experiments.outputs import MetricJoin
-from experiments.outputs_simulate import GroupTotals
 from experiments.simulate.daily import CONTACT_GROUPS, MILLIONTHS, SCALED, columns
+from experiments.simulate.outputs import GroupTotals
 from experiments.simulate.parts import Day
 from simulator.scenario import Scenario
 

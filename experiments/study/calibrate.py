@@ -6,16 +6,48 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from engine.errors import ConfigError
-from experiments.outputs_calibrate import CalibratedGroup, CalibrateOutput, MomentRow
+from experiments.outputs import Output
 from experiments.report.files import make_folder, write_whole
 from experiments.report.moments import moments_picture
 from simulator.calibration.files import Moment, numbers_in, text_of
 from simulator.calibration.groups import asked_of, check, fit_group, groups_of
 
 PICTURE = "moments.svg"
+
+
+class CalibratedGroup(Output, frozen=True, kw_only=True):
+    """One group that was fitted or checked.
+
+    Attributes:
+        numbers: dotted name -> fitted number; empty for a check.
+        data: the data set that its goals come from; null where they are published, or stored with the shipped numbers.
+    """
+
+    scenario: str
+    contacts: int
+    moments: tuple[Moment, ...]
+    numbers: dict[str, float]
+    data: str | None
+
+
+class CalibrateOutput(Output, frozen=True, kw_only=True):
+    """`tactful calibrate --json`.
+
+    Attributes:
+        checked: whether the shipped numbers were measured, and nothing was fitted.
+        groups: group -> its table.
+        missed: claimed figures that are not met.
+        skipped: group -> why it was left out.
+        files: what was written, by name.
+    """
+
+    checked: bool
+    seed: int
+    groups: dict[str, CalibratedGroup]
+    missed: tuple[str, ...]
+    skipped: dict[str, str]
+    files: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -70,7 +102,7 @@ def calibrate(request: CalibrateRequest, say: Callable[[str], None] = lambda _: 
         groups[group.name] = CalibratedGroup(
             scenario=group.scenario,
             contacts=asked.contacts,
-            moments=tuple(_row(moment) for moment in moments),
+            moments=tuple(moments),
             numbers=numbers,
             data=asked.data.name if asked.data else None,
         )
@@ -82,10 +114,6 @@ def calibrate(request: CalibrateRequest, say: Callable[[str], None] = lambda _: 
         skipped=skipped,
         files=_written(request.out, texts, groups),
     )
-
-
-def _row(moment: Moment) -> MomentRow:
-    return MomentRow(**msgspec.structs.asdict(moment))
 
 
 def _written(out: Path | None, texts: Mapping[str, str], groups: Mapping[str, CalibratedGroup]) -> dict[str, str]:

@@ -21,7 +21,7 @@ from engine.mapping.importer import import_log
 from engine.ope.target import LoggedTarget, PolicyTarget, Target
 from experiments.judge.contenders import LEARNED, SEGMENTS, contenders
 from experiments.judge.evaluate import model_factory, result_row, run_evaluation
-from experiments.judge.launch_pass import remembered
+from experiments.judge.launch.sums import remembered
 from experiments.judge.shared_models import SharedModels
 from experiments.judge.train import learn
 from experiments.outputs import ResultRow

@@ -1,4 +1,4 @@
-"""Runs commands as a user does, and holds every answer against its shipped JSON schema."""
+"""Runs commands as a user does, and holds every answer against the JSON schema made from its type."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from experiments.cli.main import app
+from experiments.cli.schema import schema_of
 from experiments.cli.terminal import one_line
-from experiments.shipped_schemas import shipped_schema
 
 GROUPS = ("catalog", "guardrails", "state")
 # Commands that print their object and leave with a code that says what it means.
@@ -43,8 +43,8 @@ def strict_json(text: str) -> dict[str, Any]:
 
 
 def validate(command: str, out: dict[str, Any]) -> None:
-    """Check an object against the schema that ships for it."""
-    Draft202012Validator(json.loads(shipped_schema(command))).validate(out)
+    """Check an object against the schema that `tactful schema` prints for it."""
+    Draft202012Validator(schema_of(command)).validate(out)
 
 
 def call(*arguments: object) -> Answer:

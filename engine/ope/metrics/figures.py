@@ -100,6 +100,8 @@ def demand_of(name: str, metric: MetricDefinition) -> Demand | None:
         relative=asked.relative,
         higher_is_better=metric.higher_is_better,
         required=asked.required,
+        label=metric.label,
+        unit=metric.unit,
     )
 
 

@@ -27,7 +27,7 @@ from engine.log.whole_file import ParquetFile
 from engine.records.outcomes import read_outcomes
 from engine.state.store import SqlState
 from experiments.serve.dispatch import DispatchRequest, dispatch_file
-from experiments.serve.state import RecordRequest, ends_in, record_file, settle_sends, unsettled_of
+from experiments.serve.state import ends_in, record_file, settle_sends, unsettled_of
 from tests.experiments.serve.stateful_worlds import (
     KEY,
     NOW,
@@ -279,7 +279,7 @@ def record_trials(base: World, folder: Path) -> dict[str, Any]:
     while True:
         trials += 1
         world = base.copy(f"record{trials}")
-        work = lambda: record_file(RecordRequest(world.url, facts, KEY)).new  # noqa: B023, E731
+        work = lambda: record_file(world.url, facts, KEY).new  # noqa: B023, E731
         if in_child(work, die_at=trials) is not None:
             break
         in_child(work)

@@ -12,27 +12,14 @@ import typer.main
 from engine import errors
 from experiments.cli.failures import INTERRUPTED
 from experiments.cli.main import app
-from experiments.outputs import OUTPUTS as CORE_OUTPUTS
-from experiments.outputs_ablate import ABLATE_OUTPUTS
-from experiments.outputs_audit import AUDIT_OUTPUTS
-from experiments.outputs_base import CommandOutput
-from experiments.outputs_calibrate import CALIBRATE_OUTPUTS
-from experiments.outputs_erase import ERASE_OUTPUTS
-from experiments.outputs_experiment import EXPERIMENT_OUTPUTS
-from experiments.outputs_explain import EXPLAIN_OUTPUTS
-from experiments.outputs_guardrails import GUARDRAIL_OUTPUTS
-from experiments.outputs_monitor import MONITOR_OUTPUTS
-from experiments.outputs_promotion import PROMOTION_OUTPUTS
-from experiments.outputs_simulate import SIMULATE_OUTPUTS
-from experiments.outputs_state import STATE_OUTPUTS
-from experiments.serve.catalog_preview import CATALOG_OUTPUTS
+from experiments.cli.schema import PRINTED, printed
+from experiments.outputs import CommandOutput
 from experiments.settings import BacktestConfig, DecideConfig, EvaluateConfig, compose_settings
 from experiments.simulate.config import SimulateConfig
 
-OUTPUTS = CORE_OUTPUTS | AUDIT_OUTPUTS | EXPLAIN_OUTPUTS | SIMULATE_OUTPUTS | CALIBRATE_OUTPUTS | EXPERIMENT_OUTPUTS
-OUTPUTS |= MONITOR_OUTPUTS | ERASE_OUTPUTS
-OUTPUTS |= ABLATE_OUTPUTS | PROMOTION_OUTPUTS
-GROUPS = {"catalog": CATALOG_OUTPUTS, "guardrails": GUARDRAIL_OUTPUTS, "state": STATE_OUTPUTS}
+OUTPUTS = {name: printed(name) for name in PRINTED if name.partition("-")[0] not in ("catalog", "guardrails", "state")}
+GROUPS = ("catalog", "guardrails", "state")
+STATE_OUTPUTS = {name: printed(name) for name in PRINTED if name.startswith("state-")}
 # Keys that several commands print are described once, before the first section.
 SHARED = set(CommandOutput.__struct_fields__)
 COMMANDS = sorted({*OUTPUTS, *GROUPS} - {"error"})
@@ -67,11 +54,11 @@ def test_keys_that_commands_share_are_described_once(root: Path) -> None:
 
 def test_every_option_and_key_of_state_is_described(sections: dict[str, str]) -> None:
     group = typer.main.get_command(app).commands["state"].commands  # type: ignore[attr-defined]
-    assert {f"state-{name}" for name in group} == set(STATE_OUTPUTS) - {"error"}
+    assert {f"state-{name}" for name in group} == set(STATE_OUTPUTS)
     for command in group.values():
         options = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
         assert {option for option in options - {"--help", "--json"} if option not in sections["state"]} == set()
-    keys = {key for name in set(STATE_OUTPUTS) - {"error"} for key in STATE_OUTPUTS[name].__struct_fields__}
+    keys = {key for name in set(STATE_OUTPUTS) for key in STATE_OUTPUTS[name].__struct_fields__}
     assert {key for key in keys - SHARED if f"`{key}`" not in sections["state"]} == set()
 
 

@@ -28,7 +28,7 @@ from engine.time.localtime import zone_names
 from experiments.demo import shipped_catalog
 from experiments.judge.ablate_config import AblateConfig
 from experiments.judge.audit import AuditConfig
-from experiments.judge.promotion_config import PromoteConfig
+from experiments.judge.promotion_gate import PromoteConfig
 from experiments.season.config import ExperimentConfig
 from experiments.serve.monitor import MonitorConfig
 from experiments.settings import (

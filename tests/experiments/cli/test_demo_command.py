@@ -18,9 +18,18 @@ from engine.contacts.file import contact_blocks
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
 from engine.log.parquet import LogReader
-from experiments.demo import KNOWN_DAYS, LIVE_DAYS, LOG_DAYS, SILENCE, demo_config, sentences, shipped_features
-from experiments.outputs import BacktestOutput, Launch
-from experiments.outputs_simulate import LivePolicy
+from experiments.demo import (
+    KNOWN_DAYS,
+    LIVE_DAYS,
+    LOG_DAYS,
+    SILENCE,
+    LivePolicy,
+    demo_config,
+    sentences,
+    shipped_features,
+)
+from experiments.judge.backtest import BacktestOutput
+from experiments.judge.launch.recommend import Launch
 from experiments.simulate.contact_file import contact_table
 from simulator.rollout import PolicyActor, play
 from simulator.scenario import scenario_from

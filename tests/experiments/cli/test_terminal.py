@@ -14,7 +14,7 @@ from rich.table import Table
 from engine.errors import DataError
 from experiments.cli.console import errors, guarded, show
 from experiments.cli.terminal import one_line, printable
-from experiments.outputs_promotion import RollbackOutput
+from experiments.judge.promotion import RollbackOutput
 
 NASTY = {
     "an escape sequence": ("\x1b[31mred\x1b[0m", "\\x1b[31mred\\x1b[0m"),

@@ -6,19 +6,13 @@ from typing import Any
 
 import msgspec
 
-from experiments.outputs import BacktestOutput, DifferenceRow, Launch, LogSummary, ResultRow
-from experiments.outputs_launch import (
-    GateCheck,
-    GateOutput,
-    GroupRow,
-    MetricDifference,
-    MetricRow,
-    RuleCost,
-    ShareRow,
-    SupportRow,
-    TreatmentOutput,
-    WeightBin,
-)
+from engine.ope.gate import Check, Gate
+from experiments.judge.backtest import BacktestOutput
+from experiments.judge.launch.recommend import Launch
+from experiments.judge.launch.rule_costs import RuleCost
+from experiments.judge.launch.support import SupportRow, WeightBin
+from experiments.judge.launch.treatment import GroupRow, ShareRow, TreatmentOutput
+from experiments.outputs import DifferenceRow, LogSummary, MetricDifference, MetricRow, ResultRow
 
 HOSTILE = '<script>alert("x")</script>'
 
@@ -74,8 +68,8 @@ def metric(
     )
 
 
-def check(name: str, verdict: str, role: str = "guardrail") -> GateCheck:
-    return GateCheck(
+def check(name: str, verdict: str, role: str = "guardrail") -> Check:
+    return Check(
         metric=name,
         label=name.replace("_", " "),
         unit="share",
@@ -151,7 +145,7 @@ def example(
             metric("vw", "revenue_per_send", "efficiency", 0.9, (-0.1, 0.3)),
             metric("vw", "sends_per_decision", "volume", 0.49, (-0.015, -0.005)),
         ),
-        gate=GateOutput(
+        gate=Gate(
             policy="vw",
             baseline="static_segments",
             passed=not any(one.blocks for one in checks),

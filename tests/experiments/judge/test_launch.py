@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.judge.launch import Contest, recommend
+from engine.ope.gate import Gate
+from experiments.judge.launch.recommend import Contest, recommend
 from experiments.outputs import DifferenceRow, ResultRow
-from experiments.outputs_launch import GateOutput
 from tests.experiments.judge.launch_examples import example
 
 
@@ -57,7 +57,7 @@ def test_without_a_second_question_the_baseline_stays() -> None:
     assert "95 % interval +0.08 to +0.12" in launch.reason
 
 
-def gate_with(verdict: str) -> GateOutput:
+def gate_with(verdict: str) -> Gate:
     return example("better", unsubscribes=verdict).gate or pytest.fail("the example has a gate")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engine.storage.artefact import sha256
-from experiments.cli.backtest import STAY_EXIT_CODE
+from experiments.cli.judge.backtest import STAY_EXIT_CODE
 from tests.experiments.commands import call
 from tests.experiments.conftest import Demo
 from tests.experiments.judge.test_launch_report import outline

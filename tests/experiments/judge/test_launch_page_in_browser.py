@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from experiments.report.launch import launch_page
-from experiments.report.page import render_launch
+from experiments.report.launch import launch_page, render_launch
 from tests.experiments.judge.launch_examples import example
 
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")

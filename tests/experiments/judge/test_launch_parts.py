@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from engine.features import ContextBlock
+from engine.ope.gate import Gate
 from engine.ope.metrics.bound import BoundStack
 from engine.ope.metrics.definition import Margin, Measure, MetricDefinition, MetricStack
 from engine.ope.metrics.state import StackState
 from engine.ope.remembered import Remembered
 from engine.ope.target import LoggedTarget, TargetBlock
 from engine.records.rounds import RoundBlock
-from experiments.judge.metric_rows import gate_of, metric_rows
-from experiments.judge.support_rows import WeightHistogram
-from experiments.judge.treatment import TreatmentSums, cell_names, kinds_of
-from experiments.outputs_launch import GateOutput
+from experiments.judge.launch.metrics import gate_of, metric_rows
+from experiments.judge.launch.support import WeightHistogram
+from experiments.judge.launch.treatment import TreatmentSums, cell_names, kinds_of
 from policies.peers.segmentation import Cut, Segmentation
 from tests.engine.ope.metrics.test_metric_stack import CATALOG, EMAIL, FEATURES, HOLD, SMS, Fixed, many, rounds
 from tests.experiments.judge.launch_examples import result
@@ -35,7 +35,7 @@ def definition(margin: Margin, *, layer: str = "delivery", **numerator: object) 
     )
 
 
-def gate_on(margin: Margin, blocks: list[RoundBlock], today: object = TODAY, **changes: object) -> GateOutput:
+def gate_on(margin: Margin, blocks: list[RoundBlock], today: object = TODAY, **changes: object) -> Gate:
     stack = MetricStack(inputs={"opened": ("opened",)}, metrics={"m": definition(margin, **changes)})  # type: ignore[arg-type]
     state = StackState(BoundStack(stack, CATALOG, FEATURES, frozenset(blocks[0].rewards)), [today, NEW])  # type: ignore[list-item]
     for block in blocks:
@@ -89,7 +89,7 @@ def test_what_must_be_shown_and_is_too_thin_refuses_and_what_need_not_is_let_thr
     assert "too few events" in found[0].checks[1].reason
 
 
-def gate_money(margin: Margin, blocks: list[RoundBlock], numerator: dict[str, str]) -> GateOutput:
+def gate_money(margin: Margin, blocks: list[RoundBlock], numerator: dict[str, str]) -> Gate:
     metric = MetricDefinition(
         layer="efficiency", label="m", unit="usd", numerator=(Measure(**numerator),), guardrail=margin
     )

@@ -7,11 +7,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from experiments.outputs import BacktestOutput
-from experiments.outputs_audit import AuditGate
+from experiments.judge.audit import AuditGate
+from experiments.judge.backtest import BacktestOutput
 from experiments.report.bars import mark, scale_of
-from experiments.report.launch import launch_page
-from experiments.report.page import render_launch
+from experiments.report.launch import launch_page, render_launch
 from experiments.report.words import Names, amount, between, percent
 from tests.experiments.judge.launch_examples import HOSTILE, check, example
 

@@ -18,8 +18,8 @@ from engine.records.schema import RewardSpec
 from engine.storage.artefact import publish
 from experiments.judge import learnt_rows
 from experiments.judge.learnt_rows import MARK
-from experiments.judge.promotion import PromoteRequest, Signature, promote
-from experiments.judge.promotion_config import PromoteConfig
+from experiments.judge.promotion import Signature, promote
+from experiments.judge.promotion_gate import PromoteConfig
 from experiments.settings import compose_settings
 from policies.trained import head
 from tests.experiments.commands import call, refused, run
@@ -189,13 +189,12 @@ def test_a_promotion_of_rows_without_instants_is_by_the_rows_alone(place: Path) 
     undated = log_of(place / "undated.parquet", rows_of(0, 400, decided_at=None))
     run("train", "--log", undated, "--metric", "y", "--out", place / "undated")
     config = compose_settings("promote", ["audit.explained=[null,null]"], PromoteConfig)
-    asked = PromoteRequest(
-        place / "undated", place / "live", undated, "y", Signature("me", datetime(2026, 4, 1, tzinfo=UTC))
-    )
+    asked = (place / "undated", place / "live", undated, "y")
+    signed = Signature("me", datetime(2026, 4, 1, tzinfo=UTC))
     with pytest.raises(DataError, match="learnt from 400 of the rows"):
-        promote(asked, config)
+        promote(*asked, config, signed)
     kept = compose_settings("promote", ["learnt_rows=keep", "estimator=snips"], PromoteConfig)
-    assert any(MARK in note for note in promote(asked, kept).notes)
+    assert any(MARK in note for note in promote(*asked, kept, signed).notes)
 
 
 def test_a_folder_that_does_not_say_is_judged_with_a_note(place: Path, policy: Path, log: Path) -> None:

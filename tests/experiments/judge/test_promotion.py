@@ -19,10 +19,8 @@ from engine.ope.target import ColumnTarget, LoggedTarget, PolicyTarget
 from engine.storage.versions import changing, history, read_pointer, served_folder
 from experiments.cli.main import app
 from experiments.judge import promotion
-from experiments.judge.promotion import PromoteRequest, Signature, promote, rollback
-from experiments.judge.promotion_config import PromoteConfig
-from experiments.judge.promotion_judge import After, judge
-from experiments.judge.promotion_sends import sends_evidence
+from experiments.judge.promotion import PromoteOutput, Signature, promote, rollback
+from experiments.judge.promotion_gate import After, PromoteConfig, judge, sends_evidence
 from experiments.settings import compose_settings
 from policies.peers.always import AlwaysPolicy
 from policies.peers.uniform import UniformPolicy
@@ -67,8 +65,9 @@ def config_of(*overrides: str) -> PromoteConfig:
     return compose_settings("promote", [*LIGHT, *overrides], PromoteConfig)
 
 
-def request(policy: Path, live: Path, log: Path, override: str = "") -> PromoteRequest:
-    return PromoteRequest(policy, live, log, "clicked", Signature("me", NOW, "update"), override)
+def promoted(policy: Path, live: Path, log: Path, *overrides: str, override: str = "") -> PromoteOutput:
+    signed = Signature("me", NOW, "update")
+    return promote(policy, live, log, "clicked", config_of(*overrides), signed, override=override)
 
 
 @pytest.fixture
@@ -119,16 +118,16 @@ def test_what_is_not_shown_to_be_no_worse_is_refused(
     assert read_pointer(live) == before
     (refusal,) = history(live)[1:]
     assert (refusal["event"], refusal["gate"]["reason"]) == ("refused", out["gate"]["reason"])
-    forced = promote(request(policies[1], live, log, "ordered by Ann"), config_of("rule=better"))
+    forced = promoted(policies[1], live, log, "rule=better", override="ordered by Ann")
     assert (forced.promoted, forced.overridden) == (True, "ordered by Ann")
     assert history(live)[-1]["override"] == "ordered by Ann"
 
 
 def test_rows_that_it_learnt_from_do_not_judge_it(live: Path, policies: tuple[Path, Path], log: Path) -> None:
     with pytest.raises(DataError, match="learnt from") as caught:
-        promote(request(policies[1], live, log), config_of("learnt_rows=drop"))
+        promoted(policies[1], live, log, "learnt_rows=drop")
     assert caught.value.hint == "give a later log"
-    forced = promote(request(policies[1], live, log, "it must"), config_of("learnt_rows=drop"))
+    forced = promoted(policies[1], live, log, "learnt_rows=drop", override="it must")
     assert forced.gate is None
     assert any("not judged" in note for note in forced.notes)
 
@@ -140,12 +139,12 @@ def test_damage_and_wrong_arguments(live: Path, policies: tuple[Path, Path], log
         with pytest.raises(ParameterError, match="`to` of rollback must be one of"):
             rollback(live, Signature("me", NOW), wrong)
     with pytest.raises(StorageError):
-        promote(request(policies[1], policies[0], log, "because"), config_of("guarded=[]"))
+        promoted(policies[1], policies[0], log, "guarded=[]", override="because")
     broken = tmp_path / "broken"
     shutil.copytree(policies[1], broken)
     (broken / "tables.npz").write_bytes(b"x")
     with pytest.raises(ArtefactError):
-        promote(request(broken, live, log, "whatever"), config_of())
+        promoted(broken, live, log, override="whatever")
     assert len(history(live)) == 1
 
 
@@ -161,7 +160,7 @@ def test_another_promotion_in_between_refuses(
 
     monkeypatch.setattr(promotion, "_judged", meanwhile)
     with pytest.raises(GateError, match="while this one was judged"):
-        promote(request(policies[1], live, log, "because"), config_of())
+        promoted(policies[1], live, log, override="because")
     assert [line["event"] for line in history(live)] == ["promoted", "promoted"]
 
 
@@ -170,7 +169,7 @@ def test_the_gate_sees_more_sends_and_unsubscribes(log: Path) -> None:
     reader = LogReader(log)
     hold = PolicyTarget(AlwaysPolicy(reader.meta.catalog, "hold"), "live")
     found = judge(reader, PolicyTarget(UniformPolicy(), "new"), hold, "clicked", config_of())
-    checks = {check.demand.metric: check for check in found.gate.checks}
+    checks = {check.metric: check for check in found.gate.checks}
     assert not found.gate.passed
     assert checks["sends"].verdict == "fail"
     assert checks["unsubscribed"].blocks
@@ -200,9 +199,9 @@ def test_a_promotion_that_is_asked_for_again_has_happened(
     live: Path, policies: tuple[Path, Path], log: Path, tmp_path: Path
 ) -> None:
     """As after a kill past the move of the pointer: the same answer, and nothing more in the history."""
-    first = promote(request(policies[1], live, log, "because"), config_of())
+    first = promoted(policies[1], live, log, override="because")
     before, lines = read_pointer(live), history(live)
-    again = promote(request(policies[1], live, log), config_of())
+    again = promoted(policies[1], live, log)
     assert again.promoted
     assert (again.version, again.previous, again.sequence) == (first.version, first.previous, first.sequence)
     assert "nothing changed" in again.notes[0]
@@ -214,10 +213,10 @@ def test_a_rollback_that_nobody_heard_of_is_not_done_twice(
 ) -> None:
     """Three versions; the rollback from the third dies before it can say so. Asked for again, the second serves."""
     first = read_pointer(live).version
-    second = promote(request(policies[1], live, log, "because"), config_of()).version
+    second = promoted(policies[1], live, log, override="because").version
     third = tmp_path / "third"
     export_learner(resume(policies[0]), third, {"third": True})
-    promote(request(third, live, log, "because"), config_of())
+    promoted(third, live, log, override="because")
 
     def die(_: object) -> None:
         raise KeyboardInterrupt

@@ -16,9 +16,8 @@ from engine.decide.deciding import Plan
 from engine.features import FeatureSchema
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
-from experiments.outputs import DecideOutput
-from experiments.serve.decide import DecideRequest, decide_with
-from experiments.serve.state import RecordRequest, record_file
+from experiments.serve.decide import DecideOutput, DecideRequest, decide_with
+from experiments.serve.state import record_file
 from policies.peers.uniform import UniformPolicy
 
 KEY = "blue heron 04, stone 17"
@@ -74,7 +73,7 @@ def fact_file(path: Path, facts: Iterable[dict[str, Any]]) -> Path:
 
 
 def record(folder: Path, url: str, facts: Iterable[dict[str, Any]]) -> None:
-    record_file(RecordRequest(url, fact_file(folder / "facts.jsonl", facts), KEY, create=True))
+    record_file(url, fact_file(folder / "facts.jsonl", facts), KEY, create=True)
 
 
 def limits_file(folder: Path, text: str = LIMITS) -> str:

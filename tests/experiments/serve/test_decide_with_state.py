@@ -31,8 +31,7 @@ from engine.records.schema import log_schema, outcome_schema
 from engine.state.promises import Promises
 from engine.state.store import SqlState
 from engine.types import ObjectArray
-from experiments.outputs import DispatchOutput
-from experiments.serve.dispatch import DispatchRequest, dispatch_file
+from experiments.serve.dispatch import DispatchOutput, DispatchRequest, dispatch_file
 from policies.peers.uniform import UniformPolicy
 from tests.experiments.serve.stateful_worlds import (
     CATALOG,

@@ -26,9 +26,8 @@ from engine.log.parquet import LogReader
 from engine.log.selection import Selection
 from engine.records.outcomes import read_outcomes
 from experiments.cli.main import app
-from experiments.outputs import DispatchOutput
 from experiments.serve.decide import DecideRequest, decide_with
-from experiments.serve.dispatch import DispatchRequest, dispatch_file
+from experiments.serve.dispatch import DispatchOutput, DispatchRequest, dispatch_file
 from policies.peers.uniform import UniformPolicy
 
 CATALOG = catalog_from(

@@ -17,9 +17,8 @@ from engine.limits.quota import SqlQuota
 from engine.state.store import SqlState
 from engine.state.tables import METADATA
 from engine.storage.database import open_database
-from experiments.outputs import DispatchOutput
-from experiments.serve.dispatch import DispatchRequest, dispatch_file
-from experiments.serve.rebuild import rebuild_store
+from experiments.serve.dispatch import DispatchOutput, DispatchRequest, dispatch_file
+from experiments.serve.state import rebuild_store
 from tests.experiments.serve.stateful_worlds import KEY, NOW, contact_file, decide, facts_of, limits_file, names, record
 from tests.postgres_server import postgres_server, postgres_url, store_url
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.outputs_simulate import SimulateOutput
 from experiments.settings import compose_settings
 from experiments.simulate.config import SimulateConfig
+from experiments.simulate.outputs import SimulateOutput
 from experiments.simulate.run import SimulateRequest, simulate
 
 KEY = "test"

@@ -10,8 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from experiments.cli.main import app
-from experiments.outputs_calibrate import CalibrateOutput
-from experiments.study.calibrate import PICTURE, CalibrateRequest, calibrate, refusal
+from experiments.study.calibrate import PICTURE, CalibrateOutput, CalibrateRequest, calibrate, refusal
 from experiments.study.calibration_tables import DOC, with_tables
 from tests.experiments.commands import refused, run, validate
 

@@ -1,0 +1,1 @@
+"""Commands that judge a log, and a policy before it serves."""

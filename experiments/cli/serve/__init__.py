@@ -1,0 +1,1 @@
+"""Commands that run while messages are sent."""

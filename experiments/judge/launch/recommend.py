@@ -1,0 +1,90 @@
+"""What to launch: the rule that turns a backtest's differences into one recommendation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.ope.gate import Gate
+from experiments.outputs import DifferenceRow, Output, ResultRow
+
+BETTER, WORSE, NO_DIFFERENCE, INSUFFICIENT = "better", "worse", "no difference", "insufficient"
+
+
+class Launch(Output, frozen=True, kw_only=True):
+    """What to launch.
+
+    Attributes:
+        policy: the policy to launch, as named in the results.
+        verdict: better | worse | no difference | insufficient, of the learned policy against the baseline.
+        reason: one sentence with the figures that decided.
+    """
+
+    policy: str
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Contest:
+    """The rows that decide, all by the deciding estimator, fixed before the results are seen.
+
+    Attributes:
+        learned: the learned policy against the baseline (today's segments by default).
+        today: the baseline against doing nothing (hold, or the logged policy where the log never held); None where
+            the baseline is that itself.
+        gate: what the promotion gate says to the learned policy; None where no metrics were asked for.
+    """
+
+    learned: ResultRow
+    today: ResultRow | None
+    gate: Gate | None = None
+
+
+def recommend(contest: Contest) -> Launch:
+    """Recommend the learned policy only where it is shown to be better, else the simplest that is shown to help.
+
+    The order is fixed: (1) the learned policy, if better than the baseline and no guardrail metric stands against it;
+    (2) the baseline, if better than doing nothing; (3) doing nothing. Too little support for the first question is
+    said, and never read as "better". A learned policy that is better and that the gate refuses changes nothing: the
+    baseline stays, unless it is shown to be worse than doing nothing.
+    """
+    learned, today = contest.learned, contest.today
+    refused = refusals(contest.gate)
+    if learned.verdict == BETTER and not refused:
+        return Launch(policy=learned.policy, verdict=BETTER, reason=_sentence(learned, "is better than"))
+    why = {
+        BETTER: f"{_sentence(learned, 'is better than')}, but the gate refuses it: {refused}",
+        WORSE: _sentence(learned, "is worse than"),
+        NO_DIFFERENCE: _sentence(learned, "is not shown to differ from"),
+    }.get(learned.verdict, f"the log supports {learned.policy} too little to judge it")
+    baseline = learned.difference.baseline if learned.difference else "the baseline"
+    stays = learned.verdict == BETTER and today is not None and today.verdict != WORSE
+    if stays or today is None or today.difference is None:
+        return Launch(policy=baseline, verdict=learned.verdict, reason=f"{why}; stay with {baseline}")
+    if today.verdict == BETTER:
+        reason = f"{why}; {_sentence(today, 'is better than')}"
+        return Launch(policy=today.policy, verdict=learned.verdict, reason=reason)
+    nothing = today.difference.baseline
+    reason = f"{why}; nor is {today.policy} shown to be better than {nothing}"
+    return Launch(policy=nothing, verdict=learned.verdict, reason=reason)
+
+
+def refusals(gate: Gate | None) -> str:
+    """What the guardrail metrics hold against a launch; "" where they hold nothing."""
+    if gate is None:
+        return ""
+    return "; ".join(check.reason for check in gate.checks if check.blocks and check.role == "guardrail")
+
+
+def _sentence(row: ResultRow, relation: str) -> str:
+    difference = row.difference
+    if difference is None:
+        return f"{row.policy} has no baseline"
+    return f"{row.policy} {relation} {difference.baseline}: {_figures(difference, row.alpha)}"
+
+
+def _figures(difference: DifferenceRow, alpha: float) -> str:
+    if difference.value is None or difference.low is None or difference.high is None:
+        return "no interval"
+    confidence = 100 * (1 - alpha)
+    return f"{difference.value:+.4g} ({confidence:g} % interval {difference.low:+.4g} to {difference.high:+.4g})"
