@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from engine.ope.estimate import Estimate, Skipped
+from engine.ope.plan import Need
 from experiments.outputs_audit import AuditGate
 from experiments.outputs_base import CommandOutput, Output
 from experiments.outputs_launch import GateOutput, MetricRow, RuleCost, SupportRow, TreatmentOutput
@@ -40,47 +42,6 @@ class LogSummary(Output, frozen=True, kw_only=True):
     hold: str = "hold"
 
 
-class DifferenceRow(Output, frozen=True, kw_only=True):
-    """Value of the policy minus value of the baseline, on the same rows."""
-
-    baseline: str
-    value: float | None
-    stderr: float | None
-    low: float | None
-    high: float | None
-
-
-class ResultRow(Output, frozen=True, kw_only=True):
-    """One policy by one estimator; null where a figure is not defined."""
-
-    policy: str
-    metric: str
-    estimator: str
-    value: float | None
-    stderr: float | None
-    low: float | None
-    high: float | None
-    alpha: float
-    n: int
-    ess: float | None
-    mean_weight: float | None
-    max_weight: float | None
-    unsupported_mass: float | None
-    verdict: str
-    difference: DifferenceRow | None
-    exact: bool = True
-    interval: str = ""
-    notes: tuple[str, ...] = ()
-
-
-class Skipped(Output, frozen=True, kw_only=True):
-    """A policy x estimator that is not defined on this log, and why."""
-
-    policy: str
-    estimator: str
-    reason: str
-
-
 class EvaluateOutput(CommandOutput, frozen=True, kw_only=True):
     """`tactful evaluate --json`.
 
@@ -89,32 +50,10 @@ class EvaluateOutput(CommandOutput, frozen=True, kw_only=True):
     """
 
     log: LogSummary
-    results: tuple[ResultRow, ...]
+    results: tuple[Estimate, ...]
     metrics: tuple[MetricRow, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     files: dict[str, str] = {}
-
-
-class PlanRow(Output, frozen=True, kw_only=True):
-    """One exploration; null where no number of decisions is enough.
-
-    Attributes:
-        exploration: share of decisions that are drawn uniformly from the eligible actions.
-        decisions: that are needed: the larger of the two below.
-        for_power: so that the difference is seen with the power asked for.
-        for_support: so that the log may answer at all (effective sample size, largest weights, rare outcomes).
-        sd: standard deviation of one decision's influence on the difference.
-        effective_share: effective sample size of the policy as a share of the rows.
-        largest_weight: of the policy.
-    """
-
-    exploration: float
-    decisions: int | None
-    for_power: int | None
-    for_support: int | None
-    sd: float | None
-    effective_share: float | None
-    largest_weight: float | None
 
 
 class PlanOutput(Output, frozen=True, kw_only=True):
@@ -135,7 +74,7 @@ class PlanOutput(Output, frozen=True, kw_only=True):
     interval: str
     source: str
     design_effect: float
-    plan: tuple[PlanRow, ...]
+    plan: tuple[Need, ...]
     notes: tuple[str, ...] = ()
     files: dict[str, str] = {}
 
@@ -170,9 +109,9 @@ class BacktestOutput(CommandOutput, frozen=True, kw_only=True):
     """
 
     log: LogSummary
-    results: tuple[ResultRow, ...]
+    results: tuple[Estimate, ...]
     launch: Launch
-    comparisons: tuple[ResultRow, ...] = ()
+    comparisons: tuple[Estimate, ...] = ()
     volume: tuple[VolumeRow, ...] = ()
     metrics: tuple[MetricRow, ...] = ()
     gate: GateOutput | None = None

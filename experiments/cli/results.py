@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from experiments.outputs import PlanOutput, ResultRow
+from engine.ope.estimate import Estimate
+from experiments.outputs import PlanOutput
 from experiments.outputs_launch import GateOutput, MetricRow
 from experiments.report.text import figure_text, interval_text
 from experiments.report.words import LAYERS, amount, between
@@ -14,7 +15,7 @@ from experiments.report.words import LAYERS, amount, between
 _STYLES = {"better": "green", "worse": "red", "insufficient": "dim italic", "no difference": ""}
 
 
-def results_table(rows: Sequence[ResultRow], title: str) -> Table:
+def results_table(rows: Sequence[Estimate], title: str) -> Table:
     """Values and differences with their intervals; rows of too little support are dimmed and show no figure."""
     table = Table(title=title)
     for name in ("policy", "estimator", "value", "difference", "ESS", "verdict"):
@@ -24,7 +25,7 @@ def results_table(rows: Sequence[ResultRow], title: str) -> Table:
     return table
 
 
-def _cells(row: ResultRow) -> list[str]:
+def _cells(row: Estimate) -> list[str]:
     estimator = row.estimator if row.exact else f"{row.estimator} (not exact)"
     ess = figure_text(row.ess, 6)
     if row.verdict == "insufficient":

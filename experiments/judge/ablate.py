@@ -14,13 +14,13 @@ from engine.errors import DataError, ParameterError
 from engine.log.parquet import LogReader
 from engine.log.selection import Selection, Side, contact_split, count, time_split
 from engine.log.structure import require_sound
-from engine.ope.evaluate import Evaluation
+from engine.ope.evaluate import Evaluation, evaluate
 from engine.ope.target import PolicyTarget, Target
 from engine.protocols import Policy
 from engine.storage.given import Given, options
 from experiments.judge.ablate_config import AblateConfig
 from experiments.judge.ablate_rows import full_value, lifts_of, negated
-from experiments.judge.evaluate import model_factory, run_evaluation, summary
+from experiments.judge.evaluate import each_step, model_factory, question_of, summary
 from experiments.judge.shared_models import SharedModels
 from experiments.judge.train import chosen
 from experiments.outputs import json_bytes
@@ -215,20 +215,19 @@ class _Ablation:
         """Every policy beside one baseline, the intervals of their differences holding together."""
         config = self.config
         settings = msgspec.structs.replace(config.evaluation, simultaneous=len(policies) > 1)
-        found = run_evaluation(
+        estimators = (config.estimator,)
+        found = evaluate(
             self.judge,
-            self.reader,
             [PolicyTarget(policy, name) for name, policy in policies.items()],
-            base,
-            self.metric,
-            [config.estimator],
+            question_of(self.reader, self.metric, settings, self.judge, estimators=estimators, baseline=base),
             settings,
-            self.models.factory(),
-            advance=self.advance,
+            reward_model_factory=self.models.factory(),
+            progress=each_step(self.advance),
         )
         if len(found.results) != len(policies):
             raise DataError(
-                f"the estimator {config.estimator!r} is not defined here: {found.skipped[0][2]}", hint="take dr or ips"
+                f"the estimator {config.estimator!r} is not defined here: {found.skipped[0].reason}",
+                hint="take dr or ips",
             )
         return found
 

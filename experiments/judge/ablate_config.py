@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from experiments.settings import EvaluationSettings
+from engine.ope.settings import EvaluationSettings
 from policies.exploring.config import ExplorationConfig
 from policies.peers.segments import SegmentConfig
 from policies.vw.arguments import VwConfig

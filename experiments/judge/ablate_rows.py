@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -37,14 +36,12 @@ def negated(row: LiftRow) -> LiftRow:
 
 def full_value(found: Evaluation) -> float | None:
     """The baseline's own value."""
-    value = found.baseline[0].value
-    return value if math.isfinite(value) else None
+    return found.baseline[0].value
 
 
 def _row(estimate: Estimate, features: tuple[str, ...]) -> LiftRow:
-    gap = estimate.difference
-    notes = (*estimate.reasons, *estimate.notes)
-    if gap is None or not math.isfinite(gap.value):
+    gap, notes = estimate.difference, estimate.notes
+    if gap is None or gap.value is None:
         return LiftRow(
             name=estimate.policy, features=features, value=None, lift=None, stderr=None, low=None, high=None,
             verdict=INSUFFICIENT, notes=notes,

@@ -14,13 +14,14 @@ from engine.errors import DataError, ParameterError
 from engine.log.parquet import LogReader
 from engine.log.selection import Selection, Side, contact_split, count, time_split
 from engine.log.training_rows import TrainingRows
-from engine.ope.evaluate import Evaluation
-from engine.ope.named import estimators_named
+from engine.ope.estimate import Estimate, Skipped
+from engine.ope.estimators.named import estimators_named
+from engine.ope.evaluate import Evaluation, evaluate
 from engine.ope.target import Target
 from engine.storage.given import Given, options
 from experiments.judge.audit_gate import passed_gate
 from experiments.judge.contenders import BLAST, LEARNED, NAMED, SEGMENTS, Learned, contenders
-from experiments.judge.evaluate import model_factory, result_row, run_evaluation, skipped, summary
+from experiments.judge.evaluate import each_step, model_factory, question_of, summary
 from experiments.judge.launch import Contest, recommend
 from experiments.judge.launch_pass import LaunchPass, launch_pass, remembered
 from experiments.judge.metric_rows import gate_of, metric_rows
@@ -28,7 +29,7 @@ from experiments.judge.ope_inputs import columns_needed
 from experiments.judge.shared_models import SharedModels
 from experiments.judge.train import learn
 from experiments.judge.volume import MATCHED, matched_target, volumes
-from experiments.outputs import BacktestOutput, Launch, LogSummary, ResultRow, Skipped, json_bytes
+from experiments.outputs import BacktestOutput, Launch, LogSummary, json_bytes
 from experiments.outputs_audit import AuditGate
 from experiments.outputs_launch import GateOutput
 from experiments.provenance import provenance
@@ -176,7 +177,7 @@ def judge_prepared(
     run = _Run(prepared.reader, request, config, prepared.judge, prepared.targets, models, advance)
     also = _launch_pass(prepared, request, config)
     found = run.against(request.baseline, config.estimators, also=also)
-    rows = tuple(result_row(estimate) for estimate in found.results)
+    rows = found.results
     comparisons = run.comparisons()
     gate = _gate(rows, also, config)
     output = BacktestOutput(
@@ -196,7 +197,7 @@ def judge_prepared(
             manifest.version,
             {"the split": config.seed, "folds and bootstrap": config.evaluation.seed},
         ),
-        skipped=(*prepared.missing, *skipped(found)),
+        skipped=(*prepared.missing, *found.skipped),
         split={
             "by": request.split,
             "train_fraction": request.train_fraction,
@@ -256,21 +257,19 @@ class _Run:
         asked = [*columns_needed(self.config.evaluation, self.reader), *(() if also is None else also.extra)]
         rewards = () if also is None else also.rewards
         rounds = Selection(self.reader, self.request.metric, side=self.side, extra=asked, rewards=rewards)
-        return run_evaluation(
+        evaluation, metric, base = self.config.evaluation, self.request.metric, self.targets[baseline]
+        return evaluate(
             rounds,
-            self.reader,
             [self.targets[name] for name in names],
-            self.targets[baseline],
-            self.request.metric,
-            estimators,
-            self.config.evaluation,
-            self.models.factory(),
-            model_factory(self.reader, self.request.metric, self.config.model, self.config.evaluation),
-            advance=self.advance,
+            question_of(self.reader, metric, evaluation, rounds, estimators=estimators, baseline=base),
+            evaluation,
+            reward_model_factory=self.models.factory(),
+            weighted_model_factory=model_factory(self.reader, metric, self.config.model, evaluation),
+            progress=each_step(self.advance),
             also=None if also is None else also.add,
         )
 
-    def comparisons(self) -> tuple[ResultRow, ...]:
+    def comparisons(self) -> tuple[Estimate, ...]:
         """The learned policy and the segments against doing nothing, the log, a blast and today's practice."""
         pairs = [
             (name, other)
@@ -278,11 +277,11 @@ class _Run:
             for name in (LEARNED, SEGMENTS)
             if name != other
         ]
-        rows: list[ResultRow] = []
+        rows: list[Estimate] = []
         for other in dict.fromkeys(other for _, other in pairs):
             only = [name for name, against in dict.fromkeys(pairs) if against == other]
             found = self.against(other, [self.config.deciding_estimator], only)
-            rows += [result_row(estimate) for estimate in found.results]
+            rows += found.results
         return tuple(rows)
 
 
@@ -321,7 +320,7 @@ def _launch_pass(prepared: Prepared, request: BacktestRequest, config: BacktestC
     )
 
 
-def _gate(rows: Sequence[ResultRow], also: LaunchPass, config: BacktestConfig) -> GateOutput | None:
+def _gate(rows: Sequence[Estimate], also: LaunchPass, config: BacktestConfig) -> GateOutput | None:
     """What the promotion gate says to the learned policy."""
     if also.stack is None or config.metric_stack is None or also.baseline.name == LEARNED:
         return None
@@ -330,8 +329,8 @@ def _gate(rows: Sequence[ResultRow], also: LaunchPass, config: BacktestConfig) -
 
 
 def _launch(
-    rows: Sequence[ResultRow],
-    comparisons: Sequence[ResultRow],
+    rows: Sequence[Estimate],
+    comparisons: Sequence[Estimate],
     request: BacktestRequest,
     nothing: str,
     estimator: str,

@@ -13,9 +13,11 @@ from engine.log.parquet import LogReader
 from engine.log.selection import Selection, count
 from engine.log.structure import require_sound
 from engine.ope.estimate import Estimate
-from engine.ope.evaluate import Evaluation, evaluate
+from engine.ope.evaluate import Progress, evaluate
 from engine.ope.metrics.state import StackState
-from engine.ope.regressor import RegressorModel
+from engine.ope.models.regressor import RegressorModel
+from engine.ope.settings import EvaluationSettings
+from engine.ope.setup import Question
 from engine.ope.target import Target
 from engine.records.rounds import RoundBlock
 from engine.storage.given import Given, options
@@ -28,11 +30,11 @@ from experiments.judge.regressors import regressor_named
 from experiments.judge.shared_models import Factory
 from experiments.judge.specs import parse_spec
 from experiments.judge.tuned_specs import Tuning
-from experiments.outputs import EvaluateOutput, LogSummary, ResultRow, Skipped, json_bytes
+from experiments.outputs import EvaluateOutput, LogSummary, json_bytes
 from experiments.report.evaluation import evaluation_report
 from experiments.report.files import make_folder, tidy, write_table, write_whole
 from experiments.report.page import render
-from experiments.settings import EvaluateConfig, EvaluationSettings
+from experiments.settings import EvaluateConfig
 from policies.vw.arguments import VwConfig
 from policies.vw.reward_model import VwRewardModel
 
@@ -91,25 +93,31 @@ def evaluate_log(request: EvaluateRequest, config: EvaluateConfig, advance: Adva
         stack = _stack(config, reader, list(judged.values()))
         rewards = () if stack is None else stack.bound.needed
         rounds = Selection(reader, request.metric, extra=extra, rewards=rewards)
-        found = run_evaluation(
-            rounds,
+        make_model = model_factory(reader, request.metric, config.model, config.evaluation)
+        question = question_of(
             reader,
-            [judged[target.name] for target, _ in parsed],
-            judged[baseline.name],
             request.metric,
-            estimators,
             config.evaluation,
-            model_factory(reader, request.metric, config.model, config.evaluation),
-            model_factory(reader, request.metric, config.model, config.evaluation),
+            rounds,
+            estimators=estimators,
+            baseline=judged[baseline.name],
             allow_inexact=request.allow_inexact,
-            advance=advance,
+        )
+        found = evaluate(
+            rounds,
+            [judged[target.name] for target, _ in parsed],
+            question,
+            config.evaluation,
+            reward_model_factory=make_model,
+            weighted_model_factory=make_model,
+            progress=each_step(advance),
             also=None if stack is None else stack.add,
         )
         output = EvaluateOutput(
             log=summary(reader, request.metric, counts.contacts, counts.dropped, tuple(learnt.values())),
-            results=tuple(_marked_row(result_row(estimate), learnt) for estimate in found.results),
+            results=tuple(_marked_row(estimate, learnt) for estimate in found.results),
             metrics=() if stack is None else metric_rows(stack, config.evaluation.alpha),
-            skipped=skipped(found),
+            skipped=found.skipped,
         )
     if request.out is None:
         return output
@@ -123,51 +131,37 @@ def _stack(config: EvaluateConfig, reader: LogReader, targets: Sequence[Target])
     return StackState(bound_stack(config.metric_stack, reader), targets)
 
 
-def run_evaluation(  # noqa: PLR0913 - the choices of the person who asks
-    rounds: Iterable[RoundBlock],
+def question_of(
     reader: LogReader,
-    targets: Sequence[Target],
-    baseline: Target,
     metric: str,
-    estimators: Sequence[str],
     settings: EvaluationSettings,
-    make_model: Factory,
-    make_weighted: Factory | None = None,
+    rounds: Iterable[RoundBlock],
     *,
+    estimators: Sequence[str],
+    baseline: Target,
     allow_inexact: bool = False,
-    advance: Advance | None = None,
-    also: Callable[[RoundBlock], None] | None = None,
-) -> Evaluation:
-    """`engine.ope.evaluate` with the log's own range and clusters.
+) -> Question:
+    """What is asked of a log, with the log's own range, clusters, attributes and loggers.
 
-    `make_weighted` makes models for MRDR, which fits each policy's own: never those that evaluations share.
+    Raises:
+        DataError: an unknown policy or column; see `experiments.judge.ope_inputs`.
     """
     spec = reader.meta.rewards[metric]
-    return evaluate(
-        rounds,
-        targets,
+    return Question(
         metric=metric,
         reward_range=(spec.low, spec.high),
-        estimators=estimators,
+        estimators=tuple(estimators),
         baseline=baseline,
-        alpha=settings.alpha / settings.comparisons,
-        interval=settings.interval,
-        clip=settings.clip,
-        seed=settings.seed,
-        reward_model_factory=make_model,
-        folds=settings.folds,
         clustered=reader.meta.clustered,
         allow_inexact=allow_inexact,
-        draws=settings.replicates,
-        largest_weight=settings.largest_weight,
-        simultaneous=settings.simultaneous,
-        largest_sd=settings.largest_sd,
-        weighted_model_factory=make_weighted,
         embedding=embedding_of(settings, reader),
         loggers=loggers_of(settings, rounds, reader),
-        progress=None if advance is None else (lambda _stage, _done: advance(1.0)),
-        also=also,
     )
+
+
+def each_step(advance: Advance | None) -> Progress | None:
+    """The progress of an evaluation as steps of a bar."""
+    return None if advance is None else (lambda _stage, _done: advance(1.0))
 
 
 def model_factory(reader: LogReader, metric: str, config: VwConfig, settings: EvaluationSettings) -> Factory:
@@ -198,7 +192,7 @@ def _allowed_estimators(request: EvaluateRequest, reader: LogReader) -> tuple[st
     return ("dm",)
 
 
-def _marked_row(row: ResultRow, learnt: Mapping[str, str]) -> ResultRow:
+def _marked_row(row: Estimate, learnt: Mapping[str, str]) -> Estimate:
     """A row that says of its policy, or of what it is compared to, that it is judged on rows it learnt from."""
     names = (row.policy, "" if row.difference is None else row.difference.baseline)
     said = tuple(learnt[name] for name in dict.fromkeys(names) if name in learnt)
@@ -224,20 +218,6 @@ def summary(
         description=meta.rewards[metric].description,
         hold=meta.catalog.hold_name,
     )
-
-
-def result_row(estimate: Estimate) -> ResultRow:
-    """An estimate as it is printed; what is not finite becomes null."""
-    plain = estimate.to_json()
-    notes = (*plain.pop("reasons"), *plain.pop("notes"))
-    plain.pop("trustworthy")
-    plain["interval"] = plain["interval"] or ""
-    return msgspec.convert({**plain, "notes": notes}, ResultRow)
-
-
-def skipped(found: Evaluation) -> tuple[Skipped, ...]:
-    """What was not defined, and why."""
-    return tuple(Skipped(policy=policy, estimator=name, reason=reason) for policy, name, reason in found.skipped)
 
 
 def _write(output: EvaluateOutput, request: EvaluateRequest, config: EvaluateConfig) -> EvaluateOutput:

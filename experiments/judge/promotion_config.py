@@ -8,8 +8,8 @@ import msgspec
 
 from engine.audit.rule import AuditRule
 from engine.errors import ParameterError
-from engine.ope.gate import Rule
-from experiments.settings import EvaluationSettings
+from engine.ope.metrics.gate import Rule
+from engine.ope.settings import EvaluationSettings
 from policies.vw.arguments import VwConfig
 
 SENDS: Final = "sends"

@@ -9,9 +9,9 @@ import numpy as np
 from scipy.special import stdtrit
 
 from engine.errors import DataError
-from engine.ope.gate import Evidence
+from engine.ope.metrics.gate import Evidence
+from engine.ope.sums.ratios import standard_error
 from engine.ope.target import LoggedTarget, Target
-from engine.ope.terms import standard_error
 from engine.records.rounds import RoundBlock
 from engine.types import HOLD, FloatArray
 from experiments.judge.promotion_config import SENDS

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engine.ope.estimate import Estimate
 from experiments.judge.audit_gate import gate_sentence
 from experiments.judge.contenders import LEARNED
-from experiments.outputs import BacktestOutput, ResultRow
+from experiments.outputs import BacktestOutput
 from experiments.report.bars import Mark, Scale, mark, scale_of
 from experiments.report.launch_details import (
     Group,
@@ -86,7 +87,7 @@ class LaunchPage:
     facts: tuple[tuple[str, str], ...]
     provenance: tuple[tuple[str, str], ...]
     command: str
-    rows: tuple[ResultRow, ...]
+    rows: tuple[Estimate, ...]
     policy: str
     baseline: str
     confidence: str
@@ -135,7 +136,7 @@ def launch_page(output: BacktestOutput, baseline: str, estimator: str, command: 
     )
 
 
-def _answer(output: BacktestOutput, learned: ResultRow, baseline: str, names: Names) -> tuple[str, str, str]:
+def _answer(output: BacktestOutput, learned: Estimate, baseline: str, names: Names) -> tuple[str, str, str]:
     """Tone, badge and the answer in a sentence."""
     new, today = names(learned.policy), names(baseline)
     launch, metric = output.launch, _metric(output)
@@ -168,7 +169,7 @@ def _harm(output: BacktestOutput) -> str:
     return f", and the {len(known)} guardrail metrics that the log knows stay within their margins"
 
 
-def _because(output: BacktestOutput, learned: ResultRow, baseline: str, names: Names) -> tuple[str, ...]:
+def _because(output: BacktestOutput, learned: Estimate, baseline: str, names: Names) -> tuple[str, ...]:
     """The figures behind the answer, one sentence each."""
     unit, found = output.log.unit, []
     gap = learned.difference
@@ -202,13 +203,13 @@ def _because(output: BacktestOutput, learned: ResultRow, baseline: str, names: N
     return tuple(found)
 
 
-def _today(output: BacktestOutput, baseline: str) -> ResultRow | None:
+def _today(output: BacktestOutput, baseline: str) -> Estimate | None:
     """Today's practice against doing nothing."""
     quiet = [row for row in output.comparisons if row.policy == baseline and row.difference is not None]
     return quiet[0] if quiet else None
 
 
-def _cards(output: BacktestOutput, learned: ResultRow, baseline: str) -> tuple[Card, ...]:
+def _cards(output: BacktestOutput, learned: Estimate, baseline: str) -> tuple[Card, ...]:
     unit, metric = output.log.unit, _metric(output)
     gap = learned.difference
     trusted = learned.verdict != "insufficient" and gap is not None
@@ -232,7 +233,7 @@ def _cards(output: BacktestOutput, learned: ResultRow, baseline: str) -> tuple[C
     return tuple(cards)
 
 
-def _named(rows: Sequence[ResultRow], baseline: str, hold: str) -> list[ResultRow]:
+def _named(rows: Sequence[Estimate], baseline: str, hold: str) -> list[Estimate]:
     """Policies with a name; constants are in the table of all figures."""
     return [
         row
@@ -241,7 +242,7 @@ def _named(rows: Sequence[ResultRow], baseline: str, hold: str) -> list[ResultRo
     ]
 
 
-def _chart(rows: Sequence[ResultRow], unit: str, names: Names, *, others: bool = False, skip: str = "") -> Chart:
+def _chart(rows: Sequence[Estimate], unit: str, names: Names, *, others: bool = False, skip: str = "") -> Chart:
     drawn = [row for row in rows if row.difference is not None and row.difference.baseline != skip]
     known = [row.difference for row in drawn if row.difference and row.verdict != "insufficient"]
     scale = scale_of([end for gap in known for end in (gap.low, gap.high, gap.value)])
@@ -250,7 +251,7 @@ def _chart(rows: Sequence[ResultRow], unit: str, names: Names, *, others: bool =
     return Chart(lines, ends)
 
 
-def _line(row: ResultRow, scale: Scale, unit: str, names: Names, *, others: bool) -> Line:
+def _line(row: Estimate, scale: Scale, unit: str, names: Names, *, others: bool) -> Line:
     gap = row.difference
     against = f"against {names(gap.baseline)}" if others and gap else ""
     name = capital(names(row.policy))
@@ -268,7 +269,7 @@ def _line(row: ResultRow, scale: Scale, unit: str, names: Names, *, others: bool
     )
 
 
-def _figures(rows: Sequence[ResultRow], estimator: str) -> tuple[ResultRow, ...]:
+def _figures(rows: Sequence[Estimate], estimator: str) -> tuple[Estimate, ...]:
     """The deciding estimator first; constant actions by it alone, the results file has them by all."""
     shown = [row for row in rows if row.estimator == estimator or not row.policy.startswith("always:")]
     return tuple(sorted(shown, key=lambda row: row.estimator != estimator))

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.outputs import LogSummary, ResultRow, Skipped
+from engine.ope.estimate import Estimate, Skipped
+from experiments.outputs import LogSummary
 from experiments.report.environment import environment
 from experiments.report.launch import LaunchPage
 from experiments.report.launch_metrics import MetricLines
@@ -40,7 +41,7 @@ class Report:
     title: str
     answer: str
     log: LogSummary
-    rows: Sequence[ResultRow]
+    rows: Sequence[Estimate]
     pictures: Sequence[Picture]
     facts: Mapping[str, Any]
     reproduce: str

@@ -9,8 +9,8 @@ import msgspec
 
 from engine.errors import DataError
 from engine.monitor.effects import DayEffect
+from engine.ope.estimate import Estimate
 from engine.records.schema import CONTROL
-from experiments.outputs import ResultRow
 from experiments.outputs_monitor import OfflineRow
 
 HOLD, LEARNED = "always:", "vw"
@@ -19,8 +19,8 @@ HOLD, LEARNED = "always:", "vw"
 class _Report(msgspec.Struct):
     """The part of a backtest's report that is read here: other fields may come and go."""
 
-    results: tuple[ResultRow, ...]
-    comparisons: tuple[ResultRow, ...] = ()
+    results: tuple[Estimate, ...]
+    comparisons: tuple[Estimate, ...] = ()
 
 
 def offline_rows(path: Path, metric: str, live: Mapping[str, Sequence[DayEffect]]) -> tuple[OfflineRow, ...]:
@@ -68,7 +68,7 @@ def offline_rows(path: Path, metric: str, live: Mapping[str, Sequence[DayEffect]
     return tuple(found)
 
 
-def _matching(rows: Sequence[ResultRow], against: str) -> ResultRow | None:
+def _matching(rows: Sequence[Estimate], against: str) -> Estimate | None:
     """The learned policy's row against the group's stand-in."""
     for row in rows:
         baseline = row.difference.baseline if row.difference else ""

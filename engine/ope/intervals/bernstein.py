@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from engine.errors import ParameterError
-from engine.ope.intervals.ratio import NOTHING, Bounds, Ratio
+from engine.ope.intervals.ratio import NOTHING, Bounds, CentredRatio
 from engine.types import FloatArray
 
 
@@ -30,7 +30,7 @@ def reach(n: int, variance: float, width: float, alpha: float) -> float:
     return math.sqrt(2.0 * variance * log / n) + 7.0 * width * log / (3.0 * (n - 1))
 
 
-def bernstein(ratio: Ratio, width: float, allowed: tuple[float, float], alpha: float) -> Bounds:
+def bernstein(ratio: CentredRatio, width: float, allowed: tuple[float, float], alpha: float) -> Bounds:
     """The candidates that the bound does not exclude, within `allowed`.
 
     For a mean this is value +- `reach`. For a ratio the bound is inverted: at the true value the rows

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.numeric.matmul import matmul
-from engine.ope.gate import Demand, Evidence
+from engine.ope.estimate import BETTER, INSUFFICIENT, NO_DIFFERENCE, WORSE
 from engine.ope.metrics.definition import MetricDefinition
+from engine.ope.metrics.gate import Demand, Evidence
 from engine.ope.metrics.intervals import delta_bounds, gap_bounds, share_bounds
 from engine.ope.metrics.state import StackState, StackTotals
-from engine.ope.support import BETTER, INSUFFICIENT, NO_DIFFERENCE, WORSE, SupportRule
-from engine.ope.terms import standard_error
+from engine.ope.sums.ratios import standard_error
+from engine.ope.support import SupportRule
 from engine.types import FloatArray
 
 

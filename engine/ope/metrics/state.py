@@ -10,9 +10,9 @@ import numpy as np
 
 from engine.errors import ParameterError
 from engine.numeric.matmul import matmul
-from engine.ope.bootstrap import BucketSums
-from engine.ope.exact import add_pairs
 from engine.ope.metrics.bound import BoundStack, Quantities
+from engine.ope.sums.bootstrap import BucketSums
+from engine.ope.sums.exact import add_pairs
 from engine.ope.support import WeightSummary, WeightSums
 from engine.ope.target import Target, TargetBlock
 from engine.records.rounds import RoundBlock
@@ -47,9 +47,9 @@ class StackTotals:
 class StackState:
     """Sums over the blocks of a log, for several policies at once.
 
-    Contacts are put into `engine.ope.bootstrap.BUCKETS` groups by a hash that sees nothing of them, and the groups are
-    the independent units of every variance (the random groups of Wolter 2007, chapter 2): memory is that of the groups
-    however many contacts there are, and the width of an interval errs by about 1 %.
+    Contacts are put into `engine.ope.sums.bootstrap.BUCKETS` groups by a hash that sees nothing of them, and the groups
+    are the independent units of every variance (the random groups of Wolter 2007, chapter 2): memory is that of the
+    groups however many contacts there are, and the width of an interval errs by about 1 %.
 
     Args:
         bound: the stack and the log's catalog.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.errors import LearnError, ParameterError
-from engine.ope.crossfit import model_fold_of
-from engine.ope.regressor import Regressor
+from engine.ope.models.crossfit import model_fold_of
+from engine.ope.models.regressor import Regressor
 from engine.ope.sequences.trajectories import Trajectories
 from engine.types import BoolArray, FloatArray, IntArray, KeyArray
 

@@ -14,13 +14,14 @@ from scipy.stats import binom
 from engine.errors import ParameterError
 from engine.ope.intervals.asymptotic import asymptotic_sequence, boundary
 from engine.ope.intervals.bernstein import bernstein, bernstein_mean, reach
+from engine.ope.intervals.bootstrapped import resample, studentised
 from engine.ope.intervals.catoni import catoni
-from engine.ope.intervals.clopper_pearson import FewValues, clopper_pearson, mean_of_few
+from engine.ope.intervals.clopper_pearson import clopper_pearson, mean_of_few
+from engine.ope.intervals.confidence_sequence import STAKES, betting_sequence, lower_bound
 from engine.ope.intervals.cressie_read import Corner, WeightedTerms, cressie_read_low
-from engine.ope.intervals.ratio import Ratio
-from engine.ope.intervals.sequence import STAKES, betting_sequence, lower_bound
+from engine.ope.intervals.ratio import CentredRatio
 from engine.ope.intervals.simultaneous import holm, max_t_quantile
-from engine.ope.intervals.studentised import resample, studentised
+from engine.ope.intervals.streams import FewValues
 
 GOLDEN = json.loads(Path(__file__).with_name("golden").joinpath("vw_estimators.json").read_text(encoding="utf-8"))
 
@@ -57,10 +58,10 @@ def test_bernstein_of_a_mean_and_of_a_ratio_with_constant_denominators_are_one()
     x = np.tile([0.0, 1, 1, 1], 100)
     value = x.mean() / 2
     u = x - 2 * value
-    ratio = Ratio(400, value, 800.0, float(u @ u), float(2 * u.sum()), 1600.0)
+    ratio = CentredRatio(400, value, 800.0, float(u @ u), float(2 * u.sum()), 1600.0)
     low, high = bernstein_mean(x, (0, 1), 0.1)
     assert bernstein(ratio, 1.0, (-1.0, 1.0), 0.1) == pytest.approx((low / 2, high / 2))
-    mean = Ratio.of_mean(400, x.mean(), 0.1875 * 400)
+    mean = CentredRatio.of_mean(400, x.mean(), 0.1875 * 400)
     assert bernstein(mean, 1.0, (-5.0, 5.0), 0.1) == pytest.approx((low, high))
 
 
@@ -179,7 +180,7 @@ def test_betting() -> None:
     t = 0.5 - low[-1]
     assert stake * 1000 * t - psi * (250 + 1000 * t * t) == pytest.approx(log)
     assert high[-1] - 0.5 == pytest.approx(t)
-    assert lower_bound(Ratio.of_mean(1000, 0.5, 250.0), 1.0, 0.0, 0.05) == pytest.approx(low[-1])
+    assert lower_bound(CentredRatio.of_mean(1000, 0.5, 250.0), 1.0, 0.0, 0.05) == pytest.approx(low[-1])
     assert (low[0], high[0]) == (0.0, 1.0)
 
 
@@ -189,7 +190,7 @@ def test_betting_over_several_blocks_is_one_sequence() -> None:
     low, high = betting_sequence(x, (5.0, 6.0), alpha=0.1)
     for n in (16_383, 16_384, 16_385, 33_000, 40_000):
         head = x[:n]
-        ratio = Ratio.of_mean(n, head.mean(), n * head.var())
+        ratio = CentredRatio.of_mean(n, head.mean(), n * head.var())
         assert low[n - 1] == pytest.approx(lower_bound(ratio, 1.0, 5.0, 0.05), abs=1e-9)
         assert high[n - 1] == pytest.approx(-lower_bound(ratio.negated(), 1.0, -6.0, 0.05), abs=1e-9)
 
@@ -199,8 +200,8 @@ def test_betting_without_a_range_claims_nothing_on_that_side() -> None:
     low, high = betting_sequence(x, (0.0, math.inf), values=(0.0, 3.0))
     assert low[-1] > 1.0
     assert set(high) == {3.0}
-    assert lower_bound(Ratio.of_mean(10, 1.0, 1.0), math.inf, -7.0, 0.05) == -7.0
-    assert lower_bound(Ratio.of_mean(10, 1.0, 1.0), 0.0, -7.0, 0.05) == -7.0
+    assert lower_bound(CentredRatio.of_mean(10, 1.0, 1.0), math.inf, -7.0, 0.05) == -7.0
+    assert lower_bound(CentredRatio.of_mean(10, 1.0, 1.0), 0.0, -7.0, 0.05) == -7.0
 
 
 def test_asymptotic_boundary() -> None:
@@ -230,7 +231,7 @@ def test_catoni() -> None:
 
 def test_studentised_pivots_by_hand() -> None:
     """Pivots of a mean are the textbook's t: (mean* - mean) / (sd* / sqrt(u)); checked on the same resamples."""
-    from engine.ope.bootstrap import resample_counts
+    from engine.ope.sums.bootstrap import resample_counts
 
     x = np.array([0.0, 1.0, 4.0, 2.0, 7.0])
     units = np.column_stack([np.ones(5), x])
@@ -293,5 +294,5 @@ def test_what_is_out_of_range_is_refused(call, named) -> None:
 
 
 def test_bernstein_of_one_row_or_without_a_range_claims_nothing() -> None:
-    assert bernstein(Ratio.of_mean(1, 0.5, 0.0), 1.0, (0, 1), 0.05) == (None, None)
-    assert bernstein(Ratio.of_mean(10, 0.5, 1.0), math.inf, (0, 1), 0.05) == (None, None)
+    assert bernstein(CentredRatio.of_mean(1, 0.5, 0.0), 1.0, (0, 1), 0.05) == (None, None)
+    assert bernstein(CentredRatio.of_mean(10, 0.5, 1.0), math.inf, (0, 1), 0.05) == (None, None)

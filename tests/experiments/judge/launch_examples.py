@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from experiments.outputs import BacktestOutput, DifferenceRow, Launch, LogSummary, ResultRow
+from engine.ope.estimate import Difference, Estimate
+from experiments.outputs import BacktestOutput, Launch, LogSummary
 from experiments.outputs_launch import (
     GateCheck,
     GateOutput,
@@ -23,10 +24,10 @@ from experiments.outputs_launch import (
 HOSTILE = '<script>alert("x")</script>'
 
 
-def result(policy: str, verdict: str, *, low: float, high: float, baseline: str = "static_segments") -> ResultRow:
+def result(policy: str, verdict: str, *, low: float, high: float, baseline: str = "static_segments") -> Estimate:
     middle = (low + high) / 2
-    gap = DifferenceRow(baseline=baseline, value=middle, stderr=(high - low) / 4, low=low, high=high)
-    return ResultRow(
+    gap = Difference(baseline=baseline, value=middle, stderr=(high - low) / 4, low=low, high=high)
+    return Estimate(
         policy=policy,
         metric="margin",
         estimator="dr",

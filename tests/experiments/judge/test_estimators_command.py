@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ConfigError
-from engine.ope.named import ESTIMATORS
+from engine.ope.estimators.named import ESTIMATORS
 from experiments.judge.regressors import regressor_named
 from tests.experiments.commands import refused, result, run
 

@@ -11,8 +11,7 @@ from engine.features import ContextBlock
 from engine.ope.metrics.bound import BoundStack
 from engine.ope.metrics.definition import Margin, Measure, MetricDefinition, MetricStack
 from engine.ope.metrics.state import StackState
-from engine.ope.remembered import Remembered
-from engine.ope.target import LoggedTarget, TargetBlock
+from engine.ope.target import LoggedTarget, Remembered, TargetBlock
 from engine.records.rounds import RoundBlock
 from experiments.judge.metric_rows import gate_of, metric_rows
 from experiments.judge.support_rows import WeightHistogram

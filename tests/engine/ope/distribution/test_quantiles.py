@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from engine.errors import DataError, ParameterError
-from engine.ope.distribution.quantiles import QuantileSums, quantiles
+from engine.ope.quantiles import QuantileSums, quantiles
 
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 

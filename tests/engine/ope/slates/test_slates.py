@@ -13,13 +13,16 @@ from engine.errors import DataError, ParameterError
 from engine.ope.sequences.fqe import Steps, with_model
 from engine.ope.sequences.importance import per_decision_is
 from engine.ope.sequences.trajectories import Trajectories
-from engine.ope.slates.cascade_dr import cascade_dr
-from engine.ope.slates.independent import independent
-from engine.ope.slates.interaction import interaction, interaction_columns
-from engine.ope.slates.pseudo_inverse import pseudo_inverse
+from engine.ope.slates.estimators import (
+    cascade_dr,
+    independent,
+    interaction,
+    interaction_columns,
+    pseudo_inverse,
+    standard,
+)
 from engine.ope.slates.slates import Slates
-from engine.ope.slates.standard import standard
-from engine.ope.unit_sums import MEAN, UnitSums, estimate_chunks
+from engine.ope.sums.ratios import MEAN, UnitSums, estimate_chunks
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "obp.json").read_text(encoding="utf-8"))
 ESTIMATORS = {
