@@ -9,6 +9,8 @@ import msgspec
 
 from engine.ope.estimate import Estimate, Skipped
 from engine.ope.plan import Need
+from engine.ope.quantiles import Quantile
+from engine.ope.uplift.policies import Uplift
 from experiments.outputs_audit import AuditGate
 from experiments.outputs_base import CommandOutput, Output
 from experiments.outputs_launch import GateOutput, MetricRow, RuleCost, SupportRow, TreatmentOutput
@@ -47,6 +49,8 @@ class EvaluateOutput(CommandOutput, frozen=True, kw_only=True):
 
     Attributes:
         metrics: the stack of metrics of every policy, the baseline's first.
+        quantiles: policy -> quantiles of the reward, the baseline's first; left out where none were asked for.
+        uplift: how well each policy's chance to send says whom a message helps; left out where it was not asked for.
     """
 
     log: LogSummary
@@ -54,6 +58,8 @@ class EvaluateOutput(CommandOutput, frozen=True, kw_only=True):
     metrics: tuple[MetricRow, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     files: dict[str, str] = {}
+    quantiles: dict[str, tuple[Quantile, ...]] | msgspec.UnsetType = msgspec.UNSET
+    uplift: tuple[Uplift, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class PlanOutput(Output, frozen=True, kw_only=True):

@@ -1,27 +1,32 @@
-"""Quantiles of the reward under a policy, over a stream."""
+"""Quantiles of the reward under policies, over a stream."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from typing import Final
 
+import msgspec
 import numpy as np
 from scipy.special import ndtri
 
 from engine.errors import DataError, ParameterError
 from engine.ope.sums.exact import two_sum
+from engine.ope.target import Target
+from engine.records.rounds import RoundBlock
 from engine.types import FloatArray
 
+MOST_VALUES: Final = 10_000
+STEPS: Final = 4096
 
-@dataclass(frozen=True)
-class Quantile:
+
+class Quantile(msgspec.Struct, frozen=True):
     """One quantile.
 
     Attributes:
-        level: in (0, 1).
-        value: the smallest edge with at least `level` of the weight at or below it.
-        low / high: interval, on the edges; the last edge where the weight cannot bound it.
-        share_below: of the weight below the value: what a reward of many equal values jumps over.
+        level: The share of the weight at or below it, in (0, 1).
+        value: The smallest edge with at least `level` of the weight at or below it.
+        low / high: Interval, on the edges; the last edge where the weight cannot bound it.
+        share_below: The share of the weight below the value: what a reward of many equal values jumps over.
     """
 
     level: float
@@ -82,6 +87,11 @@ class QuantileSums:
         self._accumulate(other._high)
         self._accumulate(other._low)
 
+    @property
+    def weight(self) -> float:
+        """The sum of all weights."""
+        return float((self._high[0] + self._low[0]).sum())
+
     def result(self, levels: Sequence[float], alpha: float = 0.05) -> tuple[Quantile, ...]:
         """The quantiles, each with an interval of error rate alpha.
 
@@ -121,6 +131,61 @@ class QuantileSums:
         self._high, error = two_sum(self._high, values)
         self._low = self._low + error
         self._high, self._low = two_sum(self._high, self._low)
+
+
+class PolicyQuantiles:
+    """Quantiles of the reward under several policies, over a stream of blocks.
+
+    Args:
+        targets: The policies.
+        metric: A key in `RoundBlock.rewards`.
+        edges: See `QuantileSums` and `edges_of`.
+    """
+
+    def __init__(self, targets: Sequence[Target], metric: str, edges: Sequence[float] | FloatArray) -> None:
+        self._metric = metric
+        self._sums = {target.name: (target, QuantileSums(edges)) for target in targets}
+
+    def add(self, block: RoundBlock) -> None:
+        """Add a chunk of usable rows whose metric and propensity are known.
+
+        Raises:
+            DataError: see `QuantileSums.add`.
+        """
+        for target, sums in self._sums.values():
+            logged = target.probabilities(block).logged
+            weight = np.ones(block.n) if logged is None else logged / block.propensity
+            sums.add(weight, block.rewards[self._metric])
+
+    def results(self, levels: Sequence[float], alpha: float) -> dict[str, tuple[Quantile, ...]]:
+        """Policy -> its quantiles at the levels; none where no row has any weight.
+
+        Raises:
+            ParameterError: a level or alpha outside (0, 1).
+        """
+        return {name: sums.result(levels, alpha) if sums.weight > 0 else () for name, (_, sums) in self._sums.items()}
+
+
+def edges_of(rounds: Iterable[RoundBlock], metric: str) -> FloatArray:
+    """Edges for the rewards of a log, in one pass: its distinct rewards, so that quantiles are exact.
+
+    Where there are more than `MOST_VALUES` of them, `STEPS` even steps from the smallest to the largest.
+
+    Raises:
+        DataError: the log has no rows.
+    """
+    known = np.zeros(0)
+    low, high = np.inf, -np.inf
+    for block in rounds:
+        if block.n:
+            reward = block.rewards[metric]
+            low, high = min(low, float(reward.min())), max(high, float(reward.max()))
+            known = np.union1d(known, reward) if len(known) <= MOST_VALUES else known
+    if not len(known):
+        raise DataError("the log has no rows to evaluate", hint=f"no row has a known {metric!r}")
+    if len(known) > MOST_VALUES:
+        return np.linspace(low, high, STEPS + 1)
+    return np.append(np.nextafter(low, -np.inf), known)
 
 
 def quantiles(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
 from engine.ope.estimate import Estimate
+from engine.ope.quantiles import Quantile
+from engine.ope.uplift.policies import Uplift
 from experiments.outputs import PlanOutput
 from experiments.outputs_launch import GateOutput, MetricRow
 from experiments.report.text import figure_text, interval_text
@@ -72,6 +74,26 @@ def _change(row: MetricRow) -> str:
     if gap is None or gap.verdict not in ("better", "worse"):
         return ""
     return f"  {gap.verdict}: {between(gap.low, gap.high, row.unit, signed=True)}"
+
+
+def quantiles_table(found: Mapping[str, Sequence[Quantile]], title: str) -> Table:
+    """One line a policy, one column a level; "n/a" where the log holds nothing of what the policy does."""
+    levels = list(dict.fromkeys(quantile.level for quantiles in found.values() for quantile in quantiles))
+    table = Table("policy", *(f"{level:g}" for level in levels), title=title)
+    for policy, quantiles in found.items():
+        shown = [_with_interval(one.value, one.low, one.high) for one in quantiles]
+        table.add_row(policy, *(shown or ["n/a"] * len(levels)))
+    return table
+
+
+def uplift_table(found: Sequence[Uplift], title: str) -> Table:
+    """One line a policy: what its rule gains over sending to nobody and to everybody, and how it orders the rows."""
+    table = Table("policy", "rows", "everybody", "its rule", "rule - everybody", "AUUC", "Qini", title=title)
+    for one in found:
+        figures = (one.everybody, one.rule, one.over_everybody, one.auuc, one.qini)
+        shown = [_with_interval(figure.value, figure.low, figure.high) for figure in figures]
+        table.add_row(one.policy, f"{one.rows:,}", *shown)
+    return table
 
 
 def gate_table(gate: GateOutput) -> Table:

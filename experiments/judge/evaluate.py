@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from engine.errors import DataError, MissingPropensityError
+from engine.errors import DataError, MissingPropensityError, ParameterError
 from engine.log.parquet import LogReader
 from engine.log.selection import Selection, count
 from engine.log.structure import require_sound
@@ -16,9 +17,11 @@ from engine.ope.estimate import Estimate
 from engine.ope.evaluate import Progress, evaluate
 from engine.ope.metrics.state import StackState
 from engine.ope.models.regressor import RegressorModel
+from engine.ope.quantiles import PolicyQuantiles, Quantile, edges_of
 from engine.ope.settings import EvaluationSettings
 from engine.ope.setup import Question
 from engine.ope.target import Target
+from engine.ope.uplift.policies import Uplift, UpliftState
 from engine.records.rounds import RoundBlock
 from engine.storage.given import Given, options
 from experiments.judge.extra_columns import with_columns
@@ -54,6 +57,8 @@ class EvaluateRequest:
         out: folder for files, or None.
         columns: file with further columns keyed by decision_id, or None.
         allow_inexact: whether a log without propensities may be judged by a model, marked as not exact.
+        quantiles: levels in (0, 1) of the reward's quantiles under each policy; none are made where empty.
+        uplift: whether to say how well each policy's chance to send orders contacts by what a message does to them.
         override_learnt: the reason to judge trained policies on rows that they learnt from; every output says so.
     """
 
@@ -65,7 +70,24 @@ class EvaluateRequest:
     out: Path | None = None
     columns: Path | None = None
     allow_inexact: bool = False
+    quantiles: tuple[float, ...] = ()
+    uplift: bool = False
     override_learnt: str | None = None
+
+
+def levels_of(text: str) -> tuple[float, ...]:
+    """The levels of `--quantiles`.
+
+    Raises:
+        ParameterError: a level that is no number in (0, 1).
+    """
+    try:
+        levels = tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        levels = (math.nan,)
+    if not all(0 < level < 1 for level in levels):
+        raise ParameterError("quantiles", "evaluate", allowed="levels in (0, 1), as in 0.5,0.9", got=text)
+    return levels
 
 
 def evaluate_log(request: EvaluateRequest, config: EvaluateConfig, advance: Advance | None = None) -> EvaluateOutput:
@@ -90,8 +112,8 @@ def evaluate_log(request: EvaluateRequest, config: EvaluateConfig, advance: Adva
         asked = columns_needed(config.evaluation, reader)
         extra = sorted({name for _, names in parsed for name in names} | set(baseline_columns) | set(asked))
         judged = remembered({target.name: target for target in (baseline, *(target for target, _ in parsed))})
-        stack = _stack(config, reader, list(judged.values()))
-        rewards = () if stack is None else stack.bound.needed
+        beside = _beside(request, config, reader, list(judged.values()))
+        rewards = () if beside.stack is None else beside.stack.bound.needed
         rounds = Selection(reader, request.metric, extra=extra, rewards=rewards)
         make_model = model_factory(reader, request.metric, config.model, config.evaluation)
         question = question_of(
@@ -111,13 +133,15 @@ def evaluate_log(request: EvaluateRequest, config: EvaluateConfig, advance: Adva
             reward_model_factory=make_model,
             weighted_model_factory=make_model,
             progress=each_step(advance),
-            also=None if stack is None else stack.add,
+            also=beside.add,
         )
         output = EvaluateOutput(
             log=summary(reader, request.metric, counts.contacts, counts.dropped, tuple(learnt.values())),
             results=tuple(_marked_row(estimate, learnt) for estimate in found.results),
-            metrics=() if stack is None else metric_rows(stack, config.evaluation.alpha),
+            metrics=() if beside.stack is None else metric_rows(beside.stack, config.evaluation.alpha),
             skipped=found.skipped,
+            quantiles=beside.quantiles_at(request.quantiles, config.evaluation.shared_alpha),
+            uplift=beside.uplift_of(config.evaluation.shared_alpha, clustered=reader.meta.clustered),
         )
     if request.out is None:
         return output
@@ -129,6 +153,55 @@ def _stack(config: EvaluateConfig, reader: LogReader, targets: Sequence[Target])
     if config.metric_stack is None or reader.meta.propensity != "logged":
         return None
     return StackState(bound_stack(config.metric_stack, reader), targets)
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """What the pass that evaluates sums beside the estimates, where it was asked for."""
+
+    stack: StackState | None
+    quantiles: PolicyQuantiles | None
+    uplift: UpliftState | None
+
+    def add(self, block: RoundBlock) -> None:
+        """Sum a block."""
+        for part in (self.stack, self.quantiles, self.uplift):
+            if part is not None:
+                part.add(block)
+
+    def quantiles_at(
+        self, levels: Sequence[float], alpha: float
+    ) -> dict[str, tuple[Quantile, ...]] | msgspec.UnsetType:
+        return msgspec.UNSET if self.quantiles is None else self.quantiles.results(levels, alpha)
+
+    def uplift_of(self, alpha: float, *, clustered: bool) -> tuple[Uplift, ...] | msgspec.UnsetType:
+        return msgspec.UNSET if self.uplift is None else self.uplift.results(alpha, clustered=clustered)
+
+
+def _beside(request: EvaluateRequest, config: EvaluateConfig, reader: LogReader, targets: Sequence[Target]) -> _Beside:
+    """The sums that a request asks for.
+
+    Raises:
+        ParameterError: no policy that gives its whole distribution.
+        MissingPropensityError: asked of a log without propensities.
+    """
+    stack = _stack(config, reader, targets)
+    if not request.quantiles and not request.uplift:
+        return _Beside(stack, None, None)
+    if reader.meta.propensity != "logged":
+        raise MissingPropensityError(
+            f"{reader.path} has no propensities: quantiles and uplift weigh rows by them", hint="leave both out"
+        )
+    metric = request.metric
+    quantiles = None
+    if request.quantiles:
+        quantiles = PolicyQuantiles(targets, metric, edges_of(Selection(reader, metric, context=False), metric))
+    uplift = None
+    if request.uplift:
+        logging = config.evaluation.logging
+        log_policy = parse_spec(logging, reader)[0] if logging else None
+        uplift = UpliftState([target for target in targets if target.knows_all], metric, log_policy)
+    return _Beside(stack, quantiles, uplift)
 
 
 def question_of(
@@ -237,6 +310,10 @@ def reproduce(request: EvaluateRequest) -> str:
     parts = ["tactful evaluate", options("--log", request.log), f"--metric {request.metric}"]
     parts += [f'--policy "{spec}"' for spec in request.policies]
     parts += [f'--baseline "{request.baseline}"', f"--estimator {','.join(request.estimators)}", f"--out {request.out}"]
+    if request.quantiles:
+        parts.append(f"--quantiles {','.join(f'{level:g}' for level in request.quantiles)}")
+    if request.uplift:
+        parts.append("--uplift")
     if request.override_learnt is not None:
         parts.append(f'--override-learnt "{request.override_learnt}"')
     return " ".join(parts)

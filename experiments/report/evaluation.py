@@ -61,9 +61,29 @@ def evaluation_report(output: EvaluateOutput, baseline: str, command: str) -> Re
         log=output.log,
         rows=output.results,
         pictures=pictures(output.results, baseline, output.log.metric),
-        facts={"baseline": baseline, "confidence": f"{100 * (1 - first.alpha):g} %", "clusters": output.log.clusters},
+        facts={
+            "baseline": baseline,
+            "confidence": f"{100 * (1 - first.alpha):g} %",
+            "clusters": output.log.clusters,
+            **_beside(output),
+        },
         reproduce=command,
         cautions=[*cautions(output.results), *missing_metrics(output.metrics)],
         skipped=output.skipped,
         metrics=metric_lines(output.metrics),
     )
+
+
+def _beside(output: EvaluateOutput) -> dict[str, str]:
+    """Quantiles and uplift of each policy as facts, where they were asked for."""
+    facts = {
+        f"quantile {one.level:g} under {policy}": f"{figure_text(one.value)} ({interval_text(one.low, one.high)})"
+        for policy, quantiles in (output.quantiles or {}).items()
+        for one in quantiles
+    }
+    for found in output.uplift or ():
+        for name, figure in (("Qini", found.qini), ("rule - everybody", found.over_everybody)):
+            facts[f"{name} of {found.policy}"] = (
+                f"{figure_text(figure.value)} ({interval_text(figure.low, figure.high)})"
+            )
+    return facts
