@@ -82,11 +82,6 @@ def accepted(values: Sequence[float], reaches: Sequence[float]) -> list[int]:
     return order
 
 
-def slope(values: Sequence[float], reaches: Sequence[float]) -> int:
-    """The candidate that SLOPE++ chooses: the last, and narrowest, that it accepts."""
-    return accepted(values, reaches)[-1]
-
-
 def least_error(
     kept: Sequence[int], values: Sequence[float], errors: Sequence[float], gap_reaches: Sequence[float]
 ) -> int:

@@ -9,7 +9,7 @@ Zeger 1986).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
@@ -135,19 +135,4 @@ def estimate_units(values: FloatArray, ratios: Ratios) -> PointEstimate:
     """The same from one (m, n) array."""
     sums = UnitSums(len(values), ratios)
     sums.add(0, values)
-    return sums.result()
-
-
-def estimate_chunks(chunks: Iterable[FloatArray], ratios: Ratios) -> PointEstimate:
-    """The same from a stream of (m, n) arrays, numbered as they come.
-
-    Raises:
-        DataError: the stream is empty.
-    """
-    sums: UnitSums | None = None
-    for number, values in enumerate(chunks):
-        sums = UnitSums(len(values), ratios) if sums is None else sums
-        sums.add(number, values)
-    if sums is None:
-        raise DataError("there are no units to evaluate", hint="the log has no usable rows")
     return sums.result()

@@ -12,7 +12,7 @@ from engine.ope import evaluate as front
 from engine.ope.estimators.terms import ONE, Estimator, Rows
 from engine.ope.settings import EvaluationSettings
 from engine.ope.setup import Question, Setup, chain
-from engine.ope.sums.ratios import ONE_COLUMN, PointEstimate, Ratio, estimate_units
+from engine.ope.sums.ratios import ONE_COLUMN, PointEstimate, Ratio, Ratios, UnitSums, estimate_units
 from engine.ope.target import Target
 from engine.records.rounds import RoundBlock
 
@@ -61,3 +61,13 @@ def estimate_of(estimator: Estimator, *columns: np.ndarray, **weights: np.ndarra
 def remarks(found: front.Evaluation, result: int = 0) -> tuple[str, ...]:
     """The notes of a result without the reasons of an insufficient support."""
     return found.results[result].notes[len(found.reasons[result]) :]
+
+
+def of_chunks(chunks: Iterable[np.ndarray], ratios: Ratios) -> PointEstimate:
+    """A sum of ratios from the columns of each chunk, in their order."""
+    sums: UnitSums | None = None
+    for number, values in enumerate(chunks):
+        sums = UnitSums(len(values), ratios) if sums is None else sums
+        sums.add(number, values)
+    assert sums is not None
+    return sums.result()

@@ -12,7 +12,7 @@ from engine.errors import DataError, ParameterError
 from engine.ope.estimators.doubly_robust import Dros, Drps, SgDr, Sndr, SwitchDr
 from engine.ope.estimators.marginalised import ActionGroups, Embedding, Mips, OffCem, Smips, action_groups
 from engine.ope.estimators.several_loggers import Balanced, BalancedDr, Loggers, count_loggers
-from engine.ope.estimators.slope import accepted, least_error, slope
+from engine.ope.estimators.slope import accepted, least_error
 from engine.ope.estimators.weighting import SgIps
 from engine.ope.models.crossfit import WeightedRounds, mrdr_weight
 from engine.ope.target import LoggedTarget, PolicyTarget
@@ -200,7 +200,6 @@ def test_a_logger_without_variance_is_pooled_by_rows(ope) -> None:
     ],
 )
 def test_slope(values, reaches, chosen) -> None:
-    assert slope(values, reaches) == chosen
     assert accepted(values, reaches)[-1] == chosen
 
 

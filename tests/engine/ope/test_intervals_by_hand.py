@@ -13,7 +13,7 @@ from scipy.stats import binom
 
 from engine.errors import ParameterError
 from engine.ope.intervals.asymptotic import asymptotic_sequence, boundary
-from engine.ope.intervals.bernstein import bernstein, bernstein_mean, reach
+from engine.ope.intervals.bernstein import bernstein, reach
 from engine.ope.intervals.bootstrapped import resample, studentised
 from engine.ope.intervals.catoni import catoni
 from engine.ope.intervals.clopper_pearson import clopper_pearson, mean_of_few
@@ -41,16 +41,21 @@ def rows_of(weight: np.ndarray, term: np.ndarray) -> WeightedTerms:
     )
 
 
+def bernstein_of(x: np.ndarray, allowed: tuple[float, float], alpha: float) -> tuple[float | None, float | None]:
+    """Of the mean of terms within a range."""
+    return bernstein(CentredRatio.of_mean(len(x), x.mean(), len(x) * x.var()), allowed[1] - allowed[0], allowed, alpha)
+
+
 def test_bernstein() -> None:
     """x = 0, 1, 1, 1 in [0, 1]: mean 3/4, V = 1/4; L = ln(4 / 0.5) = ln 8; sqrt(2 V L / 4) + 7 L / 9."""
     log = math.log(8)
     far = math.sqrt(log / 8) + 7 * log / 9
     assert reach(4, 0.25, 1.0, 0.5) == pytest.approx(far)
-    assert bernstein_mean(np.array([0.0, 1, 1, 1]), (0, 1), 0.5) == (0.0, 1.0)
+    assert bernstein_of(np.array([0.0, 1, 1, 1]), (0, 1), 0.5) == (0.0, 1.0)
     x = np.tile([0.0, 1, 1, 1], 100)
     variance = 0.1875 * 400 / 399
     wide = math.sqrt(2 * variance * log / 400) + 7 * log / (3 * 399)
-    assert bernstein_mean(x, (0, 1), 0.5) == pytest.approx((0.75 - wide, 0.75 + wide))
+    assert bernstein_of(x, (0, 1), 0.5) == pytest.approx((0.75 - wide, 0.75 + wide))
 
 
 def test_bernstein_of_a_mean_and_of_a_ratio_with_constant_denominators_are_one() -> None:
@@ -59,7 +64,8 @@ def test_bernstein_of_a_mean_and_of_a_ratio_with_constant_denominators_are_one()
     value = x.mean() / 2
     u = x - 2 * value
     ratio = CentredRatio(400, value, 800.0, float(u @ u), float(2 * u.sum()), 1600.0)
-    low, high = bernstein_mean(x, (0, 1), 0.1)
+    far = reach(400, float(x.var(ddof=1)), 1.0, 0.1)
+    low, high = max(0.0, x.mean() - far), min(1.0, x.mean() + far)
     assert bernstein(ratio, 1.0, (-1.0, 1.0), 0.1) == pytest.approx((low / 2, high / 2))
     mean = CentredRatio.of_mean(400, x.mean(), 0.1875 * 400)
     assert bernstein(mean, 1.0, (-5.0, 5.0), 0.1) == pytest.approx((low, high))
@@ -278,8 +284,6 @@ def test_holm() -> None:
     [
         pytest.param(lambda: clopper_pearson(3, 2), "successes", id="more-successes-than-trials"),
         pytest.param(lambda: clopper_pearson(1, 2, 1.5), "alpha", id="alpha-of-a-share"),
-        pytest.param(lambda: bernstein_mean(np.array([1.0]), (0, 1)), "at least 2", id="one-row"),
-        pytest.param(lambda: bernstein_mean(np.array([1.0, 2.0]), (0, 1)), "within", id="outside-the-range"),
         pytest.param(lambda: betting_sequence(np.array([1.0, 2.0]), (0, 1)), "within", id="bet-outside-the-range"),
         pytest.param(lambda: betting_sequence(np.array([1.0, 2.0]), (0, 2), alpha=0), "alpha", id="bet-without-error"),
         pytest.param(lambda: asymptotic_sequence(np.ones(3), alpha=2), "alpha", id="alpha-above-1"),

@@ -12,7 +12,7 @@ from scipy.special import stdtrit
 from engine.ope.estimators.marginalised import ActionGroups, Embedding
 from engine.ope.estimators.named import FAMILIES, PLAIN
 from engine.ope.estimators.several_loggers import Loggers
-from engine.ope.estimators.slope import slope
+from engine.ope.estimators.slope import accepted
 from engine.ope.support import SupportRule
 from engine.ope.target import PolicyTarget
 from tests.engine.ope.asking import estimate_of, evaluate
@@ -99,7 +99,7 @@ def test_slope_chooses_what_obp_chooses(name, delta) -> None:
     grid = GOLDEN["slope"]["grids"][name]
     estimates = [estimate_of(FAMILIES[name].make(value, name), *whole_rows()) for value in grid]
     quantile = stdtrit(N - 1, 1 - float(delta))
-    place = slope([e.value for e in estimates], [quantile * e.stderr for e in estimates])
+    place = accepted([e.value for e in estimates], [quantile * e.stderr for e in estimates])[-1]
     assert grid[place] == GOLDEN["slope"]["obp"][delta][name]
 
 

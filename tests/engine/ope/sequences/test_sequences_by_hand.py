@@ -23,10 +23,10 @@ from engine.ope.sequences.importance import (
     weighted_trajectory_is,
 )
 from engine.ope.sequences.trajectories import Trajectories, discounts, trajectories_of
-from engine.ope.sums.ratios import UnitSums, estimate_chunks
+from engine.ope.sums.ratios import UnitSums
 from engine.ope.target import LoggedTarget, PolicyTarget
 from engine.types import NOT_AN_INSTANT
-from tests.engine.ope.asking import estimate_of
+from tests.engine.ope.asking import estimate_of, of_chunks
 
 # w_{1:t}: 2, 1 and 0.5, 1; rewards 1, 2 and 3, 4.
 TWO = Trajectories(np.array([[2.0, 0.5], [0.5, 2.0]]), np.array([[1.0, 2.0], [3.0, 4.0]]))
@@ -120,7 +120,7 @@ def test_any_partition_gives_the_same_bytes() -> None:
     whole = many()
     ratios = weighted_per_decision_ratios(5, 0.9)
     chunks = [weighted_per_decision_columns(whole.take(slice(i, i + 100))) for i in range(0, 900, 100)]
-    expected = estimate_chunks(chunks, ratios)
+    expected = of_chunks(chunks, ratios)
     first, second = UnitSums(11, ratios), UnitSums(11, ratios)
     for number in (8, 1, 3, 0):
         first.add(number, chunks[number])
@@ -136,7 +136,7 @@ def test_any_partition_gives_the_same_bytes() -> None:
 
 def test_nothing_to_sum() -> None:
     with pytest.raises(DataError, match="no units"):
-        estimate_chunks([], weighted_per_decision_ratios(2))
+        UnitSums(5, weighted_per_decision_ratios(2)).result()
     with pytest.raises(DataError, match="no units"):
         UnitSums(2, weighted_per_decision_ratios(1)).result()
     none = Trajectories(np.zeros((3, 1)), np.ones((3, 1)))

@@ -22,7 +22,8 @@ from engine.ope.slates.estimators import (
     standard,
 )
 from engine.ope.slates.slates import Slates
-from engine.ope.sums.ratios import MEAN, UnitSums, estimate_chunks
+from engine.ope.sums.ratios import MEAN, UnitSums
+from tests.engine.ope.asking import of_chunks
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "obp.json").read_text(encoding="utf-8"))
 ESTIMATORS = {
@@ -107,7 +108,7 @@ def test_any_partition_gives_the_same_bytes() -> None:
     for number in (2, 4, 1):
         second.add(number, chunks[number])
     first.merge(second)
-    assert first.result() == estimate_chunks(chunks, MEAN)
+    assert first.result() == of_chunks(chunks, MEAN)
     assert first.result().value == pytest.approx(interaction(slates).value, rel=1e-12)
     with pytest.raises(DataError, match="came twice"):
         first.merge(second)
