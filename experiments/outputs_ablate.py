@@ -12,11 +12,11 @@ class LiftRow(Output, frozen=True, kw_only=True):
     """What a signal group, or a learnt decision, is worth; null where it is not defined.
 
     Attributes:
-        name: of the group or of the decision.
-        features: that were taken away, or that the decision is learnt from.
-        value: of the policy without the group, or with that decision learnt alone, per decision.
+        name: The name of the group or of the decision.
+        features: The features that were taken away, or that the decision is learnt from.
+        value: What the policy without the group, or with that decision learnt alone, is worth per decision.
         lift: value with less value without, per decision, on the same rows.
-        stderr / low / high: of the lift; intervals of one table hold together.
+        stderr / low / high: The error of the lift; intervals of one table hold together.
         verdict: "carries value", "no detectable lift", "costs value" or "insufficient".
         notes: reservations.
     """
@@ -36,8 +36,9 @@ class AblateOutput(Output, frozen=True, kw_only=True):
     """`tactful ablate --json`.
 
     Attributes:
-        estimator / alpha: of every lift; the intervals of one table hold together at 1 - alpha.
-        value: of the full policy, per decision.
+        estimator / alpha: The estimator and the error rate of every lift; the intervals of one table hold together at
+            1 - alpha.
+        value: What the full policy is worth, per decision.
         context: the full context over a context-free bandit.
         signals: one row for each signal group, the largest lift first.
         decisions: one row for each decision that is learnt alone, over the best constant message.

@@ -28,7 +28,7 @@ class Chosen:
         judged: the ratios that the error and the interval are of: the same, or, where SLOPE chose, those of the least
             biased candidate. An interval around the choice would leave out its bias, and none that is shorter holds
             for every log (Low 1997): SLOPE makes the value better, not the certainty greater.
-        weights: of the weight that it rests on.
+        weights: The summary of the weight that it rests on.
         has_interval: whether the delta method covers its error.
         notes: what was chosen and how, and what a reader must know of it.
     """

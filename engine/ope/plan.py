@@ -46,9 +46,10 @@ class Terms:
 
     Attributes:
         exploration: share of decisions that are drawn uniformly, in [0, 1].
-        variance: of one decision's influence on the difference; infinite where the target does what is never logged.
+        variance: The variance of one decision's influence on the difference; infinite where the target does what is
+            never logged.
         weight_squares: mean squared weight of the target; 1 / it is the effective share of the rows.
-        largest_weight: of the target.
+        largest_weight: The target's largest weight.
         variance_stderr: standard error of `variance` as a pilot told it; 0 where it is known.
     """
 
@@ -101,11 +102,11 @@ def needed(
 
     Args:
         terms: what one decision tells.
-        difference: that is to be seen, not 0.
+        difference: The difference that is to be seen, not 0.
         alpha: error of the interval, in (0, 1).
         power: probability to see it, in (0.5, 1).
         interval: one of `PLANNED_INTERVALS`.
-        kurtosis: of the reward; NaN where not known.
+        kurtosis: The kurtosis of the reward; NaN where not known.
         rule: when support is too little.
         assurance: probability over pilots that the power is reached, in [0.5, 1).
 
@@ -217,8 +218,8 @@ class Pilot:
     Attributes:
         n: rows.
         target / baseline: their values, by SNIPS.
-        kurtosis: of the reward.
-        terms: by exploration.
+        kurtosis: The kurtosis of the reward.
+        terms: One for each exploration.
     """
 
     n: int

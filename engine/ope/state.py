@@ -33,15 +33,15 @@ class Totals:
         n: rows.
         clusters: independent units.
         sums: (m,) by column of the layout.
-        weights: by unit of the setup, of target / propensity.
-        summaries: by unit of the setup, of every weight that an estimate rests on, by the weight's name.
-        exact: by unit of the setup.
+        weights: By unit of the setup, the summary of target / propensity.
+        summaries: By unit of the setup, the summaries of every weight that an estimate rests on, by the weight's name.
+        exact: By unit of the setup, whether its probabilities are exact.
         extremes: smallest and largest value of each column.
-        kurtosis: of the reward; NaN where it never varies.
+        kurtosis: The kurtosis of the reward; NaN where it never varies.
         seconds: centred second moments, where each row is its own unit.
         cluster_sums: (c, m), where rows are clustered.
         replicates: (draws, m) bootstrap sums, where asked for.
-        resamples: for the studentised bootstrap, where asked for.
+        resamples: What the studentised bootstrap reads, where it is asked for.
         units: (u, m) sums of the units that are resampled, where some interval asks for them.
         streams: what some intervals must know of the single terms.
     """

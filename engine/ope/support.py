@@ -143,8 +143,8 @@ class SupportRule:
         """Every reason why the support is too little, as sentences; empty where it is enough.
 
         Args:
-            weights: of the target on the log.
-            mean_weight_stderr: of the mean weight, by cluster; NaN where not defined.
+            weights: The target's weights on the log.
+            mean_weight_stderr: The standard error of the mean weight, by cluster; NaN where not defined.
             clusters: units that are independent of each other.
         """
         found = []

@@ -100,7 +100,7 @@ class ColumnTarget:
     """A stored column holds the target's probability of the logged action.
 
     Attributes:
-        name: in results, "column:NAME".
+        name: The name in results, "column:NAME".
         column: key in `RoundBlock.extra`.
     """
 
@@ -141,7 +141,7 @@ class ColumnActionTarget:
     DM and DR extrapolate to it.
 
     Attributes:
-        name: in results, "column:NAME@action".
+        name: The name in results, "column:NAME@action".
         column: key in `RoundBlock.extra`.
         catalog: resolves the names.
     """
@@ -201,7 +201,7 @@ class Remembered:
     """Keeps the answer to the last block, by identity: another block is another question.
 
     Args:
-        target: whose answers are kept.
+        target: The target whose answers are kept.
     """
 
     def __init__(self, target: Target) -> None:

@@ -32,7 +32,7 @@ def gate_of(state: StackState, policy: str, primary: Estimate, stack: MetricStac
 
     Args:
         state: the stack's sums; the first policy is the baseline.
-        policy: that is to be launched.
+        policy: The policy that is to be launched.
         primary: its row by the deciding estimator; its interval must err at most twice as often as `error`.
         stack: holds the margins.
         error: one-sided, of each demand.

@@ -35,7 +35,7 @@ class PilotLog:
     """A log to plan from.
 
     Attributes:
-        log: in our schema.
+        log: A log in our schema.
         metric: a metric of it.
         policy / baseline: specifications, see `experiments.judge.specs`.
         override_learnt: the reason to judge trained policies on rows that they learnt from; the notes say so.
@@ -53,9 +53,9 @@ class Moments:
     """Numbers to plan from.
 
     Attributes:
-        mean: of the reward under the baseline.
+        mean: The mean reward under the baseline.
         actions: eligible at once.
-        sd: of the reward of one action; None for a reward of 0 or 1, whose mean tells it.
+        sd: The standard deviation of the reward of one action; None for a reward of 0 or 1, whose mean tells it.
         disagreement: share of decisions on which the policies differ.
     """
 
@@ -71,7 +71,7 @@ class PlanRequest:
 
     Attributes:
         source: a pilot log, or moments.
-        difference: that is to be seen, in the metric's unit; None where `lift` says it.
+        difference: The difference that is to be seen, in the metric's unit; None where `lift` says it.
         lift: the difference as a share of the baseline's value.
         power: probability to see it.
         explorations: shares of uniform decisions to plan for.

@@ -44,8 +44,8 @@ class Dr(Traits):
     needs_model: ClassVar[bool] = True
 
     def terms(self, rows: Rows) -> FloatArray:
-        model_value, model_logged = require_model(rows, "Dr")
-        return model_value + rows.weight * (rows.reward - model_logged)
+        model_value, model_logged = require_model(rows, type(self).__name__)
+        return model_value + rows.named(self.weight) * (rows.reward - model_logged)
 
 
 @dataclass(frozen=True)

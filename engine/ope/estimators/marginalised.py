@@ -12,7 +12,9 @@ import numpy as np
 from engine.catalog import Catalog
 from engine.errors import DataError, ParameterError
 from engine.numeric.matmul import matmul
-from engine.ope.estimators.terms import EMBEDDING_WEIGHT, Rows, Traits, require_model, required
+from engine.ope.estimators.doubly_robust import Dr
+from engine.ope.estimators.terms import EMBEDDING_WEIGHT
+from engine.ope.estimators.weighting import Ips
 from engine.ope.target import Target
 from engine.records.rounds import RoundBlock
 from engine.types import FloatArray, IntArray
@@ -192,7 +194,7 @@ def check_propensity(said: FloatArray, block: RoundBlock, name: str) -> None:
     Args:
         said: (n,) its probability of the logged action.
         block: the rows.
-        name: of the policy.
+        name: The policy's name.
 
     Raises:
         DataError: a probability differs from the logged propensity.
@@ -209,7 +211,7 @@ def check_propensity(said: FloatArray, block: RoundBlock, name: str) -> None:
 
 
 @dataclass(frozen=True)
-class Mips(Traits):
+class Mips(Ips):
     """mean(w(x, e) r), w(x, e) = target / logging probability of the logged action's attributes e.
 
     Saito & Joachims (2022), section 3. Unbiased where an action acts on the reward through these attributes alone (no
@@ -225,12 +227,9 @@ class Mips(Traits):
         "does not hold"
     )
 
-    def terms(self, rows: Rows) -> FloatArray:
-        return required(rows.embedding_weight, EMBEDDING_WEIGHT, "Mips") * rows.reward
-
 
 @dataclass(frozen=True)
-class Smips(Traits):
+class Smips(Mips):
     """sum(w(x, e) r) / sum(w(x, e)): SNIPS with the weights of the attributes.
 
     Saito & Joachims (2022) for the weights, Swaminathan & Joachims (2015) for the ratio. It asks of the attributes what
@@ -238,17 +237,11 @@ class Smips(Traits):
     """
 
     name: str = "smips"
-    numerator: ClassVar[str] = Mips.numerator
     denominator: ClassVar[str] = EMBEDDING_WEIGHT
-    weight: ClassVar[str] = EMBEDDING_WEIGHT
-    caution: ClassVar[str] = Mips.caution
-
-    def terms(self, rows: Rows) -> FloatArray:
-        return required(rows.embedding_weight, EMBEDDING_WEIGHT, "Smips") * rows.reward
 
 
 @dataclass(frozen=True)
-class OffCem(Traits):
+class OffCem(Dr):
     """mean(sum over a of target(a) q(a) + w(x, e) (r - q(logged))): attributes by weight, what is left by the model.
 
     Saito, Ren & Joachims (2023), section 3. Unbiased where the model has the differences between actions of the same
@@ -260,13 +253,8 @@ class OffCem(Traits):
     name: str = "offcem"
     numerator: ClassVar[str] = "conjunct_effect"
     weight: ClassVar[str] = EMBEDDING_WEIGHT
-    needs_model: ClassVar[bool] = True
     has_interval: ClassVar[bool] = False
     caution: ClassVar[str] = (
         "no interval: what the reward model gets wrong between actions of the same attributes is in the figure, and no "
         "row shows it"
     )
-
-    def terms(self, rows: Rows) -> FloatArray:
-        value, logged = require_model(rows, "OffCem")
-        return value + required(rows.embedding_weight, EMBEDDING_WEIGHT, "OffCem") * (rows.reward - logged)

@@ -75,7 +75,7 @@ def estimators_named(names: Sequence[str], clip: float = DEFAULTS.clip, loggers:
 
     Args:
         names: distinct.
-        clip: of `clipped`.
+        clip: The largest weight of `clipped`.
         loggers: how many policies decided the log, for the pooled estimators; 0 where it is not known.
 
     Raises:

@@ -11,16 +11,10 @@ from typing import ClassVar
 import numpy as np
 
 from engine.errors import DataError, ParameterError
+from engine.ope.estimators.doubly_robust import Dr
 from engine.ope.estimators.marginalised import check_propensity
-from engine.ope.estimators.terms import (
-    BALANCED_WEIGHT,
-    Estimator,
-    Rows,
-    Traits,
-    logger_column,
-    require_model,
-    required,
-)
+from engine.ope.estimators.terms import BALANCED_WEIGHT, Estimator, Rows, Traits, logger_column
+from engine.ope.estimators.weighting import Ips
 from engine.ope.target import Target
 from engine.records.rounds import RoundBlock
 from engine.types import FloatArray, IntArray
@@ -127,7 +121,7 @@ def _labels(block: RoundBlock, column: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Balanced(Traits):
+class Balanced(Ips):
     """mean(w r), w = target / mean over all loggers of their probability of the logged action, by their shares of rows.
 
     Agarwal, Basu, Schnabel & Joachims (2017), section 4 (balanced IPS): never more variance than scoring each row by
@@ -138,12 +132,9 @@ class Balanced(Traits):
     numerator: ClassVar[str] = "balanced_reward"
     weight: ClassVar[str] = BALANCED_WEIGHT
 
-    def terms(self, rows: Rows) -> FloatArray:
-        return required(rows.balanced_weight, BALANCED_WEIGHT, "Balanced") * rows.reward
-
 
 @dataclass(frozen=True)
-class BalancedDr(Traits):
+class BalancedDr(Dr):
     """mean(sum over a of target(a) q(a) + w (r - q(logged))) with the balanced weight.
 
     Kallus, Saito & Uehara (2021), section 4: of all unbiased estimators that pool several loggers none has a smaller
@@ -153,11 +144,6 @@ class BalancedDr(Traits):
     name: str = "balanced_dr"
     numerator: ClassVar[str] = "balanced_doubly_robust"
     weight: ClassVar[str] = BALANCED_WEIGHT
-    needs_model: ClassVar[bool] = True
-
-    def terms(self, rows: Rows) -> FloatArray:
-        value, logged = require_model(rows, "BalancedDr")
-        return value + required(rows.balanced_weight, BALANCED_WEIGHT, "BalancedDr") * (rows.reward - logged)
 
 
 @dataclass(frozen=True)
@@ -165,8 +151,8 @@ class OfLogger(Traits):
     """An estimator over the rows of one logger alone.
 
     Attributes:
-        inner: with the constant denominator.
-        position: of the logger.
+        inner: The estimator; its denominator is the constant.
+        position: The logger's place among the loggers.
     """
 
     inner: Estimator
@@ -201,7 +187,7 @@ class Pooled:
     does not move the value, because all loggers' estimates have the same expectation.
 
     Attributes:
-        name: as in results.
+        name: The name in results.
         inner: what each logger's rows are scored by.
         loggers: their number.
     """

@@ -19,9 +19,9 @@ class Tuned:
     """The estimator among several that SLOPE chooses for each policy.
 
     Attributes:
-        name: as in results.
+        name: The name in results.
         parameter: what is chosen, "tau" or "estimator" for instance.
-        values: of the parameter, one a member.
+        values: The parameter's values, one a member.
         members: the first without bias, whose error, interval and support the result carries.
     """
 

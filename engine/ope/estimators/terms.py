@@ -72,7 +72,7 @@ class Estimator(Protocol):
     """An estimator as a ratio of two column sums, to which another estimator may be added.
 
     Attributes:
-        name: as in results and on the command line.
+        name: The name in results and on the command line.
         numerator: name of the column that `terms` computes; estimators that share a name share the column.
         denominator: `ONE`, or a name that `Rows.named` knows.
         offset: an estimator whose value is added, or None.

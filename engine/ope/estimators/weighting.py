@@ -24,7 +24,7 @@ class Ips(Traits):
     numerator: ClassVar[str] = WEIGHTED_REWARD
 
     def terms(self, rows: Rows) -> FloatArray:
-        return rows.weight * rows.reward
+        return rows.named(self.weight) * rows.reward
 
 
 @dataclass(frozen=True)

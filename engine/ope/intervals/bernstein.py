@@ -35,7 +35,7 @@ def bernstein(ratio: CentredRatio, width: float, allowed: tuple[float, float], a
 
     Args:
         ratio: the sums.
-        width: of the range of numerator - value * denominator of one row, the same at every candidate.
+        width: The width of the range of numerator - value * denominator of one row, the same at every candidate.
         allowed: range of the value.
         alpha: error, in (0, 1).
     """

@@ -99,7 +99,7 @@ def resample(units: FloatArray, pairs: Sequence[Pair], draws: int, seed: int) ->
         units: (u, m) sums of independent units.
         pairs: columns that stand in one figure together; the constant (column 0) stands beside each of them.
         draws: resamples.
-        seed: of the draws.
+        seed: Seed of the draws.
     """
     used = sorted({column for pair in pairs for column in pair})
     needed = dict.fromkeys([*pairs, *((0, column) for column in (0, *used))])
@@ -113,8 +113,8 @@ def studentised(drawn: FloatArray, value: float, stderr: float, alpha: float) ->
 
     Args:
         drawn: (draws,) pivots.
-        value: on the log.
-        stderr: on the log.
+        value: The value on the log.
+        stderr: Its standard error on the log.
         alpha: error, in (0, 1).
     """
     kept = drawn[np.isfinite(drawn)]

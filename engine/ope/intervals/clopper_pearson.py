@@ -17,7 +17,7 @@ def clopper_pearson(successes: float, n: float, alpha: float = 0.05) -> tuple[fl
     """Exact interval of a share: Clopper & Pearson, Biometrika 26 (1934), by quantiles of the beta distribution.
 
     Args:
-        successes: in [0, n]; a share of them for weighted counts.
+        successes: Their number, in [0, n]; a share of them for weighted counts.
         n: trials, positive.
         alpha: error of both sides together, in (0, 1).
 

@@ -58,7 +58,7 @@ class WeightedTerms:
     term_squares: float
 
     def negated(self) -> WeightedTerms:
-        """The same rows with -x."""
+        """The same rows with their terms negated."""
         return WeightedTerms(self.n, self.weights, self.squares, -self.term, -self.cross, self.term_squares)
 
 
@@ -83,7 +83,7 @@ def cressie_read_low(
     Args:
         rows: the sums.
         largest: (p,) largest weights, finite; the smallest is 0.
-        corners: where an unseen row may stand, with the smallest terms there.
+        corners: The places where an unseen row may stand, with the smallest terms there.
         lowest: smallest possible value.
         alpha: error of both sides together, in (0, 1).
     """

@@ -112,10 +112,10 @@ class Part:
     """One policy's side of a figure.
 
     Attributes:
-        unit: of the setup.
-        estimator: whose terms the first ratio sums.
+        unit: The policy's place in `Setup.units`.
+        estimator: The estimator whose terms the first ratio sums.
         ratios: their sum is the value.
-        limits: of the policy's weights and the reward.
+        limits: What is known of the policy's weights and of the reward.
         below: column of the policy's weight.
         logged: whether these are the logged choices, whose weight is 1 on every row.
     """
@@ -143,9 +143,9 @@ class Figure:
     """What an interval is asked for.
 
     Attributes:
-        setup / totals: of the evaluation.
+        setup / totals: The evaluation and its sums.
         parts: one for a value, two for a difference.
-        value: of the interval's estimator.
+        value: The value by the interval's estimator.
         stderr: its standard error.
         alpha: error of this interval, corrected where several are read together.
     """
@@ -159,7 +159,7 @@ class Figure:
 
     @property
     def ratios(self) -> tuple[Ratios, ...]:
-        """By part."""
+        """The ratios of each part."""
         return tuple(part.ratios for part in self.parts)
 
     @property

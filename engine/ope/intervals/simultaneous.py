@@ -35,7 +35,7 @@ def max_t_quantile(influences: FloatArray, draws: int, seed: int, alpha: float) 
     Args:
         influences: (u, p) influences of independent units on p differences; each column sums to 0.
         draws: resamples.
-        seed: of the draws.
+        seed: Seed of the draws.
         alpha: error of all together, in (0, 1).
     """
     error = np.sqrt((influences * influences).sum(axis=0))

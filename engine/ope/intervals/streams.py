@@ -81,7 +81,7 @@ class LogHistogram:
     Terms below 2^-40 of the scale count as 0 with their sum; terms above 2^24 of it share the last bin.
 
     Args:
-        scale: of the terms, positive: the largest possible reward.
+        scale: The scale of the terms, positive: the largest possible reward.
     """
 
     def __init__(self, scale: float) -> None:

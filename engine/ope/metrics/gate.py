@@ -95,8 +95,8 @@ class Check:
     """A demand and what became of it.
 
     Attributes:
-        demand / evidence: as given; evidence is None where nobody measured the metric.
-        gain: of the new version, positive is good; None where unknown.
+        demand / evidence: What was given; evidence is None where nobody measured the metric.
+        gain: What the new version gains, positive is good; None where unknown.
         bound: the one-sided bound of the gain that decides.
         limit: what the bound is held against.
         verdict: pass, fail (the log shows the contrary), undecided (it shows neither), n/a (it cannot say).
@@ -122,7 +122,7 @@ class Gate:
         passed: whether no demand refuses.
         reason: one sentence; of a refusal it names every metric that refuses.
         error: one-sided, of every demand.
-        checks: in the order of the demands.
+        checks: One for each demand, in their order.
     """
 
     passed: bool

@@ -29,12 +29,12 @@ class StackTotals:
     """What was summed.
 
     Attributes:
-        rows: of the log.
+        rows: The rows of the log.
         units: (u, m) sums over independent groups of contacts: rows, then per policy its weight and both terms of
             each metric.
         by_row: (P, M, 4) see `_ROW_SUMS`.
         of_log: (M, 3) see `_LOG_SUMS`.
-        weights: by policy.
+        weights: One summary a policy.
     """
 
     rows: int
@@ -54,7 +54,7 @@ class StackState:
     Args:
         bound: the stack and the log's catalog.
         targets: policies with distinct names; the first is today's.
-        seed: of the hash.
+        seed: Seed of the hash.
     """
 
     def __init__(self, bound: BoundStack, targets: Sequence[Target], seed: int = 0) -> None:

@@ -32,7 +32,7 @@ class OtherFolds:
         rounds: re-iterable.
         fold: left out.
         folds: their number.
-        seed: of the hash.
+        seed: Seed of the hash.
     """
 
     rounds: Iterable[RoundBlock]
@@ -52,8 +52,8 @@ class CrossFitted:
     """One fitted model per fold, each blind to its own fold.
 
     Attributes:
-        models: by fold.
-        seed: of the hash.
+        models: One model a fold.
+        seed: Seed of the hash.
     """
 
     models: tuple[RewardModel, ...]
@@ -90,7 +90,7 @@ def cross_fit(
         rounds: re-iterable; rows whose metric is known.
         factory: a fresh model per call; it knows its metric.
         folds: at least 2.
-        seed: of the hash that assigns clusters to folds.
+        seed: Seed of the hash that assigns clusters to folds.
         progress: called with the number of models fitted so far.
 
     Raises:
@@ -158,7 +158,7 @@ class WeightedRounds:
 
     Attributes:
         rounds: re-iterable, with propensities.
-        target: whose value will be estimated.
+        target: The policy whose value will be estimated.
     """
 
     rounds: Iterable[RoundBlock]
@@ -187,10 +187,10 @@ def fit_for_target(
 
     Args:
         rounds: re-iterable.
-        target: whose value will be estimated.
+        target: The policy whose value will be estimated.
         factory: makes models that honour the rows' `SAMPLE_WEIGHT`.
         folds: at least 2.
-        seed: of the folds; the same folds as those of DR.
+        seed: Seed of the folds, which are those of DR.
 
     Raises:
         ParameterError: the models do not say that they honour weights, or `rounds` can be read once only.

@@ -88,9 +88,9 @@ def magic(trajectories: Trajectories, gamma: float = 1.0, confidence: float = 0.
     distance to an interval of weighted DR; the paper takes the bootstrap's, this the delta method's.
 
     Args:
-        trajectories: with a model's values; at least 2.
+        trajectories: At least 2, with a model's values.
         gamma: discount, in [0, 1].
-        confidence: of that interval, in (0, 1).
+        confidence: The level of that interval, in (0, 1).
 
     Raises:
         ParameterError: `gamma` or `confidence` out of range, no model, or one trajectory alone.

@@ -63,7 +63,7 @@ def with_model(
         regressor: copied for each step and fold; reads the features and one indicator per action.
         gamma: discount, in [0, 1].
         folds: at least 2.
-        seed: of the folds.
+        seed: Seed of the folds.
         keys: (n,) of the trajectories, so that folds do not depend on their order; their positions where None.
 
     Raises:

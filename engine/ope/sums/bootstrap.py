@@ -41,7 +41,7 @@ class BucketSums:
 
     Args:
         columns: m.
-        seed: of the hash.
+        seed: Seed of the hash.
     """
 
     def __init__(self, columns: int, seed: int) -> None:
@@ -75,7 +75,7 @@ def units_of_clusters(keys: KeyArray, sums: FloatArray, seed: int) -> FloatArray
     Args:
         keys: (c,) ascending.
         sums: (c, m), column 0 the count of rows.
-        seed: of the hash.
+        seed: Seed of the hash.
     """
     if len(keys) <= BUCKETS:
         return sums

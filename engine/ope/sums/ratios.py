@@ -132,7 +132,7 @@ class UnitSums:
 
 
 def estimate_units(values: FloatArray, ratios: Ratios) -> PointEstimate:
-    """The same from one (m, n) array."""
+    """`UnitSums.result` of one (m, n) array."""
     sums = UnitSums(len(values), ratios)
     sums.add(0, values)
     return sums.result()

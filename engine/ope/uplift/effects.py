@@ -69,7 +69,7 @@ def rule_gain(send: BoolArray, effect: FloatArray, cost: float = 0.0, cluster: K
     Args:
         send: (n,) whom the rule sends to.
         effect: (n,) of `engine.ope.uplift.effects`.
-        cost: of one message, in the reward's unit.
+        cost: The cost of one message, in the reward's unit.
         cluster: (n,) keys of units within which rows depend.
 
     Raises:
@@ -89,7 +89,7 @@ def rule_difference(
         send: (n,) whom the rule sends to.
         other: (n,) whom the other sends to.
         effect: (n,) of `engine.ope.uplift.effects`.
-        cost: of one message, in the reward's unit.
+        cost: The cost of one message, in the reward's unit.
         cluster: (n,) keys of units within which rows depend.
 
     Raises:
