@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -87,7 +88,7 @@ class Mrdr(Traits):
 
 
 @dataclass(frozen=True)
-class ShrunkDr(Traits):
+class ShrunkDr(Traits, ABC):
     """DR with each weight replaced by a smaller one: a bias towards the model in exchange for variance.
 
     Attributes:
@@ -120,9 +121,9 @@ class ShrunkDr(Traits):
     def numerator(self) -> str:
         return f"{type(self).__name__}:{float(self.parameter)!r}"
 
+    @abstractmethod
     def shrunk(self, weight: FloatArray) -> FloatArray:
         """(n,) weights -> (n,) weights that multiply the residuals."""
-        raise NotImplementedError
 
     def terms(self, rows: Rows) -> FloatArray:
         value, logged = require_model(rows, type(self).__name__)
