@@ -55,7 +55,8 @@ True
 >>> log = tactful.LogReader("log.parquet")
 >>> rounds = list(log.blocks(rewards=["gave"]))
 >>> targets = [tactful.PolicyTarget(tactful.load_trained(Path("policy"))), tactful.PolicyTarget(HoldHalf())]
->>> found = tactful.evaluate(rounds, targets, metric="gave", reward_range=(0.0, 1.0), estimators=["ips", "snips"])
+>>> question = tactful.Question(metric="gave", reward_range=(0.0, 1.0), estimators=("ips", "snips"))
+>>> found = tactful.evaluate(rounds, targets, question, tactful.EvaluationSettings(alpha=0.1))
 >>> [(one.policy == "hold half of the time", one.estimator) for one in found.results]
 [(False, 'ips'), (False, 'snips'), (True, 'ips'), (True, 'snips')]
 >>> all(one.low < one.value < one.high for one in found.results)
@@ -84,9 +85,12 @@ True
 ...     def terms(self, rows):
 ...         return np.minimum(rows.weight, 10.0) * rows.reward
 >>> estimator: tactful.Estimator = Capped()
->>> estimate = tactful.estimate_rows(estimator, tactful.Rows(np.array([1.0, 0.0, 1.0]), np.array([2.0, 1.0, 40.0])))
->>> estimate.value  # (2 + 0 + 10) / 3
-4.0
+>>> rows = tactful.Rows(reward=np.array([1.0, 0.0, 1.0]), weight=np.array([2.0, 1.0, 40.0]))
+>>> estimator.terms(rows).tolist()
+[2.0, 0.0, 10.0]
+>>> question = tactful.Question(metric="gave", reward_range=(0.0, 1.0), estimators=("ips", estimator))
+>>> [one.estimator for one in tactful.evaluate(rounds, targets[1:], question).results]
+['ips', 'capped']
 
 **Errors** are all of one kind: a message, and a hint that says what to do next.
 
@@ -120,11 +124,12 @@ if TYPE_CHECKING:
     from engine.guardrails.rule import Rule as Rule
     from engine.guardrails.rule import Verdict as Verdict
     from engine.log.parquet import LogReader as LogReader
+    from engine.ope.estimators.terms import Estimator as Estimator
+    from engine.ope.estimators.terms import Rows as Rows
     from engine.ope.evaluate import evaluate as evaluate
+    from engine.ope.settings import EvaluationSettings as EvaluationSettings
+    from engine.ope.setup import Question as Question
     from engine.ope.target import PolicyTarget as PolicyTarget
-    from engine.ope.terms import Estimator as Estimator
-    from engine.ope.terms import Rows as Rows
-    from engine.ope.terms import estimate_rows as estimate_rows
     from engine.protocols import Policy as Policy
     from policies.check import check_policy as check_policy
     from policies.trained import serve as load_trained
@@ -143,6 +148,8 @@ HOMES: Final = {
     "load_trained": "policies.trained:serve",
     "LogReader": "engine.log.parquet",
     "PolicyTarget": "engine.ope.target",
+    "Question": "engine.ope.setup",
+    "EvaluationSettings": "engine.ope.settings",
     "evaluate": "engine.ope.evaluate",
     "Policy": "engine.protocols",
     "check_policy": "policies.check",
@@ -150,9 +157,8 @@ HOMES: Final = {
     "Verdict": "engine.guardrails.rule",
     "Finding": "engine.guardrails.rule",
     "check_rule": "engine.guardrails.check",
-    "Estimator": "engine.ope.terms",
-    "Rows": "engine.ope.terms",
-    "estimate_rows": "engine.ope.terms",
+    "Estimator": "engine.ope.estimators.terms",
+    "Rows": "engine.ope.estimators.terms",
     "EligibilityError": "engine.errors",
     "TactfulError": "engine.errors",
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -16,8 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 from engine.audit.rule import AuditRule
 from engine.errors import ConfigError, ParameterError
 from engine.log.join import MetricSpec
-from engine.ope.intervals.names import INTERVALS
 from engine.ope.metrics.definition import MetricStack
+from engine.ope.settings import EvaluationSettings
 from policies.exploring.config import ExplorationConfig
 from policies.peers.config import PEER_NAMES, PeerConfig
 from policies.peers.segments import SegmentConfig
@@ -25,71 +24,6 @@ from policies.prices.config import PriceConfig
 from policies.vw.arguments import VwConfig
 
 T = TypeVar("T")
-
-
-class EvaluationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How policies are evaluated.
-
-    Attributes:
-        alpha: 1 - confidence of the intervals, in (0, 1).
-        interval: delta, bootstrap, studentised, empirical_bernstein, clopper_pearson, cressie_read,
-            confidence_sequence, asymptotic_sequence or catoni.
-        clip: largest weight of the clipped estimator.
-        folds: cross-fitting folds of the reward model.
-        replicates: bootstrap replicates.
-        seed: of folds and bootstrap.
-        largest_weight: that target / propensity can have under the log's policy; None where it is not known.
-        largest_sd: bound of the standard deviation of weight x reward, for Catoni's interval; the sample's where None.
-        simultaneous: whether the differences of all policies are to hold together.
-        comparisons: evaluations (metrics, say) that are read together: alpha is divided by their number.
-        regressor: a scikit-learn class as reward model, by its dotted name; "" for the group `model`.
-        regressor_options: arguments of that class.
-        attributes: what MIPS and OffCEM see of an action: channel, hour, arm, a field or an attribute of the arms.
-        logging: the policy that decided the log, as a specification; MIPS and OffCEM need it.
-        logger_column: column that names which of several policies decided a row; "" where one did.
-        loggers: those policies as specifications, by their names in that column.
-    """
-
-    alpha: float = 0.05
-    interval: str = "delta"
-    clip: float = 20.0
-    folds: int = 3
-    replicates: int = 1000
-    seed: int = 0
-    largest_weight: float | None = None
-    largest_sd: float | None = None
-    simultaneous: bool = False
-    comparisons: int = 1
-    regressor: str = ""
-    regressor_options: dict[str, Any] = {}
-    attributes: tuple[str, ...] = ()
-    logging: str = ""
-    logger_column: str = ""
-    loggers: dict[str, str] = {}
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.alpha < 1.0:
-            raise ParameterError("alpha", "evaluation", allowed="in (0, 1)", got=self.alpha)
-        if self.interval not in INTERVALS:
-            raise ParameterError("interval", "evaluation", allowed=f"one of {INTERVALS}", got=self.interval)
-        if self.largest_weight is not None and not 1 <= self.largest_weight < math.inf:
-            raise ParameterError("largest_weight", "evaluation", allowed="finite, at least 1", got=self.largest_weight)
-        if self.largest_sd is not None and not 0 < self.largest_sd < math.inf:
-            raise ParameterError("largest_sd", "evaluation", allowed="finite, positive", got=self.largest_sd)
-        if self.comparisons < 1:
-            raise ParameterError("comparisons", "evaluation", allowed="at least 1", got=self.comparisons)
-        if not self.clip > 0:
-            raise ParameterError("clip", "evaluation", allowed="positive", got=self.clip)
-        if self.folds < 2:
-            raise ParameterError(
-                "folds",
-                "evaluation",
-                allowed="at least 2",
-                got=self.folds,
-                hint="a model must not predict the rows that it was fitted on",
-            )
-        if self.replicates < 100:
-            raise ParameterError("replicates", "evaluation", allowed="at least 100", got=self.replicates)
 
 
 class EvaluateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -2,8 +2,8 @@
 
 Every policy meets the same contacts with the same luck (common random numbers), so that differences are known far
 better than values. A contact is one independent unit: its total over the horizon is one term, and the Monte Carlo
-standard error is that of a mean of such terms. All sums are order-free (`engine.ope.exact`): blocks of any size, any
-number of processes and any order of seeds give the same bytes. Memory holds one block of contacts at a time.
+standard error is that of a mean of such terms. All sums are order-free (`engine.ope.sums.exact`): blocks of any size,
+any number of processes and any order of seeds give the same bytes. Memory holds one block of contacts at a time.
 
 With `conditional` each step counts its expected reward given the latents and the action (`simulator.world.expected`)
 in place
@@ -29,7 +29,7 @@ from scipy.special import ndtri
 from engine.errors import ParameterError
 from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.guardrails.layer import Guardrails
-from engine.ope.exact import add_pairs, segment_sums
+from engine.ope.sums.exact import add_pairs, segment_sums
 from engine.protocols import Policy
 from engine.types import FloatArray, IntArray
 from simulator.people.people import present_mask

@@ -4,7 +4,7 @@ For terms x >= -s with mean at most 0 given the past, exp(l x / s - psi(l) x^2 /
 mean at most 1 (Fan, Grama & Liu 2015, proposition 4.1), so its running product is a supermartingale; so is the mean of
 products over several stakes l. By Ville's inequality 1 / product is a p-value at all times: a log may be audited every
 day. Nothing is assumed about the size or spread of the weights, and sum x and sum x^2 are enough, which merge. See
-`engine.ope.intervals.sequence`.
+`engine.ope.intervals.confidence_sequence`.
 """
 
 from __future__ import annotations

@@ -5,23 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from scipy.special import stdtrit
 
-from engine.ope.clipped import Clipped
-from engine.ope.layout import Ratio, Ratios
-from engine.ope.named import Asked
-from engine.ope.pooled import Pooled
+from engine.ope.estimators.named import Asked
+from engine.ope.estimators.several_loggers import Pooled
+from engine.ope.estimators.slope import Tuned, accepted, least_error
+from engine.ope.estimators.terms import Estimator
+from engine.ope.estimators.weighting import Clipped
 from engine.ope.setup import Setup
 from engine.ope.state import Totals
+from engine.ope.sums.ratios import Form, Ratio, Ratios, influence_of, minus, standard_error, value_of
 from engine.ope.support import WeightSummary
-from engine.ope.terms import Estimator, standard_error
-from engine.ope.tuned import Tuned, accepted, least_error
-from engine.types import FloatArray
-
-# Coefficients of a linear form in the columns.
-Form: TypeAlias = dict[int, float]
 
 
 @dataclass(frozen=True)
@@ -33,7 +28,7 @@ class Chosen:
         judged: the ratios that the error and the interval are of: the same, or, where SLOPE chose, those of the least
             biased candidate. An interval around the choice would leave out its bias, and none that is shorter holds
             for every log (Low 1997): SLOPE makes the value better, not the certainty greater.
-        weights: of the weight that it rests on.
+        weights: The summary of the weight that it rests on.
         has_interval: whether the delta method covers its error.
         notes: what was chosen and how, and what a reader must know of it.
     """
@@ -58,34 +53,9 @@ def choose(setup: Setup, totals: Totals, unit: int, asked: Asked) -> Chosen:
     return Chosen(ratios, ratios, weights, asked.has_interval, _cautions(setup, weights, asked))
 
 
-def value_of(sums: FloatArray, ratios: Ratios) -> float:
-    """The value; NaN where some denominator is 0."""
-    value = 0.0
-    for above, below, factor in ratios:
-        value += factor * float(sums[above]) / float(sums[below]) if sums[below] else math.nan
-    return value
-
-
 def influence(totals: Totals, ratios: Ratios) -> Form:
     """Coefficients of the sum of the influence functions; NaN where the value is not defined."""
     return influence_of(totals.sums, totals.n, ratios)
-
-
-def influence_of(sums: FloatArray, n: int, ratios: Ratios) -> Form:
-    """The same from (m,) sums over n rows."""
-    form: Form = {}
-    for above, below, factor in ratios:
-        mean = float(sums[below]) / n
-        ratio = float(sums[above]) / float(sums[below]) if mean else math.nan
-        scale = factor / mean if mean else math.nan
-        form[above] = form.get(above, 0.0) + scale
-        form[below] = form.get(below, 0.0) - ratio * scale
-    return form
-
-
-def minus(a: Mapping[int, float], b: Mapping[int, float]) -> Form:
-    """Difference of two forms."""
-    return {column: a.get(column, 0.0) - b.get(column, 0.0) for column in {**a, **b}}
 
 
 def stderr_of(totals: Totals, form: Mapping[int, float]) -> float | None:
@@ -104,7 +74,7 @@ def _tuned(setup: Setup, totals: Totals, unit: int, asked: Tuned) -> tuple[Ratio
     judged = f"error and interval are those of {asked.parameter} = {asked.values[0]}, taken as without bias"
     if any(error is None for error in errors) or any(math.isnan(value) for value in values):
         return forms[0], (f"{asked.parameter} = {asked.values[0]}: SLOPE has no errors to choose by",)
-    quantile = float(stdtrit(totals.clusters - 1, 1 - setup.alpha / 2))
+    quantile = float(stdtrit(totals.clusters - 1, 1 - setup.settings.shared_alpha / 2))
     known = [error or 0.0 for error in errors]
     gaps = [quantile * (stderr_of(totals, minus(form, influences[0])) or 0.0) for form in influences]
     place = least_error(accepted(values, [quantile * error for error in known]), values, known, gaps)
@@ -121,7 +91,7 @@ def _pooled(setup: Setup, totals: Totals, unit: int, asked: Pooled) -> tuple[Rat
         mean = float(totals.sums[above]) / rows if rows else math.nan
         squares = totals.sum_of_squares({above: 1.0, below: -mean}) if rows else math.nan
         precisions.append(rows * rows / squares if squares > 0 else math.nan)
-    names = setup.loggers.names if setup.loggers is not None else ()
+    names = setup.question.loggers.names if setup.question.loggers is not None else ()
     if any(math.isnan(precision) for precision in precisions):
         rows = sum(float(totals.sums[ratio.below]) for ratio in plain)
         factors = [float(totals.sums[ratio.below]) / rows for ratio in plain]
@@ -135,7 +105,7 @@ def _pooled(setup: Setup, totals: Totals, unit: int, asked: Pooled) -> tuple[Rat
 
 
 def _cautions(setup: Setup, weights: WeightSummary, estimator: Estimator) -> tuple[str, ...]:
-    if isinstance(estimator, Clipped) and estimator.clip == setup.clip:
+    if isinstance(estimator, Clipped) and estimator.clip == setup.settings.clip:
         all_kept = weights.largest <= estimator.clip
         lost = f"{1 - weights.kept:.1%} of their sum is cut, a bias that the interval does not hold"
         return (f"weights are clipped at {estimator.clip:g}: " + ("no weight is larger" if all_kept else lost),)

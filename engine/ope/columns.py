@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from engine.errors import DataError
-from engine.ope.crossfit import CrossFitted
+from engine.ope.estimators.terms import BALANCED_WEIGHT, EMBEDDING_WEIGHT, WEIGHT, Rows
+from engine.ope.models.crossfit import CrossFitted
 from engine.ope.setup import Setup
 from engine.ope.target import Target, TargetBlock
-from engine.ope.terms import BALANCED_WEIGHT, EMBEDDING_WEIGHT, WEIGHT, Rows
 from engine.records.rounds import RoundBlock
 from engine.types import FloatArray, IntArray
 
@@ -61,12 +61,12 @@ class _Shared:
         self.logged_mass: FloatArray | None = None
         self.logger: IntArray | None = None
         self.mean_propensity: FloatArray | None = None
-        if setup.embedding is not None and EMBEDDING_WEIGHT in used:
-            self.logged_mass = setup.embedding.logged_mass(block)
-        if setup.loggers is not None:
-            self.logger = setup.loggers.positions(block)
+        if setup.question.embedding is not None and EMBEDDING_WEIGHT in used:
+            self.logged_mass = setup.question.embedding.logged_mass(block)
+        if setup.question.loggers is not None:
+            self.logger = setup.question.loggers.positions(block)
             if BALANCED_WEIGHT in used:
-                self.mean_propensity = setup.loggers.mean_propensity(block, self.logger)
+                self.mean_propensity = setup.question.loggers.mean_propensity(block, self.logger)
 
 
 def _rows(
@@ -79,9 +79,9 @@ def _rows(
     own = setup.own_models.get(target.name)
     own_value, own_logged = _expectations(asked, _own(own, block), block)
     embedding_weight = balanced_weight = None
-    if EMBEDDING_WEIGHT in weights and setup.embedding is not None and shared.logged_mass is not None:
+    if EMBEDDING_WEIGHT in weights and setup.question.embedding is not None and shared.logged_mass is not None:
         full = np.zeros((block.n, block.k)) if asked.full is None else asked.full
-        embedding_weight, unsupported = setup.embedding.weights(full, shared.logged_mass, block)
+        embedding_weight, unsupported = setup.question.embedding.weights(full, shared.logged_mass, block)
         support[EMBEDDING_WEIGHT] = (embedding_weight, unsupported)
     if BALANCED_WEIGHT in weights and shared.mean_propensity is not None:
         balanced_weight = _weights(asked, shared.mean_propensity, block, target)

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
 
-from engine.ope.choose import Chosen, choose, influence, minus, stderr_of, value_of
-from engine.ope.estimate import Difference, Estimate
-from engine.ope.intervals.choice import Found, interval_of
+from engine.ope.choose import Chosen, choose, influence, stderr_of
+from engine.ope.estimate import Difference, Estimate, finite
+from engine.ope.estimators.named import Asked
 from engine.ope.intervals.figure import Figure, part_of
-from engine.ope.intervals.together import Gap, Together, together
-from engine.ope.layout import ONE_COLUMN, Ratios
-from engine.ope.named import Asked
+from engine.ope.intervals.methods import Found, interval_of
+from engine.ope.intervals.simultaneous import Gap, Together, together
 from engine.ope.setup import Setup
 from engine.ope.state import Totals
-from engine.ope.support import INSUFFICIENT, verdict_of
+from engine.ope.sums.ratios import ONE_COLUMN, Ratios, minus, standard_error, value_of
+from engine.ope.support import verdict_of
 from engine.ope.target import Target
-from engine.ope.terms import standard_error
 
 Interval = tuple[float | None, float | None]
 
 
-def estimates(setup: Setup, totals: Totals) -> tuple[Estimate, ...]:
+# An estimate, and the reasons why its support is too little; they stand first in its notes too.
+Judged: TypeAlias = tuple[Estimate, tuple[str, ...]]
+
+
+def estimates(setup: Setup, totals: Totals) -> tuple[Judged, ...]:
     """One estimate per target and estimator that is defined for it, in the order of the setup."""
     held = {estimator.name: _together(setup, totals, estimator) for estimator in setup.estimators}
     return tuple(
@@ -34,10 +38,10 @@ def estimates(setup: Setup, totals: Totals) -> tuple[Estimate, ...]:
 def baseline_estimates(setup: Setup, totals: Totals) -> tuple[Estimate, ...]:
     """The baseline's own estimates, one per distinct estimator that judges it."""
     judges = {e.name: e for e in map(setup.layout.baseline_estimator, setup.estimators)}
-    return tuple(estimate_of(setup, totals, setup.baseline, judge, Together()) for judge in judges.values())
+    return tuple(estimate_of(setup, totals, setup.baseline, judge, Together())[0] for judge in judges.values())
 
 
-def estimate_of(setup: Setup, totals: Totals, target: Target, estimator: Asked, held: Together) -> Estimate:
+def estimate_of(setup: Setup, totals: Totals, target: Target, estimator: Asked, held: Together) -> Judged:
     """The estimate of one target by one estimator, its difference corrected for those that it is read with."""
     layout, unit = setup.layout, setup.unit_of(target.name)
     judge = layout.baseline_estimator(estimator)
@@ -52,41 +56,45 @@ def estimate_of(setup: Setup, totals: Totals, target: Target, estimator: Asked, 
     gap = _interval(setup, totals, sides, gap_stderr, held)
     low, high = _holding(value, alone.bounds)
     gap_low, gap_high = _holding(value - base, gap.bounds)
-    difference = Difference(setup.baseline.name, value - base, gap_stderr, gap_low, gap_high)
     reasons = _reasons(setup, totals, unit, value, (estimator, judge))
     if covered:
         reasons += _decided_by_few(setup, totals, own.judged, other.judged)
-    verdict = verdict_of(difference, reasons)
     unknown = dict.fromkeys(found.reason for found in (alone, gap) if found.reason)
-    return Estimate(
+    estimate = Estimate(
         policy=target.name,
-        metric=setup.metric,
+        metric=setup.question.metric,
         estimator=estimator.name,
-        value=value,
-        stderr=stderr,
-        low=low,
-        high=high,
-        alpha=setup.alpha,
+        value=finite(value),
+        stderr=finite(stderr),
+        low=finite(low),
+        high=finite(high),
+        alpha=setup.settings.shared_alpha,
         n=totals.n,
-        ess=own.weights.ess,
-        mean_weight=own.weights.mean,
-        max_weight=own.weights.largest,
-        unsupported_mass=own.weights.unsupported,
-        verdict=verdict,
+        ess=finite(own.weights.ess),
+        mean_weight=finite(own.weights.mean),
+        max_weight=finite(own.weights.largest),
+        unsupported_mass=finite(own.weights.unsupported),
+        verdict=verdict_of(gap_low, gap_high, reasons),
         exact=totals.exact[unit],
-        difference=difference,
-        interval=None if low is None else setup.interval,
-        trustworthy=verdict != INSUFFICIENT,
-        reasons=reasons,
-        notes=_notes(setup, target, own, (estimator, judge), stderr)
+        difference=Difference(
+            baseline=setup.baseline.name,
+            value=finite(value - base),
+            stderr=finite(gap_stderr),
+            low=finite(gap_low),
+            high=finite(gap_high),
+        ),
+        interval="" if low is None else setup.settings.interval,
+        notes=reasons
+        + _notes(setup, target, own, (estimator, judge), stderr)
         + tuple(f"no interval: {reason}" for reason in unknown)
         + ((held.note,) if held.note and unit else ()),
     )
+    return estimate, reasons
 
 
 def _together(setup: Setup, totals: Totals, estimator: Asked) -> Together:
     """What is needed for the differences of all targets by one estimator to hold together."""
-    if not setup.simultaneous:
+    if not setup.settings.simultaneous:
         return Together()
     judge = setup.layout.baseline_estimator(estimator)
     other = choose(setup, totals, 0, judge)
@@ -117,13 +125,13 @@ def _interval(
     values = [value_of(totals.sums, ratios) for _, ratios in sides]
     parts = tuple(part_of(setup, totals, unit, ratios) for unit, ratios in sides)
     value = values[0] - values[1] if len(values) == 2 else values[0]
-    alpha = setup.alpha if held.reach is not None else setup.alpha / held.count
+    alpha = setup.settings.shared_alpha if held.reach is not None else setup.settings.shared_alpha / held.count
     return interval_of(Figure(setup, totals, parts, value, stderr, alpha), held.reach)
 
 
 def _reasons(setup: Setup, totals: Totals, unit: int, value: float, judges: tuple[Asked, Asked]) -> tuple[str, ...]:
     """Why the support of the target, or of the baseline, is too little."""
-    if setup.allow_inexact:
+    if setup.question.allow_inexact:
         return ("the log has no propensities: nothing says how good the model's figure is",)
     own = _support(setup, totals, unit, judges[0].weight)
     base: tuple[str, ...] = ()
@@ -141,10 +149,10 @@ def _decided_by_few(setup: Setup, totals: Totals, own: Ratios, other: Ratios) ->
     if any(math.isnan(factor) for factor in (*ours.values(), *theirs.values())):
         return ()
     if totals.cluster_sums is not None:
-        return setup.rule.error_reasons(totals.largest_share(minus(ours, theirs)), clustered=True)
-    base = setup.rule.error_reasons(_largest_share(totals, other), clustered=False)
+        return setup.question.rule.error_reasons(totals.largest_share(minus(ours, theirs)), clustered=True)
+    base = setup.question.rule.error_reasons(_largest_share(totals, other), clustered=False)
     return (
-        *setup.rule.error_reasons(_largest_share(totals, own), clustered=False),
+        *setup.question.rule.error_reasons(_largest_share(totals, own), clustered=False),
         *(f"baseline {setup.baseline.name}: {reason}" for reason in base),
     )
 
@@ -159,7 +167,9 @@ def _support(setup: Setup, totals: Totals, unit: int, weight: str) -> tuple[str,
     weights = totals.summaries[unit][weight]
     form = {setup.layout.columns[unit, weight]: 1.0, ONE_COLUMN: -weights.mean}
     spread = standard_error(totals.sum_of_squares(form), totals.clusters, totals.n)
-    return setup.rule.reasons(weights, spread, totals.clusters) + setup.rule.outcome_reasons(weights, totals.kurtosis)
+    return setup.question.rule.reasons(weights, spread, totals.clusters) + setup.question.rule.outcome_reasons(
+        weights, totals.kurtosis
+    )
 
 
 def _notes(
@@ -170,8 +180,8 @@ def _notes(
         found.append("every term is the same: the log shows no variation, so the interval has no width")
     if judges[1].name != judges[0].name:
         found.append(f"the baseline {setup.baseline.name} is judged by {judges[1].name}")
-    if setup.allow_inexact:
+    if setup.question.allow_inexact:
         found.append("not exact: the log has no propensities")
-    if math.isnan(own.weights.unsupported) and not setup.allow_inexact:
+    if math.isnan(own.weights.unsupported) and not setup.question.allow_inexact:
         found.append(f"{target.name} does not say what it would do elsewhere: its unsupported mass is not known")
     return tuple(found)

@@ -1,24 +1,69 @@
-"""What an evaluation is asked for, checked once, and the columns of sums that the answer needs."""
+"""An evaluation before its first row: what is asked, checked once, and the columns of sums that the answer needs."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from engine.errors import ParameterError
-from engine.ope.crossfit import CrossFitted
-from engine.ope.embedding import Embedding
-from engine.ope.intervals.names import BY_ROW, INTERVALS, NEED_LARGEST_WEIGHT
-from engine.ope.layout import Layout
-from engine.ope.loggers import Loggers
-from engine.ope.named import DEFAULT_CLIP, Asked
-from engine.ope.pooled import Pooled
+from engine.ope.estimators.marginalised import Embedding
+from engine.ope.estimators.named import Asked, estimators_named
+from engine.ope.estimators.several_loggers import Loggers, Pooled
+from engine.ope.estimators.slope import Tuned
+from engine.ope.estimators.terms import BALANCED_WEIGHT, EMBEDDING_WEIGHT, ONE, WEIGHT, Estimator
+from engine.ope.estimators.weighting import Ips
+from engine.ope.models.crossfit import CrossFitted
+from engine.ope.settings import BY_ROW, DEFAULTS, NEED_LARGEST_WEIGHT, USE_WEIGHTS, EvaluationSettings
+from engine.ope.sums.moments import Pair
+from engine.ope.sums.ratios import ONE_COLUMN, Ratio, Ratios
 from engine.ope.support import SupportRule
 from engine.ope.target import LoggedTarget, Target
-from engine.ope.terms import BALANCED_WEIGHT, EMBEDDING_WEIGHT
-from engine.ope.tuned import Tuned
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is asked of a log.
+
+    Attributes:
+        metric: The reward to judge by, a key in `RoundBlock.rewards`.
+        reward_range: The lowest and the highest possible reward, inclusive.
+        estimators: Names in the order of the results (`engine.ope.estimators.named.estimators_named`), or estimators of
+            one's own.
+        baseline: The policy that every other one is compared to.
+        clustered: Whether rows of one cluster depend on each other; else each row is its own unit.
+        allow_inexact: Whether rows without a propensity are let through, for the estimator dm alone; results are then
+            not exact.
+        rule: When the support of a figure is too little.
+        embedding: What is known of the actions' attributes, and the policy that decided the log; None skips MIPS and
+            OffCEM.
+        loggers: Who decided which row; None skips the estimators of several loggers.
+
+    Raises:
+        ParameterError: an empty range, or `allow_inexact` with other estimators than dm.
+    """
+
+    metric: str
+    reward_range: tuple[float, float]
+    estimators: tuple[str | Estimator, ...] = ("ips", "snips")
+    baseline: Target = field(default_factory=LoggedTarget)
+    clustered: bool = False
+    allow_inexact: bool = False
+    rule: SupportRule = field(default_factory=SupportRule)
+    embedding: Embedding | None = None
+    loggers: Loggers | None = None
+
+    def __post_init__(self) -> None:
+        if not self.reward_range[0] < self.reward_range[1]:
+            raise ParameterError("reward_range", "evaluate", allowed="(low, high), low < high", got=self.reward_range)
+        if self.allow_inexact and any(name != "dm" for name in self.estimators):
+            raise ParameterError(
+                "allow_inexact",
+                "evaluate",
+                allowed="given with the estimator dm alone",
+                got=list(self.estimators),
+                hint="without propensities only a reward model can say anything, and its own error is not known",
+            )
 
 
 @dataclass(frozen=True)
@@ -26,97 +71,56 @@ class Setup:
     """An evaluation, checked.
 
     Attributes:
-        targets: with distinct names.
-        metric: key in `RoundBlock.rewards`.
-        reward_range: lowest and highest possible reward, inclusive.
-        estimators: see `engine.ope.named.estimators_named`.
-        baseline: what every policy is compared to.
-        alpha: error rate of the intervals, in (0, 1).
-        interval: one of `INTERVALS`.
-        clip: of the clipped estimator.
-        seed: of folds and bootstrap.
-        clustered: whether rows of one cluster depend on each other; else each row is its own unit.
-        models: cross-fitted reward models; None skips DM and DR.
-        allow_inexact: whether rows without a propensity are let through, for DM alone.
-        rule: when support is too little.
-        draws: of the bootstrap.
-        own_models: by target, the models that were fitted for it alone; without them MRDR is skipped.
-        embedding: attributes and logging policy; None skips MIPS and OffCEM.
-        loggers: who decided which row; None skips the estimators of several loggers.
-        largest_weight: that target / propensity can have under the log's policy, known before the log is read; None
-            where it is not known.
-        largest_sd: bound of the standard deviation of one row's term (weight x reward, or the difference of two), for
-            Catoni's interval; the sample's own where None.
-        simultaneous: whether the differences of all targets are to hold together, for each estimator.
+        targets: The policies to judge, with distinct names.
+        question: What is asked of the log.
+        settings: How it is answered.
+        models: Cross-fitted reward models; None skips DM, DR and their kin.
+        own_models: By target, the models that were fitted for it alone; without them MRDR is skipped.
+
+    Raises:
+        ParameterError: no target or the same name twice, an unknown estimator, an interval that does not fit.
     """
 
     targets: tuple[Target, ...]
-    metric: str
-    reward_range: tuple[float, float]
-    estimators: tuple[Asked, ...]
-    baseline: Target = field(default_factory=LoggedTarget)
-    alpha: float = 0.05
-    interval: str = "delta"
-    clip: float = DEFAULT_CLIP
-    seed: int = 0
-    clustered: bool = False
+    question: Question
+    settings: EvaluationSettings = DEFAULTS
     models: CrossFitted | None = None
-    allow_inexact: bool = False
-    rule: SupportRule = field(default_factory=SupportRule)
-    draws: int = 1000
     own_models: Mapping[str, CrossFitted] = field(default_factory=dict)
-    embedding: Embedding | None = None
-    loggers: Loggers | None = None
-    largest_weight: float | None = None
-    largest_sd: float | None = None
-    simultaneous: bool = False
 
     def __post_init__(self) -> None:
         names = [target.name for target in self.targets]
         if not names or len(set(names)) != len(names):
             raise ParameterError("targets", "evaluate", allowed="at least one, with distinct names", got=names)
-        if not 0 < self.alpha < 1:
-            raise ParameterError("alpha", "evaluate", allowed="in (0, 1)", got=self.alpha)
-        if self.interval not in INTERVALS:
-            raise ParameterError("interval", "evaluate", allowed=f"one of {INTERVALS}", got=self.interval)
-        self._check_interval()
-        if not self.reward_range[0] < self.reward_range[1]:
-            raise ParameterError("reward_range", "evaluate", allowed="(low, high), low < high", got=self.reward_range)
-        if self.draws < 100:
-            raise ParameterError("draws", "evaluate", allowed="at least 100", got=self.draws)
-        if not self.clip > 0:
-            raise ParameterError("clip", "evaluate", allowed="positive", got=self.clip)
-        if self.allow_inexact and any(estimator.name != "dm" for estimator in self.estimators):
-            raise ParameterError(
-                "allow_inexact",
-                "evaluate",
-                allowed="given with the estimator dm alone",
-                got=[estimator.name for estimator in self.estimators],
-                hint="without propensities only a reward model can say anything, and its own error is not known",
-            )
-
-    def _check_interval(self) -> None:
-        if self.largest_weight is not None and not 1 <= self.largest_weight < math.inf:
-            raise ParameterError("largest_weight", "evaluate", allowed="finite, at least 1", got=self.largest_weight)
-        if self.largest_sd is not None and not 0 < self.largest_sd < math.inf:
-            raise ParameterError("largest_sd", "evaluate", allowed="finite, positive", got=self.largest_sd)
-        if self.clustered and self.interval in BY_ROW:
+        interval = self.settings.interval
+        if self.question.clustered and interval in BY_ROW:
             raise ParameterError(
                 "interval",
                 "evaluate",
                 allowed="delta, bootstrap, studentised or asymptotic_sequence where rows are clustered",
-                got=self.interval,
+                got=interval,
                 hint="rows of one contact depend on each other, this interval is about independent rows",
             )
-        if self.interval in NEED_LARGEST_WEIGHT and self.largest_weight is None:
+        if interval in NEED_LARGEST_WEIGHT and self.settings.largest_weight is None:
             raise ParameterError(
                 "largest_weight",
                 "evaluate",
-                allowed=f"given with interval={self.interval}",
+                allowed=f"given with interval={interval}",
                 got=None,
                 hint="1 / the smallest propensity that the log's policy can give to an action of the target, for "
                 "instance actions / epsilon; the largest weight that was seen bounds nothing",
             )
+        _ = self.estimators  # unknown names are refused before a row is read
+
+    @cached_property
+    def estimators(self) -> tuple[Asked, ...]:
+        """The estimators that the question names."""
+        loggers = 0 if self.question.loggers is None else len(self.question.loggers.names)
+        return estimators_named(self.question.estimators, self.settings.clip, loggers)
+
+    @property
+    def baseline(self) -> Target:
+        """The policy that every other one is compared to."""
+        return self.question.baseline
 
     @cached_property
     def units(self) -> tuple[Target, ...]:
@@ -139,14 +143,112 @@ class Setup:
             return f"{asked.name} needs a reward model, none was given"
         if asked.own_model and target.name not in self.own_models:
             return f"{asked.name} needs a reward model that is fitted with weights, none was given"
-        if asked.weight == EMBEDDING_WEIGHT and self.embedding is None:
+        if asked.weight == EMBEDDING_WEIGHT and self.question.embedding is None:
             return f"{asked.name} needs the attributes that carry the effect, and the policy that decided the log"
-        if isinstance(asked, Pooled) and self.loggers is None:
+        if isinstance(asked, Pooled) and self.question.loggers is None:
             return f"{asked.name} needs to know which of several loggers decided each row"
-        if asked.weight == BALANCED_WEIGHT and (self.loggers is None or not self.loggers.policies):
+        if asked.weight == BALANCED_WEIGHT and (self.question.loggers is None or not self.question.loggers.policies):
             return f"{asked.name} needs the policies of all loggers"
         return None
 
     @cached_property
     def layout(self) -> Layout:
         return Layout(self)
+
+
+def members(asked: Asked) -> tuple[Estimator, ...]:
+    """The estimators whose columns are summed for one that was asked for."""
+    return tuple(asked.members) if isinstance(asked, Tuned | Pooled) else (asked,)
+
+
+class Layout:
+    """The columns of sums behind a `Setup`.
+
+    Attributes:
+        columns: (unit, column name) -> position; column 0 is the constant 1, shared by all.
+        estimators: per unit those that are defined for it, deduplicated by column.
+        named: per unit the columns that `Rows.named` gives: weights and indicators.
+        weights: per unit the weights whose support is judged; `WEIGHT` first.
+        pairs: positions whose second moments the delta method needs.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self.columns: dict[tuple[int, str], int] = {}
+        self.estimators: list[list[Estimator]] = []
+        self.named: list[list[str]] = []
+        self.weights: list[list[str]] = []
+        for unit, target in enumerate(setup.units):
+            defined = [e for e in setup.estimators if setup.obstacle(target, e) is None]
+            if unit == 0 and len(defined) < len(setup.estimators):
+                defined.append(Ips())  # what the baseline is worth where an estimator is not defined for it
+            parts = [part for asked in defined for member in members(asked) for part in chain(member)]
+            weights = dict.fromkeys([WEIGHT, *(member.weight for asked in defined for member in members(asked))])
+            named = dict.fromkeys([*weights, *(part.denominator for part in parts if part.denominator != ONE)])
+            by_column = {part.numerator: part for part in parts}
+            for name in (*named, *by_column):
+                self.columns.setdefault((unit, name), self.width)
+            self.weights.append(list(weights))
+            self.named.append(list(named))
+            self.estimators.append(list(by_column.values()))
+        self.pairs = self._pairs()
+
+    @property
+    def width(self) -> int:
+        return 1 + len(self.columns)
+
+    def baseline_estimator(self, estimator: Asked) -> Asked:
+        """What judges the baseline beside an estimator: itself, or IPS where it is not defined for the baseline."""
+        return estimator if self._setup.obstacle(self._setup.baseline, estimator) is None else Ips()
+
+    def form(self, unit: int, estimator: Estimator, factor: float = 1.0) -> Ratios:
+        """The ratios whose sum is the estimator's value, the weighted one first."""
+        return tuple(
+            Ratio(self.columns[unit, part.numerator], self._below(unit, part), factor) for part in chain(estimator)
+        )
+
+    def _below(self, unit: int, part: Estimator) -> int:
+        return ONE_COLUMN if part.denominator == ONE else self.columns[unit, part.denominator]
+
+    def _pairs(self) -> tuple[Pair, ...]:
+        needed: dict[Pair, None] = {}
+        for unit, target in enumerate(self._setup.units):
+            for name in self.weights[unit]:
+                weight = self.columns[unit, name]
+                needed[weight, weight] = None
+            for asked in self._setup.estimators:
+                judge = self.baseline_estimator(asked)
+                own = judge if unit == 0 else asked
+                if self._setup.obstacle(target, own) is None and own.has_interval:
+                    mine, others = self._groups(unit, own), self._groups(0, judge)
+                    weights = self._weights_of(unit)
+                    for group in (*(mine[0] | group for group in mine), mine[0] | others[0] | weights):
+                        needed.update(dict.fromkeys(_pairs_of(group)))
+        return tuple(needed)
+
+    def _weights_of(self, unit: int) -> set[int]:
+        """Weights of a unit and of the baseline, where the interval reads them beside the estimate."""
+        if self._setup.settings.interval not in USE_WEIGHTS:
+            return set()
+        return {self.columns[unit, WEIGHT], self.columns[0, WEIGHT]}
+
+    def _groups(self, unit: int, asked: Asked) -> list[set[int]]:
+        """Sets of columns that stand in one figure together, first those of the interval.
+
+        Each candidate of a family alone, the least biased first, or all loggers at once.
+        """
+        found = [{column for ratio in self.form(unit, part) for column in ratio[:2]} for part in members(asked)]
+        return [set().union(*found)] if isinstance(asked, Pooled) else found
+
+
+def chain(estimator: Estimator) -> Iterator[Estimator]:
+    """An estimator and those that are added to it."""
+    part: Estimator | None = estimator
+    while part is not None:
+        yield part
+        part = part.offset
+
+
+def _pairs_of(columns: set[int]) -> list[Pair]:
+    used = sorted(columns - {ONE_COLUMN})
+    return [(i, j) for i in used for j in used if i <= j]

@@ -10,17 +10,17 @@ import numpy as np
 
 from engine.errors import DataError, MissingPropensityError
 from engine.numeric.matmul import matmul
-from engine.ope.bootstrap import BucketSums, resampled_sums, units_of_clusters
-from engine.ope.clusters import ClusterSums
 from engine.ope.columns import columns_of
-from engine.ope.intervals.names import BOOTSTRAP, RESAMPLED, STUDENTISED
+from engine.ope.estimators.terms import WEIGHT
+from engine.ope.intervals.bootstrapped import Resamples, resample
 from engine.ope.intervals.streams import Streams
-from engine.ope.intervals.studentised import Resamples, resample
-from engine.ope.layout import ONE_COLUMN, quadratic
-from engine.ope.moments import Extremes, Moments, Pair, Spread
+from engine.ope.settings import BOOTSTRAP, RESAMPLED, STUDENTISED
 from engine.ope.setup import Setup
+from engine.ope.sums.bootstrap import BucketSums, resampled_sums, units_of_clusters
+from engine.ope.sums.clusters import ClusterSums
+from engine.ope.sums.moments import Extremes, Moments, Pair, Spread
+from engine.ope.sums.ratios import ONE_COLUMN, quadratic
 from engine.ope.support import WeightSummary, WeightSums
-from engine.ope.terms import WEIGHT
 from engine.records.rounds import RoundBlock
 from engine.types import FloatArray
 
@@ -33,15 +33,15 @@ class Totals:
         n: rows.
         clusters: independent units.
         sums: (m,) by column of the layout.
-        weights: by unit of the setup, of target / propensity.
-        summaries: by unit of the setup, of every weight that an estimate rests on, by the weight's name.
-        exact: by unit of the setup.
+        weights: By unit of the setup, the summary of target / propensity.
+        summaries: By unit of the setup, the summaries of every weight that an estimate rests on, by the weight's name.
+        exact: By unit of the setup, whether its probabilities are exact.
         extremes: smallest and largest value of each column.
-        kurtosis: of the reward; NaN where it never varies.
+        kurtosis: The kurtosis of the reward; NaN where it never varies.
         seconds: centred second moments, where each row is its own unit.
         cluster_sums: (c, m), where rows are clustered.
         replicates: (draws, m) bootstrap sums, where asked for.
-        resamples: for the studentised bootstrap, where asked for.
+        resamples: What the studentised bootstrap reads, where it is asked for.
         units: (u, m) sums of the units that are resampled, where some interval asks for them.
         streams: what some intervals must know of the single terms.
     """
@@ -104,17 +104,19 @@ class EvaluationState:
     """
 
     def __init__(self, setup: Setup) -> None:
-        layout = setup.layout
+        layout, settings, clustered = setup.layout, setup.settings, setup.question.clustered
         self.setup = setup
-        self._moments = Moments(layout.width, () if setup.clustered else layout.pairs)
+        self._moments = Moments(layout.width, () if clustered else layout.pairs)
         self._extremes = Extremes(layout.width)
         self._spread = Spread()
-        self._weights = [{name: WeightSums(setup.clip) for name in names} for names in layout.weights]
-        self._exact = [not setup.allow_inexact for _ in setup.units]
-        self._clusters = ClusterSums(layout.width) if setup.clustered else None
+        self._weights = [{name: WeightSums(settings.clip) for name in names} for names in layout.weights]
+        self._exact = [not setup.question.allow_inexact for _ in setup.units]
+        self._clusters = ClusterSums(layout.width) if clustered else None
         self._streams = Streams(setup)
-        resampled = (setup.interval in RESAMPLED or setup.simultaneous) and not setup.clustered
-        self._buckets = BucketSums(layout.width, setup.seed) if resampled else None
+        resampled = (
+            setup.settings.interval in RESAMPLED or setup.settings.simultaneous
+        ) and not setup.question.clustered
+        self._buckets = BucketSums(layout.width, settings.seed) if resampled else None
 
     def add(self, block: RoundBlock) -> None:
         """Add a canonical chunk of rows whose metric is known.
@@ -132,7 +134,7 @@ class EvaluationState:
         columns, supports, exact = columns_of(self.setup, block, reward)
         self._moments.add(block.chunk, columns)
         self._extremes.add(columns)
-        low, high = self.setup.reward_range
+        low, high = self.setup.question.reward_range
         self._spread.add(block.chunk, (reward - low) / (high - low))
         for sums, support in zip(self._weights, supports, strict=True):
             for name, (weight, outside) in support.items():
@@ -169,11 +171,12 @@ class EvaluationState:
         Raises:
             DataError: no rows were added.
         """
+        settings = self.setup.settings
         n, sums, seconds = self._moments.result()
         if n == 0:
             raise DataError(
                 "the log has no rows to evaluate",
-                hint=f"no row is available, dispatched and has a known {self.setup.metric!r}",
+                hint=f"no row is available, dispatched and has a known {self.setup.question.metric!r}",
             )
         clusters = n
         cluster_sums: FloatArray | None = None
@@ -182,14 +185,14 @@ class EvaluationState:
         if self._clusters is not None:
             keys, cluster_sums = self._clusters.totals()
             clusters = len(keys)
-            units = units_of_clusters(keys, cluster_sums, self.setup.seed)
+            units = units_of_clusters(keys, cluster_sums, settings.seed)
         if self._buckets is not None:
             units = self._buckets.units()
-        if self.setup.interval == BOOTSTRAP and units is not None:
-            replicates = resampled_sums(units, self.setup.draws, self.setup.seed)
+        if settings.interval == BOOTSTRAP and units is not None:
+            replicates = resampled_sums(units, settings.replicates, settings.seed)
         resamples = None
-        if self.setup.interval == STUDENTISED and units is not None:
-            resamples = resample(units, self.setup.layout.pairs, self.setup.draws, self.setup.seed)
+        if settings.interval == STUDENTISED and units is not None:
+            resamples = resample(units, self.setup.layout.pairs, settings.replicates, settings.seed)
         summaries = tuple({name: own.result() for name, own in sums.items()} for sums in self._weights)
         return Totals(
             n=n,
@@ -210,17 +213,19 @@ class EvaluationState:
 
 
 def _rewards(block: RoundBlock, setup: Setup) -> FloatArray:
-    if setup.metric not in block.rewards:
+    metric = setup.question.metric
+    if metric not in block.rewards:
         raise DataError(
-            f"the log has no metric {setup.metric!r}", hint=f"it has: {', '.join(sorted(block.rewards)) or 'none'}"
+            f"the log has no metric {metric!r}",
+            hint=f"it has: {', '.join(sorted(block.rewards)) or 'none'}",
         )
-    reward = np.ascontiguousarray(block.rewards[setup.metric], dtype=np.float64)
-    low, high = setup.reward_range
+    reward = np.ascontiguousarray(block.rewards[metric], dtype=np.float64)
+    low, high = setup.question.reward_range
     bad = ~((reward >= low) & (reward <= high)) | np.isinf(reward)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise DataError(
-            f"{setup.metric!r} must be in [{low:g}, {high:g}], got {float(reward[row])!r} for decision "
+            f"{metric!r} must be in [{low:g}, {high:g}], got {float(reward[row])!r} for decision "
             f"{block.decision_id[row]!r} ({int(bad.sum())} such rows in chunk {block.chunk})",
             hint="rows without a known outcome must be left out; a range is widened in the mapping",
         )
@@ -230,7 +235,7 @@ def _rewards(block: RoundBlock, setup: Setup) -> FloatArray:
 def _check_propensity(block: RoundBlock, setup: Setup) -> None:
     propensity = block.propensity
     missing = np.isnan(propensity)
-    if missing.any() and not setup.allow_inexact:
+    if missing.any() and not setup.question.allow_inexact:
         raise MissingPropensityError(
             f"{int(missing.sum())} of {block.n} rows in chunk {block.chunk} have no propensity, the first is decision "
             f"{block.decision_id[int(np.flatnonzero(missing)[0])]!r}",

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.errors import ParameterError
-from engine.ope.estimate import Difference
-from engine.ope.moments import ChunkTable
+from engine.ope.estimate import BETTER, INSUFFICIENT, NO_DIFFERENCE, WORSE
+from engine.ope.sums.moments import ChunkTable
 from engine.types import FloatArray
-
-BETTER, WORSE, NO_DIFFERENCE, INSUFFICIENT = "better", "worse", "no difference", "insufficient"
 
 
 @dataclass(frozen=True)
@@ -145,8 +143,8 @@ class SupportRule:
         """Every reason why the support is too little, as sentences; empty where it is enough.
 
         Args:
-            weights: of the target on the log.
-            mean_weight_stderr: of the mean weight, by cluster; NaN where not defined.
+            weights: The target's weights on the log.
+            mean_weight_stderr: The standard error of the mean weight, by cluster; NaN where not defined.
             clusters: units that are independent of each other.
         """
         found = []
@@ -186,13 +184,13 @@ class SupportRule:
         return (f"one {unit} carries {largest:.1%} of the sampling variance: too few rewards decide the figure",)
 
 
-def verdict_of(difference: Difference | None, reasons: tuple[str, ...]) -> str:
-    """Verdict relative to the baseline: insufficient support beats everything, then the interval decides.
+def verdict_of(low: float | None, high: float | None, reasons: tuple[str, ...]) -> str:
+    """Verdict relative to the baseline: insufficient support beats everything, then the difference's interval decides.
 
     A difference without an interval (DM) is insufficient too: no statement about it holds at a known error rate.
     """
-    if reasons or difference is None or difference.low is None or difference.high is None:
+    if reasons or low is None or high is None:
         return INSUFFICIENT
-    if difference.low > 0:
+    if low > 0:
         return BETTER
-    return WORSE if difference.high < 0 else NO_DIFFERENCE
+    return WORSE if high < 0 else NO_DIFFERENCE

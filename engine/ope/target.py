@@ -100,7 +100,7 @@ class ColumnTarget:
     """A stored column holds the target's probability of the logged action.
 
     Attributes:
-        name: in results, "column:NAME".
+        name: The name in results, "column:NAME".
         column: key in `RoundBlock.extra`.
     """
 
@@ -141,7 +141,7 @@ class ColumnActionTarget:
     DM and DR extrapolate to it.
 
     Attributes:
-        name: in results, "column:NAME@action".
+        name: The name in results, "column:NAME@action".
         column: key in `RoundBlock.extra`.
         catalog: resolves the names.
     """
@@ -195,3 +195,30 @@ def _is_distribution(full: FloatArray, eligible: BoolArray) -> bool:
     if not full.min() >= 0 or not np.abs(matmul(full, np.ones(full.shape[1])) - 1.0).max() <= SUM_TOLERANCE:
         return False
     return bool(eligible.all()) or int(np.count_nonzero(full)) == int(np.count_nonzero(full[eligible]))
+
+
+class Remembered:
+    """Keeps the answer to the last block, by identity: another block is another question.
+
+    Args:
+        target: The target whose answers are kept.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._block: RoundBlock | None = None
+        self._answer: TargetBlock | None = None
+
+    @property
+    def name(self) -> str:
+        return self._target.name
+
+    @property
+    def knows_all(self) -> bool:
+        return self._target.knows_all
+
+    def probabilities(self, rounds: RoundBlock) -> TargetBlock:
+        """The target's answer."""
+        if self._answer is None or self._block is not rounds:
+            self._answer, self._block = self._target.probabilities(rounds), rounds
+        return self._answer

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from experiments.outputs import MetricRow, PlanOutput, ResultRow
+from engine.ope.estimate import Estimate
+from experiments.judge.plan import PlanOutput
+from experiments.outputs import MetricRow
 from experiments.report.words import LAYERS, amount, between, figure_text, interval_text
 
 if TYPE_CHECKING:
-    from engine.ope.gate import Gate
+    from engine.ope.metrics.gate import Gate
+    from engine.ope.quantiles import Quantile
+    from engine.ope.uplift.policies import Uplift
     from experiments.judge.launch.volume import VolumeRow
     from experiments.serve.prices import PricesOutput
 
 _STYLES = {"better": "green", "worse": "red", "insufficient": "dim italic", "no difference": ""}
 
 
-def results_table(rows: Sequence[ResultRow], title: str) -> Table:
+def results_table(rows: Sequence[Estimate], title: str) -> Table:
     """Values and differences with their intervals; rows of too little support are dimmed and show no figure."""
     table = Table(title=title)
     for name in ("policy", "estimator", "value", "difference", "ESS", "verdict"):
@@ -28,7 +32,7 @@ def results_table(rows: Sequence[ResultRow], title: str) -> Table:
     return table
 
 
-def _cells(row: ResultRow) -> list[str]:
+def _cells(row: Estimate) -> list[str]:
     estimator = row.estimator if row.exact else f"{row.estimator} (not exact)"
     ess = figure_text(row.ess, 6)
     if row.verdict == "insufficient":
@@ -75,6 +79,26 @@ def _change(row: MetricRow) -> str:
     if gap is None or gap.verdict not in ("better", "worse"):
         return ""
     return f"  {gap.verdict}: {between(gap.low, gap.high, row.unit, signed=True)}"
+
+
+def quantiles_table(found: Mapping[str, Sequence[Quantile]], title: str) -> Table:
+    """One line a policy, one column a level; "n/a" where the log holds nothing of what the policy does."""
+    levels = list(dict.fromkeys(quantile.level for quantiles in found.values() for quantile in quantiles))
+    table = Table("policy", *(f"{level:g}" for level in levels), title=title)
+    for policy, quantiles in found.items():
+        shown = [_with_interval(one.value, one.low, one.high) for one in quantiles]
+        table.add_row(policy, *(shown or ["n/a"] * len(levels)))
+    return table
+
+
+def uplift_table(found: Sequence[Uplift], title: str) -> Table:
+    """One line a policy: what its rule gains over sending to nobody and to everybody, and how it orders the rows."""
+    table = Table("policy", "rows", "everybody", "its rule", "rule - everybody", "AUUC", "Qini", title=title)
+    for one in found:
+        figures = (one.everybody, one.rule, one.over_everybody, one.auuc, one.qini)
+        shown = [_with_interval(figure.value, figure.low, figure.high) for figure in figures]
+        table.add_row(one.policy, f"{one.rows:,}", *shown)
+    return table
 
 
 def gate_table(gate: Gate) -> Table:

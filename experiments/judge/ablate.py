@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -14,17 +14,16 @@ from engine.errors import DataError, ParameterError
 from engine.log.parquet import LogReader
 from engine.log.selection import Selection, Side, contact_split, count, time_split
 from engine.log.structure import require_sound
-from engine.ope.evaluate import Evaluation
+from engine.ope.evaluate import Evaluation, evaluate
 from engine.ope.target import PolicyTarget, Target
 from engine.protocols import Policy
 from engine.storage.given import Given, options
 from experiments.judge.ablate_config import AblateConfig
-from experiments.judge.ablate_rows import full_value, lifts_of, negated
-from experiments.judge.evaluate import model_factory, run_evaluation, summary
+from experiments.judge.ablate_rows import LiftRow, full_value, lifts_of, negated
+from experiments.judge.evaluate import each_step, model_factory, question_of, summary
 from experiments.judge.shared_models import SharedModels
 from experiments.judge.train import chosen
-from experiments.outputs import json_bytes
-from experiments.outputs_ablate import AblateOutput, LiftRow
+from experiments.outputs import LogSummary, Output, json_bytes
 from experiments.report.ablation import ablation_page
 from experiments.report.files import make_folder, write_whole
 from policies.explain import group_of
@@ -42,6 +41,34 @@ FULL: Final = "full context"
 CONTEXT_FREE: Final = "context-free"
 CONSTANT: Final = "best constant message"
 AXES: Final[dict[str, Learnt]] = {"channel": "channel", "hour": "hour", "content": "content"}
+
+
+class AblateOutput(Output, frozen=True, kw_only=True):
+    """`tactful ablate --json`.
+
+    Attributes:
+        estimator / alpha: The estimator and the error rate of every lift; the intervals of one table hold together at
+            1 - alpha.
+        value: What the full policy is worth, per decision.
+        context: the full context over a context-free bandit.
+        signals: one row for each signal group, the largest lift first.
+        decisions: one row for each decision that is learnt alone, over the best constant message.
+        references: the best constant action, static segments and a merge-tag blast, over the best constant message.
+        skipped: what could not be asked, and why.
+        split: how the log was divided.
+    """
+
+    log: LogSummary
+    estimator: str
+    alpha: float
+    value: float | None
+    context: LiftRow
+    signals: tuple[LiftRow, ...]
+    decisions: tuple[LiftRow, ...]
+    references: tuple[LiftRow, ...]
+    skipped: dict[str, str]
+    split: dict[str, Any]
+    files: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -215,20 +242,19 @@ class _Ablation:
         """Every policy beside one baseline, the intervals of their differences holding together."""
         config = self.config
         settings = msgspec.structs.replace(config.evaluation, simultaneous=len(policies) > 1)
-        found = run_evaluation(
+        estimators = (config.estimator,)
+        found = evaluate(
             self.judge,
-            self.reader,
             [PolicyTarget(policy, name) for name, policy in policies.items()],
-            base,
-            self.metric,
-            [config.estimator],
+            question_of(self.reader, self.metric, settings, self.judge, estimators=estimators, baseline=base),
             settings,
-            self.models.factory(),
-            advance=self.advance,
+            reward_model_factory=self.models.factory(),
+            progress=each_step(self.advance),
         )
         if len(found.results) != len(policies):
             raise DataError(
-                f"the estimator {config.estimator!r} is not defined here: {found.skipped[0][2]}", hint="take dr or ips"
+                f"the estimator {config.estimator!r} is not defined here: {found.skipped[0].reason}",
+                hint="take dr or ips",
             )
         return found
 

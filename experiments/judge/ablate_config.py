@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from experiments.settings import EvaluationSettings
+from engine.ope.settings import EvaluationSettings
 from policies.exploring.config import ExplorationConfig
 from policies.peers.segments import SegmentConfig
 from policies.vw.arguments import VwConfig
@@ -14,10 +14,10 @@ class AblateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Configuration of `tactful ablate`.
 
     Attributes:
-        estimator: of every lift.
-        seed: of the split by contact.
+        estimator: The estimator of every lift.
+        seed: Seed of the split by contact.
         frequency_groups: signal groups that say how often a contact was written to; features of these names count too.
-        exploration: of every policy that is judged.
+        exploration: The exploration of every policy that is judged.
     """
 
     evaluation: EvaluationSettings

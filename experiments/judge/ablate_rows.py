@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -10,13 +9,37 @@ import msgspec
 
 from engine.ope.estimate import Estimate
 from engine.ope.evaluate import Evaluation
-from experiments.outputs_ablate import LiftRow
+from experiments.outputs import Output
 
 CARRIES: Final = "carries value"
 NONE: Final = "no detectable lift"
 COSTS: Final = "costs value"
 INSUFFICIENT: Final = "insufficient"
 _TURNED: Final = {CARRIES: COSTS, COSTS: CARRIES}
+
+
+class LiftRow(Output, frozen=True, kw_only=True):
+    """What a signal group, or a learnt decision, is worth; null where it is not defined.
+
+    Attributes:
+        name: The name of the group or of the decision.
+        features: The features that were taken away, or that the decision is learnt from.
+        value: What the policy without the group, or with that decision learnt alone, is worth per decision.
+        lift: value with less value without, per decision, on the same rows.
+        stderr / low / high: The error of the lift; intervals of one table hold together.
+        verdict: "carries value", "no detectable lift", "costs value" or "insufficient".
+        notes: reservations.
+    """
+
+    name: str
+    features: tuple[str, ...]
+    value: float | None
+    lift: float | None
+    stderr: float | None
+    low: float | None
+    high: float | None
+    verdict: str
+    notes: tuple[str, ...] = ()
 
 
 def lifts_of(found: Evaluation, features: Mapping[str, Sequence[str]]) -> list[LiftRow]:
@@ -37,14 +60,12 @@ def negated(row: LiftRow) -> LiftRow:
 
 def full_value(found: Evaluation) -> float | None:
     """The baseline's own value."""
-    value = found.baseline[0].value
-    return value if math.isfinite(value) else None
+    return found.baseline[0].value
 
 
 def _row(estimate: Estimate, features: tuple[str, ...]) -> LiftRow:
-    gap = estimate.difference
-    notes = (*estimate.reasons, *estimate.notes)
-    if gap is None or not math.isfinite(gap.value):
+    gap, notes = estimate.difference, estimate.notes
+    if gap is None or gap.value is None:
         return LiftRow(
             name=estimate.policy, features=features, value=None, lift=None, stderr=None, low=None, high=None,
             verdict=INSUFFICIENT, notes=notes,

@@ -14,14 +14,15 @@ from engine.errors import DataError, ParameterError
 from engine.log.parquet import LogReader
 from engine.log.selection import Selection, Side, contact_split, count, time_split
 from engine.log.training_rows import TrainingRows
-from engine.ope.evaluate import Evaluation
-from engine.ope.gate import Gate
-from engine.ope.named import estimators_named
+from engine.ope.estimate import Estimate, Skipped
+from engine.ope.estimators.named import estimators_named
+from engine.ope.evaluate import Evaluation, evaluate
+from engine.ope.metrics.gate import Gate
 from engine.ope.target import Target
 from engine.storage.given import Given, options
 from experiments.judge.audit import AuditGate, passed_gate
 from experiments.judge.contenders import BLAST, LEARNED, NAMED, SEGMENTS, Learned, contenders
-from experiments.judge.evaluate import model_factory, result_row, run_evaluation, skipped, summary
+from experiments.judge.evaluate import each_step, model_factory, question_of, summary
 from experiments.judge.launch.metrics import gate_of, metric_rows
 from experiments.judge.launch.recommend import Contest, Launch, recommend
 from experiments.judge.launch.rule_costs import RuleCost
@@ -32,7 +33,7 @@ from experiments.judge.launch.volume import MATCHED, VolumeRow, matched_target, 
 from experiments.judge.ope_inputs import columns_needed
 from experiments.judge.shared_models import SharedModels
 from experiments.judge.train import learn
-from experiments.outputs import CommandOutput, LogSummary, MetricRow, ResultRow, Skipped, json_bytes
+from experiments.outputs import CommandOutput, LogSummary, MetricRow, json_bytes
 from experiments.provenance import provenance
 from experiments.report.files import make_folder, tidy, write_table, write_whole
 from experiments.report.launch import launch_page, render_launch
@@ -65,9 +66,9 @@ class BacktestOutput(CommandOutput, frozen=True, kw_only=True):
     """
 
     log: LogSummary
-    results: tuple[ResultRow, ...]
+    results: tuple[Estimate, ...]
     launch: Launch
-    comparisons: tuple[ResultRow, ...] = ()
+    comparisons: tuple[Estimate, ...] = ()
     volume: tuple[VolumeRow, ...] = ()
     metrics: tuple[MetricRow, ...] = ()
     gate: Gate | None = None
@@ -209,7 +210,7 @@ def judge_prepared(
     run = _Run(prepared.reader, request, config, prepared.judge, prepared.targets, models, advance)
     also = _launch_pass(prepared, request, config)
     found = run.against(request.baseline, config.estimators, also=also)
-    rows = tuple(result_row(estimate) for estimate in found.results)
+    rows = found.results
     comparisons = run.comparisons()
     gate = _gate(rows, also, config)
     output = BacktestOutput(
@@ -229,7 +230,7 @@ def judge_prepared(
             manifest.version,
             {"the split": config.seed, "folds and bootstrap": config.evaluation.seed},
         ),
-        skipped=(*prepared.missing, *skipped(found)),
+        skipped=(*prepared.missing, *found.skipped),
         split={
             "by": request.split,
             "train_fraction": request.train_fraction,
@@ -289,21 +290,19 @@ class _Run:
         asked = [*columns_needed(self.config.evaluation, self.reader), *(() if also is None else also.extra)]
         rewards = () if also is None else also.rewards
         rounds = Selection(self.reader, self.request.metric, side=self.side, extra=asked, rewards=rewards)
-        return run_evaluation(
+        evaluation, metric, base = self.config.evaluation, self.request.metric, self.targets[baseline]
+        return evaluate(
             rounds,
-            self.reader,
             [self.targets[name] for name in names],
-            self.targets[baseline],
-            self.request.metric,
-            estimators,
-            self.config.evaluation,
-            self.models.factory(),
-            model_factory(self.reader, self.request.metric, self.config.model, self.config.evaluation),
-            advance=self.advance,
+            question_of(self.reader, metric, evaluation, rounds, estimators=estimators, baseline=base),
+            evaluation,
+            reward_model_factory=self.models.factory(),
+            weighted_model_factory=model_factory(self.reader, metric, self.config.model, evaluation),
+            progress=each_step(self.advance),
             also=None if also is None else also.add,
         )
 
-    def comparisons(self) -> tuple[ResultRow, ...]:
+    def comparisons(self) -> tuple[Estimate, ...]:
         """The learned policy and the segments against doing nothing, the log, a blast and today's practice."""
         pairs = [
             (name, other)
@@ -311,11 +310,11 @@ class _Run:
             for name in (LEARNED, SEGMENTS)
             if name != other
         ]
-        rows: list[ResultRow] = []
+        rows: list[Estimate] = []
         for other in dict.fromkeys(other for _, other in pairs):
             only = [name for name, against in dict.fromkeys(pairs) if against == other]
             found = self.against(other, [self.config.deciding_estimator], only)
-            rows += [result_row(estimate) for estimate in found.results]
+            rows += found.results
         return tuple(rows)
 
 
@@ -354,7 +353,7 @@ def _launch_pass(prepared: Prepared, request: BacktestRequest, config: BacktestC
     )
 
 
-def _gate(rows: Sequence[ResultRow], also: LaunchPass, config: BacktestConfig) -> Gate | None:
+def _gate(rows: Sequence[Estimate], also: LaunchPass, config: BacktestConfig) -> Gate | None:
     """What the promotion gate says to the learned policy."""
     if also.stack is None or config.metric_stack is None or also.baseline.name == LEARNED:
         return None
@@ -363,8 +362,8 @@ def _gate(rows: Sequence[ResultRow], also: LaunchPass, config: BacktestConfig) -
 
 
 def _launch(
-    rows: Sequence[ResultRow],
-    comparisons: Sequence[ResultRow],
+    rows: Sequence[Estimate],
+    comparisons: Sequence[Estimate],
     request: BacktestRequest,
     nothing: str,
     estimator: str,

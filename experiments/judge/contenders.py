@@ -8,8 +8,8 @@ from typing import Final
 
 from engine.errors import ConfigError, LearnError, TactfulError
 from engine.log.selection import Selection
+from engine.ope.estimate import Skipped
 from engine.ope.target import LoggedTarget, PolicyTarget, Target
-from experiments.outputs import Skipped
 from policies.content.learner import BlockLearner
 from policies.exploring.config import ExplorationConfig
 from policies.peers.always import AlwaysPolicy

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from engine.errors import DataError, MissingPropensityError
+from engine.errors import DataError, MissingPropensityError, ParameterError
 from engine.log.parquet import LogReader
 from engine.log.selection import Selection, count
 from engine.log.structure import require_sound
-from engine.ope.estimate import Estimate
-from engine.ope.evaluate import Evaluation, evaluate
+from engine.ope.estimate import Estimate, Skipped
+from engine.ope.evaluate import Progress, evaluate
 from engine.ope.metrics.state import StackState
-from engine.ope.regressor import RegressorModel
+from engine.ope.models.regressor import RegressorModel
+from engine.ope.quantiles import PolicyQuantiles, Quantile, edges_of
+from engine.ope.settings import EvaluationSettings
+from engine.ope.setup import Question
 from engine.ope.target import Target
+from engine.ope.uplift.policies import Uplift, UpliftState
 from engine.records.rounds import RoundBlock
 from engine.storage.given import Given, options
 from experiments.judge.extra_columns import with_columns
@@ -28,15 +33,33 @@ from experiments.judge.regressors import regressor_named
 from experiments.judge.shared_models import Factory
 from experiments.judge.specs import parse_spec
 from experiments.judge.tuned_specs import Tuning
-from experiments.outputs import EvaluateOutput, LogSummary, ResultRow, Skipped, json_bytes
+from experiments.outputs import CommandOutput, LogSummary, MetricRow, json_bytes
 from experiments.report.evaluation import evaluation_report
 from experiments.report.files import make_folder, tidy, write_table, write_whole
 from experiments.report.page import render
-from experiments.settings import EvaluateConfig, EvaluationSettings
+from experiments.settings import EvaluateConfig
 from policies.vw.arguments import VwConfig
 from policies.vw.reward_model import VwRewardModel
 
 Advance = Callable[[float], None]
+
+
+class EvaluateOutput(CommandOutput, frozen=True, kw_only=True):
+    """`tactful evaluate --json`.
+
+    Attributes:
+        metrics: the stack of metrics of every policy, the baseline's first.
+        quantiles: policy -> quantiles of the reward, the baseline's first; left out where none were asked for.
+        uplift: how well each policy's chance to send says whom a message helps; left out where it was not asked for.
+    """
+
+    log: LogSummary
+    results: tuple[Estimate, ...]
+    metrics: tuple[MetricRow, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    files: dict[str, str] = {}
+    quantiles: dict[str, tuple[Quantile, ...]] | msgspec.UnsetType = msgspec.UNSET
+    uplift: tuple[Uplift, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(frozen=True)
@@ -52,6 +75,8 @@ class EvaluateRequest:
         out: folder for files, or None.
         columns: file with further columns keyed by decision_id, or None.
         allow_inexact: whether a log without propensities may be judged by a model, marked as not exact.
+        quantiles: levels in (0, 1) of the reward's quantiles under each policy; none are made where empty.
+        uplift: whether to say how well each policy's chance to send orders contacts by what a message does to them.
         override_learnt: the reason to judge trained policies on rows that they learnt from; every output says so.
     """
 
@@ -63,7 +88,24 @@ class EvaluateRequest:
     out: Path | None = None
     columns: Path | None = None
     allow_inexact: bool = False
+    quantiles: tuple[float, ...] = ()
+    uplift: bool = False
     override_learnt: str | None = None
+
+
+def levels_of(text: str) -> tuple[float, ...]:
+    """The levels of `--quantiles`.
+
+    Raises:
+        ParameterError: a level that is no number in (0, 1).
+    """
+    try:
+        levels = tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        levels = (math.nan,)
+    if not all(0 < level < 1 for level in levels):
+        raise ParameterError("quantiles", "evaluate", allowed="levels in (0, 1), as in 0.5,0.9", got=text)
+    return levels
 
 
 def evaluate_log(request: EvaluateRequest, config: EvaluateConfig, advance: Advance | None = None) -> EvaluateOutput:
@@ -88,28 +130,36 @@ def evaluate_log(request: EvaluateRequest, config: EvaluateConfig, advance: Adva
         asked = columns_needed(config.evaluation, reader)
         extra = sorted({name for _, names in parsed for name in names} | set(baseline_columns) | set(asked))
         judged = remembered({target.name: target for target in (baseline, *(target for target, _ in parsed))})
-        stack = _stack(config, reader, list(judged.values()))
-        rewards = () if stack is None else stack.bound.needed
+        beside = _beside(request, config, reader, list(judged.values()))
+        rewards = () if beside.stack is None else beside.stack.bound.needed
         rounds = Selection(reader, request.metric, extra=extra, rewards=rewards)
-        found = run_evaluation(
-            rounds,
+        make_model = model_factory(reader, request.metric, config.model, config.evaluation)
+        question = question_of(
             reader,
-            [judged[target.name] for target, _ in parsed],
-            judged[baseline.name],
             request.metric,
-            estimators,
             config.evaluation,
-            model_factory(reader, request.metric, config.model, config.evaluation),
-            model_factory(reader, request.metric, config.model, config.evaluation),
+            rounds,
+            estimators=estimators,
+            baseline=judged[baseline.name],
             allow_inexact=request.allow_inexact,
-            advance=advance,
-            also=None if stack is None else stack.add,
+        )
+        found = evaluate(
+            rounds,
+            [judged[target.name] for target, _ in parsed],
+            question,
+            config.evaluation,
+            reward_model_factory=make_model,
+            weighted_model_factory=make_model,
+            progress=each_step(advance),
+            also=beside.add,
         )
         output = EvaluateOutput(
             log=summary(reader, request.metric, counts.contacts, counts.dropped, tuple(learnt.values())),
-            results=tuple(_marked_row(result_row(estimate), learnt) for estimate in found.results),
-            metrics=() if stack is None else metric_rows(stack, config.evaluation.alpha),
-            skipped=skipped(found),
+            results=tuple(_marked_row(estimate, learnt) for estimate in found.results),
+            metrics=() if beside.stack is None else metric_rows(beside.stack, config.evaluation.alpha),
+            skipped=found.skipped,
+            quantiles=beside.quantiles_at(request.quantiles, config.evaluation.shared_alpha),
+            uplift=beside.uplift_of(config.evaluation.shared_alpha, clustered=reader.meta.clustered),
         )
     if request.out is None:
         return output
@@ -123,51 +173,86 @@ def _stack(config: EvaluateConfig, reader: LogReader, targets: Sequence[Target])
     return StackState(bound_stack(config.metric_stack, reader), targets)
 
 
-def run_evaluation(  # noqa: PLR0913 - the choices of the person who asks
-    rounds: Iterable[RoundBlock],
-    reader: LogReader,
-    targets: Sequence[Target],
-    baseline: Target,
-    metric: str,
-    estimators: Sequence[str],
-    settings: EvaluationSettings,
-    make_model: Factory,
-    make_weighted: Factory | None = None,
-    *,
-    allow_inexact: bool = False,
-    advance: Advance | None = None,
-    also: Callable[[RoundBlock], None] | None = None,
-) -> Evaluation:
-    """`engine.ope.evaluate` with the log's own range and clusters.
+@dataclass(frozen=True)
+class _Beside:
+    """What the pass that evaluates sums beside the estimates, where it was asked for."""
 
-    `make_weighted` makes models for MRDR, which fits each policy's own: never those that evaluations share.
+    stack: StackState | None
+    quantiles: PolicyQuantiles | None
+    uplift: UpliftState | None
+
+    def add(self, block: RoundBlock) -> None:
+        """Sum a block."""
+        for part in (self.stack, self.quantiles, self.uplift):
+            if part is not None:
+                part.add(block)
+
+    def quantiles_at(
+        self, levels: Sequence[float], alpha: float
+    ) -> dict[str, tuple[Quantile, ...]] | msgspec.UnsetType:
+        return msgspec.UNSET if self.quantiles is None else self.quantiles.results(levels, alpha)
+
+    def uplift_of(self, alpha: float, *, clustered: bool) -> tuple[Uplift, ...] | msgspec.UnsetType:
+        return msgspec.UNSET if self.uplift is None else self.uplift.results(alpha, clustered=clustered)
+
+
+def _beside(request: EvaluateRequest, config: EvaluateConfig, reader: LogReader, targets: Sequence[Target]) -> _Beside:
+    """The sums that a request asks for.
+
+    Raises:
+        ParameterError: no policy that gives its whole distribution.
+        MissingPropensityError: asked of a log without propensities.
+    """
+    stack = _stack(config, reader, targets)
+    if not request.quantiles and not request.uplift:
+        return _Beside(stack, None, None)
+    if reader.meta.propensity != "logged":
+        raise MissingPropensityError(
+            f"{reader.path} has no propensities: quantiles and uplift weigh rows by them", hint="leave both out"
+        )
+    metric = request.metric
+    quantiles = None
+    if request.quantiles:
+        quantiles = PolicyQuantiles(targets, metric, edges_of(Selection(reader, metric, context=False), metric))
+    uplift = None
+    if request.uplift:
+        logging = config.evaluation.logging
+        log_policy = parse_spec(logging, reader)[0] if logging else None
+        uplift = UpliftState([target for target in targets if target.knows_all], metric, log_policy)
+    return _Beside(stack, quantiles, uplift)
+
+
+def question_of(
+    reader: LogReader,
+    metric: str,
+    settings: EvaluationSettings,
+    rounds: Iterable[RoundBlock],
+    *,
+    estimators: Sequence[str],
+    baseline: Target,
+    allow_inexact: bool = False,
+) -> Question:
+    """What is asked of a log, with the log's own range, clusters, attributes and loggers.
+
+    Raises:
+        DataError: an unknown policy or column; see `experiments.judge.ope_inputs`.
     """
     spec = reader.meta.rewards[metric]
-    return evaluate(
-        rounds,
-        targets,
+    return Question(
         metric=metric,
         reward_range=(spec.low, spec.high),
-        estimators=estimators,
+        estimators=tuple(estimators),
         baseline=baseline,
-        alpha=settings.alpha / settings.comparisons,
-        interval=settings.interval,
-        clip=settings.clip,
-        seed=settings.seed,
-        reward_model_factory=make_model,
-        folds=settings.folds,
         clustered=reader.meta.clustered,
         allow_inexact=allow_inexact,
-        draws=settings.replicates,
-        largest_weight=settings.largest_weight,
-        simultaneous=settings.simultaneous,
-        largest_sd=settings.largest_sd,
-        weighted_model_factory=make_weighted,
         embedding=embedding_of(settings, reader),
         loggers=loggers_of(settings, rounds, reader),
-        progress=None if advance is None else (lambda _stage, _done: advance(1.0)),
-        also=also,
     )
+
+
+def each_step(advance: Advance | None) -> Progress | None:
+    """The progress of an evaluation as steps of a bar."""
+    return None if advance is None else (lambda _stage, _done: advance(1.0))
 
 
 def model_factory(reader: LogReader, metric: str, config: VwConfig, settings: EvaluationSettings) -> Factory:
@@ -198,7 +283,7 @@ def _allowed_estimators(request: EvaluateRequest, reader: LogReader) -> tuple[st
     return ("dm",)
 
 
-def _marked_row(row: ResultRow, learnt: Mapping[str, str]) -> ResultRow:
+def _marked_row(row: Estimate, learnt: Mapping[str, str]) -> Estimate:
     """A row that says of its policy, or of what it is compared to, that it is judged on rows it learnt from."""
     names = (row.policy, "" if row.difference is None else row.difference.baseline)
     said = tuple(learnt[name] for name in dict.fromkeys(names) if name in learnt)
@@ -226,20 +311,6 @@ def summary(
     )
 
 
-def result_row(estimate: Estimate) -> ResultRow:
-    """An estimate as it is printed; what is not finite becomes null."""
-    plain = estimate.to_json()
-    notes = (*plain.pop("reasons"), *plain.pop("notes"))
-    plain.pop("trustworthy")
-    plain["interval"] = plain["interval"] or ""
-    return msgspec.convert({**plain, "notes": notes}, ResultRow)
-
-
-def skipped(found: Evaluation) -> tuple[Skipped, ...]:
-    """What was not defined, and why."""
-    return tuple(Skipped(policy=policy, estimator=name, reason=reason) for policy, name, reason in found.skipped)
-
-
 def _write(output: EvaluateOutput, request: EvaluateRequest, config: EvaluateConfig) -> EvaluateOutput:
     folder = make_folder(Path(str(request.out)))
     names = {"report": "report.html", "json": "report.json", "results": "results.parquet"}
@@ -257,6 +328,10 @@ def reproduce(request: EvaluateRequest) -> str:
     parts = ["tactful evaluate", options("--log", request.log), f"--metric {request.metric}"]
     parts += [f'--policy "{spec}"' for spec in request.policies]
     parts += [f'--baseline "{request.baseline}"', f"--estimator {','.join(request.estimators)}", f"--out {request.out}"]
+    if request.quantiles:
+        parts.append(f"--quantiles {','.join(f'{level:g}' for level in request.quantiles)}")
+    if request.uplift:
+        parts.append("--uplift")
     if request.override_learnt is not None:
         parts.append(f'--override-learnt "{request.override_learnt}"')
     return " ".join(parts)

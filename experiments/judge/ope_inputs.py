@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from engine.log.parquet import LogReader
-from engine.ope.embedding import Embedding, action_groups
-from engine.ope.loggers import Loggers, count_loggers
+from engine.ope.estimators.marginalised import Embedding, action_groups
+from engine.ope.estimators.several_loggers import Loggers, count_loggers
+from engine.ope.settings import EvaluationSettings
 from engine.records.rounds import RoundBlock
 from experiments.judge.specs import parse_spec
-from experiments.settings import EvaluationSettings
 
 
 def columns_needed(settings: EvaluationSettings, reader: LogReader) -> tuple[str, ...]:

@@ -13,20 +13,44 @@ from engine.errors import DataError, MissingPropensityError, ParameterError
 from engine.log.selection import Selection
 from engine.log.structure import require_sound
 from engine.ope.evaluate import evaluate
-from engine.ope.pilot import Pilot, PilotSums
-from engine.ope.plan import ASSURANCE, Need, Terms, needed, of_moments
+from engine.ope.plan import ASSURANCE, Need, Pilot, PilotSums, Terms, needed, of_moments
+from engine.ope.settings import EvaluationSettings
+from engine.ope.setup import Question
 from engine.ope.support import SupportRule
 from engine.ope.target import Target
 from engine.storage.given import Given, named
 from experiments.judge.extra_columns import with_columns
 from experiments.judge.learnt_rows import marked
 from experiments.judge.specs import parse_spec
-from experiments.outputs import PlanOutput, PlanRow, json_bytes
+from experiments.outputs import Output, json_bytes
 from experiments.report.files import make_folder, write_whole
 from experiments.report.plan import plan_page
-from experiments.settings import EvaluationSettings, PlanConfig
+from experiments.settings import PlanConfig
 
 EXPLORATIONS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+class PlanOutput(Output, frozen=True, kw_only=True):
+    """`tactful plan --json`.
+
+    Attributes:
+        difference: that is to be seen, in the metric's unit.
+        baseline_value: what the baseline is worth, or null where it was not given.
+        source: "pilot" or "moments".
+        design_effect: how many times larger the variance is because rows of one contact depend on each other.
+        plan: one row for each exploration.
+    """
+
+    difference: float
+    baseline_value: float | None
+    alpha: float
+    power: float
+    interval: str
+    source: str
+    design_effect: float
+    plan: tuple[Need, ...]
+    notes: tuple[str, ...] = ()
+    files: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -34,7 +58,7 @@ class PilotLog:
     """A log to plan from.
 
     Attributes:
-        log: in our schema.
+        log: A log in our schema.
         metric: a metric of it.
         policy / baseline: specifications, see `experiments.judge.specs`.
         override_learnt: the reason to judge trained policies on rows that they learnt from; the notes say so.
@@ -52,9 +76,9 @@ class Moments:
     """Numbers to plan from.
 
     Attributes:
-        mean: of the reward under the baseline.
+        mean: The mean reward under the baseline.
         actions: eligible at once.
-        sd: of the reward of one action; None for a reward of 0 or 1, whose mean tells it.
+        sd: The standard deviation of the reward of one action; None for a reward of 0 or 1, whose mean tells it.
         disagreement: share of decisions on which the policies differ.
     """
 
@@ -70,7 +94,7 @@ class PlanRequest:
 
     Attributes:
         source: a pilot log, or moments.
-        difference: that is to be seen, in the metric's unit; None where `lift` says it.
+        difference: The difference that is to be seen, in the metric's unit; None where `lift` says it.
         lift: the difference as a share of the baseline's value.
         power: probability to see it.
         explorations: shares of uniform decisions to plan for.
@@ -109,7 +133,7 @@ def plan_log(request: PlanRequest, config: PlanConfig) -> PlanOutput:
     settings, source = config.evaluation, request.source
     told = _of_pilot(source, request, settings) if isinstance(source, PilotLog) else _of_moments(source, request)
     difference = _difference(request, told.baseline)
-    alpha, rule = settings.alpha / settings.comparisons, SupportRule()
+    alpha, rule = settings.shared_alpha, SupportRule()
     needs = [
         needed(
             replace(
@@ -132,7 +156,7 @@ def plan_log(request: PlanRequest, config: PlanConfig) -> PlanOutput:
         interval=settings.interval,
         source=told.name,
         design_effect=told.design_effect,
-        plan=tuple(_row(need) for need in needs),
+        plan=tuple(needs),
         notes=told.notes,
     )
     return output if request.out is None else _write(output, request.out)
@@ -226,40 +250,26 @@ def _check(
     clustered: bool,
 ) -> tuple[float, tuple[str, ...]]:
     """The design effect of the clusters, and what the pilot's own support says of the plan."""
-    results = [
+    found = [
         evaluate(
             rounds,
             [target],
-            metric=metric,
-            reward_range=reward_range,
-            estimators=("snips",),
-            baseline=baseline,
-            alpha=settings.alpha,
-            clustered=by_cluster,
-        ).results[0]
+            Question(
+                metric=metric, reward_range=reward_range, estimators=("snips",), baseline=baseline, clustered=by_cluster
+            ),
+            EvaluationSettings(alpha=settings.alpha),
+        )
         for by_cluster in ((False, True) if clustered else (False,))
     ]
-    notes = tuple(f"the pilot itself is too small to be sure of this: {reason}" for reason in results[-1].reasons)
-    errors = [result.difference.stderr if result.difference is not None else None for result in results]
+    notes = tuple(f"the pilot itself is too small to be sure of this: {reason}" for reason in found[-1].reasons[0])
+    differences = [one.results[0].difference for one in found]
+    errors = [None if difference is None else difference.stderr for difference in differences]
     if not clustered or not errors[0] or errors[1] is None:
         return 1.0, notes
     effect = (errors[1] / errors[0]) ** 2
     return effect, (
         *notes,
         f"rows of one contact depend on each other: the variance is {effect:.3g} times that of rows",
-    )
-
-
-def _row(need: Need) -> PlanRow:
-    known = need.decisions is not None
-    return PlanRow(
-        exploration=need.terms.exploration,
-        decisions=need.decisions,
-        for_power=need.for_power,
-        for_support=need.for_support,
-        sd=math.sqrt(need.terms.variance) if known else None,
-        effective_share=1.0 / need.terms.weight_squares if known and need.terms.weight_squares else None,
-        largest_weight=need.terms.largest_weight if known else None,
     )
 
 

@@ -13,7 +13,7 @@ from engine.errors import DataError, GateError, ParameterError, TactfulError
 from engine.log.parquet import LogReader
 from engine.log.selection import Selection
 from engine.log.training_rows import training_rows
-from engine.ope.gate import Gate
+from engine.ope.metrics.gate import Gate
 from engine.ope.target import LoggedTarget, Target
 from engine.storage.given import Given, named
 from engine.storage.versions import (

@@ -15,13 +15,14 @@ from engine.audit.rule import AuditRule
 from engine.errors import DataError, ParameterError
 from engine.log.parquet import LogReader
 from engine.log.selection import Selection
-from engine.ope.gate import Demand, Evidence, Gate, Rule, evidence_of, gate
+from engine.ope.evaluate import evaluate
+from engine.ope.metrics.gate import Demand, Evidence, Gate, Rule, evidence_of, gate
+from engine.ope.settings import EvaluationSettings
+from engine.ope.sums.ratios import standard_error
 from engine.ope.target import LoggedTarget, Target
-from engine.ope.terms import standard_error
 from engine.records.rounds import RoundBlock
 from engine.types import HOLD, BoolArray, FloatArray
-from experiments.judge.evaluate import model_factory, run_evaluation
-from experiments.settings import EvaluationSettings
+from experiments.judge.evaluate import each_step, model_factory, question_of
 from policies.vw.arguments import VwConfig
 
 SENDS: Final = "sends"
@@ -177,12 +178,19 @@ def _evidence(
     rounds = Selection(reader, metric, side=side)
     if not any(block.n for block in rounds):
         return Evidence(metric, None, None, None, settings.alpha, missing="no row of the log knows it")
-    found = run_evaluation(
-        rounds, reader, [new], live, metric, [config.estimator], settings, factory, factory, advance=advance
+    found = evaluate(
+        rounds,
+        [new],
+        question_of(reader, metric, settings, rounds, estimators=(config.estimator,), baseline=live),
+        settings,
+        reward_model_factory=factory,
+        weighted_model_factory=factory,
+        progress=each_step(advance),
     )
     if not found.results:
-        return Evidence(metric, None, None, None, settings.alpha, missing="; ".join(why for *_, why in found.skipped))
-    evidence = evidence_of(found.results[0])
+        why = "; ".join(skipped.reason for skipped in found.skipped)
+        return Evidence(metric, None, None, None, settings.alpha, missing=why)
+    evidence = evidence_of(found.results[0], reasons=found.reasons[0])
     if metric in config.watched and evidence.reasons:
         # Too rare to be judged on a log of this size: that is said, and does not block.
         return replace(evidence, reasons=(), missing="; ".join(evidence.reasons))

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from engine.dotted import class_named, made
 from engine.errors import ConfigError
-from engine.ope.regressor import Regressor
+from engine.ope.models.regressor import Regressor
 
 _PACKAGE: Final = "sklearn"
 _HINT: Final = "for instance sklearn.ensemble.HistGradientBoostingRegressor; see scikit-learn's documentation"

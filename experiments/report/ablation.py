@@ -9,7 +9,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from experiments.outputs_ablate import AblateOutput, LiftRow
+from experiments.judge.ablate import AblateOutput
+from experiments.judge.ablate_rows import LiftRow
 from experiments.report.figures import GRID, INK, MUTED, STYLE, svg_text
 from experiments.report.page import Picture, environment
 from experiments.report.words import figure_text, interval_text

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.outputs import EvaluateOutput, ResultRow
+from engine.ope.estimate import Estimate
+from experiments.judge.evaluate import EvaluateOutput
 from experiments.report.figures import differences, forest, support
 from experiments.report.launch_metrics import metric_lines, missing_metrics
 from experiments.report.page import Picture, Report
@@ -14,10 +15,10 @@ from experiments.report.words import figure_text, interval_text
 PREFERENCE = ("dr", "snips", "ips", "clipped", "dm")
 
 
-def drawn_rows(rows: Sequence[ResultRow], preferred: str = "") -> list[ResultRow]:
+def drawn_rows(rows: Sequence[Estimate], preferred: str = "") -> list[Estimate]:
     """One row a policy: by the preferred estimator, else by the first of `PREFERENCE` that the policy has."""
     order = {name: place for place, name in enumerate((preferred, *PREFERENCE))}
-    best: dict[str, ResultRow] = {}
+    best: dict[str, Estimate] = {}
     for row in rows:
         known = best.get(row.policy)
         if known is None or order.get(row.estimator, 99) < order.get(known.estimator, 99):
@@ -25,7 +26,7 @@ def drawn_rows(rows: Sequence[ResultRow], preferred: str = "") -> list[ResultRow
     return list(best.values())
 
 
-def pictures(rows: Sequence[ResultRow], baseline: str, metric: str, preferred: str = "") -> list[Picture]:
+def pictures(rows: Sequence[Estimate], baseline: str, metric: str, preferred: str = "") -> list[Picture]:
     """Values, differences and support, each with a sentence that stands in for it."""
     drawn = drawn_rows(rows, preferred)
     said = "; ".join(f"{row.policy} {figure_text(row.value)}" for row in drawn if row.verdict != "insufficient")
@@ -40,7 +41,7 @@ def pictures(rows: Sequence[ResultRow], baseline: str, metric: str, preferred: s
     ]
 
 
-def cautions(rows: Sequence[ResultRow]) -> list[str]:
+def cautions(rows: Sequence[Estimate]) -> list[str]:
     """Notes of all results, each once, with the policies that they hold for."""
     policies: dict[str, dict[str, None]] = {}
     for row in rows:
@@ -60,9 +61,29 @@ def evaluation_report(output: EvaluateOutput, baseline: str, command: str) -> Re
         log=output.log,
         rows=output.results,
         pictures=pictures(output.results, baseline, output.log.metric),
-        facts={"baseline": baseline, "confidence": f"{100 * (1 - first.alpha):g} %", "clusters": output.log.clusters},
+        facts={
+            "baseline": baseline,
+            "confidence": f"{100 * (1 - first.alpha):g} %",
+            "clusters": output.log.clusters,
+            **_beside(output),
+        },
         reproduce=command,
         cautions=[*cautions(output.results), *missing_metrics(output.metrics)],
         skipped=output.skipped,
         metrics=metric_lines(output.metrics),
     )
+
+
+def _beside(output: EvaluateOutput) -> dict[str, str]:
+    """Quantiles and uplift of each policy as facts, where they were asked for."""
+    facts = {
+        f"quantile {one.level:g} under {policy}": f"{figure_text(one.value)} ({interval_text(one.low, one.high)})"
+        for policy, quantiles in (output.quantiles or {}).items()
+        for one in quantiles
+    }
+    for found in output.uplift or ():
+        for name, figure in (("Qini", found.qini), ("rule - everybody", found.over_everybody)):
+            facts[f"{name} of {found.policy}"] = (
+                f"{figure_text(figure.value)} ({interval_text(figure.low, figure.high)})"
+            )
+    return facts

@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from experiments.outputs import ResultRow
+from engine.ope.estimate import Estimate
 
 INK, ACCENT, MUTED, GRID = "#1b2733", "#0b6e99", "#7a8794", "#d9e0e6"
 _COLOURS = {"better": "#11734b", "worse": "#b3261e", "no difference": INK, "insufficient": "#a0a8b0"}
@@ -28,13 +28,13 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def forest(rows: Sequence[ResultRow], title: str, unit: str) -> str:
+def forest(rows: Sequence[Estimate], title: str, unit: str) -> str:
     """Values with intervals, one line a policy; insufficient ones are drawn hollow and grey."""
     drawn = [(row, row.value, row.low, row.high) for row in rows if row.value is not None]
     return _intervals(drawn, title, unit, zero=False)
 
 
-def differences(rows: Sequence[ResultRow], title: str, unit: str) -> str:
+def differences(rows: Sequence[Estimate], title: str, unit: str) -> str:
     """Differences to the baseline with intervals, one line a policy, and the line of no difference."""
     drawn = [
         (row, row.difference.value, row.difference.low, row.difference.high)
@@ -44,7 +44,7 @@ def differences(rows: Sequence[ResultRow], title: str, unit: str) -> str:
     return _intervals(drawn, title, unit, zero=True)
 
 
-def support(rows: Sequence[ResultRow], title: str) -> str:
+def support(rows: Sequence[Estimate], title: str) -> str:
     """Effective sample size as a share of the rows, one bar a policy."""
     drawn = [row for row in rows if row.ess is not None and row.n]
     with mpl.rc_context(STYLE):
@@ -58,13 +58,13 @@ def support(rows: Sequence[ResultRow], title: str) -> str:
         return svg_text(figure)
 
 
-def _bar(row: ResultRow) -> str:
+def _bar(row: Estimate) -> str:
     """Support is no verdict on the policy, so it does not wear the verdicts' colours."""
     return _COLOURS[row.verdict] if row.verdict == "insufficient" else ACCENT
 
 
 def _intervals(
-    drawn: Sequence[tuple[ResultRow, float | None, float | None, float | None]], title: str, unit: str, *, zero: bool
+    drawn: Sequence[tuple[Estimate, float | None, float | None, float | None]], title: str, unit: str, *, zero: bool
 ) -> str:
     with mpl.rc_context(STYLE):
         figure, axes = _axes(len(drawn))

@@ -12,8 +12,8 @@ import pandas as pd
 
 from engine.errors import StorageError
 from engine.files.parquet import seal
+from engine.ope.estimate import Estimate
 from engine.storage.parts import new_file
-from experiments.outputs import ResultRow
 
 
 def make_folder(path: Path) -> Path:
@@ -41,7 +41,7 @@ def write_whole(path: Path, content: str | bytes) -> Path:
     return path
 
 
-def tidy(rows: Sequence[ResultRow], settings: dict[str, Any]) -> pd.DataFrame:
+def tidy(rows: Sequence[Estimate], settings: dict[str, Any]) -> pd.DataFrame:
     """One line a policy x estimator, the difference in columns of its own, notes and settings in the last columns."""
     records = []
     for row in rows:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from engine.ope.estimate import Estimate
 from experiments.judge.audit import gate_sentence
 from experiments.judge.contenders import LEARNED
-from experiments.outputs import ResultRow
 from experiments.report.bars import Mark, Scale, mark, scale_of
 from experiments.report.launch_details import (
     Group,
@@ -91,7 +91,7 @@ class LaunchPage:
     facts: tuple[tuple[str, str], ...]
     provenance: tuple[tuple[str, str], ...]
     command: str
-    rows: tuple[ResultRow, ...]
+    rows: tuple[Estimate, ...]
     policy: str
     baseline: str
     confidence: str
@@ -140,7 +140,7 @@ def launch_page(output: BacktestOutput, baseline: str, estimator: str, command: 
     )
 
 
-def _answer(output: BacktestOutput, learned: ResultRow, baseline: str, names: Names) -> tuple[str, str, str]:
+def _answer(output: BacktestOutput, learned: Estimate, baseline: str, names: Names) -> tuple[str, str, str]:
     """Tone, badge and the answer in a sentence."""
     new, today = names(learned.policy), names(baseline)
     launch, metric = output.launch, _metric(output)
@@ -173,7 +173,7 @@ def _harm(output: BacktestOutput) -> str:
     return f", and the {len(known)} guardrail metrics that the log knows stay within their margins"
 
 
-def _because(output: BacktestOutput, learned: ResultRow, baseline: str, names: Names) -> tuple[str, ...]:
+def _because(output: BacktestOutput, learned: Estimate, baseline: str, names: Names) -> tuple[str, ...]:
     """The figures behind the answer, one sentence each."""
     unit, found = output.log.unit, []
     gap = learned.difference
@@ -207,13 +207,13 @@ def _because(output: BacktestOutput, learned: ResultRow, baseline: str, names: N
     return tuple(found)
 
 
-def _today(output: BacktestOutput, baseline: str) -> ResultRow | None:
+def _today(output: BacktestOutput, baseline: str) -> Estimate | None:
     """Today's practice against doing nothing."""
     quiet = [row for row in output.comparisons if row.policy == baseline and row.difference is not None]
     return quiet[0] if quiet else None
 
 
-def _cards(output: BacktestOutput, learned: ResultRow, baseline: str) -> tuple[Card, ...]:
+def _cards(output: BacktestOutput, learned: Estimate, baseline: str) -> tuple[Card, ...]:
     unit, metric = output.log.unit, _metric(output)
     gap = learned.difference
     trusted = learned.verdict != "insufficient" and gap is not None
@@ -237,7 +237,7 @@ def _cards(output: BacktestOutput, learned: ResultRow, baseline: str) -> tuple[C
     return tuple(cards)
 
 
-def _named(rows: Sequence[ResultRow], baseline: str, hold: str) -> list[ResultRow]:
+def _named(rows: Sequence[Estimate], baseline: str, hold: str) -> list[Estimate]:
     """Policies with a name; constants are in the table of all figures."""
     return [
         row
@@ -246,7 +246,7 @@ def _named(rows: Sequence[ResultRow], baseline: str, hold: str) -> list[ResultRo
     ]
 
 
-def _chart(rows: Sequence[ResultRow], unit: str, names: Names, *, others: bool = False, skip: str = "") -> Chart:
+def _chart(rows: Sequence[Estimate], unit: str, names: Names, *, others: bool = False, skip: str = "") -> Chart:
     drawn = [row for row in rows if row.difference is not None and row.difference.baseline != skip]
     known = [row.difference for row in drawn if row.difference and row.verdict != "insufficient"]
     scale = scale_of([end for gap in known for end in (gap.low, gap.high, gap.value)])
@@ -255,7 +255,7 @@ def _chart(rows: Sequence[ResultRow], unit: str, names: Names, *, others: bool =
     return Chart(lines, ends)
 
 
-def _line(row: ResultRow, scale: Scale, unit: str, names: Names, *, others: bool) -> Line:
+def _line(row: Estimate, scale: Scale, unit: str, names: Names, *, others: bool) -> Line:
     gap = row.difference
     against = f"against {names(gap.baseline)}" if others and gap else ""
     name = capital(names(row.policy))
@@ -273,7 +273,7 @@ def _line(row: ResultRow, scale: Scale, unit: str, names: Names, *, others: bool
     )
 
 
-def _figures(rows: Sequence[ResultRow], estimator: str) -> tuple[ResultRow, ...]:
+def _figures(rows: Sequence[Estimate], estimator: str) -> tuple[Estimate, ...]:
     """The deciding estimator first; constant actions by it alone, the results file has them by all."""
     shown = [row for row in rows if row.estimator == estimator or not row.policy.startswith("always:")]
     return tuple(sorted(shown, key=lambda row: row.estimator != estimator))

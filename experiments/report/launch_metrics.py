@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.ope.gate import Check, Gate
+from engine.ope.metrics.gate import Check, Gate
 from experiments.outputs import MetricRow
 from experiments.report.bars import Mark, mark, scale_of
 from experiments.report.words import LAYERS, VERDICTS, amount, between, capital

@@ -8,7 +8,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from experiments.outputs import LogSummary, ResultRow, Skipped
+from engine.ope.estimate import Estimate, Skipped
+from experiments.outputs import LogSummary
 from experiments.report.figures import with_prefix
 from experiments.report.launch_metrics import MetricLines
 from experiments.report.words import figure_text, interval_text
@@ -54,7 +55,7 @@ class Report:
     title: str
     answer: str
     log: LogSummary
-    rows: Sequence[ResultRow]
+    rows: Sequence[Estimate]
     pictures: Sequence[Picture]
     facts: Mapping[str, Any]
     reproduce: str

@@ -5,7 +5,8 @@ from __future__ import annotations
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from experiments.outputs import PlanOutput, PlanRow
+from engine.ope.plan import Need
+from experiments.judge.plan import PlanOutput
 from experiments.report.figures import ACCENT, GRID, INK, MUTED, STYLE, svg_text
 from experiments.report.page import environment
 from experiments.report.words import figure_text
@@ -27,7 +28,7 @@ def plan_page(output: PlanOutput) -> str:
     return environment().get_template("plan.html.j2").render(output=output, answer=said, picture=curve(output.plan))
 
 
-def curve(rows: tuple[PlanRow, ...]) -> str:
+def curve(rows: tuple[Need, ...]) -> str:
     """Decisions by exploration on logarithmic axes, as inline SVG."""
     drawn = sorted(
         (row.exploration, row.decisions) for row in rows if row.decisions is not None and row.exploration > 0

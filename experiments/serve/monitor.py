@@ -30,12 +30,13 @@ from engine.monitor.feeds import FeedSums
 from engine.monitor.outcomes import Reported
 from engine.monitor.rates import RateSums
 from engine.monitor.rule import MonitorRule
+from engine.ope.estimate import Estimate
 from engine.records.outcomes import read_outcomes
 from engine.records.schema import CONTROL, UNIFORM_SLICE, LogMeta
 from engine.storage.given import Given
 from engine.time.localtime import DAY_US, HOUR_US
 from engine.types import NOT_AN_INSTANT, IntArray
-from experiments.outputs import Output, ResultRow, json_bytes
+from experiments.outputs import Output, json_bytes
 from experiments.report.files import make_folder, write_whole
 from experiments.report.monitor import monitor_page
 
@@ -287,8 +288,8 @@ class OfflineRow(Output, frozen=True, kw_only=True):
 class _Report(msgspec.Struct):
     """The part of a backtest's report that is read here: other fields may come and go."""
 
-    results: tuple[ResultRow, ...]
-    comparisons: tuple[ResultRow, ...] = ()
+    results: tuple[Estimate, ...]
+    comparisons: tuple[Estimate, ...] = ()
 
 
 def offline_rows(path: Path, metric: str, live: Mapping[str, Sequence[DayEffect]]) -> tuple[OfflineRow, ...]:
@@ -336,7 +337,7 @@ def offline_rows(path: Path, metric: str, live: Mapping[str, Sequence[DayEffect]
     return tuple(found)
 
 
-def _matching(rows: Sequence[ResultRow], against: str) -> ResultRow | None:
+def _matching(rows: Sequence[Estimate], against: str) -> Estimate | None:
     """The learned policy's row against the group's stand-in."""
     for row in rows:
         baseline = row.difference.baseline if row.difference else ""

@@ -28,6 +28,8 @@ from engine.log.several import APART
 from engine.log.structure import require_sound
 from engine.ope.estimate import Estimate
 from engine.ope.evaluate import evaluate
+from engine.ope.settings import EvaluationSettings
+from engine.ope.setup import Question
 from engine.storage.given import Given, named
 from experiments.judge.specs import load_for
 from experiments.outputs import Output
@@ -284,11 +286,13 @@ def _estimated(
     found = evaluate(
         Selection(reader, metric, extra=COLUMNS),
         [RuleTarget(name, rules, plan, instead) for name in chosen],
-        metric=metric,
-        reward_range=(spec.low, spec.high),
-        estimators=ESTIMATORS,
-        alpha=request.alpha,
-        clustered=reader.meta.clustered,
+        Question(
+            metric=metric,
+            reward_range=(spec.low, spec.high),
+            estimators=ESTIMATORS,
+            clustered=reader.meta.clustered,
+        ),
+        EvaluationSettings(alpha=request.alpha),
         progress=None if advance is None else (lambda _stage, _done: advance(1.0)),
     )
     prices: dict[str, tuple[Price, ...]] = {}
@@ -305,9 +309,9 @@ def _price(estimate: Estimate, instead: str, notes: tuple[str, ...]) -> Price:
     known = difference is not None and estimate.trustworthy
     value, low, high = None, None, None
     if known and difference is not None:
-        value = -difference.value
-        low, high = (None if end is None else -end for end in (difference.high, difference.low))
-    plain = estimate.to_json()
+        value, low, high = (
+            None if figure is None else -figure for figure in (difference.value, difference.high, difference.low)
+        )
     return Price(
         instead=instead,
         metric=estimate.metric,
@@ -318,7 +322,7 @@ def _price(estimate: Estimate, instead: str, notes: tuple[str, ...]) -> Price:
         alpha=estimate.alpha,
         total=None if value is None else value * estimate.n,
         n=estimate.n,
-        ess=plain["ess"],
+        ess=estimate.ess,
         verdict=estimate.verdict,
-        notes=(*notes, *estimate.reasons, *estimate.notes),
+        notes=(*notes, *estimate.notes),
     )

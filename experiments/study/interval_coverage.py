@@ -18,8 +18,9 @@ from engine.features import ContextBlock, FeatureSchema
 from engine.ope.estimate import Estimate
 from engine.ope.evaluate import evaluate
 from engine.ope.intervals.asymptotic import asymptotic_sequence
-from engine.ope.intervals.sequence import betting_sequence
-from engine.ope.support import SupportRule
+from engine.ope.intervals.confidence_sequence import betting_sequence
+from engine.ope.settings import EvaluationSettings
+from engine.ope.setup import Question
 from engine.ope.target import PolicyTarget
 from engine.records.rounds import RoundBlock
 from engine.types import FloatArray
@@ -113,17 +114,22 @@ def _judged(log: RoundBlock, setting: Setting, interval: str, models: SharedMode
     return evaluate(
         [log],
         [PolicyTarget(Fixed("target", target))],
-        metric="r",
-        reward_range=world.reward_range,
-        estimators=setting.estimators,
-        baseline=PolicyTarget(Fixed("baseline", base)),
-        interval=interval.partition(",")[0],
+        Question(
+            metric="r",
+            reward_range=world.reward_range,
+            estimators=setting.estimators,
+            baseline=PolicyTarget(Fixed("baseline", base)),
+            clustered=world.clusters is not None,
+        ),
+        EvaluationSettings(
+            interval=interval.partition(",")[0],
+            clip=100.0,
+            folds=2,
+            replicates=400,
+            largest_weight=world.largest_weight,
+            largest_sd=world.largest_sd if interval == _DECLARED else None,
+        ),
         reward_model_factory=models.factory(),
-        folds=2,
-        clustered=world.clusters is not None,
-        draws=400,
-        largest_weight=world.largest_weight,
-        largest_sd=world.largest_sd if interval == _DECLARED else None,
     ).results
 
 
@@ -222,14 +228,13 @@ def noise_arms(replications: int, interval: str, *, simultaneous: bool, seed: in
         results = evaluate(
             [_noise_log(rng, rows, k)],
             [PolicyTarget(Fixed(f"arm {arm}", np.eye(k)[arm])) for arm in range(1, k)],
-            metric="r",
-            reward_range=(0.0, 1.0),
-            estimators=("snips",),
-            baseline=PolicyTarget(Fixed("arm 0", np.eye(k)[0])),
-            interval=interval,
-            simultaneous=simultaneous,
-            rule=SupportRule(),
-            draws=2000,
+            Question(
+                metric="r",
+                reward_range=(0.0, 1.0),
+                estimators=("snips",),
+                baseline=PolicyTarget(Fixed("arm 0", np.eye(k)[0])),
+            ),
+            EvaluationSettings(interval=interval, simultaneous=simultaneous, replicates=2000),
         ).results
         better.append(any(estimate.verdict == "better" for estimate in results))
         ends = [(e.difference.low, e.difference.high) for e in results if e.difference is not None]

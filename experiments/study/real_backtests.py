@@ -18,13 +18,14 @@ from engine.log.parquet import LogReader
 from engine.log.selection import Selection, Side, contact_split
 from engine.mapping.dialect import load_mapping
 from engine.mapping.importer import import_log
+from engine.ope.estimate import Estimate
+from engine.ope.evaluate import evaluate
 from engine.ope.target import LoggedTarget, PolicyTarget, Target
 from experiments.judge.contenders import LEARNED, SEGMENTS, contenders
-from experiments.judge.evaluate import model_factory, result_row, run_evaluation
+from experiments.judge.evaluate import model_factory, question_of
 from experiments.judge.launch.sums import remembered
 from experiments.judge.shared_models import SharedModels
 from experiments.judge.train import learn
-from experiments.outputs import ResultRow
 from experiments.settings import BacktestConfig, TrainConfig, compose_settings
 from policies.peers.config import PEER_NAMES
 from policies.peers.segments import tune_segments
@@ -87,8 +88,8 @@ class Judged:
     """One policy on one metric: against sending nothing, and against the default policy."""
 
     policy: str
-    nothing: ResultRow
-    default: ResultRow
+    nothing: Estimate
+    default: Estimate
 
 
 def judged(log: Path, data: Data, metric: str, only: Sequence[str] = tuple(LEARNERS)) -> list[Judged]:
@@ -102,19 +103,17 @@ def judged(log: Path, data: Data, metric: str, only: Sequence[str] = tuple(LEARN
     train, judge = contact_split(0.5, config.seed)
     targets = everybody(reader, metric, config, train, only)
     models = SharedModels(model_factory(reader, metric, config.model, config.evaluation))
-    found: dict[str, dict[str, ResultRow]] = {}
+    found: dict[str, dict[str, Estimate]] = {}
     for baseline in (f"always:{data.hold}", LEARNED):
-        result = run_evaluation(
-            Selection(reader, metric, side=judge),
-            reader,
+        rounds, evaluation, base = Selection(reader, metric, side=judge), config.evaluation, targets[baseline]
+        result = evaluate(
+            rounds,
             list(targets.values()),
-            targets[baseline],
-            metric,
-            ["dr"],
-            config.evaluation,
-            models.factory(),
+            question_of(reader, metric, evaluation, rounds, estimators=("dr",), baseline=base),
+            evaluation,
+            reward_model_factory=models.factory(),
         )
-        found[baseline] = {one.policy: result_row(one) for one in result.results}
+        found[baseline] = {one.policy: one for one in result.results}
     nothing, default = found.values()
     return [Judged(name, nothing[name], default[name]) for name in nothing]
 
@@ -152,7 +151,7 @@ def table(rows: Sequence[Judged]) -> list[str]:
     ]
 
 
-def _difference(row: ResultRow) -> str:
+def _difference(row: Estimate) -> str:
     found = row.difference
     if found is None or found.value is None or found.low is None or found.high is None:
         return "no interval"

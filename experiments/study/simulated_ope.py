@@ -21,6 +21,8 @@ from engine.decide.deciding import Plan
 from engine.features import PRESENT, ContextBlock
 from engine.guardrails.layer import Guardrails
 from engine.ope.evaluate import evaluate
+from engine.ope.settings import EvaluationSettings
+from engine.ope.setup import Question
 from engine.ope.target import PolicyTarget
 from engine.records.rounds import RoundBlock
 from engine.types import HOLD, BoolArray, FloatArray
@@ -162,18 +164,14 @@ def replicate(study: Study, seed: int, contacts: int, steps: int) -> dict[str, t
     found = evaluate(
         rounds,
         [PolicyTarget(study.target)],
-        metric=REWARD,
-        reward_range=RANGE,
-        estimators=ESTIMATORS,
+        Question(metric=REWARD, reward_range=RANGE, estimators=ESTIMATORS, clustered=True),
+        EvaluationSettings(clip=100.0, folds=2, seed=seed),
         reward_model_factory=model_factory(study),
-        folds=2,
-        seed=seed,
-        clustered=True,
     ).results
     return {
         one.estimator: (one.value, one.stderr, one.low, one.high)
         for one in found
-        if one.stderr is not None and one.low is not None and one.high is not None
+        if one.value is not None and one.stderr is not None and one.low is not None and one.high is not None
     }
 
 

@@ -20,9 +20,9 @@ import numpy as np
 from engine.features import ContextBlock
 from engine.ope.estimate import Estimate
 from engine.ope.evaluate import evaluate
-from engine.ope.intervals.names import DELTA
-from engine.ope.pilot import PilotSums
-from engine.ope.plan import needed
+from engine.ope.plan import PilotSums, needed
+from engine.ope.settings import DELTA, EvaluationSettings
+from engine.ope.setup import Question
 from engine.ope.support import SupportRule
 from engine.ope.target import PolicyTarget
 from engine.protocols import Policy
@@ -154,11 +154,8 @@ def judged(study: Study, policies: Sequence[Mixture], seed: int, n: int) -> list
     found = evaluate(
         rounds(study, seed, n),
         [PolicyTarget(policy) for policy in policies],
-        baseline=PolicyTarget(study.logging),
-        metric=REWARD,
-        reward_range=RANGE,
-        estimators=("snips",),
-        alpha=ALPHA,
+        Question(metric=REWARD, reward_range=RANGE, estimators=("snips",), baseline=PolicyTarget(study.logging)),
+        EvaluationSettings(alpha=ALPHA),
     )
     return list(found.results)
 

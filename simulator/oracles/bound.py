@@ -33,7 +33,7 @@ from typing import Final
 import numpy as np
 
 from engine.errors import ParameterError
-from engine.ope.exact import add_pairs
+from engine.ope.sums.exact import add_pairs
 from engine.types import FloatArray
 from simulator.people.people import ACTIVE, GONE, LAPSED, LAPSING, MOTIVES, NEVER, ONBOARDING, STAGES
 from simulator.scenario import Scenario

@@ -29,7 +29,7 @@ from typing import Final
 import numpy as np
 
 from engine.errors import ParameterError
-from engine.ope.exact import add_pairs, segment_sums
+from engine.ope.sums.exact import add_pairs, segment_sums
 from engine.types import FloatArray
 from simulator.people.people import MOTIVES
 from simulator.world.happened import Happened

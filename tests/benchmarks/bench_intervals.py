@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 
 from engine.ope.intervals.asymptotic import asymptotic_sequence
-from engine.ope.intervals.sequence import betting_sequence
+from engine.ope.intervals.confidence_sequence import betting_sequence
 
 
 def seconds(call: Callable[[], object]) -> float:

@@ -27,10 +27,9 @@ import numpy as np
 
 from engine.eligibility import pack
 from engine.features import Column, ContextBlock, FeatureSchema, FeatureSpec
-from engine.ope.crossfit import CrossFitted
 from engine.ope.evaluate import finish
-from engine.ope.named import estimators_named
-from engine.ope.setup import Setup
+from engine.ope.models.crossfit import CrossFitted
+from engine.ope.setup import Question, Setup
 from engine.ope.state import EvaluationState
 from engine.ope.target import PolicyTarget
 from engine.records.rounds import CHUNK_ROWS, RoundBlock
@@ -114,11 +113,8 @@ class TableModel:
 def setup_of(k: int, estimators: tuple[str, ...], *, clustered: bool = False) -> Setup:
     return Setup(
         targets=(PolicyTarget(Tilted(k)),),
-        metric="r",
-        reward_range=(0, 1),
-        estimators=estimators_named(estimators),
+        question=Question(metric="r", reward_range=(0, 1), estimators=estimators, clustered=clustered),
         models=CrossFitted((TableModel(k),), 0),
-        clustered=clustered,
     )
 
 

@@ -124,10 +124,9 @@ def vw_ips(whole: dict[str, Any]) -> dict[str, Any]:
 def ours(rows: int, k: int, estimators: tuple[str, ...], ready: bool) -> dict[str, Any]:
     from engine.eligibility import pack
     from engine.features import ContextBlock, FeatureSchema
-    from engine.ope.crossfit import CrossFitted
     from engine.ope.evaluate import finish
-    from engine.ope.named import estimators_named
-    from engine.ope.setup import Setup
+    from engine.ope.models.crossfit import CrossFitted
+    from engine.ope.setup import Question, Setup
     from engine.ope.state import EvaluationState
     from engine.ope.target import PolicyTarget
     from engine.records.rounds import RoundBlock
@@ -170,9 +169,7 @@ def ours(rows: int, k: int, estimators: tuple[str, ...], ready: bool) -> dict[st
 
     setup = Setup(
         targets=(PolicyTarget(Ready()),),
-        metric="r",
-        reward_range=(0, 1),
-        estimators=estimators_named(estimators),
+        question=Question(metric="r", reward_range=(0, 1), estimators=estimators),
         models=CrossFitted((Ready(),), 0),
     )
     made = [(block_of(number, part), part) for number, part in enumerate(chunks(rows, k))] if ready else None

@@ -31,6 +31,7 @@ from engine.features import FeatureSchema
 from engine.log.parquet import LogReader, ParquetFile, conform_to
 from engine.log.selection import Selection
 from engine.ope.evaluate import evaluate
+from engine.ope.setup import Question
 from engine.ope.target import PolicyTarget
 from engine.records.rounds import CHUNK_ROWS, RoundBlock
 from engine.records.schema import LogMeta, RewardSpec, log_schema
@@ -98,7 +99,7 @@ def judged(path: str, rows: int) -> dict[str, float]:
     reset_peak()
     start = time.perf_counter()
     found = evaluate(
-        rounds, [PolicyTarget(Tilted())], metric="click", reward_range=(0.0, 1.0), estimators=("ips", "snips")
+        rounds, [PolicyTarget(Tilted())], Question(metric="click", reward_range=(0.0, 1.0), estimators=("ips", "snips"))
     )
     seconds = time.perf_counter() - start
     return {"rows": found.n, "seconds": seconds, "rows_per_s": found.n / seconds, "peak_mib": peak_mib()}

@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import numpy as np
 from scipy.optimize import brentq
 
-from engine.errors import ParameterError
-from engine.ope.intervals.ratio import NOTHING, Bounds, Ratio
-from engine.types import FloatArray
+from engine.ope.intervals.ratio import NOTHING, Bounds, CentredRatio
 
 
 def reach(n: int, variance: float, width: float, alpha: float) -> float:
@@ -30,7 +27,7 @@ def reach(n: int, variance: float, width: float, alpha: float) -> float:
     return math.sqrt(2.0 * variance * log / n) + 7.0 * width * log / (3.0 * (n - 1))
 
 
-def bernstein(ratio: Ratio, width: float, allowed: tuple[float, float], alpha: float) -> Bounds:
+def bernstein(ratio: CentredRatio, width: float, allowed: tuple[float, float], alpha: float) -> Bounds:
     """The candidates that the bound does not exclude, within `allowed`.
 
     For a mean this is value +- `reach`. For a ratio the bound is inverted: at the true value the rows
@@ -38,7 +35,7 @@ def bernstein(ratio: Ratio, width: float, allowed: tuple[float, float], alpha: f
 
     Args:
         ratio: the sums.
-        width: of the range of numerator - value * denominator of one row, the same at every candidate.
+        width: The width of the range of numerator - value * denominator of one row, the same at every candidate.
         allowed: range of the value.
         alpha: error, in (0, 1).
     """
@@ -53,20 +50,6 @@ def bernstein(ratio: Ratio, width: float, allowed: tuple[float, float], alpha: f
         return abs(mean) - reach(n, variance, width, alpha)
 
     return _edge(excess, ratio.value, allowed[0]), _edge(excess, ratio.value, allowed[1])
-
-
-def bernstein_mean(x: FloatArray, bounds: tuple[float, float], alpha: float = 0.05) -> tuple[float, float]:
-    """Interval of the mean of (n,) independent terms within `bounds`; see `reach`.
-
-    Raises:
-        ParameterError: fewer than 2 terms, or one outside the bounds.
-    """
-    if len(x) < 2:
-        raise ParameterError("x", "bernstein_mean", allowed="at least 2 terms", got=len(x))
-    if x.min() < bounds[0] or x.max() > bounds[1]:
-        raise ParameterError("x", "bernstein_mean", allowed=f"within {bounds}", got=(float(x.min()), float(x.max())))
-    far = reach(len(x), float(np.var(x, ddof=1)), bounds[1] - bounds[0], alpha)
-    return max(bounds[0], float(x.mean()) - far), min(bounds[1], float(x.mean()) + far)
 
 
 def _edge(excess: Callable[[float], float], value: float, limit: float) -> float:

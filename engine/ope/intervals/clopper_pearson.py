@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
-import numpy as np
 from scipy.special import betaincinv
 
 from engine.errors import ParameterError
-from engine.types import FloatArray
-
-MOST_VALUES: Final = 6
-_DIGITS: Final = 12
+from engine.ope.estimators.terms import WEIGHTED_REWARD
+from engine.ope.intervals.figure import Figure, Part, has_model
+from engine.ope.intervals.ratio import Bounds
+from engine.ope.intervals.streams import rounded
 
 
 def clopper_pearson(successes: float, n: float, alpha: float = 0.05) -> tuple[float, float]:
     """Exact interval of a share: Clopper & Pearson, Biometrika 26 (1934), by quantiles of the beta distribution.
 
     Args:
-        successes: in [0, n]; a share of them for weighted counts.
+        successes: Their number, in [0, n]; a share of them for weighted counts.
         n: trials, positive.
         alpha: error of both sides together, in (0, 1).
 
@@ -55,46 +53,57 @@ def mean_of_few(counts: Mapping[float, int], alpha: float = 0.05) -> tuple[float
     return low, high
 
 
-def rounded(value: float) -> float:
-    """A value to 12 significant digits, by which terms are compared."""
-    return float(f"{value:.{_DIGITS}g}") + 0.0  # -0.0 is 0
+def shares(figure: Figure) -> Bounds | str | None:
+    """The bounds; a sentence where the log does not allow them; None where the two values must be bounded apart.
 
-
-class FewValues:
-    """How often each value comes, as long as there are at most `MOST_VALUES`; mergeable in any order.
-
-    Values are compared to 12 significant digits, because weights are quotients of rounded probabilities.
+    A mean of w r with w in {0, W} and r in {0, 1} is W times a share of all rows. A self-normalised value is the share
+    of rewarded rows among those with weight, which, given how many there are, is binomial too: a row's weight is then
+    independent of what it would bring.
     """
+    for part in figure.parts:
+        reason = _obstacle(figure, part)
+        if reason:
+            return reason
+    form = figure.form
+    if form is not None:
+        counts = figure.totals.streams.counts(form)
+        if counts is None:
+            return "the terms take too many values for a count of shares"
+        low, high = mean_of_few({**dict.fromkeys(_possible(figure), 0), **counts}, figure.alpha)
+        lowest, highest = figure.value_range()
+        return max(low, lowest), min(high, highest)
+    if len(figure.parts) > 1:
+        return None
+    part = figure.parts[0]
+    rewarded = _top(figure.totals.streams.counts({part.ratios[0].above: 1.0}) or {})[1]
+    weighted = _top(figure.totals.streams.counts({part.below: 1.0}) or {})[1]
+    return clopper_pearson(rewarded, weighted, figure.alpha)
 
-    def __init__(self) -> None:
-        self._counts: dict[float, int] | None = {}
 
-    def add(self, values: FloatArray) -> None:
-        """Add (n,) values."""
-        if self._counts is None:
-            return
-        found, counts = np.unique(values, return_counts=True)
-        if len(found) > 64 * MOST_VALUES:
-            self._counts = None
-            return
-        self._take({float(value): int(count) for value, count in zip(found, counts, strict=True)})
+def _possible(figure: Figure) -> set[float]:
+    """Every value that a term may take: a weight, or the difference of two, times a reward of 0 or 1."""
+    tops = [_top(figure.totals.streams.counts({part.below: 1.0}) or {})[0] for part in figure.parts]
+    weights = [(top,) if part.logged else (0.0, top) for part, top in zip(figure.parts, tops, strict=True)]
+    others = weights[1] if len(weights) > 1 else (0.0,)
+    return {0.0} | {rounded(own - other) for own in weights[0] for other in others}
 
-    def merge(self, other: FewValues) -> None:
-        """Add what another has counted."""
-        if other._counts is None:
-            self._counts = None
-        else:
-            self._take(other._counts)
 
-    def counts(self) -> Mapping[float, int] | None:
-        """Value -> rows; None where there were more than `MOST_VALUES` values."""
-        return self._counts
+def _obstacle(figure: Figure, part: Part) -> str:
+    """Why the part is no share, or nothing."""
+    name = part.estimator.name
+    if not part.plain or has_model(part.estimator) or part.estimator.numerator != WEIGHTED_REWARD:
+        return f"Clopper-Pearson is the interval of a share of rows, and {name} is none: ask for ips or snips"
+    if figure.setup.question.reward_range != (0.0, 1.0):
+        return "Clopper-Pearson is the interval of a share: the reward must be declared as 0 to 1"
+    weights = figure.totals.streams.counts({part.below: 1.0})
+    terms = figure.totals.streams.counts({part.ratios[0].above: 1.0})
+    if weights is None or len(set(weights) - {0.0}) != 1:
+        return "Clopper-Pearson needs weights that are 0 or one constant: an action with one propensity everywhere"
+    if terms is None or set(terms) - {0.0, _top(weights)[0]}:
+        return "Clopper-Pearson needs rewards that are 0 or 1"
+    return ""
 
-    def _take(self, counts: Mapping[float, int]) -> None:
-        if self._counts is None:
-            return
-        for value, count in counts.items():
-            key = rounded(value)
-            self._counts[key] = self._counts.get(key, 0) + count
-        if len(self._counts) > MOST_VALUES:
-            self._counts = None
+
+def _top(counts: Mapping[float, int]) -> tuple[float, int]:
+    """The value that is not 0, and how often it came; 0 where there is none."""
+    return next(((value, count) for value, count in counts.items() if value), (0.0, 0))

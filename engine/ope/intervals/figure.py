@@ -1,19 +1,108 @@
-"""A value, or the difference of two, as the intervals see it: its sums, and the limits of its rows."""
+"""A value, or the difference of two, as the intervals see it: its sums, and the limits of its rows.
+
+Limits follow from the declared range of the reward and the largest weight that the log's policy allows, never from the
+sample: the largest weight that happened to be drawn bounds nothing.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import product
+from typing import Final
 
 from engine.errors import DataError
-from engine.ope.intervals.ranges import Limits, Range, difference_range, term_range, value_range
+from engine.ope.estimators.doubly_robust import Dr, Mrdr
+from engine.ope.estimators.terms import WEIGHT, WEIGHTED_REWARD, Estimator
+from engine.ope.estimators.weighting import Clipped
 from engine.ope.intervals.ratio import Form
 from engine.ope.intervals.streams import mean_form
-from engine.ope.layout import Ratios
 from engine.ope.setup import Setup
 from engine.ope.state import Totals
+from engine.ope.sums.ratios import Ratios
 from engine.ope.target import LoggedTarget
-from engine.ope.terms import WEIGHT, WEIGHTED_REWARD, Estimator
+
+Range = tuple[float, float]
+_UNBIASED: Final = (WEIGHTED_REWARD, Dr.numerator, Mrdr.numerator)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is known of one policy's weights and rewards.
+
+    Attributes:
+        weight: (smallest, largest) possible weight; (1, 1) for the logged choices, (0, inf) where nothing is known.
+        reward: (lowest, highest) possible reward.
+    """
+
+    weight: Range
+    reward: Range
+
+    @property
+    def spread(self) -> float:
+        """Width of the reward's range."""
+        return self.reward[1] - self.reward[0]
+
+
+def has_model(estimator: Estimator) -> bool:
+    """Whether its terms are a model's value plus a weighted residual."""
+    return estimator.needs_model or estimator.own_model
+
+
+def value_range(estimator: Estimator, limits: Limits) -> Range:
+    """Range of the mean that the estimator aims at.
+
+    That is the reward's own, but where weights are shrunk: then the mean may fall towards 0, or, with a model, be off
+    by as much as the model is.
+    """
+    low, high = limits.reward
+    if estimator.numerator in _UNBIASED:
+        return low, high
+    if has_model(estimator):
+        return low - limits.spread, high + limits.spread
+    return min(low, 0.0), max(high, 0.0)
+
+
+def term_range(estimator: Estimator, limits: Limits) -> Range | None:
+    """Range of one row's numerator, or None where it is not known for the estimator.
+
+    Shrunk weights are at most the largest weight; with a model the range holds as long as its predictions lie in the
+    reward's range.
+    """
+    if estimator.weight != WEIGHT:
+        return None
+    if has_model(estimator):
+        reach = limits.weight[1] * limits.spread
+        return limits.reward[0] - reach, limits.reward[1] + reach
+    return _corners(weight_range(estimator, limits), limits.reward)
+
+
+def weight_range(estimator: Estimator, limits: Limits) -> Range:
+    """Range of the weight that a term is multiplied with."""
+    smallest, largest = limits.weight
+    if isinstance(estimator, Clipped):
+        return min(smallest, estimator.clip), min(largest, estimator.clip)
+    return smallest, largest
+
+
+def difference_range(a: Estimator, a_limits: Limits, b: Estimator, b_limits: Limits) -> Range | None:
+    """Range of one row's numerator of a minus that of b.
+
+    Where both are plain weighted rewards the reward is one and the same, which is narrower than two ranges apart.
+    """
+    if a.numerator == b.numerator == WEIGHTED_REWARD:
+        apart = (a_limits.weight[0] - b_limits.weight[1], a_limits.weight[1] - b_limits.weight[0])
+        return _corners(apart, a_limits.reward)
+    own, other = term_range(a, a_limits), term_range(b, b_limits)
+    if own is None or other is None:
+        return None
+    return own[0] - other[1], own[1] - other[0]
+
+
+def _corners(weight: Range, reward: Range) -> Range:
+    products = [0.0 if w == 0 or r == 0 else w * r for w, r in product(weight, reward)]
+    return min(products), max(products)
+
 
 _SLACK = 1e-9
 
@@ -23,10 +112,10 @@ class Part:
     """One policy's side of a figure.
 
     Attributes:
-        unit: of the setup.
-        estimator: whose terms the first ratio sums.
+        unit: The policy's place in `Setup.units`.
+        estimator: The estimator whose terms the first ratio sums.
         ratios: their sum is the value.
-        limits: of the policy's weights and the reward.
+        limits: What is known of the policy's weights and of the reward.
         below: column of the policy's weight.
         logged: whether these are the logged choices, whose weight is 1 on every row.
     """
@@ -54,9 +143,9 @@ class Figure:
     """What an interval is asked for.
 
     Attributes:
-        setup / totals: of the evaluation.
+        setup / totals: The evaluation and its sums.
         parts: one for a value, two for a difference.
-        value: of the interval's estimator.
+        value: The value by the interval's estimator.
         stderr: its standard error.
         alpha: error of this interval, corrected where several are read together.
     """
@@ -70,7 +159,7 @@ class Figure:
 
     @property
     def ratios(self) -> tuple[Ratios, ...]:
-        """By part."""
+        """The ratios of each part."""
         return tuple(part.ratios for part in self.parts)
 
     @property
@@ -119,7 +208,7 @@ def part_of(setup: Setup, totals: Totals, unit: int, ratios: Ratios) -> Part:
     numerator = names[ratios[0].above]
     estimator = next(e for e in setup.layout.estimators[unit] if e.numerator == numerator)
     logged = isinstance(setup.units[unit], LoggedTarget)
-    largest = setup.largest_weight
+    largest = setup.settings.largest_weight
     seen = totals.weights[unit].largest
     if largest is not None and not logged and seen > largest * (1 + _SLACK):
         raise DataError(
@@ -129,7 +218,9 @@ def part_of(setup: Setup, totals: Totals, unit: int, ratios: Ratios) -> Part:
             "interval holds with a smaller one",
         )
     weight = (1.0, 1.0) if logged else (0.0, math.inf if largest is None else float(largest))
-    return Part(unit, estimator, ratios, Limits(weight, setup.reward_range), setup.layout.columns[unit, WEIGHT], logged)
+    return Part(
+        unit, estimator, ratios, Limits(weight, setup.question.reward_range), setup.layout.columns[unit, WEIGHT], logged
+    )
 
 
 def _check_terms(totals: Totals, part: Part) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from engine.ope.moments import Pair
+from engine.ope.sums.moments import Pair
 from engine.types import FloatArray
 
 Form = Mapping[int, float]
@@ -26,7 +26,7 @@ class Sums(Protocol):
 
 
 @dataclass(frozen=True)
-class Ratio:
+class CentredRatio:
     """Sums over n rows of u_i = numerator_i - value * denominator_i and of the denominators.
 
     The value solves sum(u) = 0; at another candidate value + t the rows are u_i - t denominator_i, whose sum is
@@ -49,13 +49,13 @@ class Ratio:
     denominator_squares: float
 
     @classmethod
-    def of_mean(cls, n: int, mean: float, squares: float) -> Ratio:
+    def of_mean(cls, n: int, mean: float, squares: float) -> CentredRatio:
         """A mean of n rows whose squared distances from it sum to `squares`."""
         return cls(n, mean, float(n), max(squares, 0.0), 0.0, float(n))
 
-    def negated(self) -> Ratio:
+    def negated(self) -> CentredRatio:
         """The ratio of the negated numerators: what bounds it from below bounds this one from above."""
-        return Ratio(self.n, -self.value, self.denominator, self.squares, -self.cross, self.denominator_squares)
+        return CentredRatio(self.n, -self.value, self.denominator, self.squares, -self.cross, self.denominator_squares)
 
 
 def total(sums: Sums, form: Form) -> float:
@@ -71,7 +71,7 @@ def product(sums: Sums, a: Form, b: Form) -> float:
     return centred + total(sums, a) * total(sums, b) / sums.n
 
 
-def ratio_of(sums: Sums, numerator: Form, denominator: Form) -> Ratio | None:
+def ratio_of(sums: Sums, numerator: Form, denominator: Form) -> CentredRatio | None:
     """The ratio of two linear forms; None where the denominator sums to 0."""
     below = total(sums, denominator)
     if not below:
@@ -81,6 +81,6 @@ def ratio_of(sums: Sums, numerator: Form, denominator: Form) -> Ratio | None:
     for column, factor in denominator.items():
         rows[column] = rows.get(column, 0.0) - value * factor
     squares = max(product(sums, rows, rows), 0.0)
-    return Ratio(
+    return CentredRatio(
         sums.n, value, below, squares, product(sums, rows, denominator), product(sums, denominator, denominator)
     )

@@ -8,13 +8,20 @@ method gives no intervals worth showing but needs nothing about dependence: it i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri, stdtrit
 
 from engine.errors import ParameterError
 from engine.numeric.matmul import matmul
-from engine.ope.bootstrap import resample_counts
+from engine.ope.intervals.bootstrapped import Fraction
+from engine.ope.settings import BOOTSTRAP, DELTA, STUDENTISED
+from engine.ope.setup import Setup
+from engine.ope.state import Totals
+from engine.ope.sums.bootstrap import resample_counts
 from engine.types import FloatArray
 
 
@@ -28,7 +35,7 @@ def max_t_quantile(influences: FloatArray, draws: int, seed: int, alpha: float) 
     Args:
         influences: (u, p) influences of independent units on p differences; each column sums to 0.
         draws: resamples.
-        seed: of the draws.
+        seed: Seed of the draws.
         alpha: error of all together, in (0, 1).
     """
     error = np.sqrt((influences * influences).sum(axis=0))
@@ -55,3 +62,57 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
         running = max(running, min(1.0, (len(p_values) - rank) * p_values[i]))
         adjusted[i] = running
     return tuple(adjusted)
+
+
+@dataclass(frozen=True)
+class Together:
+    """How the differences of one estimator are corrected.
+
+    Attributes:
+        count: differences that hold together; 1 where nothing is corrected.
+        reach: standard errors on each side, the same for all, or None where the error is divided among them.
+    """
+
+    count: int = 1
+    reach: float | None = None
+
+    @property
+    def note(self) -> str:
+        """What a reader must know, or nothing."""
+        if self.count < 2:
+            return ""
+        how = "the largest of their errors (max-t)" if self.reach is not None else "an equal share of the error each"
+        return f"the intervals of {self.count} differences hold together, by {how}"
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A difference: coefficients of its influence, and the ratios that it is made of, with their signs."""
+
+    influence: Mapping[int, float]
+    fractions: tuple[Fraction, ...]
+
+
+def together(setup: Setup, totals: Totals, gaps: Sequence[Gap]) -> Together:
+    """The correction for differences that are defined and vary.
+
+    Resamples exist for the normal and the bootstrap intervals: there the largest |t| of a resample is taken, which uses
+    how much the policies overlap. For the others the error is divided.
+    """
+    if not setup.settings.simultaneous or len(gaps) < 2:
+        return Together()
+    if setup.settings.interval not in (DELTA, BOOTSTRAP, STUDENTISED) or totals.units is None:
+        return Together(len(gaps))
+    units = totals.units
+    if totals.resamples is not None:
+        drawn = np.abs([totals.resamples.pivots(gap.fractions) for gap in gaps])
+        largest = np.where(np.isfinite(drawn), drawn, 0.0).max(axis=0)
+        return Together(len(gaps), float(np.quantile(largest, 1 - setup.settings.shared_alpha)))
+    influences = np.column_stack(
+        [matmul(units[:, list(gap.influence)], np.array(list(gap.influence.values()))) for gap in gaps]
+    )
+    reach = max_t_quantile(influences, setup.settings.replicates, setup.settings.seed, setup.settings.shared_alpha)
+    # The resamples are normal in the limit; few units need Student's wider tail, at the level the reach stands for.
+    tail = math.erfc(reach / math.sqrt(2.0)) / 2.0
+    few = float(stdtrit(totals.clusters - 1, 1 - tail)) / float(ndtri(1 - tail)) if 0 < tail < 0.5 else 1.0
+    return Together(len(gaps), reach * few)

@@ -36,7 +36,7 @@ class BoundStack:
 
     Attributes:
         stack: the definitions.
-        catalog / features: of the log.
+        catalog / features: The log's own.
         rewards: names of the log's metrics.
     """
 

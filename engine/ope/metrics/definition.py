@@ -64,12 +64,12 @@ class MetricDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """One metric: sum of the numerator over sum of the denominator, both under the policy that is judged.
 
     Attributes:
-        layer: where it is printed.
+        layer: The group under which it is printed.
         label: its name for people.
         numerator: measures that are added up.
         denominator: measures that are added up; empty is every decision.
         unit: "share" (a part of the denominator, in [0, 1]), "usd" or "count".
-        higher_is_better: which way is good.
+        higher_is_better: Whether more of it is good.
         description: what it says, for people.
         guardrail: what a launch must not do to it; None where nothing is asked.
     """
@@ -102,7 +102,7 @@ class MetricStack(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     Attributes:
         inputs: what a measure asks for -> metrics of the log (`reward_NAME`) that say it; the first there counts.
-        metrics: by name.
+        metrics: The metrics by their names.
     """
 
     inputs: dict[str, tuple[str, ...]]

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.numeric.matmul import matmul
-from engine.ope.gate import Demand, Evidence
+from engine.ope.estimate import BETTER, INSUFFICIENT, NO_DIFFERENCE, WORSE
 from engine.ope.metrics.definition import MetricDefinition
+from engine.ope.metrics.gate import Demand, Evidence
 from engine.ope.metrics.intervals import delta_bounds, gap_bounds, share_bounds
 from engine.ope.metrics.state import StackState, StackTotals
-from engine.ope.support import BETTER, INSUFFICIENT, NO_DIFFERENCE, WORSE, SupportRule
-from engine.ope.terms import standard_error
+from engine.ope.sums.ratios import standard_error
+from engine.ope.support import SupportRule
 from engine.types import FloatArray
 
 
@@ -22,7 +23,7 @@ class MetricGap:
     """A metric of a policy minus the same of today's, paired on the same rows.
 
     Attributes:
-        value / stderr / low / high: in the metric's unit; low and high None where there is no interval.
+        value / stderr / low / high: The figure in the metric's unit; low and high None where there is no interval.
         verdict: better, worse, no difference or insufficient, "better" being the good direction of the metric.
     """
 
@@ -41,11 +42,11 @@ class MetricFigure:
         policy / metric: names.
         value / stderr / low / high: None where the log cannot say; `missing` then says why.
         alpha: error of the intervals.
-        rows: whose outcome is known.
+        rows: The rows whose outcome is known.
         effective: (sum w)^2 / sum w^2 over the denominator's rows.
         missing: why there is no figure; "" where there is one.
         thin: whether the log records it, and holds too little of it for this policy.
-        difference: to today's; None for today's own, and where either is missing.
+        difference: The difference to today's policy; None for today's own, and where either is missing.
     """
 
     policy: str

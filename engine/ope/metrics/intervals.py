@@ -23,8 +23,8 @@ def share_bounds(share: float, stderr: float, effective: float, units: int, alph
     most that is ever claimed: a variance that came out small by chance makes no interval narrow.
 
     Args:
-        share: in [0, 1].
-        stderr: of the share, by cluster.
+        share: The share, in [0, 1].
+        stderr: The standard error of the share, by cluster.
         effective: (sum w)^2 / sum w^2 over the denominator's rows.
         units: independent units behind `stderr`, at least 2.
         alpha: error, in (0, 1).
@@ -51,7 +51,7 @@ def gap_bounds(
 
     Args:
         own / other: value, low and high.
-        correlation: of the two values, in [-1, 1].
+        correlation: The correlation of the two values, in [-1, 1].
     """
     value, low, high = own
     base, base_low, base_high = other

@@ -10,9 +10,9 @@ import numpy as np
 
 from engine.errors import ParameterError
 from engine.numeric.matmul import matmul
-from engine.ope.bootstrap import BucketSums
-from engine.ope.exact import add_pairs
 from engine.ope.metrics.bound import BoundStack, Quantities
+from engine.ope.sums.bootstrap import BucketSums
+from engine.ope.sums.exact import add_pairs
 from engine.ope.support import WeightSummary, WeightSums
 from engine.ope.target import Target, TargetBlock
 from engine.records.rounds import RoundBlock
@@ -29,12 +29,12 @@ class StackTotals:
     """What was summed.
 
     Attributes:
-        rows: of the log.
+        rows: The rows of the log.
         units: (u, m) sums over independent groups of contacts: rows, then per policy its weight and both terms of
             each metric.
         by_row: (P, M, 4) see `_ROW_SUMS`.
         of_log: (M, 3) see `_LOG_SUMS`.
-        weights: by policy.
+        weights: One summary a policy.
     """
 
     rows: int
@@ -47,14 +47,14 @@ class StackTotals:
 class StackState:
     """Sums over the blocks of a log, for several policies at once.
 
-    Contacts are put into `engine.ope.bootstrap.BUCKETS` groups by a hash that sees nothing of them, and the groups are
-    the independent units of every variance (the random groups of Wolter 2007, chapter 2): memory is that of the groups
-    however many contacts there are, and the width of an interval errs by about 1 %.
+    Contacts are put into `engine.ope.sums.bootstrap.BUCKETS` groups by a hash that sees nothing of them, and the groups
+    are the independent units of every variance (the random groups of Wolter 2007, chapter 2): memory is that of the
+    groups however many contacts there are, and the width of an interval errs by about 1 %.
 
     Args:
         bound: the stack and the log's catalog.
         targets: policies with distinct names; the first is today's.
-        seed: of the hash.
+        seed: Seed of the hash.
     """
 
     def __init__(self, bound: BoundStack, targets: Sequence[Target], seed: int = 0) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.errors import LearnError, ParameterError
-from engine.ope.crossfit import model_fold_of
-from engine.ope.regressor import Regressor
+from engine.ope.models.crossfit import model_fold_of
+from engine.ope.models.regressor import Regressor
 from engine.ope.sequences.trajectories import Trajectories
 from engine.types import BoolArray, FloatArray, IntArray, KeyArray
 
@@ -63,7 +63,7 @@ def with_model(
         regressor: copied for each step and fold; reads the features and one indicator per action.
         gamma: discount, in [0, 1].
         folds: at least 2.
-        seed: of the folds.
+        seed: Seed of the folds.
         keys: (n,) of the trajectories, so that folds do not depend on their order; their positions where None.
 
     Raises:

@@ -106,7 +106,7 @@ def trajectories_of(
         target: policy to be judged.
         metric: key in `RoundBlock.rewards`.
         horizon: T, at least 1.
-        partition: which part, in [0, partitions).
+        partition: The part that is read, in [0, partitions).
         partitions: how many.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The uplift curve over a stream, at thresholds that are fixed beforehand: flat memory, mergeable."""
+"""How well a score says whom a message helps: the uplift curve, its area and the Qini coefficient."""
 
 from __future__ import annotations
 
@@ -8,9 +8,66 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.errors import DataError, ParameterError
-from engine.ope.moments import Moments
-from engine.ope.terms import standard_error
-from engine.types import FloatArray
+from engine.ope.sums.moments import Moments
+from engine.ope.sums.ratios import PointEstimate, standard_error
+from engine.ope.uplift.effects import estimate_influence
+from engine.types import FloatArray, KeyArray
+
+
+def auuc(score: FloatArray, effect: FloatArray, cluster: KeyArray | None = None) -> PointEstimate:
+    """Area under the curve of the gain per contact when the share s with the highest scores gets the message, s = 0..1.
+
+    Rzepakowski & Jaroszewicz (2010); Gutierrez & Gerardy (2017), section 5. The gain at s is the mean of the effects of
+    those rows over all rows, and the area is mean(effect_i F(score_i)), F the share of rows with a lower score (ties
+    count half). Its error is that of a V-statistic of order two (Hoeffding 1948).
+
+    Args:
+        score: (n,) higher means earlier.
+        effect: (n,) of `engine.ope.uplift.effects`.
+        cluster: (n,) keys of units within which rows depend.
+
+    Raises:
+        ParameterError: no rows, shapes that differ, or scores that are not finite.
+    """
+    _, influence, area = influences(score, effect)
+    return estimate_influence(area, influence, cluster)
+
+
+def influences(score: FloatArray, effect: FloatArray) -> tuple[FloatArray, FloatArray, float]:
+    """(n,) shares of rows with a lower score, (n,) influences on the area, and the area.
+
+    Raises:
+        ParameterError: no rows, shapes that differ, or scores that are not finite.
+    """
+    n = len(score)
+    if n == 0 or score.shape != effect.shape or not np.isfinite(score).all():
+        raise ParameterError("score", "auuc", allowed="finite, (n,) like the effects, n at least 1", got=score.shape)
+    _, position, count = np.unique(score, return_inverse=True, return_counts=True)
+    by_score = np.bincount(position, effect)
+    below = np.cumsum(count) - 0.5 * count
+    above = by_score[::-1].cumsum()[::-1] - 0.5 * by_score
+    share = below[position] / n
+    area = float((effect * share).mean())
+    return share, effect * share + above[position] / n - 2 * area, area
+
+
+def qini(score: FloatArray, effect: FloatArray, cluster: KeyArray | None = None) -> PointEstimate:
+    """Area between the uplift curve and the straight line of a score that knows nothing: 0 for such a score.
+
+    Radcliffe (2007), with each row weighted by its propensity in place of the counts of a trial with even groups: the
+    area under the curve less half of the mean effect.
+
+    Args:
+        score: (n,) higher means earlier.
+        effect: (n,) of `engine.ope.uplift.effects`.
+        cluster: (n,) keys of units within which rows depend.
+
+    Raises:
+        ParameterError: no rows, shapes that differ, or scores that are not finite.
+    """
+    _, influence, area = influences(score, effect)
+    mean = float(effect.mean())
+    return estimate_influence(area - mean / 2, influence - (effect - mean) / 2, cluster)
 
 
 @dataclass(frozen=True)

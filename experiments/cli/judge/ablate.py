@@ -11,7 +11,7 @@ from rich.table import Table
 
 from experiments.cli.console import REPORT, Json, Overrides, Replace, free_out, guarded, progress, show
 from experiments.cli.inputs import Log
-from experiments.outputs_ablate import LiftRow
+from experiments.judge.ablate_rows import LiftRow
 from experiments.report.words import figure_text, interval_text
 
 

@@ -34,6 +34,13 @@ def run(
             "--not-exact", help="Allow a model-based estimate of a log without propensities, marked `exact: false`."
         ),
     ] = False,
+    quantiles: Annotated[
+        str, typer.Option(help="Comma-separated levels in (0, 1): quantiles of the reward under each policy.")
+    ] = "",
+    uplift: Annotated[
+        bool,
+        typer.Option("--uplift", help="How well each policy's chance to send says whom a message helps: AUUC, Qini."),
+    ] = False,
     override_learnt: OverrideLearnt = None,
     replace: Replace = False,
     as_json: Json = False,
@@ -44,8 +51,8 @@ def run(
     Clusters are what the log's mapping declares. A log without propensities is refused unless --not-exact asks for a
     model's opinion. Overrides, for instance: evaluation.alpha=0.1 evaluation.interval=bootstrap.
     """
-    from experiments.cli.results import metrics_table, results_table
-    from experiments.judge.evaluate import EvaluateRequest, evaluate_log
+    from experiments.cli.results import metrics_table, quantiles_table, results_table, uplift_table
+    from experiments.judge.evaluate import EvaluateRequest, evaluate_log, levels_of
     from experiments.report.launch_metrics import missing_metrics
     from experiments.settings import EvaluateConfig, compose_settings
 
@@ -61,6 +68,8 @@ def run(
             out=out,
             columns=columns,
             allow_inexact=not_exact,
+            quantiles=levels_of(quantiles),
+            uplift=uplift,
             override_learnt=override_learnt,
         )
         with progress("evaluating", None) as advance:
@@ -71,6 +80,10 @@ def run(
         if output.metrics:
             tables.append(metrics_table(output.metrics, f"metrics, {baseline} first"))
             lines = [*(f"n/a {line}" for line in missing_metrics(output.metrics)), *lines]
+        if output.quantiles:
+            tables.append(quantiles_table(output.quantiles, f"quantiles of {metric}, {baseline} first"))
+        if output.uplift:
+            tables.append(uplift_table(output.uplift, f"whom a message helps, by the chance to send ({metric})"))
         show(
             output,
             tables,

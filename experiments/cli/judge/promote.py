@@ -15,7 +15,7 @@ from experiments.cli.inputs import Log
 from experiments.report.words import figure_text
 
 if TYPE_CHECKING:
-    from engine.ope.gate import Gate
+    from engine.ope.metrics.gate import Gate
     from experiments.judge.promotion import PromoteOutput, RollbackOutput
 
 

@@ -6,12 +6,13 @@ import math
 from dataclasses import replace
 
 from engine.log.parquet import LogReader
-from engine.ope.gate import Demand, Evidence, Gate, gate
+from engine.ope.estimate import Estimate
 from engine.ope.metrics.bound import BoundStack
 from engine.ope.metrics.definition import MetricStack
 from engine.ope.metrics.figures import MetricFigure, demand_of, evidence_of_figure, stack_figures
+from engine.ope.metrics.gate import Demand, Evidence, Gate, gate
 from engine.ope.metrics.state import StackState
-from experiments.outputs import MetricDifference, MetricRow, ResultRow
+from experiments.outputs import MetricDifference, MetricRow
 
 
 def bound_stack(stack: MetricStack, reader: LogReader) -> BoundStack:
@@ -25,7 +26,7 @@ def metric_rows(state: StackState, alpha: float) -> tuple[MetricRow, ...]:
     return tuple(_row(figure, state.bound.stack, baseline) for figure in stack_figures(state, alpha))
 
 
-def gate_of(state: StackState, policy: str, primary: ResultRow, stack: MetricStack, error: float) -> Gate:
+def gate_of(state: StackState, policy: str, primary: Estimate, stack: MetricStack, error: float) -> Gate:
     """Hold the primary metric and the guardrail metrics of a policy against what a launch asks (R24, R40).
 
     Args:
@@ -68,7 +69,7 @@ def _as_undecided(found: Evidence, why: str) -> Evidence:
     return replace(found, difference=0.0, low=-math.inf, high=math.inf, reasons=(why,), missing="")
 
 
-def _primary(row: ResultRow) -> Evidence:
+def _primary(row: Estimate) -> Evidence:
     gap = row.difference
     reasons = tuple(row.notes) if row.verdict == "insufficient" else ()
     if gap is None or gap.value is None:

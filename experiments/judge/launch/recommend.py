@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.ope.gate import Gate
-from experiments.outputs import DifferenceRow, Output, ResultRow
+from engine.ope.estimate import Difference, Estimate
+from engine.ope.metrics.gate import Gate
+from experiments.outputs import Output
 
 BETTER, WORSE, NO_DIFFERENCE, INSUFFICIENT = "better", "worse", "no difference", "insufficient"
 
@@ -35,8 +36,8 @@ class Contest:
         gate: what the promotion gate says to the learned policy; None where no metrics were asked for.
     """
 
-    learned: ResultRow
-    today: ResultRow | None
+    learned: Estimate
+    today: Estimate | None
     gate: Gate | None = None
 
 
@@ -76,14 +77,14 @@ def refusals(gate: Gate | None) -> str:
     return "; ".join(check.reason for check in gate.checks if check.blocks and check.role == "guardrail")
 
 
-def _sentence(row: ResultRow, relation: str) -> str:
+def _sentence(row: Estimate, relation: str) -> str:
     difference = row.difference
     if difference is None:
         return f"{row.policy} has no baseline"
     return f"{row.policy} {relation} {difference.baseline}: {_figures(difference, row.alpha)}"
 
 
-def _figures(difference: DifferenceRow, alpha: float) -> str:
+def _figures(difference: Difference, alpha: float) -> str:
     if difference.value is None or difference.low is None or difference.high is None:
         return "no interval"
     confidence = 100 * (1 - alpha)

@@ -9,8 +9,7 @@ from engine.guardrails.replay_log import COLUMNS
 from engine.log.parquet import LogReader
 from engine.ope.metrics.definition import MetricStack
 from engine.ope.metrics.state import StackState
-from engine.ope.remembered import Remembered
-from engine.ope.target import LoggedTarget, Target
+from engine.ope.target import LoggedTarget, Remembered, Target
 from engine.records.rounds import RoundBlock
 from experiments.judge.launch.metrics import bound_stack
 from experiments.judge.launch.rule_costs import RuleCosts, Scores, rule_costs

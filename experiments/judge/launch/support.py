@@ -49,7 +49,7 @@ class WeightHistogram:
     """Rows and weight by size of target / propensity; the first bin is weight 0: what the policy would never do.
 
     Args:
-        target: whose weights.
+        target: The policy whose weights are counted.
     """
 
     def __init__(self, target: Target) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from engine.catalog import Catalog
 from engine.features import ContextBlock
 from engine.numeric.matmul import matmul
-from engine.ope.exact import add_pairs
+from engine.ope.sums.exact import add_pairs
 from engine.types import BoolArray, FloatArray
 from experiments.outputs import Output
 from policies.peers.segmentation import Cut, Segmentation

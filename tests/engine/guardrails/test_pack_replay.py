@@ -19,10 +19,10 @@ from engine.guardrails.inputs_text import rule_inputs
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import Pack, pack_from
 from engine.guardrails.replay_log import LogRules, ReplayCounts, RuleTarget, deciding_plan
-from engine.ope.evaluate import evaluate
 from engine.records.rounds import RoundBlock
 from engine.time.localtime import instant_of
 from engine.types import BoolArray, FloatArray
+from tests.engine.ope.asking import evaluate
 
 NOW = datetime(2026, 7, 15, 13, tzinfo=UTC)
 CATALOG = Catalog(

@@ -9,24 +9,15 @@ import pytest
 
 from engine.catalog import Arm, Catalog
 from engine.errors import DataError, ParameterError
-from engine.ope.balanced import balanced
-from engine.ope.balanced_dr import balanced_dr
-from engine.ope.dros import dros
-from engine.ope.drps import drps
-from engine.ope.embedding import ActionGroups, Embedding, action_groups
-from engine.ope.evaluate import evaluate
-from engine.ope.loggers import Loggers, count_loggers
-from engine.ope.mips import mips
-from engine.ope.mrdr import WeightedRounds, mrdr_weight
-from engine.ope.offcem import offcem
-from engine.ope.sg_dr import sg_dr
-from engine.ope.sg_ips import sg_ips
-from engine.ope.smips import smips
-from engine.ope.sndr import sndr
-from engine.ope.switch_dr import switch_dr
+from engine.ope.estimators.doubly_robust import Dros, Drps, SgDr, Sndr, SwitchDr
+from engine.ope.estimators.marginalised import ActionGroups, Embedding, Mips, OffCem, Smips, action_groups
+from engine.ope.estimators.several_loggers import Balanced, BalancedDr, Loggers, count_loggers
+from engine.ope.estimators.slope import accepted, least_error
+from engine.ope.estimators.weighting import SgIps
+from engine.ope.models.crossfit import WeightedRounds, mrdr_weight
 from engine.ope.target import LoggedTarget, PolicyTarget
-from engine.ope.tuned import accepted, least_error, slope
 from engine.records.rounds import SAMPLE_WEIGHT
+from tests.engine.ope.asking import estimate_of, evaluate, remarks
 
 WEIGHT = np.array([2.0, 0.0, 4.0])
 REWARD = np.array([1.0, 1.0, 0.5])
@@ -40,50 +31,52 @@ def test_sndr() -> None:
 
     Influence: (0.6, 0.3, 0.9) - 0.6 + (1, 0, -1) / 2 = 0.5, -0.3, -0.2; squares 0.38; stderr sqrt(0.38 * 3 / 2) / 3.
     """
-    found = sndr(*MODEL)
+    found = estimate_of(Sndr(), *MODEL)
     assert found.value == pytest.approx(0.6)
     assert found.stderr == pytest.approx(math.sqrt(0.57) / 3)
 
 
 def test_switch_dr() -> None:
     """tau = 3 leaves the row of weight 4 to the model: 1.6, 0.3, 0.9; mean 2.8 / 3."""
-    found = switch_dr(*MODEL, 3.0)
+    found = estimate_of(SwitchDr(3.0), *MODEL)
     assert found.value == pytest.approx(2.8 / 3)
     assert found.stderr == pytest.approx(np.std([1.6, 0.3, 0.9], ddof=1) / math.sqrt(3))
 
 
 def test_dros() -> None:
     """lambda = 4: weights 8 / 8 = 1, 0, 16 / 20 = 0.8; terms 0.6 + 0.5, 0.3, 0.9 - 0.2; mean 2.1 / 3."""
-    assert dros(*MODEL, 4.0).value == pytest.approx(0.7)
+    assert estimate_of(Dros(4.0), *MODEL).value == pytest.approx(0.7)
 
 
 def test_drps() -> None:
     """Clipped at 3: terms 1.6, 0.3, 0.9 - 0.75; mean 2.05 / 3."""
-    assert drps(*MODEL, 3.0).value == pytest.approx(2.05 / 3)
+    assert estimate_of(Drps(3.0), *MODEL).value == pytest.approx(2.05 / 3)
 
 
 def test_sg_ips() -> None:
     """lambda = 1/2: weights 2 / 1.5 = 4/3, 0, 4 / 2.5 = 1.6; terms 4/3, 0, 0.8; mean 32/45."""
-    assert sg_ips(WEIGHT, REWARD, 0.5).value == pytest.approx((4 / 3 + 0.8) / 3)
+    assert estimate_of(SgIps(0.5), WEIGHT, REWARD).value == pytest.approx((4 / 3 + 0.8) / 3)
 
 
 def test_sg_dr() -> None:
     """The same weights on the residuals: 0.6 + 2/3, 0.3, 0.9 - 0.4; mean (1.8 + 2/3 - 0.4) / 3."""
-    assert sg_dr(*MODEL, 0.5).value == pytest.approx((1.4 + 2 / 3) / 3)
+    assert estimate_of(SgDr(0.5), *MODEL).value == pytest.approx((1.4 + 2 / 3) / 3)
 
 
 def test_mips_smips_and_offcem_use_the_weights_of_the_attributes() -> None:
     """Weights 1.5, 0.5, 1: w r = 1.5, 0.5, 0.5, mean 2.5 / 3, as over sum w = 3; w (r - q) = 0.75, 0.4, -0.25."""
     weight = np.array([1.5, 0.5, 1.0])
-    assert mips(weight, REWARD).value == pytest.approx(2.5 / 3)
-    assert smips(weight, REWARD).value == pytest.approx(2.5 / 3)
-    assert offcem(weight, REWARD, VALUE, LOGGED).value == pytest.approx((1.8 + 0.9) / 3)
+    plain, model = (np.ones(3), REWARD), (np.ones(3), REWARD, VALUE, LOGGED)
+    assert estimate_of(Mips(), *plain, embedding_weight=weight).value == pytest.approx(2.5 / 3)
+    assert estimate_of(Smips(), *plain, embedding_weight=weight).value == pytest.approx(2.5 / 3)
+    assert estimate_of(OffCem(), *model, embedding_weight=weight).value == pytest.approx((1.8 + 0.9) / 3)
 
 
 def test_balanced_uses_the_weights_of_all_loggers() -> None:
     weight = np.array([1.5, 0.5, 1.0])
-    assert balanced(weight, REWARD).value == pytest.approx(2.5 / 3)
-    assert balanced_dr(weight, REWARD, VALUE, LOGGED).value == pytest.approx(2.7 / 3)
+    plain, model = (np.ones(3), REWARD), (np.ones(3), REWARD, VALUE, LOGGED)
+    assert estimate_of(Balanced(), *plain, balanced_weight=weight).value == pytest.approx(2.5 / 3)
+    assert estimate_of(BalancedDr(), *model, balanced_weight=weight).value == pytest.approx(2.7 / 3)
 
 
 def test_weights_of_attributes_are_sums_over_their_actions(ope) -> None:
@@ -175,9 +168,10 @@ def test_loggers_are_pooled_by_their_precision(ope) -> None:
     blocks = ope.blocks([0, 1, 0, 1], [0.5] * 4, {"r": [1, 3, 0, 8]}, k=2, extra={"who": ["x", "x", "y", "y"]})
     target = PolicyTarget(ope.TablePolicy("u", [1, 1]))
     options = {"metric": "r", "reward_range": (0, 9), "estimators": ("weighted_ips",)}
-    (found,) = evaluate(blocks, [target], loggers=count_loggers(blocks, "who"), **options).results
+    evaluation = evaluate(blocks, [target], loggers=count_loggers(blocks, "who"), **options)
+    (found,) = evaluation.results
     assert found.value == pytest.approx(36 / 17)
-    assert found.notes == ("loggers are weighted by the precision of their own estimates: x 94.1%, y 5.9%",)
+    assert remarks(evaluation) == ("loggers are weighted by the precision of their own estimates: x 94.1%, y 5.9%",)
     # The variance of a sum of independent parts: (16/17)^2 * 2/4 + (1/17)^2 * 32/4, times 4/3 for the one mean of n.
     assert found.stderr == pytest.approx(math.sqrt((256 * 0.5 + 8) / 289 * 4 / 3))
 
@@ -186,9 +180,9 @@ def test_a_logger_without_variance_is_pooled_by_rows(ope) -> None:
     blocks = ope.blocks([0, 1, 0], [0.5] * 3, {"r": [1, 1, 4]}, k=2, extra={"who": ["x", "x", "y"]})
     target = PolicyTarget(ope.TablePolicy("u", [1, 1]))
     options = {"metric": "r", "reward_range": (0, 9), "estimators": ("weighted_ips",)}
-    (found,) = evaluate(blocks, [target], loggers=count_loggers(blocks, "who"), **options).results
-    assert found.value == pytest.approx(2.0)
-    assert "weighted by their rows" in found.notes[0]
+    evaluation = evaluate(blocks, [target], loggers=count_loggers(blocks, "who"), **options)
+    assert evaluation.results[0].value == pytest.approx(2.0)
+    assert "weighted by their rows" in remarks(evaluation)[0]
 
 
 @pytest.mark.parametrize(
@@ -206,7 +200,6 @@ def test_a_logger_without_variance_is_pooled_by_rows(ope) -> None:
     ],
 )
 def test_slope(values, reaches, chosen) -> None:
-    assert slope(values, reaches) == chosen
     assert accepted(values, reaches)[-1] == chosen
 
 
@@ -227,18 +220,18 @@ def test_of_those_that_slope_accepts_the_smallest_error_is_taken(values, errors,
 @pytest.mark.parametrize(
     ("make", "bad"),
     [
-        (switch_dr, -1.0),
-        (dros, -0.1),
-        (drps, float("nan")),
-        (sg_dr, 1.1),
-        (sg_dr, -0.1),
+        (SwitchDr, -1.0),
+        (Dros, -0.1),
+        (Drps, float("nan")),
+        (SgDr, 1.1),
+        (SgDr, -0.1),
     ],
 )
 def test_parameters_outside_their_range(make, bad) -> None:
     with pytest.raises(ParameterError):
-        make(*MODEL, bad)
+        make(bad)
     with pytest.raises(ParameterError, match=r"in \[0, 1\]"):
-        sg_ips(WEIGHT, REWARD, 2.0)
+        SgIps(2.0)
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.ope.embedding import ActionGroups, Embedding
-from engine.ope.evaluate import evaluate
-from engine.ope.loggers import Loggers
-from engine.ope.named import FAMILIES
+from engine.ope.estimators.marginalised import ActionGroups, Embedding
+from engine.ope.estimators.named import FAMILIES
+from engine.ope.estimators.several_loggers import Loggers
 from engine.ope.target import PolicyTarget
 from engine.records.rounds import SAMPLE_WEIGHT
+from tests.engine.ope.asking import evaluate
 
 REPLICATIONS, ROWS = 500, 500
 TARGET, BASE = np.array([0.1, 0.2, 0.2, 0.5]), np.array([0.3, 0.3, 0.2, 0.2])

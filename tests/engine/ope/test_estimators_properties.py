@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import math
 import pickle
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import DataError, ParameterError
-from engine.ope.clipped import Clipped
-from engine.ope.crossfit import cross_fit
-from engine.ope.dm import Dm
-from engine.ope.dr import Dr
-from engine.ope.embedding import ActionGroups, Embedding
-from engine.ope.evaluate import evaluate, finish
-from engine.ope.ips import Ips
-from engine.ope.loggers import count_loggers
-from engine.ope.mrdr import fit_for_target
-from engine.ope.named import ESTIMATORS, FAMILIES, estimators_named
-from engine.ope.setup import Setup
-from engine.ope.sndr import Sndr
-from engine.ope.snips import Snips
+from engine.ope.estimators.doubly_robust import Dm, Dr, Sndr
+from engine.ope.estimators.marginalised import ActionGroups, Embedding
+from engine.ope.estimators.named import ESTIMATORS, FAMILIES, estimators_named
+from engine.ope.estimators.several_loggers import count_loggers
+from engine.ope.estimators.terms import Rows
+from engine.ope.estimators.weighting import Clipped, Ips, Snips
+from engine.ope.evaluate import finish
+from engine.ope.models.crossfit import cross_fit, fit_for_target
 from engine.ope.state import EvaluationState
 from engine.ope.target import LoggedTarget, PolicyTarget
-from engine.ope.terms import Rows, estimate_rows
 from engine.records.rounds import SAMPLE_WEIGHT
+from tests.engine.ope import asking
+from tests.engine.ope.asking import estimate_of, evaluate, remarks
 
 N, CHUNKS = 700, 7
 FLOATS = st.floats(-100, 100, allow_subnormal=False)
@@ -37,9 +33,9 @@ ROWS = st.lists(st.tuples(WEIGHTS, FLOATS, FLOATS, FLOATS), min_size=2, max_size
 WEIGHTED = (*(name for name in ESTIMATORS if name not in FAMILIES), *(f"{name}:slope" for name in FAMILIES))
 
 
-def rows_of(drawn) -> Rows:
-    weight, reward, value, logged = np.array(drawn).T
-    return Rows(reward, weight, value, logged)
+def columns_of(drawn) -> tuple[np.ndarray, ...]:
+    """Weight, reward, the model's value and logged value."""
+    return tuple(np.ascontiguousarray(column) for column in np.array(drawn).T)
 
 
 @settings(max_examples=60)
@@ -59,8 +55,8 @@ def rows_of(drawn) -> Rows:
     ],
 )
 def test_families_end_in_ips_dr_and_dm(name, limit, same, drawn) -> None:
-    rows = rows_of(drawn)
-    found, expected = (estimate_rows(e, rows) for e in (FAMILIES[name].make(limit, name), same))
+    columns = columns_of(drawn)
+    found, expected = (estimate_of(e, *columns) for e in (FAMILIES[name].make(limit, name), same))
     assert found.value == expected.value
     assert found.stderr == expected.stderr
 
@@ -68,8 +64,8 @@ def test_families_end_in_ips_dr_and_dm(name, limit, same, drawn) -> None:
 @settings(max_examples=60)
 @given(ROWS, st.floats(1e-3, 1e9))
 def test_shrunk_weights_lie_between_0_and_the_weight(drawn, parameter) -> None:
-    rows = rows_of(drawn)
-    ones = Rows(np.ones_like(rows.reward), rows.weight, np.zeros_like(rows.reward), np.zeros_like(rows.reward))
+    weight = columns_of(drawn)[0]
+    ones = Rows(np.ones_like(weight), weight, np.zeros_like(weight), np.zeros_like(weight))
     for name in ("clipped", "switch_dr", "dros", "drps"):
         kept = FAMILIES[name].make(parameter, name).terms(ones)
         assert (kept >= 0).all()
@@ -82,15 +78,14 @@ def test_shrunk_weights_lie_between_0_and_the_weight(drawn, parameter) -> None:
 @settings(max_examples=60)
 @given(ROWS)
 def test_sndr_without_a_model_is_snips_and_with_even_weights_dr(drawn) -> None:
-    rows = rows_of(drawn)
-    if rows.weight.sum() > 0:
-        zero = np.zeros_like(rows.reward)
-        bare = Rows(rows.reward, rows.weight, zero, zero)
-        found, expected = estimate_rows(Sndr(), bare), estimate_rows(Snips(), rows)
+    weight, reward, value, logged = columns_of(drawn)
+    if weight.sum() > 0:
+        zero = np.zeros_like(reward)
+        found, expected = estimate_of(Sndr(), weight, reward, zero, zero), estimate_of(Snips(), weight, reward)
         assert found.value == pytest.approx(expected.value, rel=1e-12, abs=1e-12)
         assert found.stderr == pytest.approx(expected.stderr, rel=1e-9, abs=1e-9)
-    even = Rows(rows.reward, np.ones_like(rows.reward), rows.model_value, rows.model_logged)
-    assert estimate_rows(Sndr(), even).value == pytest.approx(estimate_rows(Dr(), even).value, rel=1e-9, abs=1e-9)
+    even = (np.ones_like(reward), reward, value, logged)
+    assert estimate_of(Sndr(), *even).value == pytest.approx(estimate_of(Dr(), *even).value, rel=1e-9, abs=1e-9)
 
 
 def random_log(ope, seed=5, rows_per_chunk=100):
@@ -144,16 +139,16 @@ def setup_of(ope, log, *, interval="delta", clustered=False, names=WEIGHTED, gro
         target.name: fit_for_target(log, target, lambda: Weighted(ope), folds=2, seed=0)
         for target in (baseline, *targets)
     }
-    return Setup(
+    return asking.setup_of(
         targets=targets,
         metric="r",
         reward_range=(-50, 50),
-        estimators=estimators_named(names, 3.0, loggers=2),
+        estimators=names,
         baseline=baseline,
         interval=interval,
         clustered=clustered,
         clip=3.0,
-        draws=100,
+        replicates=100,
         models=cross_fit(log, lambda: ope.Ridge("r", 4), folds=2, seed=0),
         own_models=own,
         embedding=Embedding(ActionGroups(("g",), np.array(groups)), logged_policy(ope)),
@@ -169,7 +164,7 @@ def whole(setup, blocks) -> EvaluationState:
 
 
 def answer(state) -> str:
-    return json.dumps(finish(state).to_json())
+    return msgspec.json.encode(finish(state)).decode()
 
 
 @pytest.fixture(scope="module", params=[("delta", False), ("delta", True), ("bootstrap", True), ("bootstrap", False)])
@@ -237,7 +232,9 @@ def test_loggers_that_are_alike_give_ips_and_dr(ope) -> None:
 def test_tuned_estimates_carry_the_error_of_their_unbiased_member(ope, clustered) -> None:
     log = random_log(ope)
     names = ("ips", "dr", *(f"{name}:slope" for name in FAMILIES))
-    found = {e.estimator: e for e in finish(whole(setup_of(ope, log, names=names, clustered=clustered), log)).results}
+    evaluation = finish(whole(setup_of(ope, log, names=names, clustered=clustered), log))
+    found = {e.estimator: e for e in evaluation.results}
+    said = {e.estimator: remarks(evaluation, place) for place, e in enumerate(evaluation.results)}
     for name in FAMILIES:
         tuned = found[f"{name}:slope"]
         plain = found["ips" if name in {"clipped", "sg_ips"} else "dr"]
@@ -245,8 +242,8 @@ def test_tuned_estimates_carry_the_error_of_their_unbiased_member(ope, clustered
         assert tuned.difference.stderr == pytest.approx(plain.difference.stderr, rel=1e-12)
         assert tuned.low == pytest.approx(min(plain.low, tuned.value), rel=1e-12)
         assert tuned.high == pytest.approx(max(plain.high, tuned.value), rel=1e-12)
-        assert "chosen by SLOPE among" in tuned.notes[0]
-        assert "without bias" in tuned.notes[0]
+        assert "chosen by SLOPE among" in said[f"{name}:slope"][0]
+        assert "without bias" in said[f"{name}:slope"][0]
 
 
 def test_the_streamed_choice_is_that_of_whole_arrays(ope) -> None:
@@ -254,8 +251,9 @@ def test_the_streamed_choice_is_that_of_whole_arrays(ope) -> None:
     log = random_log(ope)
     for name, family in FAMILIES.items():
         names = (f"{name}:slope", *(f"{name}:{value!r}" for value in family.grid))
-        tuned, *members = finish(whole(setup_of(ope, log, names=names), log)).results
-        chosen = tuned.notes[0].split(" = ")[1].split(",")[0]
+        evaluation = finish(whole(setup_of(ope, log, names=names), log))
+        tuned, *members = evaluation.results
+        chosen = remarks(evaluation)[0].split(" = ")[1].split(",")[0]
         (place,) = [i for i, value in enumerate(family.grid) if f"{value:g}" == chosen]
         assert tuned.value == members[place].value
 
@@ -269,7 +267,7 @@ def test_what_is_not_given_is_skipped_with_the_reason(ope) -> None:
         reward_range=(-50, 50),
         estimators=("ips", *WEIGHTED[2:]),
     )
-    reasons = {(policy, name): reason for policy, name, reason in found.skipped}
+    reasons = {(one.policy, one.estimator): one.reason for one in found.skipped}
     assert "attributes that carry the effect" in reasons["t", "mips"]
     assert "attributes that carry the effect" in reasons["t", "smips"]
     assert "a reward model" in reasons["t", "offcem"]
@@ -293,7 +291,7 @@ def test_names_may_carry_their_parameter() -> None:
     clipped, tuned, fixed = estimators_named(("clipped", "clipped:slope", "switch_dr:2.5"), 7.0)
     assert clipped == Clipped(7.0)
     assert tuned.name == "clipped:slope"
-    assert (fixed.name, fixed.tau) == ("switch_dr:2.5", 2.5)
+    assert (fixed.name, fixed.parameter) == ("switch_dr:2.5", 2.5)
 
 
 def test_at_0_a_family_is_dm_and_has_no_interval(ope) -> None:
@@ -326,7 +324,7 @@ def test_mrdr_through_the_front_door(ope) -> None:
     ips, mrdr = found.results
     assert abs(mrdr.value - ips.value) < 3 * ips.stderr
     assert mrdr.stderr < 0.7 * ips.stderr
-    assert "judged by ips" in mrdr.notes[0]
+    assert "judged by ips" in remarks(found, 1)[0]
 
 
 def test_slope_chooses_across_estimators(ope) -> None:
@@ -336,8 +334,9 @@ def test_slope_chooses_across_estimators(ope) -> None:
     with pytest.raises(ParameterError, match="estimators"):
         estimators_named(names)
     names = ("slope:ips+snips+dros+mips", "ips", "snips", "mips", *(f"dros:{v!r}" for v in FAMILIES["dros"].grid))
-    across, *alone = finish(whole(setup_of(ope, log, names=names), log)).results
-    (note,) = across.notes
+    evaluation = finish(whole(setup_of(ope, log, names=names), log))
+    across, *alone = evaluation.results
+    (note,) = remarks(evaluation)
     assert "among ips, snips, dros:inf, dros:1e+06" in note
     assert note.endswith("mips; error and interval are those of estimator = ips, taken as without bias")
     chosen = note.split(" = ")[1].split(",")[0]
@@ -373,6 +372,6 @@ def test_slope_across_is_skipped_where_one_of_them_is_not_defined(ope) -> None:
         reward_range=(-50, 50),
         estimators=("ips", "slope:ips+mips"),
     )
-    ((_, name, reason),) = found.skipped
-    assert name == "slope:ips+mips"
-    assert "attributes" in reason
+    (skipped,) = found.skipped
+    assert skipped.estimator == "slope:ips+mips"
+    assert "attributes" in skipped.reason

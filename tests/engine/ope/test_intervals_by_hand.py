@@ -13,14 +13,15 @@ from scipy.stats import binom
 
 from engine.errors import ParameterError
 from engine.ope.intervals.asymptotic import asymptotic_sequence, boundary
-from engine.ope.intervals.bernstein import bernstein, bernstein_mean, reach
+from engine.ope.intervals.bernstein import bernstein, reach
+from engine.ope.intervals.bootstrapped import resample, studentised
 from engine.ope.intervals.catoni import catoni
-from engine.ope.intervals.clopper_pearson import FewValues, clopper_pearson, mean_of_few
+from engine.ope.intervals.clopper_pearson import clopper_pearson, mean_of_few
+from engine.ope.intervals.confidence_sequence import STAKES, betting_sequence, lower_bound
 from engine.ope.intervals.cressie_read import Corner, WeightedTerms, cressie_read_low
-from engine.ope.intervals.ratio import Ratio
-from engine.ope.intervals.sequence import STAKES, betting_sequence, lower_bound
+from engine.ope.intervals.ratio import CentredRatio
 from engine.ope.intervals.simultaneous import holm, max_t_quantile
-from engine.ope.intervals.studentised import resample, studentised
+from engine.ope.intervals.streams import FewValues
 
 GOLDEN = json.loads(Path(__file__).with_name("golden").joinpath("vw_estimators.json").read_text(encoding="utf-8"))
 
@@ -40,16 +41,21 @@ def rows_of(weight: np.ndarray, term: np.ndarray) -> WeightedTerms:
     )
 
 
+def bernstein_of(x: np.ndarray, allowed: tuple[float, float], alpha: float) -> tuple[float | None, float | None]:
+    """Of the mean of terms within a range."""
+    return bernstein(CentredRatio.of_mean(len(x), x.mean(), len(x) * x.var()), allowed[1] - allowed[0], allowed, alpha)
+
+
 def test_bernstein() -> None:
     """x = 0, 1, 1, 1 in [0, 1]: mean 3/4, V = 1/4; L = ln(4 / 0.5) = ln 8; sqrt(2 V L / 4) + 7 L / 9."""
     log = math.log(8)
     far = math.sqrt(log / 8) + 7 * log / 9
     assert reach(4, 0.25, 1.0, 0.5) == pytest.approx(far)
-    assert bernstein_mean(np.array([0.0, 1, 1, 1]), (0, 1), 0.5) == (0.0, 1.0)
+    assert bernstein_of(np.array([0.0, 1, 1, 1]), (0, 1), 0.5) == (0.0, 1.0)
     x = np.tile([0.0, 1, 1, 1], 100)
     variance = 0.1875 * 400 / 399
     wide = math.sqrt(2 * variance * log / 400) + 7 * log / (3 * 399)
-    assert bernstein_mean(x, (0, 1), 0.5) == pytest.approx((0.75 - wide, 0.75 + wide))
+    assert bernstein_of(x, (0, 1), 0.5) == pytest.approx((0.75 - wide, 0.75 + wide))
 
 
 def test_bernstein_of_a_mean_and_of_a_ratio_with_constant_denominators_are_one() -> None:
@@ -57,10 +63,11 @@ def test_bernstein_of_a_mean_and_of_a_ratio_with_constant_denominators_are_one()
     x = np.tile([0.0, 1, 1, 1], 100)
     value = x.mean() / 2
     u = x - 2 * value
-    ratio = Ratio(400, value, 800.0, float(u @ u), float(2 * u.sum()), 1600.0)
-    low, high = bernstein_mean(x, (0, 1), 0.1)
+    ratio = CentredRatio(400, value, 800.0, float(u @ u), float(2 * u.sum()), 1600.0)
+    far = reach(400, float(x.var(ddof=1)), 1.0, 0.1)
+    low, high = max(0.0, x.mean() - far), min(1.0, x.mean() + far)
     assert bernstein(ratio, 1.0, (-1.0, 1.0), 0.1) == pytest.approx((low / 2, high / 2))
-    mean = Ratio.of_mean(400, x.mean(), 0.1875 * 400)
+    mean = CentredRatio.of_mean(400, x.mean(), 0.1875 * 400)
     assert bernstein(mean, 1.0, (-5.0, 5.0), 0.1) == pytest.approx((low, high))
 
 
@@ -179,7 +186,7 @@ def test_betting() -> None:
     t = 0.5 - low[-1]
     assert stake * 1000 * t - psi * (250 + 1000 * t * t) == pytest.approx(log)
     assert high[-1] - 0.5 == pytest.approx(t)
-    assert lower_bound(Ratio.of_mean(1000, 0.5, 250.0), 1.0, 0.0, 0.05) == pytest.approx(low[-1])
+    assert lower_bound(CentredRatio.of_mean(1000, 0.5, 250.0), 1.0, 0.0, 0.05) == pytest.approx(low[-1])
     assert (low[0], high[0]) == (0.0, 1.0)
 
 
@@ -189,7 +196,7 @@ def test_betting_over_several_blocks_is_one_sequence() -> None:
     low, high = betting_sequence(x, (5.0, 6.0), alpha=0.1)
     for n in (16_383, 16_384, 16_385, 33_000, 40_000):
         head = x[:n]
-        ratio = Ratio.of_mean(n, head.mean(), n * head.var())
+        ratio = CentredRatio.of_mean(n, head.mean(), n * head.var())
         assert low[n - 1] == pytest.approx(lower_bound(ratio, 1.0, 5.0, 0.05), abs=1e-9)
         assert high[n - 1] == pytest.approx(-lower_bound(ratio.negated(), 1.0, -6.0, 0.05), abs=1e-9)
 
@@ -199,8 +206,8 @@ def test_betting_without_a_range_claims_nothing_on_that_side() -> None:
     low, high = betting_sequence(x, (0.0, math.inf), values=(0.0, 3.0))
     assert low[-1] > 1.0
     assert set(high) == {3.0}
-    assert lower_bound(Ratio.of_mean(10, 1.0, 1.0), math.inf, -7.0, 0.05) == -7.0
-    assert lower_bound(Ratio.of_mean(10, 1.0, 1.0), 0.0, -7.0, 0.05) == -7.0
+    assert lower_bound(CentredRatio.of_mean(10, 1.0, 1.0), math.inf, -7.0, 0.05) == -7.0
+    assert lower_bound(CentredRatio.of_mean(10, 1.0, 1.0), 0.0, -7.0, 0.05) == -7.0
 
 
 def test_asymptotic_boundary() -> None:
@@ -230,7 +237,7 @@ def test_catoni() -> None:
 
 def test_studentised_pivots_by_hand() -> None:
     """Pivots of a mean are the textbook's t: (mean* - mean) / (sd* / sqrt(u)); checked on the same resamples."""
-    from engine.ope.bootstrap import resample_counts
+    from engine.ope.sums.bootstrap import resample_counts
 
     x = np.array([0.0, 1.0, 4.0, 2.0, 7.0])
     units = np.column_stack([np.ones(5), x])
@@ -277,8 +284,6 @@ def test_holm() -> None:
     [
         pytest.param(lambda: clopper_pearson(3, 2), "successes", id="more-successes-than-trials"),
         pytest.param(lambda: clopper_pearson(1, 2, 1.5), "alpha", id="alpha-of-a-share"),
-        pytest.param(lambda: bernstein_mean(np.array([1.0]), (0, 1)), "at least 2", id="one-row"),
-        pytest.param(lambda: bernstein_mean(np.array([1.0, 2.0]), (0, 1)), "within", id="outside-the-range"),
         pytest.param(lambda: betting_sequence(np.array([1.0, 2.0]), (0, 1)), "within", id="bet-outside-the-range"),
         pytest.param(lambda: betting_sequence(np.array([1.0, 2.0]), (0, 2), alpha=0), "alpha", id="bet-without-error"),
         pytest.param(lambda: asymptotic_sequence(np.ones(3), alpha=2), "alpha", id="alpha-above-1"),
@@ -293,5 +298,5 @@ def test_what_is_out_of_range_is_refused(call, named) -> None:
 
 
 def test_bernstein_of_one_row_or_without_a_range_claims_nothing() -> None:
-    assert bernstein(Ratio.of_mean(1, 0.5, 0.0), 1.0, (0, 1), 0.05) == (None, None)
-    assert bernstein(Ratio.of_mean(10, 0.5, 1.0), math.inf, (0, 1), 0.05) == (None, None)
+    assert bernstein(CentredRatio.of_mean(1, 0.5, 0.0), 1.0, (0, 1), 0.05) == (None, None)
+    assert bernstein(CentredRatio.of_mean(10, 0.5, 1.0), math.inf, (0, 1), 0.05) == (None, None)

@@ -11,18 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import DataError, ParameterError
-from engine.ope.evaluate import evaluate, finish
-from engine.ope.intervals.bernstein import bernstein_mean
+from engine.ope.evaluate import finish
+from engine.ope.intervals.bernstein import reach
 from engine.ope.intervals.catoni import catoni
 from engine.ope.intervals.clopper_pearson import clopper_pearson
-from engine.ope.intervals.histogram import LogHistogram
-from engine.ope.intervals.names import BY_ROW, INTERVALS
-from engine.ope.intervals.sequence import betting_sequence
-from engine.ope.named import estimators_named
-from engine.ope.setup import Setup
+from engine.ope.intervals.confidence_sequence import betting_sequence
+from engine.ope.intervals.streams import LogHistogram
+from engine.ope.settings import BY_ROW, INTERVALS
 from engine.ope.state import EvaluationState
 from engine.ope.support import SupportRule
 from engine.ope.target import LoggedTarget, PolicyTarget
+from tests.engine.ope.asking import evaluate, setup_of
 
 ROWS = 1500
 LENIENT = SupportRule(
@@ -50,7 +49,7 @@ def arm(ope, a, k=3):
 
 
 def ask(ope, blocks, interval, *, baseline=None, targets=None, **options):
-    given = {"estimators": ("ips", "snips"), "largest_weight": 3.0, "rule": LENIENT, "draws": 200} | options
+    given = {"estimators": ("ips", "snips"), "largest_weight": 3.0, "rule": LENIENT, "replicates": 200} | options
     return evaluate(
         blocks,
         targets or [arm(ope, 2)],
@@ -70,15 +69,15 @@ def ends(estimate):
 @pytest.mark.parametrize("base", ["logged", "arm 0"])
 def test_any_partition_and_order_gives_the_same_bytes(ope, interval, base) -> None:
     blocks = shares_log(ope, rows_per_chunk=200)
-    setup = Setup(
+    setup = setup_of(
         targets=(arm(ope, 2), arm(ope, 1)),
         metric="r",
         reward_range=(0.0, 1.0),
-        estimators=estimators_named(("ips", "snips", "clipped")),
+        estimators=("ips", "snips", "clipped"),
         baseline=LoggedTarget() if base == "logged" else arm(ope, 0),
         interval=interval,
         largest_weight=3.0,
-        draws=100,
+        replicates=100,
         rule=LENIENT,
     )
     whole = EvaluationState(setup)
@@ -89,7 +88,7 @@ def test_any_partition_and_order_gives_the_same_bytes(ope, interval, base) -> No
         parts[place % 3].add(block)
     parts[1].merge(parts[2])
     parts[1].merge(parts[0])
-    assert finish(whole).to_json() == finish(parts[1]).to_json()
+    assert finish(whole) == finish(parts[1])
 
 
 @pytest.mark.parametrize("interval", INTERVALS)
@@ -154,7 +153,9 @@ def test_the_stream_equals_the_formulas_on_whole_arrays(ope) -> None:
     hit = np.concatenate([block.action for block in blocks]) == 2
     terms = 3.0 * hit * reward
     bern = ask(ope, blocks, "empirical_bernstein").results[0]
-    assert (bern.low, bern.high) == pytest.approx(tuple(np.clip(bernstein_mean(terms, (0, 3)), 0, 1)), abs=1e-12)
+    far = reach(len(terms), float(terms.var(ddof=1)), 3.0, 0.05)
+    ends = np.clip([terms.mean() - far, terms.mean() + far], 0, 1)
+    assert (bern.low, bern.high) == pytest.approx(tuple(ends), abs=1e-12)
     low, high = betting_sequence(terms, (0.0, 3.0), values=(0.0, 1.0))
     bet = ask(ope, blocks, "confidence_sequence").results[0]
     assert (bet.low, bet.high) == pytest.approx((low[-1], high[-1]), abs=1e-12)
@@ -325,7 +326,7 @@ def test_differences_that_hold_together_are_wider_and_say_so(ope, interval) -> N
 
 def test_one_difference_needs_no_correction(ope) -> None:
     blocks = shares_log(ope)
-    alone, held = (ask(ope, blocks, "delta", simultaneous=together).to_json() for together in (False, True))
+    alone, held = (ask(ope, blocks, "delta", simultaneous=together) for together in (False, True))
     assert alone == held
 
 

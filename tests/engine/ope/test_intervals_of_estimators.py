@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.ope.crossfit import cross_fit
-from engine.ope.embedding import ActionGroups, Embedding
+from engine.ope.estimators.marginalised import ActionGroups, Embedding
+from engine.ope.estimators.named import ESTIMATORS
+from engine.ope.estimators.several_loggers import count_loggers
 from engine.ope.evaluate import finish
-from engine.ope.intervals.names import BOOTSTRAP, DELTA, INTERVALS
-from engine.ope.loggers import count_loggers
-from engine.ope.named import ESTIMATORS, estimators_named
-from engine.ope.setup import Setup
+from engine.ope.models.crossfit import cross_fit
+from engine.ope.settings import BOOTSTRAP, DELTA, INTERVALS
 from engine.ope.state import EvaluationState
 from engine.ope.target import LoggedTarget, PolicyTarget
+from tests.engine.ope.asking import setup_of
 
 ROWS = 1200
 LOG = [0.4, 0.3, 0.2, 0.1]
@@ -53,18 +53,18 @@ class Clipped01:
 def test_an_interval_or_a_reason(ope, interval, base) -> None:
     log = some_log(ope)
     logging = PolicyTarget(ope.TablePolicy("log", LOG))
-    setup = Setup(
+    setup = setup_of(
         targets=(
             PolicyTarget(ope.TablePolicy("t", [0.1, 0.2, 0.3, 0.4])),
             PolicyTarget(ope.TablePolicy("u", [0.3, 0.3, 0.3, 0.1])),
         ),
         metric="r",
         reward_range=(0.0, 1.0),
-        estimators=estimators_named(NAMES, 3.0, loggers=2),
+        estimators=NAMES,
         baseline=LoggedTarget() if base == "logged" else PolicyTarget(ope.TablePolicy("b", [0.4, 0.1, 0.4, 0.1])),
         interval=interval,
         clip=3.0,
-        draws=100,
+        replicates=100,
         models=cross_fit(log, lambda: Clipped01(ope), folds=2, seed=0),
         embedding=Embedding(ActionGroups(("g",), np.array([0, 0, 1, 1])), logging),
         loggers=count_loggers(log, "who", [("x", logging), ("y", logging)]),

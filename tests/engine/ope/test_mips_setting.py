@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from engine.errors import DataError, ParameterError
-from engine.ope.embedding import Embedding, SampledGroups
-from engine.ope.evaluate import evaluate
+from engine.ope.estimators.marginalised import Embedding, SampledGroups
 from engine.ope.target import PolicyTarget
+from tests.engine.ope.asking import evaluate
 
 D, DIMS, CATEGORIES, NOISE = 10, 3, 10, 2.5
 N, SEEDS = 2000, 30

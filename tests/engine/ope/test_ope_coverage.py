@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.ope.bootstrap import BucketSums, resampled_sums, units_of_clusters
-from engine.ope.evaluate import evaluate
+from engine.ope.sums.bootstrap import BucketSums, resampled_sums, units_of_clusters
 from engine.ope.target import PolicyTarget
+from tests.engine.ope.asking import evaluate
 
 REPLICATIONS = 400
 ROWS = 400
@@ -72,7 +72,7 @@ def coverage(ope, seed, **options):
     [
         {"estimators": ("ips", "snips", "dr")},
         {"estimators": ("ips", "snips", "dr"), "clusters": 40},
-        {"estimators": ("ips", "snips"), "interval": "bootstrap", "draws": 300},
+        {"estimators": ("ips", "snips"), "interval": "bootstrap", "replicates": 300},
     ],
     ids=["delta", "delta clustered", "bootstrap"],
 )
@@ -192,4 +192,4 @@ def test_unused_blocks_change_nothing(ope) -> None:
     empty = replace(blocks[0].take(slice(0, 0)), chunk=9)
     target = [PolicyTarget(ope.TablePolicy("t", TARGET))]
     with_empty = evaluate([*blocks, empty], target, metric="r", reward_range=(-20, 20))
-    assert with_empty.to_json() == evaluate(blocks, target, metric="r", reward_range=(-20, 20)).to_json()
+    assert with_empty == evaluate(blocks, target, metric="r", reward_range=(-20, 20))

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 from scipy.special import stdtrit
 
-from engine.ope.embedding import ActionGroups, Embedding
-from engine.ope.evaluate import evaluate
-from engine.ope.loggers import Loggers
-from engine.ope.named import FAMILIES, PLAIN
+from engine.ope.estimators.marginalised import ActionGroups, Embedding
+from engine.ope.estimators.named import FAMILIES, PLAIN
+from engine.ope.estimators.several_loggers import Loggers
+from engine.ope.estimators.slope import accepted
 from engine.ope.support import SupportRule
 from engine.ope.target import PolicyTarget
-from engine.ope.terms import Rows, estimate_rows
-from engine.ope.tuned import slope
+from tests.engine.ope.asking import estimate_of, evaluate
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "obp.json").read_text(encoding="utf-8"))
 BANDIT = {name: np.array(values) for name, values in GOLDEN["bandit"]["log"].items()}
@@ -87,23 +86,23 @@ def test_estimates_equal_vw_estimators(found, name) -> None:
     assert found[name] == pytest.approx(GOLDEN["vw"][name], rel=1e-9)
 
 
-def whole_rows() -> Rows:
+def whole_rows() -> tuple[np.ndarray, ...]:
     rows = np.arange(N)
     weight = BANDIT["target"][rows, BANDIT["action"]] / BANDIT["logging"][rows, BANDIT["action"]]
     value = (BANDIT["target"] * BANDIT["model"]).sum(axis=1)
-    return Rows(BANDIT["reward"], weight, value, BANDIT["model"][rows, BANDIT["action"]])
+    return (weight, BANDIT["reward"], value, BANDIT["model"][rows, BANDIT["action"]])
 
 
 @pytest.mark.parametrize("delta", list(GOLDEN["slope"]["obp"]))
 @pytest.mark.parametrize("name", list(GOLDEN["slope"]["grids"]))
 def test_slope_chooses_what_obp_chooses(name, delta) -> None:
     grid = GOLDEN["slope"]["grids"][name]
-    estimates = [estimate_rows(FAMILIES[name].make(value, name), whole_rows()) for value in grid]
+    estimates = [estimate_of(FAMILIES[name].make(value, name), *whole_rows()) for value in grid]
     quantile = stdtrit(N - 1, 1 - float(delta))
-    place = slope([e.value for e in estimates], [quantile * e.stderr for e in estimates])
+    place = accepted([e.value for e in estimates], [quantile * e.stderr for e in estimates])[-1]
     assert grid[place] == GOLDEN["slope"]["obp"][delta][name]
 
 
 def test_arrays_and_streams_agree(found) -> None:
     for name in ("ips", "snips", "dr", "sndr"):
-        assert estimate_rows(PLAIN[name], whole_rows()).value == pytest.approx(found[name], rel=1e-12)
+        assert estimate_of(PLAIN[name], *whole_rows()).value == pytest.approx(found[name], rel=1e-12)

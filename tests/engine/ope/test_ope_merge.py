@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import pickle
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from engine.errors import DataError
 from engine.identity import keyed_hash
-from engine.ope.clusters import ClusterSums
-from engine.ope.crossfit import cross_fit
 from engine.ope.evaluate import finish
-from engine.ope.exact import group_sums
-from engine.ope.named import estimators_named
+from engine.ope.models.crossfit import cross_fit
 from engine.ope.setup import Setup
 from engine.ope.state import EvaluationState
+from engine.ope.sums.clusters import ClusterSums
+from engine.ope.sums.exact import group_sums
 from engine.ope.target import LoggedTarget, PolicyTarget
+from tests.engine.ope.asking import setup_of
 
 CHUNKS = 7
 
@@ -50,24 +50,24 @@ def log(ope):
 @pytest.fixture(scope="module", params=[("delta", True), ("delta", False), ("bootstrap", True), ("bootstrap", False)])
 def setup(request, ope, log):
     interval, clustered = request.param
-    return Setup(
+    return setup_of(
         targets=(
             PolicyTarget(ope.TablePolicy("a", [0.2, 0.3, 0.5])),
             PolicyTarget(ope.TablePolicy("b", [0.0, 0.9, 0.1])),
         ),
         metric="r",
         reward_range=(0, 1e6),
-        estimators=estimators_named(("ips", "clipped", "snips", "dm", "dr")),
+        estimators=("ips", "clipped", "snips", "dm", "dr"),
         interval=interval,
         clustered=clustered,
         clip=5.0,
-        draws=100,
+        replicates=100,
         models=cross_fit(log, lambda: ope.Ridge("r", 3), folds=3, seed=1),
     )
 
 
 def answer(state: EvaluationState) -> str:
-    return json.dumps(finish(state).to_json())
+    return msgspec.json.encode(finish(state)).decode()
 
 
 def whole(setup: Setup, blocks) -> EvaluationState:
@@ -124,11 +124,11 @@ def test_clustered_by_row_equals_unclustered(ope) -> None:
     found = [
         finish(
             whole(
-                Setup(
+                setup_of(
                     targets=targets,
                     metric="r",
                     reward_range=(0, 1e6),
-                    estimators=estimators_named(names),
+                    estimators=names,
                     clustered=clustered,
                 ),
                 rows,
@@ -171,9 +171,7 @@ def test_sums_by_key_are_rounded_exactly_in_any_order(rows, random) -> None:
 
 
 def test_a_state_travels_between_processes(ope, log) -> None:
-    setup = Setup(
-        targets=(LoggedTarget(),), metric="r", reward_range=(0, 1e6), estimators=estimators_named(("ips", "snips"))
-    )
+    setup = setup_of(targets=(LoggedTarget(),), metric="r", reward_range=(0, 1e6), estimators=("ips", "snips"))
     sent = pickle.loads(pickle.dumps(whole(setup, log[3:])))
     first = whole(setup, log[:3])
     first.merge(sent)

@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.ope.evaluate import evaluate
-from engine.ope.ips import ips
-from engine.ope.snips import snips
+from engine.ope.estimators.weighting import Ips, Snips
 from engine.ope.support import SupportRule
 from engine.ope.target import LoggedTarget, PolicyTarget
+from tests.engine.ope.asking import estimate_of, evaluate
 
 FLOATS = st.floats(-100, 100, allow_subnormal=False)
 LOGS = st.lists(st.tuples(st.floats(0.01, 50), FLOATS), min_size=3, max_size=40)
@@ -22,7 +21,7 @@ ANY = SupportRule(min_ess=0, min_clusters=0, max_weight_share=1, max_square_shar
 @given(LOGS, st.floats(-50, 50))
 def test_snips_moves_with_a_constant_and_its_error_does_not(rows, shift) -> None:
     weight, reward = np.array(rows).T
-    plain, moved = snips(weight, reward), snips(weight, reward + shift)
+    plain, moved = (estimate_of(Snips(), weight, r) for r in (reward, reward + shift))
     assert moved.value == pytest.approx(plain.value + shift, abs=1e-9)
     assert moved.stderr == pytest.approx(plain.stderr, abs=1e-9)
     assert reward.min() - 1e-9 <= plain.value <= reward.max() + 1e-9
@@ -32,8 +31,8 @@ def test_snips_moves_with_a_constant_and_its_error_does_not(rows, shift) -> None
 @given(LOGS, st.floats(0.1, 100))
 def test_scaled_rewards_scale_everything(rows, factor) -> None:
     weight, reward = np.array(rows).T
-    for estimator in (ips, snips):
-        plain, scaled = estimator(weight, reward), estimator(weight, reward * factor)
+    for estimator in (Ips(), Snips()):
+        plain, scaled = (estimate_of(estimator, weight, r) for r in (reward, reward * factor))
         assert scaled.value == pytest.approx(plain.value * factor, rel=1e-9, abs=1e-9)
         assert scaled.stderr == pytest.approx(plain.stderr * factor, rel=1e-9, abs=1e-7)
 
@@ -42,8 +41,8 @@ def test_scaled_rewards_scale_everything(rows, factor) -> None:
 @given(st.lists(FLOATS, min_size=2, max_size=40))
 def test_weights_of_one_give_the_mean_and_its_textbook_error(rewards) -> None:
     reward = np.array(rewards)
-    for estimator in (ips, snips):
-        found = estimator(np.ones_like(reward), reward)
+    for estimator in (Ips(), Snips()):
+        found = estimate_of(estimator, np.ones_like(reward), reward)
         assert found.value == pytest.approx(reward.mean(), abs=1e-9)
         assert found.stderr == pytest.approx(reward.std(ddof=1) / np.sqrt(len(reward)), abs=1e-9)
 

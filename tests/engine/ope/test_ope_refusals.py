@@ -8,11 +8,11 @@ from scipy.stats import kurtosis
 
 from engine.catalog import one_axis_catalog
 from engine.errors import DataError, LearnError, MissingPropensityError, ParameterError
-from engine.ope.crossfit import cross_fit, model_fold_of
-from engine.ope.evaluate import evaluate
-from engine.ope.moments import Spread
+from engine.ope.models.crossfit import cross_fit, model_fold_of
+from engine.ope.sums.moments import Spread
 from engine.ope.support import SupportRule
 from engine.ope.target import ColumnActionTarget, ColumnTarget, LoggedTarget, PolicyTarget
+from tests.engine.ope.asking import evaluate, remarks
 
 N = 200
 
@@ -85,7 +85,7 @@ def test_missing_propensities_leave_only_dm_and_mark_it(ope) -> None:
     assert estimate.exact is False
     assert estimate.verdict == "insufficient"
     assert estimate.stderr is estimate.low is estimate.high is None
-    assert estimate.to_json()["ess"] is None
+    assert estimate.ess is None
     assert 0 < estimate.value < 1
     assert any("not exact" in note for note in estimate.notes)
     with pytest.raises(ParameterError, match="allow_inexact"):
@@ -104,7 +104,7 @@ def test_missing_propensities_leave_only_dm_and_mark_it(ope) -> None:
         ({"reward_range": (1, 1)}, "reward_range"),
         ({"clip": 0.0}, "clip"),
         ({"clip": float("nan")}, "clip"),
-        ({"draws": 10}, "draws"),
+        ({"replicates": 10}, "replicates"),
     ],
 )
 def test_arguments_outside_their_range(ope, options, parameter) -> None:
@@ -175,12 +175,12 @@ def test_a_probability_column_is_used_as_it_stands(ope) -> None:
     found = run(blocks, ColumnTarget("column:p", "p"), estimators=("ips", "snips", "dr"))
     mean = blocks[0].rewards["r"].mean()
     assert [e.value for e in found.results] == pytest.approx([mean / 2, mean])
-    assert np.isnan(found.results[0].unsupported_mass)
+    assert found.results[0].unsupported_mass is None
     assert found.results[0].verdict == "insufficient"
-    assert any("mean weight 0.5" in reason for reason in found.results[0].reasons)
-    ((policy, estimator, reason),) = found.skipped
-    assert (policy, estimator) == ("column:p", "dr")
-    assert "whole distribution" in reason
+    assert any("mean weight 0.5" in reason for reason in found.reasons[0])
+    (skipped,) = found.skipped
+    assert (skipped.policy, skipped.estimator) == ("column:p", "dr")
+    assert "whole distribution" in skipped.reason
 
 
 def test_an_action_column_is_resolved_and_its_unsupported_mass_counted(ope) -> None:
@@ -194,10 +194,11 @@ def test_an_action_column_is_resolved_and_its_unsupported_mass_counted(ope) -> N
     assert found.full.sum(axis=0).tolist() == [50, 100, 50]
     assert found.unsupported.sum() == 0
     swapped = log(ope, eligible=eligible, extra={"a": ["b"] * N})
-    (estimate,) = run(swapped, target, estimators=("ips",)).results
+    found = run(swapped, target, estimators=("ips",))
+    (estimate,) = found.results
     assert estimate.unsupported_mass == 0.25
     assert estimate.verdict == "insufficient"
-    assert any("25.0%" in reason for reason in estimate.reasons)
+    assert any("25.0%" in reason for reason in found.reasons[0])
     with pytest.raises(DataError, match="unknown action 'zap'"):
         run(log(ope, extra={"a": ["zap"] * N}), target)
     with pytest.raises(DataError, match="no column 'a'"):
@@ -212,20 +213,19 @@ def test_the_clipping_is_reported(ope, clip, note) -> None:
     """Weights are 3 or 0; clipped at 2 a third of their sum is gone."""
     target = PolicyTarget(ope.TablePolicy("one", [0, 1, 0]))
     blocks = log(ope, propensity=[1 / 3] * N)
-    (estimate,) = run(blocks, target, estimators=("clipped",), clip=clip).results
-    assert note in estimate.notes[0]
+    assert note in remarks(run(blocks, target, estimators=("clipped",), clip=clip))[0]
 
 
 def test_skipped_estimators_say_why(ope) -> None:
     target = PolicyTarget(ope.TablePolicy("one", [0, 1, 0]))
     found = run(log(ope), target, LoggedTarget(), estimators=("ips", "dm", "dr"))
-    assert {(policy, estimator) for policy, estimator, _ in found.skipped} == {
+    assert {(one.policy, one.estimator) for one in found.skipped} == {
         ("one", "dm"),
         ("one", "dr"),
         ("logged", "dm"),
         ("logged", "dr"),
     }
-    assert "no" in found.skipped[0][2]
+    assert "no" in found.skipped[0].reason
     assert [estimate.estimator for estimate in found.results] == ["ips", "ips"]
 
 
@@ -234,16 +234,17 @@ def test_propensities_of_another_policy_are_noticed(ope) -> None:
     rng = np.random.default_rng(4)
     n = 2000
     blocks = ope.blocks(rng.choice(3, n, p=[0.5, 0.25, 0.25]), np.full(n, 1 / 3), {"r": rng.random(n)}, k=3)
-    (estimate,) = run(blocks, PolicyTarget(ope.TablePolicy("zero", [1, 0, 0])), estimators=("ips",)).results
+    found = run(blocks, PolicyTarget(ope.TablePolicy("zero", [1, 0, 0])), estimators=("ips",))
+    (estimate,) = found.results
     assert estimate.verdict == "insufficient"
-    assert any("mean weight" in reason for reason in estimate.reasons)
+    assert any("mean weight" in reason for reason in found.reasons[0])
 
 
 def test_too_few_rows_or_clusters_are_insufficient(ope) -> None:
     short = ope.blocks([0, 1] * 10, [0.5] * 20, {"r": [1.0, 0.0] * 10}, k=2)
-    assert any("effective sample size 20.0" in reason for reason in run(short).results[0].reasons)
+    assert any("effective sample size 20.0" in reason for reason in run(short).reasons[0])
     few = log(ope, cluster=np.arange(N) % 4)
-    assert any("4 independent units" in reason for reason in run(few, clustered=True).results[0].reasons)
+    assert any("4 independent units" in reason for reason in run(few, clustered=True).reasons[0])
 
 
 def test_rare_outcomes_are_insufficient_however_even_the_weights(ope) -> None:
@@ -255,10 +256,11 @@ def test_rare_outcomes_are_insufficient_however_even_the_weights(ope) -> None:
     reward = np.zeros(n)
     reward[[3, 80, 150, 222]] = 1.0
     blocks = ope.blocks(np.arange(n) % 2, np.full(n, 0.5), {"r": reward}, k=2)
-    (estimate,) = run(blocks, PolicyTarget(ope.TablePolicy("one", [0, 1])), estimators=("ips",)).results
+    found = run(blocks, PolicyTarget(ope.TablePolicy("one", [0, 1])), estimators=("ips",))
+    (estimate,) = found.results
     assert estimate.verdict == "insufficient"
-    assert any("about 2.1 of the rare outcomes" in reason for reason in estimate.reasons)
-    assert any("of the sampling variance" in reason for reason in estimate.reasons)
+    assert any("about 2.1 of the rare outcomes" in reason for reason in found.reasons[0])
+    assert any("of the sampling variance" in reason for reason in found.reasons[0])
 
 
 def test_many_rare_outcomes_are_enough(ope) -> None:
@@ -267,8 +269,9 @@ def test_many_rare_outcomes_are_enough(ope) -> None:
     reward = np.zeros(n)
     reward[np.arange(7, n, 75)] = 1.0
     blocks = ope.blocks((np.arange(n) // 75) % 2, np.full(n, 0.5), {"r": reward}, k=2)
-    (estimate,) = run(blocks, PolicyTarget(ope.TablePolicy("one", [0, 1])), estimators=("ips",)).results
-    assert not estimate.reasons
+    found = run(blocks, PolicyTarget(ope.TablePolicy("one", [0, 1])), estimators=("ips",))
+    (estimate,) = found.results
+    assert not found.reasons[0]
     assert estimate.verdict == "no difference"
 
 
@@ -295,9 +298,10 @@ def test_a_thin_baseline_spoils_the_verdict(ope) -> None:
     action[0] = 1
     blocks = ope.blocks(action, np.where(action == 1, 0.01, 0.99), {"r": rng.random(N)}, k=2)
     rare = PolicyTarget(ope.TablePolicy("rare", [0, 1]))
-    (estimate,) = run(blocks, LoggedTarget(), baseline=rare, estimators=("ips",)).results
+    found = run(blocks, LoggedTarget(), baseline=rare, estimators=("ips",))
+    (estimate,) = found.results
     assert estimate.verdict == "insufficient"
-    assert all(reason.startswith("baseline rare") for reason in estimate.reasons)
+    assert all(reason.startswith("baseline rare") for reason in found.reasons[0])
 
 
 def test_folds_keep_clusters_whole_and_models_blind_to_them(ope) -> None:

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from engine.errors import DataError, ParameterError
-from engine.ope.evaluate import evaluate
 from engine.ope.intervals.asymptotic import boundary
-from engine.ope.pilot import PilotSums
-from engine.ope.plan import Need, Terms, needed, of_moments
+from engine.ope.plan import Need, PilotSums, Terms, needed, of_moments
 from engine.ope.support import SupportRule
 from engine.ope.target import LoggedTarget, PolicyTarget
+from tests.engine.ope.asking import evaluate
 
 NO_RULE = SupportRule(min_ess=0, min_outcomes=0, max_weight_share=0, max_square_share=0)
 ASKED = {"alpha": 0.05, "power": 0.9, "interval": "delta", "kurtosis": math.nan, "rule": NO_RULE}
@@ -54,13 +53,21 @@ def test_support_can_ask_for_more_than_the_power() -> None:
     """E w^2 = 10: ESS 30 needs 300 rows; 5 rare outcomes of kurtosis 98 need 4,900; 15^2 / (10 * 0.1) = 225."""
     terms = Terms(0.5, 1.0, 10.0, 15.0)
     asked = ASKED | {"rule": SupportRule()}
-    assert needed(terms, 1.0, **asked) == Need(terms, 11, 300, 300)
+    assert needed(terms, 1.0, **asked) == Need(
+        exploration=0.5,
+        decisions=300,
+        for_power=11,
+        for_support=300,
+        sd=1.0,
+        effective_share=0.1,
+        largest_weight=15.0,
+    )
     assert needed(terms, 1.0, **(asked | {"kurtosis": 98.0})).decisions == 4900
 
 
 def test_without_exploration_nothing_is_enough() -> None:
     terms = of_moments(0.0, actions=2, sd=1.0, disagreement=0.5)
-    assert needed(terms, 0.1, **ASKED) == Need(terms, None, None, None)
+    assert needed(terms, 0.1, **ASKED) == Need(exploration=0.0)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from engine.errors import ParameterError
 from engine.ope.estimate import Difference, Estimate
-from engine.ope.gate import Demand, Evidence, evidence_of, gate
+from engine.ope.metrics.gate import Demand, Evidence, evidence_of, gate
 
 
 def seen(low: float, high: float, metric: str = "profit", *, live: float | None = 1.0, reasons: tuple[str, ...] = ()):
@@ -92,11 +92,13 @@ def test_a_better_interval_or_a_wider_margin_never_turns_a_pass_into_a_refusal(
 
 
 def test_evidence_of_an_estimate() -> None:
+    difference = Difference(baseline="live", value=0.5, stderr=0.1, low=0.3, high=0.7)
     estimate = Estimate(
-        "new", "profit", "dr", 1.5, 0.1, 1.3, 1.7, 0.1, 100, 80.0, 1.0, 2.0, 0.0, "better", True,
-        Difference("live", 0.5, 0.1, 0.3, 0.7), "delta", True,
+        policy="new", metric="profit", estimator="dr", value=1.5, stderr=0.1, low=1.3, high=1.7, alpha=0.1, n=100,
+        ess=80.0, mean_weight=1.0, max_weight=2.0, unsupported_mass=0.0, verdict="better", difference=difference,
     )  # fmt: skip
-    found = evidence_of(estimate)
+    found = evidence_of(estimate, reasons=("thin",))
+    assert found.reasons == ("thin",)
     assert (found.live, found.new, found.low, found.high, found.alpha) == (1.0, 1.5, 0.3, 0.7, 0.1)
 
 

@@ -7,12 +7,12 @@ import numpy as np
 from engine.catalog import one_axis_catalog
 from engine.eligibility import pack
 from engine.features import ContextBlock, FeatureSchema
-from engine.ope.evaluate import evaluate
 from engine.ope.target import PolicyTarget
 from engine.records.rounds import RoundBlock
 from policies.peers.always import AlwaysPolicy
 from policies.peers.uniform import UniformPolicy
 from tests.engine.audit.audited_worlds import DAY_US, FIRST_DAY
+from tests.engine.ope.asking import evaluate
 
 ARMS, ROWS = 36, 3600
 CATALOG = one_axis_catalog("noise", [f"arm {arm}" for arm in range(ARMS)], hold_name="none")
@@ -51,7 +51,7 @@ def winners(seed: int, *, simultaneous: bool) -> list[str]:
         estimators=("snips",),
         baseline=PolicyTarget(UniformPolicy()),
         simultaneous=simultaneous,
-        draws=200,
+        replicates=200,
     )
     return [row.policy for row in found.results if row.verdict == "better"]
 

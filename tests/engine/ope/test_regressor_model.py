@@ -1,4 +1,4 @@
-"""engine/ope/regressor.py, with scikit-learn where it is installed and with least squares of our own everywhere."""
+"""The model of a regressor, with scikit-learn where it is installed and with least squares of our own everywhere."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import pytest
 
 from engine.catalog import one_axis_catalog
 from engine.errors import LearnError, ParameterError
-from engine.ope.evaluate import evaluate
-from engine.ope.regressor import RegressorModel
+from engine.ope.models.regressor import RegressorModel
 from engine.ope.target import PolicyTarget
 from engine.records.rounds import SAMPLE_WEIGHT
+from tests.engine.ope.asking import evaluate
 
 N = 900
 CATALOG = one_axis_catalog("c", ["a", "b"])

@@ -21,6 +21,7 @@ from engine.log.join import MetricSpec
 from engine.mapping.dialect import load_mapping
 from engine.monitor.rule import MonitorRule
 from engine.ope.metrics.definition import MetricStack
+from engine.ope.settings import EvaluationSettings
 from engine.optout.codes import provider_codes
 from engine.optout.lists import lists_from, load_lists
 from engine.optout.own_text import vocabulary
@@ -35,7 +36,6 @@ from experiments.settings import (
     BacktestConfig,
     DecideConfig,
     EvaluateConfig,
-    EvaluationSettings,
     JoinConfig,
     PlanConfig,
     TrainConfig,

@@ -19,8 +19,8 @@ RESULT = (
     *("max_weight", "unsupported_mass", "verdict", "difference"),
 )
 KEYS = {
-    "ResultRow": RESULT,
-    "DifferenceRow": ("baseline", "value", "stderr", "low", "high"),
+    "Estimate": RESULT,
+    "Difference": ("baseline", "value", "stderr", "low", "high"),
     "LogSummary": ("rows", "contacts", "actions", "metric", "dropped"),
     "Launch": ("policy", "verdict", "reason"),
     "BacktestOutput": ("log", "results", "launch"),

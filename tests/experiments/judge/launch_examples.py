@@ -6,21 +6,22 @@ from typing import Any
 
 import msgspec
 
-from engine.ope.gate import Check, Gate
+from engine.ope.estimate import Difference, Estimate
+from engine.ope.metrics.gate import Check, Gate
 from experiments.judge.backtest import BacktestOutput
 from experiments.judge.launch.recommend import Launch
 from experiments.judge.launch.rule_costs import RuleCost
 from experiments.judge.launch.support import SupportRow, WeightBin
 from experiments.judge.launch.treatment import GroupRow, ShareRow, TreatmentOutput
-from experiments.outputs import DifferenceRow, LogSummary, MetricDifference, MetricRow, ResultRow
+from experiments.outputs import LogSummary, MetricDifference, MetricRow
 
 HOSTILE = '<script>alert("x")</script>'
 
 
-def result(policy: str, verdict: str, *, low: float, high: float, baseline: str = "static_segments") -> ResultRow:
+def result(policy: str, verdict: str, *, low: float, high: float, baseline: str = "static_segments") -> Estimate:
     middle = (low + high) / 2
-    gap = DifferenceRow(baseline=baseline, value=middle, stderr=(high - low) / 4, low=low, high=high)
-    return ResultRow(
+    gap = Difference(baseline=baseline, value=middle, stderr=(high - low) / 4, low=low, high=high)
+    return Estimate(
         policy=policy,
         metric="margin",
         estimator="dr",

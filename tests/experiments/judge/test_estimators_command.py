@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ConfigError
-from engine.ope.named import ESTIMATORS
+from engine.ope.estimators.named import ESTIMATORS
 from experiments.judge.regressors import regressor_named
-from tests.experiments.commands import refused, result, run
+from tests.experiments.commands import refused, result, run, screen
 
 ATTRIBUTES = ("evaluation.attributes=[channel,discount_depth]", "evaluation.logging=uniform")
 # Simulated contacts have one of three motives; here it stands in for a logger, and all three are the same policy.
@@ -179,3 +179,59 @@ def test_a_backtest_may_be_decided_by_another_estimator(trial, tmp_path) -> None
 )
 def test_a_backtest_refuses_what_it_cannot_decide_by(trial, tmp_path, overrides) -> None:
     refused(2, *("backtest", "--log", trial.log, "--metric", "order", "--out", tmp_path / "out", *overrides))
+
+
+def asked(trial, *options: str) -> tuple[object, ...]:
+    """An evaluation by IPS with options."""
+    return (
+        "evaluate",
+        "--log",
+        trial.log,
+        "--policy",
+        trial.policy,
+        "--metric",
+        "order",
+        "--estimator",
+        "ips",
+        *options,
+    )
+
+
+def test_uplift_is_printed_where_it_is_asked_for(trial) -> None:
+    """The uniform log sends one of several messages: its policy must be named. The baseline gives no distribution."""
+    output = run(*asked(trial, "--uplift", "evaluation.logging=uniform"))
+    (found,) = output["uplift"]
+    assert found["policy"] == str(trial.policy)
+    assert found["rows"] + found["left_out"] == output["results"][0]["n"]
+    for name in ("everybody", "rule", "over_everybody", "auuc", "qini"):
+        assert found[name]["low"] <= found[name]["value"] <= found[name]["high"], name
+    assert found["over_everybody"]["value"] == pytest.approx(found["rule"]["value"] - found["everybody"]["value"])
+    shares = [point["share"] for point in found["curve"]]
+    assert shares == sorted(shares)
+    assert "several messages" in refused(3, *asked(trial, "--uplift"))[0]
+
+
+def test_quantiles_are_printed_where_they_are_asked_for(trial) -> None:
+    found = run(*asked(trial, "--quantiles", "0.1,0.999"))["quantiles"]
+    assert list(found) == ["logged", str(trial.policy)]
+    for quantiles in found.values():
+        assert [one["level"] for one in quantiles] == [0.1, 0.999]
+        assert all(one["low"] <= one["value"] <= one["high"] for one in quantiles)
+    # Orders are rare: the lower quantile is no order.
+    assert found["logged"][0]["value"] == 0.0
+    for wrong in ("0", "1.5", "half"):
+        assert "in (0, 1)" in refused(2, *asked(trial, "--quantiles", wrong))[0]
+
+
+def test_both_have_a_table_on_the_screen_and_lines_in_the_report(trial, tmp_path: Path) -> None:
+    given = ("--uplift", "--quantiles", "0.5", "--out", str(tmp_path / "out"), "evaluation.logging=uniform")
+    shown = screen(*asked(trial, *given))
+    for words in ("Qini", "rule - everybody", "quantiles of order, logged first"):
+        assert words in shown
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    for words in (f"Qini of {trial.policy}", "quantile 0.5 under logged", "--quantiles 0.5 --uplift"):
+        assert words in page
+
+
+def test_neither_is_printed_where_nobody_asks(trial) -> None:
+    assert not {"uplift", "quantiles"} & run(*asked(trial)).keys()

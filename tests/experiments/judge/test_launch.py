@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from engine.ope.gate import Gate
+from engine.ope.estimate import Difference, Estimate
+from engine.ope.metrics.gate import Gate
 from experiments.judge.launch.recommend import Contest, recommend
-from experiments.outputs import DifferenceRow, ResultRow
 from tests.experiments.judge.launch_examples import example
 
 
-def row(policy: str, verdict: str, baseline: str, value: float = 0.1) -> ResultRow:
-    difference = DifferenceRow(baseline=baseline, value=value, stderr=0.01, low=value - 0.02, high=value + 0.02)
-    return ResultRow(
+def row(policy: str, verdict: str, baseline: str, value: float = 0.1) -> Estimate:
+    difference = Difference(baseline=baseline, value=value, stderr=0.01, low=value - 0.02, high=value + 0.02)
+    return Estimate(
         policy=policy,
         metric="m",
         estimator="dr",

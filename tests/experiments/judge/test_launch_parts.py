@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from engine.features import ContextBlock
-from engine.ope.gate import Gate
 from engine.ope.metrics.bound import BoundStack
 from engine.ope.metrics.definition import Margin, Measure, MetricDefinition, MetricStack
+from engine.ope.metrics.gate import Gate
 from engine.ope.metrics.state import StackState
-from engine.ope.remembered import Remembered
-from engine.ope.target import LoggedTarget, TargetBlock
+from engine.ope.target import LoggedTarget, Remembered, TargetBlock
 from engine.records.rounds import RoundBlock
 from experiments.judge.launch.metrics import gate_of, metric_rows
 from experiments.judge.launch.support import WeightHistogram

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.outputs import PlanOutput, PlanRow
+from engine.ope.plan import Need
+from experiments.judge.plan import PlanOutput
 from experiments.report.plan import answer, curve
 from tests.experiments.commands import call, run
 
@@ -101,7 +102,7 @@ def test_a_log_without_propensities_is_refused(imported) -> None:
 
 
 def test_the_answer_where_nothing_is_enough() -> None:
-    row = PlanRow(exploration=0.0, decisions=None, for_power=None, for_support=None, sd=None,
+    row = Need(exploration=0.0, decisions=None, for_power=None, for_support=None, sd=None,
                   effective_share=None, largest_weight=None)  # fmt: skip
     output = PlanOutput(difference=0.1, baseline_value=1.0, alpha=0.05, power=0.9, interval="delta",
                         source="moments", design_effect=1.0, plan=(row,))  # fmt: skip

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.content.nested import cells_of
-from engine.ope.slates.standard import standard
+from engine.ope.slates.estimators import standard
 from policies.content.slates import marginals, slates_of
 from tests.engine.content.modular_worlds import random_eligibility
 from tests.policies.content.block_worlds import KINDS, WORLDS, contexts, rounds, trained

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from engine.errors import ParameterError
-from engine.ope.sequences.importance import per_decision_is, weighted_per_decision_is
-from engine.ope.sequences.marginalised import marginal_weights, marginalised_is
+from engine.ope.sequences.importance import marginal_weights, marginalised_is, per_decision_is, weighted_per_decision_is
 from engine.ope.sequences.trajectories import Trajectories
 
 TWO = Trajectories(np.array([[2.0, 0.5], [0.5, 2.0]]), np.array([[1.0, 2.0], [3.0, 4.0]]))

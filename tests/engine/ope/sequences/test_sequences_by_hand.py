@@ -9,9 +9,9 @@ import pytest
 
 from engine.errors import DataError, LearnError, MissingPropensityError, ParameterError
 from engine.identity import keyed_hash
-from engine.ope.dr import dr as bandit_dr
-from engine.ope.ips import ips
-from engine.ope.sequences.doubly_robust import direct, dr, weighted_dr
+from engine.ope.estimators.doubly_robust import Dr
+from engine.ope.estimators.weighting import Ips, Snips
+from engine.ope.sequences.doubly_robust import direct, dr, magic, partial_returns, weighted_dr
 from engine.ope.sequences.fqe import Steps, with_model
 from engine.ope.sequences.importance import (
     per_decision_columns,
@@ -22,12 +22,11 @@ from engine.ope.sequences.importance import (
     weighted_per_decision_ratios,
     weighted_trajectory_is,
 )
-from engine.ope.sequences.magic import magic, partial_returns
 from engine.ope.sequences.trajectories import Trajectories, discounts, trajectories_of
-from engine.ope.snips import snips
+from engine.ope.sums.ratios import UnitSums
 from engine.ope.target import LoggedTarget, PolicyTarget
-from engine.ope.unit_sums import UnitSums, estimate_chunks
 from engine.types import NOT_AN_INSTANT
+from tests.engine.ope.asking import estimate_of, of_chunks
 
 # w_{1:t}: 2, 1 and 0.5, 1; rewards 1, 2 and 3, 4.
 TWO = Trajectories(np.array([[2.0, 0.5], [0.5, 2.0]]), np.array([[1.0, 2.0], [3.0, 4.0]]))
@@ -94,7 +93,7 @@ def test_one_step_is_the_bandit() -> None:
     rng = np.random.default_rng(0)
     weight, reward, value, logged = rng.random((4, 50))
     one = Trajectories(*(part[:, None] for part in (weight, reward, value, logged)))
-    plain, normal, robust = ips(weight, reward), snips(weight, reward), bandit_dr(weight, reward, value, logged)
+    plain, normal, robust = (estimate_of(e(), weight, reward, value, logged) for e in (Ips, Snips, Dr))
     for found in (trajectory_is(one), per_decision_is(one)):
         assert (found.value, found.stderr) == pytest.approx((plain.value, plain.stderr))
     for found in (weighted_trajectory_is(one), weighted_per_decision_is(one)):
@@ -121,7 +120,7 @@ def test_any_partition_gives_the_same_bytes() -> None:
     whole = many()
     ratios = weighted_per_decision_ratios(5, 0.9)
     chunks = [weighted_per_decision_columns(whole.take(slice(i, i + 100))) for i in range(0, 900, 100)]
-    expected = estimate_chunks(chunks, ratios)
+    expected = of_chunks(chunks, ratios)
     first, second = UnitSums(11, ratios), UnitSums(11, ratios)
     for number in (8, 1, 3, 0):
         first.add(number, chunks[number])
@@ -137,7 +136,7 @@ def test_any_partition_gives_the_same_bytes() -> None:
 
 def test_nothing_to_sum() -> None:
     with pytest.raises(DataError, match="no units"):
-        estimate_chunks([], weighted_per_decision_ratios(2))
+        UnitSums(5, weighted_per_decision_ratios(2)).result()
     with pytest.raises(DataError, match="no units"):
         UnitSums(2, weighted_per_decision_ratios(1)).result()
     none = Trajectories(np.zeros((3, 1)), np.ones((3, 1)))

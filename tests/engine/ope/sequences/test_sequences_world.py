@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from engine.errors import LearnError
-from engine.ope.sequences.doubly_robust import direct, dr, weighted_dr
+from engine.ope.sequences.doubly_robust import direct, dr, magic, weighted_dr
 from engine.ope.sequences.fqe import Steps, with_model
 from engine.ope.sequences.importance import (
     per_decision_is,
@@ -19,7 +19,6 @@ from engine.ope.sequences.importance import (
     weighted_per_decision_is,
     weighted_trajectory_is,
 )
-from engine.ope.sequences.magic import magic
 from engine.ope.sequences.trajectories import Trajectories
 
 HORIZON, GAMMA = 5, 0.9

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from engine.errors import DataError, ParameterError
-from engine.ope.ips import ips
-from engine.ope.slates.joint import joint_weights
+from engine.ope.estimators.weighting import Ips
+from engine.ope.slates.slates import joint_weights
+from tests.engine.ope.asking import estimate_of
 
 
 def test_slots_filled_on_their_own_give_the_sum_of_their_weights() -> None:
@@ -41,7 +42,7 @@ def test_uniform_rankings_by_hand() -> None:
     weight = joint_weights(possible, np.array([0.5, 0.5]), np.array([0.9, 0.1]))
     assert weight == pytest.approx([1.8, 0.2])
     shown = np.array([0, 0, 1])
-    assert ips(weight[shown], np.array([1.0, 2.0, 5.0])).value == pytest.approx((1.8 + 3.6 + 1.0) / 3)
+    assert estimate_of(Ips(), weight[shown], np.array([1.0, 2.0, 5.0])).value == pytest.approx((1.8 + 3.6 + 1.0) / 3)
 
 
 def test_what_cannot_be_weighed_is_refused() -> None:

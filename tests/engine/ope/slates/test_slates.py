@@ -13,13 +13,17 @@ from engine.errors import DataError, ParameterError
 from engine.ope.sequences.fqe import Steps, with_model
 from engine.ope.sequences.importance import per_decision_is
 from engine.ope.sequences.trajectories import Trajectories
-from engine.ope.slates.cascade_dr import cascade_dr
-from engine.ope.slates.independent import independent
-from engine.ope.slates.interaction import interaction, interaction_columns
-from engine.ope.slates.pseudo_inverse import pseudo_inverse
+from engine.ope.slates.estimators import (
+    cascade_dr,
+    independent,
+    interaction,
+    interaction_columns,
+    pseudo_inverse,
+    standard,
+)
 from engine.ope.slates.slates import Slates
-from engine.ope.slates.standard import standard
-from engine.ope.unit_sums import MEAN, UnitSums, estimate_chunks
+from engine.ope.sums.ratios import MEAN, UnitSums
+from tests.engine.ope.asking import of_chunks
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "obp.json").read_text(encoding="utf-8"))
 ESTIMATORS = {
@@ -104,7 +108,7 @@ def test_any_partition_gives_the_same_bytes() -> None:
     for number in (2, 4, 1):
         second.add(number, chunks[number])
     first.merge(second)
-    assert first.result() == estimate_chunks(chunks, MEAN)
+    assert first.result() == of_chunks(chunks, MEAN)
     assert first.result().value == pytest.approx(interaction(slates).value, rel=1e-12)
     with pytest.raises(DataError, match="came twice"):
         first.merge(second)

@@ -10,12 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import DataError, ParameterError
-from engine.ope.ips import ips
-from engine.ope.uplift.auuc import auuc
-from engine.ope.uplift.curve import UpliftSums
-from engine.ope.uplift.effects import effects
-from engine.ope.uplift.qini import qini
-from engine.ope.uplift.rules import rule_difference, rule_gain
+from engine.ope.estimators.weighting import Ips
+from engine.ope.uplift.curve import UpliftSums, auuc, qini
+from engine.ope.uplift.effects import effects, rule_difference, rule_gain
+from tests.engine.ope.asking import estimate_of
 
 SCORE, EFFECT = np.array([3.0, 2.0, 1.0]), np.array([4.0, -2.0, 1.0])
 
@@ -89,7 +87,9 @@ def test_a_rule_is_worth_its_ips_value_less_that_of_holding_all() -> None:
     x, treated, reward, propensity = world(500, np.random.default_rng(0))
     send = x > 0.3
     taken = np.where(treated, propensity, 1 - propensity)
-    rule, hold = (ips((treated == choice) / taken, reward).value for choice in (send, np.zeros(500, dtype=bool)))
+    rule, hold = (
+        estimate_of(Ips(), (treated == choice) / taken, reward).value for choice in (send, np.zeros(500, dtype=bool))
+    )
     assert rule_gain(send, effects(treated, reward, propensity)).value == pytest.approx(rule - hold)
 
 

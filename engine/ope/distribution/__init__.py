@@ -1,1 +1,0 @@
-"""The distribution of the reward under a policy, beyond its mean."""

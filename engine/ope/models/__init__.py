@@ -1,0 +1,1 @@
+"""Reward models of an evaluation: how they are cross-fitted, and one from any regressor."""
