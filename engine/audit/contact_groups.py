@@ -9,6 +9,7 @@ from engine.audit.evidence import count_p, smallest
 from engine.audit.findings import FAIL, Finding, not_applicable, tested
 from engine.audit.rule import AuditRule
 from engine.audit.windows import DaySums
+from engine.decide.groups import slice_probability
 from engine.identity import keyed_hash
 from engine.records.schema import CONTROL, UNIFORM_SLICE
 from engine.types import HOLD, BoolArray, KeyArray
@@ -49,7 +50,7 @@ class ContactGroups:
             p_values.append(count_p(np.array([count]), np.array([n]), np.array([rule.control_share * n])))
             said.append(f"{count} of {n} contacts are in control, {rule.control_share:.1%} declared")
         if rule.uniform_share is not None:
-            share = rule.uniform_share / (1.0 - (rule.control_share or 0.0))
+            share = slice_probability(rule.control_share or 0.0, rule.uniform_share)
             table = np.stack([sums for _, sums in self._counts.windows()])
             drawn = table[:, 2] - table[:, 0]
             p_values.append(count_p(table[:, 1], drawn, share * drawn))

@@ -18,9 +18,9 @@ import numpy as np
 from engine.catalog import Catalog
 from engine.content.groups import Group, groups_of
 from engine.content.modular import Modular
-from engine.decide.sealing import sealed
 from engine.eligibility import Eligibility
-from engine.errors import ParameterError
+from engine.errors import DataError, ParameterError
+from engine.sealing import sealed
 from engine.types import HOLD, PURPOSES, BoolArray, ByteArray, CodeArray, IntArray
 
 
@@ -37,6 +37,22 @@ def modular_of(catalog: Catalog) -> Modular:
 
 def is_modular(catalog: Catalog) -> bool:
     return catalog.modular is not msgspec.UNSET
+
+
+def refuse_modular(catalog: Catalog, what: str) -> None:
+    """Refuse a modular catalog.
+
+    Args:
+        what: that lists every action: "explain", "a backtest" ...
+
+    Raises:
+        DataError: the catalog is modular.
+    """
+    if is_modular(catalog):
+        raise DataError(
+            f"{what} lists every action, and the modular catalog {catalog.name!r} has {catalog.k}",
+            hint="docs/modular-content.md says which commands work with blocks",
+        )
 
 
 def packed_width(catalog: Catalog) -> int:
@@ -103,6 +119,22 @@ class BlockEligibility:
         sends: IntArray = (each * self.channel_hour.sum(axis=2)).sum(axis=1)
         return 1 + sends
 
+    def marginal_counts(self) -> tuple[IntArray, IntArray, IntArray]:
+        """(n, C), (n, H) and (n, B) eligible sends on each channel, in each hour slot, and with each block."""
+        hours = self.channel_hour.sum(axis=2)
+        members = [(group, self.members(group)) for group in catalog_groups(self.catalog)]
+        sizes = [may.sum(axis=2) for _, may in members]
+        assemblies = np.prod(sizes, axis=0, dtype=np.int64)
+        by_block = np.zeros((self.n, sum(modular_of(self.catalog).sizes)), dtype=np.int64)
+        for at, (group, may) in enumerate(members):
+            others = np.prod([size for one, size in enumerate(sizes) if one != at] or [1], axis=0, dtype=np.int64)
+            weight = (hours * others)[:, :, None] * may
+            for blocks in group.blocks.T:
+                for block in np.unique(blocks):
+                    by_block[:, block] += weight[:, :, blocks == block].sum(axis=(1, 2))
+        by_hour = (self.channel_hour * assemblies[:, :, None]).sum(axis=1)
+        return hours * assemblies, np.asarray(by_hour), by_block
+
     def _products(self) -> IntArray:
         modular = modular_of(self.catalog)
         slots = np.split(self.channel_block, modular.first[1:], axis=2)
@@ -155,7 +187,7 @@ class BlockEligibility:
         return replace(self, channel_block=self.channel_block[rows], channel_hour=self.channel_hour[rows])
 
     def sealed(self) -> BlockEligibility:
-        """The same, in arrays that nobody can write to (`engine.decide.sealing`) and over a catalog of its own."""
+        """The same, in arrays that nobody can write to (`engine.sealing`) and over a catalog of its own."""
         return BlockEligibility(self.catalog.handed_out, sealed(self.channel_block), sealed(self.channel_hour))
 
 

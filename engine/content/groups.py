@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 
 from engine.content.modular import Modular
-from engine.decide.sealing import sealed
 from engine.errors import ParameterError
+from engine.sealing import sealed
 from engine.types import BoolArray, IntArray
 
 MOST_MEMBERS: Final = 4096

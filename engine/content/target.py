@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.content.deciding import BlockChooser, probability_of
+from engine.content.drawing import BlockChooser, probability_of
 from engine.ope.target import TargetBlock
 from engine.records.rounds import RoundBlock
 from engine.types import HOLD

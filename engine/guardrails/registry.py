@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from engine.dotted import class_named
+from engine.classes import class_named
 from engine.errors import ConfigError, ParameterError
 from engine.guardrails import rules
 from engine.guardrails.rule import Rule

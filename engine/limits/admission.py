@@ -28,10 +28,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.decide.sealing import sealed
 from engine.errors import ParameterError
 from engine.identity import keyed_hash
 from engine.limits.costs import Costs
+from engine.sealing import sealed
 from engine.types import BoolArray, CodeArray, FloatArray, IntArray, ObjectArray
 
 Draw = Callable[[IntArray, BoolArray], tuple[CodeArray, FloatArray]]

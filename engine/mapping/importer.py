@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from engine.catalog import Catalog
 from engine.contacts.key import marked
-from engine.content.refusals import refuse_modular
+from engine.content.eligibility import refuse_modular
 from engine.errors import DataError, ParameterError, StorageError
 from engine.files.safe_csv import masked, safe_cell
 from engine.files.seen import SeenHashes

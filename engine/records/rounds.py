@@ -10,10 +10,10 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.content.eligibility import BlockEligibility, unpacked
-from engine.decide.sealing import sealed
 from engine.eligibility import unpack
 from engine.errors import DataError
 from engine.features import ContextBlock
+from engine.sealing import sealed
 from engine.types import BoolArray, ByteArray, CodeArray, FloatArray, IntArray, KeyArray, ObjectArray
 
 # Readers cut a log at multiples of this many rows, whatever is asked for later, so that sums come out the same.
@@ -107,7 +107,7 @@ class RoundBlock:
 
     def sealed(self) -> RoundBlock:
         """The same, in arrays and mappings that no learner, reward model or target can write to
-        (`engine.decide.sealing`)."""
+        (`engine.sealing`)."""
         return replace(
             self,
             decision_id=sealed(self.decision_id),

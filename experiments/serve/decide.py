@@ -17,7 +17,9 @@ from engine.catalog import Catalog
 from engine.contacts.contacts import ContactBatch
 from engine.contacts.file import contact_blocks
 from engine.contacts.size import has_at_least
-from engine.decide.deciding import Decided, Plan, Summary, decide_block, decision_meta
+from engine.decide.batch import decide_batch
+from engine.decide.decided import Decided, Summary
+from engine.decide.plan import Plan, decision_meta
 from engine.errors import ParameterError
 from engine.features import FeatureSchema
 from engine.guardrails.brakes import tiers_on
@@ -221,10 +223,10 @@ def _decide_all(
         meta = msgspec.structs.replace(meta, prices={plan.policy_version: prices.to_builtins()})
     file_schema = log_schema(meta)
     with ParquetFile(request.out, file_schema, late_footer=True) as file:
-        decided = decide_block(plan, first, request.now)
+        decided = decide_batch(plan, first, request.now)
         _append(file, decided, total, file_schema)
         for contacts in blocks:
-            decided = decide_block(plan, contacts, request.now)
+            decided = decide_batch(plan, contacts, request.now)
             _append(file, decided, total, file_schema)
             if advance is not None:
                 advance(contacts.n)

@@ -28,7 +28,7 @@ from engine.catalog import Catalog
 from engine.contacts.contacts import ContactBatch, plain_contacts
 from engine.contacts.file import contact_blocks
 from engine.contacts.key import require_same
-from engine.decide.deciding import contact_pseudonyms
+from engine.decide.plan import contact_pseudonyms
 from engine.errors import DataError, ParameterError
 from engine.features import FeatureSchema
 from engine.files.parquet import open_parquet

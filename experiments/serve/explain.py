@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.contacts.contacts import ContactBatch
-from engine.content.refusals import refuse_modular
+from engine.content.eligibility import refuse_modular
 from engine.decide.asking import distribution_of
 from engine.errors import DataError
 from engine.guardrails.conditions import conditions_from

@@ -11,7 +11,7 @@ from typing import Final
 import pyarrow as pa
 
 from engine.catalog import Catalog
-from engine.content.refusals import refuse_modular
+from engine.content.eligibility import refuse_modular
 from engine.guardrails.compare import BLOCK_ROWS, BlockDifference, Comparison, by_axis
 from engine.guardrails.layer import Guardrails
 from engine.log.whole_file import ParquetFile

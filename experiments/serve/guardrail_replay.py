@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, get_args
 
-from engine.content.refusals import refuse_modular
+from engine.content.eligibility import refuse_modular
 from engine.errors import DataError, MissingPropensityError, ParameterError
 from engine.guardrails.conditions import Conditions, conditions_from, load_conditions
 from engine.guardrails.layer import Guardrails

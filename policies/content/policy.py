@@ -26,7 +26,7 @@ BLOCK_ROWS = 2048
 
 @dataclass(frozen=True)
 class BlockPolicy:
-    """A policy of arrays alone over a modular catalog (`engine.content.deciding.BlockChooser`).
+    """A policy of arrays alone over a modular catalog (`engine.content.drawing.BlockChooser`).
 
     Attributes:
         catalog: modular.

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from engine.content.deciding import uniform_actions
+from engine.content.drawing import uniform_actions
 from engine.content.eligibility import catalog_groups, packed_width, unpacked
 from engine.content.groups import groups_of
 from engine.content.modular import Modular

@@ -15,7 +15,8 @@ import pytest
 from engine.catalog import Catalog
 from engine.contacts.contacts import ContactBatch
 from engine.contacts.file import contact_blocks
-from engine.decide.deciding import Plan, decide_block, decision_meta
+from engine.decide.batch import decide_batch
+from engine.decide.plan import Plan, decision_meta
 from engine.errors import ConfigError, DataError, ParameterError
 from engine.features import FeatureSchema
 from engine.guardrails.layer import Guardrails
@@ -126,7 +127,7 @@ def decide_behind(folder: Path, people: Path, url: str) -> int:
         guardrails = Guardrails(load_pack(), CATALOG)
         plan = Plan(guardrails, UniformPolicy(), "u", contact_key=KEY, use_case="b", promises=Promises(store))
         (block,) = contact_blocks(people, FeatureSchema(features=()), CATALOG, NOW)
-        decided = decide_block(plan, block, NOW)
+        decided = decide_batch(plan, block, NOW)
     schema = log_schema(decision_meta(plan, block, source="test", policy_folder=""))
     with ParquetFile(folder / "second.parquet", schema) as file:
         file.append(conform_to(decided.table, schema))

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
-from engine.decide.deciding import Plan
+from engine.decide.plan import Plan
 from engine.errors import DataError, ParameterError
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack

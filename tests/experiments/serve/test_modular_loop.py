@@ -16,7 +16,7 @@ import yaml
 
 from engine.catalog import Catalog, catalog_from
 from engine.content.eligibility import modular_of
-from engine.decide.deciding import Plan
+from engine.decide.plan import Plan
 from engine.features import FeatureSchema
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack

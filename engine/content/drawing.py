@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -9,9 +10,8 @@ import numpy as np
 from engine.content.eligibility import BlockEligibility, catalog_groups
 from engine.content.nested import picked, placed
 from engine.decide.asking import checked_choice, checked_probability, only_reading
-from engine.decide.sealing import sealed
 from engine.features import ContextBlock
-from engine.records.schema import CONTROL, GROUPS, UNIFORM_SLICE
+from engine.sealing import sealed
 from engine.types import HOLD, CodeArray, FloatArray, IntArray
 
 
@@ -30,47 +30,36 @@ class BlockChooser(Protocol):
         ...
 
 
-def choose_assemblies(
-    policy: BlockChooser,
-    context: ContextBlock,
-    eligibility: BlockEligibility,
-    uniform: FloatArray,
-    group: CodeArray,
-    share: float,
-) -> tuple[CodeArray, FloatArray]:
-    """Draw within each row's group, as `engine.decide.deciding` does of plain catalogs.
+@dataclass(frozen=True)
+class AssemblyDrawer:
+    """Draws assemblies from a policy that never lists them (see `engine.decide.drawing.Drawer`)."""
 
-    Args:
-        policy: gives the joint distribution.
-        context / eligibility: of the n rows.
-        uniform: (n,) in [0, 1).
-        group: (n,) positions in `engine.records.schema.GROUPS`.
-        share: probability of the uniform slice in a row that is not held out.
+    policy: BlockChooser
 
-    Returns:
-        action (n,) and its probability (n,) over the draw of the slice too; 1 in control.
+    def by_policy(
+        self, context: ContextBlock, eligibility: BlockEligibility, uniform: FloatArray
+    ) -> tuple[CodeArray, FloatArray]:
+        """The policy's own draw: action (n,) and its probability (n,).
 
-    Raises:
-        ParameterError: the policy's action is a removed one, its propensity is not in (0, 1], or it writes to what it
-            is given.
-    """
-    action, propensity = np.full(eligibility.n, HOLD, dtype=np.int32), np.ones(eligibility.n)
-    sliced = group == GROUPS.index(UNIFORM_SLICE)
-    treated = np.flatnonzero(~sliced & (group != GROUPS.index(CONTROL)))
-    if len(treated):
-        part = eligibility if len(treated) == eligibility.n else eligibility.take(treated)
-        seen = context if len(treated) == eligibility.n else context.take(treated)
-        with only_reading(_name(policy)):
-            answer = policy.choose_blocks(seen.sealed(), part.sealed(), sealed(uniform[treated]))
-        action[treated], own = checked_choice(answer, part, _name(policy))
-        propensity[treated] = share / part.counts() + (1.0 - share) * own if share else own
-    rows = np.flatnonzero(sliced)
-    if len(rows):
-        part = eligibility.take(rows)
-        action[rows] = uniform_actions(part, uniform[rows])
-        own = probability_of(policy, context.take(rows), part, action[rows])
-        propensity[rows] = share / part.counts() + (1.0 - share) * own
-    return action, propensity
+        Raises:
+            ParameterError: the action is a removed one, its probability is not in (0, 1], or the policy writes to what
+                it is given.
+        """
+        name = _name(self.policy)
+        with only_reading(name):
+            answer = self.policy.choose_blocks(context.sealed(), eligibility.sealed(), sealed(uniform))
+        return checked_choice(answer, eligibility, name)
+
+    def at_random(
+        self, context: ContextBlock, eligibility: BlockEligibility, uniform: FloatArray
+    ) -> tuple[CodeArray, FloatArray]:
+        """A uniform eligible action (n,), and the policy's probability of it (n,).
+
+        Raises:
+            ParameterError: see `probability_of`.
+        """
+        action = uniform_actions(eligibility, uniform)
+        return action, probability_of(self.policy, context, eligibility, action)
 
 
 def probability_of(

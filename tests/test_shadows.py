@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import startup
+from engine import shadows
 from engine.errors import ConfigError
 from experiments.cli import launch
 
@@ -34,8 +34,8 @@ def decoy(folder: Path, name: str) -> Path:
 
 
 def test_our_own_names_pass() -> None:
-    assert startup.find_shadows() == ()
-    startup.check_names()
+    assert shadows.find_shadows() == ()
+    shadows.check_names()
 
 
 @pytest.mark.parametrize("name", ["engine", "policies", "simulator", "conf"])
@@ -60,7 +60,7 @@ def test_command_answers_in_json_when_asked(root: Path, tmp_path: Path) -> None:
 
 def test_check_raises_a_config_error_with_a_hint(root: Path, tmp_path: Path) -> None:
     code = (
-        "from engine.startup import check_names\n"
+        "from engine.shadows import check_names\n"
         "from engine.errors import ConfigError\n"
         "try:\n    check_names()\nexcept ConfigError as error:\n    print(error)"
     )
@@ -68,22 +68,22 @@ def test_check_raises_a_config_error_with_a_hint(root: Path, tmp_path: Path) -> 
     run = python(code, [decoy(tmp_path, "conf"), root], tmp_path)
     assert run.returncode == 0, run.stderr
     assert "package `conf` is shadowed" in run.stdout
-    assert startup.HINT in run.stdout
+    assert shadows.HINT in run.stdout
 
 
 def test_check_imports_none_of_the_packages(root: Path, tmp_path: Path) -> None:
-    code = "from engine.startup import check_names; check_names(); print(sorted(sys.modules))"
+    code = "from engine.shadows import check_names; check_names(); print(sorted(sys.modules))"
     run = python(code, [root], tmp_path)
     assert run.returncode == 0, run.stderr
     loaded = set(run.stdout.replace("'", "").strip("[]\n").split(", "))
-    assert "engine.startup" in loaded
+    assert "engine.shadows" in loaded
     assert loaded.isdisjoint({"policies", "simulator", "experiments", "conf", "numpy", "engine.errors"})
 
 
 def test_folder_without_init_does_not_shadow(root: Path, tmp_path: Path) -> None:
     """Python prefers a real package anywhere on the path to a bare folder before it."""
     (tmp_path / "conf").mkdir()
-    code = "from engine.startup import find_shadows; print(find_shadows())"
+    code = "from engine.shadows import find_shadows; print(find_shadows())"
     assert python(code, [tmp_path, root], tmp_path).stdout == "()\n"
 
 
@@ -93,7 +93,7 @@ def test_home_without_our_package(kind: str, root: Path, tmp_path: Path) -> None
     name = "a_name_that_nobody_has"
     if kind == "bare folder":
         (tmp_path / name).mkdir()
-    code = f"from engine import startup; print(*startup.find_shadows(({name!r},), startup.HOME))"
+    code = f"from engine import shadows; print(*shadows.find_shadows(({name!r},), shadows.HOME))"
     run = python(code, [root, tmp_path], tmp_path)
     assert run.returncode == 0, run.stderr
     expected = "is missing" if kind == "missing" else f"is shadowed: {tmp_path / name}"
@@ -103,4 +103,4 @@ def test_home_without_our_package(kind: str, root: Path, tmp_path: Path) -> None
 def test_module_without_a_spec_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "simulator", type(sys)("simulator"))
     with pytest.raises(ConfigError, match="`simulator` is missing"):
-        startup.check_names()
+        shadows.check_names()
