@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.guardrails.flaws import Flaw
+from engine.guardrails.lint.flaws import Flaw
 from experiments.outputs import OUTPUTS, RemovalRow
 from experiments.outputs_base import Output
 

@@ -47,7 +47,7 @@ EVENTS: Final = (
     "ticket_closed",
     "unsubscribed",
 )
-# What closes its channel by itself, in every pack (`engine.guardrails.stops`).
+# What closes its channel by itself, in every pack (`engine.guardrails.history.stops`).
 STOP_EVENTS: Final = ("hard_bounced", "complained", "unsubscribed")
 
 # How a consent was given: positions are the codes of the column `consent_basis`.

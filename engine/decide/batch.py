@@ -34,7 +34,7 @@ from engine.decide.plan import Plan, contact_pseudonyms, decision_ids
 from engine.decide.table import DecisionRows, Draws, decision_table
 from engine.eligibility import DenseEligibility, Eligibility, pack
 from engine.errors import DataError, StorageError, TactfulError
-from engine.guardrails.unknowns import Unknowns
+from engine.guardrails.counts import Unknowns
 from engine.identity import keyed_hash, uniforms
 from engine.limits.block import Settlement
 from engine.protocols import FusedPolicy, Policy

@@ -11,8 +11,7 @@ import pyarrow as pa
 
 from engine.catalog import Catalog
 from engine.content.eligibility import is_modular
-from engine.guardrails.counts import RemovalCounts
-from engine.guardrails.unknowns import Unknowns
+from engine.guardrails.counts import RemovalCounts, Unknowns
 from engine.limits.reasons import recorded_reasons
 from engine.records import schema as records
 from engine.types import HOLD, BoolArray, CodeArray, IntArray

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from engine.contacts.contacts import ContactBatch
 from engine.decide.plan import Plan
-from engine.guardrails.inputs_text import rule_inputs
+from engine.guardrails.replay.texts import rule_inputs
 from engine.limits.reasons import Shortage
 from engine.log.parquet import context_arrays, labels
 from engine.records import schema as records

@@ -25,9 +25,9 @@ from engine.features import FeatureSchema
 from engine.guardrails.brakes import tiers_on
 from engine.guardrails.conditions import NOTHING_SAID, Conditions, load_conditions
 from engine.guardrails.counts import nothing_left
-from engine.guardrails.known import known_conditions
-from engine.guardrails.lacking import warnings_of
+from engine.guardrails.known_names import known_conditions
 from engine.guardrails.layer import Guardrails
+from engine.guardrails.lint.protections import warnings_of
 from engine.guardrails.pack import pack_from, require_people
 from engine.limits.config import load_limits
 from engine.limits.quota import SqlQuota

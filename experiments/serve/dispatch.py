@@ -34,12 +34,12 @@ from engine.features import FeatureSchema
 from engine.files.parquet import open_parquet
 from engine.files.tables import ENDINGS, kind_of
 from engine.guardrails.conditions import NOTHING_SAID, Conditions, load_conditions
-from engine.guardrails.known import known_conditions
-from engine.guardrails.lacking import warnings_of
+from engine.guardrails.counts import Unknowns
+from engine.guardrails.known_names import known_conditions
 from engine.guardrails.layer import Guardrails
+from engine.guardrails.lint.protections import warnings_of
 from engine.guardrails.pack import load_pack, pack_from, require_people
 from engine.guardrails.recheck import Chosen, recheck_batch
-from engine.guardrails.unknowns import Unknowns
 from engine.log.parquet import LogReader, instants
 from engine.log.several import APART
 from engine.log.whole_file import ParquetFile, require_free

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from engine.catalog import Catalog
 from engine.content.eligibility import refuse_modular
-from engine.guardrails.compare import BLOCK_ROWS, BlockDifference, Comparison, by_axis
 from engine.guardrails.layer import Guardrails
+from engine.guardrails.replay.compare import BLOCK_ROWS, BlockDifference, Comparison, by_axis
 from engine.log.whole_file import ParquetFile
 from engine.types import IntArray
 from experiments.outputs_guardrails import Change, DiffOutput, RuleShare

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 
-from engine.guardrails.flaws import ERROR
-from engine.guardrails.lint import lint_pack
-from engine.guardrails.lint_legal import legal_reference
+from engine.guardrails.lint.flaws import ERROR
+from engine.guardrails.lint.legal import legal_reference
+from engine.guardrails.lint.pack import lint_pack
 from engine.guardrails.pack import read_pack
 from experiments.outputs_guardrails import LintOutput
 from experiments.serve.guardrail_sources import catalog_named

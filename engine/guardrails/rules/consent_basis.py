@@ -14,9 +14,9 @@ import numpy as np
 
 from engine.contacts.contacts import CONSENT_BASES, UNKNOWN, YES
 from engine.errors import ParameterError
-from engine.guardrails.expiry import WITHOUT_END, too_late
+from engine.guardrails.history.bounds import WITHOUT_END, too_late
+from engine.guardrails.hours.places import Place
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
-from engine.guardrails.whereabouts import Place
 from engine.time.localtime import DAY_US, datetime_of
 from engine.types import NOT_AN_INSTANT, PURPOSES, BoolArray, IntArray
 

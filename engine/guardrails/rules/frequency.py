@@ -16,9 +16,9 @@ import numpy as np
 
 from engine.contacts.contacts import UNTOLD_CHANNEL, ContactBatch
 from engine.errors import ParameterError
-from engine.guardrails.lookback import NEVER, alone, nth_newest, rows_of
+from engine.guardrails.history.bounds import NEVER, alone, nth_newest, rows_of
+from engine.guardrails.history.spans import Spans, first_clear, inside_slots, near, spans_of
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
-from engine.guardrails.spans import Spans, first_clear, inside_slots, near, spans_of
 from engine.time.localtime import FARTHEST_SLOT_US, datetime_of
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, PURPOSES, BoolArray, CodeArray, IntArray
 

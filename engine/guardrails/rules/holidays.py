@@ -15,9 +15,9 @@ import msgspec
 import numpy as np
 
 from engine.errors import ParameterError
-from engine.guardrails.local_hours import IsOpen, KeptSlots, next_pass
+from engine.guardrails.hours.local import IsOpen, KeptSlots, next_pass
+from engine.guardrails.hours.places import MOST_PLACES, Group, Place, groups_of
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
-from engine.guardrails.whereabouts import MOST_PLACES, Group, Place, groups_of
 from engine.time.localtime import DAY_US, local_us, slot_instants
 from engine.types import NOT_AN_INSTANT, PURPOSES, BoolArray, IntArray
 

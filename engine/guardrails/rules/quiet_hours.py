@@ -14,10 +14,10 @@ import msgspec
 import numpy as np
 
 from engine.errors import ParameterError
-from engine.guardrails.local_hours import inside_windows, local_time, next_pass, open_slots
+from engine.guardrails.hours.local import inside_windows, local_time, next_pass, open_slots
+from engine.guardrails.hours.places import Group, groups_of
+from engine.guardrails.hours.weekly import week_table
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
-from engine.guardrails.whereabouts import Group, groups_of
-from engine.guardrails.windows import week_table
 from engine.time.localtime import slot_instants
 from engine.types import NOT_AN_INSTANT, PURPOSES, BoolArray
 

@@ -17,18 +17,11 @@ import numpy as np
 from engine.catalog import Arm, Catalog
 from engine.contacts.contacts import ContactBatch
 from engine.errors import ParameterError
-from engine.guardrails.lookback import (
-    NEVER,
-    alone,
-    arms_in,
-    require_purposes,
-    require_window,
-    rows_of,
-)
+from engine.guardrails.history.bounds import NEVER, alone, arms_in, require_purposes, require_window, rows_of
+from engine.guardrails.history.spans import ALWAYS, Spans, first_clear, reached, spans_of
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
 from engine.guardrails.rules.cooldown import template_of
 from engine.guardrails.rules.topic_cap import TOPIC
-from engine.guardrails.spans import ALWAYS, Spans, first_clear, reached, spans_of
 from engine.names import may_mean
 from engine.types import MICROSECONDS_PER_S, BoolArray, IntArray
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from engine.contacts.contacts import EVENTS
 from engine.errors import ParameterError
-from engine.guardrails.lookback import (
+from engine.guardrails.history.bounds import (
     NEVER,
     alone,
     nth_newest,
@@ -24,9 +24,9 @@ from engine.guardrails.lookback import (
     require_window,
     rows_of,
 )
+from engine.guardrails.history.spans import ALWAYS, Spans, first_clear, inside_slots, slot_bounds, spans_of
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
 from engine.guardrails.rules.recent_purchase import events_of
-from engine.guardrails.spans import ALWAYS, Spans, first_clear, inside_slots, slot_bounds, spans_of
 from engine.time.localtime import FARTHEST_SLOT_US, datetime_of
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, IntArray
 

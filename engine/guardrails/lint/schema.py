@@ -1,6 +1,6 @@
 """Writes conf/guardrails/pack.schema.json from the structs of packs and rules, so that it cannot drift from the code.
 
-`python -m engine.guardrails.pack_schema PATH` writes it anew. Editors complete and check packs with it; what it cannot
+`python -m engine.guardrails.lint.schema PATH` writes it anew. Editors complete and check packs with it; what it cannot
 say (a number against another, a window's spelling) `tactful guardrails lint` checks.
 """
 

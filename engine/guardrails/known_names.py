@@ -17,7 +17,7 @@ from engine.contacts.places import state_cell
 from engine.errors import ConfigError, ParameterError
 from engine.guardrails.brakes import RATES
 from engine.guardrails.conditions import ChannelHealth, Conditions
-from engine.guardrails.lint_params import DAYS
+from engine.guardrails.lint.params import DAYS
 from engine.names import did_you_mean, known_channel, known_name, may_mean
 from engine.time.zones import COUNTRIES_WITH_STATES, states_of
 

@@ -14,10 +14,10 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.errors import ConfigError, ParameterError
-from engine.guardrails.flaws import Flaw, Linted, error, warning
 from engine.guardrails.judging import judge, removed
-from engine.guardrails.lint_params import weeks
-from engine.guardrails.lint_probes import (
+from engine.guardrails.lint.flaws import Flaw, Linted, error, warning
+from engine.guardrails.lint.params import weeks
+from engine.guardrails.lint.probes import (
     NOON,
     calm,
     contacts_of,

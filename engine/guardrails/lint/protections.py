@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.guardrails.hours.weekly import week_table
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.rule import Rule
 from engine.guardrails.rules.frequency import FrequencyRule
 from engine.guardrails.rules.quiet_hours import QuietHoursRule
 from engine.guardrails.rules.suppression import SuppressionRule
-from engine.guardrails.windows import week_table
 
 PROMOTIONAL = "promotional"
 

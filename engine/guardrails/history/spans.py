@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from engine.catalog import NOW
-from engine.guardrails.lookback import NEVER, first_instants, last_instants
+from engine.guardrails.history.bounds import NEVER, first_instants, last_instants
 from engine.guardrails.rule import Scene
 from engine.state.caps import Span, first_free
 from engine.time.localtime import FARTHEST_SLOT_US, OCCURRENCES, first_pass

@@ -9,10 +9,10 @@ from importlib import resources
 
 from engine.catalog import Catalog
 from engine.errors import ParameterError
-from engine.guardrails.flaws import Flaw, Linted, did_you_mean, error, warning
-from engine.guardrails.known import known_params
-from engine.guardrails.lint_params import mappings, named
-from engine.guardrails.lint_probes import STATES
+from engine.guardrails.known_names import known_params
+from engine.guardrails.lint.flaws import Flaw, Linted, did_you_mean, error, warning
+from engine.guardrails.lint.params import mappings, named
+from engine.guardrails.lint.probes import STATES
 
 _LIMIT = re.compile(r"max|max_.*|floor_usd")
 _COUNTRY = re.compile(r"^([A-Z]{2})\t", re.MULTILINE)

@@ -16,8 +16,8 @@ import numpy as np
 from engine.catalog import NOW, Arm, Catalog
 from engine.contacts.contacts import EVENTS, NO, YES, ContactBatch, Events, plain_contacts
 from engine.guardrails.conditions import ChannelHealth, Conditions
-from engine.guardrails.flaws import Linted
-from engine.guardrails.lint_params import named
+from engine.guardrails.lint.flaws import Linted
+from engine.guardrails.lint.params import named
 from engine.guardrails.rule import Scene
 from engine.time.localtime import DAY_US, HOUR_US, MINUTE_US, instant_of
 from engine.types import NOT_AN_INSTANT, PURPOSES

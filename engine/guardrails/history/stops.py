@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from engine.contacts.contacts import EVENTS, STOP_EVENTS, UNTOLD_CHANNEL, ContactBatch
-from engine.guardrails.lookback import rows_of
+from engine.guardrails.history.bounds import rows_of
 from engine.types import BoolArray, IntArray
 
 _STOPS: Final = np.array([kind in STOP_EVENTS for kind in EVENTS], dtype=np.bool_)

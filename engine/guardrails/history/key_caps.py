@@ -15,9 +15,9 @@ from functools import lru_cache
 import numpy as np
 
 from engine.contacts.contacts import taken_rows
-from engine.guardrails.lookback import first_instants, last_instants, rows_of
+from engine.guardrails.history.bounds import first_instants, last_instants, rows_of
+from engine.guardrails.history.spans import ALWAYS, Spans, first_clear, first_inside, near, reached, spans_of
 from engine.guardrails.rule import Scene
-from engine.guardrails.spans import ALWAYS, Spans, first_clear, first_inside, near, reached, spans_of
 from engine.names import may_mean
 from engine.time.localtime import datetime_of
 from engine.types import BoolArray, CodeArray, IntArray

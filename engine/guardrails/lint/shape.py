@@ -1,6 +1,6 @@
 """Lint, first part: is this a pack at all? Unknown keys, wrong types, numbers out of range, missing provenance.
 
-Keys are held against the JSON schema of packs (`pack_schema`), types and ranges against the structs themselves. One
+Keys are held against the JSON schema of packs (`engine.guardrails.lint.schema`), types and ranges against the structs themselves. One
 flaw does not hide the next: what is wrong is left out, and the rest is looked at.
 """
 
@@ -14,10 +14,10 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from engine.errors import ConfigError, ParameterError
-from engine.guardrails.flaws import Flaw, Linted, did_you_mean, error
 from engine.guardrails.layer import REQUIRED_RULE
+from engine.guardrails.lint.flaws import Flaw, Linted, did_you_mean, error
+from engine.guardrails.lint.schema import pack_schema
 from engine.guardrails.pack import Pack, RuleEntry
-from engine.guardrails.pack_schema import pack_schema
 from engine.guardrails.registry import make_rule, shipped_rules
 
 PACK: Final = "pack"

@@ -1,7 +1,7 @@
 """What the rules read of n contacts, as n JSON texts, built column by column with Arrow's string kernels.
 
-The texts are those of `msgspec.json` for `engine.guardrails.replay.RuleInputs`, byte for byte; one object per contact
-would take as long as all the rest of a decision.
+The texts are those of `msgspec.json` for `engine.guardrails.replay.inputs.RuleInputs`, byte for byte; one object per
+contact would take as long as all the rest of a decision.
 """
 
 from __future__ import annotations

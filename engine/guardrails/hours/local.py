@@ -8,8 +8,8 @@ from typing import Final
 
 import numpy as np
 
+from engine.guardrails.hours.places import Group
 from engine.guardrails.rule import Scene
-from engine.guardrails.whereabouts import Group
 from engine.time.localtime import (
     DAY_US,
     FARTHEST_SLOT_US,

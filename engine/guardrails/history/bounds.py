@@ -1,7 +1,8 @@
 """What rules that look back share: bounds of the span in which a decision may be sent, and the nth newest entry.
 
 A rule by arm cannot tell slots apart, so it is judged over the whole span of planned instants of the catalog's slots:
-an arm passes only where it passes at every one of them. Slots without an instant may lie anywhere from now on.
+an arm passes only where it passes at every one of them. Slots without an instant may lie anywhere from now on. A slot
+is too late where the span from its planned instant to the latest send is not over before an instant.
 """
 
 from __future__ import annotations
@@ -130,3 +131,27 @@ def require_cap(owner: str, field: str, cap: float | None) -> None:
 def alone(scene: Scene, row: int) -> Scene:
     """The scene with one contact."""
     return replace(scene, contacts=scene.contacts.alone(row))
+
+
+WITHOUT_END: Final = np.iinfo(np.int64).max
+
+
+def too_late(scene: Scene, ends: IntArray) -> BoolArray | None:
+    """(n, P, C, H or 1) slots whose span is not over before (n, C, P) ends; None where there is no such slot.
+
+    A slot without a known instant is too late for any end but `WITHOUT_END`.
+    """
+    ends = ends.transpose(0, 2, 1)
+    if (ends == WITHOUT_END).all():
+        return None
+    bounded = (ends != WITHOUT_END).any(axis=(1, 2))
+    soon = (ends <= scene.now_at + FARTHEST_SLOT_US + scene.margin_us).any(axis=(1, 2))
+    untimed = (scene.slots == NOT_AN_INSTANT).any(axis=1)[scene.contacts.zone_code]
+    rows = np.flatnonzero(soon | (bounded & untimed))
+    if not len(rows):
+        return None
+    planned = scene.planned[rows]
+    last = np.where(planned == NOT_AN_INSTANT, WITHOUT_END - 1, planned + scene.margin_us)
+    late = np.zeros((*ends.shape, planned.shape[1]), dtype=np.bool_)
+    late[rows] = last[:, None, None, :] >= ends[rows][..., None]
+    return late if late.any() else None

@@ -9,11 +9,11 @@ import datetime as dt
 from typing import Any, Final
 
 from engine.catalog import Catalog
-from engine.guardrails.flaws import ERROR, Flaw, Linted, warning
-from engine.guardrails.lint_contradictions import contradictions
-from engine.guardrails.lint_legal import looser_than_law
-from engine.guardrails.lint_reach import never_fires
-from engine.guardrails.lint_shape import NO_DATE, usable_rules
+from engine.guardrails.lint.contradictions import contradictions
+from engine.guardrails.lint.flaws import ERROR, Flaw, Linted, warning
+from engine.guardrails.lint.legal import looser_than_law
+from engine.guardrails.lint.reach import never_fires
+from engine.guardrails.lint.shape import NO_DATE, usable_rules
 from engine.guardrails.pack import RuleEntry
 
 OLD_DAYS: Final = 365
@@ -33,7 +33,7 @@ def lint_pack(
     Args:
         data: what yaml decoded to; it may be anything.
         today: provenance is judged against it.
-        reference: the legal entries that no number may be looser than (`lint_legal.legal_reference`).
+        reference: the legal entries that no number may be looser than (`engine.guardrails.lint.legal`).
         catalog: with it, rules that cannot reach any of its actions are found.
         part: the data is a fragment that holds nothing but `rules`; what only a whole pack must have is not asked for.
         packages: packages from which the pack may import rules of its own.

@@ -9,12 +9,12 @@ from typing import Any, Final
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.guardrails.flaws import Flaw, Linted, error
+from engine.guardrails.hours.weekly import week_table
 from engine.guardrails.judging import judge, removed
-from engine.guardrails.lint_params import mappings, weeks
-from engine.guardrails.lint_probes import ideal_contacts, probe_catalog, week_of_scenes
+from engine.guardrails.lint.flaws import Flaw, Linted, error
+from engine.guardrails.lint.params import mappings, weeks
+from engine.guardrails.lint.probes import ideal_contacts, probe_catalog, week_of_scenes
 from engine.guardrails.rules.frequency import Cap, FrequencyRule
-from engine.guardrails.windows import week_table
 from engine.types import BoolArray
 
 # Thresholds of one brake must rise in this order.

@@ -20,7 +20,7 @@ from engine.errors import DataError
 from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.guardrails.judging import judge, lacking_rows, removed
 from engine.guardrails.layer import Guardrails
-from engine.guardrails.replay import contacts_from_rule_inputs
+from engine.guardrails.replay.inputs import contacts_from_rule_inputs
 from engine.guardrails.rule import Scene
 from engine.numeric.matmul import matmul
 from engine.ope.target import TargetBlock
