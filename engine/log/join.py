@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from engine.audit.credited import misspelt, uncredited
+from engine.audit.checks.credited import misspelt, uncredited
 from engine.errors import DataError, ParameterError
 from engine.identity import keyed_hash
 from engine.log.parquet import LogReader, ParquetFile, instants

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.audit.consent import Consent
+from engine.audit.checks.consent import Consent
 from engine.audit.windows import DaySums
 from engine.catalog import Catalog
 from engine.contacts.contacts import YES

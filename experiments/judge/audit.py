@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from engine.audit.audit import Audit, audit_log
-from engine.audit.consent import COVERAGE
+from engine.audit.checks.consent import COVERAGE
+from engine.audit.checks.rewards import RESOLUTION, VALIDITY
 from engine.audit.findings import Finding
-from engine.audit.outcomes import RESOLUTION, VALIDITY
 from engine.audit.rule import AuditRule
 from engine.log.parquet import LogReader
 from engine.storage.given import Given, named

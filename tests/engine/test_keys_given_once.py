@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.audit.outcomes import _frames
+from engine.audit.checks.rewards import _frames
 from engine.catalog import Arm, Catalog
 from engine.contacts.file import contact_blocks
 from engine.errors import ConfigError, DataError

@@ -1,6 +1,6 @@
 """Lint, first part: is this a pack at all? Unknown keys, wrong types, numbers out of range, missing provenance.
 
-Keys are held against the JSON schema of packs (`engine.guardrails.lint.schema`), types and ranges against the structs themselves. One
+Keys are held against the JSON schema of packs (`lint.schema`), types and ranges against the structs themselves. One
 flaw does not hide the next: what is wrong is left out, and the rest is looked at.
 """
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from engine.audit.block import AuditBlock
+from engine.audit.findings import FAIL, PASS, WARN, Finding
 from engine.audit.groups import ActionGroups
-from engine.records.schema import UNIFORM_SLICE
+from engine.records.schema import UNIFORM_SLICE, LogMeta
 from engine.types import FloatArray
 
 _TOLERANCE = 1e-6
@@ -79,3 +80,29 @@ class Support:
     def largest_weight(self) -> FloatArray:
         """(G,) bound of the weights of a group's policy under full support, from the smallest propensity seen."""
         return np.asarray(1.0 / (self._narrowest * max(self._even[0], 1e-12)), dtype=np.float64)
+
+
+PROPENSITIES = "propensities"
+
+
+def propensities(meta: LogMeta, support: Support, available: int) -> Finding:
+    """Drawn rows without a propensity, and the share of rows in which something else could have been drawn."""
+    if meta.propensity != "logged":
+        advice = "log the probability of each choice, or give it in the mapping; until then nothing here is exact"
+        return Finding(PROPENSITIES, FAIL, 1.0, 0.0, None, "the log has no propensities", advice)
+    absent = (available - support.rows) / available if available else 1.0
+    if absent:
+        what = (
+            f"{available - support.rows} of {available} drawn rows have no propensity"
+            if available
+            else ("nothing was drawn in any row: everybody is in control or not available")
+        )
+        return Finding(PROPENSITIES, FAIL, absent, 0.0, None, what, "log the probability of every choice")
+    explored = support.below_one / support.rows
+    what = f"{explored:.1%} of the drawn rows could have gone otherwise"
+    if not support.below_one:
+        advice = "without exploration the log says nothing of any other policy: decide with a uniform slice"
+        return Finding(PROPENSITIES, WARN, absent, 0.0, None, what, advice)
+    return Finding(
+        PROPENSITIES, PASS, absent, 0.0, None, what, details={"explored": explored, "full_support": support.full}
+    )
