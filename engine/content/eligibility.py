@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.content.groups import Group, groups_of
+from engine.content.groups import SlotGroup, slot_groups
 from engine.content.modular import Modular
 from engine.eligibility import Eligibility
 from engine.errors import DataError, ParameterError
@@ -64,12 +64,12 @@ def packed_width(catalog: Catalog) -> int:
 
 
 @lru_cache(maxsize=64)
-def _grouped(encoded: bytes, links: tuple[tuple[int, ...], ...]) -> tuple[Group, ...]:
-    return groups_of(msgspec.json.decode(encoded, type=Modular), links)
+def _grouped(encoded: bytes, links: tuple[tuple[int, ...], ...]) -> tuple[SlotGroup, ...]:
+    return slot_groups(msgspec.json.decode(encoded, type=Modular), links)
 
 
-def catalog_groups(catalog: Catalog, links: Iterable[Iterable[int]] = ()) -> tuple[Group, ...]:
-    """`groups_of` of a catalog, remembered.
+def catalog_groups(catalog: Catalog, links: Iterable[Iterable[int]] = ()) -> tuple[SlotGroup, ...]:
+    """`slot_groups` of a catalog, remembered.
 
     Raises:
         ParameterError: not a modular catalog, or too large a group.
@@ -99,7 +99,7 @@ class BlockEligibility:
     def k(self) -> int:
         return self.catalog.k
 
-    def members(self, group: Group) -> BoolArray:
+    def members(self, group: SlotGroup) -> BoolArray:
         """(n, C, m) which combinations of a group are eligible on each channel."""
         may = np.broadcast_to(group.allowed, (*self.channel_block.shape[:2], group.m)).copy()
         for blocks in group.blocks.T:

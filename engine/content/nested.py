@@ -8,7 +8,7 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.content.eligibility import modular_of
-from engine.content.groups import Group
+from engine.content.groups import SlotGroup
 from engine.types import HOLD, CodeArray, FloatArray, IntArray
 
 # The largest float below 1: what is left of a uniform must stay below 1.
@@ -40,7 +40,7 @@ def picked(weight: FloatArray, uniform: FloatArray) -> tuple[IntArray, FloatArra
     return column.astype(np.int64), np.clip(left, 0.0, _BELOW_ONE)
 
 
-def placed(catalog: Catalog, groups: Sequence[Group], cell: IntArray, members: Sequence[IntArray]) -> CodeArray:
+def placed(catalog: Catalog, groups: Sequence[SlotGroup], cell: IntArray, members: Sequence[IntArray]) -> CodeArray:
     """The actions of picked cells and combinations.
 
     Args:
@@ -56,7 +56,7 @@ def placed(catalog: Catalog, groups: Sequence[Group], cell: IntArray, members: S
     return np.where(cell == HOLD, HOLD, action).astype(np.int32)
 
 
-def cells_of(catalog: Catalog, groups: Sequence[Group], action: CodeArray) -> tuple[IntArray, list[IntArray]]:
+def cells_of(catalog: Catalog, groups: Sequence[SlotGroup], action: CodeArray) -> tuple[IntArray, list[IntArray]]:
     """Cells (n,) and per group combinations (n,) of actions; the inverse of `placed`. Hold has combination 0."""
     channel, hour, arm = catalog.split(action)
     modular = modular_of(catalog)

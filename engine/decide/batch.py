@@ -36,9 +36,9 @@ from engine.eligibility import DenseEligibility, Eligibility, pack
 from engine.errors import DataError, StorageError, TactfulError
 from engine.guardrails.counts import Unknowns
 from engine.identity import keyed_hash, uniforms
-from engine.limits.block import Settlement
+from engine.limits.batch import Settlement
 from engine.protocols import FusedPolicy, Policy
-from engine.state.promises import Committed, Promises
+from engine.state.sends.promises import Committed, Promises
 from engine.time.localtime import instant_of
 from engine.types import CodeArray, IntArray, ObjectArray
 

@@ -17,10 +17,10 @@ from engine.errors import ParameterError
 from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.guardrails.layer import Guardrails
 from engine.identity import pseudonyms
-from engine.limits.shared import SharedLimits
+from engine.limits.batch import SharedLimits
 from engine.protocols import Policy
 from engine.records.schema import LogMeta
-from engine.state.promises import Promises
+from engine.state.sends.promises import Promises
 from engine.types import ObjectArray
 
 _NO_LIMITS = "what limits leave is no product of blocks, so it could not be recorded"

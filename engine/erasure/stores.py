@@ -22,8 +22,8 @@ from engine.erasure.traces import names_in
 from engine.errors import StorageError
 from engine.log.tables import DECISION
 from engine.log.tables import METADATA as LOG
-from engine.state.decided import decided_for, erase_decided, recorded_texts
 from engine.state.erased import ERASED, ERASURE, STORE_IDENTITY, bound_key, mark_erased
+from engine.state.sends.decisions import decided_for, erase_decided, recorded_texts
 from engine.state.tables import CONTACT, DECIDED_BATCH
 from engine.state.tables import METADATA as STATE
 from engine.storage.database import SqlStore, among, is_postgresql, open_database, reading, require_store, writing

@@ -37,7 +37,7 @@ class Shortage(msgspec.Struct, frozen=True, array_like=True):
 
 @dataclass(frozen=True)
 class Metered:
-    """A block's meters: its costs and the days of its positions."""
+    """A batch's meters: its costs and the days of its positions."""
 
     costs: Costs
     days: tuple[int, ...]
@@ -48,9 +48,9 @@ def shortages(metered: Metered, before: BoolArray, admission: Admission) -> list
     """(n,) for each contact the meters that took an action which the guardrails had left.
 
     Args:
-        metered: of the block.
+        metered: of the batch.
         before: (n, k) what the guardrails left.
-        admission: of the block.
+        admission: of the batch.
     """
     found: list[list[Shortage]] = [[] for _ in range(len(before))]
     lost = np.flatnonzero((before & ~admission.eligible).any(axis=1))

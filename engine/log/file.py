@@ -18,7 +18,7 @@ from engine.log.columns import conform, used_labels
 from engine.records import schema as records
 from engine.records.rounds import CHUNK_ROWS
 from engine.records.schema import MARK_KEY, SETTINGS_KEY, LogMeta
-from engine.state.mark import Mark
+from engine.state.sequence import Mark
 
 ENDINGS: Final = (".parquet",)
 # Columns that say which action a row is about: none of them is read without looking whether they agree.

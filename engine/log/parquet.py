@@ -20,7 +20,7 @@ from engine.log.whole_file import ParquetFile
 from engine.records import schema as records
 from engine.records.rounds import CHUNK_ROWS, RoundBlock
 from engine.records.schema import LogMeta
-from engine.state.mark import Mark
+from engine.state.sequence import Mark
 from engine.storage.given import Given, files_of, named
 from engine.types import CodeArray, FloatArray, KeyArray, ObjectArray
 

@@ -19,8 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from engine.errors import DataError, ParameterError
 from engine.log import checks, rows, tables
-from engine.log.rows import Row
-from engine.log.tables import DECISION, LOG_META, OUTCOME, TRANSITION
+from engine.log.tables import DECISION, LOG_META, OUTCOME, TRANSITION, Row
 from engine.log.whole_file import ParquetFile
 from engine.records import schema as records
 from engine.records.dispatch_states import LEGAL

@@ -41,7 +41,7 @@ class Raised:
 
 
 @dataclass(frozen=True)
-class Judged:
+class Escalations:
     """What the rules say.
 
     Attributes:
@@ -64,7 +64,7 @@ def judge(
     feeds: FeedSums,
     audit: Sequence[Finding],
     control: Sequence[DayEffect],
-) -> Judged:
+) -> Escalations:
     """Try every rule.
 
     Args:
@@ -82,7 +82,7 @@ def judge(
         if why:
             silent[one.name] = why
     order = sorted(raised, key=lambda at: (-EFFECTS.index(at.effect), at.name, at.scope))
-    return Judged(tuple(order), silent)
+    return Escalations(tuple(order), silent)
 
 
 def _try(

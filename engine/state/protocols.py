@@ -8,8 +8,8 @@ from typing import Protocol
 
 from engine.catalog import Catalog
 from engine.contacts.contacts import ContactBatch
-from engine.state.caps import SendRequest, SendRule
 from engine.state.facts import Fact
+from engine.state.sends.caps import SendRequest, SendRule
 from engine.types import IntArray, ObjectArray
 
 

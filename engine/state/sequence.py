@@ -15,12 +15,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 
 from engine.errors import StorageError
-from engine.state.mark import Mark
 from engine.state.tables import SEQUENCE, STORE
 from engine.storage.database import is_postgresql, reading, writing
+
+
+class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Up to which change a store is known.
+
+    Attributes:
+        store_id: the store, the same in all its copies.
+        sequence: number of the change.
+    """
+
+    store_id: str
+    sequence: int
+
 
 _DIGITS: Final = 20
 _REBUILD: Final = (

@@ -29,15 +29,14 @@ from engine.guardrails.known_names import known_conditions
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.lint.protections import warnings_of
 from engine.guardrails.pack import pack_from, require_people
-from engine.limits.config import load_limits
+from engine.limits.batch import SharedLimits
+from engine.limits.limit_set import load_limits
 from engine.limits.quota import SqlQuota
-from engine.limits.shared import SharedLimits
 from engine.log.parquet import conform_to
 from engine.log.whole_file import ParquetFile, require_free
 from engine.records.schema import MARK_KEY, SETTINGS_KEY, log_schema
-from engine.state.mark import Mark
-from engine.state.promises import Promises
-from engine.state.sequence import in_folder
+from engine.state.sends.promises import Promises
+from engine.state.sequence import Mark, in_folder
 from engine.state.store import SqlState
 from engine.storage.given import Given, named
 from engine.storage.versions import served_folder

@@ -45,9 +45,8 @@ from engine.log.several import APART
 from engine.log.whole_file import ParquetFile, require_free
 from engine.records import schema as records
 from engine.records.outcomes import outcome_frame, read_outcomes
-from engine.state.mark import Mark
-from engine.state.sequence import in_folder
-from engine.state.settlements import Owed
+from engine.state.sends.settlements import Owed
+from engine.state.sequence import Mark, in_folder
 from engine.state.store import SqlState
 from engine.storage.given import Given, files_of, given_paths, named
 from engine.storage.replaceable import require_replaceable

@@ -19,7 +19,7 @@ from engine.guardrails.conditions import conditions_from
 from engine.guardrails.layer import Guardrails, Removal
 from engine.guardrails.pack import pack_from
 from engine.guardrails.replay.inputs import contacts_from_rule_inputs
-from engine.limits.config import limits_from
+from engine.limits.limit_set import limits_from
 from engine.limits.reasons import limits_of, removed_by_limits
 from engine.log.parquet import LogReader, context_of, instants
 from engine.records.schema import SUPPRESSED

@@ -15,7 +15,7 @@ from engine.errors import DataError, ParameterError
 from engine.limits.quota import SqlQuota
 from engine.names import USUAL_CHANNELS, found, known_name
 from engine.state.fact_file import fact_blocks
-from engine.state.settlements import BY_HAND
+from engine.state.sends.settlements import BY_HAND
 from engine.state.store import SqlState
 from engine.state.tables import DISPATCHED, FAILED
 from engine.state.writer import KnownOtherwiseError

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.content.eligibility import BlockEligibility, catalog_groups, modular_of
-from engine.content.groups import Group
+from engine.content.groups import SlotGroup
 from engine.content.nested import cells_of, placed
 from engine.encoder import Encoder
 from engine.errors import ParameterError
@@ -54,7 +54,7 @@ class BlockPolicy:
         require_staged(self.exploration)
 
     @cached_property
-    def groups(self) -> tuple[Group, ...]:
+    def groups(self) -> tuple[SlotGroup, ...]:
         """Groups of slots that the scores and the eligible sets factorise over."""
         return catalog_groups(self.catalog, self.links)
 

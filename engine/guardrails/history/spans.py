@@ -15,7 +15,7 @@ import numpy as np
 from engine.catalog import NOW
 from engine.guardrails.history.bounds import NEVER, first_instants, last_instants
 from engine.guardrails.rule import Scene
-from engine.state.caps import Span, first_free
+from engine.state.sends.caps import Span, first_free
 from engine.time.localtime import FARTHEST_SLOT_US, OCCURRENCES, first_pass
 from engine.types import NOT_AN_INSTANT, BoolArray, IntArray
 

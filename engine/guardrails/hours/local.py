@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.guardrails.hours.places import Group
+from engine.guardrails.hours.places import Whereabouts
 from engine.guardrails.rule import Scene
 from engine.time.localtime import (
     DAY_US,
@@ -38,9 +38,11 @@ class KeptSlots:
 
     def __init__(self) -> None:
         self._of: tuple[object, ...] = ()
-        self._kept: dict[Group, BoolArray] = {}
+        self._kept: dict[Whereabouts, BoolArray] = {}
 
-    def rows(self, scene: Scene, groups: Sequence[Group], make: Callable[[Group], BoolArray]) -> list[BoolArray]:
+    def rows(
+        self, scene: Scene, groups: Sequence[Whereabouts], make: Callable[[Whereabouts], BoolArray]
+    ) -> list[BoolArray]:
         """What `make` gives for each group, made once per scene's hours, instant and margin."""
         of = (scene.catalog.hours, scene.now_at, scene.latency_margin_s)
         kept = self._kept
@@ -75,7 +77,7 @@ def slot_minutes(zone: str, reference: str, hours: tuple[int | str, ...], now_at
     return span_minutes(zone, slots[slots != NOT_AN_INSTANT], margin_us)
 
 
-def open_slots(tables: BoolArray, group: Group, scene: Scene) -> BoolArray:
+def open_slots(tables: BoolArray, group: Whereabouts, scene: Scene) -> BoolArray:
     """(C, H) whether the whole span of each slot lies inside weekly windows, in every plausible zone.
 
     Args:
@@ -97,7 +99,7 @@ def open_slots(tables: BoolArray, group: Group, scene: Scene) -> BoolArray:
     return is_open
 
 
-def inside_windows(table: BoolArray, group: Group, margin_us: int) -> IsOpen:
+def inside_windows(table: BoolArray, group: Whereabouts, margin_us: int) -> IsOpen:
     """Whether spans from any instants lie inside weekly windows (10080,), in every plausible zone."""
 
     def is_open(instants: IntArray) -> BoolArray:
@@ -108,7 +110,9 @@ def inside_windows(table: BoolArray, group: Group, margin_us: int) -> IsOpen:
     return is_open
 
 
-def next_pass(group: Group, hour: int | str, now_at: int, is_open: IsOpen, turns: Sequence[int] = ()) -> int | None:
+def next_pass(
+    group: Whereabouts, hour: int | str, now_at: int, is_open: IsOpen, turns: Sequence[int] = ()
+) -> int | None:
     """First later decision at which a slot's span is open; None where it never is in more than a year.
 
     What repeats every week is known after a week; what was closed then can only open where a clock of the contact's

@@ -44,7 +44,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Group:
+class Whereabouts:
     """Contacts of one kind.
 
     Attributes:
@@ -58,7 +58,7 @@ class Group:
     laws: tuple[int, ...]
 
 
-def groups_of(contacts: ContactBatch, places: Sequence[Place] = ()) -> tuple[list[Group], IntArray]:
+def whereabouts_of(contacts: ContactBatch, places: Sequence[Place] = ()) -> tuple[list[Whereabouts], IntArray]:
     """The groups that occur, and the (n,) group of each contact."""
     masks, mask_code = _law_masks(contacts, tuple(places))
     zones = contacts.zones
@@ -74,7 +74,7 @@ def groups_of(contacts: ContactBatch, places: Sequence[Place] = ()) -> tuple[lis
         zone = zones[zone_code - 1] if zone_code else None
         also = levels[plausible_code - 1].split(",") if plausible_code else []
         around = () if zone is None else tuple(dict.fromkeys((zone, *also)))
-        groups.append(Group(zone, around, _bits(masks[mask])))
+        groups.append(Whereabouts(zone, around, _bits(masks[mask])))
     return groups, code
 
 

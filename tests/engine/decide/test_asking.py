@@ -23,9 +23,9 @@ from engine.errors import ParameterError
 from engine.features import PRESENT, Column, ContextBlock, FeatureSchema, FeatureSpec
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import pack_from
-from engine.limits.config import limits_from
+from engine.limits.batch import SharedLimits
+from engine.limits.limit_set import limits_from
 from engine.limits.quota import SqlQuota
-from engine.limits.shared import SharedLimits
 from engine.ope.target import PolicyTarget
 from engine.records.rounds import RoundBlock
 from engine.records.schema import GROUPS

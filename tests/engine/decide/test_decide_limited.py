@@ -17,10 +17,10 @@ from engine.eligibility import unpack
 from engine.features import ContextBlock
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
-from engine.limits.config import limits_from
+from engine.limits.batch import SharedLimits
 from engine.limits.kinds import VolumeLimit
+from engine.limits.limit_set import limits_from
 from engine.limits.quota import SqlQuota
-from engine.limits.shared import SharedLimits
 from engine.time.localtime import instant_of
 from engine.types import BoolArray, FloatArray
 

@@ -7,8 +7,7 @@ import pytest
 
 from engine.errors import DataError, ParameterError
 from engine.features import FeatureSchema
-from engine.monitor.covariates import FirstValues, covariates_of
-from engine.monitor.effects import EffectSums
+from engine.monitor.effects import EffectSums, FirstValues, covariates_of
 from engine.monitor.rule import Escalation, MonitorRule
 from experiments.study.monitor_coverage import launch, measure
 from tests.engine.audit.audited_worlds import healthy

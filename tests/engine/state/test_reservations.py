@@ -9,10 +9,10 @@ import pytest
 import sqlalchemy as sa
 
 from engine.errors import DataError, ParameterError, StorageError
-from engine.state.caps import Cap, SendRequest, gap
 from engine.state.facts import PastSend
 from engine.state.protocols import Refused, Reserved, SendDispatcher, SendReserver, StateReader, StateWriter
-from engine.state.reservations import COUNTED
+from engine.state.sends.caps import Cap, SendRequest, gap
+from engine.state.sends.reservations import COUNTED
 from engine.state.store import SqlState
 from engine.state.tables import SEND, SEND_STEP
 from engine.storage.database import among

@@ -21,7 +21,7 @@ from engine.errors import ConfigError, DataError, ParameterError
 from engine.features import FeatureSchema
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
-from engine.limits.config import load_limits
+from engine.limits.limit_set import load_limits
 from engine.limits.reasons import limits_of
 from engine.log.join import MetricSpec, join
 from engine.log.parquet import LogReader, conform_to
@@ -29,7 +29,7 @@ from engine.log.selection import Selection
 from engine.log.whole_file import ParquetFile
 from engine.records.outcomes import read_outcomes
 from engine.records.schema import log_schema, outcome_schema
-from engine.state.promises import Promises
+from engine.state.sends.promises import Promises
 from engine.state.store import SqlState
 from engine.types import ObjectArray
 from experiments.outputs import DispatchOutput

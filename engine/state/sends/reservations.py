@@ -14,9 +14,9 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from engine.errors import DataError
-from engine.state.caps import SendRequest, SendRule, conflict, longest_window_us
 from engine.state.checks import require_instant, require_span
 from engine.state.protocols import Refused, Reserved
+from engine.state.sends.caps import SendRequest, SendRule, conflict, longest_window_us
 from engine.state.sequence import changing
 from engine.state.tables import (
     DISPATCHED,

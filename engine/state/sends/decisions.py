@@ -19,9 +19,9 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from engine.errors import DataError, StorageError, TactfulError
-from engine.state.caps import SendRequest, SendRule
 from engine.state.protocols import Refused, Reserved
-from engine.state.reservations import lock_contacts, require_distinct, reserve_in
+from engine.state.sends.caps import SendRequest, SendRule
+from engine.state.sends.reservations import lock_contacts, require_distinct, reserve_in
 from engine.state.sequence import changing
 from engine.state.tables import DECIDED, DECIDED_BATCH, DECIDED_RUN, FAILED, RELEASED, SEND, STORE
 from engine.storage.database import among, insert_missing, is_postgresql, reading

@@ -22,8 +22,8 @@ from engine.guardrails.rules.frequency import FrequencyRule
 from engine.guardrails.rules.sequence import EVER, SequenceRule, Which
 from engine.guardrails.rules.topic_cap import TOPIC, TopicCapRule
 from engine.names import may_be_on, may_mean
-from engine.state.caps import SendRequest, SendRule, unnamed
 from engine.state.checks import MAX_SPAN_S
+from engine.state.sends.caps import SendRequest, SendRule, unnamed
 from engine.types import MICROSECONDS_PER_S
 
 Applies = Callable[[SendRequest], bool]

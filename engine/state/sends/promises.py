@@ -15,10 +15,10 @@ from engine.contacts.file import OF_THE_CONTRACT
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.recheck import MAX_DELAY_S
 from engine.guardrails.rules.topic_cap import TOPIC
-from engine.state.caps import SendRequest
-from engine.state.decided import Answers, NewDecisions, Recorded, Settling
-from engine.state.pack_caps import caps_of
 from engine.state.protocols import Refused, StateReader
+from engine.state.sends.caps import SendRequest
+from engine.state.sends.decisions import Answers, NewDecisions, Recorded, Settling
+from engine.state.sends.pack_caps import caps_of
 from engine.types import HOLD, NOT_AN_INSTANT, PURPOSES, CodeArray, IntArray, ObjectArray
 
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from engine.errors import DataError
 from engine.state.checks import require_choice, require_id, require_instant
-from engine.state.reservations import advance, locked
+from engine.state.sends.reservations import advance, locked
 from engine.state.sequence import changing
 from engine.state.tables import (
     DISPATCHED,
