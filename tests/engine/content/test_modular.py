@@ -88,9 +88,10 @@ def test_arms_follow_from_blocks_and_come_back() -> None:
 
 
 def test_ids_only_and_unknown_or_unapproved_ones_raise() -> None:
-    modular = modular_of(small_catalog(**with_block(0, status="draft")))
+    catalog = small_catalog(**with_block(0, status="draft"))
+    modular = modular_of(catalog)
     good = {"head": "h0", "pic": "p1", "offer": "o1"}
-    assert modular.arm_of(good) >= 0
+    assert catalog.arms[modular.arm_of(good)].blocks == ("h0", "p1", "o1")
     for wrong in ({"head": "new"}, {"head": "h9"}, {"head": "o1"}, {"foot": "h0"}):
         with pytest.raises(ParameterError):
             modular.arm_of({**good, **wrong})
