@@ -35,13 +35,13 @@ def class_named(
 
     Args:
         module: dotted; imported if it lies in one of the packages.
-        name: of the class within the module itself.
+        name: name of the class within the module itself.
         packages: whose modules may be imported, and whose classes may be taken.
         owner: what the name is for; begins every error.
         what: the kind of class that is asked for, in a word.
         bases: classes that it must derive from, all of them.
         members: attributes or fields that it must have.
-        hint: of every error.
+        hint: hint that every error ends with.
 
     Raises:
         ConfigError: a name that is none, another package, a module that cannot be imported, or anything but a class of
@@ -69,7 +69,7 @@ def made(kind: Callable[..., Any], options: Mapping[str, Any], *, owner: str, hi
     """An object of a class, after its arguments were held against the class's signature.
 
     Args:
-        kind: from `class_named`.
+        kind: class, from `class_named`.
         options: arguments by name.
         owner: begins every error.
         hint: of every error but that of an unknown argument, which names the nearest one.

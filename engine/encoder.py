@@ -128,7 +128,7 @@ def fit_encoder(schema: FeatureSchema, blocks: Iterable[ContextBlock], max_level
     """Fit in one pass over context blocks, in memory that does not grow with the rows.
 
     Args:
-        schema: of every block.
+        schema: schema that every block has.
         blocks: contexts to learn levels, centres and scales from.
         max_levels: most levels kept per categorical feature, the frequent ones first, ties by name; at least 1.
 

@@ -36,8 +36,8 @@ class Audit:
     Attributes:
         verdict: the worst of the findings': pass, warn or fail.
         findings: one per check; `actions` alone where it fails, since nothing can then be read.
-        rows: of the log.
-        metrics: that were looked at.
+        rows: number of rows of the log.
+        metrics: names of the metrics that were looked at.
     """
 
     verdict: str
@@ -63,9 +63,9 @@ class AuditSums:
     """What all blocks of a log add up to; parts of a log with the same cuts merge.
 
     Args:
-        meta: of the log.
+        meta: footer of the log.
         rule: limits.
-        metrics: of the log that are looked at.
+        metrics: names of the log's metrics that are looked at.
         bins: cuts of the features; those of another part where parts are merged later.
     """
 

@@ -21,7 +21,7 @@ class BlockTarget:
 
     Attributes:
         policy: gives the joint probability of an action.
-        name: in results.
+        name: stands in results.
     """
 
     policy: BlockChooser
@@ -56,7 +56,7 @@ class AlwaysBlockTarget:
 
     Attributes:
         action: its index.
-        name: in results.
+        name: stands in results.
     """
 
     action: int

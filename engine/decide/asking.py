@@ -43,7 +43,7 @@ def distribution_of(policy: Policy, context: ContextBlock, eligible: BoolArray, 
 
     Args:
         policy: is handed copies.
-        context: of n rows.
+        context: features of n rows.
         eligible: (n, k) what the rules left.
         owner: named in errors; the policy's own name where empty.
 

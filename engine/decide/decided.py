@@ -52,7 +52,7 @@ class Summary:
         by_action: action index -> times chosen; without what was suppressed at once.
         removed: sums of the batches' removals.
         suppressed: sends that were suppressed at once.
-        reasons / limited / unknowns / read: as of `Decided`.
+        reasons / limited / unknowns / read: sums of those of `Decided`.
         sequence: the largest of the batches'.
     """
 

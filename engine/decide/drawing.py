@@ -53,7 +53,7 @@ def draw_in_groups(
 
     Args:
         drawer: asks the policy.
-        context / eligibility: of the n rows.
+        context / eligibility: features and eligible sets of the n rows.
         uniform: (n,) in [0, 1).
         group: (n,) positions in `engine.records.schema.GROUPS`.
         share: probability of the uniform slice in a row that is not held out.

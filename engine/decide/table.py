@@ -42,8 +42,8 @@ class DecisionRows:
     """What was decided for n contacts.
 
     Attributes:
-        plan: of the run.
-        contacts: as the rules saw them.
+        plan: plan of the run.
+        contacts: contacts as the rules saw them.
         now_at: instant of the decisions.
         slots: (Z + 1, H) planned instants by zone code.
         ids / who / cluster: (n,) decision ids, pseudonyms and their hashes.

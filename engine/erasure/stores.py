@@ -39,11 +39,11 @@ class ErasableStore(SqlStore):
     """A database from which persons are erased.
 
     Args:
-        url: of a store that exists.
+        url: address of a store that exists.
         log: whether it is given as a hot log; else as a store of contact state.
 
     Raises:
-        ParameterError, ConfigError, StorageError: as of `open_database`.
+        ParameterError, ConfigError, StorageError: raised by `open_database`.
         DataError: no such store there.
     """
 
@@ -139,7 +139,7 @@ class ErasableStore(SqlStore):
         """Overwrite what deletes have left in the files, and close this act and those that were cut short before it.
 
         Args:
-            act_id: of `begin`.
+            act_id: id of the act, from `begin`.
             record: of the act, with its counts.
             scrub: false where nothing was removed, and no earlier act was cut short.
             clean: false leaves the acts open, because a person is still named somewhere.

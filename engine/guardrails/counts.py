@@ -40,7 +40,7 @@ class RemovalCounts:
         sends: k - 1, the send actions of the catalog.
         pairs: (contact, send action) pairs that all rules together removed.
         held: contacts with no send left: hold is all they can get.
-        rules: by id of the pack.
+        rules: id in the pack -> what the rule removed.
     """
 
     contacts: int = 0
@@ -174,7 +174,7 @@ class Unknowns:
         consent: without a consent record on any channel and purpose.
         zone: without a known zone.
         suppressed: of whom nobody knows on any channel whether it is suppressed.
-        sends: of whom nobody knows what was sent.
+        sends: contacts of whom nobody knows what was sent.
         strangers: all of these at once.
     """
 

@@ -77,7 +77,7 @@ def admit(eligible: BoolArray, costs: Costs, remaining: IntArray, order: IntArra
 
     Args:
         eligible: (n, k) what the guardrails allow; hold is in every row.
-        costs: of the batch.
+        costs: costs of the batch's sends.
         remaining: (L, D) what may be used, 0 or more.
         order: (n,) a permutation of the rows that does not depend on any draw.
         draw: (rows (r,), eligible (r, k)) -> (action (r,), propensity (r,)); a pure function of each row by itself, as

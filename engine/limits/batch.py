@@ -28,7 +28,7 @@ class LimitedBatch:
     Attributes:
         grant_id: names the batch; the same name again gives the same decisions.
         limits: L limits with distinct names.
-        catalog: of the actions.
+        catalog: catalog of the actions.
         planned: (n, H) planned instants, `NOT_AN_INSTANT` where unknown (counted on the decision's day).
         zone: IANA name of the zone in which the limits' days begin.
     """
@@ -68,8 +68,8 @@ class Settlement:
     """What a batch used and earned, to be written down before anything of it is logged or sent.
 
     Attributes:
-        grant_id: of the batch.
-        used / earned: by meter.
+        grant_id: name of the batch.
+        used / earned: amounts by meter.
     """
 
     grant_id: str
@@ -77,7 +77,7 @@ class Settlement:
     earned: Mapping[Meter, int]
 
     def settle(self, store: QuotaStore) -> None:
-        """In a transaction of its own.
+        """Settle in a transaction of its own.
 
         Raises:
             DataError, StorageError: see `SqlQuota.settle`.
@@ -85,7 +85,7 @@ class Settlement:
         store.settle(self.grant_id, self.used, self.earned)
 
     def settle_in(self, connection: sa.Connection) -> None:
-        """In a transaction that writes down more."""
+        """Settle in a transaction that writes down more."""
         settle_in(connection, self.grant_id, self.used, self.earned)
 
 
@@ -112,9 +112,9 @@ def admit_batch(
         store: shared by everybody whom the limits couple.
         eligible: (n, k) what the guardrails allow.
         decision_ids: (n,) unique; with the seed they fix the order of admission.
-        draw: as `admit` wants it.
-        seed: of the run.
-        now_at: of the decisions.
+        draw: draws for rows, as `admit` wants it.
+        seed: seed of the run.
+        now_at: instant of the decisions.
         lease_s: the batch's quota is given back if it has not settled by then.
         share: of the free quota that the batch may take, at most.
 
@@ -191,16 +191,16 @@ class SharedLimits:
 
         Args:
             name: of the batch, made of its decision ids: the same decisions find the grant that they hold.
-            catalog: of the actions.
+            catalog: catalog of the actions.
             planned: (n, H) planned instants.
             eligible: (n, k) what the guardrails left.
             decision_ids: (n,).
             draw: see `admit`.
-            seed: of the run.
-            now_at: of the decisions.
+            seed: seed of the run.
+            now_at: instant of the decisions.
 
         Raises:
-            DataError, StorageError: as `admit_batch`.
+            DataError, StorageError: raised by `admit_batch`.
         """
 
         def admitted() -> tuple[Admission, Settlement]:

@@ -29,7 +29,7 @@ class LogFile:
     """A Parquet file with a footer of ours.
 
     Attributes:
-        path / schema / meta / rows: of the file.
+        path / schema / meta / rows: place, schema, footer and number of rows of the file.
 
     Raises:
         LogFormatError: missing, empty or truncated file, or no footer of ours.

@@ -138,8 +138,8 @@ def join(
 
     Args:
         log_path: a log of ours, one file or several; rewards that it has already are kept.
-        outcomes: as `outcomes.read_outcomes` gives them.
-        metrics: by name.
+        outcomes: events as `outcomes.read_outcomes` gives them.
+        metrics: names of the metrics.
         now: aware; windows that are still open at `now` give null.
         out_path: final name of the new log; appears whole or not at all.
         strict: refuse outcomes that lie before their decision or have none.

@@ -46,7 +46,7 @@ class LogReader:
         path: their names, for sentences.
         meta: the footer; of several files what holds of all of them (`engine.log.several`).
         schema: Arrow schema with the footer.
-        rows: of all files.
+        rows: number of rows of all files.
 
     Args:
         given: a Parquet file with a footer of ours, a folder of such files, a glob, or several of these.

@@ -26,11 +26,11 @@ def conditions_after(
     """The conditions for the decisions that follow.
 
     Args:
-        before: as they were given.
+        before: conditions as they were given.
         raised: escalations that are on.
         rates: counts of `COUNTED`; None leaves health and volumes as they were.
         brakes: of the pack; each is reviewed as on a daily look.
-        window_days: of the health.
+        window_days: days over which the health is counted.
     """
     channels = {one.scope for one in raised if one.effect == "pause_channel"}
     arms = {one.scope for one in raised if one.effect == "pause_arm"}

@@ -193,7 +193,7 @@ class FirstValues:
     """The first values of each contact; memory grows with contacts (8 bytes each, and 8 for each covariate).
 
     Args:
-        names: of numeric features.
+        names: names of numeric features.
     """
 
     def __init__(self, names: tuple[str, ...]) -> None:

@@ -24,7 +24,7 @@ class Raised:
     """An escalation that is on.
 
     Attributes:
-        name / effect: of the rule.
+        name / effect: name and effect of the rule.
         scope: the channel, arm or feature; "" for all.
         value / limit: what was seen on the last days, and what is allowed.
         since: day on which it went on, YYYY-MM-DD; "" where no day is known.

@@ -21,8 +21,8 @@ class FeedSums:
     """Rows, rows of contacts who may be written to, and stale rows by feature, by day; mergeable.
 
     Args:
-        schema: of the features.
-        catalog: of the actions.
+        schema: schema of the features.
+        catalog: catalog of the actions.
     """
 
     def __init__(self, schema: FeatureSchema, catalog: Catalog) -> None:

@@ -35,7 +35,7 @@ class Counted:
     Attributes:
         name: of the channel or arm; "" for all.
         days: since 1970, in order.
-        sent / events: by day.
+        sent / events: counts by day.
     """
 
     name: str
@@ -48,7 +48,7 @@ class RateSums:
     """Sends and events by day, channel and arm; mergeable.
 
     Args:
-        catalog: of the log.
+        catalog: catalog of the log.
         events: names.
     """
 
@@ -116,7 +116,7 @@ def detector(counted: Counted, limit: float, *, above: bool, window_days: int) -
     """(days,) the detector after each day: sum over first days of the evidence that the rate is beyond the limit.
 
     Args:
-        counted: by day.
+        counted: counts by day.
         limit: in (0, 1).
         above: whether more is worse.
         window_days: days on which a spike may have begun, with the day itself.

@@ -18,7 +18,7 @@ class Reserved:
     """A send that its holder may go on with.
 
     Attributes:
-        decision_id: as asked.
+        decision_id: id that was asked for.
         send_at: the instant that is reserved.
         lease_until: from then on the reservation is free again, unless the send is being dispatched by then.
         state: reserved, dispatching or dispatched.
@@ -37,7 +37,7 @@ class Refused:
     """A send that must not happen.
 
     Attributes:
-        decision_id: as asked.
+        decision_id: id that was asked for.
         reasons: names of the caps that it would break, or the state that the send is in.
         next_allowed_at: first instant at which the caps would let the same send pass; None where there is none.
     """

@@ -54,7 +54,7 @@ def changing(engine: sa.Engine, what: str) -> Iterator[Change]:
     """`writing` with the next number; the witness beside the store knows it afterwards.
 
     Raises:
-        StorageError: as `writing`.
+        StorageError: raised by `writing`.
     """
     with writing(engine, what) as connection:
         if is_postgresql(connection):
@@ -121,7 +121,7 @@ class Witness:
     """A small file that says up to which change a store is known.
 
     Args:
-        path: of the file.
+        path: place of the file.
     """
 
     def __init__(self, path: Path) -> None:

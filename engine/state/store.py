@@ -76,7 +76,7 @@ class SqlState(SqlStore):
 
         Raises:
             DataError: there is no store of contact state under this URL.
-            ParameterError, ConfigError, StorageError: as of the class.
+            ParameterError, ConfigError, StorageError: raised as by the class.
         """
         cls.require(url)
         return cls(url)
@@ -87,7 +87,7 @@ class SqlState(SqlStore):
 
         Raises:
             DataError: there is none.
-            ParameterError, ConfigError, StorageError: as of the class.
+            ParameterError, ConfigError, StorageError: raised as by the class.
         """
         hint = "make a new store with tactful state record --create"
         require_store(url, CONTACT.name, owner="SqlState", hint=hint)

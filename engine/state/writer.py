@@ -35,7 +35,7 @@ class KnownOtherwiseError(DataError):
     """A fact whose key is known with other content.
 
     Attributes:
-        position: of the fact among those given.
+        position: place of the fact among those given.
     """
 
     def __init__(self, position: int, message: str, *, hint: str) -> None:
@@ -48,7 +48,7 @@ class FactWriter:
     """Writes facts to one store.
 
     Attributes:
-        engine: of `open_database`.
+        engine: database, from `open_database`.
     """
 
     engine: sa.Engine

@@ -35,7 +35,7 @@ class Consent:
     """Decisions and sends with and without a record.
 
     Args:
-        catalog: of the log.
+        catalog: catalog of the log.
     """
 
     def __init__(self, catalog: Catalog) -> None:

@@ -20,7 +20,7 @@ FOLLOWED = 65_536
 
 
 class ContactGroups:
-    """Which groups some contacts were seen in, and decisions by group and day."""
+    """Notes in which groups contacts were seen, and counts decisions by group and day."""
 
     def __init__(self) -> None:
         self._keys: KeyArray = np.zeros(0, dtype=np.uint64)

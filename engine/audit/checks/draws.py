@@ -37,7 +37,7 @@ class MeanWeight:
     """Sums of w, w^2 and their target by day and group.
 
     Args:
-        groups: of actions.
+        groups: groups of actions whose draws are counted.
     """
 
     def __init__(self, groups: ActionGroups) -> None:
@@ -105,7 +105,7 @@ class SampleRatio:
     """Counts and expectations by day and group, of all rows and of the uniform slice.
 
     Args:
-        groups: of actions.
+        groups: groups of actions whose draws are counted.
     """
 
     def __init__(self, groups: ActionGroups) -> None:

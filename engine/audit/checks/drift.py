@@ -26,8 +26,8 @@ class Drift:
     """Rows by day and bin.
 
     Args:
-        schema: of the features.
-        bins: of the features.
+        schema: schema of the features.
+        bins: indicators of the features.
     """
 
     def __init__(self, schema: FeatureSchema, bins: FeatureBins) -> None:
@@ -87,7 +87,7 @@ class Drift:
 
 
 def stability_index(before: FloatArray, after: FloatArray) -> float:
-    """Of two vectors of counts, less what chance brings on average; at least 0."""
+    """The stability index of two vectors of counts, less what chance brings on average; at least 0."""
     used = (before + after) > 0
     n, m, bins = before.sum(), after.sum(), int(used.sum())
     if bins < 2 or not n or not m:

@@ -37,8 +37,8 @@ class Independence:
     """Sums of f w, f w^2 and f target for every indicator and group, and of the same without f.
 
     Args:
-        groups: of actions.
-        bins: of features.
+        groups: groups of actions whose draws are counted.
+        bins: indicators of the features.
     """
 
     def __init__(self, groups: ActionGroups, bins: FeatureBins) -> None:
@@ -96,9 +96,9 @@ class Explained:
     """Rows, sums and squares of each metric by indicator, for holds and sends.
 
     Args:
-        schema: of the features.
-        bins: of the features.
-        metrics: by name.
+        schema: schema of the features.
+        bins: indicators of the features.
+        metrics: names of the metrics.
     """
 
     def __init__(self, schema: FeatureSchema, bins: FeatureBins, metrics: Sequence[str]) -> None:
@@ -173,7 +173,7 @@ class Future:
     """Rows with a negative age, by feature.
 
     Args:
-        schema: of the features.
+        schema: schema of the features.
         rule: names the features that are ages.
     """
 

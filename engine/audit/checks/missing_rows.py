@@ -139,7 +139,7 @@ class Dispatch:
     """Drawn and unusable rows by group of actions.
 
     Args:
-        groups: of actions.
+        groups: groups of actions whose draws are counted.
     """
 
     def __init__(self, groups: ActionGroups) -> None:

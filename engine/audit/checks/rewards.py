@@ -133,8 +133,8 @@ class Maturity:
     """Known and unknown rewards, and their sums of weights, by metric.
 
     Args:
-        groups: of actions.
-        metrics: by name.
+        groups: groups of actions whose draws are counted.
+        metrics: names of the metrics.
     """
 
     def __init__(self, groups: ActionGroups, metrics: Sequence[str]) -> None:

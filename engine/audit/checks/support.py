@@ -17,7 +17,7 @@ class Support:
     """Extremes of the propensities; mergeable.
 
     Args:
-        groups: of actions.
+        groups: groups of actions whose draws are counted.
     """
 
     def __init__(self, groups: ActionGroups) -> None:

@@ -54,7 +54,7 @@ def key_table(
 
     Args:
         arm_names: (K,) name of each arm, "" for none, None for arms out of scope.
-        levels: of the column.
+        levels: levels of the column.
         also: (level, name) pairs by which a level counts for another name too.
     """
     names = tuple(sorted({name for name in arm_names if name is not None}))
@@ -129,7 +129,7 @@ def closed_arms(
     Args:
         scene: gives the slots.
         entries: what counts.
-        table: which arms it counts for.
+        table: says for which arms an entry counts.
         n: entries allowed in the window, 1 or more.
         window_us: length of the window.
         lasting: an entry closes everything before it too, as what has happened does; otherwise it may be a send that is

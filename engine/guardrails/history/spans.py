@@ -111,7 +111,7 @@ def first_clear(scene: Scene, spans: Sequence[Span], slots: Sequence[int] | None
     """First later `now` from which no slot is planned inside an open interval.
 
     Args:
-        scene: of one contact.
+        scene: scene of one contact.
         spans: the intervals.
         slots: positions of the slots that must be clear; None is all of them, for rules by arm.
 
@@ -153,7 +153,7 @@ def near(at: IntArray, instant: int, window_us: int) -> int:
 
 
 def _pass_of(scene: Scene, hour: int | str, spans: Sequence[Span]) -> Callable[[int], int | None]:
-    """From a decision's instant to the first one, not earlier, at which a slot is clear."""
+    """Make a function from a decision's instant to the first one, not earlier, at which a slot is clear."""
     zone = scene.zone(0)
     if hour == NOW:
         return lambda now: first_free(now, spans)

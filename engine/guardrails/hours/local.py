@@ -82,7 +82,7 @@ def open_slots(tables: BoolArray, group: Whereabouts, scene: Scene) -> BoolArray
 
     Args:
         tables: (C, 10080) windows.
-        group: of contacts with a known zone.
+        group: contacts with a known zone.
         scene: gives the slots.
     """
     hours = scene.catalog.hours
@@ -119,10 +119,10 @@ def next_pass(
     zones changes, or at an instant of its own.
 
     Args:
-        group: of the contact.
+        group: whereabouts of the contact.
         hour: the slot.
         now_at: an instant at which the slot is closed.
-        is_open: of planned instants.
+        is_open: says which planned instants are open.
         turns: further instants at which something may open.
     """
     if group.zone is None:

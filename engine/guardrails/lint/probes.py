@@ -54,7 +54,7 @@ class Person:
         consent: level of every record.
         withdrawn: channel position on which the promotional record alone is denied; -1 none.
         suppressed: level on every channel.
-        basis / consent_age: of every record.
+        basis / consent_age: basis and age of every record.
         lists / line / objects: further flags.
     """
 

@@ -119,7 +119,7 @@ class ConsentBasisRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         return there
 
     def _allowed(self) -> BoolArray:
-        """By basis; the last is the unknown one."""
+        """Which bases are allowed; the last is the unknown one."""
         return np.array([*(basis in self.bases for basis in CONSENT_BASES), False], dtype=np.bool_)
 
     def _ends(self, scene: Scene, granted: BoolArray, basis: IntArray) -> IntArray | None:

@@ -78,7 +78,7 @@ class DiscountRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         return self.window_s * MICROSECONDS_PER_S
 
     def _spans(self, scene: Scene) -> Spans:
-        """By contact, when one more discount is too many."""
+        """Give the spans, by contact, in which one more discount is too many."""
         contacts = scene.contacts
         sends = _discounted(scene)
         rows = rows_of(contacts.sent_offsets, sends)

@@ -207,7 +207,7 @@ def _on(cap: Cap, channels: IntArray, sends: _Sends) -> BoolArray:
 
 
 def _spans_of_cap(cap: Cap, channels: IntArray, sends: _Sends, now_at: int) -> Spans:
-    """By contact, when a cap holds one more send; what is over by now is left out."""
+    """Give the spans, by contact, in which a cap holds one more send; what is over by now is left out."""
     counted = _on(cap, channels, sends)
     found = spans_of(sends.rows[counted], sends.at[counted], cap.max or 1, cap.window_us)
     return found.kept(found.end > now_at)

@@ -30,7 +30,7 @@ class HolidaysRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     Attributes:
         days: "US" or "US-TX" -> dates.
         covers: first date and the date after the last one for which the holidays are known.
-        channels: to which it applies.
+        channels: names of the channels to which it applies.
         applies_to: purposes to which it applies.
     """
 
@@ -79,7 +79,7 @@ class HolidaysRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         return closed
 
     def verdict(self, scene: Scene) -> Verdict:
-        """By group of contacts first, then gathered."""
+        """Judge by group of contacts first, then gather."""
         named = np.array([channel in self.channels for channel in scene.catalog.channels])
         if not named.any():
             return Verdict()

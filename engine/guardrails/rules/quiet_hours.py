@@ -57,7 +57,7 @@ class QuietHoursRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         return np.stack([self._tables.get(channel, fallback) for channel in channels])
 
     def verdict(self, scene: Scene) -> Verdict:
-        """By group of contacts first, then gathered."""
+        """Judge by group of contacts first, then gather."""
         channels, hours, _ = scene.catalog.shape
         tables = self._tables_of(scene.catalog.channels)
         groups, code = whereabouts_of(scene.contacts)

@@ -180,7 +180,7 @@ class SequenceRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 def _spans(scene: Scene, ban: _Ban) -> Spans:
-    """By contact, when A is closed."""
+    """Give the spans, by contact, in which A is closed."""
     contacts = scene.contacts
     sends = np.flatnonzero(ban.by.levels(scene.catalog, contacts)[contacts.sent_details[ban.by.column]])
     return ban.spans(rows_of(contacts.sent_offsets, sends), contacts.sent_at[sends])

@@ -30,7 +30,7 @@ class Law(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         states: codes of states; none is the whole country.
         windows: days -> windows of local time.
         source: where it can be read.
-        confidence: as in a pack's entry.
+        confidence: letter as in a pack's entry.
         conflicting: whether sources disagree; the stricter reading stands here.
     """
 
@@ -93,7 +93,7 @@ class StateHoursRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         return whole
 
     def verdict(self, scene: Scene) -> Verdict:
-        """By group of contacts first, then gathered; a group for which no law holds is left alone."""
+        """Judge by group of contacts first, then gather; a group for which no law holds is left alone."""
         named = np.array([channel in self.channels for channel in scene.catalog.channels])
         if not named.any():
             return Verdict()

@@ -83,7 +83,7 @@ class SunsetRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         return Verdict(channel_hour=scope[:, None, None] & within[:, None, None, :])
 
     def _bounds(self, scene: Scene) -> tuple[Spans, IntArray]:
-        """By contact when unengaged sends are too many, and (n,) first instant that is too long without a sign."""
+        """Give the spans, by contact, of too many unengaged sends, and (n,) first instants too long without a sign."""
         contacts, events = scene.contacts, events_of(scene)
         signs = np.flatnonzero(np.array([kind in self.engaged_by for kind in EVENTS])[events.kind])
         rows = rows_of(events.offsets, signs)

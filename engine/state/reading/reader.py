@@ -38,7 +38,7 @@ class ContactReader:
     """Reads one store.
 
     Attributes:
-        engine: of `open_database`.
+        engine: database, from `open_database`.
     """
 
     engine: sa.Engine

@@ -56,7 +56,7 @@ def fold_suppressions(found: Columns, n: int, channels: tuple[str, ...], now_at:
         n: contacts.
         channels: C names.
         now_at: microseconds; what has ended by then is over.
-        lifts: of the same records.
+        lifts: lifts of the same records.
     """
     level = np.full((n, len(channels)), NO, dtype=np.int8)
     rows = zip(found["owner"], *(found[name] for name in SUPPRESSION_COLUMNS), strict=True)

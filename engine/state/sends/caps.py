@@ -124,11 +124,11 @@ class Cap:
         return round(self.window_s * MICROSECONDS_PER_S)
 
     def applies(self, request: SendRequest) -> bool:
-        """By channel and purpose."""
+        """Whether the rule is for the request's channel and purpose."""
         return request.purpose in self.purposes and (self.channels is None or request.channel in self.channels)
 
     def counts(self, request: SendRequest, other: SendRequest) -> bool:
-        """By channel, purpose, and the fields that must agree."""
+        """Whether another send counts: its channel and purpose, and the fields that must agree."""
         return self.applies(other) and all(
             may_be(getattr(request, field), getattr(other, field)) for field in self.same
         )

@@ -80,7 +80,7 @@ class DecisionRecords:
     """The decisions of one store.
 
     Attributes:
-        engine: of `open_database`.
+        engine: database, from `open_database`.
     """
 
     engine: sa.Engine

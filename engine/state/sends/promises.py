@@ -50,12 +50,12 @@ class Promises:
         """Features and columns of one's own from the contacts given, everything that rules read from the store.
 
         Args:
-            contacts: as the file has them.
+            contacts: contacts as the file has them.
             who: (n,) their pseudonyms.
             ids: their decision ids: promises made for these very decisions are left out, so that a run can be
                 repeated.
             catalog: names the channels.
-            now_at: of the decisions.
+            now_at: instant of the decisions.
         """
         known = self.store.batch(who, catalog, now_at=now_at, without=ids)
         own = {name: column for name, column in contacts.extra.items() if name not in OF_THE_CONTRACT}
@@ -82,7 +82,7 @@ class Promises:
             ids: (n,) decision ids.
             action: (n,).
             send_at: (n,) planned instants; a send without one is taken to leave now.
-            now_at: of the decisions.
+            now_at: instant of the decisions.
             settings: all that decisions depend on besides contact and instant.
             make: from the reasons, (n,) why each send is refused, to the rows of the log.
             settling: quota to be settled in the same transaction.

@@ -45,7 +45,7 @@ class Reservations:
     """The sends of one store.
 
     Attributes:
-        engine: of `open_database`.
+        engine: database, from `open_database`.
     """
 
     engine: sa.Engine

@@ -61,7 +61,7 @@ class Settlements:
     """The ends of the sends of one store.
 
     Attributes:
-        engine: of `open_database`.
+        engine: database, from `open_database`.
     """
 
     engine: sa.Engine
@@ -83,7 +83,7 @@ class Settlements:
 
         Args:
             states: decision id -> dispatched, failed or released.
-            now_at: of the settlement.
+            now_at: instant of the settlement.
             reason: kept with each change.
             by_hand: no outcome file says so, so a row of one is owed; dispatched and failed only.
 
