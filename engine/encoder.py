@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from engine.errors import ConfigError, DataError, ParameterError
+from engine.errors import DataError, ParameterError
 from engine.features import MISSING, PRESENT, STALE, Column, ContextBlock, FeatureSchema
 from engine.numeric.moments import Moments
 from engine.types import BoolArray, Float32Array, FloatArray, IntArray
@@ -110,18 +110,6 @@ class Encoder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True
                 f"{self.schema_version}",
                 hint="encode with the schema that the policy was trained with, or train again",
             )
-
-
-def encoder_from(data: Any) -> Encoder:
-    """Rebuild an encoder from `Encoder.to_builtins`.
-
-    Raises:
-        ConfigError: not the plain data of an encoder.
-    """
-    try:
-        return msgspec.convert(data, Encoder)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"no encoder: {error}", hint="take it from the manifest of a trained folder") from error
 
 
 def fit_encoder(schema: FeatureSchema, blocks: Iterable[ContextBlock], max_levels: int = 64) -> Encoder:

@@ -29,7 +29,7 @@ from engine.guardrails.registry import make_rule, rule_words, shipped_rules
 from engine.guardrails.required import require_consent
 from engine.guardrails.rule import Rule, Scene, Verdict
 from engine.time.localtime import instant_of
-from engine.types import HOLD, PURPOSES, BoolArray
+from engine.types import PURPOSES, BoolArray
 
 REQUIRED_RULE = "consent"
 
@@ -260,8 +260,3 @@ def _verdict(entry: RuleEntry, rule: Rule, scene: Scene, *, shipped: bool) -> Ve
         return judge(rule, scene)
     with only_reading(f"rule {entry.id}"):
         return judge(rule, scene.sealed())
-
-
-def held_only(explained: list[tuple[int, list[Removal]]]) -> bool:
-    """Whether an explanation leaves nothing but hold."""
-    return all(reasons for action, reasons in explained if action != HOLD)

@@ -22,9 +22,8 @@ from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import pack_from
 from engine.log.parquet import LogReader, instants
 from engine.log.structure import require_sound
-from engine.monitor.conditions import COUNTED, conditions_after
 from engine.monitor.effects import AGAINST, DayEffect, EffectSums, FirstValues, covariates_of
-from engine.monitor.escalate import Escalations, judge
+from engine.monitor.escalate import COUNTED, Escalations, conditions_after, judge
 from engine.monitor.feeds import FeedSums
 from engine.monitor.rates import RateSums, Reported
 from engine.monitor.rule import MonitorRule

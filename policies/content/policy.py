@@ -8,9 +8,9 @@ from functools import cached_property
 import numpy as np
 
 from engine.catalog import Catalog
+from engine.content.drawing import cells_of, placed
 from engine.content.eligibility import BlockEligibility, catalog_groups, modular_of
 from engine.content.groups import SlotGroup
-from engine.content.nested import cells_of, placed
 from engine.encoder import Encoder
 from engine.errors import ParameterError
 from engine.features import ContextBlock

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.content.drawing import picked
 from engine.content.eligibility import BlockEligibility
 from engine.content.groups import SlotGroup
-from engine.content.nested import picked
 from engine.types import HOLD, BoolArray, Float32Array, FloatArray, IntArray
 from policies.content.tables import BlockTables
 from policies.exploring.config import ExplorationConfig

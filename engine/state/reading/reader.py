@@ -18,8 +18,16 @@ from engine.state.erased import ERASED_REASON, erased_at
 from engine.state.facts import CONSENT_KINDS, EVENT_KINDS, STATUSES
 from engine.state.protocols import History
 from engine.state.reading.columns import event_part, levels_of, place_part, send_part, ticket_part
-from engine.state.reading.consents import CONSENT_COLUMNS, Columns, fold_consents, profiling_objections
-from engine.state.reading.suppressions import SUPPRESSION_COLUMNS, fold_suppressions, lifts_of, standing_events
+from engine.state.reading.levels import (
+    CONSENT_COLUMNS,
+    SUPPRESSION_COLUMNS,
+    Columns,
+    fold_consents,
+    fold_suppressions,
+    lifts_of,
+    profiling_objections,
+    standing_events,
+)
 from engine.state.tables import CONSENT, CONTACT, DISPATCHED, DISPATCHING, EVENT, RESERVED, SEND, SUPPRESSION
 from engine.storage.database import among, not_among, reading, stored_values
 from engine.types import NOT_AN_INSTANT, IntArray, ObjectArray
