@@ -92,11 +92,13 @@ def _decide(plan: Plan, contacts: ContactBatch, now: datetime, now_at: int, ids:
     committed = _commit(plan, seen, rows, settlement)
     if committed is None:
         return None
+    suppressed = np.zeros(contacts.n, dtype=np.bool_)
+    suppressed[[row for row, reasons in enumerate(committed.refused) if reasons]] = True
     return Decided(
         committed.table,
         draws.action,
         removed,
-        np.array([bool(reasons) for reasons in committed.refused], dtype=np.bool_),
+        suppressed,
         Counter(reason for reasons in committed.refused for reason in reasons),
         Counter(name for one in draws.shortages or () for name in {shortage.limit for shortage in one}),
         Unknowns.of(seen),
@@ -160,7 +162,7 @@ def _commit(plan: Plan, seen: ContactBatch, rows: DecisionRows, settlement: Sett
     if plan.promises is None:
         if settlement is not None and plan.limits is not None:
             settlement.settle(plan.limits.store)
-        return Committed(decision_table(rows), [()] * seen.n, 0)
+        return Committed(decision_table(rows), [], 0)
 
     def table(refused: Sequence[tuple[str, ...]]) -> pa.Table:
         return decision_table(replace(rows, refused=refused))

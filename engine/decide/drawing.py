@@ -67,12 +67,13 @@ def draw_in_groups(
     """
     action, propensity = np.full(len(group), HOLD, dtype=np.int32), np.ones(len(group))
     for name, drawn in ((TREATMENT, drawer.by_policy), (UNIFORM_SLICE, drawer.at_random)):
-        rows = np.flatnonzero(group == GROUPS.index(name))
-        if not len(rows):
+        own_rows = np.flatnonzero(group == GROUPS.index(name))
+        if not len(own_rows):
             continue
-        everybody = len(rows) == len(group)
-        part = eligibility if everybody else eligibility.take(rows)
-        action[rows], own = drawn(context if everybody else context.take(rows), part, uniform[rows])
+        # A slice of all rows copies nothing.
+        rows = slice(None) if len(own_rows) == len(group) else own_rows
+        part = eligibility.take(rows)
+        action[rows], own = drawn(context.take(rows), part, uniform[rows])
         propensity[rows] = share / part.counts() + (1.0 - share) * own if share else own
     return action, propensity
 

@@ -90,7 +90,7 @@ class Plan:
             "catalog": self.catalog.version,
             "conditions": self.sender.to_builtins(),
             "prices": self.prices,
-            "limits": None if self.limits is None else self.limits.limits.to_builtins(),
+            "limits": None if self.limits is None else self.limits.limit_set.to_builtins(),
         }
 
     @property
@@ -120,6 +120,6 @@ def decision_meta(plan: Plan, contacts: ContactBatch, *, source: str, policy_fol
         policy=policy_folder,
         pack=plan.guardrails.pack.to_builtins(),
         conditions=plan.sender.to_builtins(),
-        limits=msgspec.UNSET if plan.limits is None else plan.limits.limits.to_builtins(),
+        limits=msgspec.UNSET if plan.limits is None else plan.limits.limit_set.to_builtins(),
         contact_key=marked(plan.contact_key),
     )

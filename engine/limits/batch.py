@@ -125,20 +125,15 @@ def admit_batch(
     """
     costs, days = batch.costs(now_at)
     worst = costs.worst_case(eligible)
+    meters = _meters(batch, days)
     needs = [
-        Need(
-            limit,
-            days[column] if limit.per_day else ALL_DAYS,
-            int(worst[row, column]),
-            unit=int(costs.amount[row].max(initial=0)),
-        )
-        for row, limit in enumerate(batch.limits)
-        for column in range(len(days) if limit.per_day else 1)
+        Need(batch.limits[row], meter.day, int(worst[row, column]), unit=int(costs.amount[row].max(initial=0)))
+        for (row, column), meter in meters.items()
     ]
     granted = store.acquire(batch.grant_id, needs, now_at=now_at, lease_s=lease_s, share=share)
     try:
         remaining = np.zeros(costs.shape, dtype=np.int64)
-        for (row, column), meter in _meters(batch, days).items():
+        for (row, column), meter in meters.items():
             remaining[row, column] = granted[meter]
         admission = admit(eligible, costs, remaining, admission_order(decision_ids, seed), draw)
     except BaseException:
@@ -146,7 +141,10 @@ def admit_batch(
         with contextlib.suppress(TactfulError):
             store.abandon(batch.grant_id)
         raise
-    used, earned = (_by_meter(batch, days, amounts) for amounts in (admission.used, admission.earned))
+    used, earned = (
+        {meter: int(amounts[position]) for position, meter in meters.items()}
+        for amounts in (admission.used, admission.earned)
+    )
     return admission, Settlement(batch.grant_id, used, earned)
 
 
@@ -159,20 +157,16 @@ def _meters(batch: LimitedBatch, days: Sequence[int]) -> Mapping[tuple[int, int]
     }
 
 
-def _by_meter(batch: LimitedBatch, days: Sequence[int], amounts: IntArray) -> dict[Meter, int]:
-    return {meter: int(amounts[position]) for position, meter in _meters(batch, days).items()}
-
-
 @dataclass(frozen=True)
 class SharedLimits:
     """Set-level limits.
 
     Attributes:
-        limits: what holds.
+        limit_set: the limits that hold, with their zone and lease.
         store: shared by all batches and processes whom the limits couple.
     """
 
-    limits: LimitSet
+    limit_set: LimitSet
     store: QuotaStore
 
     def admit(
@@ -204,11 +198,11 @@ class SharedLimits:
         """
 
         def admitted() -> tuple[Admission, Settlement]:
-            more = {"lease_s": self.limits.lease_s, "share": self.limits.share}
+            more = {"lease_s": self.limit_set.lease_s, "share": self.limit_set.share}
             return admit_batch(batch, self.store, eligible, decision_ids, draw, seed=seed, now_at=now_at, **more)
 
-        limits = self.limits.limits
-        batch = LimitedBatch(self.store.next_name(name), limits, catalog, planned, self.limits.zone)
+        limits = self.limit_set.limits
+        batch = LimitedBatch(self.store.next_name(name), limits, catalog, planned, self.limit_set.zone)
         try:
             admission, due = admitted()
         except OtherMetersError:

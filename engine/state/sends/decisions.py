@@ -39,7 +39,7 @@ class Settling(Protocol):
 
 @dataclass(frozen=True)
 class NewDecisions:
-    """A block of decisions that is to be recorded.
+    """A batch of decisions that is to be recorded.
 
     Attributes:
         decision_ids: n distinct ids.
