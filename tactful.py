@@ -7,7 +7,7 @@ order, in a folder in which these commands have left a log and a trained policy 
     tactful train --log log.parquet --metric gave --out policy
 
 **Decide** under guardrails, without files or clocks: the actions and the features are plain data, contacts come from a
-file, and the block of decisions is a table in the schema of the log (docs/schema.md).
+file, and the batch of decisions is a table in the schema of the log (docs/schema.md).
 
 >>> from datetime import UTC, datetime
 >>> from pathlib import Path
@@ -44,7 +44,7 @@ file, and the block of decisions is a table in the schema of the log (docs/schem
 True
 >>> tactful.check_policy(policy, catalog, schema)
 >>> plan = tactful.Plan(guardrails, policy, "1", contact_key="a secret of yours", seed=7)
->>> decided = tactful.decide_block(plan, contacts, now)
+>>> decided = tactful.decide_batch(plan, contacts, now)
 >>> decided.table.select(["action_name", "propensity"]).to_pylist()[1]  # nobody knows whether bob agreed
 {'action_name': 'hold', 'propensity': 1.0}
 >>> round(decided.table["propensity"][0].as_py(), 3) in (round(8 / 12, 3), round(1 / 12, 3))  # ada: hold, or 4 e-mails
@@ -111,8 +111,8 @@ if TYPE_CHECKING:
     from engine.catalog import Catalog as Catalog
     from engine.catalog import catalog_from as catalog_from
     from engine.contacts.file import contact_blocks as contact_blocks
-    from engine.decide.deciding import Plan as Plan
-    from engine.decide.deciding import decide_block as decide_block
+    from engine.decide.batch import decide_batch as decide_batch
+    from engine.decide.plan import Plan as Plan
     from engine.errors import EligibilityError as EligibilityError
     from engine.errors import TactfulError as TactfulError
     from engine.features import FeatureSchema as FeatureSchema
@@ -143,8 +143,8 @@ HOMES: Final = {
     "contact_blocks": "engine.contacts.file",
     "Guardrails": "engine.guardrails.layer",
     "load_pack": "engine.guardrails.pack",
-    "Plan": "engine.decide.deciding",
-    "decide_block": "engine.decide.deciding",
+    "Plan": "engine.decide.plan",
+    "decide_batch": "engine.decide.batch",
     "load_trained": "policies.trained:serve",
     "LogReader": "engine.log.parquet",
     "PolicyTarget": "engine.ope.target",

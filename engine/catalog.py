@@ -17,9 +17,9 @@ import msgspec
 import numpy as np
 
 from engine.content.modular import Modular, arm_fields
-from engine.decide.sealing import sealed
 from engine.errors import ConfigError, DataError, ParameterError
 from engine.names import did_you_mean, name_key, near_key
+from engine.sealing import sealed
 from engine.time.instants import SPAN
 from engine.types import HOLD, PURPOSES, CodeArray, IntArray
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.decide.sealing import sealed
 from engine.errors import EligibilityError
+from engine.sealing import sealed
 from engine.types import HOLD, BoolArray, ByteArray, CodeArray, IntArray
 
 
@@ -87,8 +87,42 @@ class Eligibility:
         return Eligibility(self.channel_arm[rows], self.channel_hour[rows], self.purpose_codes)
 
     def sealed(self) -> Eligibility:
-        """The same, in arrays that nobody can write to (`engine.decide.sealing`)."""
+        """The same, in arrays that nobody can write to (`engine.sealing`)."""
         return Eligibility(sealed(self.channel_arm), sealed(self.channel_hour), sealed(self.purpose_codes))
+
+
+@dataclass(frozen=True)
+class DenseEligibility:
+    """Any eligible sets of n contacts, a product of factors or not: set-level limits leave such.
+
+    Attributes:
+        flags: (n, k) bool; column 0 (hold) is all true.
+    """
+
+    flags: BoolArray
+
+    @property
+    def n(self) -> int:
+        return len(self.flags)
+
+    @property
+    def k(self) -> int:
+        return int(self.flags.shape[1])
+
+    def dense(self) -> BoolArray:
+        """The flags themselves."""
+        return self.flags
+
+    def counts(self) -> IntArray:
+        """(n,) number of eligible actions, hold included."""
+        return np.asarray(self.flags.sum(axis=1, dtype=np.int64))
+
+    def contains(self, action: CodeArray | IntArray) -> BoolArray:
+        """(n,) whether an action of each row, in [0, k), is eligible."""
+        return np.asarray(self.flags[np.arange(self.n), action])
+
+    def take(self, rows: slice | np.ndarray[Any, Any]) -> DenseEligibility:
+        return DenseEligibility(self.flags[rows])
 
 
 def _any_last(flags: BoolArray) -> BoolArray:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from engine.errors import ConfigError, DataError, ParameterError
+from engine.errors import DataError, ParameterError
 from engine.features import MISSING, PRESENT, STALE, Column, ContextBlock, FeatureSchema
 from engine.numeric.moments import Moments
 from engine.types import BoolArray, Float32Array, FloatArray, IntArray
@@ -112,23 +112,11 @@ class Encoder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True
             )
 
 
-def encoder_from(data: Any) -> Encoder:
-    """Rebuild an encoder from `Encoder.to_builtins`.
-
-    Raises:
-        ConfigError: not the plain data of an encoder.
-    """
-    try:
-        return msgspec.convert(data, Encoder)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"no encoder: {error}", hint="take it from the manifest of a trained folder") from error
-
-
 def fit_encoder(schema: FeatureSchema, blocks: Iterable[ContextBlock], max_levels: int = 64) -> Encoder:
     """Fit in one pass over context blocks, in memory that does not grow with the rows.
 
     Args:
-        schema: of every block.
+        schema: schema that every block has.
         blocks: contexts to learn levels, centres and scales from.
         max_levels: most levels kept per categorical feature, the frequent ones first, ties by name; at least 1.
 

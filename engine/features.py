@@ -18,8 +18,8 @@ from typing import Any, Final, Literal
 import msgspec
 import numpy as np
 
-from engine.decide.sealing import sealed
 from engine.errors import ConfigError, DataError, ParameterError
+from engine.sealing import sealed
 from engine.types import ByteArray, CodeArray, FloatArray
 
 PRESENT: Final = 0
@@ -143,7 +143,7 @@ class Column:
         return Column(self.values[rows], self.state[rows], self.levels)
 
     def sealed(self) -> Column:
-        """The same, in arrays that nobody can write to (`engine.decide.sealing`)."""
+        """The same, in arrays that nobody can write to (`engine.sealing`)."""
         values: Any = sealed(self.values)
         return Column(values, sealed(self.state), self.levels)
 

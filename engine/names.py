@@ -84,7 +84,7 @@ def known_name(name: object, known: Iterable[str], *, owner: str, parameter: str
     """The known name that is meant.
 
     Args:
-        name: as it was written.
+        name: name as it was written.
         known: all names that exist.
         owner / parameter: named in the error.
         hint: said after the nearest name.
@@ -195,7 +195,7 @@ def codes_of(
     """Positions among the known names.
 
     Args:
-        names: as they were written.
+        names: names as they were written.
         known: the axis.
         none: the code of None.
         unknown: the code of a name that is none of the known ones.
@@ -237,9 +237,9 @@ def may_be_on(name: str, named: Collection[str], channels: tuple[str, ...]) -> b
     """Whether what happened on a channel may have happened on one of those named, for what speaks against a send.
 
     Args:
-        name: as it was recorded.
+        name: name as it was recorded.
         named: channels of the catalog, or usual ones.
-        channels: of the catalog.
+        channels: channels of the catalog.
     """
     meant = channel_of(name, channels)
     if meant is None and is_usual_channel(name, channels):

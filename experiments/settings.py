@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from engine.audit.rule import AuditRule
+from engine.decide.groups import require_shares
 from engine.errors import ConfigError, ParameterError
 from engine.log.join import MetricSpec
 from engine.ope.metrics.definition import MetricStack
@@ -111,11 +112,7 @@ class DecideConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     block_rows: int = 16384
 
     def __post_init__(self) -> None:
-        for name in ("control_share", "uniform_share"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ParameterError(name, "decide", allowed="in [0, 1]", got=getattr(self, name))
-        if self.control_share + self.uniform_share > 1.0:
-            raise ParameterError("uniform_share", "decide", allowed="at most 1 - control_share", got=self.uniform_share)
+        require_shares(self.control_share, self.uniform_share, "decide")
         if not 1 <= self.block_rows <= 1_000_000:
             raise ParameterError("block_rows", "decide", allowed="in 1..1000000", got=self.block_rows)
 

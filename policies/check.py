@@ -9,12 +9,12 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.decide.asking import checked_choice, only_reading
-from engine.decide.sealing import sealed
 from engine.eligibility import Eligibility
 from engine.errors import EligibilityError, ParameterError
 from engine.features import MISSING, PRESENT, STALE, Column, ContextBlock, FeatureSchema, FeatureSpec
 from engine.protocols import FusedPolicy, Policy
 from engine.sampling import check_distribution, draw
+from engine.sealing import sealed
 from engine.types import PURPOSES, BoolArray, FloatArray, IntArray
 
 ROWS: Final = 96

@@ -9,11 +9,11 @@ import numpy as np
 
 from engine.contacts.contacts import ContactBatch
 from engine.decide.asking import checked_choice, choice_of, distribution_of
-from engine.decide.sealing import sealed
 from engine.eligibility import Eligibility
 from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.protocols import FusedPolicy, Policy
 from engine.sampling import draw
+from engine.sealing import sealed
 from engine.types import HOLD, CodeArray, FloatArray, IntArray
 from simulator.world.broken_draw import broken_at
 from simulator.world.happened import Happened

@@ -13,8 +13,8 @@ from typing import Any, Final, Literal, get_type_hints
 import msgspec
 
 from engine.catalog import Catalog, catalog_from
-from engine.content.refusals import refuse_modular
-from engine.dotted import class_named
+from engine.classes import class_named
+from engine.content.eligibility import refuse_modular
 from engine.errors import ConfigError, ParameterError
 from engine.features import FeatureSchema, schema_from
 from engine.files.documents import load_yaml

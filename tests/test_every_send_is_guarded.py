@@ -22,6 +22,8 @@ PACKAGES = ("engine", "policies", "simulator", "experiments")
 PRIMITIVES = {"engine/sampling.py", "policies/vw/compiled.py", "policies/vw/kernels.py", "policies/vw/jitted.py"}
 # Hands policies sealed copies of what it is given, and holds their draws against it.
 PRIMITIVES |= {"engine/decide/asking.py"}
+# Draws in each group from the eligible sets that it is given.
+PRIMITIVES |= {"engine/decide/drawing.py"}
 # Hands what it is given to the compiled policy of the contact's group.
 PRIMITIVES |= {"policies/prices/priced.py"}
 # In a simulated world nobody is reached; these draw from the eligible sets of a world whose layer was asked.
@@ -32,9 +34,9 @@ STUDIES = {"experiments/study/digits.py"}
 STUDIES |= {"policies/check.py"}
 SAMPLERS = {"sample", "draw"}
 # Of modular content: they draw from the factored eligible set that they are given.
-PRIMITIVES |= {"engine/content/deciding.py", "policies/content/policy.py", "policies/content/uniform.py"}
-BLOCK_SAMPLERS = {"choose_assemblies", "uniform_actions"}
-CHOOSERS = {"choose", "choose_blocks"}
+PRIMITIVES |= {"engine/content/drawing.py", "policies/content/policy.py", "policies/content/uniform.py"}
+NAMED_SAMPLERS = {"draw_in_groups", "uniform_actions"}
+CHOOSERS = {"choose", "choose_blocks", "by_policy", "at_random"}
 LAYER = {"eligibility", "blocks", "judged"}
 # Rows of decisions are made by the layer's caller, or by somebody else long ago.
 RECORD = {"decision_id", "action", "propensity", "eligible"}
@@ -107,7 +109,7 @@ def _function(node: ast.AST, where: str, samplers: set[str], modules: set[str]) 
             continue
         if isinstance(call.func, ast.Name):
             made.calls.add(call.func.id)
-            made.draws |= call.func.id in samplers | BLOCK_SAMPLERS
+            made.draws |= call.func.id in samplers | NAMED_SAMPLERS
         elif isinstance(call.func, ast.Attribute):
             made.calls.add(call.func.attr)
             made.guarded |= call.func.attr in LAYER and "guardrails" in ast.unparse(call.func.value)
@@ -157,7 +159,7 @@ def shipped(project_files: list[Path], root: Path) -> dict[str, str]:
 def test_every_draw_is_reached_through_the_layer_only(shipped: dict[str, str]) -> None:
     found = [function for where, source in shipped.items() for function in functions(source, where)]
     drawing = {function.where for function in found if function.draws}
-    assert drawing - PRIMITIVES - STUDIES == {"engine/decide/deciding.py"}
+    assert drawing - PRIMITIVES - STUDIES == {"engine/decide/batch.py"}
     assert unguarded(found) == set()
 
 
@@ -174,6 +176,7 @@ ROGUE = {
     "by the module": "from engine import sampling\ndef send(p, u):\n    return sampling.draw(p, u)\n",
     "a policy's own choice": "def send(policy, c, e, u):\n    return policy.choose(c, e, u)\n",
     "an assembly": "def send(policy, c, e, u):\n    return policy.choose_blocks(c, e, u)\n",
+    "in groups": "def send(d, c, e, u, g):\n    return draw_in_groups(d, c, e, u, g, 0.0)\n",
     "a uniform assembly": "def send(e, u):\n    return uniform_actions(e, u)\n",
     "behind a helper": DRAWING + "def _pick(p):\n    return sample(p, [], 0)\ndef send(p):\n    return _pick(p)\n",
     "on import": DRAWING + "ACTION = sample([[1.0]], ['d'], 0)\n",

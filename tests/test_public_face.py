@@ -109,4 +109,4 @@ def test_documents_name_what_is_there(project_files: list[Path], root: Path) -> 
         )
     ]
     named = {name for block in blocks for name in re.findall(r"\btactful\.([A-Za-z_]\w*)", block)}
-    assert {"Plan", "decide_block"} <= named <= set(tactful.__all__)
+    assert {"Plan", "decide_batch"} <= named <= set(tactful.__all__)

@@ -4,31 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-from engine.audit.actions import actions
 from engine.audit.bins import FeatureBins
 from engine.audit.block import AuditBlock, blocks_of
-from engine.audit.calendar import Calendar
-from engine.audit.consent import Consent
-from engine.audit.contact_groups import ContactGroups
-from engine.audit.credited import credited
-from engine.audit.dispatch import Dispatch
-from engine.audit.drift import Drift
-from engine.audit.duplicates import duplicates
-from engine.audit.explained import Explained
+from engine.audit.checks.consent import Consent
+from engine.audit.checks.contact_groups import ContactGroups
+from engine.audit.checks.credited import credited
+from engine.audit.checks.draws import MeanWeight, SampleRatio
+from engine.audit.checks.drift import Drift
+from engine.audit.checks.leaks import Explained, Future, Independence
+from engine.audit.checks.logged_actions import LoggedAction, actions
+from engine.audit.checks.missing_rows import Calendar, Dispatch, duplicates, rejected
+from engine.audit.checks.rewards import RESOLUTION, VALIDITY, Maturity, audit_outcomes
+from engine.audit.checks.support import Support, propensities
 from engine.audit.findings import FAIL, Finding, not_applicable, overall, settle
-from engine.audit.future import Future
 from engine.audit.groups import action_groups
-from engine.audit.independence import Independence
-from engine.audit.logged_action import LoggedAction
-from engine.audit.maturity import Maturity
-from engine.audit.mean_weight import MeanWeight
-from engine.audit.outcomes import RESOLUTION, VALIDITY, audit_outcomes
-from engine.audit.propensities import propensities
-from engine.audit.rejected import rejected
 from engine.audit.rule import AuditRule
-from engine.audit.sample_ratio import SampleRatio
-from engine.audit.support import Support
 from engine.errors import DataError
 from engine.log.parquet import LogReader
 from engine.records.schema import LogMeta
@@ -44,8 +36,8 @@ class Audit:
     Attributes:
         verdict: the worst of the findings': pass, warn or fail.
         findings: one per check; `actions` alone where it fails, since nothing can then be read.
-        rows: of the log.
-        metrics: that were looked at.
+        rows: number of rows of the log.
+        metrics: names of the metrics that were looked at.
     """
 
     verdict: str
@@ -59,13 +51,21 @@ class Audit:
         return tuple(found for found in self.findings if found.verdict == "fail")
 
 
+class _Check(Protocol):
+    """A check that adds up over blocks, and over parts of a log."""
+
+    def add(self, block: AuditBlock) -> None: ...
+
+    def merge(self, other: Any) -> None: ...
+
+
 class AuditSums:
     """What all blocks of a log add up to; parts of a log with the same cuts merge.
 
     Args:
-        meta: of the log.
+        meta: footer of the log.
         rule: limits.
-        metrics: of the log that are looked at.
+        metrics: names of the log's metrics that are looked at.
         bins: cuts of the features; those of another part where parts are merged later.
     """
 
@@ -87,23 +87,17 @@ class AuditSums:
         self.drift = Drift(meta.features, self.bins)
         self.maturity = Maturity(self.groups, metrics)
         self.consent = Consent(meta.catalog)
+        self._checks: tuple[_Check, ...] = (
+            *(self.logged_action, self.support, self.mean_weight, self.sample_ratio, self.contact_groups),
+            *(self.calendar, self.dispatch, self.independence, self.explained, self.future),
+            *(self.drift, self.maturity, self.consent),
+        )
 
     def add(self, block: AuditBlock) -> None:
         """Add the rows of a block."""
         self.available += int(block.available.sum())
-        self.logged_action.add(block)
-        self.support.add(block)
-        self.mean_weight.add(block)
-        self.sample_ratio.add(block)
-        self.contact_groups.add(block)
-        self.calendar.add(block)
-        self.dispatch.add(block)
-        self.independence.add(block)
-        self.explained.add(block)
-        self.future.add(block)
-        self.drift.add(block)
-        self.maturity.add(block)
-        self.consent.add(block)
+        for check in self._checks:
+            check.add(block)
 
     def merge(self, other: AuditSums) -> None:
         """Take over the sums of another part of the same log.
@@ -114,19 +108,8 @@ class AuditSums:
         if self.bins is not other.bins:
             raise DataError("parts of an audit must share their bins", hint="give the bins of the first part")
         self.available += other.available
-        self.logged_action.merge(other.logged_action)
-        self.support.merge(other.support)
-        self.mean_weight.merge(other.mean_weight)
-        self.sample_ratio.merge(other.sample_ratio)
-        self.contact_groups.merge(other.contact_groups)
-        self.calendar.merge(other.calendar)
-        self.dispatch.merge(other.dispatch)
-        self.independence.merge(other.independence)
-        self.explained.merge(other.explained)
-        self.future.merge(other.future)
-        self.drift.merge(other.drift)
-        self.maturity.merge(other.maturity)
-        self.consent.merge(other.consent)
+        for mine, theirs in zip(self._checks, other._checks, strict=True):
+            mine.merge(theirs)
 
     def findings(self) -> list[Finding]:
         """All checks that need nothing but these sums."""

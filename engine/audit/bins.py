@@ -19,7 +19,7 @@ class FeatureBins:
     """F indicators, disjoint and complete within each feature.
 
     Args:
-        schema: of the log.
+        schema: feature schema of the log.
         top_levels: levels of a categorical feature with an indicator of their own.
     """
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from engine.audit.bins import FeatureBins
 from engine.audit.groups import ActionGroups
-from engine.content.counting import marginal_counts
 from engine.content.eligibility import modular_of
 from engine.eligibility import unpack
 from engine.log.parquet import LogReader
@@ -112,7 +111,7 @@ def _eligible_counts(rounds: RoundBlock, groups: ActionGroups) -> tuple[FloatArr
 def _modular_counts(rounds: RoundBlock) -> FloatArray:
     """(u, G) the same of a modular catalog, from factors: any action, hold, then the axes that have several values."""
     eligible = rounds.eligible_blocks()
-    channels, hours, blocks = marginal_counts(eligible)
+    channels, hours, blocks = eligible.marginal_counts()
     modular = modular_of(eligible.catalog)
     slots = [blocks[:, first : first + size] for first, size in zip(modular.first, modular.sizes, strict=True)]
     axes = [axis for axis in (channels, hours, *slots) if axis.shape[1] > 1]

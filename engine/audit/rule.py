@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from engine.decide.groups import require_shares
 from engine.errors import ParameterError
 
 Limits = tuple[float | None, float | None]
@@ -61,10 +62,7 @@ class AuditRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
                 raise ParameterError(name, "audit", allowed="in (0, 1)", got=getattr(self, name))
         if self.warn_error < self.error:
             raise ParameterError("warn_error", "audit", allowed=f"at least error = {self.error:g}", got=self.warn_error)
-        for name in ("control_share", "uniform_share"):
-            share = getattr(self, name)
-            if share is not None and not 0 <= share <= 1:
-                raise ParameterError(name, "audit", allowed="in [0, 1], or null", got=share)
+        require_shares(self.control_share or 0.0, self.uniform_share or 0.0, "audit")
         if self.top_levels < 1:
             raise ParameterError("top_levels", "audit", allowed="at least 1", got=self.top_levels)
         for name in _PAIRS:

@@ -23,7 +23,7 @@ class DaySums:
 
         Args:
             day: (m,) of the rows.
-            sums: of the rows at some positions.
+            sums: gives the sums of the rows at some positions.
         """
         for one in np.unique(day).tolist():
             rows = np.flatnonzero(day == one)

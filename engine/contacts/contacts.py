@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.catalog import Catalog
-from engine.decide.sealing import sealed
 from engine.errors import DataError, ParameterError
 from engine.features import ContextBlock, FeatureSchema
 from engine.names import channel_of, is_usual_channel
+from engine.sealing import sealed
 from engine.time.zone_names import names_of_people
 from engine.types import NOT_AN_INSTANT, PURPOSES, BoolArray, CodeArray, IntArray, ObjectArray
 
@@ -47,7 +47,7 @@ EVENTS: Final = (
     "ticket_closed",
     "unsubscribed",
 )
-# What closes its channel by itself, in every pack (`engine.guardrails.stops`).
+# What closes its channel by itself, in every pack (`engine.guardrails.history.stops`).
 STOP_EVENTS: Final = ("hard_bounced", "complained", "unsubscribed")
 
 # How a consent was given: positions are the codes of the column `consent_basis`.
@@ -98,7 +98,7 @@ class Events:
         )
 
     def sealed(self) -> Events:
-        """The same, in arrays that nobody can write to (`engine.decide.sealing`)."""
+        """The same, in arrays that nobody can write to (`engine.sealing`)."""
         return replace(self, **{name: _sealed(value) for name, value in vars(self).items()})
 
 

@@ -16,11 +16,11 @@ import msgspec
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.content.groups import Group, groups_of
+from engine.content.groups import SlotGroup, slot_groups
 from engine.content.modular import Modular
-from engine.decide.sealing import sealed
 from engine.eligibility import Eligibility
-from engine.errors import ParameterError
+from engine.errors import DataError, ParameterError
+from engine.sealing import sealed
 from engine.types import HOLD, PURPOSES, BoolArray, ByteArray, CodeArray, IntArray
 
 
@@ -39,6 +39,22 @@ def is_modular(catalog: Catalog) -> bool:
     return catalog.modular is not msgspec.UNSET
 
 
+def refuse_modular(catalog: Catalog, what: str) -> None:
+    """Refuse a modular catalog.
+
+    Args:
+        what: that lists every action: "explain", "a backtest" ...
+
+    Raises:
+        DataError: the catalog is modular.
+    """
+    if is_modular(catalog):
+        raise DataError(
+            f"{what} lists every action, and the modular catalog {catalog.name!r} has {catalog.k}",
+            hint="docs/modular-content.md says which commands work with blocks",
+        )
+
+
 def packed_width(catalog: Catalog) -> int:
     """Bytes of a packed eligible set in the records."""
     if not is_modular(catalog):
@@ -48,12 +64,12 @@ def packed_width(catalog: Catalog) -> int:
 
 
 @lru_cache(maxsize=64)
-def _grouped(encoded: bytes, links: tuple[tuple[int, ...], ...]) -> tuple[Group, ...]:
-    return groups_of(msgspec.json.decode(encoded, type=Modular), links)
+def _grouped(encoded: bytes, links: tuple[tuple[int, ...], ...]) -> tuple[SlotGroup, ...]:
+    return slot_groups(msgspec.json.decode(encoded, type=Modular), links)
 
 
-def catalog_groups(catalog: Catalog, links: Iterable[Iterable[int]] = ()) -> tuple[Group, ...]:
-    """`groups_of` of a catalog, remembered.
+def catalog_groups(catalog: Catalog, links: Iterable[Iterable[int]] = ()) -> tuple[SlotGroup, ...]:
+    """`slot_groups` of a catalog, remembered.
 
     Raises:
         ParameterError: not a modular catalog, or too large a group.
@@ -83,7 +99,7 @@ class BlockEligibility:
     def k(self) -> int:
         return self.catalog.k
 
-    def members(self, group: Group) -> BoolArray:
+    def members(self, group: SlotGroup) -> BoolArray:
         """(n, C, m) which combinations of a group are eligible on each channel."""
         may = np.broadcast_to(group.allowed, (*self.channel_block.shape[:2], group.m)).copy()
         for blocks in group.blocks.T:
@@ -102,6 +118,22 @@ class BlockEligibility:
         each = self.assemblies() if forbidden else self._products()
         sends: IntArray = (each * self.channel_hour.sum(axis=2)).sum(axis=1)
         return 1 + sends
+
+    def marginal_counts(self) -> tuple[IntArray, IntArray, IntArray]:
+        """(n, C), (n, H) and (n, B) eligible sends on each channel, in each hour slot, and with each block."""
+        hours = self.channel_hour.sum(axis=2)
+        members = [(group, self.members(group)) for group in catalog_groups(self.catalog)]
+        sizes = [may.sum(axis=2) for _, may in members]
+        assemblies = np.prod(sizes, axis=0, dtype=np.int64)
+        by_block = np.zeros((self.n, sum(modular_of(self.catalog).sizes)), dtype=np.int64)
+        for at, (group, may) in enumerate(members):
+            others = np.prod([size for one, size in enumerate(sizes) if one != at] or [1], axis=0, dtype=np.int64)
+            weight = (hours * others)[:, :, None] * may
+            for blocks in group.blocks.T:
+                for block in np.unique(blocks):
+                    by_block[:, block] += weight[:, :, blocks == block].sum(axis=(1, 2))
+        by_hour = (self.channel_hour * assemblies[:, :, None]).sum(axis=1)
+        return hours * assemblies, np.asarray(by_hour), by_block
 
     def _products(self) -> IntArray:
         modular = modular_of(self.catalog)
@@ -155,7 +187,7 @@ class BlockEligibility:
         return replace(self, channel_block=self.channel_block[rows], channel_hour=self.channel_hour[rows])
 
     def sealed(self) -> BlockEligibility:
-        """The same, in arrays that nobody can write to (`engine.decide.sealing`) and over a catalog of its own."""
+        """The same, in arrays that nobody can write to (`engine.sealing`) and over a catalog of its own."""
         return BlockEligibility(self.catalog.handed_out, sealed(self.channel_block), sealed(self.channel_hour))
 
 

@@ -13,15 +13,15 @@ from typing import Final
 import numpy as np
 
 from engine.content.modular import Modular
-from engine.decide.sealing import sealed
 from engine.errors import ParameterError
+from engine.sealing import sealed
 from engine.types import BoolArray, IntArray
 
 MOST_MEMBERS: Final = 4096
 
 
 @dataclass(frozen=True)
-class Group:
+class SlotGroup:
     """The combinations of some slots.
 
     Attributes:
@@ -41,7 +41,7 @@ class Group:
         return len(self.allowed)
 
 
-def groups_of(modular: Modular, links: Iterable[Iterable[int]] = ()) -> tuple[Group, ...]:
+def slot_groups(modular: Modular, links: Iterable[Iterable[int]] = ()) -> tuple[SlotGroup, ...]:
     """The groups, ordered by their first slot.
 
     Args:
@@ -65,7 +65,7 @@ def _joined(slots: int, links: Iterable[Iterable[int]]) -> list[tuple[int, ...]]
     return [tuple(slot for slot in range(slots) if owner[slot] == first) for first in sorted(set(owner))]
 
 
-def _group(modular: Modular, slots: tuple[int, ...], barred: list[list[tuple[int, int]]]) -> Group:
+def _group(modular: Modular, slots: tuple[int, ...], barred: list[list[tuple[int, int]]]) -> SlotGroup:
     sizes = [modular.sizes[slot] for slot in slots]
     members = int(np.prod(sizes))
     if members > MOST_MEMBERS:
@@ -83,4 +83,4 @@ def _group(modular: Modular, slots: tuple[int, ...], barred: list[list[tuple[int
             allowed &= ~np.all([positions[:, slots.index(slot)] == at for slot, at in one], axis=0)
     blocks = positions + np.array([modular.first[slot] for slot in slots])
     # Rules and policies share the groups of a catalog, which are remembered.
-    return Group(slots, sealed(positions), sealed(blocks), sealed(allowed))
+    return SlotGroup(slots, sealed(positions), sealed(blocks), sealed(allowed))

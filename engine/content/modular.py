@@ -32,12 +32,12 @@ class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     Attributes:
         id: unique in the catalog; what was learnt goes with it.
         status: only approved blocks are sent; a retired one keeps its place and its history.
-        version: of the content behind the id.
+        version: version of the content behind the id.
         approved_by / approved_at: who released that version, and when (ISO 8601); for the audit.
         tags: lists (column `lists` of the contacts) that a contact must be on; empty means everybody.
         channels: channels that it is made for; empty means every channel.
         locale: BCP 47 tag, or "" where it fits every locale.
-        valid_from / valid_until: as of an arm.
+        valid_from / valid_until: dates as an arm has them.
         discount_depth / category / margin_usd: of the offer; only blocks of the offer slot have them. The last two are
             the catalog's own where absent.
         attributes: factors that a learner may use; only blocks of the offer slot may have those that rules read.
@@ -99,8 +99,8 @@ class Modular(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     Attributes:
         slots: 1 to 8, in the order of an arm's blocks.
         offer: id of the slot whose blocks carry what rules read of an arm: discount, category, margin, topic ...
-        purpose: of every arm.
-        category / margin_usd: of arms whose offer block has none.
+        purpose: purpose of every arm.
+        category / margin_usd: stand in where an arm's offer block has none.
         attributes: of every arm, below those of the offer block.
         forbidden: sets of two or more blocks of different slots that no arm may hold together.
     """

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.content.deciding import BlockChooser, probability_of
+from engine.content.drawing import BlockChooser, probability_of
 from engine.ope.target import TargetBlock
 from engine.records.rounds import RoundBlock
 from engine.types import HOLD
@@ -21,7 +21,7 @@ class BlockTarget:
 
     Attributes:
         policy: gives the joint probability of an action.
-        name: in results.
+        name: stands in results.
     """
 
     policy: BlockChooser
@@ -56,7 +56,7 @@ class AlwaysBlockTarget:
 
     Attributes:
         action: its index.
-        name: in results.
+        name: stands in results.
     """
 
     action: int

@@ -1,8 +1,7 @@
 """Asking a policy: it is handed sealed copies, and its answer is held against what the rules said.
 
 What the rules said stays with the asker. A policy can neither write to it (what it is handed are sealed copies, see
-`engine.decide.sealing`) nor is it asked what is eligible: actions and probabilities are checked against the arrays
-that were
+`engine.sealing`) nor is it asked what is eligible: actions and probabilities are checked against the arrays that were
 never handed out, and those are what the log records.
 """
 
@@ -10,24 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 
-from engine.decide.sealing import sealed
 from engine.eligibility import Eligibility
 from engine.errors import ParameterError, TactfulError
 from engine.features import ContextBlock
 from engine.protocols import FusedPolicy, Policy
 from engine.sampling import check_distribution
-from engine.types import BoolArray, CodeArray, FloatArray
+from engine.sealing import sealed
+from engine.types import BoolArray, CodeArray, FloatArray, IntArray
 
 # What numpy says of a write to a sealed array, and of an attempt to open it.
 _WRITES = ("read-only", "WRITEABLE")
 
 
-class Judged(Protocol):
-    """Eligible sets that a choice is checked against, dense or of blocks."""
+class EligibleSets(Protocol):
+    """Eligible sets of n contacts among k actions: factored, dense or of blocks."""
 
     @property
     def n(self) -> int: ...
@@ -35,6 +34,8 @@ class Judged(Protocol):
     def k(self) -> int: ...
 
     def contains(self, action: CodeArray) -> BoolArray: ...
+    def counts(self) -> IntArray: ...
+    def take(self, rows: slice | np.ndarray[Any, Any]) -> Self: ...
 
 
 def distribution_of(policy: Policy, context: ContextBlock, eligible: BoolArray, owner: str = "") -> FloatArray:
@@ -42,7 +43,7 @@ def distribution_of(policy: Policy, context: ContextBlock, eligible: BoolArray, 
 
     Args:
         policy: is handed copies.
-        context: of n rows.
+        context: features of n rows.
         eligible: (n, k) what the rules left.
         owner: named in errors; the policy's own name where empty.
 
@@ -85,7 +86,7 @@ def choice_of(
 
 
 def checked_choice(
-    answer: tuple[Any, Any], eligibility: Judged, owner: str, *, may_be_unknown: bool = False
+    answer: tuple[Any, Any], eligibility: EligibleSets, owner: str, *, may_be_unknown: bool = False
 ) -> tuple[CodeArray, FloatArray]:
     """Actions and propensities in arrays of the asker's own, held against the eligible sets.
 

@@ -52,7 +52,7 @@ Judge = Callable[[str], bool]
 
 
 @dataclass(frozen=True)
-class Found:
+class ErasedFile:
     """What became of one file.
 
     Attributes:
@@ -103,7 +103,7 @@ def decisions_in(path: Path, persons: Persons) -> set[str]:
     return found
 
 
-def erase_from(path: Path, persons: Persons) -> Found:
+def erase_from(path: Path, persons: Persons) -> ErasedFile:
     """Remove the persons from one file.
 
     Raises:
@@ -122,7 +122,7 @@ def erase_from(path: Path, persons: Persons) -> Found:
     else:
         with _reading(target):
             removed, left = 0, left_in_bytes(target, persons)
-    return Found(kind, removed, left)
+    return ErasedFile(kind, removed, left)
 
 
 def remove_leftover(path: Path) -> bool:

@@ -12,7 +12,7 @@ from unicodedata import normalize
 import numpy as np
 
 from engine.contacts.key import SIMULATED_KEY
-from engine.decide.deciding import contact_pseudonyms
+from engine.decide.plan import contact_pseudonyms
 from engine.identity import pseudonyms
 
 _PSEUDONYM: Final = re.compile(r"[0-9a-f]{32}")

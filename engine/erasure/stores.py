@@ -22,8 +22,8 @@ from engine.erasure.traces import names_in
 from engine.errors import StorageError
 from engine.log.tables import DECISION
 from engine.log.tables import METADATA as LOG
-from engine.state.decided import decided_for, erase_decided, recorded_texts
 from engine.state.erased import ERASED, ERASURE, STORE_IDENTITY, bound_key, mark_erased
+from engine.state.sends.decisions import decided_for, erase_decided, recorded_texts
 from engine.state.tables import CONTACT, DECIDED_BATCH
 from engine.state.tables import METADATA as STATE
 from engine.storage.database import SqlStore, among, is_postgresql, open_database, reading, require_store, writing
@@ -39,11 +39,11 @@ class ErasableStore(SqlStore):
     """A database from which persons are erased.
 
     Args:
-        url: of a store that exists.
+        url: address of a store that exists.
         log: whether it is given as a hot log; else as a store of contact state.
 
     Raises:
-        ParameterError, ConfigError, StorageError: as of `open_database`.
+        ParameterError, ConfigError, StorageError: raised by `open_database`.
         DataError: no such store there.
     """
 
@@ -139,7 +139,7 @@ class ErasableStore(SqlStore):
         """Overwrite what deletes have left in the files, and close this act and those that were cut short before it.
 
         Args:
-            act_id: of `begin`.
+            act_id: id of the act, from `begin`.
             record: of the act, with its counts.
             scrub: false where nothing was removed, and no earlier act was cut short.
             clean: false leaves the acts open, because a person is still named somewhere.

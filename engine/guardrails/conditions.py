@@ -65,7 +65,7 @@ class Conditions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         sent_today / sent_yesterday / sent_7d: channel -> dispatched promotional sends, the last over seven days with
             today; None where nobody counted, and a channel that is absent was not counted.
         killed: the kill switch; None where nobody said, which stops everything as well.
-        paused_channels / paused_arms / paused_use_cases: by name.
+        paused_channels / paused_arms / paused_use_cases: names of what is paused.
         paused_states: states with a declared emergency ("FL").
         dispatching: the send leaves now (`engine.guardrails.recheck`): thinning has been done at the decision.
     """

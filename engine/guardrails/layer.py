@@ -22,16 +22,14 @@ from engine.errors import ConfigError, EligibilityError, ParameterError
 from engine.features import ContextBlock, FeatureSchema
 from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.guardrails.counts import RemovalCounts, RuleCount, removed_by, sends_left
-from engine.guardrails.judging import findings, judge
-from engine.guardrails.known import known_conditions, known_params
+from engine.guardrails.judging import Union, findings, judge
+from engine.guardrails.known_names import known_conditions, known_params
 from engine.guardrails.pack import Pack, RuleEntry
-from engine.guardrails.registry import make_rule, shipped_rules
+from engine.guardrails.registry import make_rule, rule_words, shipped_rules
 from engine.guardrails.required import require_consent
 from engine.guardrails.rule import Rule, Scene, Verdict
-from engine.guardrails.union import Union
-from engine.guardrails.words import rule_words
 from engine.time.localtime import instant_of
-from engine.types import HOLD, PURPOSES, BoolArray
+from engine.types import PURPOSES, BoolArray
 
 REQUIRED_RULE = "consent"
 
@@ -262,8 +260,3 @@ def _verdict(entry: RuleEntry, rule: Rule, scene: Scene, *, shipped: bool) -> Ve
         return judge(rule, scene)
     with only_reading(f"rule {entry.id}"):
         return judge(rule, scene.sealed())
-
-
-def held_only(explained: list[tuple[int, list[Removal]]]) -> bool:
-    """Whether an explanation leaves nothing but hold."""
-    return all(reasons for action, reasons in explained if action != HOLD)

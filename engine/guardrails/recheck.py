@@ -117,7 +117,7 @@ def recheck_batch(
 
     Args:
         guardrails: the pack in force now, with the catalog of the decisions.
-        chosen: of n decisions.
+        chosen: what n decisions chose.
         contacts: n contacts as they are known now, row by row those of the decisions.
         now: the instant at which the sends leave; aware.
         conditions: the sender's side now.

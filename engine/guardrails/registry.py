@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from engine.dotted import class_named
+from engine.classes import class_named
 from engine.errors import ConfigError, ParameterError
 from engine.guardrails import rules
+from engine.guardrails.pack import RuleEntry
 from engine.guardrails.rule import Rule
 from engine.names import did_you_mean, near_key
 
@@ -70,3 +72,9 @@ def make_rule(name: str, params: dict[str, Any], packages: tuple[str, ...] = ())
     if not isinstance(rule, Rule):
         raise ConfigError(f"{name!r} is no rule", hint=_RULE)
     return rule
+
+
+def rule_words(entry: RuleEntry, rule: Rule) -> str:
+    """Name of a rule and what it does, from the first line of its class's docstring ("consent: removes ...")."""
+    said = (inspect.getdoc(type(rule)) or "").partition("\n")[0].partition(";")[0].strip().rstrip(".")
+    return f"{entry.rule}: {said[:1].lower()}{said[1:]}" if said else entry.rule

@@ -40,7 +40,7 @@ def require_consent(consent: Sequence[Rule], pack: str, catalog: Catalog, latenc
         consent: the pack's rules of that name.
         pack: name of the pack, for the error.
         catalog: the actions.
-        latency_margin_s: of the pack.
+        latency_margin_s: margin of the pack.
 
     Raises:
         EligibilityError: a send is left; the message says to whom.

@@ -1,11 +1,11 @@
-"""Sequential admission of a block under set-level limits, computed a stretch at a time.
+"""Sequential admission of a batch under set-level limits, computed a stretch at a time.
 
-The contacts of a block are put in an order that is fixed by a keyed hash of their decision ids. One after the other,
+The contacts of a batch are put in an order that is fixed by a keyed hash of their decision ids. One after the other,
 each gets the eligible set E_i: what its guardrails allow, less every send that costs more than what is left of a limit;
 its distribution is computed over E_i, its action drawn, its cost subtracted. So no limit is ever exceeded.
 
 Why the propensity stays exact. What is left when contact i's turn comes is a function of the draws of contacts before
-it and of what the block was granted, never of contact i's own uniform: uniforms are independent across decisions, and
+it and of what the batch was granted, never of contact i's own uniform: uniforms are independent across decisions, and
 the order does not depend on them. Given E_i, which is logged, the probability of the action is the policy's
 distribution over E_i, and that is what is logged. Hence for any function f,
     E[ f(x_i, a_i) pi_e(a_i | x_i, E_i) / p_i  |  everything before i ]  =  sum_a pi_e(a | x_i, E_i) f(x_i, a),
@@ -28,10 +28,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.decide.sealing import sealed
 from engine.errors import ParameterError
 from engine.identity import keyed_hash
 from engine.limits.costs import Costs
+from engine.sealing import sealed
 from engine.types import BoolArray, CodeArray, FloatArray, IntArray, ObjectArray
 
 Draw = Callable[[IntArray, BoolArray], tuple[CodeArray, FloatArray]]
@@ -39,7 +39,7 @@ Draw = Callable[[IntArray, BoolArray], tuple[CodeArray, FloatArray]]
 
 @dataclass(frozen=True)
 class Admission:
-    """A block's decisions under its limits.
+    """A batch's decisions under its limits.
 
     Attributes:
         action: (n,) int32.
@@ -73,11 +73,11 @@ def admission_order(decision_ids: ObjectArray, seed: int) -> IntArray:
 
 
 def admit(eligible: BoolArray, costs: Costs, remaining: IntArray, order: IntArray, draw: Draw) -> Admission:
-    """Admit a block.
+    """Admit a batch.
 
     Args:
         eligible: (n, k) what the guardrails allow; hold is in every row.
-        costs: of the block.
+        costs: costs of the batch's sends.
         remaining: (L, D) what may be used, 0 or more.
         order: (n,) a permutation of the rows that does not depend on any draw.
         draw: (rows (r,), eligible (r, k)) -> (action (r,), propensity (r,)); a pure function of each row by itself, as

@@ -15,11 +15,11 @@ from engine.types import HOLD, BoolArray, CodeArray, IntArray
 
 @dataclass(frozen=True)
 class Costs:
-    """The meters of one block of n contacts, with L limits and D days.
+    """The meters of one batch of n contacts, with L limits and D days.
 
     Attributes:
         amount: (L, C, K) int64, 0 or more: what a send uses up.
-        earned: (L, C, K) int64, 0 or more: what a send adds, usable by later blocks only.
+        earned: (L, C, K) int64, 0 or more: what a send adds, usable by later batches only.
         day: (n, H) position in [0, D) of the day on which each slot's send happens.
         days: D.
         pooled: (L,) bool: limits over all days together; their one meter is that of day position 0.
@@ -88,7 +88,7 @@ class Costs:
         return out
 
     def worst_case(self, eligible: BoolArray) -> IntArray:
-        """(L, D) what the block uses at most: each row's dearest eligible send on each meter, summed."""
+        """(L, D) what the batch uses at most: each row's dearest eligible send on each meter, summed."""
         n = len(eligible)
         limits, channels, arms = self.amount.shape
         hours = self.day.shape[1]

@@ -165,7 +165,7 @@ class SqlQuota(SqlStore):
         nothing. The same settlement again changes nothing.
 
         Args:
-            grant_id: of `acquire`.
+            grant_id: name given to `acquire`.
             used: meter -> amount since the grant, not since the last settlement; absent is 0.
             earned: meter -> amount since the grant.
             close: false keeps the rest for more of the same block.

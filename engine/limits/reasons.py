@@ -37,7 +37,7 @@ class Shortage(msgspec.Struct, frozen=True, array_like=True):
 
 @dataclass(frozen=True)
 class Metered:
-    """A block's meters: its costs and the days of its positions."""
+    """A batch's meters: its costs and the days of its positions."""
 
     costs: Costs
     days: tuple[int, ...]
@@ -48,9 +48,9 @@ def shortages(metered: Metered, before: BoolArray, admission: Admission) -> list
     """(n,) for each contact the meters that took an action which the guardrails had left.
 
     Args:
-        metered: of the block.
+        metered: meters of the batch.
         before: (n, k) what the guardrails left.
-        admission: of the block.
+        admission: admission of the batch.
     """
     found: list[list[Shortage]] = [[] for _ in range(len(before))]
     lost = np.flatnonzero((before & ~admission.eligible).any(axis=1))
@@ -108,11 +108,11 @@ def removed_by_limits(
     """(action, why) of every send that what was left did not afford.
 
     Args:
-        limits: that were in force.
-        found: of one contact.
-        catalog: of the actions.
+        limits: limits that were in force.
+        found: shortages of one contact.
+        catalog: catalog of the actions.
         planned: (H,) planned instants, the decision's own where unknown.
-        zone: in which the limits' days begin.
+        zone: time zone in which the limits' days begin.
     """
     days = local_us(zone, planned) // DAY_US
     channels, hours, arms = catalog.shape

@@ -32,7 +32,7 @@ class NamedActions:
     """Checks what the rows of one file say of their actions, and reads them under another catalog where asked.
 
     Args:
-        catalog: of the file's footer.
+        catalog: catalog in the file's footer.
         under: that the rows are to be read under; it knows every action of `catalog`.
         source: the file, for errors.
 

@@ -67,8 +67,8 @@ def check_decisions(table: pa.Table, meta: LogMeta) -> None:
     """Refuse decisions that no log of ours may hold.
 
     Args:
-        table: of `records.log_schema(meta)`.
-        meta: of the log.
+        table: rows in the schema `records.log_schema(meta)`.
+        meta: footer of the log.
 
     Raises:
         DataError: the first broken rule, its first row and how many rows break it.

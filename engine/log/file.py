@@ -18,7 +18,7 @@ from engine.log.columns import conform, used_labels
 from engine.records import schema as records
 from engine.records.rounds import CHUNK_ROWS
 from engine.records.schema import MARK_KEY, SETTINGS_KEY, LogMeta
-from engine.state.mark import Mark
+from engine.state.sequence import Mark
 
 ENDINGS: Final = (".parquet",)
 # Columns that say which action a row is about: none of them is read without looking whether they agree.
@@ -29,7 +29,7 @@ class LogFile:
     """A Parquet file with a footer of ours.
 
     Attributes:
-        path / schema / meta / rows: of the file.
+        path / schema / meta / rows: place, schema, footer and number of rows of the file.
 
     Raises:
         LogFormatError: missing, empty or truncated file, or no footer of ours.

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from engine.audit.credited import misspelt, uncredited
+from engine.audit.checks.credited import misspelt, uncredited
 from engine.errors import DataError, ParameterError
 from engine.identity import keyed_hash
 from engine.log.parquet import LogReader, ParquetFile, instants
@@ -146,8 +146,8 @@ def join(
 
     Args:
         log_path: a log of ours, one file or several; rewards that it has already are kept.
-        outcomes: as `outcomes.read_outcomes` gives them.
-        metrics: by name.
+        outcomes: events as `outcomes.read_outcomes` gives them.
+        metrics: names of the metrics.
         now: aware; windows that are still open at `now` give null.
         out_path: final name of the new log; appears whole or not at all.
         strict: refuse outcomes that lie before their decision or have none.

@@ -20,7 +20,7 @@ from engine.log.whole_file import ParquetFile
 from engine.records import schema as records
 from engine.records.rounds import CHUNK_ROWS, RoundBlock
 from engine.records.schema import LogMeta
-from engine.state.mark import Mark
+from engine.state.sequence import Mark
 from engine.storage.given import Given, files_of, named
 from engine.types import CodeArray, FloatArray, KeyArray, ObjectArray
 
@@ -46,7 +46,7 @@ class LogReader:
         path: their names, for sentences.
         meta: the footer; of several files what holds of all of them (`engine.log.several`).
         schema: Arrow schema with the footer.
-        rows: of all files.
+        rows: number of rows of all files.
 
     Args:
         given: a Parquet file with a footer of ours, a folder of such files, a glob, or several of these.

@@ -28,7 +28,7 @@ class ContactSide:
 
     Attributes:
         fraction: share of the clusters that train, in (0, 1).
-        train: which side this is.
+        train: says which side this is.
         seed: another seed gives another split.
     """
 

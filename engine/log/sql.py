@@ -18,9 +18,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from engine.errors import DataError, ParameterError
-from engine.log import checks, rows, tables
-from engine.log.rows import Row
-from engine.log.tables import DECISION, LOG_META, OUTCOME, TRANSITION
+from engine.log import checks, tables
+from engine.log.tables import DECISION, LOG_META, OUTCOME, TRANSITION, Row
 from engine.log.whole_file import ParquetFile
 from engine.records import schema as records
 from engine.records.rounds import CHUNK_ROWS
@@ -78,7 +77,7 @@ class SqlLog(SqlStore):
         with writing(self._engine, "append decisions") as connection:
             connection.execute(_insert(connection, LOG_META), [{"meta_id": meta_id, "footer": footer}])
             for start in range(0, table.num_rows, CHUNK_ROWS):
-                part = rows.decision_rows(table.slice(start, CHUNK_ROWS), meta)
+                part = tables.decision_rows(table.slice(start, CHUNK_ROWS), meta)
                 new += _insert_new(connection, [{**row, "meta_id": meta_id} for row in part])
         return new
 
@@ -100,7 +99,7 @@ class SqlLog(SqlStore):
             table = checks.conform_table(outcomes, schema, what="outcome")
         else:
             table = checks.table_of(outcomes, schema, what="outcome")
-        unique = {row["digest"]: row for row in rows.outcome_rows(table)}
+        unique = {row["digest"]: row for row in tables.outcome_rows(table)}
         with writing(self._engine, "append outcomes") as connection:
             known: set[str] = set()
             for keys in _parts(list(unique)):
@@ -164,7 +163,7 @@ class SqlLog(SqlStore):
                 return None
             footer = sa.select(LOG_META.c.footer).where(LOG_META.c.meta_id == row["meta_id"])
             meta = msgspec.json.decode(connection.execute(footer).scalar_one(), type=LogMeta)
-        found: dict[str, Any] = rows.decision_table([dict(row)], meta).to_pylist()[0]
+        found: dict[str, Any] = tables.decision_table([dict(row)], meta).to_pylist()[0]
         return found
 
     def metas(self) -> tuple[LogMeta, ...]:
@@ -187,7 +186,7 @@ class SqlLog(SqlStore):
             query = sa.select(OUTCOME).order_by(OUTCOME.c.at, OUTCOME.c.digest)
             found = connection.execution_options(yield_per=CHUNK_ROWS).execute(query).mappings()
             for part in found.partitions(CHUNK_ROWS):
-                yield rows.outcome_table([dict(row) for row in part])
+                yield tables.outcome_table([dict(row) for row in part])
 
     def export(self, path: Path, meta: LogMeta, *, start: datetime | None = None, end: datetime | None = None) -> int:
         """Write the decisions that were taken under a meta to one whole Parquet file, ordered by instant and id.
@@ -217,9 +216,9 @@ class SqlLog(SqlStore):
             if first is None:
                 return 0
             with ParquetFile(path, records.log_schema(meta)) as file:
-                file.append(rows.decision_table([dict(row) for row in first], meta))
+                file.append(tables.decision_table([dict(row) for row in first], meta))
                 for part in parts:
-                    file.append(rows.decision_table([dict(row) for row in part], meta))
+                    file.append(tables.decision_table([dict(row) for row in part], meta))
                 return file.rows
 
     def close_day(self, day: date, folder: Path, *, now: datetime) -> tuple[Path, ...]:

@@ -33,7 +33,7 @@ class Structure:
     """How many rows contradict themselves or each other.
 
     Attributes:
-        rows: of all logs.
+        rows: number of rows of all logs.
         repeated: rows whose decision id stands in an earlier row.
         not_eligible: drawn rows whose action is not in their eligible set.
         without_propensity: drawn rows without a propensity in (0, 1], in logs that have propensities.
@@ -61,7 +61,7 @@ def structure_of(readers: Sequence[LogReader], held: int = HELD) -> Structure:
     That the 64-bit hashes of two different ids are equal somewhere among n rows is as likely as n^2 / 2^65.
 
     Args:
-        readers: of the logs.
+        readers: readers of the logs.
         held: hashes that are held at once.
 
     Raises:
@@ -87,7 +87,7 @@ def require_sound(*readers: LogReader) -> None:
     """Refuse logs of which rows contradict themselves or each other; what was found sound is not read again.
 
     Args:
-        readers: of logs that are read together.
+        readers: readers of logs that are read together.
 
     Raises:
         DataError: repeated decision ids, actions outside of their eligible sets, or propensities that are none.

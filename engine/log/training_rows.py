@@ -85,7 +85,7 @@ class Unlearnt:
 
     Attributes:
         rounds: re-iterable.
-        rows: that are left out.
+        rows: rows that are left out.
     """
 
     rounds: Iterable[RoundBlock]

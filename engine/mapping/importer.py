@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from engine.catalog import Catalog
 from engine.contacts.key import marked
-from engine.content.refusals import refuse_modular
+from engine.content.eligibility import refuse_modular
 from engine.errors import DataError, ParameterError
 from engine.files.ids import SeenHashes
 from engine.log.parquet import ParquetFile

@@ -1,15 +1,21 @@
-"""From what was counted to what is done: alert, pause an arm, pause a channel, or the kill switch."""
+"""From what was counted to what is done: alert, pause an arm, pause a channel, or the kill switch.
+
+What is done is told to `tactful decide` as the sender's conditions: health, counts, pauses and the kill switch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
+import msgspec
 import numpy as np
 
 from engine.audit.findings import FAIL, Finding
 from engine.audit.windows import day_name
+from engine.guardrails.brakes import Brake, review
+from engine.guardrails.conditions import ChannelHealth, Conditions, Held
 from engine.monitor.effects import DayEffect
 from engine.monitor.feeds import FeedSums
 from engine.monitor.rates import Counted, RateSums, began, detector
@@ -24,7 +30,7 @@ class Raised:
     """An escalation that is on.
 
     Attributes:
-        name / effect: of the rule.
+        name / effect: name and effect of the rule.
         scope: the channel, arm or feature; "" for all.
         value / limit: what was seen on the last days, and what is allowed.
         since: day on which it went on, YYYY-MM-DD; "" where no day is known.
@@ -41,7 +47,7 @@ class Raised:
 
 
 @dataclass(frozen=True)
-class Judged:
+class Escalations:
     """What the rules say.
 
     Attributes:
@@ -64,7 +70,7 @@ def judge(
     feeds: FeedSums,
     audit: Sequence[Finding],
     control: Sequence[DayEffect],
-) -> Judged:
+) -> Escalations:
     """Try every rule.
 
     Args:
@@ -82,7 +88,7 @@ def judge(
         if why:
             silent[one.name] = why
     order = sorted(raised, key=lambda at: (-EFFECTS.index(at.effect), at.name, at.scope))
-    return Judged(tuple(order), silent)
+    return Escalations(tuple(order), silent)
 
 
 def _try(
@@ -173,3 +179,65 @@ def _loss(one: Escalation, control: Sequence[DayEffect]) -> tuple[list[Raised], 
             what = f"treatment is worse than control: {day.value:+.4g} per decision ({day.low:+.4g} to {day.high:+.4g})"
             return [Raised(one.name, one.effect, "", day.value, -limit, day.day, what)], ""
     return [], ""
+
+
+# Event of the outcome file -> count of a channel's health.
+COUNTED: Final = {"complained": "complaints", "bounced": "hard_bounces", "unsubscribed": "opt_outs"}
+
+
+def conditions_after(
+    before: Conditions, raised: Sequence[Raised], rates: RateSums | None, brakes: Sequence[Brake], window_days: int
+) -> Conditions:
+    """The conditions for the decisions that follow.
+
+    Args:
+        before: conditions as they were given.
+        raised: escalations that are on.
+        rates: counts of `COUNTED`; None leaves health and volumes as they were.
+        brakes: of the pack; each is reviewed as on a daily look.
+        window_days: days over which the health is counted.
+    """
+    channels = {one.scope for one in raised if one.effect == "pause_channel"}
+    arms = {one.scope for one in raised if one.effect == "pause_arm"}
+    killed = True if any(one.effect == "kill" for one in raised) else before.killed
+    after = msgspec.structs.replace(
+        before,
+        killed=killed,
+        paused_channels=before.paused_channels | channels,
+        paused_arms=before.paused_arms | arms,
+    )
+    if rates is None or rates.last_day is None:
+        return after
+    day = rates.last_day
+    health = _health(rates, day, window_days)
+    held = {name: _held(before, name, health[name], _health(rates, day, 1)[name], brakes, day) for name in health}
+    return msgspec.structs.replace(
+        after,
+        health={name: msgspec.structs.replace(one, held=held[name]) for name, one in health.items()},
+        sent_today=dict.fromkeys(health, 0),
+        sent_yesterday=rates.sent(day, 1),
+        sent_7d=rates.sent(day, 6),
+    )
+
+
+def _health(rates: RateSums, day: int, span: int) -> dict[str, ChannelHealth]:
+    sent = rates.sent(day, span)
+    counts = {what: rates.happened(event, day, span) for event, what in COUNTED.items()}
+    return {
+        name: msgspec.convert(
+            {"sent": sent[name]} | {what: found[name] for what, found in counts.items()}, ChannelHealth
+        )
+        for name in sent
+    }
+
+
+def _held(
+    before: Conditions, name: str, window: ChannelHealth, today: ChannelHealth, brakes: Sequence[Brake], day: int
+) -> dict[str, Held]:
+    known = (before.health or {}).get(name)
+    held = dict(known.held) if known else {}
+    for brake in brakes:
+        state = held.get(brake.rate)
+        if state is None or state.day <= day:
+            held[brake.rate] = review(brake, state, window, today, day)
+    return held

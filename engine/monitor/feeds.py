@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.audit.consent import Consent
+from engine.audit.checks.consent import Consent
 from engine.audit.windows import DaySums
 from engine.catalog import Catalog
 from engine.contacts.contacts import YES
@@ -21,8 +21,8 @@ class FeedSums:
     """Rows, rows of contacts who may be written to, and stale rows by feature, by day; mergeable.
 
     Args:
-        schema: of the features.
-        catalog: of the actions.
+        schema: schema of the features.
+        catalog: catalog of the actions.
     """
 
     def __init__(self, schema: FeatureSchema, catalog: Catalog) -> None:

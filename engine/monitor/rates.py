@@ -5,6 +5,8 @@ rate q > r against r has mean at most 1 at every number of sends, and so has the
 composite hypotheses Ramdas, Grunwald, Vovk & Shafer 2023). E(j, t) is that of days j to t. A spike may begin on any
 day, so the detector is the sum of E(j, t) over the possible first days j (Shin, Ramdas & Rinaldo, "E-detectors",
 2023): it passes 1 / f by chance once in 1 / f days at most, on average.
+
+Which events were reported for which decision so far is read here too; windows and maturity play no part in it.
 """
 
 from __future__ import annotations
@@ -13,10 +15,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 from scipy.special import logsumexp
 
 from engine.catalog import Catalog
-from engine.types import HOLD, BoolArray, CodeArray, FloatArray, IntArray
+from engine.identity import keyed_hash
+from engine.records.outcomes import outcome_frame
+from engine.types import HOLD, BoolArray, CodeArray, FloatArray, IntArray, KeyArray, ObjectArray
 
 # How many times the limit a rate may be; those above 1 are left out.
 _TIMES = np.array([1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0])
@@ -29,7 +35,7 @@ class Counted:
     Attributes:
         name: of the channel or arm; "" for all.
         days: since 1970, in order.
-        sent / events: by day.
+        sent / events: counts by day.
     """
 
     name: str
@@ -42,7 +48,7 @@ class RateSums:
     """Sends and events by day, channel and arm; mergeable.
 
     Args:
-        catalog: of the log.
+        catalog: catalog of the log.
         events: names.
     """
 
@@ -110,7 +116,7 @@ def detector(counted: Counted, limit: float, *, above: bool, window_days: int) -
     """(days,) the detector after each day: sum over first days of the evidence that the rate is beyond the limit.
 
     Args:
-        counted: by day.
+        counted: counts by day.
         limit: in (0, 1).
         above: whether more is worse.
         window_days: days on which a spike may have begun, with the day itself.
@@ -140,3 +146,34 @@ def _ratios(limit: float) -> tuple[FloatArray, FloatArray]:
     rates = limit * _TIMES
     rates = np.append(rates[rates < 1.0], 0.5 * (1.0 + limit))
     return np.log(rates / limit), np.log1p(-rates) - np.log1p(-limit)
+
+
+class Reported:
+    """Events by decision; memory holds 16 bytes for each outcome that is watched.
+
+    Args:
+        outcomes: as `engine.records.outcomes.read_outcomes` gives them.
+        events: names that are watched.
+        now_at: later ones are not known yet, microseconds.
+    """
+
+    def __init__(self, outcomes: pa.Table, events: Sequence[str], now_at: int) -> None:
+        self.events = tuple(events)
+        frame: pd.DataFrame = outcome_frame(outcomes)
+        frame = frame[(frame["at"] <= now_at) & frame["event"].isin(self.events)]
+        keys = keyed_hash(frame["decision_id"].to_numpy(dtype=object), "monitor/outcomes")
+        codes = pd.Categorical(frame["event"], categories=list(self.events)).codes.astype(np.int64)
+        order = np.argsort(keys, kind="stable")
+        self._keys: KeyArray = keys[order]
+        self._codes: IntArray = codes[order]
+
+    def of(self, decision_ids: ObjectArray) -> BoolArray:
+        """(n, events) whether each was reported, once or more."""
+        keys = keyed_hash(decision_ids, "monitor/outcomes")
+        left = np.searchsorted(self._keys, keys, side="left")
+        count = np.searchsorted(self._keys, keys, side="right") - left
+        row = np.repeat(np.arange(len(keys)), count)
+        place = np.repeat(left - np.cumsum(count) + count, count) + np.arange(len(row))
+        happened = np.zeros((len(keys), len(self.events)), dtype=np.bool_)
+        happened[row, self._codes[place]] = True
+        return happened

@@ -24,12 +24,12 @@ class Escalation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             (share of a feature's values that are stale), audit (a check of `engine.audit`), loss (the effect of
             treatment against control on the monitored metric).
         effect: alert, pause_arm, pause_channel or kill.
-        event: of a rate.
+        event: event whose rate is watched.
         scope: all, or each channel or arm apart, of a rate.
         above / below: the limit; exactly one for rate and reach. Of a rate it must be proven. Of stale: highest share;
             of loss: the effect's upper end lies below minus this.
         drop: of reach: largest fall relative to the days before, as a share; in place of `below`.
-        check: of audit.
+        check: name of a check of the audit.
         settle_hours: younger sends are not counted, because their reports may still come.
     """
 

@@ -34,7 +34,7 @@ class Reading:
             picture), mentioned (an opt-out word whose sense is open), unknown (a language or a word that nobody
             knows), empty (nothing of the person's own is left), below (an opt-out in a signature or a quotation that
             nobody marked), long (longer than what is read), or "".
-        source: of the list in which they stand.
+        source: source of the list in which they stand.
     """
 
     verdict: Verdict
@@ -49,7 +49,7 @@ def classify(text: str, lists: Lists | None = None) -> Reading:
     Quoted messages, reactions of phones, signatures and disclaimers are left out first.
 
     Args:
-        text: as the provider delivered it.
+        text: reply as the provider delivered it.
         lists: the lists of words; the shipped ones by default.
     """
     lists = load_lists() if lists is None else lists

@@ -26,8 +26,8 @@ class Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             the sender's fault, the contact is not blamed), doubt (close the channel until somebody has read the code).
         channel: which.
         reason: for people.
-        source / confidence: as in a pack.
-        purposes: that a suppression closes.
+        source / confidence: provenance as in a pack.
+        purposes: purposes that a suppression closes.
         until: what lifts a suppression: the contact's START, or nothing.
         event: kind of event to record, if any.
     """

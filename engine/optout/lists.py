@@ -25,7 +25,7 @@ class Fuzzy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         min_length: shorter words are read as they stand.
         words: that may be misspelt, by one edit.
         long_edits: word -> edits, where one is too few.
-        own_words: that are no misspelling of any.
+        own_words: words that are no misspelling of any.
     """
 
     min_length: int

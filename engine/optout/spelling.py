@@ -12,7 +12,7 @@ def spelt(words: list[str], latin: list[str], lists: Lists) -> list[str]:
     """Words as the lists write them.
 
     Args:
-        words: of a reply.
+        words: words of a reply.
         latin: the same words with letters of other scripts that are drawn like Latin ones replaced by these.
         lists: the lists of words.
     """

@@ -10,10 +10,10 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.content.eligibility import BlockEligibility, unpacked
-from engine.decide.sealing import sealed
 from engine.eligibility import unpack
 from engine.errors import DataError
 from engine.features import ContextBlock
+from engine.sealing import sealed
 from engine.types import BoolArray, ByteArray, CodeArray, FloatArray, IntArray, KeyArray, ObjectArray
 
 # Readers cut a log at multiples of this many rows, whatever is asked for later, so that sums come out the same.
@@ -94,7 +94,7 @@ class RoundBlock:
         return replace(self, context=self.context.take(rows), **self._each(lambda values: values[rows]))
 
     def sealed(self) -> RoundBlock:
-        """The same rounds, in memory that no learner, reward model or target can write to (`engine.decide.sealing`)."""
+        """The same rounds, in memory that no learner, reward model or target can write to (`engine.sealing`)."""
         return replace(self, context=self.context.sealed(), **self._each(sealed))
 
     def _each(self, change: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def keep_name(fact: Any, name: str, choices: Collection[str], *, hint: str = "")
 
     Args:
         fact: changed in place.
-        name: of its field.
+        name: name of its field.
         choices: all names that exist.
         hint: said after the nearest name.
 

@@ -202,7 +202,7 @@ class Event:
         at: when it happened.
         event_id: the source's own id, by which a repeat is known; "" takes the content. The key is source, contact,
             kind and id: another contact's event, or one of another kind, is another event.
-        decision_id: of the send that it answers.
+        decision_id: id of the send that it answers.
         channel: name.
         category: product category.
         value_usd: of a purchase, finite.

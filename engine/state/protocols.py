@@ -1,4 +1,4 @@
-"""The interface of contact state: four narrow protocols, which `SqlState` implements all."""
+"""What contact state answers, and the protocol by which it is read; `SqlState` implements it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Protocol
 
 from engine.catalog import Catalog
 from engine.contacts.contacts import ContactBatch
-from engine.state.caps import SendRequest, SendRule
-from engine.state.facts import Fact
 from engine.types import IntArray, ObjectArray
 
 
@@ -18,7 +16,7 @@ class Reserved:
     """A send that its holder may go on with.
 
     Attributes:
-        decision_id: as asked.
+        decision_id: id that was asked for.
         send_at: the instant that is reserved.
         lease_until: from then on the reservation is free again, unless the send is being dispatched by then.
         state: reserved, dispatching or dispatched.
@@ -37,7 +35,7 @@ class Refused:
     """A send that must not happen.
 
     Attributes:
-        decision_id: as asked.
+        decision_id: id that was asked for.
         reasons: names of the caps that it would break, or the state that the send is in.
         next_allowed_at: first instant at which the caps would let the same send pass; None where there is none.
     """
@@ -85,36 +83,3 @@ class StateReader(Protocol):
     ) -> ContactBatch: ...
 
     def history(self, contact_ids: ObjectArray, *, now_at: int) -> History: ...
-
-
-class StateWriter(Protocol):
-    """Takes facts in, all or none, durable on return; a fact that is known already changes nothing.
-
-    `record` answers how many changed the store.
-    """
-
-    def record(self, facts: Sequence[Fact]) -> int: ...
-
-
-class SendReserver(Protocol):
-    """Promises sends. `reserve` is one transaction; `expire` frees the promises of holders that died."""
-
-    def reserve(
-        self,
-        requests: Sequence[SendRequest],
-        rules: Sequence[SendRule],
-        *,
-        now_at: int,
-        lease_s: float,
-        strict: bool = True,
-    ) -> tuple[Reserved | Refused, ...]: ...
-
-    def expire(self, *, now_at: int) -> int: ...
-
-
-class SendDispatcher(Protocol):
-    """Sees a reserved send out. Only the caller to whom `dispatch` answers `Reserved` may hand it to the provider."""
-
-    def dispatch(self, decision_id: str, rules: Sequence[SendRule], *, now_at: int) -> Reserved | Refused: ...
-
-    def settle(self, decision_id: str, state: str, *, now_at: int, reason: str = "") -> bool: ...

@@ -20,17 +20,16 @@ import sqlalchemy as sa
 
 from engine.errors import DataError
 from engine.guardrails.recheck import MAX_DELAY_S
-from engine.limits.config import limits_from
+from engine.limits.limit_set import limits_from
 from engine.limits.quota import ALL_DAYS, QUOTA
 from engine.limits.quota import METADATA as QUOTA_TABLES
 from engine.log.parquet import LogReader, instants
 from engine.records import schema as records
-from engine.state.caps import SendRequest
-from engine.state.decided import packed
-from engine.state.mark import Mark
-from engine.state.promises import requests_of
-from engine.state.reservations import advance, lock_contacts
-from engine.state.sequence import changing, current, leap
+from engine.state.sends.caps import SendRequest
+from engine.state.sends.decisions import packed
+from engine.state.sends.promises import requests_of
+from engine.state.sends.reservations import advance, lock_contacts
+from engine.state.sequence import Mark, changing, current, leap
 from engine.state.tables import (
     CONTACT,
     DECIDED,

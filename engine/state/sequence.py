@@ -15,12 +15,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 
 from engine.errors import StorageError
-from engine.state.mark import Mark
 from engine.state.tables import SEQUENCE, STORE
 from engine.storage.database import is_postgresql, reading, writing
+
+
+class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Up to which change a store is known.
+
+    Attributes:
+        store_id: the store, the same in all its copies.
+        sequence: number of the change.
+    """
+
+    store_id: str
+    sequence: int
+
 
 _DIGITS: Final = 20
 _REBUILD: Final = (
@@ -41,7 +54,7 @@ def changing(engine: sa.Engine, what: str) -> Iterator[Change]:
     """`writing` with the next number; the witness beside the store knows it afterwards.
 
     Raises:
-        StorageError: as `writing`.
+        StorageError: raised by `writing`.
     """
     with writing(engine, what) as connection:
         if is_postgresql(connection):
@@ -108,7 +121,7 @@ class Witness:
     """A small file that says up to which change a store is known.
 
     Args:
-        path: of the file.
+        path: place of the file.
     """
 
     def __init__(self, path: Path) -> None:

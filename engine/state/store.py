@@ -13,18 +13,16 @@ from engine.contacts.contacts import ContactBatch
 from engine.errors import TactfulError
 from engine.log.parquet import LogReader
 from engine.state import erased
-from engine.state.caps import SendRequest, SendRule
-from engine.state.decided import Answers, DecisionRecords, NewDecisions, Recorded
 from engine.state.facts import Fact
-from engine.state.mark import Mark
 from engine.state.protocols import History, Refused, Reserved
-from engine.state.reader import ContactReader
+from engine.state.reading.reader import ContactReader
 from engine.state.rebuild import Rebuilt, rebuild
-from engine.state.reservations import Reservations
-from engine.state.schema import prepare
-from engine.state.sequence import beside, current
-from engine.state.settlements import Owed, Settlements, TakenSend
-from engine.state.tables import CONTACT
+from engine.state.sends.caps import SendRequest, SendRule
+from engine.state.sends.decisions import Answers, DecisionRecords, NewDecisions, Recorded
+from engine.state.sends.reservations import Reservations
+from engine.state.sends.settlements import Owed, Settlements, TakenSend
+from engine.state.sequence import Mark, beside, current
+from engine.state.tables import CONTACT, prepare
 from engine.state.writer import FactWriter
 from engine.storage.database import SqlStore, open_database, reading, require_store, stored_values
 from engine.types import ObjectArray
@@ -78,7 +76,7 @@ class SqlState(SqlStore):
 
         Raises:
             DataError: there is no store of contact state under this URL.
-            ParameterError, ConfigError, StorageError: as of the class.
+            ParameterError, ConfigError, StorageError: raised as by the class.
         """
         cls.require(url)
         return cls(url)
@@ -89,7 +87,7 @@ class SqlState(SqlStore):
 
         Raises:
             DataError: there is none.
-            ParameterError, ConfigError, StorageError: as of the class.
+            ParameterError, ConfigError, StorageError: raised as by the class.
         """
         hint = "make a new store with tactful state record --create"
         require_store(url, CONTACT.name, owner="SqlState", hint=hint)

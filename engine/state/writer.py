@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from engine.errors import DataError, ParameterError
 from engine.state.facts import Consent, Event, Fact, PastSend, Profile, Suppression, fact_id, former_event_id, stop_of
 from engine.state.replies import given_back
-from engine.state.reservations import lock_contacts
+from engine.state.sends.reservations import lock_contacts
 from engine.state.sequence import changing
 from engine.state.tables import CONSENT, CONTACT, DISPATCHED, EVENT, SEND, SEND_OWED, SEND_STEP, SUPPRESSION
 from engine.storage.database import among, insert, insert_missing
@@ -35,7 +35,7 @@ class KnownOtherwiseError(DataError):
     """A fact whose key is known with other content.
 
     Attributes:
-        position: of the fact among those given.
+        position: place of the fact among those given.
     """
 
     def __init__(self, position: int, message: str, *, hint: str) -> None:
@@ -48,7 +48,7 @@ class FactWriter:
     """Writes facts to one store.
 
     Attributes:
-        engine: of `open_database`.
+        engine: database, from `open_database`.
     """
 
     engine: sa.Engine

@@ -243,7 +243,7 @@ def first_pass(
         hour: the slot: 0-23 or "now".
         now_at: an instant at which the slot is closed.
         next_open: from a planned instant to the first open instant at or after it; None where there is none.
-        occurrences: of the slot at which to look.
+        occurrences: days of the slot at which to look.
 
     Returns:
         None where the slot stays closed on so many occurrences.

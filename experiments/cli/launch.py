@@ -17,10 +17,10 @@ CONFIG_EXIT_CODE = 4
 
 def main() -> object:
     """Run `tactful`; exits with 4 and one clear message where a top-level name is shadowed."""
-    startup = _load(Path(__file__).resolve().parents[2] / "engine" / "startup.py")
-    shadows = startup.find_shadows()
+    own = _load(Path(__file__).resolve().parents[2] / "engine" / "shadows.py")
+    shadows = own.find_shadows()
     if shadows:
-        _report("; ".join(map(str, shadows)), startup.HINT)
+        _report("; ".join(map(str, shadows)), own.HINT)
         return CONFIG_EXIT_CODE
     result: object = import_module("experiments.cli.main").main()
     return result
@@ -28,7 +28,7 @@ def main() -> object:
 
 def _load(path: Path) -> ModuleType:
     """Run one of our files under a name that nothing can shadow."""
-    name = "_tactful_startup"
+    name = "_tactful_shadows"
     spec = util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"cannot load {path}; reinstall tactful")

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TextIO
 import typer
 
 from engine.errors import StorageError
-from engine.startup import check_names
+from engine.shadows import check_names
 from experiments.cli import schema
 from experiments.cli.console import errors, guarded
 from experiments.cli.failures import cannot_write

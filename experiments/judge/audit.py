@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 
 from engine.audit.audit import Audit, audit_log
-from engine.audit.consent import COVERAGE
+from engine.audit.checks.consent import COVERAGE
+from engine.audit.checks.rewards import RESOLUTION, VALIDITY
 from engine.audit.findings import FAIL, WARN, Finding
-from engine.audit.outcomes import RESOLUTION, VALIDITY
 from engine.audit.rule import AuditRule
 from engine.errors import DataError, ParameterError
 from engine.log.parquet import LogReader

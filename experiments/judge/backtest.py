@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from engine.content.refusals import refuse_modular
+from engine.content.eligibility import refuse_modular
 from engine.errors import DataError, ParameterError
 from engine.log.parquet import LogReader
 from engine.log.selection import Selection, Side, contact_split, count, time_split

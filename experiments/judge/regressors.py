@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib import util
 from typing import Any, Final
 
-from engine.dotted import class_named, made
+from engine.classes import class_named, made
 from engine.errors import ConfigError
 from engine.ope.models.regressor import Regressor
 
@@ -17,7 +17,7 @@ _HINT: Final = "for instance sklearn.ensemble.HistGradientBoostingRegressor; see
 def regressor_named(name: str, options: Mapping[str, Any]) -> Regressor:
     """Build a regressor.
 
-    Nothing but a regressor class of scikit-learn itself is ever called (`engine.dotted`).
+    Nothing but a regressor class of scikit-learn itself is ever called (`engine.classes`).
 
     Args:
         name: dotted, within scikit-learn: `sklearn.ensemble.HistGradientBoostingRegressor`.

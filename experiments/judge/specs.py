@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.content.deciding import BlockChooser
+from engine.content.drawing import BlockChooser
 from engine.content.eligibility import is_modular
 from engine.content.target import AlwaysBlockTarget, BlockTarget, UniformBlockTarget
 from engine.errors import DataError

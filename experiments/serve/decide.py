@@ -16,25 +16,26 @@ import pyarrow as pa
 from engine.catalog import Catalog
 from engine.contacts.contacts import ContactBatch
 from engine.contacts.file import contact_blocks, has_at_least
-from engine.decide.deciding import Decided, Plan, Summary, decide_block, decision_meta
+from engine.decide.batch import decide_batch
+from engine.decide.decided import Decided, Summary
+from engine.decide.plan import Plan, decision_meta
 from engine.errors import ParameterError
 from engine.features import FeatureSchema
 from engine.guardrails.brakes import tiers_on
 from engine.guardrails.conditions import NOTHING_SAID, Conditions, load_conditions
 from engine.guardrails.counts import nothing_left
-from engine.guardrails.known import known_conditions
-from engine.guardrails.lacking import warnings_of
+from engine.guardrails.known_names import known_conditions
 from engine.guardrails.layer import Guardrails
+from engine.guardrails.lint.protections import warnings_of
 from engine.guardrails.pack import pack_from, require_people
-from engine.limits.config import load_limits
+from engine.limits.batch import SharedLimits
+from engine.limits.limit_set import load_limits
 from engine.limits.quota import SqlQuota
-from engine.limits.shared import SharedLimits
 from engine.log.parquet import conform_to
 from engine.log.whole_file import ParquetFile
 from engine.records.schema import MARK_KEY, SETTINGS_KEY, log_schema
-from engine.state.mark import Mark
-from engine.state.promises import Promises
-from engine.state.sequence import in_folder
+from engine.state.sends.promises import Promises
+from engine.state.sequence import Mark, in_folder
 from engine.state.store import SqlState
 from engine.storage.given import Given, named
 from engine.storage.replaceable import require_free
@@ -270,10 +271,10 @@ def _decide_all(
         meta = msgspec.structs.replace(meta, prices={plan.policy_version: prices.to_builtins()})
     file_schema = log_schema(meta)
     with ParquetFile(request.out, file_schema, late_footer=True) as file:
-        decided = decide_block(plan, first, request.now)
+        decided = decide_batch(plan, first, request.now)
         _append(file, decided, total, file_schema)
         for contacts in blocks:
-            decided = decide_block(plan, contacts, request.now)
+            decided = decide_batch(plan, contacts, request.now)
             _append(file, decided, total, file_schema)
             if advance is not None:
                 advance(contacts.n)

@@ -28,26 +28,25 @@ from engine.catalog import Catalog
 from engine.contacts.contacts import ContactBatch, plain_contacts
 from engine.contacts.file import contact_blocks
 from engine.contacts.key import require_same
-from engine.decide.deciding import contact_pseudonyms
+from engine.decide.plan import contact_pseudonyms
 from engine.errors import DataError, ParameterError
 from engine.features import FeatureSchema
 from engine.files.parquet import open_parquet
 from engine.files.tables import ENDINGS, kind_of
 from engine.guardrails.conditions import NOTHING_SAID, Conditions, load_conditions
-from engine.guardrails.known import known_conditions
-from engine.guardrails.lacking import warnings_of
+from engine.guardrails.counts import Unknowns
+from engine.guardrails.known_names import known_conditions
 from engine.guardrails.layer import Guardrails
+from engine.guardrails.lint.protections import warnings_of
 from engine.guardrails.pack import load_pack, pack_from, require_people
 from engine.guardrails.recheck import Chosen, recheck_batch
-from engine.guardrails.unknowns import Unknowns
 from engine.log.parquet import LogReader, instants
 from engine.log.several import APART
 from engine.log.whole_file import ParquetFile
 from engine.records import schema as records
 from engine.records.outcomes import outcome_frame, read_outcomes
-from engine.state.mark import Mark
-from engine.state.sequence import in_folder
-from engine.state.settlements import Owed
+from engine.state.sends.settlements import Owed
+from engine.state.sequence import Mark, in_folder
 from engine.state.store import SqlState
 from engine.storage.given import Given, files_of, given_paths, named
 from engine.storage.replaceable import require_free, require_replaceable

@@ -21,7 +21,7 @@ import msgspec
 import sqlalchemy as sa
 
 from engine.contacts.key import KEY_FILE, fingerprint
-from engine.erasure.files import Found, decisions_in, erase_from, kind_of, remove_leftover
+from engine.erasure.files import ErasedFile, decisions_in, erase_from, kind_of, remove_leftover
 from engine.erasure.persons import Persons, is_pseudonym, persons_of
 from engine.erasure.stores import ErasableStore
 from engine.errors import ConfigError, DataError, ParameterError, StorageError, TactfulError
@@ -201,7 +201,7 @@ class _Run:
                 self.persons = self.persons.with_decisions(decisions_in(path, self.persons))
             except DataError as error:
                 clean = False
-                self._note(str(path), "other", Found("other", 0, f"{error.message}; nothing was removed anywhere"))
+                self._note(str(path), "other", ErasedFile("other", 0, f"{error.message}; nothing was removed anywhere"))
         return clean
 
     def _each(self, paths: Iterable[Path]) -> bool:
@@ -210,7 +210,7 @@ class _Run:
             try:
                 found = erase_from(path, self.persons)
             except TactfulError as error:
-                found = Found("other", 0, error.message)
+                found = ErasedFile("other", 0, error.message)
             self.done += 1
             self.advance(1.0)
             clean = clean and not found.left
@@ -224,14 +224,14 @@ class _Run:
             rows = sum(removed[one.shown].values())
             named = one.store.left(self.persons)
             left = f"{', '.join(named)} of other contacts still name a person: correct these rows" if named else ""
-            self._note(one.shown, one.kind, Found(one.kind, rows, left), said="" if rows else "not found")
+            self._note(one.shown, one.kind, ErasedFile(one.kind, rows, left), said="" if rows else "not found")
         for one in self.stores:
             act, by_table = acts[one.shown], removed[one.shown]
             scrub = bool(by_table) or one.store.interrupted(act)
             record = self._record()
             one.store.finish(act, record | {"rows": by_table}, scrub=scrub, clean=record["clean"])
 
-    def _note(self, place: str, kind: str, found: Found, said: str = "") -> None:
+    def _note(self, place: str, kind: str, found: ErasedFile, said: str = "") -> None:
         text = self.persons.masked(found.left or said)
         masked = self.persons.masked(place)
         self.places.append(ErasedPlace(place=masked, kind=kind, removed=found.removed, clean=not found.left, note=text))

@@ -12,15 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.contacts.contacts import ContactBatch
-from engine.content.refusals import refuse_modular
+from engine.content.eligibility import refuse_modular
 from engine.decide.asking import distribution_of
 from engine.errors import DataError
 from engine.features import ContextBlock
 from engine.guardrails.conditions import conditions_from
 from engine.guardrails.layer import Guardrails, Removal
 from engine.guardrails.pack import pack_from
-from engine.guardrails.replay import contacts_from_rule_inputs
-from engine.limits.config import limits_from
+from engine.guardrails.replay.inputs import contacts_from_rule_inputs
+from engine.limits.limit_set import limits_from
 from engine.limits.reasons import limits_of, removed_by_limits
 from engine.log.parquet import LogReader, context_of, instants
 from engine.protocols import Policy

@@ -19,17 +19,17 @@ import yaml
 from engine.catalog import Catalog, catalog_from
 from engine.contacts.contacts import ContactBatch
 from engine.contacts.file import contact_blocks
-from engine.content.refusals import refuse_modular
+from engine.content.eligibility import refuse_modular
 from engine.errors import ConfigError, DataError
 from engine.features import FeatureSchema, schema_from
 from engine.files.documents import load_yaml
-from engine.guardrails.compare import BLOCK_ROWS, BlockDifference, Comparison, by_axis
 from engine.guardrails.conditions import NOTHING_SAID, Conditions, load_conditions
-from engine.guardrails.flaws import ERROR, Flaw
 from engine.guardrails.layer import Guardrails
-from engine.guardrails.lint import lint_pack
-from engine.guardrails.lint_legal import legal_reference
+from engine.guardrails.lint.flaws import ERROR, Flaw
+from engine.guardrails.lint.legal import legal_reference
+from engine.guardrails.lint.pack import lint_pack
 from engine.guardrails.pack import load_pack, read_pack
+from engine.guardrails.replay.compare import BLOCK_ROWS, BlockDifference, Comparison, by_axis
 from engine.log.whole_file import ParquetFile
 from engine.storage.given import Given, named
 from engine.types import HOLD, IntArray

@@ -22,13 +22,10 @@ from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import pack_from
 from engine.log.parquet import LogReader, instants
 from engine.log.structure import require_sound
-from engine.monitor.conditions import COUNTED, conditions_after
-from engine.monitor.covariates import FirstValues, covariates_of
-from engine.monitor.effects import AGAINST, DayEffect, EffectSums
-from engine.monitor.escalate import Judged, Raised, judge
+from engine.monitor.effects import AGAINST, DayEffect, EffectSums, FirstValues, covariates_of
+from engine.monitor.escalate import COUNTED, Escalations, Raised, conditions_after, judge
 from engine.monitor.feeds import FeedSums
-from engine.monitor.outcomes import Reported
-from engine.monitor.rates import RateSums
+from engine.monitor.rates import RateSums, Reported
 from engine.monitor.rule import MonitorRule
 from engine.ope.estimate import Estimate
 from engine.records.outcomes import read_outcomes
@@ -250,7 +247,7 @@ def _effect(against: str, days: Sequence[DayEffect]) -> EffectOutput:
     return EffectOutput(against=against, verdict=verdict, now=now, days=tuple(days), variance_left=left)
 
 
-def _written(output: MonitorOutput, folder: Path, judged: Judged, after: Conditions) -> MonitorOutput:
+def _written(output: MonitorOutput, folder: Path, judged: Escalations, after: Conditions) -> MonitorOutput:
     make_folder(folder)
     names = {"report": "report.html", "json": "report.json", "conditions": "conditions.yaml"}
     output = msgspec.structs.replace(output, files={name: str(folder / file) for name, file in names.items()})

@@ -15,7 +15,8 @@ import numpy as np
 from engine.catalog import Catalog
 from engine.contacts.contacts import ContactBatch
 from engine.content.eligibility import is_modular
-from engine.decide.deciding import Plan, contact_pseudonyms, decision_ids, held_out
+from engine.decide.groups import held_out
+from engine.decide.plan import Plan, contact_pseudonyms, decision_ids
 from engine.eligibility import unpack
 from engine.errors import ArtefactError, LearnError, ParameterError
 from engine.features import ContextBlock, FeatureSchema

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, get_args
 
-from engine.content.refusals import refuse_modular
+from engine.content.eligibility import refuse_modular
 from engine.errors import DataError, MissingPropensityError, ParameterError
 from engine.guardrails.conditions import Conditions, conditions_from, load_conditions
 from engine.guardrails.layer import Guardrails
-from engine.guardrails.lint_legal import LEGAL, legal_reference
+from engine.guardrails.lint.legal import LEGAL, legal_reference
 from engine.guardrails.pack import RuleEntry, load_pack
-from engine.guardrails.replay_log import (
+from engine.guardrails.replay.log import (
     COLUMNS,
     DecidingPlan,
     Instead,

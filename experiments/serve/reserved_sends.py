@@ -21,11 +21,10 @@ from engine.contacts.contacts import ContactBatch
 from engine.errors import DataError
 from engine.guardrails.layer import Guardrails
 from engine.records import schema as records
-from engine.state.mark import Mark
-from engine.state.pack_caps import caps_of
 from engine.state.protocols import Refused
-from engine.state.sequence import require_known
-from engine.state.settlements import Owed
+from engine.state.sends.pack_caps import caps_of
+from engine.state.sends.settlements import Owed
+from engine.state.sequence import Mark, require_known
 from engine.state.store import SqlState
 from engine.state.tables import DISPATCHED, DISPATCHING, FAILED, RELEASED, RESERVED
 from engine.time.localtime import instant_of

@@ -19,8 +19,8 @@ from engine.records import schema as records
 from engine.records.outcomes import outcome_frame, read_outcomes
 from engine.state.fact_file import fact_blocks
 from engine.state.rebuild import Rebuilt
+from engine.state.sends.settlements import BY_HAND
 from engine.state.sequence import in_folder
-from engine.state.settlements import BY_HAND
 from engine.state.store import SqlState
 from engine.state.tables import DISPATCHED, FAILED
 from engine.state.writer import KnownOtherwiseError

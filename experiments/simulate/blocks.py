@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from engine.decide.deciding import Plan, contact_pseudonyms, decide_block, decision_ids, held_out
+from engine.decide.batch import decide_batch
+from engine.decide.groups import held_out
+from engine.decide.plan import Plan, contact_pseudonyms, decision_ids
 from engine.files.parquet import read_parquet
 from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.guardrails.counts import RemovalCounts, RuleCount
@@ -109,7 +111,7 @@ class Blocks:
         plan = self._plan(moment.day, conditions)
         removed = RemovalCounts()
         if len(rows):
-            decided = decide_block(plan, world.contacts(rows), now)
+            decided = decide_batch(plan, world.contacts(rows), now)
             action[rows] = np.where(decided.suppressed, 0, decided.action)
             removed = decided.removed
             meta = log_meta(self._job, self._scenario, self._guardrails, conditions, "")

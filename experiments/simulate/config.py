@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from engine.decide.groups import require_shares
 from engine.errors import ParameterError
 from policies.exploring.config import ExplorationConfig
 from policies.peers.config import LEARNING, TUNED, PeerConfig
@@ -92,13 +93,9 @@ class SimulateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         ):
             if not low <= getattr(self, name) <= high:
                 raise ParameterError(name, "simulate", allowed=f"in {low}..{high}", got=getattr(self, name))
-        for name in ("explore_share", "control_share", "uniform_share"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ParameterError(name, "simulate", allowed="in [0, 1]", got=getattr(self, name))
-        if self.control_share + self.uniform_share > 1.0:
-            raise ParameterError(
-                "uniform_share", "simulate", allowed="at most 1 - control_share", got=self.uniform_share
-            )
+        if not 0.0 <= self.explore_share <= 1.0:
+            raise ParameterError("explore_share", "simulate", allowed="in [0, 1]", got=self.explore_share)
+        require_shares(self.control_share, self.uniform_share, "simulate")
         if self.start is not None and self.policy not in LEARNING:
             raise ParameterError(
                 "start", "simulate", allowed=f"null unless policy is one of {', '.join(LEARNING)}", got=self.start

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from engine.decide.deciding import Plan
+from engine.decide.plan import Plan
 from engine.guardrails.conditions import Conditions
 from engine.guardrails.layer import Guardrails
 from engine.protocols import Policy
@@ -27,7 +27,7 @@ class Job:
         scenario: plain data of the scenario.
         packages: top-level packages from which its parts may be imported.
         contacts / first / seed: of the world.
-        control_share / uniform_share: as of `engine.decide.deciding.Plan`.
+        control_share / uniform_share: as of `engine.decide.plan.Plan`.
         contact_key: key of the contacts' pseudonyms.
         block_rows: contacts per block.
         folder: of the parts.

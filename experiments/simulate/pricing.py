@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import numpy as np
 
+from engine.decide.groups import slice_probability
 from engine.guardrails.conditions import Conditions
 from engine.protocols import Policy
 from engine.storage.artefact import MANIFEST, sha256
@@ -99,8 +100,7 @@ class DayPrices:
 
     @property
     def _uniform(self) -> float:
-        rest = 1.0 - self.config.control_share
-        return min(1.0, self.config.uniform_share / rest) if rest > 0.0 else 0.0
+        return slice_probability(self.config.control_share, self.config.uniform_share)
 
     def _explored(self, policy: Policy) -> Policy:
         share = self.config.explore_share

@@ -15,7 +15,7 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.contacts.key import SIMULATED_KEY
-from engine.decide.deciding import Plan
+from engine.decide.plan import Plan
 from engine.features import PRESENT, Column, ContextBlock
 from engine.types import HOLD, BoolArray, FloatArray, IntArray
 from experiments.simulate.metrics import scenario_metrics

@@ -1,6 +1,6 @@
 """Whether the off-policy metrics find the truth of the simulator: writes docs/simulated-metrics.md.
 
-Every replication is a log of fresh contacts on one day, decided by `engine.decide.deciding` under the default
+Every replication is a log of fresh contacts on one day, decided by `engine.decide.batch` under the default
 guardrails. The
 estimands are the metrics of the default stack that another policy would have on that day. Their truth is what happens
 in the same world to a large population that this other policy really decides for: no weight and no estimator is in it.
@@ -18,7 +18,7 @@ import numpy as np
 import yaml
 
 from engine.contacts.key import SIMULATED_KEY
-from engine.decide.deciding import Plan
+from engine.decide.plan import Plan
 from engine.ope.metrics.bound import BoundStack
 from engine.ope.metrics.definition import MetricStack
 from engine.ope.metrics.figures import stack_figures

@@ -1,6 +1,6 @@
 """Whether IPS and DR find the truth of the simulator: writes docs/simulated-ope.md.
 
-Every replication is a log of fresh contacts over a few days, decided by `engine.decide.deciding` with known
+Every replication is a log of fresh contacts over a few days, decided by `engine.decide.batch` with known
 propensities, under the default guardrails. The estimand is the immediate expected reward of another policy in the
 states that the log's policy leads to; its truth is the mean of the closed form (`simulator.world.expected`) over a
 large population under the same log policy. The reward model of DR is Vowpal Wabbit's, cross-fitted by contact, as in
@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from engine.contacts.key import SIMULATED_KEY
-from engine.decide.deciding import Plan
+from engine.decide.plan import Plan
 from engine.features import PRESENT, ContextBlock
 from engine.guardrails.layer import Guardrails
 from engine.ope.evaluate import evaluate

@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from engine.decide.deciding import Plan, decide_block
+from engine.decide.batch import decide_batch
+from engine.decide.plan import Plan
 from engine.records.rounds import RoundBlock
 from engine.time.localtime import instant_of
 from engine.types import HOLD, ByteArray, IntArray
@@ -49,7 +50,7 @@ def decided_step(world: World, plan: Plan, chunk: int = 0) -> Step:
     rows = np.flatnonzero(world.deciding())
     contacts = world.contacts(rows)
     now = world.now
-    decided = decide_block(plan, contacts, now)
+    decided = decide_batch(plan, contacts, now)
     action = np.full(world.n, HOLD, dtype=np.int32)
     action[rows] = decided.action
     gain = gains_of(world, rows, decided.action)

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from engine.contacts.key import SIMULATED_KEY
-from engine.decide.deciding import Plan
+from engine.decide.plan import Plan
 from engine.guardrails.layer import Guardrails
 from experiments.simulate.curves import picture
 from experiments.study.simulated_rounds import GAIN, decided_step

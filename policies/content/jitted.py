@@ -205,7 +205,7 @@ def _draw(uniform: float, share: float, best: int, stage: Any, chosen: Any) -> f
 
 @_strict
 def _picked(weights: Any, start: int, stop: int, total: float, uniform: float) -> tuple[int, float]:
-    """`engine.content.nested.picked` of one row."""
+    """`engine.content.drawing.picked` of one row."""
     point = uniform * total
     running = 0.0
     at = start

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from engine.content.eligibility import BlockEligibility
-from engine.content.groups import Group
+from engine.content.groups import SlotGroup
 from engine.types import Float32Array, FloatArray, IntArray
 from policies.content.tables import BlockTables
 from policies.exploring.config import ExplorationConfig
@@ -26,7 +26,7 @@ _UNIFORM, _SOFTMAX, _SQUARECB = 0, 1, 2
 def choose(
     x: Float32Array,
     tables: BlockTables,
-    groups: Sequence[Group],
+    groups: Sequence[SlotGroup],
     eligibility: BlockEligibility,
     exploration: ExplorationConfig,
     rounds: int,

@@ -8,9 +8,9 @@ from functools import cached_property
 import numpy as np
 
 from engine.catalog import Catalog
+from engine.content.drawing import cells_of, placed
 from engine.content.eligibility import BlockEligibility, catalog_groups, modular_of
-from engine.content.groups import Group
-from engine.content.nested import cells_of, placed
+from engine.content.groups import SlotGroup
 from engine.encoder import Encoder
 from engine.errors import ParameterError
 from engine.features import ContextBlock
@@ -26,7 +26,7 @@ BLOCK_ROWS = 2048
 
 @dataclass(frozen=True)
 class BlockPolicy:
-    """A policy of arrays alone over a modular catalog (`engine.content.deciding.BlockChooser`).
+    """A policy of arrays alone over a modular catalog (`engine.content.drawing.BlockChooser`).
 
     Attributes:
         catalog: modular.
@@ -54,7 +54,7 @@ class BlockPolicy:
         require_staged(self.exploration)
 
     @cached_property
-    def groups(self) -> tuple[Group, ...]:
+    def groups(self) -> tuple[SlotGroup, ...]:
         """Groups of slots that the scores and the eligible sets factorise over."""
         return catalog_groups(self.catalog, self.links)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.content.nested import cells_of
+from engine.content.drawing import cells_of
 from engine.ope.slates.slates import Slates
 from engine.records.rounds import RoundBlock
 from engine.types import HOLD, FloatArray, IntArray

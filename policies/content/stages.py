@@ -22,9 +22,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.content.drawing import picked
 from engine.content.eligibility import BlockEligibility
-from engine.content.groups import Group
-from engine.content.nested import picked
+from engine.content.groups import SlotGroup
 from engine.types import HOLD, BoolArray, Float32Array, FloatArray, IntArray
 from policies.content.tables import BlockTables
 from policies.exploring.config import ExplorationConfig
@@ -100,7 +100,7 @@ class Stages:
 
 def stages(
     tables: BlockTables,
-    groups: Sequence[Group],
+    groups: Sequence[SlotGroup],
     x: Float32Array,
     eligibility: BlockEligibility,
     exploration: ExplorationConfig,

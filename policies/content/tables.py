@@ -21,7 +21,7 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.content.eligibility import modular_of
-from engine.content.groups import Group
+from engine.content.groups import SlotGroup
 from engine.errors import ArtefactError
 from engine.types import Float32Array, FloatArray
 from policies.vw.tables import affine
@@ -66,7 +66,7 @@ class BlockTables:
         """`channel_hour` and `channel_block` in float64."""
         return self.channel_hour.astype(np.float64), self.channel_block.astype(np.float64)
 
-    def pairs_of(self, group: Group) -> FloatArray:
+    def pairs_of(self, group: SlotGroup) -> FloatArray:
         """(m,) what the products of its blocks add to each combination of a group."""
         total = np.zeros(group.m)
         for one in range(len(group.slots)):
@@ -83,7 +83,7 @@ class BlockTables:
         cells = by_channel[:, :, None] + by_hour[:, None, :] + channel_hour
         return sums[:, 0], cells, by_block[:, None, :] + channel_block
 
-    def members(self, blocks: FloatArray, group: Group) -> FloatArray:
+    def members(self, blocks: FloatArray, group: SlotGroup) -> FloatArray:
         """(n, C, B) -> (n, C, m) scores of the combinations of a group."""
         total: FloatArray = blocks[:, :, group.blocks[:, 0]].copy()
         for column in group.blocks.T[1:]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.content.deciding import uniform_actions
+from engine.content.drawing import uniform_actions
 from engine.content.eligibility import BlockEligibility
 from engine.features import ContextBlock
 from engine.types import BoolArray, CodeArray, FloatArray

@@ -32,9 +32,9 @@ from bench_decide import NOW, decide, made_contacts, peak_mib
 from synthetic_rounds import reference_context, reference_schema
 
 from engine.catalog import Catalog, catalog_from
-from engine.content.deciding import uniform_actions
+from engine.content.drawing import uniform_actions
 from engine.content.eligibility import BlockEligibility
-from engine.decide.deciding import Plan
+from engine.decide.plan import Plan
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
 from engine.records.rounds import CHUNK_ROWS, RoundBlock

@@ -29,7 +29,8 @@ import numpy as np
 from synthetic_rounds import reference_catalog, reference_context, reference_rounds, reference_schema
 
 from engine.contacts.contacts import ContactBatch, plain_contacts
-from engine.decide.deciding import Plan, decide_block, decision_meta
+from engine.decide.batch import decide_batch
+from engine.decide.plan import Plan, decision_meta
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
 from engine.log.parquet import conform_to
@@ -121,7 +122,7 @@ def decide(plan: Plan, log: Path, contacts: int) -> tuple[float, int]:
     with ParquetFile(log, schema) as file:
         while batch is not None:
             start = time.perf_counter()
-            decided = decide_block(plan, batch, NOW)
+            decided = decide_batch(plan, batch, NOW)
             file.append(conform_to(decided.table, schema))
             spent += time.perf_counter() - start
             sends += int((decided.action != 0).sum())

@@ -24,7 +24,8 @@ from bench_decide import BLOCK, NOW, made_contacts
 from synthetic_rounds import reference_catalog, reference_rounds, reference_schema
 
 from engine.contacts.contacts import ContactBatch
-from engine.decide.deciding import Plan, decide_block
+from engine.decide.batch import decide_batch
+from engine.decide.plan import Plan
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
 from policies.vw import wall
@@ -63,7 +64,7 @@ def measure(decisions: int) -> dict[str, Any]:
         return policy.choose(ones[row].context, eligibility.take(rows), uniform[rows])
 
     def whole(one: ContactBatch) -> object:
-        return decide_block(plan, one, NOW)
+        return decide_batch(plan, one, NOW)
 
     found = {"choose_ms": percentiles(choose, list(range(batch.n))), "whole_ms": percentiles(whole, ones)}
     lines = "\n".join(action_lines(policy.catalog)) + "\n"

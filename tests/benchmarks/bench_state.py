@@ -24,8 +24,8 @@ from engine.catalog import Arm, Catalog  # noqa: E402
 from engine.limits.admission import admission_order, admit  # noqa: E402
 from engine.limits.costs import Costs  # noqa: E402
 from engine.sampling import sample  # noqa: E402
-from engine.state.caps import Cap, SendRequest, gap  # noqa: E402
 from engine.state.facts import Consent, Fact, PastSend, Profile  # noqa: E402
+from engine.state.sends.caps import Cap, SendRequest, gap  # noqa: E402
 from engine.state.store import SqlState  # noqa: E402
 from tests.postgres_server import private_server  # noqa: E402
 

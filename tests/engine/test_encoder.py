@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.encoder import CLIP, Encoder, encoder_from, fit_encoder
-from engine.errors import ConfigError, DataError, ParameterError
+from engine.encoder import CLIP, Encoder, fit_encoder
+from engine.errors import DataError, ParameterError
 from engine.features import MISSING, PRESENT, STALE, Column, ContextBlock, FeatureSchema, FeatureSpec
 
 
@@ -113,13 +114,13 @@ def test_every_row_has_one_indicator_per_categorical_and_is_finite(values):
 
 def test_plain_data_round_trip():
     encoder = fit_encoder(SCHEMA, [block([1.0, 2.5], ["a", "b"])])
-    assert encoder_from(json.loads(json.dumps(encoder.to_builtins()))) == encoder
+    assert msgspec.convert(json.loads(json.dumps(encoder.to_builtins())), Encoder) == encoder
 
 
 @pytest.mark.parametrize("data", [None, {}, {"schema_version": "x", "codings": [{"type": "odd"}]}, {"codings": 1}])
 def test_no_encoder(data):
-    with pytest.raises(ConfigError):
-        encoder_from(data)
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(data, Encoder)
 
 
 def test_refusals():

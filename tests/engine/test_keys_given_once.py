@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.audit.outcomes import _frames
+from engine.audit.checks.rewards import _frames
 from engine.catalog import Arm, Catalog
 from engine.contacts.file import contact_blocks
 from engine.errors import ConfigError, DataError
@@ -21,7 +21,7 @@ from engine.features import FeatureSchema
 from engine.files.documents import decode_json, load_yaml
 from engine.guardrails.conditions import load_conditions
 from engine.guardrails.pack import load_pack
-from engine.limits.config import load_limits
+from engine.limits.limit_set import load_limits
 from engine.mapping.dialect import load_mapping
 from engine.mapping.sources import open_source
 from engine.records.outcomes import read_outcomes

@@ -11,7 +11,7 @@ import yaml
 
 from engine.contacts.contacts import EVENTS, YES
 from engine.errors import ConfigError
-from engine.guardrails.lint import lint_pack
+from engine.guardrails.lint.pack import lint_pack
 from engine.guardrails.pack import read_pack
 from engine.time.localtime import DAY_US
 from engine.types import FloatArray

@@ -14,9 +14,9 @@ import msgspec
 import numpy as np
 
 from engine.contacts.contacts import UNKNOWN, YES
-from engine.guardrails.expiry import WITHOUT_END, too_late
+from engine.guardrails.history.bounds import WITHOUT_END, too_late
+from engine.guardrails.history.stops import stopped, stops_on
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
-from engine.guardrails.stops import stopped, stops_on
 from engine.time.localtime import datetime_of
 from engine.types import NOT_AN_INSTANT, PURPOSES, IntArray
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from engine.contacts.contacts import CONSENT_BASES, UNKNOWN, YES
 from engine.errors import ParameterError
-from engine.guardrails.expiry import WITHOUT_END, too_late
+from engine.guardrails.history.bounds import WITHOUT_END, too_late
+from engine.guardrails.hours.places import Place
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
-from engine.guardrails.whereabouts import Place
 from engine.time.localtime import DAY_US, datetime_of
 from engine.types import NOT_AN_INSTANT, PURPOSES, BoolArray, IntArray
 
@@ -119,7 +119,7 @@ class ConsentBasisRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         return there
 
     def _allowed(self) -> BoolArray:
-        """By basis; the last is the unknown one."""
+        """Which bases are allowed; the last is the unknown one."""
         return np.array([*(basis in self.bases for basis in CONSENT_BASES), False], dtype=np.bool_)
 
     def _ends(self, scene: Scene, granted: BoolArray, basis: IntArray) -> IntArray | None:

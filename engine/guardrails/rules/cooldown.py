@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 
 from engine.catalog import Arm
-from engine.guardrails.keyed import Entries, KeyTable, closed_arms, key_table, looked_at, names_of, recent
-from engine.guardrails.lookback import alone, arms_in, require_cap, require_purposes, require_window
+from engine.guardrails.history.bounds import alone, arms_in, require_cap, require_purposes, require_window
+from engine.guardrails.history.key_caps import Entries, KeyTable, closed_arms, key_table, looked_at, names_of, recent
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
 from engine.types import MICROSECONDS_PER_S
 

@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 
 from engine.errors import ParameterError
-from engine.guardrails.lookback import alone, arms_in, require_cap, require_purposes, require_window, rows_of
+from engine.guardrails.history.bounds import alone, arms_in, require_cap, require_purposes, require_window, rows_of
+from engine.guardrails.history.spans import Spans, first_clear, first_inside, near, reached, spans_of
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
-from engine.guardrails.spans import Spans, first_clear, first_inside, near, reached, spans_of
 from engine.numeric.money import exceed, exceeds
 from engine.time.localtime import datetime_of
 from engine.types import MICROSECONDS_PER_S, BoolArray, IntArray
@@ -78,7 +78,7 @@ class DiscountRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         return self.window_s * MICROSECONDS_PER_S
 
     def _spans(self, scene: Scene) -> Spans:
-        """By contact, when one more discount is too many."""
+        """Give the spans, by contact, in which one more discount is too many."""
         contacts = scene.contacts
         sends = _discounted(scene)
         rows = rows_of(contacts.sent_offsets, sends)

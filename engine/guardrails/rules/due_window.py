@@ -14,7 +14,7 @@ import numpy as np
 
 from engine.catalog import Arm
 from engine.errors import ConfigError
-from engine.guardrails.lookback import alone, first_after, first_instants, last_instants
+from engine.guardrails.history.bounds import alone, first_after, first_instants, last_instants
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
 from engine.time.localtime import DAY_US, datetime_of
 from engine.types import NOT_AN_INSTANT, PURPOSES, BoolArray, IntArray

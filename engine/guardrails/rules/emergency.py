@@ -34,7 +34,7 @@ class EmergencyRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             raise ParameterError("states", "emergency", allowed="names of states", got=self.states)
 
     def verdict(self, scene: Scene) -> Verdict:
-        """By contact: either state counts."""
+        """Judge by contact: either state counts."""
         paused = {*self.states, *scene.conditions.paused_states}
         if not paused:
             return Verdict()

@@ -14,7 +14,7 @@ import numpy as np
 
 from engine.contacts.contacts import ContactBatch
 from engine.errors import ParameterError
-from engine.guardrails.lookback import (
+from engine.guardrails.history.bounds import (
     NEVER,
     alone,
     arms_in,

@@ -16,9 +16,9 @@ import numpy as np
 
 from engine.contacts.contacts import UNTOLD_CHANNEL, ContactBatch
 from engine.errors import ParameterError
-from engine.guardrails.lookback import NEVER, alone, nth_newest, rows_of
+from engine.guardrails.history.bounds import NEVER, alone, nth_newest, rows_of
+from engine.guardrails.history.spans import Spans, first_clear, inside_slots, near, spans_of
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
-from engine.guardrails.spans import Spans, first_clear, inside_slots, near, spans_of
 from engine.time.localtime import FARTHEST_SLOT_US, datetime_of
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, PURPOSES, BoolArray, CodeArray, IntArray
 
@@ -207,7 +207,7 @@ def _on(cap: Cap, channels: IntArray, sends: _Sends) -> BoolArray:
 
 
 def _spans_of_cap(cap: Cap, channels: IntArray, sends: _Sends, now_at: int) -> Spans:
-    """By contact, when a cap holds one more send; what is over by now is left out."""
+    """Give the spans, by contact, in which a cap holds one more send; what is over by now is left out."""
     counted = _on(cap, channels, sends)
     found = spans_of(sends.rows[counted], sends.at[counted], cap.max or 1, cap.window_us)
     return found.kept(found.end > now_at)

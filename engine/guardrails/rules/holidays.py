@@ -15,9 +15,9 @@ import msgspec
 import numpy as np
 
 from engine.errors import ParameterError
-from engine.guardrails.local_hours import IsOpen, KeptSlots, next_pass
+from engine.guardrails.hours.local import IsOpen, KeptSlots, next_pass
+from engine.guardrails.hours.places import MOST_PLACES, Place, Whereabouts, whereabouts_of
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
-from engine.guardrails.whereabouts import MOST_PLACES, Group, Place, groups_of
 from engine.time.localtime import DAY_US, local_us, slot_instants
 from engine.types import NOT_AN_INSTANT, PURPOSES, BoolArray, IntArray
 
@@ -30,7 +30,7 @@ class HolidaysRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     Attributes:
         days: "US" or "US-TX" -> dates.
         covers: first date and the date after the last one for which the holidays are known.
-        channels: to which it applies.
+        channels: names of the channels to which it applies.
         applies_to: purposes to which it applies.
     """
 
@@ -79,11 +79,11 @@ class HolidaysRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         return closed
 
     def verdict(self, scene: Scene) -> Verdict:
-        """By group of contacts first, then gathered."""
+        """Judge by group of contacts first, then gather."""
         named = np.array([channel in self.channels for channel in scene.catalog.channels])
         if not named.any():
             return Verdict()
-        groups, code = groups_of(scene.contacts, self._places)
+        groups, code = whereabouts_of(scene.contacts, self._places)
         if not groups:
             return Verdict()
         scope = purpose_mask(self.applies_to)[:, None, None] & named[:, None]
@@ -91,7 +91,7 @@ class HolidaysRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         by_group = scope & np.stack(closed)[:, None, None, :]
         return Verdict(channel_hour=by_group[code]) if by_group.any() else Verdict()
 
-    def _closed(self, group: Group, scene: Scene) -> BoolArray:
+    def _closed(self, group: Whereabouts, scene: Scene) -> BoolArray:
         """(H,) slots that touch a holiday, or that have no known instant."""
         if not group.laws:
             return np.zeros(len(scene.catalog.hours), dtype=np.bool_)
@@ -102,7 +102,7 @@ class HolidaysRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         closed[~closed] = ~self._free(group, scene.margin_us)(planned[~closed])
         return closed
 
-    def _free(self, group: Group, margin_us: int) -> IsOpen:
+    def _free(self, group: Whereabouts, margin_us: int) -> IsOpen:
         table: BoolArray = np.logical_or.reduce(self._tables[list(group.laws)], axis=0)
         first = (self.covers[0] - _EPOCH).days
 
@@ -116,7 +116,7 @@ class HolidaysRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
         return is_open
 
-    def _openings(self, group: Group, now_at: int) -> list[int]:
+    def _openings(self, group: Whereabouts, now_at: int) -> list[int]:
         """Starts of the first free day after each run of closed ones that lie ahead, in UTC."""
         table: BoolArray = np.logical_or.reduce(self._tables[list(group.laws)], axis=0)
         days = np.flatnonzero(table[:-1] & ~table[1:]) + (self.covers[0] - _EPOCH).days
@@ -124,7 +124,7 @@ class HolidaysRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     def explain(self, scene: Scene, row: int, cell: Cell) -> Finding:
         """The dates that the span touches."""
-        groups, code = groups_of(scene.contacts.take(np.array([row])), self._places)
+        groups, code = whereabouts_of(scene.contacts.take(np.array([row])), self._places)
         group = groups[int(code[0])]
         names = [list(self.days)[law] for law in group.laws]
         limit = f"no holiday in {', '.join(names)}"

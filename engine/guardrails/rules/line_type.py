@@ -43,7 +43,7 @@ class LineTypeRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         return PURPOSES
 
     def verdict(self, scene: Scene) -> Verdict:
-        """By kind and channel first, then gathered; the last kind is the unknown one."""
+        """Judge by kind and channel first, then gather; the last kind is the unknown one."""
         contacts = scene.contacts
         kinds = [*contacts.levels.get("line_type", ()), None]
         closed = np.array(

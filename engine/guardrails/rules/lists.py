@@ -35,7 +35,7 @@ class ListsRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             raise ParameterError("harmless", "lists", allowed="none of `blocks`", got=both)
 
     def verdict(self, scene: Scene) -> Verdict:
-        """By set of lists first, then gathered."""
+        """Judge by set of lists first, then gather."""
         sets = scene.contacts.levels["lists"]
         blocked = np.array([*(bool(self._blocking(one)) for one in sets), True])[scene.contacts.extra["lists"]]
         return Verdict(channel_arm=blocked[:, None, None]) if blocked.any() else Verdict()

@@ -16,7 +16,7 @@ import numpy as np
 
 from engine.catalog import Arm
 from engine.errors import ParameterError
-from engine.guardrails.lookback import require_purposes
+from engine.guardrails.history.bounds import require_purposes
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
 from engine.numeric.money import exact
 

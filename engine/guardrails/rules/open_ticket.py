@@ -14,7 +14,7 @@ import numpy as np
 
 from engine.contacts.contacts import EVENTS
 from engine.errors import ParameterError
-from engine.guardrails.lookback import LONGEST_S, NEVER, alone, nth_newest, require_purposes, rows_of, slot_passes
+from engine.guardrails.history.bounds import LONGEST_S, NEVER, alone, nth_newest, require_purposes, rows_of, slot_passes
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
 from engine.guardrails.rules.recent_purchase import events_of
 from engine.time.localtime import datetime_of

@@ -14,10 +14,10 @@ import msgspec
 import numpy as np
 
 from engine.errors import ParameterError
-from engine.guardrails.local_hours import inside_windows, local_time, next_pass, open_slots
+from engine.guardrails.hours.local import inside_windows, local_time, next_pass, open_slots
+from engine.guardrails.hours.places import Whereabouts, whereabouts_of
+from engine.guardrails.hours.weekly import week_table
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
-from engine.guardrails.whereabouts import Group, groups_of
-from engine.guardrails.windows import week_table
 from engine.time.localtime import slot_instants
 from engine.types import NOT_AN_INSTANT, PURPOSES, BoolArray
 
@@ -57,10 +57,10 @@ class QuietHoursRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         return np.stack([self._tables.get(channel, fallback) for channel in channels])
 
     def verdict(self, scene: Scene) -> Verdict:
-        """By group of contacts first, then gathered."""
+        """Judge by group of contacts first, then gather."""
         channels, hours, _ = scene.catalog.shape
         tables = self._tables_of(scene.catalog.channels)
-        groups, code = groups_of(scene.contacts)
+        groups, code = whereabouts_of(scene.contacts)
         # A group without a zone stays closed whatever the purpose.
         by_group = np.ones((len(groups), len(PURPOSES), channels, hours), dtype=np.bool_)
         scope = purpose_mask(self.applies_to)
@@ -88,8 +88,8 @@ class QuietHoursRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         return Finding(local, windows, reason, following)
 
 
-def _group(scene: Scene, row: int) -> Group:
-    groups, code = groups_of(scene.contacts.take(np.array([row])))
+def _group(scene: Scene, row: int) -> Whereabouts:
+    groups, code = whereabouts_of(scene.contacts.take(np.array([row])))
     return groups[int(code[0])]
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from engine.contacts.contacts import EVENTS, Events
 from engine.errors import EligibilityError
-from engine.guardrails.keyed import Entries, KeyTable, closed_arms, key_table, looked_at, names_of, recent
-from engine.guardrails.lookback import alone, arms_in, require_purposes, require_window
+from engine.guardrails.history.bounds import alone, arms_in, require_purposes, require_window
+from engine.guardrails.history.key_caps import Entries, KeyTable, closed_arms, key_table, looked_at, names_of, recent
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
 from engine.types import MICROSECONDS_PER_S
 

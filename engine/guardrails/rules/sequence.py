@@ -17,18 +17,11 @@ import numpy as np
 from engine.catalog import Arm, Catalog
 from engine.contacts.contacts import ContactBatch
 from engine.errors import ParameterError
-from engine.guardrails.lookback import (
-    NEVER,
-    alone,
-    arms_in,
-    require_purposes,
-    require_window,
-    rows_of,
-)
+from engine.guardrails.history.bounds import NEVER, alone, arms_in, require_purposes, require_window, rows_of
+from engine.guardrails.history.spans import ALWAYS, Spans, first_clear, reached, spans_of
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
 from engine.guardrails.rules.cooldown import template_of
 from engine.guardrails.rules.topic_cap import TOPIC
-from engine.guardrails.spans import ALWAYS, Spans, first_clear, reached, spans_of
 from engine.names import may_mean
 from engine.types import MICROSECONDS_PER_S, BoolArray, IntArray
 
@@ -187,7 +180,7 @@ class SequenceRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 def _spans(scene: Scene, ban: _Ban) -> Spans:
-    """By contact, when A is closed."""
+    """Give the spans, by contact, in which A is closed."""
     contacts = scene.contacts
     sends = np.flatnonzero(ban.by.levels(scene.catalog, contacts)[contacts.sent_details[ban.by.column]])
     return ban.spans(rows_of(contacts.sent_offsets, sends), contacts.sent_at[sends])

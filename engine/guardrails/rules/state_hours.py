@@ -13,10 +13,10 @@ import msgspec
 import numpy as np
 
 from engine.errors import ParameterError
-from engine.guardrails.local_hours import KeptSlots, inside_windows, local_time, next_pass, open_slots
+from engine.guardrails.hours.local import KeptSlots, inside_windows, local_time, next_pass, open_slots
+from engine.guardrails.hours.places import MOST_PLACES, Place, Whereabouts, whereabouts_of
+from engine.guardrails.hours.weekly import week_table
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
-from engine.guardrails.whereabouts import MOST_PLACES, Group, Place, groups_of
-from engine.guardrails.windows import week_table
 from engine.time.localtime import MINUTES_PER_WEEK
 from engine.types import NOT_AN_INSTANT, PURPOSES, BoolArray
 
@@ -30,7 +30,7 @@ class Law(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         states: codes of states; none is the whole country.
         windows: days -> windows of local time.
         source: where it can be read.
-        confidence: as in a pack's entry.
+        confidence: letter as in a pack's entry.
         conflicting: whether sources disagree; the stricter reading stands here.
     """
 
@@ -85,7 +85,7 @@ class StateHoursRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     def _tables(self) -> list[BoolArray]:
         return [week_table(law.windows) for law in self.hours]
 
-    def _table(self, group: Group) -> BoolArray:
+    def _table(self, group: Whereabouts) -> BoolArray:
         """(10080,) the intersection of all windows that may hold for a group."""
         whole = np.ones(MINUTES_PER_WEEK, dtype=np.bool_)
         for law in group.laws:
@@ -93,11 +93,11 @@ class StateHoursRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         return whole
 
     def verdict(self, scene: Scene) -> Verdict:
-        """By group of contacts first, then gathered; a group for which no law holds is left alone."""
+        """Judge by group of contacts first, then gather; a group for which no law holds is left alone."""
         named = np.array([channel in self.channels for channel in scene.catalog.channels])
         if not named.any():
             return Verdict()
-        groups, code = groups_of(scene.contacts, [law.place for law in self.hours])
+        groups, code = whereabouts_of(scene.contacts, [law.place for law in self.hours])
         if not groups:
             return Verdict()
         scope = purpose_mask(self.applies_to)
@@ -105,7 +105,7 @@ class StateHoursRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         by_group = (scope[:, None, None] & named[:, None]) & np.stack(closed)[:, None, None, :]
         return Verdict(channel_hour=by_group[code]) if by_group.any() else Verdict()
 
-    def _closed(self, group: Group, scene: Scene) -> BoolArray:
+    def _closed(self, group: Whereabouts, scene: Scene) -> BoolArray:
         """(H,) slots outside the hours of some law that may hold."""
         if not group.laws:
             return np.zeros(len(scene.catalog.hours), dtype=np.bool_)
@@ -114,7 +114,7 @@ class StateHoursRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     def explain(self, scene: Scene, row: int, cell: Cell) -> Finding:
         """The planned local time against every law that may hold."""
-        groups, code = groups_of(scene.contacts.take(np.array([row])), [law.place for law in self.hours])
+        groups, code = whereabouts_of(scene.contacts.take(np.array([row])), [law.place for law in self.hours])
         group = groups[int(code[0])]
         laws = [self.hours[law] for law in group.laws]
         limit = {law.id: law.windows for law in laws}

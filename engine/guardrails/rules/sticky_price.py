@@ -13,17 +13,11 @@ import msgspec
 import numpy as np
 
 from engine.contacts.contacts import ContactBatch
-from engine.guardrails.keyed import recent
-from engine.guardrails.lookback import (
-    alone,
-    arms_in,
-    require_purposes,
-    require_window,
-    rows_of,
-)
-from engine.guardrails.prices import ITEM, price_list
+from engine.guardrails.history.bounds import alone, arms_in, require_purposes, require_window, rows_of
+from engine.guardrails.history.key_caps import recent
+from engine.guardrails.history.prices import ITEM, price_list
+from engine.guardrails.history.spans import first_clear, reached, spans_of
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict
-from engine.guardrails.spans import first_clear, reached, spans_of
 from engine.names import may_mean
 from engine.types import MICROSECONDS_PER_S, BoolArray, IntArray
 

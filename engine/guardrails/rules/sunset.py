@@ -15,7 +15,7 @@ import numpy as np
 
 from engine.contacts.contacts import EVENTS
 from engine.errors import ParameterError
-from engine.guardrails.lookback import (
+from engine.guardrails.history.bounds import (
     NEVER,
     alone,
     nth_newest,
@@ -24,9 +24,9 @@ from engine.guardrails.lookback import (
     require_window,
     rows_of,
 )
+from engine.guardrails.history.spans import ALWAYS, Spans, first_clear, inside_slots, slot_bounds, spans_of
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
 from engine.guardrails.rules.recent_purchase import events_of
-from engine.guardrails.spans import ALWAYS, Spans, first_clear, inside_slots, slot_bounds, spans_of
 from engine.time.localtime import FARTHEST_SLOT_US, datetime_of
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, IntArray
 
@@ -83,7 +83,7 @@ class SunsetRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         return Verdict(channel_hour=scope[:, None, None] & within[:, None, None, :])
 
     def _bounds(self, scene: Scene) -> tuple[Spans, IntArray]:
-        """By contact when unengaged sends are too many, and (n,) first instant that is too long without a sign."""
+        """Give the spans, by contact, of too many unengaged sends, and (n,) first instants too long without a sign."""
         contacts, events = scene.contacts, events_of(scene)
         signs = np.flatnonzero(np.array([kind in self.engaged_by for kind in EVENTS])[events.kind])
         rows = rows_of(events.offsets, signs)

@@ -14,15 +14,8 @@ import numpy as np
 
 from engine.contacts.contacts import ContactBatch
 from engine.errors import ParameterError
-from engine.guardrails.keyed import Entries, KeyTable, closed_arms, key_table, looked_at, names_of, recent
-from engine.guardrails.lookback import (
-    alone,
-    arms_in,
-    require_cap,
-    require_purposes,
-    require_window,
-    rows_of,
-)
+from engine.guardrails.history.bounds import alone, arms_in, require_cap, require_purposes, require_window, rows_of
+from engine.guardrails.history.key_caps import Entries, KeyTable, closed_arms, key_table, looked_at, names_of, recent
 from engine.guardrails.rule import Cell, Finding, Scene, Verdict, purpose_mask
 from engine.types import MICROSECONDS_PER_S, BoolArray
 

@@ -57,7 +57,7 @@ def run(
 
     Metrics are configuration (`conf/metrics/`): metrics=demo, or a group of your own.
     """
-    from engine.audit.credited import contradictory, uncredited
+    from engine.audit.checks.credited import contradictory, uncredited
     from engine.contacts.key import require_same
     from engine.log.join import join
     from engine.log.parquet import LogReader

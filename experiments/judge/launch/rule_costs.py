@@ -11,9 +11,9 @@ import numpy as np
 from engine.features import ContextBlock
 from engine.guardrails.conditions import conditions_from
 from engine.guardrails.layer import Guardrails
-from engine.guardrails.lint_legal import LEGAL
+from engine.guardrails.lint.legal import LEGAL
 from engine.guardrails.pack import pack_from
-from engine.guardrails.replay_log import COLUMNS, LogRules
+from engine.guardrails.replay.log import COLUMNS, LogRules
 from engine.log.parquet import LogReader
 from engine.ope.target import Target
 from engine.records.rounds import CHUNK_ROWS, RoundBlock

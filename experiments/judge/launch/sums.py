@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.guardrails.replay_log import COLUMNS
+from engine.guardrails.replay.log import COLUMNS
 from engine.log.parquet import LogReader
 from engine.ope.metrics.definition import MetricStack
 from engine.ope.metrics.state import StackState

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.audit.audit import audit_log
-from engine.audit.credited import contradictory, credited, misspelt, uncredited
+from engine.audit.checks.credited import contradictory, credited, misspelt, uncredited
 from engine.audit.rule import AuditRule
 from engine.log.join import JoinReport, MetricSpec, join
 from engine.log.parquet import LogReader

@@ -6,9 +6,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from engine.content.deciding import uniform_actions
+from engine.content.drawing import uniform_actions
 from engine.content.eligibility import catalog_groups, packed_width, unpacked
-from engine.content.groups import groups_of
+from engine.content.groups import slot_groups
 from engine.content.modular import Modular
 from engine.errors import ParameterError
 from tests.engine.content.modular_worlds import block, random_eligibility, small_catalog
@@ -73,6 +73,6 @@ def test_a_large_group_is_refused() -> None:
         {"id": f"s{at}", "fallback": f"{at}x0", "blocks": [block(f"{at}x{one}") for one in range(9)]} for at in range(4)
     ]
     modular = msgspec.convert({"slots": slots, "offer": "s0"}, Modular)
-    assert len(groups_of(modular)) == 4
+    assert len(slot_groups(modular)) == 4
     with pytest.raises(ParameterError, match="at most 4096"):
-        groups_of(modular, [(0, 1), (1, 2), (2, 3)])
+        slot_groups(modular, [(0, 1), (1, 2), (2, 3)])

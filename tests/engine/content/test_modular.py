@@ -11,11 +11,9 @@ import pytest
 import yaml
 
 from engine.catalog import catalog_from, one_axis_catalog
-from engine.content.counting import marginal_counts
-from engine.content.eligibility import modular_of
+from engine.content.eligibility import modular_of, refuse_modular
 from engine.content.modular import Block
 from engine.content.preview import assemblies, assembly, changes
-from engine.content.refusals import refuse_modular
 from engine.errors import ConfigError, DataError, ParameterError
 from engine.guardrails.rules import features_allowed
 from tests.engine.content.modular_worlds import block, random_eligibility, small_catalog
@@ -90,9 +88,10 @@ def test_arms_follow_from_blocks_and_come_back() -> None:
 
 
 def test_ids_only_and_unknown_or_unapproved_ones_raise() -> None:
-    modular = modular_of(small_catalog(**with_block(0, status="draft")))
+    catalog = small_catalog(**with_block(0, status="draft"))
+    modular = modular_of(catalog)
     good = {"head": "h0", "pic": "p1", "offer": "o1"}
-    assert modular.arm_of(good) >= 0
+    assert catalog.arms[modular.arm_of(good)].blocks == ("h0", "p1", "o1")
     for wrong in ({"head": "new"}, {"head": "h9"}, {"head": "o1"}, {"foot": "h0"}):
         with pytest.raises(ParameterError):
             modular.arm_of({**good, **wrong})
@@ -134,7 +133,7 @@ def test_marginal_counts_are_those_of_the_dense_sets() -> None:
     catalog = small_catalog(forbidden=[["h1", "o1"]])
     may = random_eligibility(catalog, 30, seed=8)
     dense, (channel, hour, arm) = may.dense()[:, 1:], catalog.split(np.arange(1, catalog.k))
-    by_channel, by_hour, by_block = marginal_counts(may)
+    by_channel, by_hour, by_block = may.marginal_counts()
     positions = modular_of(catalog).positions(arm) + np.array(modular_of(catalog).first)
     for value in range(2):
         assert (by_channel[:, value] == dense[:, channel == value].sum(axis=1)).all()

@@ -11,19 +11,21 @@ import numpy as np
 import pytest
 
 from engine.contacts.contacts import ContactBatch
-from engine.content.deciding import choose_assemblies, probability_of
+from engine.content.drawing import AssemblyDrawer, probability_of
 from engine.content.eligibility import catalog_groups
 from engine.content.target import BlockTarget
 from engine.decide.asking import checked_choice, choice_of, distribution_of
-from engine.decide.deciding import Plan, decide_block
+from engine.decide.batch import decide_batch
+from engine.decide.drawing import draw_in_groups
+from engine.decide.plan import Plan
 from engine.eligibility import unpack
 from engine.errors import ParameterError
 from engine.features import PRESENT, Column, ContextBlock, FeatureSchema, FeatureSpec
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import pack_from
-from engine.limits.config import limits_from
+from engine.limits.batch import SharedLimits
+from engine.limits.limit_set import limits_from
 from engine.limits.quota import SqlQuota
-from engine.limits.shared import SharedLimits
 from engine.ope.target import PolicyTarget
 from engine.records.rounds import RoundBlock
 from engine.records.schema import GROUPS
@@ -101,9 +103,9 @@ def without_names(table: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", [Silent, SilentFused])
 def test_writes_change_no_decision_and_no_record(kind: Any, shares: str, limited: bool, quota: SqlQuota) -> None:
     given = contacts()
-    honest = decide_block(plan(UniformPolicy(), quota, shares, limited=limited, name="honest"), contacts(), NOW)
+    honest = decide_batch(plan(UniformPolicy(), quota, shares, limited=limited, name="honest"), contacts(), NOW)
     policy = kind()
-    found = decide_block(plan(policy, quota, shares, limited=limited, name=kind.__name__), given, NOW)
+    found = decide_batch(plan(policy, quota, shares, limited=limited, name=kind.__name__), given, NOW)
     assert without_names(found.table) == without_names(honest.table)
     assert given.context.columns.keys() == {"visits", "motive"}
     assert given.context.columns["visits"].values.tolist() == list(range(N))
@@ -115,14 +117,14 @@ def test_writes_change_no_decision_and_no_record(kind: Any, shares: str, limited
 def test_opening_the_eligible_set_sends_nothing(kind: Any, shares: str, limited: bool, quota: SqlQuota) -> None:
     greedy = plan(kind(greedy=True), quota, shares, limited=limited, name=f"greedy {kind.__name__}")
     with pytest.raises(ParameterError, match="removed"):
-        decide_block(greedy, contacts(), NOW)
+        decide_batch(greedy, contacts(), NOW)
 
 
 def test_the_logged_set_is_the_rules_one(quota: SqlQuota) -> None:
     given = contacts()
     rules, _ = Guardrails(pack_from(PACK), CATALOG).eligibility(given, NOW)
     for kind in (Silent, SilentFused):
-        found = decide_block(plan(kind(), quota, "plain", limited=False, name="x"), given, NOW)
+        found = decide_batch(plan(kind(), quota, "plain", limited=False, name="x"), given, NOW)
         assert (eligible_of(found.table) == rules.dense()).all()
         assert rules.dense()[np.arange(N), found.action].all()
 
@@ -147,7 +149,7 @@ class Open:
 @pytest.mark.parametrize("what", ["eligible", "flags", "context"])
 def test_an_open_write_is_named(what: str, quota: SqlQuota) -> None:
     with pytest.raises(ParameterError, match="`inputs` of open must be left as they are"):
-        decide_block(plan(Open(what), quota, "plain", limited=False, name="open"), contacts(), NOW)
+        decide_batch(plan(Open(what), quota, "plain", limited=False, name="open"), contacts(), NOW)
 
 
 def test_other_errors_of_a_policy_are_its_own() -> None:
@@ -173,7 +175,7 @@ def test_other_errors_of_a_policy_are_its_own() -> None:
 def test_a_fused_propensity_is_a_probability(propensity: Any, what: str, quota: SqlQuota) -> None:
     policy = SilentFused(propensity=propensity)
     with pytest.raises(ParameterError, match=what):
-        decide_block(plan(policy, quota, "plain", limited=False, name="x"), contacts(), NOW)
+        decide_batch(plan(policy, quota, "plain", limited=False, name="x"), contacts(), NOW)
 
 
 @pytest.mark.parametrize("action", [-1, CATALOG.k, 2**31, 0.5, "1"])
@@ -224,7 +226,7 @@ def test_assemblies_are_drawn_as_if_nobody_wrote(share: float) -> None:
     kept = eligibility.packed().tobytes()
     group = rng.choice(len(GROUPS), 200).astype(np.int32) if share else np.zeros(200, dtype=np.int32)
     uniform, context = rng.random(200), context_of(200)
-    action, propensity = choose_assemblies(SilentBlocks(), context, eligibility, uniform, group, share)
+    action, propensity = draw_in_groups(AssemblyDrawer(SilentBlocks()), context, eligibility, uniform, group, share)
     assert eligibility.contains(action).all()
     assert ((propensity > 0) & (propensity <= 1)).all()
     drawn = group != GROUPS.index("control")
@@ -239,7 +241,7 @@ def test_a_removed_assembly_is_refused() -> None:
     eligibility = random_eligibility(CONTENT, 200)
     group, uniform = np.zeros(200, dtype=np.int32), np.random.default_rng(4).random(200)
     with pytest.raises(ParameterError, match="a removed one"):
-        choose_assemblies(SilentBlocks(greedy=True), context_of(200), eligibility, uniform, group, 0.0)
+        draw_in_groups(AssemblyDrawer(SilentBlocks(greedy=True)), context_of(200), eligibility, uniform, group, 0.0)
 
 
 def test_a_probability_of_an_assembly_is_one() -> None:
@@ -303,7 +305,7 @@ def test_policies_within_policies_write_to_nothing(quota: SqlQuota) -> None:
     inner: Any = Silent()
     narrow = NarrowedPolicy(inner, smaller, "narrow")
     thin = ThinnedPolicy(Silent(), np.ones((1, 2, 3)), 1)
-    honest = decide_block(plan(UniformPolicy(), quota, "slice", limited=False, name="honest"), contacts(), NOW)
+    honest = decide_batch(plan(UniformPolicy(), quota, "slice", limited=False, name="honest"), contacts(), NOW)
     for policy in (narrow, thin):
-        found = decide_block(plan(policy, quota, "slice", limited=False, name="x"), contacts(), NOW)
+        found = decide_batch(plan(policy, quota, "slice", limited=False, name="x"), contacts(), NOW)
         assert without_names(found.table) == without_names(honest.table)

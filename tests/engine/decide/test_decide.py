@@ -13,7 +13,10 @@ import pytest
 
 from engine.catalog import Arm, Catalog
 from engine.contacts.contacts import ContactBatch, plain_contacts
-from engine.decide.deciding import Decided, Plan, Summary, decide_block, groups_of, held_out
+from engine.decide.batch import decide_batch
+from engine.decide.decided import Decided, Summary
+from engine.decide.groups import groups_of, held_out
+from engine.decide.plan import Plan
 from engine.eligibility import unpack
 from engine.errors import ParameterError
 from engine.features import ContextBlock
@@ -109,15 +112,15 @@ MIXED = {"control_share": 0.2, "uniform_share": 0.3}
 @pytest.mark.parametrize("rows", [1, 7, 64])
 def test_same_decisions_in_any_block(rows: int, shares: dict[str, float]) -> None:
     contacts, asked = people(200), plan(seed=4, **shares)
-    whole = values(decide_block(asked, contacts, NOW))
-    parts = [values(decide_block(asked, block, NOW)) for block in blocks(contacts, rows)]
+    whole = values(decide_batch(asked, contacts, NOW))
+    parts = [values(decide_batch(asked, block, NOW)) for block in blocks(contacts, rows)]
     assert {name: [v for part in parts for v in part[name]] for name in whole} == whole
 
 
 def test_order_does_not_matter() -> None:
     contacts, asked = people(100), plan(**MIXED)
-    turned = values(decide_block(asked, contacts.take(np.arange(100)[::-1]), NOW))
-    assert {name: column[::-1] for name, column in turned.items()} == values(decide_block(asked, contacts, NOW))
+    turned = values(decide_batch(asked, contacts.take(np.arange(100)[::-1]), NOW))
+    assert {name: column[::-1] for name, column in turned.items()} == values(decide_batch(asked, contacts, NOW))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +129,7 @@ def test_order_does_not_matter() -> None:
 )
 def test_what_the_draw_depends_on(change: dict[str, Any], same_id: bool) -> None:
     contacts = people(300)
-    first, other = (decide_block(plan(**more), contacts, NOW) for more in ({}, change))
+    first, other = (decide_batch(plan(**more), contacts, NOW) for more in ({}, change))
     assert (first.action != other.action).mean() > 0.2
     assert first.table["decision_id"].equals(other.table["decision_id"]) == same_id
     assert first.table["eligible"].equals(other.table["eligible"])
@@ -134,7 +137,7 @@ def test_what_the_draw_depends_on(change: dict[str, Any], same_id: bool) -> None
 
 def test_another_instant_is_another_decision_of_the_same_contact() -> None:
     contacts = people(50)
-    first, other = (decide_block(plan(), contacts, at).table for at in (NOW, NOW + timedelta(days=1)))
+    first, other = (decide_batch(plan(), contacts, at).table for at in (NOW, NOW + timedelta(days=1)))
     assert not set(first["decision_id"].to_pylist()) & set(other["decision_id"].to_pylist())
     assert first["contact_id"].equals(other["contact_id"])
     assert first["cluster"].equals(other["cluster"])
@@ -142,7 +145,7 @@ def test_another_instant_is_another_decision_of_the_same_contact() -> None:
 
 
 def test_propensity_is_the_policys_probability() -> None:
-    decided = decide_block(plan(), people(500), NOW)
+    decided = decide_batch(plan(), people(500), NOW)
     eligible = eligible_of(decided.table)
     weights = np.arange(1.0, 8.0)
     expected = weights[decided.action] / (eligible * weights).sum(axis=1)
@@ -166,7 +169,7 @@ def available_of(table: pa.Table) -> BoolArray:
     ("control", "uniform"), [(0.2, 0.3), (0.0, 1.0), (1.0, 0.0), (0.3, 0.0), (0.0, 0.4), (0.5, 0.5), (0.9, 0.1)]
 )
 def test_propensity_is_over_the_draw_of_the_slice(control: float, uniform: float) -> None:
-    decided = decide_block(plan(control_share=control, uniform_share=uniform), people(800), NOW)
+    decided = decide_batch(plan(control_share=control, uniform_share=uniform), people(800), NOW)
     drawn = np.array(decided.table["group"].to_pylist()) != "control"
     expected = mixture(eligible_of(decided.table), uniform / (1 - control) if control < 1 else 0.0)
     np.testing.assert_allclose(expected.sum(axis=1), 1.0, rtol=1e-12)
@@ -181,11 +184,11 @@ def test_propensity_is_over_the_draw_of_the_slice(control: float, uniform: float
 def test_actions_come_as_often_as_their_propensities_say() -> None:
     """Over 400 seeds each action of each contact, in the slice or not, within 5 standard errors of its probability."""
     contacts, seeds = people(20), 400
-    eligible = eligible_of(decide_block(plan(), contacts, NOW).table)
+    eligible = eligible_of(decide_batch(plan(), contacts, NOW).table)
     expected = mixture(eligible, 0.3 / 0.8)
     times, drawn = np.zeros((20, K)), np.zeros((20, 1))
     for seed in range(seeds):
-        decided = decide_block(plan(seed=seed, **MIXED), contacts, NOW)
+        decided = decide_batch(plan(seed=seed, **MIXED), contacts, NOW)
         rows = np.flatnonzero(available_of(decided.table))
         times[rows, decided.action[rows]] += 1
         drawn[rows] += 1
@@ -201,7 +204,7 @@ def weights_by_history(shares: dict[str, float], days: int) -> list[tuple[float,
     weights: list[FloatArray] = []
     strata: list[np.ndarray[tuple[int], np.dtype[np.int_]]] = []
     for day in range(days):
-        table = decide_block(plan(policy=policy, **shares), contacts, NOW + timedelta(days=day)).table
+        table = decide_batch(plan(policy=policy, **shares), contacts, NOW + timedelta(days=day)).table
         eligible, action = eligible_of(table), table["action"].to_numpy()
         # Those who may be sent to at all: everybody else holds for sure.
         rows = np.flatnonzero(available_of(table) & (eligible.sum(axis=1) > 1))
@@ -230,7 +233,7 @@ def test_propensities_hold_given_the_history_of_a_contact(shares: dict[str, floa
 
 def test_control_is_for_good_and_the_slice_for_one_decision() -> None:
     contacts, asked = people(4000), plan(**MIXED)
-    first, later = (decide_block(asked, contacts, at).table for at in (NOW, NOW + timedelta(days=30)))
+    first, later = (decide_batch(asked, contacts, at).table for at in (NOW, NOW + timedelta(days=30)))
     group = np.array(first["group"].to_pylist())
     then = np.array(later["group"].to_pylist())
     assert ((group == "control") == (then == "control")).all()
@@ -257,7 +260,7 @@ def test_growing_the_control_group_takes_nobody_out_of_it() -> None:
     contacts = people(1000)
     held = [
         set(
-            np.flatnonzero(np.array(decide_block(plan(control_share=share), contacts, NOW).table["group"]) == "control")
+            np.flatnonzero(np.array(decide_batch(plan(control_share=share), contacts, NOW).table["group"]) == "control")
         )
         for share in (0.1, 0.2)
     ]
@@ -268,13 +271,13 @@ def test_value_of_uniform_is_unbiased_over_seeds() -> None:
     """IPS of the uniform policy on available rows, 200 seeds x 400 contacts, within 4 standard errors."""
     contacts = people(400, seed=9)
     reward = np.random.default_rng(1).random((400, K))
-    eligible = eligible_of(decide_block(plan(), contacts, NOW).table)
+    eligible = eligible_of(decide_batch(plan(), contacts, NOW).table)
     target = eligible / eligible.sum(axis=1, keepdims=True)
     truth = (target * reward).sum(axis=1).mean()
     rows = np.arange(400)
     found = []
     for seed in range(200):
-        decided = decide_block(plan(seed=seed, **MIXED), contacts, NOW)
+        decided = decide_batch(plan(seed=seed, **MIXED), contacts, NOW)
         weight = target[rows, decided.action] / decided.table["propensity"].to_numpy()
         # Control is drawn by contact, so its share of a seed is not exact: over its expectation the sum is unbiased.
         earned = weight * reward[rows, decided.action] * available_of(decided.table)
@@ -286,7 +289,7 @@ def test_value_of_uniform_is_unbiased_over_seeds() -> None:
 
 def test_nobody_is_sent_to_without_consent_or_while_suppressed() -> None:
     contacts = people(2000, seed=3)
-    decided = decide_block(plan(uniform_share=1.0), contacts, NOW)
+    decided = decide_batch(plan(uniform_share=1.0), contacts, NOW)
     channel, _, arm = CATALOG.split(decided.action)
     sent = np.flatnonzero(channel >= 0)
     assert len(sent) > 500
@@ -296,7 +299,7 @@ def test_nobody_is_sent_to_without_consent_or_while_suppressed() -> None:
 
 
 def test_record_says_what_was_decided() -> None:
-    decided = decide_block(plan(use_case="renewal", seed=8), people(300), NOW)
+    decided = decide_batch(plan(use_case="renewal", seed=8), people(300), NOW)
     for row in decided.table.to_pylist():
         held = row["action"] == 0
         assert row["action_name"] == CATALOG.action_names[row["action"]]
@@ -311,9 +314,9 @@ def test_record_says_what_was_decided() -> None:
 def test_summary_adds_up_over_blocks() -> None:
     contacts, asked, total = people(500), plan(**MIXED), Summary()
     for block in blocks(contacts, 61):
-        total.add(decide_block(asked, block, NOW))
+        total.add(decide_batch(asked, block, NOW))
     whole = Summary()
-    whole.add(decide_block(asked, contacts, NOW))
+    whole.add(decide_batch(asked, contacts, NOW))
     assert total.by_action == whole.by_action
     assert sum(total.by_action.values()) == total.removed.contacts == 500
     assert total.removed == whole.removed
@@ -321,7 +324,7 @@ def test_summary_adds_up_over_blocks() -> None:
 
 
 def test_no_contacts_no_decisions() -> None:
-    decided = decide_block(plan(**MIXED), people(0), NOW)
+    decided = decide_batch(plan(**MIXED), people(0), NOW)
     assert (len(decided.table), len(decided.action), decided.removed.contacts) == (0, 0, 0)
 
 
@@ -329,12 +332,12 @@ def test_no_contacts_no_decisions() -> None:
 @pytest.mark.parametrize("shares", [{}, MIXED])
 def test_a_policy_that_gives_no_distribution_is_refused(kind: str, shares: dict[str, float]) -> None:
     with pytest.raises(ParameterError, match="distribution"):
-        decide_block(plan(policy=Broken(kind), **shares), people(50), NOW)
+        decide_batch(plan(policy=Broken(kind), **shares), people(50), NOW)
 
 
 def test_now_must_be_aware() -> None:
     with pytest.raises(ParameterError, match=r"aware|zone|offset"):
-        decide_block(plan(), people(3), NOW.replace(tzinfo=None))
+        decide_batch(plan(), people(3), NOW.replace(tzinfo=None))
 
 
 @pytest.mark.parametrize(

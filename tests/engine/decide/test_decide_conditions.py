@@ -1,4 +1,4 @@
-"""engine/decide/deciding.py under the sender's conditions: thinned sets are logged, propensities exact."""
+"""engine/decide/batch.py under the sender's conditions: thinned sets are logged, propensities exact."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import pytest
 
 from engine.catalog import Arm, Catalog
 from engine.contacts.contacts import plain_contacts
-from engine.decide.deciding import Plan, decide_block, decision_meta
+from engine.decide.batch import decide_batch
+from engine.decide.plan import Plan, decision_meta
 from engine.eligibility import unpack
 from engine.guardrails.brakes import tiers_on
 from engine.guardrails.conditions import ChannelHealth, Conditions, conditions_from
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import pack_from
-from engine.guardrails.replay import contacts_from_rule_inputs
+from engine.guardrails.replay.inputs import contacts_from_rule_inputs
 from policies.peers.uniform import UniformPolicy
 
 CATALOG = Catalog(
@@ -58,7 +59,7 @@ def people():
 
 @pytest.fixture(scope="module")
 def decided(people):
-    return decide_block(plan(), people, NOW).table
+    return decide_batch(plan(), people, NOW).table
 
 
 def eligible_of(table: Any) -> np.ndarray:
@@ -105,7 +106,7 @@ def test_the_log_alone_repeats_every_removal(people, decided) -> None:
 
 def test_nothing_said_sends_nothing(people) -> None:
     few = people.take(slice(0, 50))
-    silent = decide_block(plan(conditions=Conditions()), few, NOW)
+    silent = decide_batch(plan(conditions=Conditions()), few, NOW)
     assert not silent.action.any()
     assert {name: count.contacts for name, count in silent.removed.rules.items()}["O11"] == 50
 
@@ -113,8 +114,8 @@ def test_nothing_said_sends_nothing(people) -> None:
 def test_the_plans_use_case_is_the_conditions(people) -> None:
     few = people.take(slice(0, 50))
     paused = Conditions(killed=False, health=WORLD.health, paused_use_cases=frozenset({"winback"}))
-    assert not decide_block(plan(conditions=paused, use_case="winback"), few, NOW).action.any()
-    assert decide_block(plan(conditions=paused, use_case="welcome"), few, NOW).action.any()
+    assert not decide_batch(plan(conditions=paused, use_case="winback"), few, NOW).action.any()
+    assert decide_batch(plan(conditions=paused, use_case="welcome"), few, NOW).action.any()
 
 
 def test_brakes_that_are_on_are_named() -> None:

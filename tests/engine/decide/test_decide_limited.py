@@ -1,4 +1,4 @@
-"""`decide_block` under set-level limits: IPS over what it logs is unbiased, with control and uniform groups."""
+"""`decide_batch` under set-level limits: IPS over what it logs is unbiased, with control and uniform groups."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import pytest
 
 from engine.catalog import Catalog, catalog_from
 from engine.contacts.contacts import ContactBatch, plain_contacts
-from engine.decide.deciding import Plan, decide_block
+from engine.decide.batch import decide_batch
+from engine.decide.plan import Plan
 from engine.eligibility import unpack
 from engine.features import ContextBlock
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
-from engine.limits.config import limits_from
+from engine.limits.batch import SharedLimits
 from engine.limits.kinds import VolumeLimit
+from engine.limits.limit_set import limits_from
 from engine.limits.quota import SqlQuota
-from engine.limits.shared import SharedLimits
 from engine.time.localtime import instant_of
 from engine.types import BoolArray, FloatArray
 
@@ -88,7 +89,7 @@ def found(quota: SqlQuota) -> tuple[FloatArray, list[bool]]:
             uniform_share=0.2,
             limits=SharedLimits(limits, quota),
         )
-        table = decide_block(plan, people(N, replication), NOW).table
+        table = decide_batch(plan, people(N, replication), NOW).table
         eligible = unpack(np.stack([np.frombuffer(one, np.uint8) for one in table["eligible"].to_pylist()]), CATALOG.k)
         action, propensity = table["action"].to_numpy(), table["propensity"].to_numpy()
         target = eligible / eligible.sum(axis=1, keepdims=True)
@@ -114,11 +115,11 @@ def test_the_same_block_finds_its_own_grant(quota: SqlQuota) -> None:
     plan = Plan(
         Guardrails(load_pack(), CATALOG), Eager(), "eager", contact_key="tactful", limits=SharedLimits(limits, quota)
     )
-    first = decide_block(plan, people(N, 0), NOW)
-    assert decide_block(plan, people(N, 0), NOW).table.equals(first.table)
+    first = decide_batch(plan, people(N, 0), NOW)
+    assert decide_batch(plan, people(N, 0), NOW).table.equals(first.table)
     assert sum(quota.used("again").values()) == int((first.action == 1).sum()) == 6
     # Another block of the day finds what is left of it: nothing.
-    other = decide_block(plan, people(N, 1), NOW)
+    other = decide_batch(plan, people(N, 1), NOW)
     assert not (other.action == 1).any()
     assert other.limited == {"again": N}
 
@@ -135,7 +136,7 @@ def test_a_block_that_failed_gives_back_and_runs_again(quota: SqlQuota) -> None:
     guardrails, shared = Guardrails(load_pack(), CATALOG), SharedLimits(limits, quota)
     for _ in range(2):
         with pytest.raises(RuntimeError, match="out of order"):
-            decide_block(Plan(guardrails, Failing(), "eager", contact_key="tactful", limits=shared), people(N, 0), NOW)
-    decided = decide_block(Plan(guardrails, Eager(), "eager", contact_key="tactful", limits=shared), people(N, 0), NOW)
+            decide_batch(Plan(guardrails, Failing(), "eager", contact_key="tactful", limits=shared), people(N, 0), NOW)
+    decided = decide_batch(Plan(guardrails, Eager(), "eager", contact_key="tactful", limits=shared), people(N, 0), NOW)
     assert int((decided.action == 1).sum()) == sum(quota.used("failed").values()) == 6
     assert limits.limits == (VolumeLimit("failed", 6),)

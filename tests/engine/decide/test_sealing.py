@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
 from engine.catalog import Arm, Catalog
-from engine.decide.sealing import sealed
 from engine.features import Column, ContextBlock, FeatureSchema, FeatureSpec
+from engine.sealing import sealed
 
 WAYS = {
     "assignment": lambda a: a.__setitem__(Ellipsis, 1),

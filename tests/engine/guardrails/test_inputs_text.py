@@ -1,4 +1,4 @@
-"""engine/guardrails/inputs_text.py: the same bytes as encoding one `RuleInputs` per contact."""
+"""engine/guardrails/replay/texts.py: the same bytes as encoding one `RuleInputs` per contact."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 from engine.catalog import Arm, Catalog
 from engine.contacts.contacts import EVENTS, ContactBatch
-from engine.guardrails.inputs_text import rule_inputs
-from engine.guardrails.replay import RuleInputs
+from engine.guardrails.replay.inputs import RuleInputs
+from engine.guardrails.replay.texts import rule_inputs
 from engine.guardrails.specimens import specimen_contacts
 
 CATALOG = Catalog(name="r", channels=("email", "sms"), hours=(9, "now"), arms=(Arm(id="a", approved=True),))

@@ -9,7 +9,7 @@ import pytest
 from engine.catalog import Arm, Catalog
 from engine.errors import ConfigError, ParameterError
 from engine.guardrails.conditions import Conditions, conditions_from
-from engine.guardrails.known import known_conditions, known_params
+from engine.guardrails.known_names import known_conditions, known_params
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack, pack_from
 

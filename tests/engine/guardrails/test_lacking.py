@@ -9,8 +9,8 @@ import pytest
 
 from engine.catalog import Arm, Catalog
 from engine.errors import ConfigError, EligibilityError
-from engine.guardrails.lacking import warnings_of
 from engine.guardrails.layer import Guardrails
+from engine.guardrails.lint.protections import warnings_of
 from engine.guardrails.pack import Pack, load_pack, pack_from, require_people
 
 CATALOG = Catalog(name="t", channels=("email", "sms"), hours=(9,), arms=(Arm(id="a", approved=True),))

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from engine.catalog import Arm, Catalog
 from engine.errors import EligibilityError, ParameterError
 from engine.guardrails.counts import RemovalCounts
-from engine.guardrails.layer import Guardrails, held_only
+from engine.guardrails.layer import Guardrails, Removal
 from engine.guardrails.pack import Pack, load_pack
 from engine.guardrails.specimens import specimen_contacts
 from engine.time.localtime import datetime_of, instant_of
-from engine.types import BoolArray
+from engine.types import HOLD, BoolArray
 
 CATALOG = Catalog(
     name="p",
@@ -46,6 +46,11 @@ def only(ids: tuple[str, ...]) -> Pack:
 def dense(pack: Pack, now: datetime, seed: int, n: int = 20) -> BoolArray:
     contacts = specimen_contacts(CATALOG, n, instant_of(now), seed)
     return Guardrails(pack, CATALOG).eligibility(contacts, now)[0].dense()
+
+
+def held_only(explained: list[tuple[int, list[Removal]]]) -> bool:
+    """Whether an explanation leaves nothing but hold."""
+    return all(reasons for action, reasons in explained if action != HOLD)
 
 
 @settings(max_examples=25, deadline=None)

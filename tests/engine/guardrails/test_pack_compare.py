@@ -12,9 +12,9 @@ import pytest
 from engine.catalog import Arm, Catalog
 from engine.eligibility import unpack
 from engine.errors import ParameterError
-from engine.guardrails.compare import Comparison, by_axis
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import Pack, load_pack
+from engine.guardrails.replay.compare import Comparison, by_axis
 from engine.guardrails.specimens import specimen_contacts
 from engine.time.localtime import instant_of
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from engine.catalog import Arm, Catalog
-from engine.guardrails.flaws import Flaw
-from engine.guardrails.lint import lint_pack
-from engine.guardrails.lint_legal import legal_reference
+from engine.guardrails.lint.flaws import Flaw
+from engine.guardrails.lint.legal import legal_reference
+from engine.guardrails.lint.pack import lint_pack
 from engine.guardrails.pack import RuleEntry, read_pack
 
 TODAY = dt.date(2026, 11, 22)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from engine.catalog import Arm, Catalog
 from engine.guardrails.layer import Guardrails
-from engine.guardrails.lint import lint_pack
+from engine.guardrails.lint.pack import lint_pack
 from engine.guardrails.pack import pack_from, read_pack
 
 TODAY = dt.date(2026, 11, 22)

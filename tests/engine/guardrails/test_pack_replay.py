@@ -15,10 +15,10 @@ from engine.contacts.contacts import NO, YES, ContactBatch, plain_contacts
 from engine.eligibility import pack as packed
 from engine.errors import DataError
 from engine.features import ContextBlock, FeatureSchema
-from engine.guardrails.inputs_text import rule_inputs
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import Pack, pack_from
-from engine.guardrails.replay_log import LogRules, ReplayCounts, RuleTarget, deciding_plan
+from engine.guardrails.replay.log import LogRules, ReplayCounts, RuleTarget, deciding_plan
+from engine.guardrails.replay.texts import rule_inputs
 from engine.records.rounds import RoundBlock
 from engine.time.localtime import instant_of
 from engine.types import BoolArray, FloatArray

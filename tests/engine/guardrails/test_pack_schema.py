@@ -14,8 +14,8 @@ import pytest
 from engine.catalog import Arm, Catalog
 from engine.errors import ConfigError
 from engine.guardrails.layer import Guardrails
+from engine.guardrails.lint.schema import main, pack_schema, schema_text
 from engine.guardrails.pack import pack_from, read_pack
-from engine.guardrails.pack_schema import main, pack_schema, schema_text
 from engine.guardrails.registry import shipped_rules
 
 CATALOG = Catalog(name="s", channels=("email", "sms"), hours=(9, "now"), arms=(Arm(id="a", approved=True),))
@@ -34,7 +34,7 @@ def default() -> Any:
 
 def test_the_file_is_up_to_date(root: Path) -> None:
     stored = (root / "conf" / "guardrails" / "pack.schema.json").read_text(encoding="utf-8")
-    remedy = "run `python -m engine.guardrails.pack_schema conf/guardrails/pack.schema.json`"
+    remedy = "run `python -m engine.guardrails.lint.schema conf/guardrails/pack.schema.json`"
     assert stored == schema_text(), remedy
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from engine.catalog import Arm, Catalog
 from engine.errors import DataError
-from engine.guardrails.inputs_text import rule_inputs
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
-from engine.guardrails.replay import contacts_from_rule_inputs
+from engine.guardrails.replay.inputs import contacts_from_rule_inputs
+from engine.guardrails.replay.texts import rule_inputs
 from engine.guardrails.specimens import specimen_contacts
 from engine.time.localtime import instant_of
 

@@ -11,8 +11,8 @@ import pytest
 from engine.catalog import Arm, Catalog
 from engine.contacts.contacts import EVENTS, ContactBatch
 from engine.errors import DataError
-from engine.guardrails.inputs_text import rule_inputs
-from engine.guardrails.replay import contacts_from_rule_inputs
+from engine.guardrails.replay.inputs import contacts_from_rule_inputs
+from engine.guardrails.replay.texts import rule_inputs
 from engine.guardrails.specimens import specimen_contacts
 
 CATALOG = Catalog(name="r", channels=("email", "sms"), hours=(9, "now"), arms=(Arm(id="a", approved=True),))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from engine.catalog import Arm
-from engine.guardrails.prices import PriceList, offer_of
+from engine.guardrails.history.prices import PriceList, offer_of
 from tests.engine.guardrails.histories import DAY_US, NOW_AT, Send, contact, found, gone
 
 WEEK = {"life_s": 7 * 86_400}

@@ -10,11 +10,11 @@ import pytest
 
 from engine.catalog import Arm, Catalog
 from engine.contacts.contacts import plain_contacts
+from engine.guardrails.hours.weekly import week_table
 from engine.guardrails.judging import findings, judge, removed
 from engine.guardrails.registry import make_rule
 from engine.guardrails.rule import Finding, Scene
 from engine.guardrails.rules.content import speaks
-from engine.guardrails.windows import week_table
 from engine.time.localtime import instant_of
 
 CATALOG = Catalog(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.guardrails.union import Union
+from engine.guardrails.judging import Union
 
 FULL = (3, 2, 4, 5)
 

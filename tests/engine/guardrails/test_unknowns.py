@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 
 from engine.catalog import Arm, Catalog
 from engine.contacts.contacts import ContactBatch, plain_contacts
-from engine.guardrails.counts import RemovalCounts, RuleCount, nothing_left
+from engine.guardrails.counts import RemovalCounts, RuleCount, Unknowns, nothing_left
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
-from engine.guardrails.unknowns import Unknowns
 
 CATALOG = Catalog(name="two", channels=("email", "sms"), hours=("now",), arms=(Arm(id="a", approved=True),))
 CORE = ("zone", "suppressed", "sends")

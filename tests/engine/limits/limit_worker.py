@@ -10,10 +10,10 @@ import sys
 
 import numpy as np
 
-from engine.limits.block import LimitedBlock, admit_block
+from engine.limits.batch import LimitedBatch
 from engine.limits.kinds import BudgetLimit, VolumeLimit
 from engine.limits.quota import SqlQuota
-from tests.engine.limits.limit_worlds import drawing, ids, small_catalog
+from tests.engine.limits.limit_worlds import admit_and_settle, drawing, ids, small_catalog
 from tests.worker_pool import run_workers, say, wait_for_go
 
 LIMITS = (VolumeLimit("sms_a_day", 300, channels=("sms",)), BudgetLimit("discounts", 400.0, {"arm1": 1.25}))
@@ -32,8 +32,8 @@ def main() -> None:
             for step in range(int(blocks)):
                 name = f"{prefix}p{number}b{step}"
                 names = ids(name, n)
-                found = admit_block(
-                    LimitedBlock(name, LIMITS, catalog, planned),
+                found = admit_and_settle(
+                    LimitedBatch(name, LIMITS, catalog, planned),
                     store,
                     np.ones((n, catalog.k), dtype=np.bool_),
                     names,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from engine.catalog import Arm, Catalog
-from engine.limits.admission import Draw
+from engine.limits.admission import Admission, Draw
+from engine.limits.batch import LimitedBatch, admit_batch
+from engine.limits.quota import QuotaStore
 from engine.sampling import sample
 from engine.types import BoolArray, CodeArray, FloatArray, IntArray, ObjectArray
 
@@ -36,3 +40,10 @@ def drawing(scores: FloatArray, decision_ids: ObjectArray, seed: int) -> Draw:
         return sample(distribution(scores[rows], eligible), decision_ids[rows], seed)
 
     return draw
+
+
+def admit_and_settle(batch: LimitedBatch, store: QuotaStore, *given: Any, **more: Any) -> Admission:
+    """A batch admitted, and what it used written down at once."""
+    admission, due = admit_batch(batch, store, *given, **more)
+    due.settle(store)
+    return admission

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from engine.errors import ParameterError
-from engine.limits.block import LimitedBlock, admit_block
+from engine.limits.batch import LimitedBatch
 from engine.limits.kinds import DepthLimit, VolumeLimit
 from engine.limits.quota import ALL_DAYS, Meter, Need, SqlQuota
 from engine.types import NOT_AN_INSTANT
 from tests.engine.limits.limit_worker import LIMITS
-from tests.engine.limits.limit_worlds import DAY, NOW, drawing, ids, small_catalog
+from tests.engine.limits.limit_worlds import DAY, NOW, admit_and_settle, drawing, ids, small_catalog
 from tests.worker_pool import Pool
 
 WORKER = Path(__file__).with_name("limit_worker.py")
@@ -78,8 +78,8 @@ def test_same_block_is_admitted_as_it_was(tmp_path: Path) -> None:
         limits = (VolumeLimit("all", 7),)
 
         def admitted(name: str) -> list[int]:
-            block = LimitedBlock(name, limits, catalog, planned)
-            return admit_block(block, store, eligible, names, draw, seed=1, now_at=NOW).action.tolist()
+            block = LimitedBatch(name, limits, catalog, planned)
+            return admit_and_settle(block, store, eligible, names, draw, seed=1, now_at=NOW).action.tolist()
 
         first = admitted("a")
         assert sum(action > 0 for action in first) == 7
@@ -95,11 +95,11 @@ def test_each_slot_counts_on_its_own_day(tmp_path: Path) -> None:
     planned = np.tile([midnight - 1, midnight], (10, 1))
     planned[0] = NOT_AN_INSTANT
     scores = np.zeros((10, catalog.k))
-    block = LimitedBlock("a", (VolumeLimit("all", 3),), catalog, planned, zone="America/New_York")
+    block = LimitedBatch("a", (VolumeLimit("all", 3),), catalog, planned, zone="America/New_York")
     with SqlQuota(f"sqlite:///{tmp_path / 'q.sqlite'}") as store:
         eligible = np.ones((10, catalog.k), dtype=np.bool_)
         eligible[:, 0] = True
-        admit_block(block, store, eligible, names, drawing(scores, names, 1), seed=1, now_at=midnight - 9)
+        admit_and_settle(block, store, eligible, names, drawing(scores, names, 1), seed=1, now_at=midnight - 9)
         assert store.used("all") == {20_000: 3, 20_001: 3}
 
 
@@ -111,9 +111,9 @@ def test_average_depth_never_rises_above_its_limit(tmp_path: Path) -> None:
     with SqlQuota(f"sqlite:///{tmp_path / 'q.sqlite'}") as store:
         for number in range(10):
             names = ids(f"b{number}", 20)
-            block = LimitedBlock(f"b{number}", (DepthLimit("depth", 0.1),), catalog, np.full((20, 2), NOW))
+            block = LimitedBatch(f"b{number}", (DepthLimit("depth", 0.1),), catalog, np.full((20, 2), NOW))
             scores = np.where(catalog.split(np.arange(catalog.k))[2] == 1, 3.0, 0.0) * np.ones((20, 1))
-            found = admit_block(
+            found = admit_and_settle(
                 block,
                 store,
                 np.ones((20, catalog.k), dtype=np.bool_),
@@ -132,7 +132,7 @@ def test_average_depth_never_rises_above_its_limit(tmp_path: Path) -> None:
 
 def test_failed_draw_gives_the_quota_back(tmp_path: Path) -> None:
     catalog, names = small_catalog(), ids("d", 5)
-    block = LimitedBlock("a", (VolumeLimit("all", 3),), catalog, np.full((5, 2), NOW))
+    block = LimitedBatch("a", (VolumeLimit("all", 3),), catalog, np.full((5, 2), NOW))
     eligible = np.ones((5, catalog.k), dtype=np.bool_)
 
     def broken(rows: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -140,13 +140,13 @@ def test_failed_draw_gives_the_quota_back(tmp_path: Path) -> None:
 
     with SqlQuota(f"sqlite:///{tmp_path / 'q.sqlite'}") as store:
         with pytest.raises(KeyError):
-            admit_block(block, store, eligible, names, broken, seed=1, now_at=NOW)
+            admit_and_settle(block, store, eligible, names, broken, seed=1, now_at=NOW)
         need = Need(VolumeLimit("all", 3), TODAY, 9)
         assert store.acquire("b", [need], now_at=NOW, lease_s=60) == {Meter("all", TODAY): 3}
 
 
 def test_limits_need_distinct_names() -> None:
     with pytest.raises(ParameterError, match="distinct"):
-        LimitedBlock(
+        LimitedBatch(
             "a", (VolumeLimit("x", 1), DepthLimit("x", 0.1)), small_catalog(), np.zeros((1, 2), dtype=np.int64)
         )

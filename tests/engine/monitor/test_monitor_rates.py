@@ -8,8 +8,7 @@ import pytest
 from engine.catalog import Arm, Catalog
 from engine.guardrails.brakes import Brake, Tier
 from engine.guardrails.conditions import Conditions, conditions_from
-from engine.monitor.conditions import COUNTED, conditions_after
-from engine.monitor.escalate import Raised, judge
+from engine.monitor.escalate import COUNTED, Raised, conditions_after, judge
 from engine.monitor.feeds import FeedSums
 from engine.monitor.rates import Counted, RateSums, detector
 from engine.monitor.rule import Escalation, MonitorRule

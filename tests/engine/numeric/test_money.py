@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from engine.catalog import Arm, Catalog
 from engine.guardrails.brakes import Brake, Tier, review
 from engine.guardrails.conditions import ChannelHealth, Held
-from engine.guardrails.prices import PriceList, offer_of
+from engine.guardrails.history.prices import PriceList, offer_of
 from engine.guardrails.rule import Scene
 from engine.numeric.money import exact, exceed, exceeds
 from tests.engine.guardrails.histories import NOW_AT, allowed_of, contact

@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 import threading
 
-from engine.state.caps import Cap, SendRequest
 from engine.state.protocols import Reserved
+from engine.state.sends.caps import Cap, SendRequest
 from engine.state.store import SqlState
 from tests.worker_pool import run_workers, say, wait_for_go
 

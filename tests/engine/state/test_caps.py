@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import ParameterError
-from engine.state.caps import Cap, SendRequest, Separation, conflict, first_free, forbidden_spans, gap
+from engine.state.sends.caps import Cap, SendRequest, Separation, conflict, first_free, forbidden_spans, gap
 from engine.types import MICROSECONDS_PER_S
 
 DAY_S = 86_400

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.state.caps import Cap, SendRequest
 from engine.state.protocols import Reserved
+from engine.state.sends.caps import Cap, SendRequest
 from engine.state.store import SqlState
 from engine.types import MICROSECONDS_PER_S
 from tests.worker_pool import Pool

@@ -11,8 +11,8 @@ import pytest
 from engine.catalog import Arm, Catalog
 from engine.contacts.contacts import ContactBatch
 from engine.errors import DataError, ParameterError
-from engine.state.caps import SendRequest
 from engine.state.facts import Consent, Event, Fact, PastSend, Profile, Suppression
+from engine.state.sends.caps import SendRequest
 from engine.state.store import SqlState
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT
 

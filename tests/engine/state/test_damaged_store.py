@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from engine.errors import DataError, StorageError
-from engine.state.caps import Cap, SendRequest
 from engine.state.facts import Consent, Event, PastSend, Profile
+from engine.state.sends.caps import Cap, SendRequest
 from engine.state.store import SqlState
 from engine.storage.database import CHECKED_BYTES
 from tests.experiments.serve.stateful_worlds import CATALOG

@@ -16,11 +16,11 @@ from engine.guardrails.judging import judge, removed
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import Pack, RuleEntry
 from engine.guardrails.rule import Scene
-from engine.state.caps import SendRequest
 from engine.state.facts import PastSend, Profile
-from engine.state.pack_caps import caps_of
-from engine.state.promises import requests_of
 from engine.state.protocols import Refused
+from engine.state.sends.caps import SendRequest
+from engine.state.sends.pack_caps import caps_of
+from engine.state.sends.promises import requests_of
 from engine.state.store import SqlState
 from engine.types import MICROSECONDS_PER_S
 

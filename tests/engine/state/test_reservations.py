@@ -9,10 +9,10 @@ import pytest
 import sqlalchemy as sa
 
 from engine.errors import DataError, ParameterError, StorageError
-from engine.state.caps import Cap, SendRequest, gap
 from engine.state.facts import PastSend
-from engine.state.protocols import Refused, Reserved, SendDispatcher, SendReserver, StateReader, StateWriter
-from engine.state.reservations import COUNTED
+from engine.state.protocols import Refused, Reserved
+from engine.state.sends.caps import Cap, SendRequest, gap
+from engine.state.sends.reservations import COUNTED
 from engine.state.store import SqlState
 from engine.state.tables import SEND, SEND_STEP
 from engine.storage.database import among
@@ -44,15 +44,6 @@ def granted(answers: list[Reserved | Refused]) -> list[str]:
 
 def counted(state: SqlState, now: int = NOW) -> int:
     return len(state.history(np.array(["c1"], dtype=object), now_at=now).sent_at)
-
-
-def test_is_every_protocol(state: SqlState) -> None:
-    reader: StateReader = state
-    writer: StateWriter = state
-    reserver: SendReserver = state
-    dispatcher: SendDispatcher = state
-    assert reader is writer
-    assert reserver is dispatcher
 
 
 def test_fourth_is_refused_with_its_instant(state: SqlState) -> None:

@@ -16,10 +16,10 @@ from engine.contacts.contacts import ContactBatch
 from engine.errors import ParameterError
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
-from engine.state.caps import SendRequest
 from engine.state.facts import STOP_KINDS, Consent, Event, Fact, PastSend, Profile, Suppression, fact_id
-from engine.state.pack_caps import caps_of
 from engine.state.protocols import Refused
+from engine.state.sends.caps import SendRequest
+from engine.state.sends.pack_caps import caps_of
 from engine.state.store import SqlState
 from engine.state.tables import CONSENT, EVENT, SUPPRESSION
 from engine.storage.database import insert, writing

@@ -16,7 +16,7 @@ from engine.errors import ConfigError
 from engine.features import schema_from
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import pack_from
-from engine.limits.config import limits_from
+from engine.limits.limit_set import limits_from
 from engine.log.join import MetricSpec
 from engine.mapping.dialect import load_mapping
 from engine.monitor.rule import MonitorRule

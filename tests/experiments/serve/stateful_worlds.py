@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.catalog import catalog_from
-from engine.decide.deciding import Plan
+from engine.decide.plan import Plan
 from engine.features import FeatureSchema
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack

@@ -14,7 +14,7 @@ import yaml
 from typer.testing import CliRunner
 
 from engine.catalog import Catalog
-from engine.decide.deciding import Plan
+from engine.decide.plan import Plan
 from engine.eligibility import unpack
 from engine.features import FeatureSchema
 from engine.guardrails.layer import Guardrails

@@ -15,12 +15,13 @@ import pytest
 from engine.catalog import Catalog
 from engine.contacts.contacts import ContactBatch
 from engine.contacts.file import contact_blocks
-from engine.decide.deciding import Plan, decide_block, decision_meta
+from engine.decide.batch import decide_batch
+from engine.decide.plan import Plan, decision_meta
 from engine.errors import ConfigError, DataError, ParameterError
 from engine.features import FeatureSchema
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
-from engine.limits.config import load_limits
+from engine.limits.limit_set import load_limits
 from engine.limits.reasons import limits_of
 from engine.log.join import MetricSpec, join
 from engine.log.parquet import LogReader, conform_to
@@ -28,7 +29,7 @@ from engine.log.selection import Selection
 from engine.log.whole_file import ParquetFile
 from engine.records.outcomes import read_outcomes
 from engine.records.schema import log_schema, outcome_schema
-from engine.state.promises import Promises
+from engine.state.sends.promises import Promises
 from engine.state.store import SqlState
 from engine.types import ObjectArray
 from experiments.serve.dispatch import DispatchOutput, DispatchRequest, dispatch_file
@@ -125,7 +126,7 @@ def decide_behind(folder: Path, people: Path, url: str) -> int:
         guardrails = Guardrails(load_pack(), CATALOG)
         plan = Plan(guardrails, UniformPolicy(), "u", contact_key=KEY, use_case="b", promises=Promises(store))
         (block,) = contact_blocks(people, FeatureSchema(features=()), CATALOG, NOW)
-        decided = decide_block(plan, block, NOW)
+        decided = decide_batch(plan, block, NOW)
     schema = log_schema(decision_meta(plan, block, source="test", policy_folder=""))
     with ParquetFile(folder / "second.parquet", schema) as file:
         file.append(conform_to(decided.table, schema))

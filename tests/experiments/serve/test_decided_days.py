@@ -11,18 +11,18 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
-from engine.decide.deciding import Plan
+from engine.decide.plan import Plan
 from engine.errors import DataError, ParameterError
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
-from engine.limits.config import load_limits
+from engine.limits.batch import SharedLimits
+from engine.limits.limit_set import load_limits
 from engine.limits.quota import SqlQuota
-from engine.limits.shared import SharedLimits
 from engine.log.join import MetricSpec, join
 from engine.records.outcomes import read_outcomes
 from engine.records.schema import outcome_schema
-from engine.state.decided import decided_for, erase_decided
-from engine.state.promises import Promises
+from engine.state.sends.decisions import decided_for, erase_decided
+from engine.state.sends.promises import Promises
 from engine.state.store import SqlState
 from engine.storage.database import writing
 from engine.time.localtime import instant_of

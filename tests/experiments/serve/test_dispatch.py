@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from engine.catalog import catalog_from
-from engine.decide.deciding import Plan
+from engine.decide.plan import Plan
 from engine.errors import DataError, EligibilityError
 from engine.features import FeatureSchema
 from engine.guardrails.layer import Guardrails

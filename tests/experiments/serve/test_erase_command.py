@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
-from engine.decide.deciding import contact_pseudonyms
+from engine.decide.plan import contact_pseudonyms
 from engine.erasure import stores
 from engine.errors import StorageError
 from engine.identity import pseudonyms

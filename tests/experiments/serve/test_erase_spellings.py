@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
-from engine.decide.deciding import contact_pseudonyms
-from engine.state.decided import packed
+from engine.decide.plan import contact_pseudonyms
 from engine.state.facts import Event, Suppression
+from engine.state.sends.decisions import packed
 from engine.state.store import SqlState
 from engine.state.tables import DECIDED_BATCH
 from tests.experiments.commands import call, run

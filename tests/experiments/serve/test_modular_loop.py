@@ -16,7 +16,7 @@ import yaml
 
 from engine.catalog import Catalog, catalog_from
 from engine.content.eligibility import modular_of
-from engine.decide.deciding import Plan
+from engine.decide.plan import Plan
 from engine.features import FeatureSchema
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
@@ -25,7 +25,7 @@ from engine.records.schema import RewardSpec, log_schema
 from experiments.serve.decide import DecideRequest, decide_with
 from policies.content.folder import load_blocks
 from policies.content.uniform import UniformBlocks
-from tests.experiments.commands import refused, run
+from tests.experiments.commands import call, refused, run
 from tests.strategies import categorical_spec, numeric_spec
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -165,9 +165,23 @@ def test_the_policy_is_judged_by_its_joint_propensity(world: World) -> None:
     assert (str(world.policy), "snips") in found
 
 
-def test_the_audit_counts_by_block(world: World) -> None:
-    out = run("audit", world.log)
-    assert out["verdict"] in ("pass", "warn", "fail")
+def finding(out: dict[str, Any], check: str) -> dict[str, Any]:
+    return next(one for one in out["findings"] if one["check"] == check)
+
+
+def test_the_audit_counts_by_block(world: World, tmp_path: Path) -> None:
+    """An honest log passes; one that lost two thirds of the sends of one block fails, and the block is named."""
+    for check in ("sample_ratio", "mean_weight"):
+        assert finding(run("audit", world.log), check)["verdict"] == "pass"
+    table = pq.read_table(world.log)
+    arm = world.catalog.split(table["action"].to_numpy())[2].tolist()
+    of_block = np.array([one >= 0 and "proof_reviews" in world.catalog.arms[one].blocks for one in arm])
+    lost = np.flatnonzero(of_block)[: 2 * of_block.sum() // 3]
+    pq.write_table(table.take(np.setdiff1d(np.arange(len(table)), lost)), tmp_path / "lost.parquet")
+    out = call("audit", tmp_path / "lost.parquet").out
+    found = finding(out, "sample_ratio")
+    assert (out["verdict"], found["verdict"]) == ("fail", "fail")
+    assert "proof_reviews" in found["what"]
 
 
 def test_learning_goes_on_where_a_block_is_swapped(world: World, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from engine.decide.deciding import decide_block
+from engine.decide.batch import decide_batch
 from engine.errors import ConfigError, DataError, LearnError, ParameterError, StorageError, TactfulError
 from engine.guardrails.conditions import Conditions
 from engine.log.parquet import LogReader
@@ -73,14 +73,14 @@ def test_it_learns_from_what_has_matured(learnt: Path) -> None:
 
 
 def test_the_log_is_that_of_production(uniform: Path) -> None:
-    """Rows of the first day are what `decide_block` says of the world's contacts, column by column."""
+    """Rows of the first day are what `decide_batch` says of the world's contacts, column by column."""
     scenario = load_scenario("newsletter")
     world = World(scenario, 800, 1)
     job = Job({}, (), 800, 0, 1, 0.2, 0.0, KEY, 800, Path())
     plan = plan_of(
         job, scenario, world.guardrails, DayPolicy(UniformPolicy(), "uniform"), 0.0, Conditions(killed=False)
     )
-    expected = decide_block(plan, world.contacts(np.flatnonzero(world.deciding())), world.now).table
+    expected = decide_batch(plan, world.contacts(np.flatnonzero(world.deciding())), world.now).table
     found = pq.read_table(uniform / "run.parquet").slice(0, expected.num_rows)
     for name in set(expected.column_names) - {"state"}:
         assert found[name].to_pylist() == expected[name].to_pylist(), name

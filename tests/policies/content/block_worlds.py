@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.content.deciding import uniform_actions
+from engine.content.drawing import uniform_actions
 from engine.content.eligibility import BlockEligibility, modular_of
 from engine.features import ContextBlock, FeatureSchema, categorical_column, numeric_column
 from engine.records.rounds import RoundBlock

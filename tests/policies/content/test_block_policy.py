@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from engine.content.nested import cells_of
+from engine.content.drawing import cells_of
 from engine.errors import ParameterError
 from engine.sampling import draw
 from engine.types import FloatArray

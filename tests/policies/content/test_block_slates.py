@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.content.nested import cells_of
+from engine.content.drawing import cells_of
 from engine.ope.slates.estimators import standard
 from policies.content.slates import marginals, slates_of
 from tests.engine.content.modular_worlds import random_eligibility

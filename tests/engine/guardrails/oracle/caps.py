@@ -13,8 +13,8 @@ from engine.catalog import Catalog
 from engine.contacts.contacts import ContactBatch
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import Pack, RuleEntry
-from engine.state.caps import SendRequest, conflict
-from engine.state.pack_caps import caps_of
+from engine.state.sends.caps import SendRequest, conflict
+from engine.state.sends.pack_caps import caps_of
 from engine.time.localtime import instant_of
 from engine.types import PURPOSES as PURPOSE_NAMES
 from tests.engine.guardrails.oracle.crowd import CATALOG, ZONES, crowd

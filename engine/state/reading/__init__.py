@@ -1,0 +1,1 @@
+"""Many contacts read at once: one query per table and batch, folded into arrays."""
