@@ -12,7 +12,6 @@ from typing import Any, Final
 from engine.errors import DataError, GateError, ParameterError, TactfulError
 from engine.log.parquet import LogReader
 from engine.log.selection import Selection
-from engine.log.training_rows import training_rows
 from engine.ope.target import LoggedTarget, Target
 from engine.storage.given import Given, named
 from engine.storage.versions import (
@@ -35,7 +34,7 @@ from experiments.judge.promotion_judge import After, Judged, judge
 from experiments.judge.specs import parse_spec
 from experiments.outputs_launch import GateOutput
 from experiments.outputs_promotion import PromoteOutput, RollbackOutput
-from policies.trained import head, kind_of
+from policies.trained import TrainedFolder
 
 Advance = Callable[[float], None]
 NEW, LIVE, LOGGED = "new", "live", "logged"
@@ -94,7 +93,7 @@ def promote(request: PromoteRequest, config: PromoteConfig, advance: Advance | N
         GateError: the live version changed while this one was judged.
         StorageError: the disk refused; what served before still does.
     """
-    new = head(request.policy)
+    new = TrainedFolder(request.policy)
     before = read_pointer(request.live) if is_live_folder(request.live) else None
     if before is not None and before.version == new.version:
         return _serves_already(request, before)
@@ -137,7 +136,7 @@ def promote(request: PromoteRequest, config: PromoteConfig, advance: Advance | N
 
 def _serves_already(request: PromoteRequest, now: Pointer) -> PromoteOutput:
     """The answer to a promotion of what serves: a promotion that died after the change may be asked for again."""
-    head(version_folder(request.live, now.version))
+    TrainedFolder(version_folder(request.live, now.version))
     done = changes(request.live)
     last = done[-1] if done else {}
     return PromoteOutput(
@@ -196,7 +195,7 @@ def _rolled_back(folder: LiveFolder, before: Pointer, signed: Signature, to: str
     if version is None:
         raise DataError(f"{live} never served another version", hint="name one of its versions with --to")
     # Every hash is verified before it serves.
-    head(version_folder(live, version))
+    TrainedFolder(version_folder(live, version))
     folder.expect()
     after = folder.switch(version, ROLLED_BACK, {**signed.entry(), "from": before.version})
     return RollbackOutput(live=str(live), version=version, previous=before.version, sequence=after.sequence)
@@ -242,8 +241,8 @@ def _judged(
 
 def _unseen(request: PromoteRequest, config: PromoteConfig, notes: list[str]) -> After | None:
     """The rows that the new version has not learnt from."""
-    learnt, reader = training_rows(request.policy), LogReader(request.log)
-    last_at = head(request.policy).source.get(LEARNT_FROM, {}).get("last_at")
+    trained, reader = TrainedFolder(request.policy), LogReader(request.log)
+    learnt, last_at = trained.training_rows(), trained.source.get(LEARNT_FROM, {}).get("last_at")
     if learnt is None:
         notes.append("the new version does not say which rows it learnt from; a log that it learnt from flatters it")
     shared = 0 if learnt is None else learnt.shared(Selection(reader, request.metric, context=False))
@@ -286,7 +285,7 @@ def _change(
     if not serve:
         folder.note(REFUSED, {**entry, "version": version})
         return None
-    if folder.keep(request.policy, kind_of(request.policy)) != version:
+    if folder.keep(request.policy, TrainedFolder(request.policy).kind) != version:
         raise GateError(f"{request.policy} changed while it was judged", hint="judge it again")
     return folder.switch(version, PROMOTED, entry)
 

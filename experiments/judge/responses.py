@@ -8,8 +8,8 @@ from engine.errors import DataError, ParameterError
 from engine.log.parquet import LogReader
 from engine.log.selection import Selection
 from policies.vw.arguments import VwConfig
-from policies.vw.response_model import VwResponseModel
 from policies.vw.responses import Asked, ResponseModel
+from policies.vw.reward_model import VwResponseModel
 
 
 def fit_responses(reader: LogReader, asked: Sequence[Asked], config: VwConfig) -> tuple[ResponseModel, ...]:

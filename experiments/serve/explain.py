@@ -30,7 +30,7 @@ from experiments.outputs import RemovalRow
 from experiments.outputs_explain import ActionRow, ExplainOutput
 from experiments.serve.explain_prices import charged
 from experiments.serve.explain_scores import comparisons, holdback_row, outlook, policy_notes
-from policies.vw.folder import load_policy, read_manifest, responses_of
+from policies.trained import TrainedFolder
 from policies.wrappers.holdback import holdback
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -80,7 +80,8 @@ def _explained(
     *,
     limited: bool,
 ) -> ExplainOutput:
-    policy, responses = load_policy(folder), responses_of(folder)
+    trained = TrainedFolder(folder)
+    policy, responses = trained.scored(), trained.responses()
     names, context = reader.meta.catalog.action_names, context_of(batch, reader.meta)
     eligible = np.array([not reasons for _, reasons in explained])
     dear = charged(reader, str(batch.column("policy_version")[0].as_py()), policy, context)
@@ -113,7 +114,7 @@ def _explained(
         propensity=batch.column("propensity")[0].as_py(),
         actions=rows,
         group=group,
-        metric=read_manifest(folder).metric,
+        metric=trained.manifest.metric,
         expected_value=None if seen.scores is None else float(seen.scores[action]),
         p_respond=seen.response("respond", action),
         p_unsub=seen.response("unsub", action),

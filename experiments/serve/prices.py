@@ -32,6 +32,7 @@ from policies.prices.pricing import GroupCut, Prices, Problem, find_prices, pric
 from policies.prices.problem import BASELINE, day_problem, group_cut
 from policies.prices.sample import ContactSample, sample_keys
 from policies.prices.use import Contacts, Use, expected_use, no_use, row_sends
+from policies.trained import TrainedFolder
 
 # Contacts on which several prices are first looked for.
 _ROUGH: Final = 2_000
@@ -54,7 +55,9 @@ class Baseline:
     sends: float | None = None
 
 
-def baseline_of(config: PriceConfig, policy: Path | None, catalog: Catalog, schema: FeatureSchema) -> Baseline | None:
+def baseline_of(
+    config: PriceConfig, policy: TrainedFolder | None, catalog: Catalog, schema: FeatureSchema
+) -> Baseline | None:
     """The baseline that the configuration means; None where there is none.
 
     Args:
@@ -82,7 +85,7 @@ def baseline_of(config: PriceConfig, policy: Path | None, catalog: Catalog, sche
     return Baseline(folder.name, load_baseline(folder, catalog, schema))
 
 
-def pricing_of(config: PriceConfig, policy: Path | None, catalog: Catalog, schema: FeatureSchema) -> Pricing:
+def pricing_of(config: PriceConfig, policy: TrainedFolder | None, catalog: Catalog, schema: FeatureSchema) -> Pricing:
     """A configuration with its baseline.
 
     Raises:

@@ -29,8 +29,7 @@ from engine.records.rounds import RoundBlock
 from engine.sampling import draw
 from engine.types import FloatArray, IntArray
 from policies.exploring.config import ExplorationConfig
-from policies.peers.linear_thompson import LinearThompsonLearner
-from policies.peers.linucb import LinUcbLearner
+from policies.linear.bandits import LinearThompsonLearner, LinUcbLearner
 from policies.peers.uniform import UniformPolicy
 from policies.vw import wall
 from policies.vw.arguments import VwConfig

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,18 @@ from engine.catalog import Catalog
 from engine.content.eligibility import modular_of
 from engine.errors import LearnError, ParameterError
 from engine.features import FeatureSchema
+from engine.log.training_rows import TrainingRows
 from engine.records.rounds import RoundBlock
 from engine.types import FloatArray
-from policies.content.compiler import compile_blocks
+from policies.content.compiler import block_parity, compile_blocks
 from policies.content.names import interactions, lines_of, slot_links
-from policies.content.policy import BlockPolicy, require_staged
+from policies.content.policy import BlockManifest, BlockPolicy, require_staged
 from policies.content.tables import BlockTables
 from policies.exploring.config import ExplorationConfig
-from policies.vw import wall
 from policies.vw.arguments import VwConfig
 from policies.vw.examples import context_text, one_action_examples
-from policies.vw.scratch import scratch
+from policies.vw.folder import TABLES
+from policies.vw.learner import compiled_facts, require_parity
 from policies.vw.training import LearnerState, VwTrainer
 
 
@@ -145,15 +147,37 @@ class BlockLearner(VwTrainer):
             self.policy_name,
         )
 
+    def export(
+        self, folder: Path, *, source: dict[str, Any] | None = None, rows: TrainingRows | None = None
+    ) -> BlockManifest:
+        """Write what has been learnt as a trained folder (`policies.manifest.Exporting`).
+
+        Raises:
+            LearnError: nothing has been learnt.
+            ArtefactError: the tables differ from VW's own predictions by more than 1e-5 x max(1, width of the reward
+                range); then nothing is written.
+            StorageError: the disk refused a write.
+        """
+        tables, measured = self.tables(), self.parity()
+        require_parity(measured, self.reward_range)
+
+        def write(part: Path) -> None:
+            self.write_model(part)
+            tables.save(part / TABLES)
+
+        return BlockManifest(**compiled_facts(self, self.exploration, measured, source)).publish(folder, write, rows)
+
+    def parity(self) -> float:
+        """Largest difference between the tables and VW's own predictions, in reward units."""
+        state, tables = self.state, self.tables()
+        with self.opened(state) as model:
+            return block_parity(model, tables, state.encoder, self.catalog, scale=-state.unit, shift=state.centre)
+
     def _compile(self, state: LearnerState) -> BlockTables:
         if self._read[0] is state and self._read[1] is not None:
             return self._read[1]
-        with scratch() as folder:
-            path = folder / "model.vw"
-            path.write_bytes(state.model)
-            with wall.load(path, bits=self.config.bit_precision) as model:
-                found = compile_blocks(
-                    model, state.encoder, self.catalog, self.config, scale=-state.unit, shift=state.centre
-                )
+        scale, shift = -state.unit, state.centre
+        with self.opened(state) as model:
+            found = compile_blocks(model, state.encoder, self.catalog, self.config, scale=scale, shift=shift)
         self._read = (state, found)
         return found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -16,10 +18,12 @@ from engine.errors import ParameterError
 from engine.features import ContextBlock
 from engine.types import BoolArray, CodeArray, FloatArray, IntArray
 from policies.content import kernels
+from policies.content.names import slot_links
 from policies.content.stages import Stages, stages
 from policies.content.tables import BlockTables
 from policies.exploring.config import ExplorationConfig
 from policies.exploring.limits import TOLERANCE
+from policies.vw.folder import TABLES, CompiledManifest
 
 BLOCK_ROWS = 2048
 
@@ -164,6 +168,29 @@ class BlockPolicy:
                 allowed=f"of {context.n} rows and the catalog {self.catalog.version}",
                 got=(eligibility.n, eligibility.catalog.version),
             )
+
+
+class BlockManifest(CompiledManifest, frozen=True, kw_only=True):
+    """What `manifest.json` says of a folder of modular content."""
+
+    KIND: ClassVar[str] = "tactful-vw-blocks"
+
+    def read_policy(self, folder: Path) -> BlockPolicy:
+        """The policy, read without Vowpal Wabbit.
+
+        Raises:
+            ArtefactError: tables that do not fit the catalog and the encoder.
+        """
+        return BlockPolicy(
+            self.catalog,
+            self.encoder,
+            BlockTables.load(folder / TABLES, self.catalog, self.encoder.d),
+            self.exploration,
+            self.rounds,
+            slot_links(self.config, self.catalog),
+            self.name,
+            self.version,
+        )
 
 
 def require_staged(exploration: ExplorationConfig) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -14,7 +13,6 @@ from engine.errors import LearnError, ParameterError
 from engine.features import ContextBlock, FeatureSchema
 from engine.numeric.matmul import matmul
 from engine.numeric.moments import Moments
-from engine.protocols import Policy
 from engine.records.rounds import RoundBlock
 from engine.types import Float32Array, FloatArray, IntArray
 from policies.vw.rows import repeatable, trainable
@@ -192,59 +190,3 @@ class LinearSums:
             rows = block.action == action
             gram[action] += matmul(x[rows].T, x[rows])
             moment[action] += matmul(x[rows].T, reward[rows])
-
-
-class LinearLearner(ABC):
-    """Learns the sums that a linear policy stands on; what is done with them is its subclasses' `policy`.
-
-    Args:
-        catalog / schema / metric / reward_range / ridge / state: see `LinearSums`.
-        width: of the policy's deviations; the subclass says what it means, and its default.
-        relative: the width counts in standard deviations of the rewards (`LinearPosterior.unit`), not in their unit.
-    """
-
-    def __init__(
-        self,
-        catalog: Catalog,
-        schema: FeatureSchema,
-        metric: str,
-        reward_range: tuple[float, float],
-        width: float,
-        *,
-        ridge: float = 1.0,
-        relative: bool = False,
-        state: LinearState | None = None,
-    ) -> None:
-        self.sums = LinearSums(catalog, schema, metric, reward_range, ridge=ridge, state=state)
-        self.width, self.relative = width, relative
-
-    @property
-    def state(self) -> LinearState:
-        """What has been learnt.
-
-        Raises:
-            LearnError: nothing yet.
-        """
-        return self.sums.state
-
-    def learn(self, rounds: Iterable[RoundBlock]) -> None:
-        """Learn on top of what was learnt before.
-
-        Raises:
-            LearnError: see `LinearSums.add`.
-        """
-        self.sums.add(rounds)
-
-    def policy(self) -> Policy:
-        """The policy learnt so far.
-
-        Raises:
-            LearnError: nothing has been learnt yet.
-            ParameterError: a width that the policy refuses.
-        """
-        posterior = self.sums.posterior()
-        return self.served(posterior, self.width * (posterior.unit if self.relative else 1.0))
-
-    @abstractmethod
-    def served(self, posterior: LinearPosterior, width: float) -> Policy:
-        """The policy of a posterior; `width` in reward units."""

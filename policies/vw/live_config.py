@@ -55,6 +55,11 @@ class LiveConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             if not holds:
                 raise ParameterError(name, "LiveConfig", allowed=allowed, got=getattr(self, name))
 
+    @property
+    def policy_name(self) -> str:
+        """Name of the policies of this exploration."""
+        return f"vw_live_{self.kind}"
+
     def arguments(self, centre: float, unit: float, reward_range: tuple[float, float]) -> str:
         """VW's arguments of the exploration.
 

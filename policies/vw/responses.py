@@ -1,6 +1,6 @@
 """Response models: how likely a contact answers a message, or unsubscribes, kept beside a trained policy (R23).
 
-Each is a logistic regression of a yes-or-no metric on context and action (`policies.vw.response_model`), compiled to
+Each is a logistic regression of a yes-or-no metric on context and action (`policies.vw.reward_model`), compiled to
 tables of log odds. They explain and warn; no policy here chooses by them.
 """
 
@@ -19,7 +19,7 @@ from engine.encoder import Encoder
 from engine.errors import ParameterError
 from engine.features import ContextBlock
 from engine.types import FloatArray
-from policies.vw.tables import ScoreTables, load_tables
+from policies.vw.tables import ScoreTables
 
 Role = Literal["respond", "unsub"]
 ROLES: Final[tuple[Role, ...]] = ("respond", "unsub")
@@ -118,7 +118,7 @@ def load_responses(folder: Path, notes: Sequence[ResponseNote], catalog: Catalog
         ArtefactError: tables that do not fit.
     """
     return {
-        note.role: ResponseModel(note, load_tables(Path(folder) / note.file, catalog, note.encoder.d)) for note in notes
+        note.role: ResponseModel(note, ScoreTables.load(folder / note.file, catalog, note.encoder.d)) for note in notes
     }
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 
@@ -26,7 +26,42 @@ BLOCK_ROWS: Final = 512
 
 
 @dataclass(frozen=True)
-class ScoreTables:
+class StoredTables:
+    """Float32 arrays that are kept in one file of a trained folder; each subclass names them as its fields."""
+
+    @staticmethod
+    def shapes(catalog: Catalog, d: int) -> dict[str, tuple[int, ...]]:
+        """Shape of every table for a catalog and d encoded features."""
+        raise NotImplementedError
+
+    def save(self, path: Path) -> None:
+        """Write an npz of plain arrays."""
+        np.savez(path, **{field.name: getattr(self, field.name) for field in fields(self)})
+
+    @classmethod
+    def load(cls, path: Path, catalog: Catalog, d: int) -> Self:
+        """Read tables and check every shape; pickles are never loaded.
+
+        Raises:
+            ArtefactError: unreadable, incomplete, not finite, or not of this catalog and encoder.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                arrays: dict[str, Any] = {name: stored[name] for name in stored.files}
+            tables = cls(**arrays)
+        except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
+            raise ArtefactError(f"{path} holds no score tables: {error}", hint="train again") from error
+        for name, shape in cls.shapes(catalog, d).items():
+            array = arrays[name]
+            if array.shape != shape or array.dtype != np.float32:
+                raise ArtefactError(f"{path}: {name} has shape {array.shape} {array.dtype}, expected {shape} float32")
+            if name != "limits" and not np.isfinite(array).all():
+                raise ArtefactError(f"{path}: {name} is not finite", hint="train again with a smaller learning rate")
+        return tables
+
+
+@dataclass(frozen=True)
+class ScoreTables(StoredTables):
     """The weights of a model as arrays, float32, in reward units (the sign of VW's costs is turned).
 
     Attributes:
@@ -107,9 +142,21 @@ class ScoreTables:
         if np.isfinite(self.limits).any():
             np.clip(out, self.limits[0], self.limits[1], out=out)
 
-    def save(self, path: Path) -> None:
-        """Write an npz of plain arrays."""
-        np.savez(path, **{field.name: getattr(self, field.name) for field in fields(self)})
+    @staticmethod
+    def shapes(catalog: Catalog, d: int) -> dict[str, tuple[int, ...]]:
+        """Shape of every table for a catalog and d encoded features."""
+        channels, hours, arms = catalog.shape
+        return {
+            "base": (d + 1,),
+            "hold": (d + 1,),
+            "channel": (channels, d + 1),
+            "hour": (hours, d + 1),
+            "arm": (arms, d + 1),
+            "channel_hour": (channels, hours),
+            "channel_arm": (channels, arms),
+            "hour_arm": (hours, arms),
+            "limits": (2,),
+        }
 
 
 def affine(x: Float32Array, linear: FloatArray) -> FloatArray:
@@ -131,40 +178,3 @@ def affine(x: Float32Array, linear: FloatArray) -> FloatArray:
         else:
             out[some] += linear[columns[at]] * values[at]
     return out
-
-
-def load_tables(path: Path, catalog: Catalog, d: int) -> ScoreTables:
-    """Read tables and check every shape; pickles are never loaded.
-
-    Raises:
-        ArtefactError: unreadable, incomplete, or not of this catalog and encoder.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays: dict[str, Any] = {name: stored[name] for name in stored.files}
-        tables = ScoreTables(**arrays)
-    except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
-        raise ArtefactError(f"{path} holds no score tables: {error}", hint="train again") from error
-    for name, shape in expected_shapes(catalog, d).items():
-        array = getattr(tables, name)
-        if array.shape != shape or array.dtype != np.float32:
-            raise ArtefactError(f"{path}: {name} has shape {array.shape} {array.dtype}, expected {shape} float32")
-        if name != "limits" and not np.isfinite(array).all():
-            raise ArtefactError(f"{path}: {name} is not finite", hint="train again with a smaller learning rate")
-    return tables
-
-
-def expected_shapes(catalog: Catalog, d: int) -> dict[str, tuple[int, ...]]:
-    """Shape of every table for a catalog and d encoded features."""
-    channels, hours, arms = catalog.shape
-    return {
-        "base": (d + 1,),
-        "hold": (d + 1,),
-        "channel": (channels, d + 1),
-        "hour": (hours, d + 1),
-        "arm": (arms, d + 1),
-        "channel_hour": (channels, hours),
-        "channel_arm": (channels, arms),
-        "hour_arm": (hours, arms),
-        "limits": (2,),
-    }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -21,11 +23,12 @@ from policies.vw.arguments import (
     continuing_arguments,
     learning_arguments,
     learns_one_action,
+    model_layout,
 )
 from policies.vw.examples import context_text, mtr_probability, one_action_examples, whole_set_examples
+from policies.vw.folder import MODEL
 from policies.vw.names import action_lines
 from policies.vw.rows import eligible_counts, repeatable, trainable
-from policies.vw.scratch import scratch
 
 LINES_PER_PIECE: Final = 500_000
 
@@ -68,7 +71,7 @@ class VwTrainer(ABC):
         metric: the reward to maximise.
         reward_range: declared (low, high) of the metric; rewards outside are refused.
         config: how to learn.
-        state: continue from an earlier learner (`policies.vw.export.resume`).
+        state: continue from an earlier learner (`policies.trained.TrainedFolder.learner`).
 
     Raises:
         ParameterError: low is not below high.
@@ -109,6 +112,36 @@ class VwTrainer(ABC):
         if self._state is None or not self._state.model:
             raise LearnError("nothing has been learnt yet", hint="call learn first")
         return self._state
+
+    def kept(self, source: dict[str, Any] | None) -> dict[str, Any]:
+        """What the manifest of a folder says of any learner (`policies.vw.folder.VwManifest`)."""
+        state = self.state
+        return {
+            "catalog": self.catalog,
+            "features": self.schema,
+            "metric": self.metric,
+            "reward_range": self.reward_range,
+            "config": self.config,
+            "source": source or {},
+            **{one.name: getattr(state, one.name) for one in fields(state) if one.name != "model"},
+        }
+
+    def write_model(self, folder: Path) -> None:
+        """Write the model's file into a trained folder that is being made."""
+        (folder / MODEL).write_bytes(self.state.model)
+
+    @contextlib.contextmanager
+    def opened(self, state: LearnerState) -> Iterator[wall.Model]:
+        """The model of a state, loaded to be read.
+
+        Raises:
+            LearnError: no room for temporary files.
+        """
+        with wall.scratch() as folder:
+            path = folder / MODEL
+            path.write_bytes(state.model)
+            with wall.load(path, bits=self.config.bit_precision, width=model_layout(self.config)[0]) as model:
+                yield model
 
     def prepare(self, rounds: Iterable[RoundBlock]) -> LearnerState:
         """Encoder and scale of rewards from rounds, without learning: what learners on shards must share.
@@ -158,6 +191,11 @@ class VwTrainer(ABC):
         self.require_sound(after)
         self._state = after
 
+    @property
+    @abstractmethod
+    def policy_name(self) -> str:
+        """Name of the policies handed out."""
+
     @abstractmethod
     def require_sound(self, state: LearnerState) -> None:
         """Refuse a model that cannot serve.
@@ -199,7 +237,7 @@ class VwTrainer(ABC):
     def _train(self, blocks: Iterable[RoundBlock], state: LearnerState, fresh: bool) -> bytes:
         # Text of whole sets is long: in pieces, memory stays flat and Arrow's 2 GiB per string column is far off.
         rows = CHUNK_ROWS if self.one_action else max(1, LINES_PER_PIECE // self.catalog.k)
-        with scratch() as folder:
+        with wall.scratch() as folder:
             data, old, new = (folder / name for name in ("rounds.txt", "old.vw", "new.vw"))
             with data.open("wb") as stream:
                 for block in self._checked(blocks, Tally()):

@@ -32,6 +32,22 @@ _FNV = 16777619
 _SUM_TOLERANCE: Final = 1e-3
 
 
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """A temporary folder, removed at the end.
+
+    Raises:
+        LearnError: the folder cannot be made, or a write in it failed (full disk ...).
+    """
+    try:
+        with scratch_folder() as folder:
+            yield folder
+    except OSError as error:
+        raise LearnError(
+            f"cannot write temporary files for training: {error}", hint="free space, or set TMPDIR to another disk"
+        ) from error
+
+
 def train(
     arguments: str,
     data: Path,

@@ -25,8 +25,7 @@ import numpy as np
 from synthetic_rounds import reference_catalog, reference_rounds, reference_schema
 
 from policies.exploring.config import ExplorationConfig
-from policies.peers.linear_thompson import LinearThompsonLearner
-from policies.peers.linucb import LinUcbLearner
+from policies.linear.bandits import LinearThompsonLearner, LinUcbLearner
 from policies.vw import wall
 from policies.vw.arguments import VwConfig, model_layout
 from policies.vw.ensemble_config import EnsembleConfig

@@ -15,13 +15,13 @@ from engine.errors import ParameterError
 from policies.explain import CLIPPING, EVERYBODY, FACTORS, compare, group_of
 from policies.exploring.config import ExplorationConfig
 from policies.vw.compiled import CompiledPolicy
-from policies.vw.tables import ScoreTables, expected_shapes
+from policies.vw.tables import ScoreTables
 
 
 def policy_of(catalog: Catalog, encoder: Encoder, seed: int, scale: float, limits=(-np.inf, np.inf)) -> CompiledPolicy:
     """Random weights."""
     rng = np.random.default_rng(seed)
-    shapes = expected_shapes(catalog, encoder.d)
+    shapes = ScoreTables.shapes(catalog, encoder.d)
     arrays = {name: (scale * rng.normal(size=shape)).astype(np.float32) for name, shape in shapes.items()}
     arrays["limits"] = np.array(limits, dtype=np.float32)
     return CompiledPolicy(catalog, encoder, ScoreTables(**arrays), ExplorationConfig(), rounds=10)
@@ -55,7 +55,7 @@ def test_by_hand(world):
     """Only the channel's weight of `value` and one pair differ from 0: 2 x value + 0.25 against hold's -1."""
     context = world.context(20, seed=1, absent=0.0)
     encoder = fit_encoder(world.schema, [context])
-    shapes = expected_shapes(world.catalog, encoder.d)
+    shapes = ScoreTables.shapes(world.catalog, encoder.d)
     tables = ScoreTables(**{field.name: np.zeros(shapes[field.name], np.float32) for field in fields(ScoreTables)})
     tables.limits[:] = (-np.inf, np.inf)
     tables.base[:] = 7.0

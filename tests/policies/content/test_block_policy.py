@@ -13,7 +13,6 @@ from engine.errors import ParameterError
 from engine.sampling import draw
 from engine.types import FloatArray
 from policies.content import kernels
-from policies.content.folder import parity_of
 from policies.content.policy import BlockPolicy, factored
 from policies.exploring import exploration as plain
 from policies.exploring.config import ExplorationConfig
@@ -30,7 +29,7 @@ def policy_of(world: str, kind: str, *, fast: bool = False) -> BlockPolicy:
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_scores_are_vowpal_wabbits(world: str) -> None:
-    assert parity_of(trained(world)) < 1e-5
+    assert trained(world).parity() < 1e-5
 
 
 @pytest.mark.parametrize("world", WORLDS)

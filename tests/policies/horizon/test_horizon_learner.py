@@ -24,9 +24,8 @@ from policies.horizon.learner import HorizonLearner, advantages
 from policies.horizon.panel import panel_of
 from policies.horizon.regression import Regression
 from policies.horizon.stack import stacked
+from policies.trained import TrainedFolder
 from policies.vw.arguments import VwConfig
-from policies.vw.export import export_policy, resume
-from policies.vw.folder import load_policy
 
 US_PER_DAY = 86_400_000_000
 GREEDY = ExplorationConfig(kind="greedy")
@@ -137,10 +136,11 @@ def test_sends_that_lose_money_are_held(tmp_path: Path) -> None:
     held = made.policy().distribution(rounds[0].context, np.ones((40, 2), dtype=np.bool_))
     assert (held[:, 0] == 1.0).all()
     check_policy(made.policy(), catalog(), SCHEMA)
-    export_policy(made, tmp_path / "policy")
-    served = load_policy(tmp_path / "policy").distribution(rounds[0].context, np.ones((40, 2), dtype=np.bool_))
+    made.export(tmp_path / "policy")
+    loaded = TrainedFolder(tmp_path / "policy").policy()
+    served = loaded.distribution(rounds[0].context, np.ones((40, 2), dtype=np.bool_))
     assert (served == held).all()
-    again = resume(tmp_path / "policy")
+    again = TrainedFolder(tmp_path / "policy").learner()
     assert isinstance(again, HorizonLearner)
     again.learn(rounds)
     assert again.state.rounds == 2 * made.state.rounds == 2 * 40 * 8

@@ -14,7 +14,7 @@ from engine.eligibility import Eligibility
 from engine.sampling import draw
 from policies.exploring.config import ExplorationConfig, Kind
 from policies.vw import kernels
-from policies.vw.tables import ScoreTables, expected_shapes
+from policies.vw.tables import ScoreTables
 
 pytestmark = pytest.mark.skipif(not kernels.AVAILABLE, reason="numba is not installed, or switched off")
 
@@ -33,7 +33,7 @@ def tables(seed: int, levels: int | None) -> ScoreTables:
     """Random tables; with `levels` their entries are few whole numbers, so that many scores tie."""
     rng = np.random.default_rng(seed)
     made = {}
-    for name, shape in expected_shapes(Shape(), 5).items():  # type: ignore[arg-type]
+    for name, shape in ScoreTables.shapes(Shape(), 5).items():  # type: ignore[arg-type]
         values = rng.normal(0, 0.1, shape) if levels is None else rng.integers(0, levels, shape)
         made[name] = values.astype(np.float32)
     made["limits"][:] = [-np.inf, np.inf]
