@@ -23,10 +23,9 @@ from policies.exploring.action_values import ActionSums, ActionValues
 from policies.exploring.config import ExplorationConfig
 from policies.horizon.learner import HorizonLearner
 from policies.linear.bandits import LinearThompsonLearner, LinUcbLearner
-from policies.peers.best_action import BestAction
 from policies.peers.config import DAY_PARTS, PeerConfig
+from policies.peers.constant import BestAction, MergeTagBlast
 from policies.peers.fixed_calendar import FixedCalendar
-from policies.peers.merge_tag import MergeTagBlast
 from policies.peers.recovering_softmax import RecoveringSoftmax, Recovery, difference_scores
 from policies.peers.segments import SegmentConfig, tune_segments
 from policies.peers.send_time import UsualHour, tune_send_time

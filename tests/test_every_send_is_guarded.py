@@ -32,7 +32,7 @@ STUDIES = {"experiments/study/digits.py"}
 STUDIES |= {"policies/check.py"}
 SAMPLERS = {"sample", "draw"}
 # Of modular content: they draw from the factored eligible set that they are given.
-PRIMITIVES |= {"engine/content/deciding.py", "policies/content/policy.py", "policies/content/uniform.py"}
+PRIMITIVES |= {"engine/content/deciding.py", "policies/content/policy.py"}
 BLOCK_SAMPLERS = {"choose_assemblies", "uniform_actions"}
 CHOOSERS = {"choose", "choose_blocks"}
 LAYER = {"eligibility", "blocks", "judged"}

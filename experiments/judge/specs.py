@@ -13,8 +13,7 @@ from engine.ope.target import ColumnActionTarget, ColumnTarget, LoggedTarget, Po
 from engine.protocols import Policy
 from engine.storage.versions import served_folder
 from experiments.judge.tuned_specs import NAMES, Tuning, is_tuned, tuned_target
-from policies.peers.always import AlwaysPolicy
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import AlwaysPolicy, UniformPolicy
 from policies.trained import TrainedFolder
 
 FORMS = (

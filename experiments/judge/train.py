@@ -25,7 +25,7 @@ from experiments.settings import TrainConfig
 from policies.content.adopt import adopted
 from policies.content.learner import BlockLearner
 from policies.exploring.config import ExplorationConfig
-from policies.horizon.rounds import WholeLogs
+from policies.horizon.panel import WholeLogs
 from policies.manifest import Manifest
 from policies.prices.baseline import SOURCE as BASELINE
 from policies.registry import begin

@@ -16,11 +16,9 @@ from engine.types import FloatArray
 from experiments.outputs_prices import VolumeRow
 from experiments.serve.prices import Priced
 from policies.prices.config import PriceConfig
-from policies.prices.pricing import Problem, find_prices
+from policies.prices.pricing import Problem, Term, find_prices
 from policies.prices.problem import BASELINE, COUNTED
-from policies.prices.sample import ContactSample, sample_keys
-from policies.prices.terms import Term
-from policies.prices.use import cell_sends
+from policies.prices.use import ContactSample, cell_sends, sample_keys
 from policies.vw.compiled import CompiledPolicy
 
 MATCHED: Final = "vw_matched"

@@ -12,8 +12,7 @@ from engine.protocols import Policy
 from engine.types import HOLD, BoolArray, FloatArray
 from experiments.outputs_explain import ComparisonRow, HoldbackRow, PartRow
 from policies.explain import EVERYBODY, Comparison, Part, compare
-from policies.vw.compiled import CompiledPolicy
-from policies.vw.ensemble import EnsemblePolicy
+from policies.vw.compiled import CompiledPolicy, EnsemblePolicy
 from policies.vw.responses import ResponseModel, Role
 from policies.wrappers.holdback import Holdback
 

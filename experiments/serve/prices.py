@@ -30,8 +30,7 @@ from policies.prices.config import AUTO, NONE, PriceConfig
 from policies.prices.priced import priced
 from policies.prices.pricing import GroupCut, Prices, Problem, find_prices, prices_from
 from policies.prices.problem import BASELINE, day_problem, group_cut
-from policies.prices.sample import ContactSample, sample_keys
-from policies.prices.use import Contacts, Use, expected_use, no_use, row_sends
+from policies.prices.use import Contacts, ContactSample, Use, expected_use, no_use, row_sends, sample_keys
 from policies.trained import TrainedFolder
 
 # Contacts on which several prices are first looked for.

@@ -16,8 +16,8 @@ from experiments.simulate.config import SimulateConfig
 from experiments.simulate.job import DayPolicy
 from experiments.simulate.policies import Rounds, setting_of, trained
 from policies.horizon.config import HorizonConfig
-from policies.horizon.rounds import WholeLogs
-from policies.peers.uniform import UniformPolicy
+from policies.horizon.panel import WholeLogs
+from policies.peers.constant import UniformPolicy
 from policies.registry import learner
 from policies.trained import TrainedFolder, export_learner
 from simulator.scenario import Scenario

@@ -16,9 +16,8 @@ from engine.storage.artefact import sha256
 from experiments.simulate.config import SimulateConfig
 from experiments.simulate.job import DayPolicy
 from experiments.simulate.metrics import scenario_metrics
-from policies.peers.always import AlwaysPolicy
 from policies.peers.config import LEARNING, TUNED
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import AlwaysPolicy, UniformPolicy
 from policies.registry import Setting, make
 from policies.trained import TrainedFolder
 from policies.vw.compiled import CompiledPolicy

@@ -30,13 +30,11 @@ from engine.sampling import draw
 from engine.types import FloatArray, IntArray
 from policies.exploring.config import ExplorationConfig
 from policies.linear.bandits import LinearThompsonLearner, LinUcbLearner
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 from policies.vw import wall
-from policies.vw.arguments import VwConfig
-from policies.vw.ensemble_config import EnsembleConfig
+from policies.vw.arguments import EnsembleConfig, LiveConfig, VwConfig
 from policies.vw.learner import VwLearner
 from policies.vw.live import LivePolicy
-from policies.vw.live_config import LiveConfig
 from policies.vw.live_learner import LiveLearner
 
 DOC: Final = Path(__file__).resolve().parents[2] / "docs" / "digits.md"

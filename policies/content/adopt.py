@@ -18,7 +18,7 @@ from engine.errors import ParameterError
 from policies.content.learner import BlockLearner
 from policies.content.names import SLOT_SPACES, id_feature, interactions
 from policies.vw import wall
-from policies.vw.names import channel_features, escape
+from policies.vw.examples import channel_features, escape
 from policies.vw.training import LearnerState
 
 Weights = list[tuple[tuple[int, ...], float]]

@@ -22,8 +22,7 @@ from policies.content.tables import BlockTables
 from policies.vw import wall
 from policies.vw.arguments import VwConfig
 from policies.vw.compiler import random_contexts
-from policies.vw.examples import context_row
-from policies.vw.names import HOLD_FEATURE, channel_features, escape, hour_features
+from policies.vw.examples import HOLD_FEATURE, channel_features, context_row, escape, hour_features
 
 PARITY_ACTIONS: Final = 400
 

@@ -1,4 +1,7 @@
-"""The compiled policy over assemblies: encoder, tables of blocks, exploration in stages. Never lists the assemblies."""
+"""Policies over assemblies: compiled (encoder, tables of blocks, exploration in stages), and uniform.
+
+Neither ever lists the assemblies.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from engine.catalog import Catalog
+from engine.content.deciding import uniform_actions
 from engine.content.eligibility import BlockEligibility, catalog_groups, modular_of
 from engine.content.groups import Group
 from engine.content.nested import cells_of, placed
@@ -22,6 +26,7 @@ from policies.content.names import slot_links
 from policies.content.stages import Stages, stages
 from policies.content.tables import BlockTables
 from policies.exploring.config import ExplorationConfig
+from policies.exploring.exploration import uniform
 from policies.exploring.limits import TOLERANCE
 from policies.vw.folder import TABLES, CompiledManifest
 
@@ -263,3 +268,32 @@ class _Row:
             same &= (member == best[row, at]) | ~send
         sure = 1.0 - found.spread[row]
         return np.asarray(np.where(same, sure, 0.0) + found.spread[row] * staged)
+
+
+@dataclass(frozen=True)
+class UniformBlocks:
+    """Every eligible action with the same probability, and none of them listed."""
+
+    name: str = "uniform"
+
+    def choose_blocks(
+        self,
+        context: ContextBlock,  # noqa: ARG002 - as of every policy
+        eligibility: BlockEligibility,
+        uniform: FloatArray,
+    ) -> tuple[CodeArray, FloatArray]:
+        """Action (n,) and its propensity (n,)."""
+        return uniform_actions(eligibility, uniform), 1.0 / eligibility.counts()
+
+    def block_probability(
+        self,
+        context: ContextBlock,  # noqa: ARG002 - as of every policy
+        eligibility: BlockEligibility,
+        action: CodeArray,
+    ) -> FloatArray:
+        """(n,) 1 / the number of eligible actions; 0 where the action is not eligible."""
+        return np.where(eligibility.contains(action), 1.0 / eligibility.counts(), 0.0)
+
+    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:  # noqa: ARG002 - protocol
+        """(n, k) probabilities."""
+        return uniform(eligible)

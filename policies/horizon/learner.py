@@ -15,14 +15,12 @@ from engine.identity import keyed_hash
 from engine.records.rounds import CHUNK_ROWS, RoundBlock
 from engine.types import HOLD, FloatArray, IntArray
 from policies.exploring.config import ExplorationConfig
-from policies.horizon.change import changed_at
 from policies.horizon.config import HorizonConfig
 from policies.horizon.continuation import continuation, permission_loss
-from policies.horizon.decay import decayed
+from policies.horizon.memory import changed_at, decayed
 from policies.horizon.outcomes import Outcomes, learn_outcomes
-from policies.horizon.panel import MOST_CELLS, Panel, panel_of, since_day
+from policies.horizon.panel import MOST_CELLS, Panel, panel_of, since_day, stacked
 from policies.horizon.regression import Regression, plain_rounds
-from policies.horizon.stack import stacked
 from policies.vw.arguments import VwConfig
 from policies.vw.learner import VwLearner
 from policies.vw.rows import eligible_counts, repeatable

@@ -23,7 +23,7 @@ from engine.errors import LearnError
 from engine.features import ContextBlock
 from engine.types import HOLD, BoolArray, FloatArray, IntArray
 from policies.horizon.config import HorizonConfig
-from policies.horizon.echo import echo_slope
+from policies.horizon.continuation import echo_slope
 from policies.horizon.panel import Panel
 from policies.horizon.regression import Regression
 from policies.vw.reward_model import VwRewardModel

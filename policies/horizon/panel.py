@@ -1,8 +1,8 @@
-"""Logged rounds as trajectories: which decision of a contact follows which."""
+"""Logged rounds as trajectories: every decision of a log, and which decision of a contact follows which."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,10 +10,14 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.errors import LearnError
-from engine.features import ContextBlock
+from engine.features import Column, ContextBlock
 from engine.identity import unit_of
+from engine.log.parquet import LogReader
+from engine.log.selection import Side
+from engine.log.structure import require_sound
 from engine.records.rounds import RoundBlock
-from engine.types import HOLD, NOT_AN_INSTANT, BoolArray, FloatArray, IntArray
+from engine.types import HOLD, NOT_AN_INSTANT, BoolArray, CodeArray, FloatArray, IntArray
+from policies.horizon.config import HorizonConfig
 
 US_PER_DAY: Final = 86_400_000_000
 # Cells (decision, action) that are held at once, as float64: 120 MB an array.
@@ -150,3 +154,69 @@ def since_day(blocks: Iterable[RoundBlock], day: float) -> list[RoundBlock]:
         if len(rows):
             found.append(block.take(rows))
     return found
+
+
+class WholeLogs:
+    """The decisions of some logs, one log after the other, as often as they are asked for.
+
+    Args:
+        readers: of logs of the same catalog and features.
+        metric: the money; rows of which it is not known yet stay, as steps of a trajectory.
+        config: names further metrics; those that every log knows are read.
+        side: one side of a split, or None for all rows.
+    """
+
+    def __init__(
+        self, readers: Sequence[LogReader], metric: str, config: HorizonConfig, side: Side | None = None
+    ) -> None:
+        self._readers, self._side, self._sound = tuple(readers), side, False
+        asked = (metric, config.clicked, config.money, *config.lost)
+        known = [name for name in asked if all(name in reader.meta.rewards for reader in self._readers)]
+        self._rewards = tuple(dict.fromkeys((metric, *known)))
+
+    def __iter__(self) -> Iterator[RoundBlock]:
+        """The decisions.
+
+        Raises:
+            DataError: repeated decision ids, over all logs, or rows that contradict themselves.
+        """
+        if not self._sound:
+            require_sound(*self._readers)
+            self._sound = True
+        for reader in self._readers:
+            for block in reader.blocks(rewards=self._rewards):
+                if self._side is None:
+                    yield block
+                    continue
+                kept = self._side.keep(block)
+                yield block if kept.all() else block.take(np.flatnonzero(kept))
+
+    def empty(self) -> bool:
+        """Whether there is nothing to learn from."""
+        return not any(block.usable.any() for block in self)
+
+
+def stacked(contexts: Sequence[ContextBlock]) -> ContextBlock:
+    """The rows of all blocks, in their order; levels of blocks that name them differently are joined.
+
+    Args:
+        contexts: at least one, all of one schema.
+    """
+    first = contexts[0]
+    columns = {name: _joined([context.columns[name] for context in contexts]) for name in first.columns}
+    return ContextBlock(first.schema, columns, sum(context.n for context in contexts))
+
+
+def _joined(columns: Sequence[Column]) -> Column:
+    state = np.concatenate([column.state for column in columns])
+    levels = tuple(dict.fromkeys(level for column in columns for level in column.levels))
+    if all(column.levels == levels for column in columns):
+        return Column(np.concatenate([column.values for column in columns]), state, levels)
+    position = {level: code for code, level in enumerate(levels)}
+    return Column(np.concatenate([_recoded(column, position) for column in columns]), state, levels)
+
+
+def _recoded(column: Column, position: dict[str, int]) -> CodeArray:
+    # The last entry is for -1: no level.
+    lookup = np.array([*(position[level] for level in column.levels), -1], dtype=np.int32)
+    return lookup[column.values.astype(np.int64)]

@@ -18,7 +18,7 @@ from engine.protocols import Policy
 from engine.records.rounds import RoundBlock
 from engine.types import BoolArray, FloatArray
 from policies.exploring.best_of_normals import chance_of_best
-from policies.exploring.ranked import one_hot_best
+from policies.exploring.exploration import one_hot_best
 from policies.linear.ridge import LinearPosterior, LinearState, LinearSums
 from policies.manifest import Manifest
 

@@ -10,7 +10,7 @@ from engine.catalog import Catalog
 from engine.errors import ConfigError, ParameterError
 from engine.features import PRESENT, ContextBlock, FeatureSchema
 from engine.types import HOLD, BoolArray, FloatArray
-from policies.exploring.ranked import one_hot_best
+from policies.exploring.exploration import one_hot_best
 
 _WEEK_DAYS = 7.0
 

@@ -15,7 +15,7 @@ from engine.identity import fold_of
 from engine.records.rounds import RoundBlock
 from engine.types import BoolArray, FloatArray, IntArray
 from policies.exploring.action_values import ActionSums, ActionValues, Grouping
-from policies.exploring.ranked import one_hot_best
+from policies.exploring.exploration import one_hot_best
 from policies.peers.segmentation import Segmentation, fit_cuts
 
 Rounds = Iterable[RoundBlock]

@@ -13,7 +13,7 @@ from engine.features import PRESENT, ContextBlock, FeatureSchema
 from engine.records.rounds import RoundBlock
 from engine.types import HOLD, BoolArray, FloatArray
 from policies.exploring.action_values import ActionSums
-from policies.exploring.ranked import one_hot_best
+from policies.exploring.exploration import one_hot_best
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from engine.errors import LearnError, ParameterError
 from engine.features import ContextBlock
 from engine.records.rounds import RoundBlock
 from engine.types import HOLD, BoolArray, FloatArray
-from policies.exploring.ranked import one_hot_best
+from policies.exploring.exploration import one_hot_best
 from policies.vw.tables import ScoreTables
 
 

@@ -11,15 +11,15 @@ from engine.catalog import Catalog
 from engine.encoder import Encoder
 from engine.errors import ArtefactError
 from engine.types import BoolArray, Float32Array, FloatArray
-from policies.exploring.votes import vote_shares, with_minimum
+from policies.exploring.exploration import vote_shares, with_minimum
 from policies.vw import wall
 from policies.vw.arguments import VwConfig
-from policies.vw.examples import context_row
-from policies.vw.names import (
+from policies.vw.examples import (
     HOLD_FEATURE,
     action_lines,
     arm_features,
     channel_features,
+    context_row,
     escape,
     hour_features,
 )

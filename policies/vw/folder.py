@@ -17,10 +17,8 @@ from engine.storage.artefact import manifest_of
 from engine.types import BoolArray, FloatArray
 from policies.exploring.config import ExplorationConfig
 from policies.manifest import FORMAT, Manifest
-from policies.vw.arguments import VwConfig
-from policies.vw.compiled import CompiledPolicy
-from policies.vw.ensemble import assembled
-from policies.vw.live_config import LiveConfig
+from policies.vw.arguments import LiveConfig, VwConfig
+from policies.vw.compiled import CompiledPolicy, assembled
 from policies.vw.responses import ResponseNote
 from policies.vw.tables import ScoreTables
 

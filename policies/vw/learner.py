@@ -16,9 +16,8 @@ from engine.records.rounds import RoundBlock
 from policies.exploring.config import ExplorationConfig
 from policies.vw import wall
 from policies.vw.arguments import VwConfig, model_layout
-from policies.vw.compiled import CompiledPolicy
+from policies.vw.compiled import CompiledPolicy, assembled, mean_tables
 from policies.vw.compiler import compile_tables, parity, vote_parity
-from policies.vw.ensemble import assembled, mean_tables
 from policies.vw.folder import PolicyManifest
 from policies.vw.responses import ResponseModel, notes_of
 from policies.vw.rows import repeatable

@@ -14,13 +14,11 @@ from engine.features import FeatureSchema
 from engine.log.training_rows import TrainingRows
 from engine.records.rounds import RoundBlock
 from engine.types import BoolArray
-from policies.vw.arguments import VwConfig, learning_arguments
+from policies.vw.arguments import LiveConfig, VwConfig, learning_arguments
 from policies.vw.compiler import random_contexts
 from policies.vw.examples import context_row, context_text
 from policies.vw.folder import LiveManifest
-from policies.vw.live import LivePolicy, LiveSlotPolicy
-from policies.vw.live_config import LiveConfig
-from policies.vw.slots import Slots
+from policies.vw.live import LivePolicy, LiveSlotPolicy, Slots
 from policies.vw.training import LearnerState, VwTrainer
 
 

@@ -21,8 +21,7 @@ from engine.types import FloatArray
 from policies.vw import wall
 from policies.vw.arguments import VwConfig, regression_arguments
 from policies.vw.compiler import compile_tables
-from policies.vw.examples import context_text, regression_examples
-from policies.vw.names import action_lines
+from policies.vw.examples import action_lines, context_text, regression_examples
 from policies.vw.responses import ResponseModel, ResponseNote, Role
 from policies.vw.rows import repeatable, trainable
 from policies.vw.tables import ScoreTables

@@ -22,11 +22,10 @@ from engine.features import FeatureSchema
 from engine.records.rounds import RoundBlock
 from engine.types import FloatArray
 from policies.exploring.config import ExplorationConfig
-from policies.vw.arguments import VwConfig
+from policies.vw.arguments import SearchConfig, VwConfig
 from policies.vw.learner import VwLearner
 from policies.vw.reward_model import VwRewardModel
 from policies.vw.rows import repeatable, trainable
-from policies.vw.search_config import SearchConfig
 
 GREEDY = ExplorationConfig(kind="greedy")
 

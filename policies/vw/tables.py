@@ -11,6 +11,7 @@ Sums run in one fixed order, feature by feature in float64: the same bytes in an
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -26,13 +27,13 @@ BLOCK_ROWS: Final = 512
 
 
 @dataclass(frozen=True)
-class StoredTables:
+class StoredTables(ABC):
     """Float32 arrays that are kept in one file of a trained folder; each subclass names them as its fields."""
 
     @staticmethod
+    @abstractmethod
     def shapes(catalog: Catalog, d: int) -> dict[str, tuple[int, ...]]:
         """Shape of every table for a catalog and d encoded features."""
-        raise NotImplementedError
 
     def save(self, path: Path) -> None:
         """Write an npz of plain arrays."""

@@ -25,9 +25,8 @@ from policies.vw.arguments import (
     learns_one_action,
     model_layout,
 )
-from policies.vw.examples import context_text, mtr_probability, one_action_examples, whole_set_examples
+from policies.vw.examples import action_lines, context_text, mtr_probability, one_action_examples, whole_set_examples
 from policies.vw.folder import MODEL
-from policies.vw.names import action_lines
 from policies.vw.rows import eligible_counts, repeatable, trainable
 
 LINES_PER_PIECE: Final = 500_000

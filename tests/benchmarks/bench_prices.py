@@ -25,10 +25,8 @@ from engine.eligibility import Eligibility
 from engine.features import ContextBlock
 from policies.exploring.config import ExplorationConfig
 from policies.prices.priced import priced
-from policies.prices.pricing import Problem, find_prices
-from policies.prices.sample import ContactSample
-from policies.prices.terms import Costs, Term
-from policies.prices.use import Use, expected_use, no_use
+from policies.prices.pricing import Costs, Problem, Term, find_prices
+from policies.prices.use import ContactSample, Use, expected_use, no_use
 from policies.vw.compiled import CompiledPolicy
 from policies.vw.learner import VwLearner
 

@@ -30,9 +30,8 @@ from engine.eligibility import Eligibility
 from policies.exploring.config import ExplorationConfig
 from policies.vw import kernels, wall
 from policies.vw.compiler import random_contexts
-from policies.vw.examples import context_row
+from policies.vw.examples import action_lines, context_row
 from policies.vw.learner import VwLearner
-from policies.vw.names import action_lines
 from policies.vw.tables import BLOCK_ROWS
 
 ROUNDS = 5

@@ -34,7 +34,7 @@ import numpy as np
 from engine.eligibility import Eligibility
 from engine.records.rounds import CHUNK_ROWS, RoundBlock
 from engine.types import HOLD
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 from policies.trained import TrainedFolder
 from policies.vw.learner import VwLearner
 from simulator.envs import CampaignEnv, SubscriberEnv

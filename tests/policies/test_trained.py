@@ -13,12 +13,11 @@ from engine.log.training_rows import TrainingRows
 from engine.storage.artefact import publish
 from policies.check import check_policy
 from policies.linear.bandits import SUMS, LinearManifest
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 from policies.registry import Setting, learner
 from policies.trained import TrainedFolder, export_learner
-from policies.vw.arguments import VwConfig
+from policies.vw.arguments import LiveConfig, VwConfig
 from policies.vw.learner import VwLearner
-from policies.vw.live_config import LiveConfig
 
 COMPILED, LIVE = VwConfig(), VwConfig(live=LiveConfig(kind="regcb"))
 KINDS = {"vw": ("vw", COMPILED), "live": ("vw", LIVE), "linucb": ("linucb", COMPILED), "lin_ts": ("lin_ts", COMPILED)}

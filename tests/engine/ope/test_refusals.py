@@ -10,8 +10,7 @@ from engine.features import ContextBlock, FeatureSchema
 from engine.ope.evaluate import evaluate
 from engine.ope.target import PolicyTarget
 from engine.records.rounds import RoundBlock
-from policies.peers.always import AlwaysPolicy
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import AlwaysPolicy, UniformPolicy
 from tests.engine.audit.audited_worlds import DAY_US, FIRST_DAY
 
 ARMS, ROWS = 36, 3600

@@ -24,8 +24,7 @@ from experiments.judge.promotion_config import PromoteConfig
 from experiments.judge.promotion_judge import After, judge
 from experiments.judge.promotion_sends import sends_evidence
 from experiments.settings import compose_settings
-from policies.peers.always import AlwaysPolicy
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import AlwaysPolicy, UniformPolicy
 from policies.trained import TrainedFolder, export_learner
 from policies.vw.folder import PolicyManifest
 from tests.experiments.commands import refused, run, strict_json, validate

@@ -16,7 +16,7 @@ from experiments.simulate.config import SimulateConfig
 from experiments.simulate.run import SimulateRequest, simulate
 from policies.exploring.config import ExplorationConfig
 from policies.horizon.config import HorizonConfig
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 from policies.trained import TrainedFolder
 from policies.vw.arguments import VwConfig
 from simulator.rollout import PolicyActor

@@ -21,7 +21,7 @@ from experiments.season.scenarios import varied
 from experiments.season.turns import SparingActor, restriction
 from policies.linear.bandits import LinearThompson, LinUcb
 from policies.linear.ridge import LinearSums
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 from simulator.oracles.silence import value_of_silence
 from simulator.rollout import PolicyActor, turn_of
 from simulator.scenario import Scenario, load_scenario

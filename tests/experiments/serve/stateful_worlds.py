@@ -19,7 +19,7 @@ from engine.guardrails.pack import load_pack
 from experiments.outputs import DecideOutput
 from experiments.serve.decide import DecideRequest, decide_with
 from experiments.serve.state import RecordRequest, record_file
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 
 KEY = "blue heron 04, stone 17"
 NOW = datetime(2026, 11, 3, 11, 0, tzinfo=UTC)

@@ -26,7 +26,7 @@ from experiments.cli.main import app
 from experiments.demo import shipped_catalog
 from experiments.outputs_guardrails import GUARDRAIL_OUTPUTS
 from experiments.serve.decide import DecideRequest, decide_with, parse_now
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 
 NOW = "2026-09-01T14:00:00Z"
 WHENCE = {"jurisdiction": "any", "source": "ours", "checked_on": "2026-11-01", "confidence": "V"}

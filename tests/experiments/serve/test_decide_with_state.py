@@ -33,7 +33,7 @@ from engine.state.store import SqlState
 from engine.types import ObjectArray
 from experiments.outputs import DispatchOutput
 from experiments.serve.dispatch import DispatchRequest, dispatch_file
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 from tests.experiments.serve.stateful_worlds import (
     CATALOG,
     KEY,

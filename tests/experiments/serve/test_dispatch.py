@@ -29,7 +29,7 @@ from experiments.cli.main import app
 from experiments.outputs import DispatchOutput
 from experiments.serve.decide import DecideRequest, decide_with
 from experiments.serve.dispatch import DispatchRequest, dispatch_file
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 
 CATALOG = catalog_from(
     {

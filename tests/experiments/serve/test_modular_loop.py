@@ -23,7 +23,7 @@ from engine.guardrails.pack import load_pack
 from engine.log.parquet import LogReader
 from engine.records.schema import RewardSpec, log_schema
 from experiments.serve.decide import DecideRequest, decide_with
-from policies.content.uniform import UniformBlocks
+from policies.content.policy import UniformBlocks
 from policies.trained import TrainedFolder
 from tests.experiments.commands import refused, run
 from tests.strategies import categorical_spec, numeric_spec

@@ -20,7 +20,7 @@ from experiments.simulate.job import NOTE, DayPolicy, Job, plan_of
 from experiments.simulate.metrics import largest_money, scenario_metrics
 from experiments.simulate.pool import Pool, rebuilt
 from experiments.simulate.run import SimulateRequest, simulate
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 from policies.trained import TrainedFolder
 from simulator.scenario import load_scenario
 from simulator.world.world import World

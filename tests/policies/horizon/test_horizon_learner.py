@@ -18,12 +18,10 @@ from engine.records.rounds import RoundBlock
 from policies.check import check_policy
 from policies.exploring.config import ExplorationConfig
 from policies.horizon.config import HorizonConfig
-from policies.horizon.continuation import continuation, permission_loss
-from policies.horizon.echo import echo_slope, following_money
+from policies.horizon.continuation import continuation, echo_slope, following_money, permission_loss
 from policies.horizon.learner import HorizonLearner, advantages
-from policies.horizon.panel import panel_of
+from policies.horizon.panel import panel_of, stacked
 from policies.horizon.regression import Regression
-from policies.horizon.stack import stacked
 from policies.trained import TrainedFolder
 from policies.vw.arguments import VwConfig
 

@@ -13,8 +13,7 @@ from policies.check import random_eligible
 from policies.exploring.config import ExplorationConfig
 from policies.peers.segmentation import Cut
 from policies.prices.priced import priced
-from policies.prices.pricing import Prices, Problem, find_prices
-from policies.prices.terms import Term
+from policies.prices.pricing import Prices, Problem, Term, find_prices
 from policies.prices.use import Contacts, expected_use
 from policies.vw.compiled import CompiledPolicy
 from policies.vw.tables import ScoreTables

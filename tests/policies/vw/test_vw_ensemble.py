@@ -1,4 +1,4 @@
-"""policies/exploring/votes.py, policies/vw/ensemble.py: by hand, against VW's own --bag and --cover, as folders."""
+"""Ensembles (exploring/exploration.py, vw/compiled.py): by hand, against VW's own --bag and --cover, as folders."""
 
 from __future__ import annotations
 
@@ -16,16 +16,14 @@ from engine.errors import EligibilityError, ParameterError
 from engine.sampling import check_distribution, draw
 from policies.check import check_policy
 from policies.exploring.config import ExplorationConfig
-from policies.exploring.votes import vote_shares, with_minimum
+from policies.exploring.exploration import vote_shares, with_minimum
 from policies.trained import TrainedFolder
 from policies.vw import wall
-from policies.vw.arguments import VwConfig, learning_arguments, model_layout
+from policies.vw.arguments import EnsembleConfig, VwConfig, learning_arguments, model_layout
+from policies.vw.compiled import EnsemblePolicy, mean_tables
 from policies.vw.compiler import vote_parity
-from policies.vw.ensemble import EnsemblePolicy, mean_tables
-from policies.vw.ensemble_config import EnsembleConfig
-from policies.vw.examples import context_row
+from policies.vw.examples import action_lines, context_row
 from policies.vw.learner import VwLearner
-from policies.vw.names import action_lines
 
 EVERY = np.ones((1, 3), dtype=bool)
 

@@ -73,8 +73,9 @@ import numpy as np
 from policies.vw import jitted, kernels
 start = time.perf_counter()
 x, out = np.ones((1, 1), dtype=np.float32), np.empty((1, 2))
-kernels._run("score_rows", x, np.ones((2, 4)), np.ones((1, 1)), np.ones((1, 1)), np.ones((1, 1)), out)
-stats = kernels._compiled("score_rows", True).stats
+one = np.ones((1, 1))
+kernels.run("policies.vw.jitted", "score_rows", x, np.ones((2, 4)), one, one, one, out)
+stats = kernels._compiled("policies.vw.jitted", "score_rows", True).stats
 print(out.tolist(), sum(stats.cache_hits.values()), sum(stats.cache_misses.values()), len(stats.cache_path or ""))
 """
 

@@ -15,14 +15,11 @@ from engine.storage.artefact import publish
 from policies.check import check_policy
 from policies.trained import TrainedFolder
 from policies.vw import wall
-from policies.vw.arguments import VwConfig
-from policies.vw.ensemble_config import EnsembleConfig
-from policies.vw.examples import context_row
+from policies.vw.arguments import EnsembleConfig, LiveConfig, VwConfig
+from policies.vw.examples import action_lines, context_row
 from policies.vw.folder import LiveManifest
-from policies.vw.live_config import LiveConfig
+from policies.vw.live import Slots
 from policies.vw.live_learner import LiveLearner
-from policies.vw.names import action_lines
-from policies.vw.slots import Slots
 
 KINDS = {
     "rnd": LiveConfig(kind="rnd"),

@@ -10,8 +10,7 @@ import pytest
 from engine.errors import LearnError
 from policies.exploring.config import ExplorationConfig
 from policies.vw import wall
-from policies.vw.arguments import VwConfig
-from policies.vw.ensemble_config import EnsembleConfig
+from policies.vw.arguments import EnsembleConfig, VwConfig
 from policies.vw.learner import VwLearner
 from policies.vw.merging import merged
 

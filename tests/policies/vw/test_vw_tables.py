@@ -17,9 +17,8 @@ from policies.exploring.config import ExplorationConfig
 from policies.vw import kernels, wall
 from policies.vw.arguments import VwConfig, model_layout
 from policies.vw.compiler import parity, random_contexts
-from policies.vw.examples import context_row
+from policies.vw.examples import action_lines, context_row
 from policies.vw.learner import VwLearner
-from policies.vw.names import action_lines
 from policies.vw.tables import ScoreTables
 
 EXPLORATIONS = [
