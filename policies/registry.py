@@ -98,8 +98,8 @@ def action_values(rounds: Rounds, setting: Setting) -> ActionValues:
         MissingPropensityError, LearnError: see `policies.exploring.action_values.ActionSums`.
     """
     sums = ActionSums(setting.metric, setting.catalog.k)
-    for block in rounds:
-        sums.add(block)
+    for batch in rounds:
+        sums.add(batch)
     return sums.result()
 
 

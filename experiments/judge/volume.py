@@ -51,7 +51,7 @@ def matched_target(
         rows = np.flatnonzero(sample.wanted(keys))
         part = block.take(rows)
         sample.add(keys[rows], np.ones(len(rows), dtype=np.bool_), part.context, part.eligible)
-    who = Priced(learned, catalog, sample.blocks())
+    who = Priced(learned, catalog, sample.batches())
     own = who.use_at(np.zeros((1, catalog.shape[0], catalog.shape[2])))
     counted = Term(name=BASELINE, unit="messages", budget=0.0, purposes=COUNTED).counted(catalog)
     sends = float((own.sends[0] * counted).sum()) * sample.seen / max(own.rows, 1)

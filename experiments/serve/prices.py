@@ -248,7 +248,7 @@ def plan_under_prices(
     sample = ContactSample(pricing.config.sample, plan.catalog.shape)
     for batch in blocks:
         _offer(plan, batch, sample, now)
-    who = Priced(plan.policy, plan.catalog, sample.blocks(), groups, plan.slice_probability)
+    who = Priced(plan.policy, plan.catalog, sample.batches(), groups, plan.slice_probability)
     prices = solve_prices(pricing, who, sample.seen, now, _rough(pricing, who, sample, now))
     return under(plan, prices), prices
 
@@ -281,7 +281,7 @@ def _rough(pricing: Pricing, who: Priced, sample: ContactSample, now: datetime) 
     if min(sample.size, sample.seen) < 4 * _ROUGH:
         return None
     try:
-        return solve_prices(pricing, replace(who, blocks=sample.blocks(_ROUGH)), sample.seen, now).price
+        return solve_prices(pricing, replace(who, blocks=sample.batches(_ROUGH)), sample.seen, now).price
     except (ParameterError, LearnError):
         # What cannot be met by so few may well be by all.
         return None

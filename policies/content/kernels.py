@@ -10,8 +10,8 @@ from engine.content.eligibility import BlockEligibility
 from engine.content.groups import Group
 from engine.types import Float32Array, FloatArray, IntArray
 from policies.content.tables import BlockTables
+from policies.exploring.bounds import check_bounds
 from policies.exploring.config import ExplorationConfig
-from policies.exploring.limits import check_limits
 from policies.vw.kernels import AVAILABLE, readable, run
 
 __all__ = ["AVAILABLE", "choose"]
@@ -56,7 +56,7 @@ def choose(
         readable(uniform.astype(np.float64, copy=False)),
         (chosen, propensity, exploring),
     )
-    check_limits(exploring, propensity, ceiling, 0.0)
+    check_bounds(exploring, propensity, ceiling, 0.0)
     return chosen[:, 0], [np.ascontiguousarray(chosen[:, 1 + at]) for at in range(len(groups))], propensity
 
 

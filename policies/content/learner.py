@@ -107,13 +107,13 @@ class BlockLearner(VwTrainer):
         pairs = "".join(f" --interactions {pair}" for pair in interactions(config, self.catalog))
         return f"--cb_adf --cb_type mtr -b {config.bit_precision}{pairs} {steps}"
 
-    def examples(self, block: RoundBlock, state: LearnerState) -> bytes:
-        """VW text of a block whose rows may all train."""
-        actions, position = np.unique(block.action, return_inverse=True)
+    def examples(self, batch: RoundBlock, state: LearnerState) -> bytes:
+        """VW text of a batch whose rows may all train."""
+        actions, position = np.unique(batch.action, return_inverse=True)
         lines = lines_of(self.catalog, actions)
-        cost = (state.centre - block.rewards[self.metric]) / state.unit
-        text = context_text(state.encoder, block.context)
-        probability = self._probability(block.propensity, state)
+        cost = (state.centre - batch.rewards[self.metric]) / state.unit
+        text = context_text(state.encoder, batch.context)
+        probability = self._probability(batch.propensity, state)
         return one_action_examples(text, lines, position.reshape(-1).astype(np.int32), cost, probability)
 
     def _probability(self, propensity: FloatArray, state: LearnerState) -> FloatArray:

@@ -25,12 +25,12 @@ from policies.content import kernels
 from policies.content.names import slot_links
 from policies.content.stages import Stages, stages
 from policies.content.tables import BlockTables
+from policies.exploring.bounds import TOLERANCE
 from policies.exploring.config import ExplorationConfig
 from policies.exploring.exploration import uniform
-from policies.exploring.limits import TOLERANCE
 from policies.vw.folder import TABLES, CompiledManifest
 
-BLOCK_ROWS = 2048
+BATCH_ROWS = 2048
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,8 @@ class BlockPolicy:
             )
             return placed(self.catalog, self.groups, cell, members), propensity
         action, propensity = np.zeros(context.n, dtype=np.int32), np.ones(context.n)
-        for start in range(0, context.n, BLOCK_ROWS):
-            rows = slice(start, start + BLOCK_ROWS)
+        for start in range(0, context.n, BATCH_ROWS):
+            rows = slice(start, start + BATCH_ROWS)
             found = self.stages(context.take(rows), eligibility.take(rows))
             cell, members = found.draw(uniform[rows])
             propensity[rows] = found.probability(cell, members)
@@ -131,14 +131,14 @@ class BlockPolicy:
         """
         self._require(context, eligibility)
         out = np.zeros(context.n)
-        for start in range(0, context.n, BLOCK_ROWS):
-            rows = slice(start, start + BLOCK_ROWS)
+        for start in range(0, context.n, BATCH_ROWS):
+            rows = slice(start, start + BATCH_ROWS)
             found = self.stages(context.take(rows), eligibility.take(rows))
             out[rows] = found.probability(*cells_of(self.catalog, self.groups, action[rows]))
         return np.where(eligibility.contains(action), out, 0.0)
 
     def stages(self, context: ContextBlock, eligibility: BlockEligibility) -> Stages:
-        """The joint distributions of a block of rows, in stages."""
+        """The joint distributions of a batch of rows, in stages."""
         x = self.encoder.encode(context)
         found = stages(self.tables, self.groups, x, eligibility, self.exploration, self.rounds)
         ceiling = self.exploration.ceiling
@@ -161,7 +161,7 @@ class BlockPolicy:
         cell, members = cells_of(self.catalog, self.groups, np.arange(self.catalog.k, dtype=np.int32))
         out = np.zeros(eligible.shape)
         for row in range(context.n):
-            one = _Row(found, row)
+            one = _RowDistribution(found, row)
             out[row] = np.where(eligible[row], one.probability(cell, members), 0.0)
         return out
 
@@ -248,7 +248,7 @@ def factored(catalog: Catalog, eligible: BoolArray) -> BlockEligibility:
     return found
 
 
-class _Row:
+class _RowDistribution:
     """One row's distribution, asked for many actions."""
 
     def __init__(self, found: Stages, row: int) -> None:

@@ -106,7 +106,7 @@ def stages(
     exploration: ExplorationConfig,
     rounds: int,
 ) -> Stages:
-    """The joint distributions of a block of rows.
+    """The joint distributions of a batch of rows.
 
     Args:
         tables: scores.

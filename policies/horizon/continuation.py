@@ -202,11 +202,11 @@ def following_money(panel: Panel, money: str, decisions: int) -> FloatArray:
 def _mean_depth(panel: Panel, catalog: Catalog, depth: FloatArray) -> FloatArray:
     """(n,) mean discount of the eligible arms on the chosen channel and hour; 0 for hold."""
     out, start = np.zeros(panel.n), 0
-    for block in panel.blocks:
-        own = np.flatnonzero(block.action != HOLD)
-        channel, hour, _ = catalog.split(block.action[own])
-        sends = block.eligible_dense()[own, 1:].reshape(len(own), *catalog.shape)
+    for batch in panel.batches:
+        own = np.flatnonzero(batch.action != HOLD)
+        channel, hour, _ = catalog.split(batch.action[own])
+        sends = batch.eligible_dense()[own, 1:].reshape(len(own), *catalog.shape)
         arms = sends[np.arange(len(own)), channel, hour]
         out[start + own] = matmul(arms, depth) / np.maximum(arms.sum(axis=1), 1)
-        start += block.n
+        start += batch.n
     return out

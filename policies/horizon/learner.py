@@ -69,13 +69,13 @@ def advantages(
     found = _outcomes(whole, catalog, schema, metric, horizon, plain)
     since = changed_at(whole.at_days, found.residual) if horizon.alarm else None
     if since is not None:
-        recent = panel_of(since_day(whole.blocks, since), catalog, whole.n, horizon.seed)
+        recent = panel_of(since_day(whole.batches, since), catalog, whole.n, horizon.seed)
         try:
             whole, found = recent, _outcomes(recent, catalog, schema, metric, horizon, plain)
         except LearnError:
             # What came after the change is too little to learn from: the whole memory is better than nothing.
             since = None
-    panel = panel_of(whole.blocks, catalog, min(horizon.rows, MOST_CELLS // catalog.k), horizon.seed)
+    panel = panel_of(whole.batches, catalog, min(horizon.rows, MOST_CELLS // catalog.k), horizon.seed)
     gain = np.concatenate([found.gain(context) for context in panel.contexts])
     losing = np.concatenate([found.losing(context) for context in panel.contexts])
     channel, _, _ = catalog.split(np.arange(1, catalog.k))
@@ -148,9 +148,9 @@ class HorizonLearner(VwLearner):
             LearnError: nothing to learn from, advantages outside the declared range, or a failure of Vowpal Wabbit.
                 The learner is then as it was.
         """
-        blocks = repeatable(rounds)
-        found = advantages(blocks, self.catalog, self.schema, self.metric, self.config)
-        self.learn_advantages(found.panel.contexts, found.total, self._counted(blocks))
+        batches = repeatable(rounds)
+        found = advantages(batches, self.catalog, self.schema, self.metric, self.config)
+        self.learn_advantages(found.panel.contexts, found.total, self._counted(batches))
 
     def learn_advantages(
         self, contexts: list[ContextBlock], advantage: FloatArray, counted: tuple[int, int, int] | None = None
@@ -158,7 +158,7 @@ class HorizonLearner(VwLearner):
         """Learn given advantages over hold.
 
         Args:
-            contexts: of n decisions, in blocks.
+            contexts: of n decisions, in batches.
             advantage: (n, k - 1) of every send.
             counted: rounds, eligible actions and skipped rows that they stand for; each decision once where None.
 
@@ -177,13 +177,13 @@ class HorizonLearner(VwLearner):
             self.state, rounds=old[0] + rounds, eligible_sum=old[1] + eligible, skipped=old[2] + skipped
         )
 
-    def _counted(self, blocks: Iterable[RoundBlock]) -> tuple[int, int, int]:
+    def _counted(self, batches: Iterable[RoundBlock]) -> tuple[int, int, int]:
         rounds = eligible = skipped = 0
-        for block in blocks:
-            kept = block.usable & ~np.isnan(block.rewards[self.metric])
+        for batch in batches:
+            kept = batch.usable & ~np.isnan(batch.rewards[self.metric])
             rounds += int(kept.sum())
-            skipped += block.n - int(kept.sum())
-            eligible += int(eligible_counts(block)[kept].sum())
+            skipped += batch.n - int(kept.sum())
+            eligible += int(eligible_counts(batch)[kept].sum())
         return rounds, eligible, skipped
 
     def _examples(self, contexts: list[ContextBlock], advantage: FloatArray) -> list[RoundBlock]:

@@ -28,10 +28,10 @@ _GAPS: Final = 3.0
 
 @dataclass(frozen=True)
 class Panel:
-    """n decisions of some contacts, block by block as they were given.
+    """n decisions of some contacts, batch by batch as they were given.
 
     Attributes:
-        blocks: the rounds.
+        batches: the rounds.
         contact: (n,) number of the contact.
         at_days: (n,) instant of the decision in days, NaN where unknown.
         action: (n,) in [0, k).
@@ -41,7 +41,7 @@ class Panel:
         open_channels: (n, C) whether any send on the channel was eligible.
     """
 
-    blocks: tuple[RoundBlock, ...]
+    batches: tuple[RoundBlock, ...]
     contact: IntArray
     at_days: FloatArray
     action: IntArray
@@ -67,27 +67,27 @@ class Panel:
 
     def reward(self, metric: str) -> FloatArray:
         """(n,) of a metric, NaN where it is not known."""
-        values: FloatArray = np.concatenate([block.rewards[metric] for block in self.blocks])
+        values: FloatArray = np.concatenate([batch.rewards[metric] for batch in self.batches])
         return values
 
     @property
     def usable(self) -> BoolArray:
         """(n,) whether the row may train."""
-        kept: BoolArray = np.concatenate([block.usable for block in self.blocks])
+        kept: BoolArray = np.concatenate([batch.usable for batch in self.batches])
         return kept
 
     def knows(self, metric: str) -> bool:
-        """Whether every block carries a metric."""
-        return bool(metric) and all(metric in block.rewards for block in self.blocks)
+        """Whether every batch carries a metric."""
+        return bool(metric) and all(metric in batch.rewards for batch in self.batches)
 
     def eligible(self) -> BoolArray:
         """(n, k) bool."""
-        return np.concatenate([block.eligible_dense() for block in self.blocks])
+        return np.concatenate([batch.eligible_dense() for batch in self.batches])
 
     @property
     def contexts(self) -> list[ContextBlock]:
-        """The contexts of the blocks."""
-        return [block.context for block in self.blocks]
+        """The contexts of the batches."""
+        return [batch.context for batch in self.batches]
 
 
 def panel_of(rounds: Iterable[RoundBlock], catalog: Catalog, most_rows: int, seed: int) -> Panel:
@@ -102,23 +102,23 @@ def panel_of(rounds: Iterable[RoundBlock], catalog: Catalog, most_rows: int, see
     Raises:
         LearnError: no rounds.
     """
-    blocks = [block for block in rounds if block.n]
-    if not blocks:
+    batches = [batch for batch in rounds if batch.n]
+    if not batches:
         raise LearnError("there are no rounds to learn from", hint="join the outcomes first")
-    total = sum(block.n for block in blocks)
+    total = sum(batch.n for batch in batches)
     share = most_rows / total
     if share < 1.0:
         salt = f"horizon/{seed}"
-        blocks = [block.take(np.flatnonzero(unit_of(block.cluster, salt) < share)) for block in blocks]
-        blocks = [block for block in blocks if block.n]
-    if not blocks:
+        batches = [batch.take(np.flatnonzero(unit_of(batch.cluster, salt) < share)) for batch in batches]
+        batches = [batch for batch in batches if batch.n]
+    if not batches:
         raise LearnError("the sample holds no contact", hint="raise learner.horizon.rows")
-    return _linked(tuple(blocks), catalog)
+    return _linked(tuple(batches), catalog)
 
 
-def _linked(blocks: tuple[RoundBlock, ...], catalog: Catalog) -> Panel:
-    cluster = np.concatenate([block.cluster for block in blocks])
-    at = np.concatenate([block.decided_at for block in blocks])
+def _linked(batches: tuple[RoundBlock, ...], catalog: Catalog) -> Panel:
+    cluster = np.concatenate([batch.cluster for batch in batches])
+    at = np.concatenate([batch.decided_at for batch in batches])
     known = at != NOT_AN_INSTANT
     days = np.where(known, at / US_PER_DAY, np.nan)
     contact = np.unique(cluster, return_inverse=True)[1].astype(np.int64).ravel()
@@ -132,13 +132,13 @@ def _linked(blocks: tuple[RoundBlock, ...], catalog: Catalog) -> Panel:
     last = float(np.nanmax(days)) if known.any() else 0.0
     channels, hours, arms = catalog.shape
     opened = [
-        block.eligible_dense()[:, HOLD + 1 :].reshape(block.n, channels, hours * arms).any(axis=2) for block in blocks
+        batch.eligible_dense()[:, HOLD + 1 :].reshape(batch.n, channels, hours * arms).any(axis=2) for batch in batches
     ]
     return Panel(
-        blocks=blocks,
+        batches=batches,
         contact=contact,
         at_days=days,
-        action=np.concatenate([block.action for block in blocks]).astype(np.int64),
+        action=np.concatenate([batch.action for batch in batches]).astype(np.int64),
         following=following,
         gap_days=gap,
         ended=known & (following < 0) & (days + _GAPS * usual < last),
@@ -146,13 +146,13 @@ def _linked(blocks: tuple[RoundBlock, ...], catalog: Catalog) -> Panel:
     )
 
 
-def since_day(blocks: Iterable[RoundBlock], day: float) -> list[RoundBlock]:
+def since_day(batches: Iterable[RoundBlock], day: float) -> list[RoundBlock]:
     """The rows that were decided on a day (days of the epoch) or later."""
     found = []
-    for block in blocks:
-        rows = np.flatnonzero(block.decided_at >= day * US_PER_DAY)
+    for batch in batches:
+        rows = np.flatnonzero(batch.decided_at >= day * US_PER_DAY)
         if len(rows):
-            found.append(block.take(rows))
+            found.append(batch.take(rows))
     return found
 
 
@@ -184,20 +184,20 @@ class WholeLogs:
             require_sound(*self._readers)
             self._sound = True
         for reader in self._readers:
-            for block in reader.blocks(rewards=self._rewards):
+            for batch in reader.blocks(rewards=self._rewards):
                 if self._side is None:
-                    yield block
+                    yield batch
                     continue
-                kept = self._side.keep(block)
-                yield block if kept.all() else block.take(np.flatnonzero(kept))
+                kept = self._side.keep(batch)
+                yield batch if kept.all() else batch.take(np.flatnonzero(kept))
 
     def empty(self) -> bool:
         """Whether there is nothing to learn from."""
-        return not any(block.usable.any() for block in self)
+        return not any(batch.usable.any() for batch in self)
 
 
 def stacked(contexts: Sequence[ContextBlock]) -> ContextBlock:
-    """The rows of all blocks, in their order; levels of blocks that name them differently are joined.
+    """The rows of all batches, in their order; levels of batches that name them differently are joined.
 
     Args:
         contexts: at least one, all of one schema.

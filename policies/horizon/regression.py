@@ -26,7 +26,7 @@ class Regression:
 
     Attributes:
         catalog / schema: of the actions and contexts below.
-        contexts: of the n decisions, in blocks.
+        contexts: of the n decisions, in batches.
         action: (n,) in [0, k).
         weight: (n,) importance, above 0.
         config: bits, levels and passes of Vowpal Wabbit's bfgs.

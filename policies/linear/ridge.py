@@ -18,7 +18,7 @@ from engine.types import Float32Array, FloatArray, IntArray
 from policies.vw.rows import repeatable, trainable
 from policies.vw.tables import affine
 
-_BLOCK_ROWS = 64
+_BATCH_ROWS = 64
 Pairs = tuple[IntArray, IntArray]
 
 
@@ -53,8 +53,8 @@ class LinearPosterior:
         """
         x = self.encoder.encode(context)
         mean, variance = (np.empty((context.n, self.weights.shape[1])) for _ in range(2))
-        for start in range(0, context.n, _BLOCK_ROWS):
-            rows = slice(start, start + _BLOCK_ROWS)
+        for start in range(0, context.n, _BATCH_ROWS):
+            rows = slice(start, start + _BATCH_ROWS)
             mean[rows] = affine(x[rows], self.weights)
             variance[rows] = _quadratic(x[rows], self.covariance, self.pairs)
         return mean, np.sqrt(np.maximum(variance, 0.0))
@@ -141,18 +141,18 @@ class LinearSums:
             LearnError: a reward outside the declared range, or no round to learn from. Nothing is then changed.
         """
         kept = [
-            trainable(block, self.metric, self.reward_range, self.catalog, propensities=False)
-            for block in repeatable(rounds)
+            trainable(batch, self.metric, self.reward_range, self.catalog, propensities=False)
+            for batch in repeatable(rounds)
         ]
         seen = Moments()
-        for block in kept:
-            seen.add(block.rewards[self.metric])
+        for batch in kept:
+            seen.add(batch.rewards[self.metric])
         if not seen.n:
             raise LearnError(f"no usable round with a known {self.metric!r}", hint="join the outcomes first")
         before = self._state or self._empty(kept, seen)
         gram, moment = before.gram.copy(), before.moment.copy()
-        for block in kept:
-            self._add(block, before, gram, moment)
+        for batch in kept:
+            self._add(batch, before, gram, moment)
         self._state = replace(before, gram=gram, moment=moment, rounds=before.rounds + seen.n)
 
     def posterior(self) -> LinearPosterior:
@@ -179,14 +179,14 @@ class LinearSums:
         )
 
     def _empty(self, kept: Iterable[RoundBlock], seen: Moments) -> LinearState:
-        encoder = fit_encoder(self.schema, (block.context for block in kept), self._max_levels)
+        encoder = fit_encoder(self.schema, (batch.context for batch in kept), self._max_levels)
         size, k = encoder.d + 1, self.catalog.k
         return LinearState(encoder, np.zeros((k, size, size)), np.zeros((k, size)), seen.mean, seen.scale, 0)
 
-    def _add(self, block: RoundBlock, before: LinearState, gram: FloatArray, moment: FloatArray) -> None:
-        x = np.concatenate([before.encoder.encode(block.context).astype(np.float64), np.ones((block.n, 1))], axis=1)
-        reward = block.rewards[self.metric] - before.centre
-        for action in np.unique(block.action).tolist():
-            rows = block.action == action
+    def _add(self, batch: RoundBlock, before: LinearState, gram: FloatArray, moment: FloatArray) -> None:
+        x = np.concatenate([before.encoder.encode(batch.context).astype(np.float64), np.ones((batch.n, 1))], axis=1)
+        reward = batch.rewards[self.metric] - before.centre
+        for action in np.unique(batch.action).tolist():
+            rows = batch.action == action
             gram[action] += matmul(x[rows].T, x[rows])
             moment[action] += matmul(x[rows].T, reward[rows])

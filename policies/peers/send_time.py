@@ -154,8 +154,8 @@ def tune_send_time(
         MissingPropensityError, LearnError: see `policies.exploring.action_values.ActionSums`.
     """
     sums = ActionSums(metric, catalog.k)
-    for block in rounds:
-        sums.add(block)
+    for batch in rounds:
+        sums.add(batch)
     values = sums.result()
     reward, weight = (part[0, 1:].reshape(catalog.shape) for part in (values.reward, values.weight))
     pair_weight = weight.sum(axis=1)

@@ -86,8 +86,8 @@ def tune_volume(rounds: Iterable[RoundBlock], encoder: Encoder, tables: ScoreTab
     if not 0.0 <= volume <= 1.0:
         raise ParameterError("volume", "tune_volume", allowed="in [0, 1]", got=volume)
     gains = []
-    for block in rounds:
-        rows = block.take(block.usable)
+    for batch in rounds:
+        rows = batch.take(batch.usable)
         gains.append(uplift(tables.scores(encoder.encode(rows.context)), rows.eligible_dense()))
     every = np.sort(np.concatenate(gains)) if gains else np.zeros(0)
     if not len(every):

@@ -264,7 +264,7 @@ def find_prices(problem: Problem, use_at: UseAt, start: Sequence[float] | None =
     wide = np.argsort([-int(term.counted(problem.catalog).sum()) for term in problem.terms], kind="stable")
     order = [int(term) for term in wide]
     amounts = problem.amounts()[order]
-    limits = np.array([_limit(problem.terms[term]) for term in order])
+    bounds = np.array([_limit(problem.terms[term]) for term in order])
     back = np.argsort(order) if order else np.zeros(0, dtype=np.int64)
     seen: dict[str, Use] = {}
 
@@ -274,11 +274,11 @@ def find_prices(problem: Problem, use_at: UseAt, start: Sequence[float] | None =
         used = np.array([float((amount * sends).sum()) for amount in amounts])
         needed = np.array([float((np.maximum(amount, 0.0) * sends).sum()) for amount in amounts])
         share = np.array([problem.terms[term].unit == "share" for term in order], dtype=np.bool_)
-        return used, np.where(share, needed, np.abs(limits))
+        return used, np.where(share, needed, np.abs(bounds))
 
     names = tuple(problem.terms[term].name for term in order)
     begin = None if start is None else np.array(start)[order]
-    solution = Dual(names, limits, evaluate, tolerance=problem.tolerance).solve(begin)
+    solution = Dual(names, bounds, evaluate, tolerance=problem.tolerance).solve(begin)
     rows = seen["last"].rows if seen else use_at(problem.table([])).rows
     return Prices(
         terms=problem.terms,

@@ -1,7 +1,7 @@
 """Expected use: how often each (channel, arm) is sent under the exact distributions, summed as whole numbers.
 
 Each contact's expectation is rounded to a billionth of a message and summed as an integer, so the sums are the same in
-whatever blocks, order or processes they are taken. The contacts are a sample that does not depend on their order
+whatever batches, order or processes they are taken. The contacts are a sample that does not depend on their order
 either: those of the smallest hashes.
 """
 
@@ -99,7 +99,7 @@ def expected_use(policy: Policy, contacts: Contacts, cut: Cut | None = None, uni
     for start in range(0, contacts.context.n, size):
         rows = slice(start, min(start + size, contacts.context.n))
         eligible = unpack(contacts.packed[rows], contacts.k)
-        total = total + _block_use(policy, contacts.context.take(rows), eligible, contacts.shape, cut, uniform)
+        total = total + _batch_use(policy, contacts.context.take(rows), eligible, contacts.shape, cut, uniform)
     return Use(total.cells, total.sendable, contacts.rows)
 
 
@@ -121,7 +121,7 @@ def row_sends(policy: Policy, context: ContextBlock, eligible: BoolArray, shape:
     return cell_sends(distribution_of(policy, context, eligible), shape)
 
 
-def _block_use(
+def _batch_use(
     policy: Policy,
     context: ContextBlock,
     eligible: BoolArray,
@@ -153,7 +153,7 @@ def sample_keys(decision_ids: ObjectArray) -> FloatArray:
 
 @dataclass
 class ContactSample:
-    """The `size` contacts of the smallest keys, of all that were seen, in blocks.
+    """The `size` contacts of the smallest keys, of all that were seen, in batches.
 
     Attributes:
         size: contacts to keep.
@@ -186,7 +186,7 @@ class ContactSample:
         if sum(len(piece[0]) for piece in self._pieces) > 4 * self.size:
             self._trim()
 
-    def blocks(self, size: int | None = None) -> list[Contacts]:
+    def batches(self, size: int | None = None) -> list[Contacts]:
         """The sample, or a smaller one: contacts of whom nothing is drawn count as rows and nothing else."""
         self._trim()
         below = np.inf if size is None else _cut(self._pieces, size)

@@ -16,11 +16,11 @@ from engine.errors import ParameterError
 from engine.features import ContextBlock
 from engine.sampling import draw
 from engine.types import BoolArray, CodeArray, Float32Array, FloatArray
+from policies.exploring.bounds import bounded
 from policies.exploring.config import ExplorationConfig
 from policies.exploring.exploration import vote_shares, with_minimum
-from policies.exploring.limits import limited
 from policies.vw import kernels
-from policies.vw.tables import BLOCK_ROWS, ScoreTables
+from policies.vw.tables import BATCH_ROWS, ScoreTables
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class CompiledPolicy:
         name: begins with "vw".
         version: of the artefact it was loaded from; "" for one that was never exported.
         fast: use the numba kernels where numba is installed. Actions are the same but for rounding at the edge of a
-            draw, propensities to 1e-12; so a job sets it once, from its size, never block by block.
+            draw, propensities to 1e-12; so a job sets it once, from its size, never batch by batch.
     """
 
     catalog: Catalog
@@ -74,13 +74,13 @@ class CompiledPolicy:
                 "eligible", self.name, allowed=f"of shape {(context.n, self.catalog.k)}", got=eligible.shape
             )
         out = np.empty(eligible.shape, dtype=np.float64)
-        for start in range(0, context.n, BLOCK_ROWS):
-            rows = slice(start, min(start + BLOCK_ROWS, context.n))
-            out[rows] = self.block_distribution(context.take(rows), eligible[rows])
+        for start in range(0, context.n, BATCH_ROWS):
+            rows = slice(start, min(start + BATCH_ROWS, context.n))
+            out[rows] = self.batch_distribution(context.take(rows), eligible[rows])
         return out
 
-    def block_distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
-        """`distribution` of a block of at most some hundred rows, of checked shape."""
+    def batch_distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+        """`distribution` of a batch of at most some hundred rows, of checked shape."""
         return self.exploration.distribution(self.scores(context), eligible, self.rounds)
 
     def choose(
@@ -110,8 +110,8 @@ class CompiledPolicy:
             return self._choose_fast(context, eligibility, uniform)
         action = np.empty(context.n, dtype=np.int32)
         propensity = np.empty(context.n, dtype=np.float64)
-        for start in range(0, context.n, BLOCK_ROWS):
-            rows = slice(start, min(start + BLOCK_ROWS, context.n))
+        for start in range(0, context.n, BATCH_ROWS):
+            rows = slice(start, min(start + BATCH_ROWS, context.n))
             probabilities = self.distribution(context.take(rows), eligibility.take(rows).dense())
             action[rows], propensity[rows] = draw(probabilities, uniform[rows])
         return action, propensity
@@ -150,17 +150,17 @@ class EnsemblePolicy(CompiledPolicy):
         """Whether `choose` runs in one kernel; votes do not."""
         return super().fused and not self.exploration.votes
 
-    def block_distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
-        """`distribution` of a small block: the votes, raised to epsilon / m each, then the limits.
+    def batch_distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+        """`distribution` of a small batch: the votes, raised to epsilon / m each, then the bounds.
 
-        The limits know no scores here: the actions with the most votes count as the greedy ones.
+        The bounds know no scores here: the actions with the most votes count as the greedy ones.
         """
         if not self.exploration.votes:
-            return super().block_distribution(context, eligible)
+            return super().batch_distribution(context, eligible)
         x = self.encoder.encode(context)
         shares = vote_shares((self._scores(member, x) for member in self.members), eligible)
         raised = with_minimum(shares, eligible, self.exploration.epsilon)
-        return limited(raised, raised, eligible, self.exploration.ceiling, self.exploration.floor)
+        return bounded(raised, raised, eligible, self.exploration.ceiling, self.exploration.floor)
 
     def _scores(self, member: ScoreTables, x: Float32Array) -> FloatArray:
         # Bit for bit the same on both paths, so votes are too.

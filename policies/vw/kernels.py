@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from engine.eligibility import Eligibility
 from engine.types import CodeArray, Float32Array, FloatArray
+from policies.exploring.bounds import check_bounds, floor_cut
 from policies.exploring.config import ExplorationConfig
-from policies.exploring.limits import check_limits, floor_cut
 from policies.vw.tables import ScoreTables
 
 AVAILABLE: Final = importlib.util.find_spec("numba") is not None and not os.environ.get("TACTFUL_NO_NUMBA")
@@ -63,7 +63,7 @@ def choose(
         readable(uniform.astype(np.float64, copy=False)),
         (action, propensity, exploring),
     )
-    check_limits(exploring, propensity, ceiling, floor)
+    check_bounds(exploring, propensity, ceiling, floor)
     return action, propensity
 
 

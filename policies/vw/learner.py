@@ -73,10 +73,10 @@ class VwLearner(VwTrainer):
         Raises:
             LearnError: as there, or the predictions of the rows that were learnt from are far off.
         """
-        blocks, before, read = repeatable(rounds), self._state, self._read
-        super().learn(blocks)
+        batches, before, read = repeatable(rounds), self._state, self._read
+        super().learn(batches)
         try:
-            self._require_no_jump(sample_of(self._checked(blocks, Tally()), self.metric), before, read)
+            self._require_no_jump(sample_of(self._checked(batches, Tally()), self.metric), before, read)
         except LearnError:
             self._state, self._read = before, read
             raise

@@ -96,14 +96,14 @@ class LiveLearner(VwTrainer):
         """
         return self._served(self.state)
 
-    def examples(self, block: RoundBlock, state: LearnerState) -> bytes:
-        """VW text of a block whose rows may all train."""
+    def examples(self, batch: RoundBlock, state: LearnerState) -> bytes:
+        """VW text of a batch whose rows may all train."""
         if self.live.kind != "slots":
-            return super().examples(block, state)
-        texts = context_text(state.encoder, block.context).to_pylist()
-        costs = (state.centre - block.rewards[self.metric]) / state.unit
+            return super().examples(batch, state)
+        texts = context_text(state.encoder, batch.context).to_pylist()
+        costs = (state.centre - batch.rewards[self.metric]) / state.unit
         rows = zip(
-            texts, block.eligible_dense(), block.action.tolist(), costs.tolist(), block.propensity.tolist(), strict=True
+            texts, batch.eligible_dense(), batch.action.tolist(), costs.tolist(), batch.propensity.tolist(), strict=True
         )
         return "".join(self._decision(*row) for row in rows).encode()
 

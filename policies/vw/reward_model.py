@@ -100,14 +100,14 @@ class VwRewardModel:
             LearnError: a reward outside the declared range, a propensity outside (0, 1] where `weighted`, no round to
                 learn from, or a failure of VW. The model is then as it was.
         """
-        blocks = repeatable(rounds)
+        batches = repeatable(rounds)
         seen = Moments()
-        encoder = fit_encoder(self.schema, self._contexts(blocks, seen), self.config.max_levels)
+        encoder = fit_encoder(self.schema, self._contexts(batches, seen), self.config.max_levels)
         if not seen.n:
             raise LearnError(f"no usable round with a known {self.metric!r}", hint="join the outcomes first")
         with wall.scratch() as folder:
             data, model = folder / "rounds.txt", folder / "model.vw"
-            self._write(data, blocks, encoder, seen)
+            self._write(data, batches, encoder, seen)
             # With equal targets there is nothing to regress, and bfgs gives up at a gradient of 0.
             tables = self._regress(data, model, encoder, seen) if seen.squares else self._flat(encoder, seen)
         if not all(np.isfinite(array).all() for array in (tables.base, tables.arm, tables.channel, tables.hour)):
@@ -124,20 +124,20 @@ class VwRewardModel:
         fitted = self.fitted
         return fitted.tables.scores(fitted.encoder.encode(context))
 
-    def _contexts(self, blocks: Iterable[RoundBlock], seen: Moments) -> Iterator[ContextBlock]:
-        for block in blocks:
-            rows = self._rows(block)
+    def _contexts(self, batches: Iterable[RoundBlock], seen: Moments) -> Iterator[ContextBlock]:
+        for batch in batches:
+            rows = self._rows(batch)
             seen.add(rows.rewards[self.metric])
             yield rows.context
 
-    def _rows(self, block: RoundBlock) -> RoundBlock:
-        return trainable(block, self.metric, self.reward_range, self.catalog, propensities=self.weighted)
+    def _rows(self, batch: RoundBlock) -> RoundBlock:
+        return trainable(batch, self.metric, self.reward_range, self.catalog, propensities=self.weighted)
 
-    def _write(self, data: Path, blocks: Iterable[RoundBlock], encoder: Encoder, seen: Moments) -> None:
+    def _write(self, data: Path, batches: Iterable[RoundBlock], encoder: Encoder, seen: Moments) -> None:
         lines = action_lines(self.catalog)
         with data.open("wb") as stream:
-            for block in blocks:
-                rows = self._rows(block)
+            for batch in batches:
+                rows = self._rows(batch)
                 target = (rows.rewards[self.metric] - seen.mean) / seen.scale
                 weight = self._weight(rows)
                 text = context_text(encoder, rows.context)
@@ -175,10 +175,10 @@ class VwResponseModel(VwRewardModel):
         Raises:
             LearnError: a value that is neither 0 nor 1, or see there.
         """
-        blocks = repeatable(rounds)
-        super().fit(blocks)
+        batches = repeatable(rounds)
+        super().fit(batches)
         fitted = self.fitted
-        shift = self._shift(blocks, fitted.encoder, fitted.tables)
+        shift = self._shift(batches, fitted.encoder, fitted.tables)
         base = fitted.tables.base.copy()
         base[-1] += shift
         self._fitted = replace(fitted, tables=replace(fitted.tables, base=base))
@@ -193,11 +193,11 @@ class VwResponseModel(VwRewardModel):
         note = ResponseNote(role=role, metric=self.metric, encoder=fitted.encoder, rounds=fitted.rounds)
         return ResponseModel(note, fitted.tables)
 
-    def _write(self, data: Path, blocks: Iterable[RoundBlock], encoder: Encoder, seen: Moments) -> None:  # noqa: ARG002 - of the base
+    def _write(self, data: Path, batches: Iterable[RoundBlock], encoder: Encoder, seen: Moments) -> None:  # noqa: ARG002 - of the base
         lines = action_lines(self.catalog)
         with data.open("wb") as stream:
-            for block in blocks:
-                rows = self._rows(block)
+            for batch in batches:
+                rows = self._rows(batch)
                 reward = rows.rewards[self.metric]
                 if not np.isin(reward, (0.0, 1.0)).all():
                     raise LearnError(
@@ -219,14 +219,14 @@ class VwResponseModel(VwRewardModel):
         tables.limits[:] = (-np.inf, np.inf)
         return tables
 
-    def _shift(self, blocks: Iterable[RoundBlock], encoder: Encoder, tables: ScoreTables) -> float:
+    def _shift(self, batches: Iterable[RoundBlock], encoder: Encoder, tables: ScoreTables) -> float:
         """What the ridge took from the constant: log odds to add, so that predicted and seen share agree.
 
         Half a response is added to what was seen: no share is ever 0 because nobody answered yet.
         """
         scores, events = [], 0.0
-        for block in blocks:
-            rows = self._rows(block)
+        for batch in batches:
+            rows = self._rows(batch)
             every = tables.scores(encoder.encode(rows.context))
             scores.append(every[np.arange(rows.n), rows.action])
             events += float(rows.rewards[self.metric].sum())

@@ -6,7 +6,7 @@ hour slot h is
     (x, 1) . (base + channel[c] + hour[h] + arm[a]) + channel_hour[c, h] + channel_arm[c, a] + hour_arm[h, a]
 
 and that of hold (x, 1) . (base + hold). The entries are VW's weights, read by hash, so hash collisions are included.
-Sums run in one fixed order, feature by feature in float64: the same bytes in any block size, with numpy or numba.
+Sums run in one fixed order, feature by feature in float64: the same bytes in any batch size, with numpy or numba.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from engine.catalog import Catalog
 from engine.errors import ArtefactError, ParameterError
 from engine.types import Float32Array, FloatArray
 
-BLOCK_ROWS: Final = 512
+BATCH_ROWS: Final = 512
 
 
 @dataclass(frozen=True)
@@ -123,13 +123,13 @@ class ScoreTables(StoredTables):
         if x.ndim != 2 or x.shape[1] != self.d:
             raise ParameterError("x", "ScoreTables.scores", allowed=f"of shape (n, {self.d})", got=x.shape)
         out = np.empty((len(x), self.k), dtype=np.float64)
-        for start in range(0, len(x), BLOCK_ROWS):
-            rows = slice(start, start + BLOCK_ROWS)
+        for start in range(0, len(x), BATCH_ROWS):
+            rows = slice(start, start + BATCH_ROWS)
             self.score_into(x[rows], out[rows])
         return out
 
     def score_into(self, x: Float32Array, out: FloatArray) -> None:
-        """`scores` of a block of at most some hundred rows into an array of the caller, (n, k)."""
+        """`scores` of a batch of at most some hundred rows into an array of the caller, (n, k)."""
         channels, hours, arms = self.shape
         channel_hour, channel_arm, hour_arm = self.pairs
         parts = affine(x, self.linear)

@@ -45,8 +45,8 @@ class NarrowedRounds:
     schema: FeatureSchema
 
     def __iter__(self) -> Iterator[RoundBlock]:
-        for block in self.rounds:
-            yield replace(block, context=narrowed(block.context, self.schema))
+        for batch in self.rounds:
+            yield replace(batch, context=narrowed(batch.context, self.schema))
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def measure(contacts: int) -> dict[str, Any]:
         rows = np.flatnonzero(sample.wanted(keys))
         part = eligibility.take(rows)
         sample.add(keys[rows], np.ones(len(rows), dtype=np.bool_), context.take(rows), part.packed())
-    looked, rough = sample.blocks(), sample.blocks(2_000)
+    looked, rough = sample.batches(), sample.batches(2_000)
     sampling_s = time.perf_counter() - start
     costs = Costs(channel={"email": 0.001, "sms": 0.04, "push": 0.0})
     free = sum((expected_use(policy, block) for block in looked), start=no_use(catalog.shape, 1))

@@ -15,8 +15,8 @@ from engine.types import FloatArray
 from policies.content import kernels
 from policies.content.policy import BlockPolicy, factored
 from policies.exploring import exploration as plain
+from policies.exploring.bounds import bounded
 from policies.exploring.config import ExplorationConfig
-from policies.exploring.limits import limited
 from tests.engine.content.modular_worlds import random_eligibility
 from tests.policies.content.block_worlds import KINDS, WORLDS, contexts, trained
 
@@ -46,11 +46,11 @@ def test_probabilities_are_those_of_the_whole_catalog(world: str, kind: str) -> 
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_a_ceiling_is_that_of_the_whole_catalog(world: str) -> None:
-    """Every mass off the best action shrinks in the same proportion, as `policies.exploring.limits` does it."""
+    """Every mass off the best action shrinks in the same proportion, as `policies.exploring.bounds` does it."""
     free, bound = policy_of(world, "squarecb"), policy_of(world, "ceiling")
     context, may = contexts(N, 5), random_eligibility(free.catalog, N, seed=2)
     eligible, scores = may.dense(), np.round(free.scores(context), 12)
-    expected = limited(free.distribution(context, eligible), scores, eligible, 0.1, 0.0)
+    expected = bounded(free.distribution(context, eligible), scores, eligible, 0.1, 0.0)
     assert bound.distribution(context, eligible) == pytest.approx(expected, abs=1e-9)
 
 

@@ -167,7 +167,7 @@ def test_panel_links_the_days_of_a_contact() -> None:
     panel = panel_of(tiring(2, 3), catalog(), 10**6, 0)
     assert panel.following.tolist() == [2, 3, 4, 5, -1, -1]
     assert panel.gap_days.tolist() == [1.0, 1.0, 1.0, 1.0, 0.0, 0.0]
-    assert following_money(replace(panel, blocks=panel.blocks), "margin", 1)[:2].tolist() == [
+    assert following_money(replace(panel, batches=panel.batches), "margin", 1)[:2].tolist() == [
         panel.reward("margin")[2],
         panel.reward("margin")[3],
     ]

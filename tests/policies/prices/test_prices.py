@@ -194,7 +194,7 @@ def test_the_sample_does_not_depend_on_blocks(world: Any, sizes: list[int], seed
         rows = at[sample.wanted(keys[at])]
         sample.add(keys[rows], np.ones(len(rows), dtype=np.bool_), whole.context.take(rows), whole.packed[rows])
         start += size
-    taken = np.concatenate([block.packed for block in sample.blocks()] or [whole.packed[:0]])
+    taken = np.concatenate([batch.packed for batch in sample.batches()] or [whole.packed[:0]])
     smallest = np.sort(np.argsort(keys)[:7])
     assert sample.seen == n
     assert taken.tobytes() == whole.packed[smallest].tobytes()

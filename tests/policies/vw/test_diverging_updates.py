@@ -146,7 +146,7 @@ def test_loss_by_hand(world):
     nothing = replace(tables, **{name: np.zeros_like(getattr(tables, name)) for name in weights})
     sample = sample_of([block], "y")
     assert sample.loss(nothing, encoder) == pytest.approx((block.rewards["y"] ** 2).mean())
-    shifted = Sample(sample.blocks, sample.reward + 100.0)
+    shifted = Sample(sample.batches, sample.reward + 100.0)
     with pytest.raises(LearnError):
         require_no_jump(shifted, nothing, None, encoder, unit=0.1)
     require_no_jump(shifted, nothing, nothing, encoder, unit=0.1)

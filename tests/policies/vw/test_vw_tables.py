@@ -176,7 +176,7 @@ def test_choose_equals_distribution_and_sample(world, learner, exploration, fast
     np.testing.assert_array_equal(action, expected_action)
     np.testing.assert_allclose(propensity, expected, rtol=1e-12)
     assert action.dtype == np.int32
-    # Any block size gives the same bytes.
+    # Any batch size gives the same bytes.
     halves = [slice(0, 1), slice(1, 700), slice(700, n)]
     parts = [policy.choose(context.take(s), eligibility.take(s), uniforms(ids[s], 5)) for s in halves]
     assert np.concatenate([part[0] for part in parts]).tobytes() == action.tobytes()
