@@ -78,7 +78,7 @@ def test_a_retired_block_is_never_drawn_and_comes_back_as_it_was() -> None:
     may = BlockEligibility(catalog, factors, may.channel_hour)
     action, _ = moved.policy().choose_blocks(contexts(400, 4), may, np.random.default_rng(0).random(400))
     arms = catalog.split(action)[2]
-    assert not {catalog.arms[arm].blocks[0] for arm in arms[arms >= 0].tolist()} - {"h0"}
+    assert {catalog.arms[arm].blocks[0] for arm in arms[arms >= 0].tolist()} == {"h0"}
     again = adopted(moved, learner.catalog)
     assert again.policy().tables.block == pytest.approx(learner.tables().block, abs=1e-7)
 
