@@ -33,7 +33,7 @@ def check_policy(policy: Policy, catalog: Catalog, schema: FeatureSchema, seed: 
     draw of the policy's own takes the very actions of `engine.sampling.draw`, with their propensities to 1e-9.
 
     Args:
-        seed: of contexts and sets.
+        seed: the seed of contexts and sets.
 
     Raises:
         ParameterError: says what failed.

@@ -23,13 +23,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What `manifest.json` of a trained folder says; each kind of folder has a subclass, which reads its files.
 
     Attributes:
-        format: of the manifest.
-        catalog / features / encoder: that the policy was trained with.
+        format: the format of the manifest.
+        catalog / features / encoder: those that the policy was trained with.
         metric / reward_range: what it maximises, and the declared (low, high).
-        rounds: that were learnt from.
+        rounds: the rounds that were learnt from.
         centre / unit: mean and standard deviation of the rewards of the first rounds.
         source: about the training log.
-        files / version: of the folder, see `engine.storage.artefact`.
+        files / version: those of the folder, see `engine.storage.artefact`.
     """
 
     KIND: ClassVar[str]

@@ -44,11 +44,11 @@ class Setting:
     """What a policy is made for, and how.
 
     Attributes:
-        catalog / schema: of the rounds.
+        catalog / schema: those of the rounds.
         metric / reward_range: the reward to maximise, and its declared (low, high).
         peer / segments: parameters of the rules.
-        model: of the reward model that volume_threshold stands on.
-        learner / exploration: of vw.
+        model: how the reward model learns that volume_threshold stands on.
+        learner / exploration: how vw learns and explores.
     """
 
     catalog: Catalog
@@ -63,7 +63,7 @@ class Setting:
 
     @property
     def of(self) -> tuple[Catalog, FeatureSchema, str, tuple[float, float]]:
-        """What every learner begins with."""
+        """Catalog, schema, metric and reward range: what every learner begins with."""
         return self.catalog, self.schema, self.metric, self.reward_range
 
 

@@ -30,7 +30,7 @@ class TrainedFolder:
     """A trained folder; what it hands out is read from files whose hashes were verified when it was opened.
 
     Args:
-        path: of the folder (of a live folder the version that it serves, `engine.storage.versions.served_folder`).
+        path: the folder itself; of a live folder the version that it serves (`engine.storage.versions.served_folder`).
 
     Raises:
         ArtefactError: missing, damaged, foreign, or of another format.

@@ -34,7 +34,7 @@ def compile_blocks(
 
     Args:
         model: loaded.
-        encoder / catalog / config: that its examples were written with.
+        encoder / catalog / config: those that its examples were written with.
         scale / shift: reward = shift + scale x the model's prediction.
     """
     reader = _Reader(model, encoder, set(interactions(config, catalog)))

@@ -35,9 +35,9 @@ class BlockLearner(VwTrainer):
 
     Args:
         catalog: modular.
-        schema / metric / reward_range / state: as of `VwTrainer`.
+        schema / metric / reward_range / state: see `VwTrainer`.
         config: mtr, without ensemble, search and live exploration.
-        exploration: of the policies handed out, see `policies.content.stages`.
+        exploration: the exploration of the policies handed out, see `policies.content.stages`.
 
     Raises:
         ParameterError: a catalog without blocks, or a configuration or exploration that has no form in blocks.

@@ -39,12 +39,12 @@ class BlockPolicy:
 
     Attributes:
         catalog: modular.
-        encoder: of the context.
+        encoder: the encoder of the context.
         tables: scores.
         exploration: without floor and votes, see `policies.content.stages`.
         rounds: rounds that were learnt from.
         links: pairs of slots whose products the tables hold.
-        name / version: as of `policies.vw.compiled.CompiledPolicy`.
+        name / version: see `policies.vw.compiled.CompiledPolicy`.
         fast: use the numba kernel where numba is installed; actions are the same but for rounding at the edge of a
             draw, propensities to 1e-12.
     """
@@ -295,5 +295,5 @@ class UniformBlocks:
         return np.where(eligibility.contains(action), 1.0 / eligibility.counts(), 0.0)
 
     def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:  # noqa: ARG002 - protocol
-        """(n, k) probabilities."""
+        """Give the probabilities of the actions, (n, k)."""
         return uniform(eligible)

@@ -110,9 +110,9 @@ def stages(
 
     Args:
         tables: scores.
-        groups: that the scores and the eligible sets factorise over.
+        groups: the groups that the scores and the eligible sets factorise over.
         x: (n, d) encoded contexts.
-        eligibility: of the n rows.
+        eligibility: the eligible sets of the n rows.
         exploration: without floor and votes.
         rounds: learnt from; SquareCB's gamma grows with them.
     """

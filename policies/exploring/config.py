@@ -21,7 +21,7 @@ class ExplorationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     Attributes:
         kind: greedy, epsilon_greedy, softmax or squarecb; bag or cover, votes of an ensemble (`policies.vw.compiled`).
         epsilon: exploring share of epsilon_greedy, and uniform share of bag and cover, in [0, 1].
-        inverse_temperature: of softmax, per unit of reward, >= 0.
+        inverse_temperature: the inverse temperature of softmax, per unit of reward, >= 0.
         gamma_scale / gamma_exponent: squarecb's gamma is gamma_scale * t ** gamma_exponent, where t is the number of
             rounds learnt from; gamma is per unit of reward.
         ceiling: largest share of a row's mass off its greedy actions, in [0, 1]; null is no ceiling.

@@ -167,10 +167,10 @@ def echo_slope(panel: Panel, catalog: Catalog, money: str, own_chance: FloatArra
 
     Args:
         panel: trajectories, decided at random among the arms.
-        catalog: of their actions.
+        catalog: the catalog of their actions.
         money: metric of all money of a contact.
         own_chance: (n,) chance of a click of the send that was chosen; 0 for hold.
-        decisions: that are added up.
+        decisions: the decisions that are added up.
     """
     depth = np.array([arm.discount_depth for arm in catalog.arms])
     if not decisions or not panel.knows(money) or np.ptp(depth) == 0.0:

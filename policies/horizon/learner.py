@@ -45,7 +45,7 @@ class Advantages:
 
     @property
     def total(self) -> FloatArray:
-        """(n, k - 1)."""
+        """The sum of both, (n, k - 1)."""
         both: FloatArray = self.gain + self.later
         return both
 
@@ -57,7 +57,7 @@ def advantages(
 
     Args:
         rounds: every decision, also those that had no choice, with the metrics that `HorizonConfig` names.
-        catalog / schema / metric: of the rounds.
+        catalog / schema / metric: those of the rounds.
         config: with `horizon`.
 
     Raises:
@@ -158,7 +158,7 @@ class HorizonLearner(VwLearner):
         """Learn given advantages over hold.
 
         Args:
-            contexts: of n decisions, in batches.
+            contexts: the contexts of n decisions, in batches.
             advantage: (n, k - 1) of every send.
             counted: rounds, eligible actions and skipped rows that they stand for; each decision once where None.
 

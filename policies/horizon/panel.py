@@ -81,7 +81,7 @@ class Panel:
         return bool(metric) and all(metric in batch.rewards for batch in self.batches)
 
     def eligible(self) -> BoolArray:
-        """(n, k) bool."""
+        """The eligible sets of all decisions, (n, k) bool."""
         return np.concatenate([batch.eligible_dense() for batch in self.batches])
 
     @property
@@ -95,9 +95,9 @@ def panel_of(rounds: Iterable[RoundBlock], catalog: Catalog, most_rows: int, see
 
     Args:
         rounds: every decision, also those that had no choice.
-        catalog: of the rounds.
+        catalog: the catalog of the rounds.
         most_rows: decisions, about.
-        seed: of the sample.
+        seed: the seed of the sample.
 
     Raises:
         LearnError: no rounds.
@@ -160,7 +160,7 @@ class WholeLogs:
     """The decisions of some logs, one log after the other, as often as they are asked for.
 
     Args:
-        readers: of logs of the same catalog and features.
+        readers: the readers of logs of the same catalog and features.
         metric: the money; rows of which it is not known yet stay, as steps of a trajectory.
         config: names further metrics; those that every log knows are read.
         side: one side of a split, or None for all rows.
@@ -175,7 +175,7 @@ class WholeLogs:
         self._rewards = tuple(dict.fromkeys((metric, *known)))
 
     def __iter__(self) -> Iterator[RoundBlock]:
-        """The decisions.
+        """Read the decisions, log by log.
 
         Raises:
             DataError: repeated decision ids, over all logs, or rows that contradict themselves.

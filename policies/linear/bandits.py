@@ -34,7 +34,7 @@ class LinUcb:
     support for other actions.
 
     Args:
-        posterior: of every action.
+        posterior: the posterior of every action.
         alpha: width of the bound in deviations, >= 0.
 
     Raises:
@@ -49,7 +49,7 @@ class LinUcb:
         self._posterior, self._alpha = posterior, alpha
 
     def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
-        """(n, k) one-hot.
+        """Give one-hot probabilities, (n, k).
 
         Raises:
             EligibilityError: a row without an eligible action.
@@ -68,7 +68,7 @@ class LinearThompson:
     drawing weights, so the logged propensity is the probability of the draw by construction.
 
     Args:
-        posterior: of every action.
+        posterior: the posterior of every action.
         v: deviation of the noise, in reward units, >= 0; 0 is greedy.
 
     Raises:
@@ -83,7 +83,7 @@ class LinearThompson:
         self._posterior, self._v = posterior, v
 
     def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
-        """(n, k) chances.
+        """Give the chances of the actions, (n, k).
 
         Raises:
             EligibilityError: a row without an eligible action.
@@ -99,7 +99,7 @@ class LinearLearner(ABC):
 
     Args:
         catalog / schema / metric / reward_range / ridge / state: see `LinearSums`.
-        width: of the policy's deviations; the subclass says what it means, and its default.
+        width: the width of the policy's deviations; the subclass says what it means, and its default.
         relative: the width counts in standard deviations of the rewards (`LinearPosterior.unit`), not in their unit.
     """
 

@@ -27,7 +27,7 @@ class LinearPosterior:
     """The normal posterior of every action's weights: mean and covariance (up to the noise's variance).
 
     Attributes:
-        encoder: of the context.
+        encoder: the encoder of the context.
         weights: (d + 1, k), the constant last; reward units.
         covariance: (m, k) inverse of each action's A = ridge I + X'X as the m = (d + 1)(d + 2) / 2 coefficients of the
             products of columns; those of unequal columns count twice.
@@ -72,7 +72,7 @@ class LinearState:
     """Everything that sums over rounds hold.
 
     Attributes:
-        encoder: of the context, from the first rounds.
+        encoder: the encoder of the context, from the first rounds.
         gram: (k, d + 1, d + 1) X'X of every action.
         moment: (k, d + 1) X'(r - centre).
         centre / unit: mean and standard deviation of the rewards of the first rounds.
@@ -92,7 +92,7 @@ class LinearSums:
 
     Args:
         catalog: the actions.
-        schema: of every context.
+        schema: the schema of every context.
         metric / reward_range: the reward and its declared (low, high).
         ridge: prior precision of every weight, in rows, > 0.
         max_levels: levels kept per categorical feature.

@@ -34,7 +34,7 @@ class AlwaysPolicy:
         self._preference = preference
 
     def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:  # noqa: ARG002 - protocol
-        """(n, k) one-hot.
+        """Give one-hot probabilities, (n, k).
 
         Raises:
             EligibilityError: a row without an eligible action.
@@ -66,7 +66,7 @@ class BestAction:
     for Counterfactual Learning", NeurIPS 2015: sum r / p over sum 1 / p of its rounds. What an A/B/n test launches.
 
     Args:
-        values: of one group, from the training log (`policies.exploring.action_values.ActionSums`).
+        values: the values of one group, from the training log (`policies.exploring.action_values.ActionSums`).
     """
 
     name = "best_action"
@@ -82,7 +82,7 @@ class BestAction:
         return int(self._preference[0].argmax())
 
     def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:  # noqa: ARG002 - protocol
-        """(n, k) one-hot.
+        """Give one-hot probabilities, (n, k).
 
         Raises:
             EligibilityError: a row without an eligible action.
@@ -96,7 +96,7 @@ class MergeTagBlast:
     Holds only where nothing may be sent.
 
     Args:
-        values: of one group, from the training log.
+        values: the values of one group, from the training log.
     """
 
     name = "merge_tag_blast"
@@ -109,7 +109,7 @@ class MergeTagBlast:
         self._preference = preference
 
     def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:  # noqa: ARG002 - protocol
-        """(n, k) one-hot.
+        """Give one-hot probabilities, (n, k).
 
         Raises:
             EligibilityError: a row without an eligible action.

@@ -69,7 +69,7 @@ class FixedCalendar:
         self._preference = np.stack([rest, due])
 
     def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
-        """(n, k) one-hot.
+        """Give one-hot probabilities, (n, k).
 
         Raises:
             EligibilityError: a row without an eligible action.

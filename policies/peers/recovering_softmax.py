@@ -79,7 +79,7 @@ class RecoveringSoftmax:
         self._scores, self._recovery = scores, recovery
 
     def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
-        """(n, k) softmax.
+        """Give the softmax of the scores, (n, k).
 
         Raises:
             EligibilityError: a row without an eligible action.

@@ -73,7 +73,7 @@ def fit_cuts(
     """Find quantile edges and frequent levels from the first 100,000 rows.
 
     Args:
-        schema: of the contexts.
+        schema: the schema of the contexts.
         features: names to cut by.
         contexts: batches of the training log.
         bins: numeric features are cut into this many bins of about equal size (duplicates merged).

@@ -68,7 +68,7 @@ class StaticSegments:
         return self._preference
 
     def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
-        """(n, k) one-hot.
+        """Give one-hot probabilities, (n, k).
 
         Raises:
             EligibilityError: a row without an eligible action.
@@ -84,7 +84,7 @@ def tune_segments(
     Args:
         rounds: usable rounds with a known metric; iterated several times.
         metric: the reward to maximise.
-        catalog / schema: of the log.
+        catalog / schema: those of the log.
         config: see `SegmentConfig`.
 
     Raises:

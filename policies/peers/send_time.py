@@ -95,7 +95,7 @@ class SendTime:
         self._rank = -order.reshape(channels, arms)[channel, arm].astype(np.float64)
 
     def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
-        """(n, k) one-hot.
+        """Give one-hot probabilities, (n, k).
 
         Raises:
             EligibilityError: a row without an eligible action.

@@ -24,7 +24,7 @@ class VolumeThreshold:
     u_i is the predicted effect of sending to i and the threshold is the limit's dual price: that of one message.
 
     Args:
-        encoder: of the context.
+        encoder: the encoder of the context.
         tables: predicted rewards of every action, for instance `VwRewardModel.fitted.tables`.
         threshold: in reward units; finite, or infinite to hold always.
 

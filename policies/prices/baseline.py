@@ -32,9 +32,9 @@ class SegmentsManifest(msgspec.Struct, frozen=True, kw_only=True):
     """What `manifest.json` says of a folder of segments.
 
     Attributes:
-        catalog_version / schema_version: that the segments were tuned for.
-        cuts: of the segmentation.
-        version: of the folder.
+        catalog_version / schema_version: those that the segments were tuned for.
+        cuts: the cuts of the segmentation.
+        version: the version of the folder.
     """
 
     catalog_version: str

@@ -29,7 +29,7 @@ def priced(policy: Policy, table: FloatArray, catalog: Catalog, cut: Cut | None 
     Args:
         policy: any.
         table: (G, C, K) in reward units.
-        catalog: of the actions.
+        catalog: the catalog of the actions.
         cut: the groups of contacts; None where G is 1.
 
     Raises:
@@ -128,7 +128,7 @@ class ThinnedPolicy:
     contacts pay alike. Subsidies change nothing, and where hold is not eligible nothing is thinned.
 
     Attributes:
-        policy: to be thinned.
+        policy: the policy to be thinned.
         kept: (G, C, K) share of each send's probability that stays, in [0, 1].
         hours: H, number of hour slots.
         cut: groups of contacts; None where G is 1.

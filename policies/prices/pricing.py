@@ -40,7 +40,7 @@ class Costs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     charged: bool = False
 
     def table(self, catalog: Catalog) -> FloatArray:
-        """(C, K) USD.
+        """Give what each send costs: (C, K), in USD.
 
         Raises:
             ParameterError: a channel or arm that the catalog does not have: a typing error would be a free send.
@@ -61,11 +61,11 @@ class Term(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """One constraint: the expected use of all contacts together is at most `budget`.
 
     Attributes:
-        name: of the budget, "baseline_volume", "baseline_volume CHANNEL", or "floor GROUP".
+        name: the name of the budget, "baseline_volume", "baseline_volume CHANNEL", or "floor GROUP".
         unit: messages; usd; or share: sends that a group is short of, see `share`.
         budget: in that unit, for the contacts of one run; 0 for a share.
-        channels: that count; None is all.
-        purposes: that count.
+        channels: the channels that count; None is all.
+        purposes: the purposes that count.
         group: of a share, the group; -1 otherwise.
         share: of all counted sends, the least that the group gets.
         least: the other way round: at least `budget` messages.
@@ -151,9 +151,9 @@ class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         price: (J,) reward units per unit of each term.
         expected: (J,) use that is expected at these prices; of a share, sends beyond what the group must get (below 0).
         stderr: (J,) of `expected` because prices were found on a sample; 0 where on all contacts.
-        costs: of sends.
-        groups: of a floor.
-        contacts: that were decided for.
+        costs: the costs of sends.
+        groups: the groups of a floor.
+        contacts: the contacts that were decided for.
         sampled: of them, those that the prices were found on.
         baseline: whose volume was the bound, "" where there was none.
         baseline_sends: its expected sends; None where it is not known.
@@ -216,11 +216,11 @@ class Problem:
     """What is to be priced.
 
     Attributes:
-        catalog: of the actions.
+        catalog: the catalog of the actions.
         terms: J of them.
-        costs: of sends.
-        groups: of a floor, or None.
-        contacts: that the sample stands for.
+        costs: the costs of sends.
+        groups: the groups of a floor, or None.
+        contacts: the contacts that the sample stands for.
         tolerance: see `policies.prices.config.PriceConfig`.
     """
 

@@ -53,9 +53,9 @@ def day_problem(
 
     Args:
         config: budgets, floor, tolerance.
-        catalog: of the actions.
+        catalog: the catalog of the actions.
         groups: see `group_cut`.
-        contacts: that are decided for.
+        contacts: the contacts that are decided for.
         today: in the budgets' zone.
         unpriced: use of the policy without prices, for the groups' contacts.
         baseline: what the baseline sends to the same sampled contacts, or to all of them as a number; None is unknown.
@@ -80,7 +80,7 @@ def campaign_use(config: PriceConfig, catalog: Catalog, sent: IntArray) -> dict[
 
     Args:
         config: its budgets and costs.
-        catalog: of the actions.
+        catalog: the catalog of the actions.
         sent: (C, K) sends that left.
 
     Raises:

@@ -51,11 +51,12 @@ class Dual:
     """Finds the prices of J terms.
 
     Args:
-        names: of the terms, for errors.
+        names: the names of the terms, for errors.
         bounds: (J,) what each may use at most.
         evaluate: gives use and scale at prices; deterministic.
         tolerance: a binding term may stay under its limit by this share of its scale.
-        first_step: of the search upwards from 0, in reward units; it changes the time, within tolerance not the result.
+        first_step: where the search upwards from 0 begins, in reward units; within the tolerance it changes only the
+            time that the search takes.
     """
 
     def __init__(

@@ -58,7 +58,7 @@ class Contacts:
     """What contacts look like to a policy: their contexts and what they may get.
 
     Attributes:
-        context: of n contacts.
+        context: the context of n contacts.
         packed: (n, ceil(k / 8)) their eligible sets.
         shape: (C, H, K).
         rows: contacts that they stand for: n, and those of whom nothing is drawn.
@@ -76,7 +76,7 @@ class Contacts:
 
 
 def no_use(shape: tuple[int, int, int], groups: int) -> Use:
-    """Of nobody."""
+    """The use of no contacts at all: the zero of the sums."""
     channels, _, arms = shape
     return Use(np.zeros((groups, channels, arms), dtype=np.int64), np.zeros(groups, dtype=np.int64), 0)
 
@@ -178,7 +178,7 @@ class ContactSample:
         Args:
             keys: (m,) of `sample_keys`.
             drawn: (m,) whether anything is drawn for them; control is not.
-            context: of the m contacts.
+            context: the context of the m contacts.
             packed: (m, ceil(k / 8)) eligible sets.
         """
         if len(keys):

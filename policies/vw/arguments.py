@@ -33,7 +33,7 @@ class EnsembleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         greedify: bag only: the first model learns from every round exactly once.
         psi: cover only: weight of the reward for disagreement, >= 0.
         epsilon: cover only: the uniform share that the reward for disagreement assumes, in [0, 1]; serve with the same.
-        seed: of the Poisson draws.
+        seed: the seed of the Poisson draws.
     """
 
     kind: Literal["bag", "cover"] = "bag"
@@ -206,7 +206,7 @@ class VwConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         interactions: pairs of namespaces whose products are learnt: x context, c channel, h hour slot, a arm.
         passes: passes over the rows of one `learn`, at least 1.
         max_levels: levels kept per categorical feature.
-        regression: of reward models: bfgs (batch, order of rows and scale of rewards do not matter) or sgd.
+        regression: how reward models learn: bfgs (neither the order of rows nor the scale of rewards matters) or sgd.
         regression_passes: most passes of a reward model; bfgs stops by itself when the loss no longer falls.
         ridge: squared-norm penalty of a bfgs reward model, in units of rows, >= 0.
         slot_pairs: pairs of slots of a modular catalog whose products are learnt, by name.

@@ -29,12 +29,12 @@ class CompiledPolicy:
 
     Attributes:
         catalog: the actions.
-        encoder: of the context.
+        encoder: the encoder of the context.
         tables: scores of every action.
         exploration: from scores to probabilities.
         rounds: rounds that were learnt from; SquareCB's gamma grows with them.
         name: begins with "vw".
-        version: of the artefact it was loaded from; "" for one that was never exported.
+        version: the version of the artefact it was loaded from; "" for one that was never exported.
         fast: use the numba kernels where numba is installed. Actions are the same but for rounding at the edge of a
             draw, propensities to 1e-12; so a job sets it once, from its size, never batch by batch.
     """
@@ -119,7 +119,7 @@ class CompiledPolicy:
     def _choose_fast(
         self, context: ContextBlock, eligibility: Eligibility, uniform: FloatArray
     ) -> tuple[CodeArray, FloatArray]:
-        """By kernel; where only hold is left it is certain, and nothing has to be encoded or scored."""
+        """Choose by kernel; where only hold is left it is certain, and nothing has to be encoded or scored."""
         rows = np.flatnonzero(eligibility.sendable())
         action, propensity = np.zeros(context.n, dtype=np.int32), np.ones(context.n)
         some = len(rows) < context.n

@@ -31,7 +31,7 @@ class VwManifest(Manifest, frozen=True, kw_only=True):
 
     Attributes:
         config: how it learnt.
-        eligible_sum / skipped: of training, see `policies.vw.training.LearnerState`.
+        eligible_sum / skipped: those of training, see `policies.vw.training.LearnerState`.
     """
 
     config: VwConfig
@@ -67,9 +67,9 @@ class CompiledManifest(VwManifest, frozen=True, kw_only=True):
     """What `manifest.json` says of a folder whose model is compiled to tables.
 
     Attributes:
-        exploration: of the policy.
+        exploration: the exploration of the policy.
         parity: largest |score - VW's prediction| measured at export, in reward units.
-        name: of the policy.
+        name: the name of the policy.
         made_with: versions of the libraries.
     """
 
@@ -143,7 +143,7 @@ class LiveFolderPolicy:
     """Serves a live folder (`engine.protocols.Policy`); each process loads its own workspace when first asked.
 
     Args:
-        manifest: of the folder.
+        manifest: the manifest of the folder.
         folder: it must stay there until every process has been asked once.
     """
 

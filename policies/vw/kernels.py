@@ -100,8 +100,8 @@ def run(module: str, name: str, *arguments: Any) -> None:
     """Run a kernel on arrays that it writes its answers into.
 
     Args:
-        module: that holds it; imported when first used, because it imports numba.
-        name: of its function.
+        module: the module that holds it; imported when first used, because it imports numba.
+        name: the name of its function.
         arguments: arrays, and tuples of arrays and numbers.
     """
     try:

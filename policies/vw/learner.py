@@ -37,7 +37,7 @@ class VwLearner(VwTrainer):
         metric: the reward to maximise.
         reward_range: declared (low, high) of the metric; rewards outside are refused.
         config: how to learn.
-        exploration: of the policies handed out; bag and cover need the ensemble of that name in the configuration.
+        exploration: how the policies explore; bag and cover need the ensemble of that name in the configuration.
         state: continue from an earlier learner (`policies.trained.TrainedFolder.learner`).
 
     Raises:
@@ -202,8 +202,8 @@ def compiled_facts(
     """What the manifest of a folder with tables says of its learner (`policies.vw.folder.CompiledManifest`).
 
     Args:
-        learner: that has learnt.
-        exploration: of its policy.
+        learner: the learner that has learnt.
+        exploration: the exploration of its policy.
         measured: its parity.
         source: about the training log.
     """

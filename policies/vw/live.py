@@ -23,7 +23,7 @@ class LivePolicy:
 
     Args:
         catalog: the actions.
-        encoder: of the context.
+        encoder: the encoder of the context.
         model: bytes of the VW model.
         name: begins with "vw".
 

@@ -30,7 +30,7 @@ class LiveLearner(VwTrainer):
 
     Args:
         live: the exploration.
-        others: as of `VwTrainer`; mtr only, without an ensemble. What the configuration says of `live` is not read.
+        others: see `VwTrainer`; mtr only, without an ensemble. What the configuration says of `live` is not read.
 
     Raises:
         ParameterError: as of `VwTrainer`, or a configuration that is not mtr's.

@@ -45,9 +45,9 @@ class ResponseNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     Attributes:
         role: "respond" or "unsub".
-        metric: of the log that it was fitted on.
-        encoder: of the context.
-        rounds: that it was fitted on.
+        metric: the metric of the log that it was fitted on.
+        encoder: the encoder of the context.
+        rounds: the rounds that it was fitted on.
     """
 
     role: Role
@@ -123,5 +123,5 @@ def load_responses(folder: Path, notes: Sequence[ResponseNote], catalog: Catalog
 
 
 def notes_of(models: Iterable[ResponseModel]) -> tuple[ResponseNote, ...]:
-    """For a manifest, by role."""
+    """Collect the notes of some models for a manifest, in the order of their roles."""
     return tuple(sorted((model.note for model in models), key=lambda note: note.role))

@@ -36,9 +36,9 @@ class Trial:
 
     Attributes:
         config: without a search.
-        value: of its greedy policies over all judged rounds, in reward units; -inf where it could not learn.
+        value: what its greedy policies earn over all judged rounds, in reward units; -inf where it could not learn.
         gain: paired difference to the best configuration before it, and its standard error.
-        stderr: of the gain.
+        stderr: the standard error of the gain.
         chosen: it replaced that one.
     """
 
@@ -83,7 +83,7 @@ def choose(
 
     Args:
         rounds: the training log, in its own order; read several times.
-        catalog / schema / metric / reward_range: as of `VwLearner`.
+        catalog / schema / metric / reward_range: see `VwLearner`.
         config: start, and what to try (`config.search`); without a search it comes back as it is.
         on_trial: called with every trial.
 

@@ -76,7 +76,7 @@ def require_no_jump(
     """Refuse a model whose predictions of the rows that it just learnt from are worse than any sound model's.
 
     Args:
-        sample: of those rows.
+        sample: a sample of those rows.
         after / before: tables of the new and the old model; None where there was none.
         unit: standard deviation of the rewards.
 

@@ -89,7 +89,7 @@ class ScoreTables(StoredTables):
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(C, H, K)."""
+        """Sizes of the axes of sends: (C, H, K)."""
         return len(self.channel), len(self.hour), len(self.arm)
 
     @property

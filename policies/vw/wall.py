@@ -162,7 +162,7 @@ class Model:
         """Weight of a feature (one hash) or of the interaction of two, in the order of their namespaces.
 
         Args:
-            position: of the policy among the interleaved ones.
+            position: the position of the policy among the interleaved ones.
         """
         return float(self._workspace.get_weight((_index(hashes, self._stride) + position) & self._mask))
 
@@ -203,7 +203,7 @@ class LiveModel:
     time uses it; others wait. `close` frees it; so does the end of its life.
 
     Args:
-        arguments: of the workspace.
+        arguments: the arguments of the workspace.
 
     Raises:
         ArtefactError: VW refuses them, or cannot read the model that they name.

@@ -68,7 +68,7 @@ class NarrowedPolicy:
         return self.policy.scores(narrowed(context, self.schema))
 
     def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
-        """(n, k) probabilities.
+        """Give the probabilities of the actions, (n, k).
 
         Raises:
             EligibilityError: a row without an eligible action.
@@ -102,7 +102,7 @@ class RestrictedPolicy:
         preference: (1, k) mean rewards, hold below every send.
         catalog: the actions.
         exploration: from scores to probabilities.
-        rounds: that the scores were learnt from.
+        rounds: the rounds that the scores were learnt from.
         learnt: what is not constant.
         name: in results.
     """
@@ -116,7 +116,7 @@ class RestrictedPolicy:
     name: str
 
     def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
-        """(n, k) probabilities.
+        """Give the probabilities of the actions, (n, k).
 
         Raises:
             EligibilityError: a row without an eligible action.
