@@ -134,13 +134,13 @@ def begin(
 def linucb(setting: Setting) -> LinUcbLearner:
     """LinUCB, its width in standard deviations of the reward."""
     peer = setting.peer
-    return LinUcbLearner(*setting.of, alpha=peer.alpha, ridge=peer.ridge, relative=True)
+    return LinUcbLearner(*setting.of, width=peer.alpha, ridge=peer.ridge, relative=True)
 
 
 def lin_ts(setting: Setting) -> LinearThompsonLearner:
     """Linear Thompson sampling, its width in standard deviations of the reward."""
     peer = setting.peer
-    return LinearThompsonLearner(*setting.of, v=peer.v, ridge=peer.ridge, relative=True)
+    return LinearThompsonLearner(*setting.of, width=peer.v, ridge=peer.ridge, relative=True)
 
 
 def vw(setting: Setting) -> Learner:

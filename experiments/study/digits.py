@@ -211,11 +211,11 @@ OURS: Final = (
     ),
     Entry(
         "LinUCB, alpha 0.5",
-        _ours(lambda data: LinUcbLearner(CATALOG, data.schema, "right", RANGE, alpha=0.5)),
+        _ours(lambda data: LinUcbLearner(CATALOG, data.schema, "right", RANGE, width=0.5)),
     ),
     Entry(
         "linear Thompson, v 0.1",
-        _ours(lambda data: LinearThompsonLearner(CATALOG, data.schema, "right", RANGE, v=0.1)),
+        _ours(lambda data: LinearThompsonLearner(CATALOG, data.schema, "right", RANGE, width=0.1)),
     ),
 )
 STOCK: Final = (

@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.catalog import Catalog
 from engine.content.eligibility import modular_of
 from engine.errors import LearnError, ParameterError
-from engine.features import FeatureSchema
 from engine.log.training_rows import TrainingRows
 from engine.records.rounds import RoundBlock
 from engine.types import FloatArray
@@ -19,14 +17,13 @@ from policies.content.names import interactions, lines_of, slot_links
 from policies.content.policy import BlockManifest, BlockPolicy, require_staged
 from policies.content.tables import BlockTables
 from policies.exploring.config import ExplorationConfig
-from policies.vw.arguments import VwConfig
 from policies.vw.examples import context_text, one_action_examples
 from policies.vw.folder import TABLES
-from policies.vw.learner import compiled_facts, require_parity
-from policies.vw.training import LearnerState, VwTrainer
+from policies.vw.learner import CompiledLearner
+from policies.vw.training import LearnerState
 
 
-class BlockLearner(VwTrainer):
+class BlockLearner(CompiledLearner[BlockTables]):
     """Learns what each block, channel and hour adds, with Vowpal Wabbit, from the chosen actions alone.
 
     Every round counts alike (squared loss on the reward of the chosen action) unless the configuration's
@@ -35,7 +32,7 @@ class BlockLearner(VwTrainer):
 
     Args:
         catalog: modular.
-        schema / metric / reward_range / state: see `VwTrainer`.
+        schema / metric / reward_range / state: see `CompiledLearner`.
         config: mtr, without ensemble, search and live exploration.
         exploration: the exploration of the policies handed out, see `policies.content.stages`.
 
@@ -43,37 +40,28 @@ class BlockLearner(VwTrainer):
         ParameterError: a catalog without blocks, or a configuration or exploration that has no form in blocks.
     """
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        schema: FeatureSchema,
-        metric: str,
-        reward_range: tuple[float, float],
-        config: VwConfig | None = None,
-        exploration: ExplorationConfig | None = None,
-        state: LearnerState | None = None,
-    ) -> None:
-        modular_of(catalog)
-        super().__init__(catalog, schema, metric, reward_range, config, state)
-        self.exploration = exploration or ExplorationConfig(floor=0.0)
+    usual = ExplorationConfig(floor=0.0)
+
+    def require_fitting(self) -> None:
+        """Refuse what has no form in blocks.
+
+        Raises:
+            ParameterError: a catalog without blocks, or such a configuration or exploration.
+        """
+        modular_of(self.catalog)
         require_staged(self.exploration)
-        asked: dict[str, Any] = {
-            "cb_type": self.config.cb_type != "mtr",
-            "ensemble": self.config.ensemble,
-            "live": self.config.live,
-        }
-        asked["horizon"] = getattr(self.config, "horizon", None)
-        for name, wrong in asked.items():
-            if wrong:
-                raise ParameterError(
-                    name,
-                    "a learner of modular content",
-                    allowed="mtr with one compiled model",
-                    got=getattr(self.config, name),
-                    hint="learner=mtr",
-                )
-        self.links = slot_links(self.config, catalog)
-        self._read: tuple[LearnerState | None, BlockTables | None] = (None, None)
+        config = self.config
+        wrong = {"cb_type": config.cb_type != "mtr"}
+        wrong |= {name: getattr(config, name) is not None for name in ("ensemble", "live", "horizon")}
+        for name in (name for name, found in wrong.items() if found):
+            raise ParameterError(
+                name,
+                "a learner of modular content",
+                allowed="mtr with one compiled model",
+                got=getattr(config, name),
+                hint="learner=mtr",
+            )
+        self.links = slot_links(config, self.catalog)
 
     @property
     def policy_name(self) -> str:
@@ -90,7 +78,7 @@ class BlockLearner(VwTrainer):
         Raises:
             LearnError: its weights are not finite.
         """
-        if not np.isfinite(self._compile(state).linear).all():
+        if not np.isfinite(self.compiled(state).linear).all():
             raise LearnError("the model diverged: its weights are not finite", hint="lower learning_rate")
 
     def arguments(self, state: LearnerState, *, fresh: bool) -> str:  # noqa: ARG002 - as of the base class
@@ -129,7 +117,7 @@ class BlockLearner(VwTrainer):
         Raises:
             LearnError: nothing has been learnt yet.
         """
-        return self._compile(self.state)
+        return self.compiled(self.state)
 
     def policy(self) -> BlockPolicy:
         """The policy learnt so far; it does not change when this learner learns on.
@@ -158,14 +146,14 @@ class BlockLearner(VwTrainer):
                 range); then nothing is written.
             StorageError: the disk refused a write.
         """
-        tables, measured = self.tables(), self.parity()
-        require_parity(measured, self.reward_range)
+        tables = self.tables()
+        manifest = BlockManifest(**self.facts(self.parity(), source))
 
         def write(part: Path) -> None:
             self.write_model(part)
             tables.save(part / TABLES)
 
-        return BlockManifest(**compiled_facts(self, self.exploration, measured, source)).publish(folder, write, rows)
+        return manifest.publish(folder, write, rows)
 
     def parity(self) -> float:
         """Largest difference between the tables and VW's own predictions, in reward units."""
@@ -173,11 +161,8 @@ class BlockLearner(VwTrainer):
         with self.opened(state) as model:
             return block_parity(model, tables, state.encoder, self.catalog, scale=-state.unit, shift=state.centre)
 
-    def _compile(self, state: LearnerState) -> BlockTables:
-        if self._read[0] is state and self._read[1] is not None:
-            return self._read[1]
+    def compile(self, state: LearnerState) -> BlockTables:
+        """Read out the tables of blocks."""
         scale, shift = -state.unit, state.centre
         with self.opened(state) as model:
-            found = compile_blocks(model, state.encoder, self.catalog, self.config, scale=scale, shift=shift)
-        self._read = (state, found)
-        return found
+            return compile_blocks(model, state.encoder, self.catalog, self.config, scale=scale, shift=shift)

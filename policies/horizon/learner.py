@@ -14,7 +14,6 @@ from engine.features import ContextBlock, FeatureSchema
 from engine.identity import keyed_hash
 from engine.records.rounds import CHUNK_ROWS, RoundBlock
 from engine.types import HOLD, FloatArray, IntArray
-from policies.exploring.config import ExplorationConfig
 from policies.horizon.config import HorizonConfig
 from policies.horizon.continuation import continuation, permission_loss
 from policies.horizon.memory import changed_at, decayed
@@ -24,7 +23,6 @@ from policies.horizon.regression import Regression, plain_rounds
 from policies.vw.arguments import VwConfig
 from policies.vw.learner import VwLearner
 from policies.vw.rows import eligible_counts, repeatable
-from policies.vw.training import LearnerState
 
 
 @dataclass(frozen=True)
@@ -116,17 +114,14 @@ class HorizonLearner(VwLearner):
         ParameterError: a configuration that does not go together.
     """
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        schema: FeatureSchema,
-        metric: str,
-        reward_range: tuple[float, float],
-        config: VwConfig,
-        exploration: ExplorationConfig | None = None,
-        state: LearnerState | None = None,
-    ) -> None:
-        super().__init__(catalog, schema, metric, reward_range, config, exploration, state)
+    def require_fitting(self) -> None:
+        """Refuse settings that do not go together, as `VwLearner`.
+
+        Raises:
+            ParameterError: a configuration without `horizon`, or not mtr's, or with an ensemble; or as there.
+        """
+        super().require_fitting()
+        config = self.config
         if config.horizon is None or config.cb_type != "mtr" or config.ensemble is not None:
             raise ParameterError(
                 "config", "HorizonLearner", allowed="with `horizon`, cb_type mtr, no ensemble", got=config.cb_type

@@ -94,16 +94,17 @@ class LinearThompson:
         return chance_of_best(mean, self._v * deviation, eligible)
 
 
-class LinearLearner(ABC):
-    """Learns the sums that a linear policy stands on; what is done with them is its subclasses' `policy`.
+class LinearLearner(LinearSums, ABC):
+    """Learns the sums that a linear policy stands on; what is done with them is its subclasses' `served`.
 
     Args:
         catalog / schema / metric / reward_range / ridge / state: see `LinearSums`.
-        width: the width of the policy's deviations; the subclass says what it means, and its default.
+        width: of the policy's deviations: alpha of `LinUcb`, v of `LinearThompson`; None is the subclass's default.
         relative: the width counts in standard deviations of the rewards (`LinearPosterior.unit`), not in their unit.
     """
 
     learns_as: ClassVar[Learns]
+    usual_width: ClassVar[float]
 
     def __init__(
         self,
@@ -111,23 +112,14 @@ class LinearLearner(ABC):
         schema: FeatureSchema,
         metric: str,
         reward_range: tuple[float, float],
-        width: float,
         *,
+        width: float | None = None,
         ridge: float = 1.0,
         relative: bool = False,
         state: LinearState | None = None,
     ) -> None:
-        self.sums = LinearSums(catalog, schema, metric, reward_range, ridge=ridge, state=state)
-        self.width, self.relative = width, relative
-
-    @property
-    def state(self) -> LinearState:
-        """What has been learnt.
-
-        Raises:
-            LearnError: nothing yet.
-        """
-        return self.sums.state
+        super().__init__(catalog, schema, metric, reward_range, ridge=ridge, state=state)
+        self.width, self.relative = self.usual_width if width is None else width, relative
 
     def learn(self, rounds: Iterable[RoundBlock]) -> None:
         """Learn on top of what was learnt before.
@@ -135,23 +127,23 @@ class LinearLearner(ABC):
         Raises:
             LearnError: see `LinearSums.add`.
         """
-        self.sums.add(rounds)
+        self.add(rounds)
 
     def export(
         self, folder: Path, *, source: dict[str, Any] | None = None, rows: TrainingRows | None = None
     ) -> LinearManifest:
         """Write what has been learnt as a trained folder (`policies.manifest.Exporting`)."""
-        state, sums = self.state, self.sums
+        state = self.state
         manifest = LinearManifest(
             policy=self.learns_as,
-            catalog=sums.catalog,
-            features=sums.schema,
+            catalog=self.catalog,
+            features=self.schema,
             encoder=state.encoder,
-            metric=sums.metric,
-            reward_range=sums.reward_range,
+            metric=self.metric,
+            reward_range=self.reward_range,
             width=self.width,
             relative=self.relative,
-            ridge=sums.ridge,
+            ridge=self.ridge,
             centre=state.centre,
             unit=state.unit,
             rounds=state.rounds,
@@ -171,7 +163,7 @@ class LinearLearner(ABC):
             LearnError: nothing has been learnt yet.
             ParameterError: a width that the policy refuses.
         """
-        posterior = self.sums.posterior()
+        posterior = self.posterior()
         return self.served(posterior, self.width * (posterior.unit if self.relative else 1.0))
 
     @abstractmethod
@@ -180,28 +172,10 @@ class LinearLearner(ABC):
 
 
 class LinUcbLearner(LinearLearner):
-    """Learns from logged rounds and hands out `LinUcb` (`engine.protocols.Learner`).
-
-    Args:
-        catalog / schema / metric / reward_range / ridge / relative / state: see `LinearLearner`.
-        alpha: see `LinUcb`.
-    """
+    """Learns from logged rounds and hands out `LinUcb` (`engine.protocols.Learner`)."""
 
     learns_as = "linucb"
-
-    def __init__(
-        self,
-        catalog: Catalog,
-        schema: FeatureSchema,
-        metric: str,
-        reward_range: tuple[float, float],
-        *,
-        alpha: float = 1.0,
-        ridge: float = 1.0,
-        relative: bool = False,
-        state: LinearState | None = None,
-    ) -> None:
-        super().__init__(catalog, schema, metric, reward_range, alpha, ridge=ridge, relative=relative, state=state)
+    usual_width = 1.0
 
     def served(self, posterior: LinearPosterior, width: float) -> LinUcb:
         """The policy of a posterior.
@@ -213,28 +187,10 @@ class LinUcbLearner(LinearLearner):
 
 
 class LinearThompsonLearner(LinearLearner):
-    """Learns from logged rounds and hands out `LinearThompson` (`engine.protocols.Learner`).
-
-    Args:
-        catalog / schema / metric / reward_range / ridge / relative / state: see `LinearLearner`.
-        v: see `LinearThompson`.
-    """
+    """Learns from logged rounds and hands out `LinearThompson` (`engine.protocols.Learner`)."""
 
     learns_as = "lin_ts"
-
-    def __init__(
-        self,
-        catalog: Catalog,
-        schema: FeatureSchema,
-        metric: str,
-        reward_range: tuple[float, float],
-        *,
-        v: float = 0.25,
-        ridge: float = 1.0,
-        relative: bool = False,
-        state: LinearState | None = None,
-    ) -> None:
-        super().__init__(catalog, schema, metric, reward_range, v, ridge=ridge, relative=relative, state=state)
+    usual_width = 0.25
 
     def served(self, posterior: LinearPosterior, width: float) -> LinearThompson:
         """The policy of a posterior.
@@ -290,6 +246,5 @@ class LinearManifest(Manifest, frozen=True, kw_only=True):
             raise ArtefactError(f"{folder} has sums of another size than its catalog and encoder", hint="train again")
         state = LinearState(self.encoder, gram, moment, self.centre, self.unit, self.rounds)
         of = (self.catalog, self.features, self.metric, self.reward_range)
-        if self.policy == "linucb":
-            return LinUcbLearner(*of, alpha=self.width, ridge=self.ridge, relative=self.relative, state=state)
-        return LinearThompsonLearner(*of, v=self.width, ridge=self.ridge, relative=self.relative, state=state)
+        made = LinUcbLearner if self.policy == "linucb" else LinearThompsonLearner
+        return made(*of, width=self.width, ridge=self.ridge, relative=self.relative, state=state)

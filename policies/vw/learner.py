@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import numpy as np
 
@@ -26,10 +27,11 @@ from policies.vw.tables import ScoreTables
 from policies.vw.training import LearnerState, Tally, VwTrainer
 
 PARITY_LIMIT: Final = 1e-5
+T = TypeVar("T")
 
 
-class VwLearner(VwTrainer):
-    """Contextual-bandit learning with Vowpal Wabbit (`engine.protocols.Learner`).
+class CompiledLearner(VwTrainer, Generic[T]):
+    """A trainer whose policies stand on tables T that are read out of its model.
 
     Args:
         catalog: the actions.
@@ -37,12 +39,14 @@ class VwLearner(VwTrainer):
         metric: the reward to maximise.
         reward_range: declared (low, high) of the metric; rewards outside are refused.
         config: how to learn.
-        exploration: how the policies explore; bag and cover need the ensemble of that name in the configuration.
+        exploration: how the policies explore.
         state: continue from an earlier learner (`policies.trained.TrainedFolder.learner`).
 
     Raises:
-        ParameterError: low is not below high, or votes are wanted of an ensemble that is not learnt.
+        ParameterError: low is not below high, or settings that do not go together.
     """
+
+    usual: ClassVar[ExplorationConfig] = ExplorationConfig()
 
     def __init__(
         self,
@@ -55,9 +59,75 @@ class VwLearner(VwTrainer):
         state: LearnerState | None = None,
     ) -> None:
         super().__init__(catalog, schema, metric, reward_range, config, state)
-        self.exploration = exploration or ExplorationConfig()
-        self._read: tuple[LearnerState | None, tuple[ScoreTables, ...]] = (None, ())
-        _check_votes(self.config, self.exploration)
+        self.exploration = exploration or self.usual
+        self._read: tuple[LearnerState, T] | None = None
+        self.require_fitting()
+
+    @abstractmethod
+    def require_fitting(self) -> None:
+        """Refuse settings that do not go together.
+
+        Raises:
+            ParameterError: they do not.
+        """
+
+    @abstractmethod
+    def compile(self, state: LearnerState) -> T:
+        """Read the tables out of the model of a state."""
+
+    def compiled(self, state: LearnerState) -> T:
+        """The tables of a state; those of the last one are kept."""
+        if self._read is None or self._read[0] is not state:
+            self._read = (state, self.compile(state))
+        return self._read[1]
+
+    def facts(self, measured: float, source: dict[str, Any] | None) -> dict[str, Any]:
+        """What the manifest of a folder says of the learner (`policies.vw.folder.CompiledManifest`).
+
+        Args:
+            measured: how far the tables are from what Vowpal Wabbit predicts.
+            source: about the training log.
+
+        Raises:
+            ArtefactError: farther than 1e-5 x max(1, width of the rewards or votes that are compared).
+        """
+        low, high = self.reward_range if self.config.ensemble is None else (0.0, 1.0)
+        limit = PARITY_LIMIT * max(1.0, high - low)
+        if not measured <= limit:
+            raise ArtefactError(
+                f"the compiled scores differ from Vowpal Wabbit's by {measured:.3g}, allowed is {limit:.3g}",
+                hint="weights this large point to a diverged model: lower learning_rate",
+            )
+        return {
+            **self.kept(source),
+            "exploration": self.exploration,
+            "parity": measured,
+            "name": self.policy_name,
+            "made_with": {"vowpalwabbit": wall.VERSION, "numpy": np.__version__},
+        }
+
+
+class VwLearner(CompiledLearner[tuple[ScoreTables, ...]]):
+    """Contextual-bandit learning with Vowpal Wabbit (`engine.protocols.Learner`).
+
+    Bag and cover need the ensemble of that name in the configuration.
+    """
+
+    def require_fitting(self) -> None:
+        """Refuse votes of an ensemble that is not learnt, and explorations that are served live.
+
+        Raises:
+            ParameterError: such settings.
+        """
+        learnt = None if self.config.ensemble is None else self.config.ensemble.kind
+        if self.exploration.votes and self.exploration.kind != learnt:
+            raise ParameterError(
+                "exploration",
+                "VwLearner",
+                allowed="the kind of its ensemble, or one that explores by scores",
+                got=f"{self.exploration.kind} with an ensemble of kind {learnt}",
+                hint="choose learner and exploration together: learner=bag exploration=bag",
+            )
         if self.config.live is not None:
             raise ParameterError(
                 "config", "VwLearner", allowed="without `live`", got=self.config.live.kind, hint="see LiveLearner"
@@ -85,7 +155,7 @@ class VwLearner(VwTrainer):
         self,
         sample: Sample,
         before: LearnerState | None,
-        read: tuple[LearnerState | None, tuple[ScoreTables, ...]],
+        read: tuple[LearnerState, tuple[ScoreTables, ...]] | None,
     ) -> None:
         state = self.state
         mean = self.tables()
@@ -95,7 +165,7 @@ class VwLearner(VwTrainer):
             # Only now is the old model worth reading: on odd rows it may be as wrong as the new one.
             if before is None or not before.model:
                 raise
-            old = read[1] if read[0] is before else self._compile(before)
+            old = read[1] if read is not None and read[0] is before else self.compile(before)
             require_no_jump(sample, mean, mean_tables(old) if len(old) > 1 else old[0], state.encoder, unit=state.unit)
 
     def require_sound(self, state: LearnerState) -> None:
@@ -104,7 +174,7 @@ class VwLearner(VwTrainer):
         Raises:
             LearnError: its weights are not finite.
         """
-        require_finite(self._compiled(state))
+        require_finite(self.compiled(state))
 
     def tables(self) -> ScoreTables:
         """The learnt model as score tables; of an ensemble the mean of its members.
@@ -121,7 +191,7 @@ class VwLearner(VwTrainer):
         Raises:
             LearnError: nothing has been learnt yet.
         """
-        return self._compiled(self.state)
+        return self.compiled(self.state)
 
     def policy(self) -> CompiledPolicy:
         """The policy learnt so far, compiled; it does not change when this learner learns on.
@@ -133,12 +203,8 @@ class VwLearner(VwTrainer):
             self.members(), self.catalog, self.state.encoder, self.exploration, self.state.rounds, self.policy_name
         )
 
-    def _compiled(self, state: LearnerState) -> tuple[ScoreTables, ...]:
-        if self._read[0] is not state:
-            self._read = (state, self._compile(state))
-        return self._read[1]
-
-    def _compile(self, state: LearnerState) -> tuple[ScoreTables, ...]:
+    def compile(self, state: LearnerState) -> tuple[ScoreTables, ...]:
+        """Read out the tables of every policy that the model holds."""
         _, positions = model_layout(self.config)
         scale, shift = -state.unit, state.centre
         with self.opened(state) as model:
@@ -171,11 +237,8 @@ class VwLearner(VwTrainer):
             StorageError: the disk refused a write.
         """
         members = self.members()
-        measured = self._parity(members)
-        require_parity(measured, self.reward_range if len(members) == 1 else (0.0, 1.0))
-        manifest = PolicyManifest(
-            responses=notes_of(responses), **compiled_facts(self, self.exploration, measured, source)
-        )
+        facts = self.facts(self._parity(members), source)
+        manifest = PolicyManifest(responses=notes_of(responses), **facts)
 
         def write(part: Path) -> None:
             self.write_model(part)
@@ -194,49 +257,3 @@ class VwLearner(VwTrainer):
                 share = ensemble.served_share
                 return vote_parity(model, members, state.encoder, self.catalog, share=share, shift=state.centre)
             return parity(model, members[0], state.encoder, self.catalog, scale=-state.unit, shift=state.centre)
-
-
-def compiled_facts(
-    learner: VwTrainer, exploration: ExplorationConfig, measured: float, source: dict[str, Any] | None
-) -> dict[str, Any]:
-    """What the manifest of a folder with tables says of its learner (`policies.vw.folder.CompiledManifest`).
-
-    Args:
-        learner: the learner that has learnt.
-        exploration: the exploration of its policy.
-        measured: its parity.
-        source: about the training log.
-    """
-    return {
-        **learner.kept(source),
-        "exploration": exploration,
-        "parity": measured,
-        "name": learner.policy_name,
-        "made_with": {"vowpalwabbit": wall.VERSION, "numpy": np.__version__},
-    }
-
-
-def require_parity(measured: float, reward_range: tuple[float, float]) -> None:
-    """Refuse tables that are too far from what Vowpal Wabbit predicts.
-
-    Raises:
-        ArtefactError: farther than 1e-5 x max(1, width of the reward range).
-    """
-    limit = PARITY_LIMIT * max(1.0, reward_range[1] - reward_range[0])
-    if not measured <= limit:
-        raise ArtefactError(
-            f"the compiled scores differ from Vowpal Wabbit's by {measured:.3g}, allowed is {limit:.3g}",
-            hint="weights this large point to a diverged model: lower learning_rate",
-        )
-
-
-def _check_votes(config: VwConfig, exploration: ExplorationConfig) -> None:
-    learnt = None if config.ensemble is None else config.ensemble.kind
-    if exploration.votes and exploration.kind != learnt:
-        raise ParameterError(
-            "exploration",
-            "VwLearner",
-            allowed="the kind of its ensemble, or one that explores by scores",
-            got=f"{exploration.kind} with an ensemble of kind {learnt}",
-            hint="choose learner and exploration together: learner=bag exploration=bag",
-        )
