@@ -98,37 +98,6 @@ def squarecb(scores: FloatArray, eligible: BoolArray, gamma: float) -> FloatArra
     return probability
 
 
-def with_floor(probabilities: FloatArray, eligible: BoolArray, floor: float) -> FloatArray:
-    """Mix with uniform just enough that no eligible action of a row has less than `floor`.
-
-    Each row becomes (1 - mix) * probabilities + mix * uniform with the smallest such mix; where m eligible actions
-    cannot all have `floor` (floor * m > 1) the row becomes uniform.
-
-    Args:
-        probabilities: (n, k), a distribution over the eligible actions.
-        floor: in [0, 1].
-
-    Raises:
-        EligibilityError: a row without an eligible action.
-        ParameterError: floor outside [0, 1].
-    """
-    require_in("floor", floor, 0.0, 1.0, "with_floor")
-    even = uniform(eligible)
-    share = even.max(axis=1)
-    least = np.where(eligible, probabilities, np.inf).min(axis=1)
-    missing = np.clip(floor - least, 0.0, None)
-    room = np.clip(share - least, np.finfo(np.float64).tiny, None)
-    mix = np.where(missing > 0, np.clip(missing / room, 0.0, 1.0), 0.0)[:, None]
-    mixed: FloatArray = (1.0 - mix) * probabilities + mix * even
-    return mixed
-
-
-def exploring_share(probabilities: FloatArray) -> FloatArray:
-    """(n,) mass that each row does not put on its most probable action, in [0, 1)."""
-    share: FloatArray = 1.0 - probabilities.max(axis=1)
-    return share
-
-
 def _masked(scores: FloatArray, eligible: BoolArray) -> FloatArray:
     require_eligible(eligible)
     if scores.shape != eligible.shape:

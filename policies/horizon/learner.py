@@ -22,7 +22,7 @@ from policies.horizon.panel import MOST_CELLS, Panel, panel_of, since_day, stack
 from policies.horizon.regression import Regression, plain_rounds
 from policies.vw.arguments import VwConfig
 from policies.vw.learner import VwLearner
-from policies.vw.rows import eligible_counts, repeatable
+from policies.vw.rows import repeatable
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class HorizonLearner(VwLearner):
             kept = batch.usable & ~np.isnan(batch.rewards[self.metric])
             rounds += int(kept.sum())
             skipped += batch.n - int(kept.sum())
-            eligible += int(eligible_counts(batch)[kept].sum())
+            eligible += int(batch.eligible_counts()[kept].sum())
         return rounds, eligible, skipped
 
     def _examples(self, contexts: list[ContextBlock], advantage: FloatArray) -> list[RoundBlock]:

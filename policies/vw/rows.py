@@ -9,7 +9,7 @@ import numpy as np
 from engine.catalog import Catalog
 from engine.errors import LearnError
 from engine.records.rounds import RoundBlock
-from engine.types import BoolArray, CodeArray, FloatArray, IntArray
+from engine.types import BoolArray, CodeArray, FloatArray
 
 
 def repeatable(rounds: Iterable[RoundBlock]) -> Iterable[RoundBlock]:
@@ -44,11 +44,6 @@ def trainable(
         _refuse(outside, "propensity", "in (0, 1]", rows.propensity, rows)
         _refuse(~rows.was_eligible(), "action", "among the eligible ones", rows.action, rows)
     return rows
-
-
-def eligible_counts(batch: RoundBlock) -> IntArray:
-    """(n,) number of eligible actions."""
-    return batch.eligible_counts()
 
 
 def _refuse(bad: BoolArray, name: str, allowed: str, values: FloatArray | CodeArray, rows: RoundBlock) -> None:

@@ -27,7 +27,7 @@ from policies.vw.arguments import (
 )
 from policies.vw.examples import action_lines, context_text, mtr_probability, one_action_examples, whole_set_examples
 from policies.vw.folder import MODEL
-from policies.vw.rows import eligible_counts, repeatable, trainable
+from policies.vw.rows import repeatable, trainable
 
 LINES_PER_PIECE: Final = 500_000
 
@@ -230,7 +230,7 @@ class VwTrainer(ABC):
             kept = trainable(batch, self.metric, self.reward_range, self.catalog, propensities=True)
             tally.rewards.add(kept.rewards[self.metric])
             tally.skipped += batch.n - kept.n
-            tally.eligible += int(eligible_counts(kept).sum())
+            tally.eligible += int(kept.eligible_counts().sum())
             yield kept
 
     def _train(self, batches: Iterable[RoundBlock], state: LearnerState, fresh: bool) -> bytes:

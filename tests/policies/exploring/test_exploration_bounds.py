@@ -166,7 +166,9 @@ def test_a_broken_limit_raises() -> None:
         bounded(np.array([[0.0, 1.0, 0.0, 0.0]]), SCORES, EVERY, 0.1, 0.0)
 
 
-@pytest.mark.parametrize("bad", [{"ceiling": 1.1}, {"ceiling": -0.1}, {"floor": 0.6}, {"floor": float("nan")}])
+@pytest.mark.parametrize(
+    "bad", [{"ceiling": 1.1}, {"ceiling": -0.1}, {"floor": 0.6}, {"floor": -0.1}, {"floor": float("nan")}]
+)
 def test_bad_limits(bad) -> None:
     with pytest.raises(ParameterError, match=next(iter(bad))):
         ExplorationConfig(**bad)
