@@ -54,7 +54,7 @@ True
 
 >>> log = tactful.LogReader("log.parquet")
 >>> rounds = list(log.blocks(rewards=["gave"]))
->>> targets = [tactful.PolicyTarget(tactful.load_trained(Path("policy"))), tactful.PolicyTarget(HoldHalf())]
+>>> targets = [tactful.PolicyTarget(tactful.TrainedFolder(Path("policy")).policy()), tactful.PolicyTarget(HoldHalf())]
 >>> question = tactful.Question(metric="gave", reward_range=(0.0, 1.0), estimators=("ips", "snips"))
 >>> found = tactful.evaluate(rounds, targets, question, tactful.EvaluationSettings(alpha=0.1))
 >>> [(one.policy == "hold half of the time", one.estimator) for one in found.results]
@@ -100,7 +100,7 @@ True
 ...     print(error.hint)
 give the name of a shipped pack ('default') or the path of a .yaml file
 """
-# ruff: noqa: F401, PLC0414 - "import X as X" is how type checkers are told that a name is handed on
+# ruff: noqa: PLC0414 - "import X as X" is how type checkers are told that a name is handed on
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ if TYPE_CHECKING:
     from engine.ope.target import PolicyTarget as PolicyTarget
     from engine.protocols import Policy as Policy
     from policies.check import check_policy as check_policy
-    from policies.trained import serve as load_trained
+    from policies.trained import TrainedFolder as TrainedFolder
 
 # Name -> the module that holds it, and after a colon its name there where that is another one.
 HOMES: Final = {
@@ -145,7 +145,7 @@ HOMES: Final = {
     "load_pack": "engine.guardrails.pack",
     "Plan": "engine.decide.plan",
     "decide_batch": "engine.decide.batch",
-    "load_trained": "policies.trained:serve",
+    "TrainedFolder": "policies.trained",
     "LogReader": "engine.log.parquet",
     "PolicyTarget": "engine.ope.target",
     "Question": "engine.ope.setup",

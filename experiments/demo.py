@@ -31,7 +31,7 @@ from experiments.simulate.curves import picture
 from experiments.simulate.job import NOTE
 from experiments.simulate.outputs import SimulateOutput
 from experiments.simulate.run import SimulateRequest, simulate
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 from simulator.rollout import HoldActor, PolicyActor, play
 from simulator.scenario import Scenario, scenario_from
 from simulator.truth import Comparison, Subject, compare

@@ -29,11 +29,11 @@ def check_policy(policy: Policy, catalog: Catalog, schema: FeatureSchema, seed: 
 
     Random contexts (with missing and stale values, and levels never seen) and random eligible sets (hold alone among
     them): the result is a distribution over the eligible actions, the same bytes for the same input, in any row order
-    and block size; inputs are not changed, whether or not they could be written to; an empty eligible set raises. A
+    and batch size; inputs are not changed, whether or not they could be written to; an empty eligible set raises. A
     draw of the policy's own takes the very actions of `engine.sampling.draw`, with their propensities to 1e-9.
 
     Args:
-        seed: of contexts and sets.
+        seed: the seed of contexts and sets.
 
     Raises:
         ParameterError: says what failed.
@@ -143,7 +143,7 @@ def _by_rows(
         rows = [slice(start, min(start + size, context.n)) for start in starts]
         parts = [policy.distribution(context.take(part), eligible[part]) for part in rows]
         if np.concatenate(parts).tobytes() != expected.tobytes():
-            raise _failed(policy, "independent of the block size", f"other probabilities in blocks of {size}")
+            raise _failed(policy, "independent of the batch size", f"other probabilities in batches of {size}")
     none = policy.distribution(context.take(slice(0, 0)), eligible[:0])
     if none.shape != (0, eligible.shape[1]):
         raise _failed(policy, f"of shape {(0, eligible.shape[1])} for no rows", none.shape)

@@ -32,7 +32,7 @@ class Part:
     """One term of a difference of scores.
 
     Attributes:
-        signal_group: of the feature; the feature's own name where its schema gives none, `EVERYBODY` without a feature.
+        signal_group: that of the feature, or its own name where its schema gives none; `EVERYBODY` without a feature.
         feature: its name, or "" for what the action is worth to everybody.
         factor: one of `FACTORS`, or `CLIPPING` where scores are clipped.
         value: in the metric's unit; positive speaks for the first action.
@@ -154,7 +154,7 @@ def _parts(encoder: Encoder, groups: dict[str, str], x: FloatArray, first: _Weig
 def _clipped(
     tables: ScoreTables, x: np.ndarray[tuple[int], np.dtype[np.float32]], first: _Weights, second: _Weights
 ) -> float:
-    """What the limits of the scores change in the difference."""
+    """Measure what the clipping of the scores changes in the difference."""
     low, high = (float(limit) for limit in tables.limits)
     if not np.isfinite([low, high]).any():
         return 0.0

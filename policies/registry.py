@@ -13,25 +13,28 @@ from typing import Final
 import numpy as np
 
 from engine.catalog import Catalog
+from engine.content.eligibility import is_modular
 from engine.errors import ConfigError
 from engine.features import FeatureSchema
 from engine.protocols import Learner, Policy
 from engine.records.rounds import RoundBlock
+from policies.content.learner import BlockLearner
 from policies.exploring.action_values import ActionSums, ActionValues
 from policies.exploring.config import ExplorationConfig
-from policies.peers.best_action import BestAction
+from policies.horizon.learner import HorizonLearner
+from policies.linear.bandits import LinearThompsonLearner, LinUcbLearner
 from policies.peers.config import DAY_PARTS, PeerConfig
+from policies.peers.constant import BestAction, MergeTagBlast
 from policies.peers.fixed_calendar import FixedCalendar
-from policies.peers.linear_thompson import LinearThompsonLearner
-from policies.peers.linucb import LinUcbLearner
-from policies.peers.merge_tag import MergeTagBlast
 from policies.peers.recovering_softmax import RecoveringSoftmax, Recovery, difference_scores
 from policies.peers.segments import SegmentConfig, tune_segments
 from policies.peers.send_time import UsualHour, tune_send_time
 from policies.peers.volume_threshold import tune_volume
-from policies.trained import begin
 from policies.vw.arguments import VwConfig
+from policies.vw.learner import VwLearner
+from policies.vw.live_learner import LiveLearner
 from policies.vw.reward_model import VwRewardModel
+from policies.vw.training import LearnerState
 
 Rounds = Iterable[RoundBlock]
 
@@ -41,11 +44,11 @@ class Setting:
     """What a policy is made for, and how.
 
     Attributes:
-        catalog / schema: of the rounds.
+        catalog / schema: those of the rounds.
         metric / reward_range: the reward to maximise, and its declared (low, high).
         peer / segments: parameters of the rules.
-        model: of the reward model that volume_threshold stands on.
-        learner / exploration: of vw.
+        model: how the reward model learns that volume_threshold stands on.
+        learner / exploration: how vw learns and explores.
     """
 
     catalog: Catalog
@@ -60,7 +63,7 @@ class Setting:
 
     @property
     def of(self) -> tuple[Catalog, FeatureSchema, str, tuple[float, float]]:
-        """What every learner begins with."""
+        """Catalog, schema, metric and reward range: what every learner begins with."""
         return self.catalog, self.schema, self.metric, self.reward_range
 
 
@@ -95,21 +98,49 @@ def action_values(rounds: Rounds, setting: Setting) -> ActionValues:
         MissingPropensityError, LearnError: see `policies.exploring.action_values.ActionSums`.
     """
     sums = ActionSums(setting.metric, setting.catalog.k)
-    for block in rounds:
-        sums.add(block)
+    for batch in rounds:
+        sums.add(batch)
     return sums.result()
+
+
+def begin(
+    catalog: Catalog,
+    schema: FeatureSchema,
+    metric: str,
+    reward_range: tuple[float, float],
+    config: VwConfig,
+    exploration: ExplorationConfig | None = None,
+    state: LearnerState | None = None,
+) -> VwLearner | LiveLearner | BlockLearner:
+    """A learner on Vowpal Wabbit: compiled, or served live where the configuration says `live`.
+
+    Of a modular catalog it learns and decides by blocks.
+
+    Args:
+        catalog / schema / metric / reward_range / config / exploration: see `VwLearner`.
+        state: what it has learnt before; None begins.
+
+    Raises:
+        ParameterError: see `VwLearner` and `LiveLearner`.
+    """
+    if is_modular(catalog):
+        return BlockLearner(catalog, schema, metric, reward_range, config, exploration, state)
+    if config.live is not None:
+        return LiveLearner(catalog, schema, metric, reward_range, config.live, config, state)
+    made = VwLearner if config.horizon is None else HorizonLearner
+    return made(catalog, schema, metric, reward_range, config, exploration, state)
 
 
 def linucb(setting: Setting) -> LinUcbLearner:
     """LinUCB, its width in standard deviations of the reward."""
     peer = setting.peer
-    return LinUcbLearner(*setting.of, alpha=peer.alpha, ridge=peer.ridge, relative=True)
+    return LinUcbLearner(*setting.of, width=peer.alpha, ridge=peer.ridge, relative=True)
 
 
 def lin_ts(setting: Setting) -> LinearThompsonLearner:
     """Linear Thompson sampling, its width in standard deviations of the reward."""
     peer = setting.peer
-    return LinearThompsonLearner(*setting.of, v=peer.v, ridge=peer.ridge, relative=True)
+    return LinearThompsonLearner(*setting.of, width=peer.v, ridge=peer.ridge, relative=True)
 
 
 def vw(setting: Setting) -> Learner:

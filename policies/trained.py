@@ -1,186 +1,139 @@
-"""Trained folders of every kind: one way to begin, write, read, serve and learn on."""
+"""Trained folders of every kind, each opened once: its manifest is read and every hash verified, then it hands out the
+policy, the learner, the response models and the record of training rows.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from engine.catalog import Catalog
-from engine.content.eligibility import is_modular
 from engine.errors import ArtefactError
 from engine.features import FeatureSchema
-from engine.log.training_rows import TrainingRows
+from engine.log.training_rows import FILE, TrainingRows
 from engine.protocols import Learner, Policy
-from engine.storage.artefact import MANIFEST
-from policies.content import folder as blocks
-from policies.content.learner import BlockLearner
-from policies.exploring.config import ExplorationConfig
-from policies.horizon.learner import HorizonLearner
-from policies.linear import folder as linear_folder
-from policies.linear.ridge import LinearLearner
-from policies.vw import export, folder, live_learner
-from policies.vw.arguments import VwConfig
-from policies.vw.learner import VwLearner
-from policies.vw.live_folder import LiveFolderPolicy
-from policies.vw.live_learner import LiveLearner
+from engine.storage.artefact import manifest_of
+from policies.content.policy import BlockManifest, BlockPolicy
+from policies.linear.bandits import LinearManifest
+from policies.manifest import FORMAT, Exporting, Manifest
+from policies.vw.compiled import CompiledPolicy
+from policies.vw.folder import LiveManifest, PolicyManifest
+from policies.vw.responses import ResponseModel, Role, load_responses
 
-
-class Head(Protocol):
-    """What the manifests of all kinds say alike."""
-
-    @property
-    def catalog(self) -> Catalog: ...
-    @property
-    def features(self) -> FeatureSchema: ...
-    @property
-    def metric(self) -> str: ...
-    @property
-    def reward_range(self) -> tuple[float, float]: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def rounds(self) -> int: ...
-    @property
-    def source(self) -> dict[str, Any]: ...
-    @property
-    def version(self) -> str: ...
-
-
-@dataclass(frozen=True)
-class _Kind:
-    read: Callable[[Path], Head]
-    serve: Callable[[Path], Policy]
-    resume: Callable[[Path], Learner]
-
-
-KINDS: Final[dict[str, _Kind]] = {
-    blocks.KIND: _Kind(blocks.read_blocks, blocks.load_blocks, blocks.resume_blocks),
-    folder.KIND: _Kind(folder.read_manifest, folder.load_policy, export.resume),
-    live_learner.KIND: _Kind(live_learner.read_live, LiveFolderPolicy, live_learner.load_live),
-    linear_folder.KIND: _Kind(
-        linear_folder.read_linear,
-        lambda path: linear_folder.resume_linear(path).policy(),
-        linear_folder.resume_linear,
-    ),
+# What is foreign is refused in the words of the first kind, which most folders are of.
+KINDS: Final[dict[str, type[Manifest]]] = {
+    made.KIND: made for made in (PolicyManifest, BlockManifest, LiveManifest, LinearManifest)
 }
 
 
-def begin(
-    catalog: Catalog,
-    schema: FeatureSchema,
-    metric: str,
-    reward_range: tuple[float, float],
-    config: VwConfig,
-    exploration: ExplorationConfig,
-) -> VwLearner | LiveLearner | BlockLearner:
-    """A new learner on Vowpal Wabbit: compiled, or served live where the configuration says `live`.
-
-    Of a modular catalog it learns and decides by blocks.
-
-    Raises:
-        ParameterError: see `VwLearner` and `LiveLearner`.
-    """
-    if is_modular(catalog):
-        return BlockLearner(catalog, schema, metric, reward_range, config, exploration)
-    if config.live is not None:
-        return LiveLearner(catalog, schema, metric, reward_range, config.live, config)
-    made = VwLearner if config.horizon is None else HorizonLearner
-    return made(catalog, schema, metric, reward_range, config, exploration)
-
-
-def export_learner(
-    learner: Learner, path: Path, source: dict[str, Any] | None = None, rows: TrainingRows | None = None
-) -> Head:
-    """Write what a learner has learnt as a trained folder of its kind; it appears whole or not at all.
+class TrainedFolder:
+    """A trained folder; what it hands out is read from files whose hashes were verified when it was opened.
 
     Args:
-        learner: that has learnt.
-        path: final name of the folder.
-        source: plain data about the training log, kept in the manifest.
-        rows: decisions that were learnt from (`TrainingRows.of` the rounds that the learner was given).
-
-    Raises:
-        LearnError: nothing has been learnt.
-        ArtefactError: the compiled scores do not agree with VW's, or a learner that has no folder.
-        StorageError: the disk refused a write.
-    """
-    if isinstance(learner, VwLearner):
-        return export.export_policy(learner, path, source=source, rows=rows)
-    if isinstance(learner, BlockLearner):
-        return blocks.export_blocks(learner, path, source=source, rows=rows)
-    if isinstance(learner, LiveLearner):
-        live_learner.export_live(learner, path, source=source, rows=rows)
-    elif isinstance(learner, LinearLearner):
-        linear_folder.export_linear(learner, path, source=source, rows=rows)
-    else:
-        raise ArtefactError(f"a {type(learner).__name__} has no trained folder", hint="one of vw, linucb, lin_ts")
-    return head(path)
-
-
-def head(path: Path) -> Head:
-    """What the manifest of a trained folder says; every hash has been verified.
+        path: the folder itself; of a live folder the version that it serves (`engine.storage.versions.served_folder`).
 
     Raises:
         ArtefactError: missing, damaged, foreign, or of another format.
     """
-    return _kind(path).read(path)
 
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.manifest = manifest_of(self.path, FORMAT, KINDS)
 
-def serve(path: Path) -> Policy:
-    """The policy of a trained folder; it can be pickled, whatever its kind.
+    @property
+    def kind(self) -> str:
+        """What the folder is, a key of `KINDS`."""
+        return self.manifest.KIND
 
-    Raises:
-        ArtefactError: missing, damaged, foreign, or of another format.
-    """
-    return _kind(path).serve(path)
+    @property
+    def catalog(self) -> Catalog:
+        """The actions that the policy was trained with."""
+        return self.manifest.catalog
 
+    @property
+    def features(self) -> FeatureSchema:
+        """The features that the policy was trained with."""
+        return self.manifest.features
 
-def resume(path: Path) -> Learner:
-    """The learner of a trained folder, to learn on.
+    @property
+    def source(self) -> dict[str, Any]:
+        """What the manifest says of the training log."""
+        return self.manifest.source
 
-    Raises:
-        ArtefactError: missing, damaged, foreign, or of another format.
-    """
-    return _kind(path).resume(path)
+    @property
+    def version(self) -> str:
+        """16 hex digits that name exactly this folder."""
+        return self.manifest.version
 
+    def policy(self) -> Policy:
+        """The policy; it can be pickled, whatever its kind.
 
-def require_compiled(path: Path) -> None:
-    """Refuse the folders that are trained, but not compiled to score tables.
+        Raises:
+            ArtefactError: files that do not fit the manifest.
+        """
+        return self.manifest.read_policy(self.path)
 
-    Raises:
-        ArtefactError: such a folder.
-    """
-    kind = kind_of(path)
-    if kind in KINDS and kind not in (folder.KIND, blocks.KIND):
+    def compiled(self) -> CompiledPolicy | BlockPolicy:
+        """The policy of a folder that is compiled to tables.
+
+        Raises:
+            ArtefactError: a folder that is not, or files that do not fit the manifest.
+        """
+        if isinstance(self.manifest, PolicyManifest | BlockManifest):
+            return self.manifest.read_policy(self.path)
         raise ArtefactError(
-            f"{path} is not compiled: it would decide for some hundred contacts per second",
+            f"{self.path} is not compiled: it would decide for some hundred contacts per second",
             hint="decide serves compiled folders (learner=mtr, ips, dr, bag, cover); backtest, evaluate and simulate "
             "take the others too",
         )
 
+    def scored(self) -> CompiledPolicy:
+        """The policy of a folder of score tables, whose decisions can be explained (`policies.explain`).
 
-def learns_as(path: Path) -> str:
-    """The name in `policies.registry` of the learner whose folder this is.
+        Raises:
+            ArtefactError: a folder of another kind, or files that do not fit the manifest.
+        """
+        if isinstance(self.manifest, PolicyManifest):
+            return self.manifest.read_policy(self.path)
+        raise ArtefactError(
+            f"{self.path} is a {self.kind!r}, expected a {PolicyManifest.KIND!r}", hint="give another folder"
+        )
+
+    def learner(self) -> Learner:
+        """The learner, to learn on.
+
+        Raises:
+            ArtefactError: files that do not fit the manifest.
+        """
+        return self.manifest.read_learner(self.path)
+
+    def responses(self) -> dict[Role, ResponseModel]:
+        """The response models beside the policy; empty where it was trained without any.
+
+        Raises:
+            ArtefactError: files that do not fit the manifest.
+        """
+        notes = self.manifest.responses if isinstance(self.manifest, PolicyManifest) else ()
+        return load_responses(self.path, notes, self.catalog)
+
+    def training_rows(self) -> TrainingRows | None:
+        """The decisions that were learnt from; None where the folder keeps no record of them.
+
+        Raises:
+            ArtefactError: a record that is damaged.
+        """
+        return TrainingRows.read(self.path) if FILE in self.manifest.files else None
+
+
+def export_learner(
+    learner: Learner, path: Path, source: dict[str, Any] | None = None, rows: TrainingRows | None = None
+) -> Manifest:
+    """Write what a learner has learnt as a trained folder of its kind (`policies.manifest.Exporting`).
 
     Raises:
-        ArtefactError: missing, damaged, foreign, or of another format.
+        ArtefactError: a learner that has no folder, or as there.
+        LearnError, StorageError: as there.
     """
-    found = head(path)
-    return found.policy if isinstance(found, linear_folder.LinearManifest) else "vw"
-
-
-def kind_of(path: Path) -> str:
-    """The kind that a folder's manifest names, not verified; "" where there is none to read."""
-    try:
-        found = json.loads((Path(path) / MANIFEST).read_text())
-    except (OSError, ValueError, RecursionError):
-        return ""
-    return str(found.get("kind", "")) if isinstance(found, dict) else ""
-
-
-def _kind(path: Path) -> _Kind:
-    # What is missing or foreign gets the words of the kind that most folders are of.
-    return KINDS.get(kind_of(path), KINDS[folder.KIND])
+    if not isinstance(learner, Exporting):
+        raise ArtefactError(f"a {type(learner).__name__} has no trained folder", hint="one of vw, linucb, lin_ts")
+    return learner.export(path, source=source, rows=rows)

@@ -34,7 +34,7 @@ STUDIES = {"experiments/study/digits.py"}
 STUDIES |= {"policies/check.py"}
 SAMPLERS = {"sample", "draw"}
 # Of modular content: they draw from the factored eligible set that they are given.
-PRIMITIVES |= {"engine/content/drawing.py", "policies/content/policy.py", "policies/content/uniform.py"}
+PRIMITIVES |= {"engine/content/drawing.py", "policies/content/policy.py"}
 NAMED_SAMPLERS = {"draw_in_groups", "uniform_actions"}
 CHOOSERS = {"choose", "choose_blocks", "by_policy", "at_random"}
 LAYER = {"eligibility", "blocks", "judged"}

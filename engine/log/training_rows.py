@@ -9,7 +9,6 @@ m rows is as likely as n m / 2^64: once in five million pairs of logs of two mil
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,6 @@ _KEY: Final = "training rows"
 # An odd multiplier that spreads every bit over the 64 above it (the golden ratio's, Knuth 1998, section 6.4).
 _MIX: Final = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT: Final = np.uint64(29)
-_MANIFEST: Final = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -78,6 +76,22 @@ class TrainingRows:
         """
         np.save(Path(folder) / FILE, self.keys, allow_pickle=False)
 
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """What a folder keeps, whose manifest names the file.
+
+        Raises:
+            ArtefactError: the file is missing or damaged.
+        """
+        path = Path(folder) / FILE
+        try:
+            keys = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise ArtefactError(f"{path} cannot be read: {error}", hint="train again") from error
+        if keys.dtype != np.uint64 or keys.ndim != 1 or (keys[1:] <= keys[:-1]).any():
+            raise ArtefactError(f"{path} is no record of training rows", hint="train again")
+        return cls(keys)
+
 
 @dataclass(frozen=True)
 class Unlearnt:
@@ -105,30 +119,3 @@ def row_keys(block: RoundBlock) -> KeyArray:
             keys = (keys ^ (part * _MIX)) * _MIX
             keys ^= keys >> _SHIFT
     return keys
-
-
-def training_rows(folder: Path) -> TrainingRows | None:
-    """The decisions that a trained folder learnt from; None where the folder keeps no record of them.
-
-    Args:
-        folder: a trained folder (of a live folder the one that it serves), verified by whoever loads its policy.
-
-    Raises:
-        ArtefactError: the record is named by the manifest, and missing or damaged.
-    """
-    folder = Path(folder)
-    try:
-        named = FILE in json.loads((folder / _MANIFEST).read_text()).get("files", {})
-    except (OSError, ValueError, AttributeError) as error:
-        raise ArtefactError(
-            f"{folder} is no trained folder: {error}", hint="give the folder that training wrote"
-        ) from error
-    if not named:
-        return None
-    try:
-        keys = np.load(io.BytesIO((folder / FILE).read_bytes()), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ArtefactError(f"{folder / FILE} cannot be read: {error}", hint="train again") from error
-    if keys.dtype != np.uint64 or keys.ndim != 1 or (keys[1:] <= keys[:-1]).any():
-        raise ArtefactError(f"{folder / FILE} is no record of training rows", hint="train again")
-    return TrainingRows(keys)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -64,8 +64,12 @@ def publish(
     return version
 
 
-def verified(folder: Path, kind: str) -> dict[str, Any]:
+def verified(folder: Path, *kinds: str) -> dict[str, Any]:
     """The manifest of a folder whose every file has the SHA-256 that it says.
+
+    Args:
+        folder: that `publish` wrote.
+        kinds: what it may be; the error about any other kind names the first.
 
     Raises:
         ArtefactError: missing, foreign, truncated or changed.
@@ -85,8 +89,10 @@ def verified(folder: Path, kind: str) -> dict[str, Any]:
     content = {name: value for name, value in manifest.items() if name != "version"}
     if manifest.get("version") != _digest(content):
         raise ArtefactError(f"{path} was changed after it was written", hint=again)
-    if manifest.get("kind") != kind:
-        raise ArtefactError(f"{folder} is a {manifest.get('kind')!r}, expected a {kind!r}", hint="give another folder")
+    if manifest.get("kind") not in kinds:
+        raise ArtefactError(
+            f"{folder} is a {manifest.get('kind')!r}, expected a {kinds[0]!r}", hint="give another folder"
+        )
     for name, expected in manifest["files"].items():
         file = Path(folder) / name
         if not file.is_file() or sha256(file) != expected:
@@ -94,25 +100,24 @@ def verified(folder: Path, kind: str) -> dict[str, Any]:
     return manifest
 
 
-def manifest_of(folder: Path, kind: str, form: int, made: type[M]) -> M:
+def manifest_of(folder: Path, form: int, kinds: Mapping[str, type[M]]) -> M:
     """The manifest of a folder as a struct; every hash has been verified.
 
     Args:
-        folder: a trained policy.
-        kind: what it must be.
-        form: the format that this version reads.
-        made: the struct to make.
+        folder: of a trained policy.
+        form: format that this version reads.
+        kinds: the struct of each kind that the folder may be.
 
     Raises:
         ArtefactError: missing, damaged, foreign, or written by a newer version.
     """
-    data = verified(folder, kind)
+    data = verified(folder, *kinds)
     if data.get("format") != form:
         raise ArtefactError(
             f"{folder} has format {data.get('format')}, this Tactful reads {form}", hint="train again, or upgrade"
         )
     try:
-        return msgspec.convert(data, made)
+        return msgspec.convert(data, kinds[data["kind"]])
     except (msgspec.ValidationError, ParameterError) as error:
         raise ArtefactError(f"{folder} has a manifest that cannot be used: {error}", hint="train again") from error
 

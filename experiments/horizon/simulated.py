@@ -18,7 +18,7 @@ from policies.exploring.config import ExplorationConfig
 from policies.horizon.continuation import grouped
 from policies.horizon.learner import HorizonLearner
 from policies.horizon.regression import Regression
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 from policies.vw.arguments import VwConfig
 from policies.vw.compiled import CompiledPolicy
 from simulator.rollout import PolicyActor

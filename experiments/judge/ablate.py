@@ -28,13 +28,19 @@ from experiments.report.ablation import ablation_page
 from experiments.report.files import make_folder, write_whole
 from policies.explain import group_of
 from policies.exploring.action_values import ActionSums
-from policies.peers.best_action import BestAction
-from policies.peers.merge_tag import MergeTagBlast
+from policies.peers.constant import BestAction, MergeTagBlast
 from policies.peers.segments import tune_segments
 from policies.vw.arguments import VwConfig
 from policies.vw.learner import VwLearner
-from policies.wrappers.narrowed import NarrowedPolicy, NarrowedRounds, schema_of
-from policies.wrappers.restricted import Learnt, RestrictedPolicy, Scorer, send_preference
+from policies.wrappers.ablated import (
+    Learnt,
+    NarrowedPolicy,
+    NarrowedRounds,
+    RestrictedPolicy,
+    Scorer,
+    schema_of,
+    send_preference,
+)
 
 Advance = Callable[[float], None]
 FULL: Final = "full context"

@@ -12,10 +12,8 @@ from engine.ope.estimate import Skipped
 from engine.ope.target import LoggedTarget, PolicyTarget, Target
 from policies.content.learner import BlockLearner
 from policies.exploring.config import ExplorationConfig
-from policies.peers.always import AlwaysPolicy
-from policies.peers.merge_tag import MergeTagBlast
+from policies.peers.constant import AlwaysPolicy, MergeTagBlast, UniformPolicy
 from policies.peers.segments import StaticSegments
-from policies.peers.uniform import UniformPolicy
 from policies.registry import Setting, action_values, make
 from policies.vw.compiled import CompiledPolicy
 from policies.vw.learner import VwLearner

@@ -9,11 +9,9 @@ from typing import Final
 from engine.errors import DataError, ParameterError
 from engine.log.parquet import LogReader
 from engine.log.selection import Selection
-from engine.log.training_rows import training_rows
-from engine.storage.artefact import verified
 from engine.storage.versions import served_folder
 from engine.types import NOT_AN_INSTANT
-from policies.trained import kind_of
+from policies.trained import TrainedFolder
 
 LEARNT_FROM: Final = "learnt_from"
 MARK: Final = "judged on rows it learnt from"
@@ -58,10 +56,8 @@ def marked(
     for spec in dict.fromkeys(specs):
         if not Path(spec).is_dir():
             continue
-        folder = served_folder(Path(spec))
         # A damaged folder is to be called damaged, whatever its record says.
-        verified(folder, kind_of(folder))
-        rows = training_rows(folder)
+        rows = TrainedFolder(served_folder(Path(spec))).training_rows()
         if rows is None:
             found[spec] = f"{spec} does not say which rows it learnt from; a log that it learnt from flatters it"
             continue

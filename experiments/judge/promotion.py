@@ -12,7 +12,6 @@ from typing import Any, Final
 from engine.errors import DataError, GateError, ParameterError, TactfulError
 from engine.log.parquet import LogReader
 from engine.log.selection import Selection
-from engine.log.training_rows import training_rows
 from engine.ope.metrics.gate import Gate
 from engine.ope.target import LoggedTarget, Target
 from engine.storage.given import Given, named
@@ -33,7 +32,7 @@ from experiments.judge.learnt_rows import LEARNT_FROM, MARK
 from experiments.judge.promotion_gate import LIVE, LOGGED, After, Judged, PromoteConfig, judge
 from experiments.judge.specs import parse_spec
 from experiments.outputs import Output
-from policies.trained import head, kind_of
+from policies.trained import TrainedFolder
 
 Advance = Callable[[float], None]
 REFUSED: Final = "refused"
@@ -124,7 +123,7 @@ def promote(
         GateError: the live version changed while this one was judged.
         StorageError: the disk refused; what served before still does.
     """
-    new = head(policy)
+    new = TrainedFolder(policy)
     before = read_pointer(live) if is_live_folder(live) else None
     if before is not None and before.version == new.version:
         return _serves_already(live, metric, before)
@@ -166,7 +165,7 @@ def promote(
 
 def _serves_already(live: Path, metric: str, now: Pointer) -> PromoteOutput:
     """The answer to a promotion of what serves: a promotion that died after the change may be asked for again."""
-    head(version_folder(live, now.version))
+    TrainedFolder(version_folder(live, now.version))
     done = changes(live)
     last = done[-1] if done else {}
     return PromoteOutput(
@@ -225,7 +224,7 @@ def _rolled_back(folder: LiveFolder, before: Pointer, signed: Signature, to: str
     if version is None:
         raise DataError(f"{live} never served another version", hint="name one of its versions with --to")
     # Every hash is verified before it serves.
-    head(version_folder(live, version))
+    TrainedFolder(version_folder(live, version))
     folder.expect()
     after = folder.switch(version, ROLLED_BACK, {**signed.entry(), "from": before.version})
     return RollbackOutput(live=str(live), version=version, previous=before.version, sequence=after.sequence)
@@ -281,8 +280,8 @@ def _judged(
 
 def _unseen(policy: Path, reader: LogReader, metric: str, config: PromoteConfig, notes: list[str]) -> After | None:
     """The rows that the new version has not learnt from."""
-    learnt = training_rows(policy)
-    last_at = head(policy).source.get(LEARNT_FROM, {}).get("last_at")
+    trained = TrainedFolder(policy)
+    learnt, last_at = trained.training_rows(), trained.source.get(LEARNT_FROM, {}).get("last_at")
     if learnt is None:
         notes.append("the new version does not say which rows it learnt from; a log that it learnt from flatters it")
     shared = 0 if learnt is None else learnt.shared(Selection(reader, metric, context=False))
@@ -325,7 +324,7 @@ def _change(
     if not serve:
         folder.note(REFUSED, {**entry, "version": version})
         return None
-    if folder.keep(policy, kind_of(policy)) != version:
+    if folder.keep(policy, TrainedFolder(policy).kind) != version:
         raise GateError(f"{policy} changed while it was judged", hint="judge it again")
     return folder.switch(version, PROMOTED, entry)
 

@@ -13,9 +13,8 @@ from engine.ope.target import ColumnActionTarget, ColumnTarget, LoggedTarget, Po
 from engine.protocols import Policy
 from engine.storage.versions import served_folder
 from experiments.judge.tuned_specs import NAMES, Tuning, is_tuned, tuned_target
-from policies.peers.always import AlwaysPolicy
-from policies.peers.uniform import UniformPolicy
-from policies.trained import head, serve
+from policies.peers.constant import AlwaysPolicy, UniformPolicy
+from policies.trained import TrainedFolder
 
 FORMS = (
     "always:ACTION, uniform, logged, column:NAME, column:NAME@action, the folder of a trained policy, or, tuned on "
@@ -89,7 +88,7 @@ def load_for(folder: Path, reader: LogReader) -> Policy:
         ArtefactError: the folder is damaged.
         DataError: its actions or features are not the log's.
     """
-    said = head(folder)
+    said = TrainedFolder(folder)
     if said.catalog.action_names != reader.meta.catalog.action_names:
         raise DataError(
             f"the policy in {folder} chooses among other actions than {reader.path} logged",
@@ -101,4 +100,4 @@ def load_for(folder: Path, reader: LogReader) -> Policy:
             f"the policy in {folder} needs the features {sorted(missing)}, which {reader.path} lacks",
             hint="add them to the mapping, or train on this log's features",
         )
-    return serve(folder)
+    return said.policy()

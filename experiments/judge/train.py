@@ -12,7 +12,7 @@ from engine.content.eligibility import is_modular
 from engine.errors import DataError, MissingPropensityError, ParameterError
 from engine.log.parquet import LogReader
 from engine.log.selection import Selection, Side
-from engine.log.training_rows import TrainingRows, training_rows
+from engine.log.training_rows import TrainingRows
 from engine.protocols import Learner
 from engine.records.rounds import RoundBlock
 from engine.storage.given import Given
@@ -21,20 +21,20 @@ from experiments.judge.audit import AuditGate, passed_gate
 from experiments.judge.learnt_rows import LEARNT_FROM, span_of
 from experiments.outputs import CommandOutput
 from experiments.settings import TrainConfig
-from policies.content import folder as blocks
 from policies.content.adopt import adopted
 from policies.content.learner import BlockLearner
 from policies.exploring.config import ExplorationConfig
-from policies.horizon.rounds import WholeLogs
+from policies.horizon.panel import WholeLogs
+from policies.manifest import Manifest
 from policies.prices.baseline import SOURCE as BASELINE
-from policies.trained import Head, begin, export_learner, head, kind_of, resume
+from policies.registry import begin
+from policies.trained import TrainedFolder, export_learner
 from policies.vw.arguments import VwConfig
-from policies.vw.export import export_policy
-from policies.vw.folder import KIND, Manifest, responses_of
+from policies.vw.folder import PolicyManifest
 from policies.vw.learner import VwLearner
 from policies.vw.live_learner import LiveLearner
-from policies.vw.response_model import VwResponseModel
 from policies.vw.responses import Asked, ResponseModel
+from policies.vw.reward_model import VwResponseModel
 from policies.vw.search import Search, choose
 
 
@@ -108,7 +108,7 @@ def _range(reader: LogReader, metric: str) -> tuple[float, float]:
     return reader.meta.rewards[metric].low, reader.meta.rewards[metric].high
 
 
-def continued(reader: LogReader, metric: str, start: Path, before: TrainingRows) -> Learner:
+def continued(reader: LogReader, metric: str, start: TrainedFolder, before: TrainingRows) -> Learner:
     """Learn the new rows of a log on top of a trained folder: a warm start, or the update of a day.
 
     Args:
@@ -126,19 +126,20 @@ def continued(reader: LogReader, metric: str, start: Path, before: TrainingRows)
         DataError: it was trained for other actions, features or another metric.
         MissingPropensityError, LearnError: see `learn`.
     """
-    said = head(start)
+    said = start.manifest
     reward_range = _range(reader, metric)
     mine = (said.features.version, said.metric, said.reward_range)
     catalog = reader.meta.catalog
-    swapped = kind_of(start) == blocks.KIND and is_modular(catalog)
+    swapped = is_modular(said.catalog) and is_modular(catalog)
     if mine != (reader.meta.features.version, metric, reward_range) or not (
         swapped or said.catalog.version == catalog.version
     ):
         raise DataError(
-            f"the policy in {start} was trained for other actions, features, or another metric than {reader.path} has",
+            f"the policy in {start.path} was trained for other actions, features, or another metric than "
+            f"{reader.path} has",
             hint=f"it maximises {said.metric!r} in {said.reward_range}; train anew where the catalog has changed",
         )
-    learner = resume(start)
+    learner = start.learner()
     if isinstance(learner, BlockLearner):
         learner = adopted(learner, catalog)
     config = learner.config if isinstance(learner, VwLearner) else VwConfig()
@@ -146,7 +147,7 @@ def continued(reader: LogReader, metric: str, start: Path, before: TrainingRows)
     return learner
 
 
-def learnt_before(reader: LogReader, metric: str, start: Path) -> TrainingRows:
+def learnt_before(reader: LogReader, metric: str, start: TrainedFolder) -> TrainingRows:
     """The decisions that a folder learnt from, where the log has others beside them.
 
     Raises:
@@ -154,19 +155,19 @@ def learnt_before(reader: LogReader, metric: str, start: Path) -> TrainingRows:
             hold some of them.
         ArtefactError: the record is damaged.
     """
-    rows = training_rows(start)
+    rows = start.training_rows()
     if rows is None:
-        now, last = span_of(reader, metric), head(start).source.get(LEARNT_FROM, {}).get("last_at")
+        now, last = span_of(reader, metric), start.source.get(LEARNT_FROM, {}).get("last_at")
         if now and last is not None and last < now["first_at"]:
             return TrainingRows.of(())
         raise DataError(
-            f"{start} keeps no record of the rows that it learnt from, so rows of {reader.path} might count twice",
+            f"{start.path} keeps no record of the rows that it learnt from, so rows of {reader.path} might count twice",
             hint="train anew on the whole log, without --from; from then on the folder keeps the record",
         )
     used = Selection(reader, metric, context=False)
     if rows.shared(used) == sum(block.n for block in used) > 0:
         raise DataError(
-            f"{start} has learnt from every usable row of {reader.path} already",
+            f"{start.path} has learnt from every usable row of {reader.path} already",
             hint="give a log with later decisions, or with outcomes that have matured since",
         )
     return rows
@@ -207,12 +208,12 @@ def train_on_log(
         learner: Learner = learn(reader, metric, found.config, config.exploration)
         source = {"search": found.to_builtins()} if found.trials else {}
     else:
-        start = served_folder(start)
-        before = learnt_before(reader, metric, start)
-        learner = continued(reader, metric, start, before)
+        trained = TrainedFolder(served_folder(start))
+        before = learnt_before(reader, metric, trained)
+        learner = continued(reader, metric, trained, before)
         known = before.shared(Selection(reader, metric, context=False))
-        kept = tuple(responses_of(start).values()) if kind_of(start) == KIND else ()
-        said = head(start).source
+        kept = tuple(trained.responses().values())
+        said = trained.source
         rows |= before
         spans = _joint_span(said.get(LEARNT_FROM, {}), spans)
         # An update of a day is held to the same volume.
@@ -223,7 +224,7 @@ def train_on_log(
         source["audit"] = msgspec.to_builtins(audit)
     responses = fit_responses(reader, also, config.learner) if also else kept
     manifest = _exported(learner, out, source, responses, rows)
-    compiled = manifest if isinstance(manifest, Manifest) else None
+    compiled = manifest if isinstance(manifest, PolicyManifest) else None
     return TrainOutput(
         policy=manifest.name,
         folder=str(out),
@@ -240,9 +241,9 @@ def train_on_log(
 
 def _exported(
     learner: Learner, out: Path, source: dict[str, Any], responses: Sequence[ResponseModel], rows: TrainingRows
-) -> Head:
+) -> Manifest:
     if isinstance(learner, VwLearner):
-        return export_policy(learner, out, source=source, responses=responses, rows=rows)
+        return learner.export(out, source=source, responses=responses, rows=rows)
     if responses:
         raise ParameterError(
             "also", "train", allowed="beside a compiled policy", got="a policy that VW serves live", hint="learner=mtr"

@@ -22,8 +22,8 @@ _ROWS: Final = 512
 class LinearActor:
     """LinUCB, or linear Thompson sampling by one normal draw per action.
 
-    The actions have the distribution of `policies.peers.linucb.LinUcb` and
-    `policies.peers.linear_thompson.LinearThompson`. A draw
+    The actions have the distribution of `policies.linear.bandits.LinUcb` and
+    `policies.linear.bandits.LinearThompson`. A draw
     has no closed-form propensity: that of Thompson sampling is NaN, which no learner that needs one accepts.
 
     Attributes:

@@ -18,10 +18,8 @@ from experiments.season.peers import recovering, send_time
 from experiments.season.turns import SparingActor
 from policies.exploring.config import ExplorationConfig
 from policies.linear.ridge import LinearPosterior
-from policies.peers.best_action import BestAction
-from policies.peers.merge_tag import MergeTagBlast
+from policies.peers.constant import BestAction, MergeTagBlast, UniformPolicy
 from policies.peers.segments import tune_segments
-from policies.peers.uniform import UniformPolicy
 from policies.peers.volume_threshold import tune_volume
 from policies.vw.learner import VwLearner
 from simulator.oracles.calendar import CalendarActor

@@ -54,12 +54,9 @@ from experiments.serve.prices import (
     shown_prices,
 )
 from experiments.settings import DecideConfig
-from policies.content.folder import KIND as BLOCKS
-from policies.content.folder import load_blocks
 from policies.content.policy import BlockPolicy
 from policies.prices.pricing import Prices
-from policies.trained import head, kind_of, require_compiled
-from policies.vw.folder import load_policy
+from policies.trained import TrainedFolder
 
 Advance = Callable[[float], None]
 # Contacts from which on the numba kernels save more than compiling them costs. Numba and numpy agree on propensities to
@@ -181,10 +178,9 @@ def decide_file(request: DecideRequest, config: DecideConfig, advance: Advance |
     """
     # Read once: a promotion in the middle of a job changes nothing for it.
     request = replace(request, policy=served_folder(request.policy))
-    require_compiled(request.policy)
-    loaded = load_blocks(request.policy) if kind_of(request.policy) == BLOCKS else load_policy(request.policy)
-    policy = replace(loaded, fast=has_at_least(request.contacts, FAST_FROM))
-    schema = head(request.policy).features
+    trained = TrainedFolder(request.policy)
+    policy = replace(trained.compiled(), fast=has_at_least(request.contacts, FAST_FROM))
+    schema = trained.features
     guardrails = Guardrails(pack_from(config.guardrails, source="guardrails"), policy.catalog, features=schema)
     plan = Plan(
         guardrails,
@@ -197,7 +193,7 @@ def decide_file(request: DecideRequest, config: DecideConfig, advance: Advance |
         uniform_share=config.uniform_share,
         conditions=_conditions(request.conditions, policy.catalog),
     )
-    pricing = pricing_of(config.prices, request.policy, policy.catalog, schema)
+    pricing = pricing_of(config.prices, trained, policy.catalog, schema)
     if isinstance(policy, BlockPolicy) and not pricing.needless:
         allowed = "without budgets, floor, costs and baseline for a policy over modular content"
         raise ParameterError("prices", "decide", allowed=allowed, got="some", hint="prices.baseline=none")

@@ -32,9 +32,8 @@ from engine.types import HOLD, NOT_AN_INSTANT, BoolArray, FloatArray
 from experiments.outputs import CommandOutput, Output
 from experiments.serve.prices import PricesOutput, charged
 from policies.explain import EVERYBODY, Comparison, Part, compare
-from policies.vw.compiled import CompiledPolicy
-from policies.vw.ensemble import EnsemblePolicy
-from policies.vw.folder import load_policy, read_manifest, responses_of
+from policies.trained import TrainedFolder
+from policies.vw.compiled import CompiledPolicy, EnsemblePolicy
 from policies.vw.responses import ResponseModel, Role
 from policies.wrappers.holdback import Holdback, holdback
 
@@ -139,7 +138,8 @@ def _explained(
     *,
     limited: bool,
 ) -> ExplainOutput:
-    policy, responses = load_policy(folder), responses_of(folder)
+    trained = TrainedFolder(folder)
+    policy, responses = trained.scored(), trained.responses()
     names, context = reader.meta.catalog.action_names, context_of(batch, reader.meta)
     eligible = np.array([not reasons for _, reasons in explained])
     dear = charged(reader, str(batch.column("policy_version")[0].as_py()), policy, context)
@@ -172,7 +172,7 @@ def _explained(
         propensity=batch.column("propensity")[0].as_py(),
         actions=rows,
         group=group,
-        metric=read_manifest(folder).metric,
+        metric=trained.manifest.metric,
         expected_value=None if seen.scores is None else float(seen.scores[action]),
         p_respond=seen.response("respond", action),
         p_unsub=seen.response("unsub", action),

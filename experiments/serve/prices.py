@@ -30,8 +30,8 @@ from policies.prices.config import AUTO, NONE, PriceConfig
 from policies.prices.priced import priced
 from policies.prices.pricing import GroupCut, Prices, Problem, find_prices, prices_from
 from policies.prices.problem import BASELINE, day_problem, group_cut
-from policies.prices.sample import ContactSample, sample_keys
-from policies.prices.use import Contacts, Use, expected_use, no_use, row_sends
+from policies.prices.use import Contacts, ContactSample, Use, expected_use, no_use, row_sends, sample_keys
+from policies.trained import TrainedFolder
 from policies.vw.compiled import CompiledPolicy
 
 # Contacts on which several prices are first looked for.
@@ -96,7 +96,9 @@ class Baseline:
     sends: float | None = None
 
 
-def baseline_of(config: PriceConfig, policy: Path | None, catalog: Catalog, schema: FeatureSchema) -> Baseline | None:
+def baseline_of(
+    config: PriceConfig, policy: TrainedFolder | None, catalog: Catalog, schema: FeatureSchema
+) -> Baseline | None:
     """The baseline that the configuration means; None where there is none.
 
     Args:
@@ -124,7 +126,7 @@ def baseline_of(config: PriceConfig, policy: Path | None, catalog: Catalog, sche
     return Baseline(folder.name, load_baseline(folder, catalog, schema))
 
 
-def pricing_of(config: PriceConfig, policy: Path | None, catalog: Catalog, schema: FeatureSchema) -> Pricing:
+def pricing_of(config: PriceConfig, policy: TrainedFolder | None, catalog: Catalog, schema: FeatureSchema) -> Pricing:
     """A configuration with its baseline.
 
     Raises:
@@ -288,7 +290,7 @@ def plan_under_prices(
     sample = ContactSample(pricing.config.sample, plan.catalog.shape)
     for batch in blocks:
         _offer(plan, batch, sample, now)
-    who = Priced(plan.policy, plan.catalog, sample.blocks(), groups, plan.slice_probability)
+    who = Priced(plan.policy, plan.catalog, sample.batches(), groups, plan.slice_probability)
     prices = solve_prices(pricing, who, sample.seen, now, _rough(pricing, who, sample, now))
     return plan_with_prices(plan, prices), prices
 
@@ -321,7 +323,7 @@ def _rough(pricing: Pricing, who: Priced, sample: ContactSample, now: datetime) 
     if min(sample.size, sample.seen) < 4 * _ROUGH:
         return None
     try:
-        return solve_prices(pricing, replace(who, blocks=sample.blocks(_ROUGH)), sample.seen, now).price
+        return solve_prices(pricing, replace(who, blocks=sample.batches(_ROUGH)), sample.seen, now).price
     except (ParameterError, LearnError):
         # What cannot be met by so few may well be by all.
         return None

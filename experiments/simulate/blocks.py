@@ -31,10 +31,9 @@ from experiments.simulate.daily import Sums, before_sums, contact_groups, day_su
 from experiments.simulate.events import DECIDED_STEP, outcome_table
 from experiments.simulate.job import DayPolicy, Job, log_meta, plan_of
 from experiments.simulate.metrics import scenario_metrics
+from policies.peers.constant import UniformPolicy
 from policies.peers.segmentation import Cut
-from policies.peers.uniform import UniformPolicy
-from policies.prices.sample import sample_keys
-from policies.prices.use import Contacts, Use, expected_use
+from policies.prices.use import Contacts, Use, expected_use, sample_keys
 from simulator.scenario import scenario_from
 from simulator.world.sender import Counts, counts_of
 from simulator.world.world import World

@@ -9,7 +9,7 @@ from engine.features import ContextBlock
 from engine.protocols import Policy
 from engine.types import BoolArray, FloatArray
 from experiments.simulate.job import DayPolicy
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 
 
 @dataclass(frozen=True)

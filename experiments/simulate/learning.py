@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Final
 
 from engine.log.parquet import LogReader
-from engine.log.training_rows import TrainingRows, training_rows
+from engine.log.training_rows import TrainingRows
 from engine.protocols import Learner
 from experiments.simulate.config import SimulateConfig
 from experiments.simulate.job import DayPolicy
 from experiments.simulate.policies import Rounds, setting_of, trained
 from policies.horizon.config import HorizonConfig
-from policies.horizon.rounds import WholeLogs
-from policies.peers.uniform import UniformPolicy
+from policies.horizon.panel import WholeLogs
+from policies.peers.constant import UniformPolicy
 from policies.registry import learner
-from policies.trained import export_learner, head, resume
+from policies.trained import TrainedFolder, export_learner
 from simulator.scenario import Scenario
 
 VW: Final = "vw"
@@ -80,14 +80,14 @@ class Learning:
             return
         before = self.last(step)
         start = before or (Path(self.config.start) if self.config.start is not None else None)
-        through = -1 if before is None else int(head(before).source["through"])
+        through = -1 if before is None else int(TrainedFolder(before).source["through"])
         until = self._known_through(step)
         if start is None and until + 1 < self.config.warm_up_days:
             return
         logs = [log for day in range(through + 1, until + 1) if (log := self.known(day, step)) is not None]
         rounds = Rounds(logs, self.config.metric)
         if not rounds.empty():
-            one = self._fresh() if start is None else resume(start)
+            one = self._fresh() if start is None else TrainedFolder(start).learner()
             one.learn(rounds)
             export_learner(
                 one, self._at(step), source={"through": until}, rows=_learnt(logs, self.config.metric, start)
@@ -101,7 +101,7 @@ class Learning:
         days = self.scenario.step_days
         if until + 1 < self.config.warm_up_days:
             return
-        if before is not None and (until - int(head(before).source["through"])) * days < horizon.refit_days:
+        if before is not None and (until - int(TrainedFolder(before).source["through"])) * days < horizon.refit_days:
             return
         first = max(0, until + 1 - round(horizon.memory_days / days))
         logs = [log for day in range(first, until + 1) if (log := self._kept(day, step)) is not None]
@@ -110,7 +110,7 @@ class Learning:
         readers = [LogReader(log) for log in logs]
         rounds = WholeLogs(readers, self.config.metric, horizon)
         if readers and not rounds.empty():
-            one = self._fresh() if self.config.start is None else resume(Path(self.config.start))
+            one = self._fresh() if self.config.start is None else TrainedFolder(Path(self.config.start)).learner()
             one.learn(rounds)
             start = None if self.config.start is None else Path(self.config.start)
             export_learner(
@@ -139,5 +139,5 @@ def _learnt(logs: list[Path], metric: str, start: Path | None) -> TrainingRows |
     rows = TrainingRows.of(Rounds(logs, metric))
     if start is None:
         return rows
-    before = training_rows(start)
+    before = TrainedFolder(start).training_rows()
     return None if before is None else before | rows

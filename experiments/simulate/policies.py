@@ -16,11 +16,10 @@ from engine.storage.artefact import sha256
 from experiments.simulate.config import SimulateConfig
 from experiments.simulate.job import DayPolicy
 from experiments.simulate.metrics import scenario_metrics
-from policies.peers.always import AlwaysPolicy
 from policies.peers.config import LEARNING, TUNED
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import AlwaysPolicy, UniformPolicy
 from policies.registry import Setting, make
-from policies.trained import head, learns_as, serve
+from policies.trained import TrainedFolder
 from policies.vw.compiled import CompiledPolicy
 from simulator.scenario import Scenario
 
@@ -47,7 +46,7 @@ def check_policy(config: SimulateConfig, scenario: Scenario) -> dict[str, Any]:
         found["policy"] = _folder_version(config.policy, scenario)
     if config.start is not None:
         found["start"] = _folder_version(config.start, scenario)
-        if (other := learns_as(Path(config.start))) != config.policy:
+        if (other := TrainedFolder(Path(config.start)).manifest.learns_as) != config.policy:
             raise ConfigError(f"{config.start} was learnt by {other}", hint=f"say policy={other}, or start elsewhere")
     if config.training is not None:
         LogReader(config.training)
@@ -62,7 +61,7 @@ def _folder_version(name: str, scenario: Scenario) -> str:
             f"unknown policy {name!r}",
             hint=f"one of {', '.join((NEVER, UNIFORM, *TUNED, *LEARNING))}, always:ACTION, or a trained folder",
         )
-    manifest = head(folder)
+    manifest = TrainedFolder(folder).manifest
     if (manifest.catalog.version, manifest.features.version) != (scenario.catalog.version, scenario.features.version):
         raise ConfigError(
             f"{folder} was trained with another catalog or other features than those of {scenario.name!r}",
@@ -103,7 +102,8 @@ def trained(folder: Path, config: SimulateConfig) -> DayPolicy:
     Raises:
         ArtefactError: a damaged folder.
     """
-    loaded, version = serve(folder), head(folder).version
+    opened = TrainedFolder(folder)
+    loaded, version = opened.policy(), opened.version
     if isinstance(loaded, CompiledPolicy):
         loaded = replace(loaded, fast=config.contacts * config.days >= FAST_FROM)
     return DayPolicy(loaded, version)

@@ -28,6 +28,7 @@ from policies.prices.priced import priced
 from policies.prices.pricing import Prices, find_prices, prices_from
 from policies.prices.problem import BASELINE, campaign_use, day_problem, group_cut
 from policies.prices.use import Use, no_use
+from policies.trained import TrainedFolder
 from simulator.scenario import Scenario
 
 
@@ -124,7 +125,9 @@ def day_prices(config: SimulateConfig, scenario: Scenario) -> DayPrices:
         ArtefactError: a baseline that is not there, or of another catalog.
     """
     folder = Path(config.policy)
-    found = pricing_of(config.prices, folder if folder.is_dir() else None, scenario.catalog, scenario.features)
+    found = pricing_of(
+        config.prices, TrainedFolder(folder) if folder.is_dir() else None, scenario.catalog, scenario.features
+    )
     return DayPrices(config, scenario, found)
 
 

@@ -14,7 +14,6 @@ from engine.errors import DataError, ParameterError
 from engine.guardrails.conditions import Conditions
 from engine.guardrails.layer import Guardrails
 from engine.identity import pseudonyms
-from engine.log.training_rows import training_rows
 from engine.records.schema import LogMeta, log_schema, outcome_schema
 from engine.storage.artefact import sha256
 from engine.time.localtime import instant_of
@@ -39,7 +38,7 @@ from experiments.simulate.summary import JoinTotals, day_table, group_totals, no
 from policies.peers.config import LEARNING
 from policies.prices.config import PriceConfig
 from policies.prices.pricing import Prices
-from policies.trained import export_learner, resume
+from policies.trained import TrainedFolder, export_learner
 from simulator.scenario import Scenario, scenario_from
 from simulator.world.overlays import with_faults
 from simulator.world.sender import Sender
@@ -303,7 +302,8 @@ class _Run:
         if not folders:
             return None
         out = self.request.beside(".policy")
-        export_learner(resume(folders[-1]), out, rows=training_rows(folders[-1]))
+        trained = TrainedFolder(folders[-1])
+        export_learner(trained.learner(), out, rows=trained.training_rows())
         return out
 
 

@@ -21,7 +21,7 @@ from engine.types import HOLD, BoolArray, FloatArray, IntArray
 from experiments.simulate.metrics import scenario_metrics
 from experiments.study.simulated_rounds import GAIN, decided_step
 from policies.exploring.config import ExplorationConfig
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 from policies.vw.arguments import VwConfig
 from policies.vw.compiled import CompiledPolicy
 from policies.vw.learner import VwLearner

@@ -29,15 +29,12 @@ from engine.records.rounds import RoundBlock
 from engine.sampling import draw
 from engine.types import FloatArray, IntArray
 from policies.exploring.config import ExplorationConfig
-from policies.peers.linear_thompson import LinearThompsonLearner
-from policies.peers.linucb import LinUcbLearner
-from policies.peers.uniform import UniformPolicy
+from policies.linear.bandits import LinearThompsonLearner, LinUcbLearner
+from policies.peers.constant import UniformPolicy
 from policies.vw import wall
-from policies.vw.arguments import VwConfig
-from policies.vw.ensemble_config import EnsembleConfig
+from policies.vw.arguments import EnsembleConfig, LiveConfig, VwConfig
 from policies.vw.learner import VwLearner
 from policies.vw.live import LivePolicy
-from policies.vw.live_config import LiveConfig
 from policies.vw.live_learner import LiveLearner
 
 DOC: Final = Path(__file__).resolve().parents[2] / "docs" / "digits.md"
@@ -214,11 +211,11 @@ OURS: Final = (
     ),
     Entry(
         "LinUCB, alpha 0.5",
-        _ours(lambda data: LinUcbLearner(CATALOG, data.schema, "right", RANGE, alpha=0.5)),
+        _ours(lambda data: LinUcbLearner(CATALOG, data.schema, "right", RANGE, width=0.5)),
     ),
     Entry(
         "linear Thompson, v 0.1",
-        _ours(lambda data: LinearThompsonLearner(CATALOG, data.schema, "right", RANGE, v=0.1)),
+        _ours(lambda data: LinearThompsonLearner(CATALOG, data.schema, "right", RANGE, width=0.1)),
     ),
 )
 STOCK: Final = (

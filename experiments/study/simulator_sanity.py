@@ -21,8 +21,8 @@ from engine.decide.plan import Plan
 from engine.guardrails.layer import Guardrails
 from experiments.simulate.curves import picture
 from experiments.study.simulated_rounds import GAIN, decided_step
+from policies.peers.constant import UniformPolicy
 from policies.peers.segments import SegmentConfig, StaticSegments, tune_segments
-from policies.peers.uniform import UniformPolicy
 from simulator.oracles.bound import UpperBound, upper_bound
 from simulator.oracles.calendar import CalendarActor
 from simulator.oracles.myopic import MyopicOracle

@@ -21,11 +21,10 @@ from experiments.season.rounds import Slice
 from experiments.season.turns import SparingActor, sendable_rows
 from policies.exploring.config import ExplorationConfig
 from policies.linear.ridge import LinearSums
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 from policies.vw import wall
-from policies.vw.examples import context_text
+from policies.vw.examples import action_lines, context_text
 from policies.vw.learner import VwLearner
-from policies.vw.names import action_lines
 from simulator.rollout import Actor, PolicyActor, Turn
 
 # VW's default share of exploration.

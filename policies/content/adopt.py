@@ -18,8 +18,7 @@ from engine.errors import ParameterError
 from policies.content.learner import BlockLearner
 from policies.content.names import SLOT_SPACES, id_feature, interactions
 from policies.vw import wall
-from policies.vw.names import channel_features, escape
-from policies.vw.scratch import scratch
+from policies.vw.examples import channel_features, escape
 from policies.vw.training import LearnerState
 
 Weights = list[tuple[tuple[int, ...], float]]
@@ -58,18 +57,15 @@ def adopted(learner: BlockLearner, catalog: Catalog) -> BlockLearner:
 
 def _started(learner: BlockLearner, before: Modular, after: Modular) -> bytes:
     """The model with the weights of every new block's id at the means of its slot."""
-    bits = learner.config.bit_precision
-    with scratch() as folder:
-        path = folder / "model.vw"
-        path.write_bytes(learner.state.model)
-        weights: Weights = []
-        with wall.load(path, bits=bits) as model:
-            for at, (old, slot) in enumerate(zip(before.slots, after.slots, strict=True)):
-                known = [block.id for block in old.blocks]
-                for block in slot.blocks:
-                    if block.id not in before.block_ids:
-                        weights += _means(model, learner, SLOT_SPACES[at], known, block.id)
-        return wall.with_weights(learner.state.model, weights, folder, bits=bits)
+    weights: Weights = []
+    with learner.opened(learner.state) as model:
+        for at, (old, slot) in enumerate(zip(before.slots, after.slots, strict=True)):
+            known = [block.id for block in old.blocks]
+            for block in slot.blocks:
+                if block.id not in before.block_ids:
+                    weights += _means(model, learner, SLOT_SPACES[at], known, block.id)
+    with wall.scratch() as folder:
+        return wall.with_weights(learner.state.model, weights, folder, bits=learner.config.bit_precision)
 
 
 def _means(model: wall.Model, learner: BlockLearner, space: str, known: list[str], new: str) -> Weights:

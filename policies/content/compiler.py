@@ -22,8 +22,7 @@ from policies.content.tables import BlockTables
 from policies.vw import wall
 from policies.vw.arguments import VwConfig
 from policies.vw.compiler import random_contexts
-from policies.vw.examples import context_row
-from policies.vw.names import HOLD_FEATURE, channel_features, escape, hour_features
+from policies.vw.examples import HOLD_FEATURE, channel_features, context_row, escape, hour_features
 
 PARITY_ACTIONS: Final = 400
 
@@ -35,7 +34,7 @@ def compile_blocks(
 
     Args:
         model: loaded.
-        encoder / catalog / config: that its examples were written with.
+        encoder / catalog / config: those that its examples were written with.
         scale / shift: reward = shift + scale x the model's prediction.
     """
     reader = _Reader(model, encoder, set(interactions(config, catalog)))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
-from functools import cache
-from typing import Any
 
 import numpy as np
 
@@ -13,13 +10,13 @@ from engine.content.eligibility import BlockEligibility
 from engine.content.groups import SlotGroup
 from engine.types import Float32Array, FloatArray, IntArray
 from policies.content.tables import BlockTables
+from policies.exploring.bounds import check_bounds
 from policies.exploring.config import ExplorationConfig
-from policies.exploring.limits import check_limits
-from policies.vw.kernels import AVAILABLE, readable
+from policies.vw.kernels import AVAILABLE, readable, run
 
 __all__ = ["AVAILABLE", "choose"]
 
-# Codes of `policies.content.jitted`, which must not be imported before it is used: it imports numba.
+# Codes of `policies.content.jitted`.
 _UNIFORM, _SOFTMAX, _SQUARECB = 0, 1, 2
 
 
@@ -48,7 +45,9 @@ def choose(
     )
     chosen = np.zeros((n, 1 + len(groups)), dtype=np.int64)
     propensity, exploring = np.empty(n), np.zeros(n)
-    _run(
+    run(
+        "policies.content.jitted",
+        "choose_rows",
         np.ascontiguousarray(x),
         (tables.linear, *tables.wide),
         combinations,
@@ -57,7 +56,7 @@ def choose(
         readable(uniform.astype(np.float64, copy=False)),
         (chosen, propensity, exploring),
     )
-    check_limits(exploring, propensity, ceiling, 0.0)
+    check_bounds(exploring, propensity, ceiling, 0.0)
     return chosen[:, 0], [np.ascontiguousarray(chosen[:, 1 + at]) for at in range(len(groups))], propensity
 
 
@@ -67,24 +66,3 @@ def _coded(exploration: ExplorationConfig, rounds: int) -> tuple[int, float, flo
     if exploration.kind == "squarecb":
         return _SQUARECB, exploration.gamma(rounds), 1.0
     return _UNIFORM, 0.0, exploration.epsilon if exploration.kind == "epsilon_greedy" else 0.0
-
-
-def _run(*arguments: Any) -> None:
-    try:
-        _compiled(True)(*arguments)
-    except (OSError, EOFError, pickle.UnpicklingError):
-        # From numba's cache, before a row was touched.
-        _compiled(False)(*arguments)
-
-
-@cache
-def _compiled(on_disk: bool) -> Any:
-    import numba  # noqa: PLC0415 - optional, and slow to import: only when the kernel is first used
-
-    from policies.content import jitted  # noqa: PLC0415 - imports numba
-
-    try:
-        return numba.njit(jitted.choose_rows, cache=on_disk, nogil=True, error_model="numpy")
-    except RuntimeError:
-        # No folder that numba may write to.
-        return numba.njit(jitted.choose_rows, nogil=True, error_model="numpy")

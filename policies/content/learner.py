@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from engine.catalog import Catalog
 from engine.content.eligibility import modular_of
 from engine.errors import LearnError, ParameterError
-from engine.features import FeatureSchema
+from engine.log.training_rows import TrainingRows
 from engine.records.rounds import RoundBlock
 from engine.types import FloatArray
-from policies.content.compiler import compile_blocks
+from policies.content.compiler import block_parity, compile_blocks
 from policies.content.names import interactions, lines_of, slot_links
-from policies.content.policy import BlockPolicy, require_staged
+from policies.content.policy import BlockManifest, BlockPolicy, require_staged
 from policies.content.tables import BlockTables
 from policies.exploring.config import ExplorationConfig
-from policies.vw import wall
-from policies.vw.arguments import VwConfig
 from policies.vw.examples import context_text, one_action_examples
-from policies.vw.scratch import scratch
-from policies.vw.training import LearnerState, VwTrainer
+from policies.vw.folder import TABLES
+from policies.vw.learner import CompiledLearner
+from policies.vw.training import LearnerState
 
 
-class BlockLearner(VwTrainer):
+class BlockLearner(CompiledLearner[BlockTables]):
     """Learns what each block, channel and hour adds, with Vowpal Wabbit, from the chosen actions alone.
 
     Every round counts alike (squared loss on the reward of the chosen action) unless the configuration's
@@ -33,45 +32,36 @@ class BlockLearner(VwTrainer):
 
     Args:
         catalog: modular.
-        schema / metric / reward_range / state: as of `VwTrainer`.
+        schema / metric / reward_range / state: see `CompiledLearner`.
         config: mtr, without ensemble, search and live exploration.
-        exploration: of the policies handed out, see `policies.content.stages`.
+        exploration: the exploration of the policies handed out, see `policies.content.stages`.
 
     Raises:
         ParameterError: a catalog without blocks, or a configuration or exploration that has no form in blocks.
     """
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        schema: FeatureSchema,
-        metric: str,
-        reward_range: tuple[float, float],
-        config: VwConfig | None = None,
-        exploration: ExplorationConfig | None = None,
-        state: LearnerState | None = None,
-    ) -> None:
-        modular_of(catalog)
-        super().__init__(catalog, schema, metric, reward_range, config, state)
-        self.exploration = exploration or ExplorationConfig(floor=0.0)
+    usual = ExplorationConfig(floor=0.0)
+
+    def require_fitting(self) -> None:
+        """Refuse what has no form in blocks.
+
+        Raises:
+            ParameterError: a catalog without blocks, or such a configuration or exploration.
+        """
+        modular_of(self.catalog)
         require_staged(self.exploration)
-        asked: dict[str, Any] = {
-            "cb_type": self.config.cb_type != "mtr",
-            "ensemble": self.config.ensemble,
-            "live": self.config.live,
-        }
-        asked["horizon"] = getattr(self.config, "horizon", None)
-        for name, wrong in asked.items():
-            if wrong:
-                raise ParameterError(
-                    name,
-                    "a learner of modular content",
-                    allowed="mtr with one compiled model",
-                    got=getattr(self.config, name),
-                    hint="learner=mtr",
-                )
-        self.links = slot_links(self.config, catalog)
-        self._read: tuple[LearnerState | None, BlockTables | None] = (None, None)
+        config = self.config
+        wrong = {"cb_type": config.cb_type != "mtr"}
+        wrong |= {name: getattr(config, name) is not None for name in ("ensemble", "live", "horizon")}
+        for name in (name for name, found in wrong.items() if found):
+            raise ParameterError(
+                name,
+                "a learner of modular content",
+                allowed="mtr with one compiled model",
+                got=getattr(config, name),
+                hint="learner=mtr",
+            )
+        self.links = slot_links(config, self.catalog)
 
     @property
     def policy_name(self) -> str:
@@ -88,7 +78,7 @@ class BlockLearner(VwTrainer):
         Raises:
             LearnError: its weights are not finite.
         """
-        if not np.isfinite(self._compile(state).linear).all():
+        if not np.isfinite(self.compiled(state).linear).all():
             raise LearnError("the model diverged: its weights are not finite", hint="lower learning_rate")
 
     def arguments(self, state: LearnerState, *, fresh: bool) -> str:  # noqa: ARG002 - as of the base class
@@ -105,13 +95,13 @@ class BlockLearner(VwTrainer):
         pairs = "".join(f" --interactions {pair}" for pair in interactions(config, self.catalog))
         return f"--cb_adf --cb_type mtr -b {config.bit_precision}{pairs} {steps}"
 
-    def examples(self, block: RoundBlock, state: LearnerState) -> bytes:
-        """VW text of a block whose rows may all train."""
-        actions, position = np.unique(block.action, return_inverse=True)
+    def examples(self, batch: RoundBlock, state: LearnerState) -> bytes:
+        """VW text of a batch whose rows may all train."""
+        actions, position = np.unique(batch.action, return_inverse=True)
         lines = lines_of(self.catalog, actions)
-        cost = (state.centre - block.rewards[self.metric]) / state.unit
-        text = context_text(state.encoder, block.context)
-        probability = self._probability(block.propensity, state)
+        cost = (state.centre - batch.rewards[self.metric]) / state.unit
+        text = context_text(state.encoder, batch.context)
+        probability = self._probability(batch.propensity, state)
         return one_action_examples(text, lines, position.reshape(-1).astype(np.int32), cost, probability)
 
     def _probability(self, propensity: FloatArray, state: LearnerState) -> FloatArray:
@@ -127,7 +117,7 @@ class BlockLearner(VwTrainer):
         Raises:
             LearnError: nothing has been learnt yet.
         """
-        return self._compile(self.state)
+        return self.compiled(self.state)
 
     def policy(self) -> BlockPolicy:
         """The policy learnt so far; it does not change when this learner learns on.
@@ -145,15 +135,34 @@ class BlockLearner(VwTrainer):
             self.policy_name,
         )
 
-    def _compile(self, state: LearnerState) -> BlockTables:
-        if self._read[0] is state and self._read[1] is not None:
-            return self._read[1]
-        with scratch() as folder:
-            path = folder / "model.vw"
-            path.write_bytes(state.model)
-            with wall.load(path, bits=self.config.bit_precision) as model:
-                found = compile_blocks(
-                    model, state.encoder, self.catalog, self.config, scale=-state.unit, shift=state.centre
-                )
-        self._read = (state, found)
-        return found
+    def export(
+        self, folder: Path, *, source: dict[str, Any] | None = None, rows: TrainingRows | None = None
+    ) -> BlockManifest:
+        """Write what has been learnt as a trained folder (`policies.manifest.Exporting`).
+
+        Raises:
+            LearnError: nothing has been learnt.
+            ArtefactError: the tables differ from VW's own predictions by more than 1e-5 x max(1, width of the reward
+                range); then nothing is written.
+            StorageError: the disk refused a write.
+        """
+        tables = self.tables()
+        manifest = BlockManifest(**self.facts(self.parity(), source))
+
+        def write(part: Path) -> None:
+            self.write_model(part)
+            tables.save(part / TABLES)
+
+        return manifest.publish(folder, write, rows)
+
+    def parity(self) -> float:
+        """Largest difference between the tables and VW's own predictions, in reward units."""
+        state, tables = self.state, self.tables()
+        with self.opened(state) as model:
+            return block_parity(model, tables, state.encoder, self.catalog, scale=-state.unit, shift=state.centre)
+
+    def compile(self, state: LearnerState) -> BlockTables:
+        """Read out the tables of blocks."""
+        scale, shift = -state.unit, state.centre
+        with self.opened(state) as model:
+            return compile_blocks(model, state.encoder, self.catalog, self.config, scale=scale, shift=shift)

@@ -17,7 +17,7 @@ from engine.content.modular import MOST_SLOTS, Block
 from engine.errors import ParameterError
 from engine.types import HOLD, CodeArray
 from policies.vw.arguments import VwConfig
-from policies.vw.names import HOLD_FEATURE, channel_features, escape, hour_features
+from policies.vw.examples import HOLD_FEATURE, channel_features, escape, hour_features
 
 SLOT_SPACES: Final = "pqrstuvw"[:MOST_SLOTS]
 SEND_FEATURE: Final = "send"

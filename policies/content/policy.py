@@ -1,14 +1,19 @@
-"""The compiled policy over assemblies: encoder, tables of blocks, exploration in stages. Never lists the assemblies."""
+"""Policies over assemblies: compiled (encoder, tables of blocks, exploration in stages), and uniform.
+
+Neither ever lists the assemblies.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.content.drawing import cells_of, placed
+from engine.content.drawing import cells_of, placed, uniform_actions
 from engine.content.eligibility import BlockEligibility, catalog_groups, modular_of
 from engine.content.groups import SlotGroup
 from engine.encoder import Encoder
@@ -16,12 +21,15 @@ from engine.errors import ParameterError
 from engine.features import ContextBlock
 from engine.types import BoolArray, CodeArray, FloatArray, IntArray
 from policies.content import kernels
+from policies.content.names import slot_links
 from policies.content.stages import Stages, stages
 from policies.content.tables import BlockTables
+from policies.exploring.bounds import TOLERANCE
 from policies.exploring.config import ExplorationConfig
-from policies.exploring.limits import TOLERANCE
+from policies.exploring.exploration import uniform
+from policies.vw.folder import TABLES, CompiledManifest
 
-BLOCK_ROWS = 2048
+BATCH_ROWS = 2048
 
 
 @dataclass(frozen=True)
@@ -30,12 +38,12 @@ class BlockPolicy:
 
     Attributes:
         catalog: modular.
-        encoder: of the context.
+        encoder: the encoder of the context.
         tables: scores.
         exploration: without floor and votes, see `policies.content.stages`.
         rounds: rounds that were learnt from.
         links: pairs of slots whose products the tables hold.
-        name / version: as of `policies.vw.compiled.CompiledPolicy`.
+        name / version: see `policies.vw.compiled.CompiledPolicy`.
         fast: use the numba kernel where numba is installed; actions are the same but for rounding at the edge of a
             draw, propensities to 1e-12.
     """
@@ -105,8 +113,8 @@ class BlockPolicy:
             )
             return placed(self.catalog, self.groups, cell, members), propensity
         action, propensity = np.zeros(context.n, dtype=np.int32), np.ones(context.n)
-        for start in range(0, context.n, BLOCK_ROWS):
-            rows = slice(start, start + BLOCK_ROWS)
+        for start in range(0, context.n, BATCH_ROWS):
+            rows = slice(start, start + BATCH_ROWS)
             found = self.stages(context.take(rows), eligibility.take(rows))
             cell, members = found.draw(uniform[rows])
             propensity[rows] = found.probability(cell, members)
@@ -122,14 +130,14 @@ class BlockPolicy:
         """
         self._require(context, eligibility)
         out = np.zeros(context.n)
-        for start in range(0, context.n, BLOCK_ROWS):
-            rows = slice(start, start + BLOCK_ROWS)
+        for start in range(0, context.n, BATCH_ROWS):
+            rows = slice(start, start + BATCH_ROWS)
             found = self.stages(context.take(rows), eligibility.take(rows))
             out[rows] = found.probability(*cells_of(self.catalog, self.groups, action[rows]))
         return np.where(eligibility.contains(action), out, 0.0)
 
     def stages(self, context: ContextBlock, eligibility: BlockEligibility) -> Stages:
-        """The joint distributions of a block of rows, in stages."""
+        """The joint distributions of a batch of rows, in stages."""
         x = self.encoder.encode(context)
         found = stages(self.tables, self.groups, x, eligibility, self.exploration, self.rounds)
         ceiling = self.exploration.ceiling
@@ -152,7 +160,7 @@ class BlockPolicy:
         cell, members = cells_of(self.catalog, self.groups, np.arange(self.catalog.k, dtype=np.int32))
         out = np.zeros(eligible.shape)
         for row in range(context.n):
-            one = _Row(found, row)
+            one = _RowDistribution(found, row)
             out[row] = np.where(eligible[row], one.probability(cell, members), 0.0)
         return out
 
@@ -164,6 +172,29 @@ class BlockPolicy:
                 allowed=f"of {context.n} rows and the catalog {self.catalog.version}",
                 got=(eligibility.n, eligibility.catalog.version),
             )
+
+
+class BlockManifest(CompiledManifest, frozen=True, kw_only=True):
+    """What `manifest.json` says of a folder of modular content."""
+
+    KIND: ClassVar[str] = "tactful-vw-blocks"
+
+    def read_policy(self, folder: Path) -> BlockPolicy:
+        """The policy, read without Vowpal Wabbit.
+
+        Raises:
+            ArtefactError: tables that do not fit the catalog and the encoder.
+        """
+        return BlockPolicy(
+            self.catalog,
+            self.encoder,
+            BlockTables.load(folder / TABLES, self.catalog, self.encoder.d),
+            self.exploration,
+            self.rounds,
+            slot_links(self.config, self.catalog),
+            self.name,
+            self.version,
+        )
 
 
 def require_staged(exploration: ExplorationConfig) -> None:
@@ -216,7 +247,7 @@ def factored(catalog: Catalog, eligible: BoolArray) -> BlockEligibility:
     return found
 
 
-class _Row:
+class _RowDistribution:
     """One row's distribution, asked for many actions."""
 
     def __init__(self, found: Stages, row: int) -> None:
@@ -236,3 +267,32 @@ class _Row:
             same &= (member == best[row, at]) | ~send
         sure = 1.0 - found.spread[row]
         return np.asarray(np.where(same, sure, 0.0) + found.spread[row] * staged)
+
+
+@dataclass(frozen=True)
+class UniformBlocks:
+    """Every eligible action with the same probability, and none of them listed."""
+
+    name: str = "uniform"
+
+    def choose_blocks(
+        self,
+        context: ContextBlock,  # noqa: ARG002 - as of every policy
+        eligibility: BlockEligibility,
+        uniform: FloatArray,
+    ) -> tuple[CodeArray, FloatArray]:
+        """Action (n,) and its propensity (n,)."""
+        return uniform_actions(eligibility, uniform), 1.0 / eligibility.counts()
+
+    def block_probability(
+        self,
+        context: ContextBlock,  # noqa: ARG002 - as of every policy
+        eligibility: BlockEligibility,
+        action: CodeArray,
+    ) -> FloatArray:
+        """(n,) 1 / the number of eligible actions; 0 where the action is not eligible."""
+        return np.where(eligibility.contains(action), 1.0 / eligibility.counts(), 0.0)
+
+    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:  # noqa: ARG002 - protocol
+        """Give the probabilities of the actions, (n, k)."""
+        return uniform(eligible)

@@ -18,8 +18,8 @@ def slates_of(rounds: RoundBlock, metric: str, target: BlockPolicy, logging: Blo
     Args:
         rounds: n rounds that `logging` decided, alone.
         metric: known in every round.
-        target: to be judged; both policies have the same groups.
-        logging: that drew the actions.
+        target: the policy that is judged; both policies have the same groups.
+        logging: the policy that drew the actions.
 
     Raises:
         DataError: the rounds are not of a modular catalog.

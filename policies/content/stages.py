@@ -106,13 +106,13 @@ def stages(
     exploration: ExplorationConfig,
     rounds: int,
 ) -> Stages:
-    """The joint distributions of a block of rows.
+    """The joint distributions of a batch of rows.
 
     Args:
         tables: scores.
-        groups: that the scores and the eligible sets factorise over.
+        groups: the groups that the scores and the eligible sets factorise over.
         x: (n, d) encoded contexts.
-        eligibility: of the n rows.
+        eligibility: the eligible sets of the n rows.
         exploration: without floor and votes.
         rounds: learnt from; SquareCB's gamma grows with them.
     """

@@ -12,23 +12,20 @@ lets an assembly be chosen block by block.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from engine.catalog import Catalog
 from engine.content.eligibility import modular_of
 from engine.content.groups import SlotGroup
-from engine.errors import ArtefactError
 from engine.types import Float32Array, FloatArray
-from policies.vw.tables import affine
+from policies.vw.tables import StoredTables, affine
 
 
 @dataclass(frozen=True)
-class BlockTables:
+class BlockTables(StoredTables):
     """The weights of a model as arrays, float32, in reward units.
 
     Attributes:
@@ -92,37 +89,17 @@ class BlockTables:
             total += self.pairs_of(group)
         return total
 
-    def save(self, path: Path) -> None:
-        """Write an npz of plain arrays."""
-        np.savez(path, **{field.name: getattr(self, field.name) for field in fields(self)})
-
-
-def load_block_tables(path: Path, catalog: Catalog, d: int) -> BlockTables:
-    """Read tables and check every shape; pickles are never loaded.
-
-    Raises:
-        ArtefactError: unreadable, incomplete, not finite, or not of this catalog and encoder.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays: dict[str, Any] = {name: stored[name] for name in stored.files}
-        tables = BlockTables(**arrays)
-    except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
-        raise ArtefactError(f"{path} holds no tables of blocks: {error}", hint="train again") from error
-    channels, hours, _ = catalog.shape
-    blocks = sum(modular_of(catalog).sizes)
-    shapes: dict[str, tuple[int, ...]] = {
-        "base": (d + 1,),
-        "hold": (d + 1,),
-        "channel": (channels, d + 1),
-        "hour": (hours, d + 1),
-        "block": (blocks, d + 1),
-        "channel_hour": (channels, hours),
-        "channel_block": (channels, blocks),
-        "pair": (blocks, blocks),
-    }
-    for name, shape in shapes.items():
-        array = getattr(tables, name)
-        if array.shape != shape or array.dtype != np.float32 or not np.isfinite(array).all():
-            raise ArtefactError(f"{path}: {name} is not {shape} finite float32", hint="train again")
-    return tables
+    @staticmethod
+    def shapes(catalog: Catalog, d: int) -> dict[str, tuple[int, ...]]:
+        """Shape of every table for a modular catalog and d encoded features."""
+        (channels, hours, _), blocks = catalog.shape, sum(modular_of(catalog).sizes)
+        return {
+            "base": (d + 1,),
+            "hold": (d + 1,),
+            "channel": (channels, d + 1),
+            "hour": (hours, d + 1),
+            "block": (blocks, d + 1),
+            "channel_hour": (channels, hours),
+            "channel_block": (channels, blocks),
+            "pair": (blocks, blocks),
+        }

@@ -47,7 +47,7 @@ class ActionValues:
 
 
 class ActionSums:
-    """Accumulates `ActionValues` over blocks.
+    """Accumulates `ActionValues` over batches.
 
     Args:
         metric: name in `RoundBlock.rewards`.
@@ -61,22 +61,22 @@ class ActionSums:
         self._reward, self._weight = np.zeros(groups * k), np.zeros(groups * k)
         self._rows = np.zeros(groups * k, dtype=np.int64)
 
-    def add(self, block: RoundBlock) -> None:
+    def add(self, batch: RoundBlock) -> None:
         """Add usable rounds with a known metric.
 
         Raises:
             MissingPropensityError: rounds without propensity.
         """
-        if np.isnan(block.propensity).any():
+        if np.isnan(batch.propensity).any():
             raise MissingPropensityError(
                 "the log has no propensities, so no rule can be tuned on it",
                 hint="import it with a mapping that gives them",
             )
-        cell = block.action.astype(np.int64)
+        cell = batch.action.astype(np.int64)
         if self._group_of is not None:
-            cell = cell + self._k * self._group_of(block)
-        inverse, size = 1.0 / block.propensity, self._groups * self._k
-        self._reward += np.bincount(cell, weights=inverse * block.rewards[self._metric], minlength=size)
+            cell = cell + self._k * self._group_of(batch)
+        inverse, size = 1.0 / batch.propensity, self._groups * self._k
+        self._reward += np.bincount(cell, weights=inverse * batch.rewards[self._metric], minlength=size)
         self._weight += np.bincount(cell, weights=inverse, minlength=size)
         self._rows += np.bincount(cell, minlength=size)
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from engine.errors import ParameterError
 from engine.types import BoolArray, FloatArray
+from policies.exploring.bounds import bounded
 from policies.exploring.exploration import epsilon_greedy, greedy, require_in, softmax, squarecb
-from policies.exploring.limits import limited
 
 Kind = Literal["greedy", "epsilon_greedy", "softmax", "squarecb", "bag", "cover"]
 
@@ -19,14 +19,14 @@ class ExplorationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """Which exploration a policy uses, with its parameters; the ones of other kinds are ignored.
 
     Attributes:
-        kind: greedy, epsilon_greedy, softmax or squarecb; bag or cover, votes of an ensemble (`policies.vw.ensemble`).
+        kind: greedy, epsilon_greedy, softmax or squarecb; bag or cover, votes of an ensemble (`policies.vw.compiled`).
         epsilon: exploring share of epsilon_greedy, and uniform share of bag and cover, in [0, 1].
-        inverse_temperature: of softmax, per unit of reward, >= 0.
+        inverse_temperature: the inverse temperature of softmax, per unit of reward, >= 0.
         gamma_scale / gamma_exponent: squarecb's gamma is gamma_scale * t ** gamma_exponent, where t is the number of
             rounds learnt from; gamma is per unit of reward.
         ceiling: largest share of a row's mass off its greedy actions, in [0, 1]; null is no ceiling.
         floor: smallest probability with which an action may be drawn, in [0, 0.5]; 0 is none. The exploring mass is
-            gathered on as many actions as can have it, see `policies.exploring.limits.limited`.
+            gathered on as many actions as can have it, see `policies.exploring.bounds.bounded`.
     """
 
     kind: Kind = "squarecb"
@@ -55,13 +55,13 @@ class ExplorationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         return self.kind in ("bag", "cover")
 
     def distribution(self, scores: FloatArray, eligible: BoolArray, rounds: int) -> FloatArray:
-        """(n, k) probabilities under this exploration and its limits after `rounds` rounds of learning.
+        """(n, k) probabilities under this exploration and its bounds after `rounds` rounds of learning.
 
         Raises:
             EligibilityError: a row without an eligible action.
             ParameterError: scores that are not finite, or of another shape; or the votes of an ensemble are wanted.
         """
-        return limited(self._explored(scores, eligible, rounds), scores, eligible, self.ceiling, self.floor)
+        return bounded(self._explored(scores, eligible, rounds), scores, eligible, self.ceiling, self.floor)
 
     def _explored(self, scores: FloatArray, eligible: BoolArray, rounds: int) -> FloatArray:
         if self.kind == "greedy":

@@ -3,9 +3,12 @@
 Every function takes scores (n, k) in reward units (higher is better) and eligible (n, k) bool, and gives (n, k) float64
 whose rows sum to 1 and whose removed actions are exactly 0. Each equals Vowpal Wabbit's own distribution for the same
 predictions on the same eligible set; sums run from left to right, so that the fused kernels can repeat them.
+Votes are those of several policies, each for its best action (`--bag`, `--cover`).
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -95,37 +98,6 @@ def squarecb(scores: FloatArray, eligible: BoolArray, gamma: float) -> FloatArra
     return probability
 
 
-def with_floor(probabilities: FloatArray, eligible: BoolArray, floor: float) -> FloatArray:
-    """Mix with uniform just enough that no eligible action of a row has less than `floor`.
-
-    Each row becomes (1 - mix) * probabilities + mix * uniform with the smallest such mix; where m eligible actions
-    cannot all have `floor` (floor * m > 1) the row becomes uniform.
-
-    Args:
-        probabilities: (n, k), a distribution over the eligible actions.
-        floor: in [0, 1].
-
-    Raises:
-        EligibilityError: a row without an eligible action.
-        ParameterError: floor outside [0, 1].
-    """
-    require_in("floor", floor, 0.0, 1.0, "with_floor")
-    even = uniform(eligible)
-    share = even.max(axis=1)
-    least = np.where(eligible, probabilities, np.inf).min(axis=1)
-    missing = np.clip(floor - least, 0.0, None)
-    room = np.clip(share - least, np.finfo(np.float64).tiny, None)
-    mix = np.where(missing > 0, np.clip(missing / room, 0.0, 1.0), 0.0)[:, None]
-    mixed: FloatArray = (1.0 - mix) * probabilities + mix * even
-    return mixed
-
-
-def exploring_share(probabilities: FloatArray) -> FloatArray:
-    """(n,) mass that each row does not put on its most probable action, in [0, 1)."""
-    share: FloatArray = 1.0 - probabilities.max(axis=1)
-    return share
-
-
 def _masked(scores: FloatArray, eligible: BoolArray) -> FloatArray:
     require_eligible(eligible)
     if scores.shape != eligible.shape:
@@ -144,3 +116,74 @@ def require_in(name: str, value: float, low: float, high: float, owner: str = "E
     """
     if not (low <= value <= high) or not np.isfinite(value):
         raise ParameterError(name, owner, allowed=f"finite and in [{low:g}, {high:g}]", got=value)
+
+
+def one_hot_best(preference: FloatArray, eligible: BoolArray) -> FloatArray:
+    """(n, k) or (1, k) preferences -> (n, k) one-hot of the best eligible action; ties go to the lower index.
+
+    Raises:
+        EligibilityError: a row without an eligible action.
+    """
+    require_eligible(eligible)
+    best = np.where(eligible, preference, -np.inf).argmax(axis=1)
+    out = np.zeros(eligible.shape)
+    out[np.arange(len(eligible)), best] = 1.0
+    return out
+
+
+def vote_shares(scores: Iterable[FloatArray], eligible: BoolArray) -> FloatArray:
+    """(n, k) share of the policies that rank an eligible action first; exact ties share a vote.
+
+    Source: Bietti, Agarwal & Langford, "A Contextual Bandit Bake-off", JMLR 2021 (bag, cover):
+    P(a) = (1 / N) sum_i 1 [policy i prefers a].
+
+    Args:
+        scores: (n, k) of every policy, higher is better; at least one policy.
+        eligible: (n, k).
+
+    Raises:
+        EligibilityError: a row without an eligible action.
+        ParameterError: no policy, or scores that are not finite, or of another shape.
+    """
+    total, policies = np.zeros(eligible.shape), 0
+    for one in scores:
+        total += greedy(one, eligible)
+        policies += 1
+    if not policies:
+        raise ParameterError("scores", "vote_shares", allowed="of at least one policy", got=policies)
+    return total / policies
+
+
+def with_minimum(probabilities: FloatArray, eligible: BoolArray, share: float) -> FloatArray:
+    """The nearest distribution in which every eligible action has at least share / m, m being the row's eligible ones.
+
+    Nearest in the Euclidean sense: what is above the minimum falls by one same amount, as in Vowpal Wabbit.
+    Source: Duchi, Shalev-Shwartz, Singer & Chandra, "Efficient Projections onto the l1-Ball for Learning in High
+    Dimensions", ICML 2008, Figure 1, with the radius 1 - share for what is above the minimum.
+
+    Args:
+        probabilities: (n, k), a distribution over the eligible actions.
+        eligible: (n, k).
+        share: in [0, 1].
+
+    Raises:
+        EligibilityError: a row without an eligible action.
+        ParameterError: share outside [0, 1].
+    """
+    require_in("share", share, 0.0, 1.0, "with_minimum")
+    even = uniform(eligible)
+    if share == 0.0:
+        return probabilities
+    if share > 0.999:
+        # VW makes the same cut: next to nothing would be left to share out.
+        return even
+    least = share * even
+    above = np.where(eligible, probabilities - least, -np.inf)
+    ordered = -np.sort(-above, axis=1)
+    finite = np.where(ordered > -np.inf, ordered, 0.0)
+    rank = np.arange(1, eligible.shape[1] + 1)
+    fall = (np.cumsum(finite, axis=1) - (1.0 - share)) / rank
+    last = np.where(ordered > fall, rank, 0).max(axis=1) - 1
+    tau = np.take_along_axis(fall, last[:, None], axis=1)
+    raised: FloatArray = np.where(eligible, np.maximum(above - tau, 0.0) + least, 0.0)
+    return raised

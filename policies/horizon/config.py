@@ -22,7 +22,7 @@ class HorizonConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         look_ahead: decisions that the fitted evaluation looks ahead; 0 is myopic but for lost permissions.
         continuation_ridge: penalty of its regressions, in rows.
         money: metric of all money of a contact: from it is learnt what discounts do to later orders; "" leaves it out.
-        echo_decisions: that follow a discount and are looked at for it.
+        echo_decisions: how many decisions after a discount are looked at for its echo.
         charge: share of the estimated continuation value that is counted, in [0, 1].
         outcome_rows: most decisions from which the parts of the gain are learnt, whole contacts at random.
         rows: most decisions of the evaluation, whole contacts among them.
@@ -32,7 +32,7 @@ class HorizonConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         refit_days: in a simulation, days between two fits.
         memory_days: in a simulation, days of the log that are learnt from.
         alarm: shorten the memory when the residuals of the rewards say that the world has changed.
-        seed: of the samples.
+        seed: the seed of the samples.
     """
 
     clicked: str = "clicked"

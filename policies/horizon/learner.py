@@ -14,19 +14,15 @@ from engine.features import ContextBlock, FeatureSchema
 from engine.identity import keyed_hash
 from engine.records.rounds import CHUNK_ROWS, RoundBlock
 from engine.types import HOLD, FloatArray, IntArray
-from policies.exploring.config import ExplorationConfig
-from policies.horizon.change import changed_at
 from policies.horizon.config import HorizonConfig
 from policies.horizon.continuation import continuation, permission_loss
-from policies.horizon.decay import decayed
+from policies.horizon.memory import changed_at, decayed
 from policies.horizon.outcomes import Outcomes, learn_outcomes
-from policies.horizon.panel import MOST_CELLS, Panel, panel_of, since_day
+from policies.horizon.panel import MOST_CELLS, Panel, panel_of, since_day, stacked
 from policies.horizon.regression import Regression, plain_rounds
-from policies.horizon.stack import stacked
 from policies.vw.arguments import VwConfig
 from policies.vw.learner import VwLearner
-from policies.vw.rows import eligible_counts, repeatable
-from policies.vw.training import LearnerState
+from policies.vw.rows import repeatable
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ class Advantages:
 
     @property
     def total(self) -> FloatArray:
-        """(n, k - 1)."""
+        """The sum of both, (n, k - 1)."""
         both: FloatArray = self.gain + self.later
         return both
 
@@ -59,7 +55,7 @@ def advantages(
 
     Args:
         rounds: every decision, also those that had no choice, with the metrics that `HorizonConfig` names.
-        catalog / schema / metric: of the rounds.
+        catalog / schema / metric: those of the rounds.
         config: with `horizon`.
 
     Raises:
@@ -71,13 +67,13 @@ def advantages(
     found = _outcomes(whole, catalog, schema, metric, horizon, plain)
     since = changed_at(whole.at_days, found.residual) if horizon.alarm else None
     if since is not None:
-        recent = panel_of(since_day(whole.blocks, since), catalog, whole.n, horizon.seed)
+        recent = panel_of(since_day(whole.batches, since), catalog, whole.n, horizon.seed)
         try:
             whole, found = recent, _outcomes(recent, catalog, schema, metric, horizon, plain)
         except LearnError:
             # What came after the change is too little to learn from: the whole memory is better than nothing.
             since = None
-    panel = panel_of(whole.blocks, catalog, min(horizon.rows, MOST_CELLS // catalog.k), horizon.seed)
+    panel = panel_of(whole.batches, catalog, min(horizon.rows, MOST_CELLS // catalog.k), horizon.seed)
     gain = np.concatenate([found.gain(context) for context in panel.contexts])
     losing = np.concatenate([found.losing(context) for context in panel.contexts])
     channel, _, _ = catalog.split(np.arange(1, catalog.k))
@@ -118,17 +114,14 @@ class HorizonLearner(VwLearner):
         ParameterError: a configuration that does not go together.
     """
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        schema: FeatureSchema,
-        metric: str,
-        reward_range: tuple[float, float],
-        config: VwConfig,
-        exploration: ExplorationConfig | None = None,
-        state: LearnerState | None = None,
-    ) -> None:
-        super().__init__(catalog, schema, metric, reward_range, config, exploration, state)
+    def require_fitting(self) -> None:
+        """Refuse settings that do not go together, as `VwLearner`.
+
+        Raises:
+            ParameterError: a configuration without `horizon`, or not mtr's, or with an ensemble; or as there.
+        """
+        super().require_fitting()
+        config = self.config
         if config.horizon is None or config.cb_type != "mtr" or config.ensemble is not None:
             raise ParameterError(
                 "config", "HorizonLearner", allowed="with `horizon`, cb_type mtr, no ensemble", got=config.cb_type
@@ -150,9 +143,9 @@ class HorizonLearner(VwLearner):
             LearnError: nothing to learn from, advantages outside the declared range, or a failure of Vowpal Wabbit.
                 The learner is then as it was.
         """
-        blocks = repeatable(rounds)
-        found = advantages(blocks, self.catalog, self.schema, self.metric, self.config)
-        self.learn_advantages(found.panel.contexts, found.total, self._counted(blocks))
+        batches = repeatable(rounds)
+        found = advantages(batches, self.catalog, self.schema, self.metric, self.config)
+        self.learn_advantages(found.panel.contexts, found.total, self._counted(batches))
 
     def learn_advantages(
         self, contexts: list[ContextBlock], advantage: FloatArray, counted: tuple[int, int, int] | None = None
@@ -160,7 +153,7 @@ class HorizonLearner(VwLearner):
         """Learn given advantages over hold.
 
         Args:
-            contexts: of n decisions, in blocks.
+            contexts: the contexts of n decisions, in batches.
             advantage: (n, k - 1) of every send.
             counted: rounds, eligible actions and skipped rows that they stand for; each decision once where None.
 
@@ -179,13 +172,13 @@ class HorizonLearner(VwLearner):
             self.state, rounds=old[0] + rounds, eligible_sum=old[1] + eligible, skipped=old[2] + skipped
         )
 
-    def _counted(self, blocks: Iterable[RoundBlock]) -> tuple[int, int, int]:
+    def _counted(self, batches: Iterable[RoundBlock]) -> tuple[int, int, int]:
         rounds = eligible = skipped = 0
-        for block in blocks:
-            kept = block.usable & ~np.isnan(block.rewards[self.metric])
+        for batch in batches:
+            kept = batch.usable & ~np.isnan(batch.rewards[self.metric])
             rounds += int(kept.sum())
-            skipped += block.n - int(kept.sum())
-            eligible += int(eligible_counts(block)[kept].sum())
+            skipped += batch.n - int(kept.sum())
+            eligible += int(batch.eligible_counts()[kept].sum())
         return rounds, eligible, skipped
 
     def _examples(self, contexts: list[ContextBlock], advantage: FloatArray) -> list[RoundBlock]:

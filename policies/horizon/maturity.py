@@ -25,7 +25,7 @@ LEAST_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Arrivals:
-    """F of one metric.
+    """The share F of one metric that has arrived by each age.
 
     Attributes:
         age_days: (m,) ascending, above 0.

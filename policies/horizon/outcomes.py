@@ -23,7 +23,7 @@ from engine.errors import LearnError
 from engine.features import ContextBlock
 from engine.types import HOLD, BoolArray, FloatArray, IntArray
 from policies.horizon.config import HorizonConfig
-from policies.horizon.echo import echo_slope
+from policies.horizon.continuation import echo_slope
 from policies.horizon.panel import Panel
 from policies.horizon.regression import Regression
 from policies.vw.reward_model import VwRewardModel
@@ -41,7 +41,8 @@ class Outcomes:
     """The parts, fitted.
 
     Attributes:
-        chance / worth: of a click, and its value; without clicks `chance` is the money itself and `worth` None.
+        chance / worth: the models of a click and of its value; without clicks `chance` is that of the money itself, and
+            `worth` None.
         lost: chances of events that end a permission, each with what the event costs at once (at most 0).
         rest: (k - 1,) what the parts leave out.
         echo: (k - 1,) what a click's chance of each send costs in later orders, at most 0.
@@ -95,7 +96,7 @@ def learn_outcomes(
         on: the panel's decisions.
         metric: money.
         config: see `HorizonConfig`.
-        interactions: of the models of chances.
+        interactions: the pairs of namespaces that the models of chances learn.
 
     Raises:
         LearnError: no row that may train, or a failure of Vowpal Wabbit.

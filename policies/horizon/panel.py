@@ -1,8 +1,8 @@
-"""Logged rounds as trajectories: which decision of a contact follows which."""
+"""Logged rounds as trajectories: every decision of a log, and which decision of a contact follows which."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,10 +10,14 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.errors import LearnError
-from engine.features import ContextBlock
+from engine.features import Column, ContextBlock
 from engine.identity import unit_of
+from engine.log.parquet import LogReader
+from engine.log.selection import Side
+from engine.log.structure import require_sound
 from engine.records.rounds import RoundBlock
-from engine.types import HOLD, NOT_AN_INSTANT, BoolArray, FloatArray, IntArray
+from engine.types import HOLD, NOT_AN_INSTANT, BoolArray, CodeArray, FloatArray, IntArray
+from policies.horizon.config import HorizonConfig
 
 US_PER_DAY: Final = 86_400_000_000
 # Cells (decision, action) that are held at once, as float64: 120 MB an array.
@@ -24,10 +28,10 @@ _GAPS: Final = 3.0
 
 @dataclass(frozen=True)
 class Panel:
-    """n decisions of some contacts, block by block as they were given.
+    """n decisions of some contacts, batch by batch as they were given.
 
     Attributes:
-        blocks: the rounds.
+        batches: the rounds.
         contact: (n,) number of the contact.
         at_days: (n,) instant of the decision in days, NaN where unknown.
         action: (n,) in [0, k).
@@ -37,7 +41,7 @@ class Panel:
         open_channels: (n, C) whether any send on the channel was eligible.
     """
 
-    blocks: tuple[RoundBlock, ...]
+    batches: tuple[RoundBlock, ...]
     contact: IntArray
     at_days: FloatArray
     action: IntArray
@@ -63,27 +67,27 @@ class Panel:
 
     def reward(self, metric: str) -> FloatArray:
         """(n,) of a metric, NaN where it is not known."""
-        values: FloatArray = np.concatenate([block.rewards[metric] for block in self.blocks])
+        values: FloatArray = np.concatenate([batch.rewards[metric] for batch in self.batches])
         return values
 
     @property
     def usable(self) -> BoolArray:
         """(n,) whether the row may train."""
-        kept: BoolArray = np.concatenate([block.usable for block in self.blocks])
+        kept: BoolArray = np.concatenate([batch.usable for batch in self.batches])
         return kept
 
     def knows(self, metric: str) -> bool:
-        """Whether every block carries a metric."""
-        return bool(metric) and all(metric in block.rewards for block in self.blocks)
+        """Whether every batch carries a metric."""
+        return bool(metric) and all(metric in batch.rewards for batch in self.batches)
 
     def eligible(self) -> BoolArray:
-        """(n, k) bool."""
-        return np.concatenate([block.eligible_dense() for block in self.blocks])
+        """The eligible sets of all decisions, (n, k) bool."""
+        return np.concatenate([batch.eligible_dense() for batch in self.batches])
 
     @property
     def contexts(self) -> list[ContextBlock]:
-        """The contexts of the blocks."""
-        return [block.context for block in self.blocks]
+        """The contexts of the batches."""
+        return [batch.context for batch in self.batches]
 
 
 def panel_of(rounds: Iterable[RoundBlock], catalog: Catalog, most_rows: int, seed: int) -> Panel:
@@ -91,30 +95,30 @@ def panel_of(rounds: Iterable[RoundBlock], catalog: Catalog, most_rows: int, see
 
     Args:
         rounds: every decision, also those that had no choice.
-        catalog: of the rounds.
+        catalog: the catalog of the rounds.
         most_rows: decisions, about.
-        seed: of the sample.
+        seed: the seed of the sample.
 
     Raises:
         LearnError: no rounds.
     """
-    blocks = [block for block in rounds if block.n]
-    if not blocks:
+    batches = [batch for batch in rounds if batch.n]
+    if not batches:
         raise LearnError("there are no rounds to learn from", hint="join the outcomes first")
-    total = sum(block.n for block in blocks)
+    total = sum(batch.n for batch in batches)
     share = most_rows / total
     if share < 1.0:
         salt = f"horizon/{seed}"
-        blocks = [block.take(np.flatnonzero(unit_of(block.cluster, salt) < share)) for block in blocks]
-        blocks = [block for block in blocks if block.n]
-    if not blocks:
+        batches = [batch.take(np.flatnonzero(unit_of(batch.cluster, salt) < share)) for batch in batches]
+        batches = [batch for batch in batches if batch.n]
+    if not batches:
         raise LearnError("the sample holds no contact", hint="raise learner.horizon.rows")
-    return _linked(tuple(blocks), catalog)
+    return _linked(tuple(batches), catalog)
 
 
-def _linked(blocks: tuple[RoundBlock, ...], catalog: Catalog) -> Panel:
-    cluster = np.concatenate([block.cluster for block in blocks])
-    at = np.concatenate([block.decided_at for block in blocks])
+def _linked(batches: tuple[RoundBlock, ...], catalog: Catalog) -> Panel:
+    cluster = np.concatenate([batch.cluster for batch in batches])
+    at = np.concatenate([batch.decided_at for batch in batches])
     known = at != NOT_AN_INSTANT
     days = np.where(known, at / US_PER_DAY, np.nan)
     contact = np.unique(cluster, return_inverse=True)[1].astype(np.int64).ravel()
@@ -128,13 +132,13 @@ def _linked(blocks: tuple[RoundBlock, ...], catalog: Catalog) -> Panel:
     last = float(np.nanmax(days)) if known.any() else 0.0
     channels, hours, arms = catalog.shape
     opened = [
-        block.eligible_dense()[:, HOLD + 1 :].reshape(block.n, channels, hours * arms).any(axis=2) for block in blocks
+        batch.eligible_dense()[:, HOLD + 1 :].reshape(batch.n, channels, hours * arms).any(axis=2) for batch in batches
     ]
     return Panel(
-        blocks=blocks,
+        batches=batches,
         contact=contact,
         at_days=days,
-        action=np.concatenate([block.action for block in blocks]).astype(np.int64),
+        action=np.concatenate([batch.action for batch in batches]).astype(np.int64),
         following=following,
         gap_days=gap,
         ended=known & (following < 0) & (days + _GAPS * usual < last),
@@ -142,11 +146,77 @@ def _linked(blocks: tuple[RoundBlock, ...], catalog: Catalog) -> Panel:
     )
 
 
-def since_day(blocks: Iterable[RoundBlock], day: float) -> list[RoundBlock]:
+def since_day(batches: Iterable[RoundBlock], day: float) -> list[RoundBlock]:
     """The rows that were decided on a day (days of the epoch) or later."""
     found = []
-    for block in blocks:
-        rows = np.flatnonzero(block.decided_at >= day * US_PER_DAY)
+    for batch in batches:
+        rows = np.flatnonzero(batch.decided_at >= day * US_PER_DAY)
         if len(rows):
-            found.append(block.take(rows))
+            found.append(batch.take(rows))
     return found
+
+
+class WholeLogs:
+    """The decisions of some logs, one log after the other, as often as they are asked for.
+
+    Args:
+        readers: the readers of logs of the same catalog and features.
+        metric: the money; rows of which it is not known yet stay, as steps of a trajectory.
+        config: names further metrics; those that every log knows are read.
+        side: one side of a split, or None for all rows.
+    """
+
+    def __init__(
+        self, readers: Sequence[LogReader], metric: str, config: HorizonConfig, side: Side | None = None
+    ) -> None:
+        self._readers, self._side, self._sound = tuple(readers), side, False
+        asked = (metric, config.clicked, config.money, *config.lost)
+        known = [name for name in asked if all(name in reader.meta.rewards for reader in self._readers)]
+        self._rewards = tuple(dict.fromkeys((metric, *known)))
+
+    def __iter__(self) -> Iterator[RoundBlock]:
+        """Read the decisions, log by log.
+
+        Raises:
+            DataError: repeated decision ids, over all logs, or rows that contradict themselves.
+        """
+        if not self._sound:
+            require_sound(*self._readers)
+            self._sound = True
+        for reader in self._readers:
+            for batch in reader.blocks(rewards=self._rewards):
+                if self._side is None:
+                    yield batch
+                    continue
+                kept = self._side.keep(batch)
+                yield batch if kept.all() else batch.take(np.flatnonzero(kept))
+
+    def empty(self) -> bool:
+        """Whether there is nothing to learn from."""
+        return not any(batch.usable.any() for batch in self)
+
+
+def stacked(contexts: Sequence[ContextBlock]) -> ContextBlock:
+    """The rows of all batches, in their order; levels of batches that name them differently are joined.
+
+    Args:
+        contexts: at least one, all of one schema.
+    """
+    first = contexts[0]
+    columns = {name: _joined([context.columns[name] for context in contexts]) for name in first.columns}
+    return ContextBlock(first.schema, columns, sum(context.n for context in contexts))
+
+
+def _joined(columns: Sequence[Column]) -> Column:
+    state = np.concatenate([column.state for column in columns])
+    levels = tuple(dict.fromkeys(level for column in columns for level in column.levels))
+    if all(column.levels == levels for column in columns):
+        return Column(np.concatenate([column.values for column in columns]), state, levels)
+    position = {level: code for code, level in enumerate(levels)}
+    return Column(np.concatenate([_recoded(column, position) for column in columns]), state, levels)
+
+
+def _recoded(column: Column, position: dict[str, int]) -> CodeArray:
+    # The last entry is for -1: no level.
+    lookup = np.array([*(position[level] for level in column.levels), -1], dtype=np.int32)
+    return lookup[column.values.astype(np.int64)]

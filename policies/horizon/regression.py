@@ -25,8 +25,8 @@ class Regression:
     """Decisions on which targets are regressed.
 
     Attributes:
-        catalog / schema: of the actions and contexts below.
-        contexts: of the n decisions, in blocks.
+        catalog / schema: those of the actions and contexts below.
+        contexts: the contexts of the n decisions, in batches.
         action: (n,) in [0, k).
         weight: (n,) importance, above 0.
         config: bits, levels and passes of Vowpal Wabbit's bfgs.

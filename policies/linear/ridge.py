@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -14,13 +13,12 @@ from engine.errors import LearnError, ParameterError
 from engine.features import ContextBlock, FeatureSchema
 from engine.numeric.matmul import matmul
 from engine.numeric.moments import Moments
-from engine.protocols import Policy
 from engine.records.rounds import RoundBlock
 from engine.types import Float32Array, FloatArray, IntArray
 from policies.vw.rows import repeatable, trainable
 from policies.vw.tables import affine
 
-_BLOCK_ROWS = 64
+_BATCH_ROWS = 64
 Pairs = tuple[IntArray, IntArray]
 
 
@@ -29,7 +27,7 @@ class LinearPosterior:
     """The normal posterior of every action's weights: mean and covariance (up to the noise's variance).
 
     Attributes:
-        encoder: of the context.
+        encoder: the encoder of the context.
         weights: (d + 1, k), the constant last; reward units.
         covariance: (m, k) inverse of each action's A = ridge I + X'X as the m = (d + 1)(d + 2) / 2 coefficients of the
             products of columns; those of unequal columns count twice.
@@ -55,8 +53,8 @@ class LinearPosterior:
         """
         x = self.encoder.encode(context)
         mean, variance = (np.empty((context.n, self.weights.shape[1])) for _ in range(2))
-        for start in range(0, context.n, _BLOCK_ROWS):
-            rows = slice(start, start + _BLOCK_ROWS)
+        for start in range(0, context.n, _BATCH_ROWS):
+            rows = slice(start, start + _BATCH_ROWS)
             mean[rows] = affine(x[rows], self.weights)
             variance[rows] = _quadratic(x[rows], self.covariance, self.pairs)
         return mean, np.sqrt(np.maximum(variance, 0.0))
@@ -74,7 +72,7 @@ class LinearState:
     """Everything that sums over rounds hold.
 
     Attributes:
-        encoder: of the context, from the first rounds.
+        encoder: the encoder of the context, from the first rounds.
         gram: (k, d + 1, d + 1) X'X of every action.
         moment: (k, d + 1) X'(r - centre).
         centre / unit: mean and standard deviation of the rewards of the first rounds.
@@ -94,7 +92,7 @@ class LinearSums:
 
     Args:
         catalog: the actions.
-        schema: of every context.
+        schema: the schema of every context.
         metric / reward_range: the reward and its declared (low, high).
         ridge: prior precision of every weight, in rows, > 0.
         max_levels: levels kept per categorical feature.
@@ -143,18 +141,18 @@ class LinearSums:
             LearnError: a reward outside the declared range, or no round to learn from. Nothing is then changed.
         """
         kept = [
-            trainable(block, self.metric, self.reward_range, self.catalog, propensities=False)
-            for block in repeatable(rounds)
+            trainable(batch, self.metric, self.reward_range, self.catalog, propensities=False)
+            for batch in repeatable(rounds)
         ]
         seen = Moments()
-        for block in kept:
-            seen.add(block.rewards[self.metric])
+        for batch in kept:
+            seen.add(batch.rewards[self.metric])
         if not seen.n:
             raise LearnError(f"no usable round with a known {self.metric!r}", hint="join the outcomes first")
         before = self._state or self._empty(kept, seen)
         gram, moment = before.gram.copy(), before.moment.copy()
-        for block in kept:
-            self._add(block, before, gram, moment)
+        for batch in kept:
+            self._add(batch, before, gram, moment)
         self._state = replace(before, gram=gram, moment=moment, rounds=before.rounds + seen.n)
 
     def posterior(self) -> LinearPosterior:
@@ -181,70 +179,14 @@ class LinearSums:
         )
 
     def _empty(self, kept: Iterable[RoundBlock], seen: Moments) -> LinearState:
-        encoder = fit_encoder(self.schema, (block.context for block in kept), self._max_levels)
+        encoder = fit_encoder(self.schema, (batch.context for batch in kept), self._max_levels)
         size, k = encoder.d + 1, self.catalog.k
         return LinearState(encoder, np.zeros((k, size, size)), np.zeros((k, size)), seen.mean, seen.scale, 0)
 
-    def _add(self, block: RoundBlock, before: LinearState, gram: FloatArray, moment: FloatArray) -> None:
-        x = np.concatenate([before.encoder.encode(block.context).astype(np.float64), np.ones((block.n, 1))], axis=1)
-        reward = block.rewards[self.metric] - before.centre
-        for action in np.unique(block.action).tolist():
-            rows = block.action == action
+    def _add(self, batch: RoundBlock, before: LinearState, gram: FloatArray, moment: FloatArray) -> None:
+        x = np.concatenate([before.encoder.encode(batch.context).astype(np.float64), np.ones((batch.n, 1))], axis=1)
+        reward = batch.rewards[self.metric] - before.centre
+        for action in np.unique(batch.action).tolist():
+            rows = batch.action == action
             gram[action] += matmul(x[rows].T, x[rows])
             moment[action] += matmul(x[rows].T, reward[rows])
-
-
-class LinearLearner(ABC):
-    """Learns the sums that a linear policy stands on; what is done with them is its subclasses' `policy`.
-
-    Args:
-        catalog / schema / metric / reward_range / ridge / state: see `LinearSums`.
-        width: of the policy's deviations; the subclass says what it means, and its default.
-        relative: the width counts in standard deviations of the rewards (`LinearPosterior.unit`), not in their unit.
-    """
-
-    def __init__(
-        self,
-        catalog: Catalog,
-        schema: FeatureSchema,
-        metric: str,
-        reward_range: tuple[float, float],
-        width: float,
-        *,
-        ridge: float = 1.0,
-        relative: bool = False,
-        state: LinearState | None = None,
-    ) -> None:
-        self.sums = LinearSums(catalog, schema, metric, reward_range, ridge=ridge, state=state)
-        self.width, self.relative = width, relative
-
-    @property
-    def state(self) -> LinearState:
-        """What has been learnt.
-
-        Raises:
-            LearnError: nothing yet.
-        """
-        return self.sums.state
-
-    def learn(self, rounds: Iterable[RoundBlock]) -> None:
-        """Learn on top of what was learnt before.
-
-        Raises:
-            LearnError: see `LinearSums.add`.
-        """
-        self.sums.add(rounds)
-
-    def policy(self) -> Policy:
-        """The policy learnt so far.
-
-        Raises:
-            LearnError: nothing has been learnt yet.
-            ParameterError: a width that the policy refuses.
-        """
-        posterior = self.sums.posterior()
-        return self.served(posterior, self.width * (posterior.unit if self.relative else 1.0))
-
-    @abstractmethod
-    def served(self, posterior: LinearPosterior, width: float) -> Policy:
-        """The policy of a posterior; `width` in reward units."""

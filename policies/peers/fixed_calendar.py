@@ -10,7 +10,7 @@ from engine.catalog import Catalog
 from engine.errors import ConfigError, ParameterError
 from engine.features import PRESENT, ContextBlock, FeatureSchema
 from engine.types import HOLD, BoolArray, FloatArray
-from policies.exploring.ranked import one_hot_best
+from policies.exploring.exploration import one_hot_best
 
 _WEEK_DAYS = 7.0
 
@@ -69,7 +69,7 @@ class FixedCalendar:
         self._preference = np.stack([rest, due])
 
     def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
-        """(n, k) one-hot.
+        """Give one-hot probabilities, (n, k).
 
         Raises:
             EligibilityError: a row without an eligible action.

@@ -79,7 +79,7 @@ class RecoveringSoftmax:
         self._scores, self._recovery = scores, recovery
 
     def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
-        """(n, k) softmax.
+        """Give the softmax of the scores, (n, k).
 
         Raises:
             EligibilityError: a row without an eligible action.
@@ -113,8 +113,8 @@ def difference_scores(
             hint="choose a metric that counts or sums what is good",
         )
     sums = np.zeros((4, catalog.k))
-    for block in repeatable(rounds):
-        rows = trainable(block, metric, reward_range, catalog, propensities=False)
+    for batch in repeatable(rounds):
+        rows = trainable(batch, metric, reward_range, catalog, propensities=False)
         if np.isnan(rows.propensity).any():
             raise MissingPropensityError("the log has no propensities", hint="import it with a mapping that gives them")
         weight = 1.0 / rows.propensity

@@ -73,9 +73,9 @@ def fit_cuts(
     """Find quantile edges and frequent levels from the first 100,000 rows.
 
     Args:
-        schema: of the contexts.
+        schema: the schema of the contexts.
         features: names to cut by.
-        contexts: blocks of the training log.
+        contexts: batches of the training log.
         bins: numeric features are cut into this many bins of about equal size (duplicates merged).
 
     Raises:
@@ -86,16 +86,16 @@ def fit_cuts(
     if unknown:
         raise ConfigError(f"segments name unknown features {unknown}", hint=f"the log knows {list(types)}")
     sample, rows = [], 0
-    for block in contexts:
-        sample.append(block)
-        rows += block.n
+    for batch in contexts:
+        sample.append(batch)
+        rows += batch.n
         if rows >= _SAMPLE_ROWS:
             break
     return Segmentation(tuple(_cut(name, types[name] == "numeric", sample, bins) for name in features))
 
 
 def _cut(name: str, numeric: bool, sample: Sequence[ContextBlock], bins: int) -> Cut:
-    columns = [block.columns[name] for block in sample]
+    columns = [batch.columns[name] for batch in sample]
     if numeric:
         values: FloatArray = np.concatenate([c.values[c.state == PRESENT] for c in columns] or [np.zeros(0)])
         quantiles = np.quantile(values, np.arange(1, bins) / bins) if len(values) else np.zeros(0)

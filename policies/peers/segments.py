@@ -15,7 +15,7 @@ from engine.identity import fold_of
 from engine.records.rounds import RoundBlock
 from engine.types import BoolArray, FloatArray, IntArray
 from policies.exploring.action_values import ActionSums, ActionValues, Grouping
-from policies.exploring.ranked import one_hot_best
+from policies.exploring.exploration import one_hot_best
 from policies.peers.segmentation import Segmentation, fit_cuts
 
 Rounds = Iterable[RoundBlock]
@@ -68,7 +68,7 @@ class StaticSegments:
         return self._preference
 
     def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
-        """(n, k) one-hot.
+        """Give one-hot probabilities, (n, k).
 
         Raises:
             EligibilityError: a row without an eligible action.
@@ -84,7 +84,7 @@ def tune_segments(
     Args:
         rounds: usable rounds with a known metric; iterated several times.
         metric: the reward to maximise.
-        catalog / schema: of the log.
+        catalog / schema: those of the log.
         config: see `SegmentConfig`.
 
     Raises:
@@ -93,11 +93,11 @@ def tune_segments(
         MissingPropensityError: rounds without propensity.
     """
     wanted = schema.names if config.features == "auto" else config.features
-    every = fit_cuts(schema, wanted, (block.context for block in rounds), config.bins)
+    every = fit_cuts(schema, wanted, (batch.context for batch in rounds), config.bins)
     chosen = _select(rounds, metric, catalog.k, every, config) if config.features == "auto" else every
-    sums = ActionSums(metric, catalog.k, chosen.segments, lambda block: chosen.segment_of(block.context))
-    for block in rounds:
-        sums.add(block)
+    sums = ActionSums(metric, catalog.k, chosen.segments, lambda batch: chosen.segment_of(batch.context))
+    for batch in rounds:
+        sums.add(batch)
     return StaticSegments(chosen, sums.result().means(config.shrink_rows))
 
 
@@ -121,17 +121,17 @@ def _held_out_values(
     """Value of each candidate's rule tuned on one half of the clusters and read on the other, both ways; one pass."""
     sums = [ActionSums(metric, k, 2 * by.segments, _by_half(by)) for by in candidates]
     if sums:
-        for block in rounds:
+        for batch in rounds:
             for candidate in sums:
-                candidate.add(block)
+                candidate.add(batch)
     return [
         _two_fold_value(candidate.result(), by.segments, config) for candidate, by in zip(sums, candidates, strict=True)
     ]
 
 
 def _by_half(by: Segmentation) -> Grouping:
-    def group_of(block: RoundBlock) -> IntArray:
-        return fold_of(block.cluster, 2, "segments") * by.segments + by.segment_of(block.context)
+    def group_of(batch: RoundBlock) -> IntArray:
+        return fold_of(batch.cluster, 2, "segments") * by.segments + by.segment_of(batch.context)
 
     return group_of
 

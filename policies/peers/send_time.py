@@ -13,7 +13,7 @@ from engine.features import PRESENT, ContextBlock, FeatureSchema
 from engine.records.rounds import RoundBlock
 from engine.types import HOLD, BoolArray, FloatArray
 from policies.exploring.action_values import ActionSums
-from policies.exploring.ranked import one_hot_best
+from policies.exploring.exploration import one_hot_best
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class SendTime:
         self._rank = -order.reshape(channels, arms)[channel, arm].astype(np.float64)
 
     def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
-        """(n, k) one-hot.
+        """Give one-hot probabilities, (n, k).
 
         Raises:
             EligibilityError: a row without an eligible action.
@@ -154,8 +154,8 @@ def tune_send_time(
         MissingPropensityError, LearnError: see `policies.exploring.action_values.ActionSums`.
     """
     sums = ActionSums(metric, catalog.k)
-    for block in rounds:
-        sums.add(block)
+    for batch in rounds:
+        sums.add(batch)
     values = sums.result()
     reward, weight = (part[0, 1:].reshape(catalog.shape) for part in (values.reward, values.weight))
     pair_weight = weight.sum(axis=1)

@@ -12,7 +12,7 @@ from engine.errors import LearnError, ParameterError
 from engine.features import ContextBlock
 from engine.records.rounds import RoundBlock
 from engine.types import HOLD, BoolArray, FloatArray
-from policies.exploring.ranked import one_hot_best
+from policies.exploring.exploration import one_hot_best
 from policies.vw.tables import ScoreTables
 
 
@@ -24,7 +24,7 @@ class VolumeThreshold:
     u_i is the predicted effect of sending to i and the threshold is the limit's dual price: that of one message.
 
     Args:
-        encoder: of the context.
+        encoder: the encoder of the context.
         tables: predicted rewards of every action, for instance `VwRewardModel.fitted.tables`.
         threshold: in reward units; finite, or infinite to hold always.
 
@@ -86,8 +86,8 @@ def tune_volume(rounds: Iterable[RoundBlock], encoder: Encoder, tables: ScoreTab
     if not 0.0 <= volume <= 1.0:
         raise ParameterError("volume", "tune_volume", allowed="in [0, 1]", got=volume)
     gains = []
-    for block in rounds:
-        rows = block.take(block.usable)
+    for batch in rounds:
+        rows = batch.take(batch.usable)
         gains.append(uplift(tables.scores(encoder.encode(rows.context)), rows.eligible_dense()))
     every = np.sort(np.concatenate(gains)) if gains else np.zeros(0)
     if not len(every):

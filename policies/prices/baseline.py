@@ -18,7 +18,7 @@ from engine.protocols import Policy
 from engine.storage.artefact import publish, verified
 from policies.peers.segmentation import Cut, Segmentation
 from policies.peers.segments import StaticSegments
-from policies.trained import head, kind_of, serve
+from policies.trained import KINDS, TrainedFolder
 
 KIND: Final = "tactful-segments"
 PREFERENCE: Final = "preference.npz"
@@ -32,9 +32,9 @@ class SegmentsManifest(msgspec.Struct, frozen=True, kw_only=True):
     """What `manifest.json` says of a folder of segments.
 
     Attributes:
-        catalog_version / schema_version: that the segments were tuned for.
-        cuts: of the segmentation.
-        version: of the folder.
+        catalog_version / schema_version: those that the segments were tuned for.
+        cuts: the cuts of the segmentation.
+        version: the version of the folder.
     """
 
     catalog_version: str
@@ -69,12 +69,13 @@ def load_baseline(folder: Path, catalog: Catalog, schema: FeatureSchema) -> Poli
     Raises:
         ArtefactError: missing, damaged, or made for another catalog or other features.
     """
-    if kind_of(folder) != KIND:
-        own = head(folder)
-        _require_same(folder, (own.catalog.version, own.features.version), catalog, schema)
-        return serve(folder)
+    plain = verified(folder, *KINDS, KIND)
+    if plain["kind"] != KIND:
+        trained = TrainedFolder(folder)
+        _require_same(folder, (trained.catalog.version, trained.features.version), catalog, schema)
+        return trained.policy()
     try:
-        made = msgspec.convert(verified(folder, KIND), SegmentsManifest)
+        made = msgspec.convert(plain, SegmentsManifest)
         with np.load(folder / PREFERENCE, allow_pickle=False) as stored:
             preference = stored["preference"]
     except (msgspec.ValidationError, OSError, ValueError, KeyError) as error:
@@ -98,13 +99,13 @@ def kept_segments(segments: StaticSegments) -> dict[str, Any]:
     return {SOURCE: {"cuts": cuts, "actions": segments.preference.shape[1], "preference": packed}}
 
 
-def named_baseline(policy_folder: Path) -> Policy | None:
+def named_baseline(trained: TrainedFolder) -> Policy | None:
     """The segments that a trained folder keeps as its baseline, or None.
 
     Raises:
-        ArtefactError: a damaged folder.
+        ArtefactError: what it keeps cannot be read.
     """
-    kept = head(policy_folder).source.get(SOURCE)
+    kept = trained.source.get(SOURCE)
     if not isinstance(kept, dict):
         return None
     try:
@@ -113,7 +114,7 @@ def named_baseline(policy_folder: Path) -> Policy | None:
         preference = flat.reshape(segmentation.segments, int(kept["actions"]))
     except (KeyError, ValueError, zlib.error, msgspec.ValidationError) as error:
         raise ArtefactError(
-            f"{policy_folder} keeps a baseline that cannot be read: {error}",
+            f"{trained.path} keeps a baseline that cannot be read: {error}",
             hint="give one with prices.baseline=FOLDER, or say prices.allow_more_volume=true",
         ) from error
     return StaticSegments(segmentation, preference)

@@ -105,7 +105,7 @@ class PriceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """What a policy may send, in expectation.
 
     Attributes:
-        budgets: of messages and of money.
+        budgets: the budgets of messages and of money.
         baseline: whose expected sends on the same contacts bound the volume: "auto" (the one that the policy's folder
             keeps, as a backtest's does), "none", the folder of a trained policy or of segments, or a number of
             messages a day.

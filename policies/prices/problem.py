@@ -9,13 +9,11 @@ from typing import Final
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.errors import ConfigError
+from engine.errors import ConfigError, ParameterError
 from engine.features import FeatureSchema
 from engine.types import FloatArray, IntArray
 from policies.prices.config import BudgetSpec, FloorSpec, PriceConfig
-from policies.prices.pacing import allowance
-from policies.prices.pricing import GroupCut, Problem
-from policies.prices.terms import Costs, Term, Unit
+from policies.prices.pricing import Costs, GroupCut, Problem, Term, Unit
 from policies.prices.use import Use
 
 BASELINE: Final = "baseline_volume"
@@ -55,9 +53,9 @@ def day_problem(
 
     Args:
         config: budgets, floor, tolerance.
-        catalog: of the actions.
+        catalog: the catalog of the actions.
         groups: see `group_cut`.
-        contacts: that are decided for.
+        contacts: the contacts that are decided for.
         today: in the budgets' zone.
         unpriced: use of the policy without prices, for the groups' contacts.
         baseline: what the baseline sends to the same sampled contacts, or to all of them as a number; None is unknown.
@@ -82,7 +80,7 @@ def campaign_use(config: PriceConfig, catalog: Catalog, sent: IntArray) -> dict[
 
     Args:
         config: its budgets and costs.
-        catalog: of the actions.
+        catalog: the catalog of the actions.
         sent: (C, K) sends that left.
 
     Raises:
@@ -146,3 +144,26 @@ def _shares(floor: FloorSpec, catalog: Catalog, unpriced: Use, baseline: Use | f
     counted = Term(name="floor", unit="share", budget=0.0, purposes=floor.purposes).counted(catalog)
     sends = (baseline.sends * counted).sum(axis=(1, 2))
     return np.asarray(sends / max(float(sends.sum()), 1e-12))
+
+
+def allowance(spec: BudgetSpec, today: date, used: float | None = None) -> float:
+    """What a run of today may use: of a day what is left, of a campaign an even part of what is left.
+
+    What one day leaves goes to the days after it, and what it takes too much comes from them, so the campaign's sum is
+    met however single days come out.
+
+    Args:
+        spec: the budget.
+        today: in the budgets' zone.
+        used: before this run; None takes the budget's own figure.
+
+    Raises:
+        ParameterError: a campaign that is over.
+    """
+    left = max(0.0, spec.amount - (spec.used if used is None else used))
+    if spec.per == "day":
+        return left
+    days = (spec.last_day() - today).days + 1
+    if days < 1:
+        raise ParameterError("ends", f"budget {spec.name!r}", allowed=f"{today} or later", got=spec.ends)
+    return left / days

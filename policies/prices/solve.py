@@ -51,23 +51,24 @@ class Dual:
     """Finds the prices of J terms.
 
     Args:
-        names: of the terms, for errors.
-        limits: (J,) what each may use at most.
+        names: the names of the terms, for errors.
+        bounds: (J,) what each may use at most.
         evaluate: gives use and scale at prices; deterministic.
         tolerance: a binding term may stay under its limit by this share of its scale.
-        first_step: of the search upwards from 0, in reward units; it changes the time, within tolerance not the result.
+        first_step: where the search upwards from 0 begins, in reward units; within the tolerance it changes only the
+            time that the search takes.
     """
 
     def __init__(
         self,
         names: tuple[str, ...],
-        limits: FloatArray,
+        bounds: FloatArray,
         evaluate: Evaluate,
         *,
         tolerance: float = 1e-3,
         first_step: float = 0.01,
     ) -> None:
-        self._names, self._limits, self._evaluate = names, limits, evaluate
+        self._names, self._bounds, self._evaluate = names, bounds, evaluate
         self._tolerance, self._first = tolerance, first_step
         self._known: dict[bytes, tuple[FloatArray, FloatArray]] = {}
         self.evaluations = 0
@@ -77,9 +78,9 @@ class Dual:
 
         Raises:
             ParameterError: a limit that no price can meet, with what is used at least.
-            LearnError: limits that cannot be met together.
+            LearnError: bounds that cannot be met together.
         """
-        price = np.zeros(len(self._limits)) if start is None else np.array(start, dtype=np.float64)
+        price = np.zeros(len(self._bounds)) if start is None else np.array(start, dtype=np.float64)
         margin, step = 0.0, np.zeros(len(price))
         for turn in range(_ROUNDS):
             before = price.copy()
@@ -88,7 +89,7 @@ class Dual:
                 price[term] = root + margin * max(self._first, root) if root > price[term] else root
             over, slack = self._over(price), self._slack(price)
             moved = np.abs(price - before) > _STILL * np.maximum(1.0, np.abs(price))
-            held = (over <= 1e-9 * (1.0 + np.abs(self._limits))).all()
+            held = (over <= 1e-9 * (1.0 + np.abs(self._bounds))).all()
             # Where use jumps (a greedy policy, few contacts) no price ends within the tolerance: then the one above
             # the jump is found again and again, and holds.
             if held and (margin > 0.0 or ((price == 0.0) | (over >= -slack) | ~moved).all()):
@@ -111,7 +112,7 @@ class Dual:
         return self._known[key]
 
     def _over(self, price: FloatArray) -> FloatArray:
-        over: FloatArray = self._at(price)[0] - self._limits
+        over: FloatArray = self._at(price)[0] - self._bounds
         return over
 
     def _slack(self, price: FloatArray) -> FloatArray:
@@ -155,14 +156,14 @@ class Dual:
     def _require_reachable(self, miss: Callable[[float], tuple[float, float]], term: int) -> None:
         value, half = miss(CAP)
         if value > half:
-            least = value - half + float(self._limits[term])
+            least = value - half + float(self._bounds[term])
             raise ParameterError(
                 self._names[term],
                 "prices",
                 allowed=f"at least {least:.6g}: so much is used at any price"
                 if least > 0
                 else "a limit that prices reach",
-                got=float(self._limits[term]),
+                got=float(self._bounds[term]),
                 hint="epsilon, a uniform or explored share and a floor send at any price, and nobody gets more than "
                 "the guardrails leave: lower the one, or ask for less of the other; "
                 "prices.allow_more_volume=true lifts the baseline's volume",

@@ -1,8 +1,9 @@
-"""From a configuration to Vowpal Wabbit's argument strings. Pure functions; golden tests fix every string.
+"""How Vowpal Wabbit learns: the configurations, and the argument strings that they mean, which golden tests fix.
 
-Exploration is not here: it is ours, and has no influence on what is learnt; only bagging and online cover learn several
-models (`policies.vw.ensemble`). Nor is --l2: VW then keeps a contraction factor beside the weights, so they cannot be
-read out, and learning does not go on exactly after a reload.
+Our exploration is not here: it has no influence on what is learnt; only bagging and online cover learn several models
+(`EnsembleConfig`), and some explorations are no sums of tables, so that VW itself has to serve them (`LiveConfig`). Nor
+is --l2: VW then keeps a contraction factor beside the weights, so they cannot be read out, and learning does not go on
+exactly after a reload.
 """
 
 from __future__ import annotations
@@ -14,12 +15,184 @@ import msgspec
 
 from engine.errors import ParameterError
 from policies.horizon.config import HorizonConfig
-from policies.vw.ensemble_config import EnsembleConfig
-from policies.vw.live_config import LiveConfig
-from policies.vw.search_config import SearchConfig
+
+PAIRS = ("xc", "xh", "xa", "ch", "ca", "ha")
+
+
+CHOICES = ("interactions", "learning_rates", "passes", "power_ts", "cb_types")
+
+
+class EnsembleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Several policies learnt at once; each votes for its best action.
+
+    Attributes:
+        kind: bag (an online bootstrap: each model learns a Poisson(1) number of times from each round) or cover (online
+            cover of Agarwal et al., "Taming the Monster", ICML 2014: each model is charged less for actions that the
+            ones before it leave out). Both as in Bietti, Agarwal & Langford, "A Contextual Bandit Bake-off", JMLR 2021.
+        size: number of policies, 2 to 64.
+        greedify: bag only: the first model learns from every round exactly once.
+        psi: cover only: weight of the reward for disagreement, >= 0.
+        epsilon: cover only: the uniform share that the reward for disagreement assumes, in [0, 1]; serve with the same.
+        seed: the seed of the Poisson draws.
+    """
+
+    kind: Literal["bag", "cover"] = "bag"
+    size: int = 5
+    greedify: bool = False
+    psi: float = 1.0
+    epsilon: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.size <= 64:
+            raise ParameterError("size", "EnsembleConfig", allowed="in 2..64", got=self.size)
+        if not 0.0 <= self.psi < float("inf"):
+            raise ParameterError("psi", "EnsembleConfig", allowed="finite and at least 0", got=self.psi)
+        if not 0.0 <= self.epsilon <= 1.0:
+            raise ParameterError("epsilon", "EnsembleConfig", allowed="in [0, 1]", got=self.epsilon)
+        if self.seed < 0:
+            raise ParameterError("seed", "EnsembleConfig", allowed="at least 0", got=self.seed)
+
+    @property
+    def served_share(self) -> float:
+        """The uniform share of the distribution that VW itself predicts with."""
+        return self.epsilon if self.kind == "cover" else 0.0
+
+    def arguments(self) -> str:
+        """VW's arguments of the ensemble, without its `--cb_type`."""
+        if self.kind == "bag":
+            greedify = " --greedify" if self.greedify else ""
+            return f"--cb_explore_adf --bag {self.size}{greedify} --random_seed {self.seed}"
+        return f"--cb_explore_adf --cover {self.size} --psi {self.psi:.9g} --epsilon {self.epsilon:.9g}"
+
+    def layout(self, cb_type: str) -> tuple[int, tuple[int, ...]]:
+        """Width of a weight's slot and the position of every policy in it, see `arguments.model_layout`."""
+        if self.kind == "bag":
+            each = 2 if cb_type == "dr" else 1
+            return _power_of_two(self.size * each), tuple(range(0, self.size * each, each))
+        # Position 1 holds the reward model of mtr and dr, which also double the width; the second half stays empty.
+        width = (self.size + 1) * (1 if cb_type == "ips" else 2)
+        return _power_of_two(width), (0, *range(2, self.size + 1))
+
+
+def _power_of_two(width: int) -> int:
+    return 1 << (width - 1).bit_length()
+
+
+LiveKind = Literal["rnd", "regcb", "large_action_space", "slots"]
+
+
+class LiveConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which exploration VW serves live, with its parameters; the ones of other kinds are ignored.
+
+    Attributes:
+        kind: rnd (random network distillation), regcb (RegCB by elimination), large_action_space (a spanner of the
+            actions explored by squarecb) or slots (channel, hour and arm chosen one after the other, VW's conditional
+            contextual bandits).
+        epsilon: uniform share of rnd and of each slot, in [0, 1].
+        rnd_size: number of random networks, 1 to 16.
+        rnd_alpha: width of rnd's confidence bound, in standard deviations, > 0.
+        rnd_invlambda: rnd's initial variance, > 0.
+        mellowness: regcb's width of the confidence set, > 0; smaller eliminates sooner.
+        max_actions: large_action_space's size of the spanner, at least 2.
+        gamma_scale / gamma_exponent: squarecb's schedule of large_action_space, per unit of reward.
+
+    RegCB's optimistic variant is not offered: VW's distribution of it does not sum to 1.
+    """
+
+    kind: LiveKind = "rnd"
+    epsilon: float = 0.05
+    rnd_size: int = 3
+    rnd_alpha: float = 0.1
+    rnd_invlambda: float = 0.1
+    mellowness: float = 0.1
+    max_actions: int = 20
+    gamma_scale: float = 10.0
+    gamma_exponent: float = 0.5
+
+    def __post_init__(self) -> None:
+        infinite = float("inf")
+        ranges = (
+            ("epsilon", 0.0 <= self.epsilon <= 1.0, "in [0, 1]"),
+            ("rnd_size", 1 <= self.rnd_size <= 16, "in 1..16"),
+            ("rnd_alpha", 0.0 < self.rnd_alpha < infinite, "finite and above 0"),
+            ("rnd_invlambda", 0.0 < self.rnd_invlambda < infinite, "finite and above 0"),
+            ("mellowness", 0.0 < self.mellowness < infinite, "finite and above 0"),
+            ("max_actions", self.max_actions >= 2, "at least 2"),
+            ("gamma_scale", 0.0 <= self.gamma_scale < infinite, "finite and at least 0"),
+            ("gamma_exponent", 0.0 <= self.gamma_exponent <= 1.0, "in [0, 1]"),
+        )
+        for name, holds, allowed in ranges:
+            if not holds:
+                raise ParameterError(name, "LiveConfig", allowed=allowed, got=getattr(self, name))
+
+    @property
+    def policy_name(self) -> str:
+        """Name of the policies of this exploration."""
+        return f"vw_live_{self.kind}"
+
+    def arguments(self, centre: float, unit: float, reward_range: tuple[float, float]) -> str:
+        """VW's arguments of the exploration.
+
+        Args:
+            centre / unit: VW learns the cost (centre - reward) / unit.
+            reward_range: declared (low, high); RegCB's range of costs is made of it.
+        """
+        if self.kind == "rnd":
+            return (
+                f"--cb_explore_adf --rnd {self.rnd_size} --epsilon {self.epsilon:.9g} "
+                f"--rnd_alpha {self.rnd_alpha:.9g} --rnd_invlambda {self.rnd_invlambda:.9g}"
+            )
+        if self.kind == "regcb":
+            # With VW's own range of 0 to 1 the bounds of every cost would meet at its ends.
+            low, high = ((centre - reward) / unit for reward in reversed(reward_range))
+            return (
+                f"--cb_explore_adf --regcb --mellowness {self.mellowness:.9g} "
+                f"--cb_min_cost {low:.9g} --cb_max_cost {high:.9g}"
+            )
+        if self.kind == "large_action_space":
+            # Gamma is per unit of cost there.
+            return (
+                f"--cb_explore_adf --large_action_space --max_actions {self.max_actions} --squarecb "
+                f"--gamma_scale {self.gamma_scale * unit:.9g} --gamma_exponent {self.gamma_exponent:.9g}"
+            )
+        return f"--ccb_explore_adf --epsilon {self.epsilon:.9g}"
+
+
+class SearchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Values to try, key by key; the learner's own values come first and stay unless another is clearly better.
+
+    Attributes:
+        interactions / learning_rates / passes / power_ts / cb_types: values of the learner's keys; empty keeps the key.
+        pieces: the log is cut into so many pieces in its own order; what was learnt from the pieces before is judged on
+            the next one, 2 to 100.
+        estimator: dr (with a reward model fitted to the pieces before) or ips (self-normalised), of the policy's value.
+        least_gain: a value replaces another if the paired difference is above so many of its standard errors, >= 0.
+        rounds: at most so many rounds, the first ones of the log, are used for the choice, at least 100.
+    """
+
+    interactions: tuple[tuple[str, ...], ...] = ()
+    learning_rates: tuple[float, ...] = ()
+    passes: tuple[int, ...] = ()
+    power_ts: tuple[float, ...] = ()
+    cb_types: tuple[Literal["mtr", "ips", "dr"], ...] = ()
+    pieces: int = 5
+    estimator: Literal["dr", "ips"] = "dr"
+    least_gain: float = 1.0
+    rounds: int = 200_000
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.pieces <= 100:
+            raise ParameterError("pieces", "SearchConfig", allowed="in 2..100", got=self.pieces)
+        if not (math.isfinite(self.least_gain) and self.least_gain >= 0):
+            raise ParameterError("least_gain", "SearchConfig", allowed="finite and at least 0", got=self.least_gain)
+        if self.rounds < 100:
+            raise ParameterError("rounds", "SearchConfig", allowed="at least 100", got=self.rounds)
+        if not any(getattr(self, name) for name in CHOICES):
+            raise ParameterError("search", "SearchConfig", allowed=f"values for one of {CHOICES}", got="none")
+
 
 CbType = Literal["mtr", "ips", "dr"]
-PAIRS = ("xc", "xh", "xa", "ch", "ca", "ha")
 
 
 class VwConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -33,7 +206,7 @@ class VwConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         interactions: pairs of namespaces whose products are learnt: x context, c channel, h hour slot, a arm.
         passes: passes over the rows of one `learn`, at least 1.
         max_levels: levels kept per categorical feature.
-        regression: of reward models: bfgs (batch, order of rows and scale of rewards do not matter) or sgd.
+        regression: how reward models learn: bfgs (neither the order of rows nor the scale of rewards matters) or sgd.
         regression_passes: most passes of a reward model; bfgs stops by itself when the loss no longer falls.
         ridge: squared-norm penalty of a bfgs reward model, in units of rows, >= 0.
         slot_pairs: pairs of slots of a modular catalog whose products are learnt, by name.

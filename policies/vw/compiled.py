@@ -1,8 +1,11 @@
-"""The compiled policy: encoder, score tables and exploration. Serving needs numpy, never Vowpal Wabbit."""
+"""Compiled policies: encoder, score tables and exploration. Serving needs numpy, never Vowpal Wabbit.
+
+An ensemble has one set of tables per policy of a bag or a cover; they vote.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -12,10 +15,12 @@ from engine.encoder import Encoder
 from engine.errors import ParameterError
 from engine.features import ContextBlock
 from engine.sampling import draw
-from engine.types import BoolArray, CodeArray, FloatArray
+from engine.types import BoolArray, CodeArray, Float32Array, FloatArray
+from policies.exploring.bounds import bounded
 from policies.exploring.config import ExplorationConfig
+from policies.exploring.exploration import vote_shares, with_minimum
 from policies.vw import kernels
-from policies.vw.tables import BLOCK_ROWS, ScoreTables
+from policies.vw.tables import BATCH_ROWS, ScoreTables
 
 
 @dataclass(frozen=True)
@@ -24,14 +29,14 @@ class CompiledPolicy:
 
     Attributes:
         catalog: the actions.
-        encoder: of the context.
+        encoder: the encoder of the context.
         tables: scores of every action.
         exploration: from scores to probabilities.
         rounds: rounds that were learnt from; SquareCB's gamma grows with them.
         name: begins with "vw".
-        version: of the artefact it was loaded from; "" for one that was never exported.
+        version: the version of the artefact it was loaded from; "" for one that was never exported.
         fast: use the numba kernels where numba is installed. Actions are the same but for rounding at the edge of a
-            draw, propensities to 1e-12; so a job sets it once, from its size, never block by block.
+            draw, propensities to 1e-12; so a job sets it once, from its size, never batch by batch.
     """
 
     catalog: Catalog
@@ -69,13 +74,13 @@ class CompiledPolicy:
                 "eligible", self.name, allowed=f"of shape {(context.n, self.catalog.k)}", got=eligible.shape
             )
         out = np.empty(eligible.shape, dtype=np.float64)
-        for start in range(0, context.n, BLOCK_ROWS):
-            rows = slice(start, min(start + BLOCK_ROWS, context.n))
-            out[rows] = self.block_distribution(context.take(rows), eligible[rows])
+        for start in range(0, context.n, BATCH_ROWS):
+            rows = slice(start, min(start + BATCH_ROWS, context.n))
+            out[rows] = self.batch_distribution(context.take(rows), eligible[rows])
         return out
 
-    def block_distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
-        """`distribution` of a block of at most some hundred rows, of checked shape."""
+    def batch_distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+        """`distribution` of a batch of at most some hundred rows, of checked shape."""
         return self.exploration.distribution(self.scores(context), eligible, self.rounds)
 
     def choose(
@@ -105,8 +110,8 @@ class CompiledPolicy:
             return self._choose_fast(context, eligibility, uniform)
         action = np.empty(context.n, dtype=np.int32)
         propensity = np.empty(context.n, dtype=np.float64)
-        for start in range(0, context.n, BLOCK_ROWS):
-            rows = slice(start, min(start + BLOCK_ROWS, context.n))
+        for start in range(0, context.n, BATCH_ROWS):
+            rows = slice(start, min(start + BATCH_ROWS, context.n))
             probabilities = self.distribution(context.take(rows), eligibility.take(rows).dense())
             action[rows], propensity[rows] = draw(probabilities, uniform[rows])
         return action, propensity
@@ -114,7 +119,7 @@ class CompiledPolicy:
     def _choose_fast(
         self, context: ContextBlock, eligibility: Eligibility, uniform: FloatArray
     ) -> tuple[CodeArray, FloatArray]:
-        """By kernel; where only hold is left it is certain, and nothing has to be encoded or scored."""
+        """Choose by kernel; where only hold is left it is certain, and nothing has to be encoded or scored."""
         rows = np.flatnonzero(eligibility.sendable())
         action, propensity = np.zeros(context.n, dtype=np.int32), np.ones(context.n)
         some = len(rows) < context.n
@@ -122,3 +127,66 @@ class CompiledPolicy:
         left, draws = (eligibility.take(rows), uniform[rows]) if some else (eligibility, uniform)
         action[rows], propensity[rows] = kernels.choose(x, self.tables, left, self.exploration, self.rounds, draws)
         return action, propensity
+
+
+@dataclass(frozen=True)
+class EnsemblePolicy(CompiledPolicy):
+    """A policy of arrays alone, whose members vote under the explorations `bag` and `cover`.
+
+    Under every other exploration it is the `CompiledPolicy` of its mean tables, which are `tables`.
+
+    Attributes:
+        members: tables of every policy.
+    """
+
+    members: tuple[ScoreTables, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.members) < 2:
+            raise ParameterError("members", "EnsemblePolicy", allowed="at least 2", got=len(self.members))
+
+    @property
+    def fused(self) -> bool:
+        """Whether `choose` runs in one kernel; votes do not."""
+        return super().fused and not self.exploration.votes
+
+    def batch_distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+        """`distribution` of a small batch: the votes, raised to epsilon / m each, then the bounds.
+
+        The bounds know no scores here: the actions with the most votes count as the greedy ones.
+        """
+        if not self.exploration.votes:
+            return super().batch_distribution(context, eligible)
+        x = self.encoder.encode(context)
+        shares = vote_shares((self._scores(member, x) for member in self.members), eligible)
+        raised = with_minimum(shares, eligible, self.exploration.epsilon)
+        return bounded(raised, raised, eligible, self.exploration.ceiling, self.exploration.floor)
+
+    def _scores(self, member: ScoreTables, x: Float32Array) -> FloatArray:
+        # Bit for bit the same on both paths, so votes are too.
+        return kernels.scores(x, member) if self.fast and kernels.AVAILABLE else member.scores(x)
+
+
+def mean_tables(members: tuple[ScoreTables, ...]) -> ScoreTables:
+    """The mean of linear models is the linear model of their mean weights."""
+    means = {
+        field.name: np.stack([getattr(member, field.name) for member in members]).mean(axis=0, dtype=np.float64)
+        for field in fields(ScoreTables)
+    }
+    # The mean of equal limits is the limit, also where it is infinite.
+    return ScoreTables(**{name: np.asarray(mean, dtype=np.float32) for name, mean in means.items()})
+
+
+def assembled(
+    members: tuple[ScoreTables, ...],
+    catalog: Catalog,
+    encoder: Encoder,
+    exploration: ExplorationConfig,
+    rounds: int,
+    name: str,
+    version: str = "",
+) -> CompiledPolicy:
+    """The policy of one set of tables, or of an ensemble's."""
+    if len(members) == 1:
+        return CompiledPolicy(catalog, encoder, members[0], exploration, rounds, name, version)
+    return EnsemblePolicy(catalog, encoder, mean_tables(members), exploration, rounds, name, version, members=members)

@@ -11,15 +11,15 @@ from engine.catalog import Catalog
 from engine.encoder import Encoder
 from engine.errors import ArtefactError
 from engine.types import BoolArray, Float32Array, FloatArray
-from policies.exploring.votes import vote_shares, with_minimum
+from policies.exploring.exploration import vote_shares, with_minimum
 from policies.vw import wall
 from policies.vw.arguments import VwConfig
-from policies.vw.examples import context_row
-from policies.vw.names import (
+from policies.vw.examples import (
     HOLD_FEATURE,
     action_lines,
     arm_features,
     channel_features,
+    context_row,
     escape,
     hour_features,
 )
@@ -44,12 +44,12 @@ def compile_tables(
 
     Args:
         model: loaded model, contextual bandit or regression.
-        encoder: that its examples were written with.
+        encoder: the encoder that its examples were written with.
         catalog: its actions.
-        config: that it was trained with: the interactions tell which weights exist.
+        config: the configuration that it was trained with: the interactions tell which weights exist.
         scale / shift: reward = shift + scale x the model's prediction; scale is negative where it predicts costs.
         limits: scores are clipped to this range.
-        position: of the policy among those that the model interleaves.
+        position: the position of the policy among those that the model interleaves.
     """
     context = [model.hash_of("x", escape(name)) for name in encoder.column_names]
     channels = _hashes(model, "c", channel_features(catalog))

@@ -1,120 +1,170 @@
-"""The manifest of a trained folder, and loading a policy from it, without Vowpal Wabbit."""
+"""The manifests of the folders that Vowpal Wabbit learns on: `model.vw`, beside it tables where they are compiled.
+
+Policies are read without Vowpal Wabbit, except the one that it serves itself.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
-from engine.catalog import Catalog
-from engine.encoder import Encoder
-from engine.features import FeatureSchema
+from engine.features import ContextBlock
+from engine.protocols import Learner, Policy
 from engine.storage.artefact import manifest_of
+from engine.types import BoolArray, FloatArray
 from policies.exploring.config import ExplorationConfig
-from policies.vw.arguments import VwConfig
-from policies.vw.compiled import CompiledPolicy
-from policies.vw.ensemble import assembled
-from policies.vw.responses import ResponseModel, ResponseNote, Role, load_responses
-from policies.vw.tables import load_tables
+from policies.manifest import FORMAT, Manifest
+from policies.vw.arguments import LiveConfig, VwConfig
+from policies.vw.compiled import CompiledPolicy, assembled
+from policies.vw.responses import ResponseNote
+from policies.vw.tables import ScoreTables
 
-KIND: Final = "tactful-vw-policy"
-FORMAT: Final = 1
 MODEL: Final = "model.vw"
 TABLES: Final = "tables.npz"
 
 
-def table_files(config: VwConfig) -> tuple[str, ...]:
-    """Names of the files of score tables, one per policy that the model holds."""
-    if config.ensemble is None:
-        return (TABLES,)
-    return tuple(f"tables_{member}.npz" for member in range(config.ensemble.size))
-
-
-class CompiledManifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What `manifest.json` says of any trained folder that holds tables.
+class VwManifest(Manifest, frozen=True, kw_only=True):
+    """What `manifest.json` says of a folder with a model of Vowpal Wabbit.
 
     Attributes:
-        format: of this manifest.
-        catalog / features / encoder: that the policy was trained with.
-        metric / reward_range: what it maximises, and the declared (low, high).
-        config / exploration: how it learnt, how it explores.
-        rounds / eligible_sum / skipped / centre / unit: of training, see `LearnerState`.
-        parity: largest |score - VW's prediction| measured at export, in reward units.
-        name: of the policy.
-        made_with: versions of the libraries.
-        source: about the training log.
-        files / version: of the folder, see `engine.storage.artefact`.
+        config: how it learnt.
+        eligible_sum / skipped: those of training, see `policies.vw.training.LearnerState`.
     """
 
-    format: int
-    catalog: Catalog
-    features: FeatureSchema
-    encoder: Encoder
-    metric: str
-    reward_range: tuple[float, float]
     config: VwConfig
-    exploration: ExplorationConfig
-    rounds: int
     eligible_sum: int
     skipped: int
-    centre: float
-    unit: float
+
+    def read_learner(self, folder: Path) -> Learner:
+        """The learner, to learn on. Exact but for dr, which does not keep its estimates of reward, and rnd.
+
+        Raises:
+            ArtefactError: see `Manifest.read_learner`.
+        """
+        # Serving needs no Vowpal Wabbit.
+        from policies.registry import begin  # noqa: PLC0415
+        from policies.vw.training import LearnerState  # noqa: PLC0415
+
+        state = LearnerState.kept(self, (folder / MODEL).read_bytes())
+        of = (self.catalog, self.features, self.metric, self.reward_range)
+        return begin(*of, self.learnt_by, self.explored_by, state)
+
+    @property
+    def learnt_by(self) -> VwConfig:
+        """The configuration that makes this kind of learner."""
+        return self.config
+
+    @property
+    def explored_by(self) -> ExplorationConfig | None:
+        """The exploration of the policies that the learner hands out, where it is ours."""
+        return None
+
+
+class CompiledManifest(VwManifest, frozen=True, kw_only=True):
+    """What `manifest.json` says of a folder whose model is compiled to tables.
+
+    Attributes:
+        exploration: the exploration of the policy.
+        parity: largest |score - VW's prediction| measured at export, in reward units.
+        name: the name of the policy.
+        made_with: versions of the libraries.
+    """
+
+    exploration: ExplorationConfig
     parity: float
     name: str
     made_with: dict[str, str]
-    source: dict[str, Any] = {}
-    files: dict[str, str] = {}
-    version: str = ""
+
+    @property
+    def explored_by(self) -> ExplorationConfig | None:
+        """The exploration of the policy."""
+        return self.exploration
 
 
-class Manifest(CompiledManifest, frozen=True, kw_only=True):
+class PolicyManifest(CompiledManifest, frozen=True, kw_only=True):
     """What `manifest.json` says of a folder of score tables.
 
     Attributes:
         responses: models of p_respond and p_unsub that lie beside the policy.
-        kind: of the folder, see `engine.storage.artefact`.
     """
+
+    KIND: ClassVar[str] = "tactful-vw-policy"
 
     responses: tuple[ResponseNote, ...] = ()
-    kind: str = KIND
+
+    @property
+    def table_files(self) -> tuple[str, ...]:
+        """Names of the files of score tables, one per policy that the model holds."""
+        if self.config.ensemble is None:
+            return (TABLES,)
+        return tuple(f"tables_{member}.npz" for member in range(self.config.ensemble.size))
+
+    def read_policy(self, folder: Path) -> CompiledPolicy:
+        """The compiled policy.
+
+        Raises:
+            ArtefactError: tables that do not fit the catalog and the encoder.
+        """
+        d, catalog = self.encoder.d, self.catalog
+        members = tuple(ScoreTables.load(folder / name, catalog, d) for name in self.table_files)
+        return assembled(members, catalog, self.encoder, self.exploration, self.rounds, self.name, self.version)
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a trained folder; every hash has been verified.
+class LiveManifest(VwManifest, frozen=True, kw_only=True):
+    """What `manifest.json` says of a folder whose policy Vowpal Wabbit serves.
 
-    Raises:
-        ArtefactError: missing, damaged, foreign, or written by a newer version.
+    Attributes:
+        live: the exploration.
     """
-    return manifest_of(Path(folder), KIND, FORMAT, Manifest)
+
+    KIND: ClassVar[str] = "tactful-vw-live"
+
+    live: LiveConfig
+
+    @property
+    def name(self) -> str:
+        """Name of the policy."""
+        return self.live.policy_name
+
+    @property
+    def learnt_by(self) -> VwConfig:
+        """The configuration, with the exploration that the folder keeps beside it."""
+        return msgspec.structs.replace(self.config, live=self.live)
+
+    def read_policy(self, folder: Path) -> LiveFolderPolicy:
+        """The policy, loaded when it is first asked."""
+        return LiveFolderPolicy(self, folder)
 
 
-def responses_of(folder: Path) -> dict[Role, ResponseModel]:
-    """The response models that lie in a trained folder; empty where it was trained without any.
+class LiveFolderPolicy:
+    """Serves a live folder (`engine.protocols.Policy`); each process loads its own workspace when first asked.
 
-    Raises:
-        ArtefactError: missing, damaged or foreign.
+    Args:
+        manifest: the manifest of the folder.
+        folder: it must stay there until every process has been asked once.
     """
-    manifest = read_manifest(folder)
-    return load_responses(Path(folder), manifest.responses, manifest.catalog)
 
+    def __init__(self, manifest: LiveManifest, folder: Path) -> None:
+        self.name, self.version = manifest.name, manifest.version
+        self.catalog = manifest.catalog
+        self._folder = Path(folder)
+        self._served: tuple[int, Policy] | None = None
 
-def load_policy(folder: Path) -> CompiledPolicy:
-    """The compiled policy of a trained folder.
+    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+        """(n, k) probabilities, VW's own.
 
-    Raises:
-        ArtefactError: missing, damaged, foreign, or its tables do not fit its catalog and encoder.
-    """
-    manifest = read_manifest(folder)
-    members = tuple(
-        load_tables(Path(folder) / name, manifest.catalog, manifest.encoder.d) for name in table_files(manifest.config)
-    )
-    return assembled(
-        members,
-        manifest.catalog,
-        manifest.encoder,
-        manifest.exploration,
-        manifest.rounds,
-        manifest.name,
-        manifest.version,
-    )
+        Raises:
+            ArtefactError: the folder is no longer as it was.
+            EligibilityError, ParameterError, DataError: see `policies.vw.live.LivePolicy`.
+        """
+        here = os.getpid()
+        if self._served is None or self._served[0] != here:
+            manifest = manifest_of(self._folder, FORMAT, {LiveManifest.KIND: LiveManifest})
+            self._served = here, manifest.read_learner(self._folder).policy()
+        return self._served[1].distribution(context, eligible)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_served": None}

@@ -178,7 +178,7 @@ def _probabilities(out: Any, m: int, kind: int, parameter: float) -> None:
 
 @_loose
 def _under_ceiling(out: Any, greedy: Any, ceiling: float) -> float:
-    """The ceiling of `policies.exploring.limits.limited` without a floor, in place; returns the mass off the best."""
+    """The ceiling of `policies.exploring.bounds.bounded` without a floor, in place; returns the mass off the best."""
     exploring = 0.0
     for a in range(len(out)):
         exploring += 0.0 if greedy[a] else out[a]
@@ -219,7 +219,7 @@ def _draw(out: Any, uniform: float) -> tuple[int, float]:
 
 @_strict
 def _limited_draw(scores: Any, m: int, explore: Any, uniform: float, found: Any, values: Any, reach: float) -> Any:
-    """`policies.exploring.limits.limited` with a floor, and the draw, without making the row's other probabilities.
+    """`policies.exploring.bounds.bounded` with a floor, and the draw, without making the row's other probabilities.
 
     `scores` are -inf where removed, `m` others. `found`, `values` (2, k + 1) are scratch: actions and probabilities of
     the greedy and of the exploring ones. Within `reach` of the best the actions to explore are looked for first: it

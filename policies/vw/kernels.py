@@ -10,6 +10,7 @@ the user's cache folder. Where none of them can be written, or what lies there i
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import pickle
@@ -21,15 +22,16 @@ from numpy.typing import NDArray
 
 from engine.eligibility import Eligibility
 from engine.types import CodeArray, Float32Array, FloatArray
+from policies.exploring.bounds import check_bounds, floor_cut
 from policies.exploring.config import ExplorationConfig
-from policies.exploring.limits import check_limits, floor_cut
 from policies.vw.tables import ScoreTables
 
 AVAILABLE: Final = importlib.util.find_spec("numba") is not None and not os.environ.get("TACTFUL_NO_NUMBA")
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
-# Codes of `policies.vw.jitted`, which must not be imported before a kernel is used: it imports numba.
+# It must not be imported before a kernel is used: it imports numba. Below are its codes.
+_JITTED: Final = "policies.vw.jitted"
 _EPSILON, _SOFTMAX, _SQUARECB = 0, 1, 2
 
 
@@ -47,7 +49,8 @@ def choose(
     action = np.empty(len(x), dtype=np.int32)
     propensity = np.empty(len(x), dtype=np.float64)
     exploring = np.zeros(len(x), dtype=np.float64)
-    _run(
+    run(
+        _JITTED,
         "choose_rows",
         np.ascontiguousarray(x),
         (tables.linear, *tables.pairs),
@@ -60,7 +63,7 @@ def choose(
         readable(uniform.astype(np.float64, copy=False)),
         (action, propensity, exploring),
     )
-    check_limits(exploring, propensity, ceiling, floor)
+    check_bounds(exploring, propensity, ceiling, floor)
     return action, propensity
 
 
@@ -73,7 +76,7 @@ def scores(x: Float32Array, tables: ScoreTables) -> FloatArray:
 
 def score_into(x: Float32Array, tables: ScoreTables, out: FloatArray) -> None:
     """`scores` into an array of the caller, (n, k)."""
-    _run("score_rows", np.ascontiguousarray(x), tables.linear, *tables.pairs, out)
+    run(_JITTED, "score_rows", np.ascontiguousarray(x), tables.linear, *tables.pairs, out)
 
 
 def readable(array: NDArray[_Scalar]) -> NDArray[_Scalar]:
@@ -93,21 +96,26 @@ def _coded(exploration: ExplorationConfig, rounds: int) -> tuple[int, float]:
     return _SQUARECB, exploration.gamma(rounds)
 
 
-def _run(name: str, *arguments: Any) -> None:
+def run(module: str, name: str, *arguments: Any) -> None:
+    """Run a kernel on arrays that it writes its answers into.
+
+    Args:
+        module: the module that holds it; imported when first used, because it imports numba.
+        name: the name of its function.
+        arguments: arrays, and tuples of arrays and numbers.
+    """
     try:
-        _compiled(name, True)(*arguments)
+        _compiled(module, name, True)(*arguments)
     except (OSError, EOFError, pickle.UnpicklingError):
         # From numba's cache (full disk, damaged file), before a row was touched: kernels themselves touch arrays only.
-        _compiled(name, False)(*arguments)
+        _compiled(module, name, False)(*arguments)
 
 
 @cache
-def _compiled(name: str, on_disk: bool) -> Any:
+def _compiled(module: str, name: str, on_disk: bool) -> Any:
     import numba  # noqa: PLC0415 - optional, and slow to import: only when a kernel is first used
 
-    from policies.vw import jitted  # noqa: PLC0415 - imports numba
-
-    body = getattr(jitted, name)
+    body = getattr(importlib.import_module(module), name)
     try:
         return numba.njit(body, cache=on_disk, nogil=True, error_model="numpy")
     except RuntimeError:

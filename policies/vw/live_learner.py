@@ -1,32 +1,25 @@
-"""Learning for the explorations that Vowpal Wabbit serves live, and their trained folder."""
+"""Learning for the explorations that Vowpal Wabbit serves live."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.encoder import Encoder
 from engine.errors import ArtefactError, LearnError, ParameterError
 from engine.features import FeatureSchema
 from engine.log.training_rows import TrainingRows
 from engine.records.rounds import RoundBlock
-from engine.storage.artefact import manifest_of, publish
 from engine.types import BoolArray
-from policies.vw.arguments import VwConfig, learning_arguments
+from policies.vw.arguments import LiveConfig, VwConfig, learning_arguments
 from policies.vw.compiler import random_contexts
 from policies.vw.examples import context_row, context_text
-from policies.vw.live import LivePolicy, LiveSlotPolicy
-from policies.vw.live_config import LiveConfig
-from policies.vw.slots import Slots
+from policies.vw.folder import LiveManifest
+from policies.vw.live import LivePolicy, LiveSlotPolicy, Slots
 from policies.vw.training import LearnerState, VwTrainer
-
-KIND: Final = "tactful-vw-live"
-FORMAT: Final = 1
-MODEL: Final = "model.vw"
 
 
 class LiveLearner(VwTrainer):
@@ -37,7 +30,7 @@ class LiveLearner(VwTrainer):
 
     Args:
         live: the exploration.
-        others: as of `VwTrainer`; mtr only, without an ensemble. What the configuration says of `live` is not read.
+        others: see `VwTrainer`; mtr only, without an ensemble. What the configuration says of `live` is not read.
 
     Raises:
         ParameterError: as of `VwTrainer`, or a configuration that is not mtr's.
@@ -64,7 +57,7 @@ class LiveLearner(VwTrainer):
 
     @property
     def policy_name(self) -> str:
-        return policy_name(self.live)
+        return self.live.policy_name
 
     @property
     def one_action(self) -> bool:
@@ -103,14 +96,14 @@ class LiveLearner(VwTrainer):
         """
         return self._served(self.state)
 
-    def examples(self, block: RoundBlock, state: LearnerState) -> bytes:
-        """VW text of a block whose rows may all train."""
+    def examples(self, batch: RoundBlock, state: LearnerState) -> bytes:
+        """VW text of a batch whose rows may all train."""
         if self.live.kind != "slots":
-            return super().examples(block, state)
-        texts = context_text(state.encoder, block.context).to_pylist()
-        costs = (state.centre - block.rewards[self.metric]) / state.unit
+            return super().examples(batch, state)
+        texts = context_text(state.encoder, batch.context).to_pylist()
+        costs = (state.centre - batch.rewards[self.metric]) / state.unit
         rows = zip(
-            texts, block.eligible_dense(), block.action.tolist(), costs.tolist(), block.propensity.tolist(), strict=True
+            texts, batch.eligible_dense(), batch.action.tolist(), costs.tolist(), batch.propensity.tolist(), strict=True
         )
         return "".join(self._decision(*row) for row in rows).encode()
 
@@ -123,101 +116,9 @@ class LiveLearner(VwTrainer):
         kind = LiveSlotPolicy if self.live.kind == "slots" else LivePolicy
         return kind(self.catalog, state.encoder, state.model, self.policy_name)
 
-
-class LiveManifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What `manifest.json` says of the trained folder of a live policy; names as in `policies.vw.folder.Manifest`."""
-
-    format: int
-    catalog: Catalog
-    features: FeatureSchema
-    encoder: Encoder
-    metric: str
-    reward_range: tuple[float, float]
-    config: VwConfig
-    live: LiveConfig
-    rounds: int
-    eligible_sum: int
-    skipped: int
-    centre: float
-    unit: float
-    source: dict[str, Any] = {}
-    version: str = ""
-
-    @property
-    def name(self) -> str:
-        """Of the policy."""
-        return policy_name(self.live)
-
-
-def policy_name(live: LiveConfig) -> str:
-    """Name of the policies of an exploration."""
-    return f"vw_live_{live.kind}"
-
-
-def export_live(
-    learner: LiveLearner, folder: Path, *, source: dict[str, Any] | None = None, rows: TrainingRows | None = None
-) -> str:
-    """Write what a live learner has learnt as a trained folder; it appears whole or not at all.
-
-    Args:
-        folder: final name.
-        source: plain data about the training log, kept in the manifest.
-        rows: decisions that were learnt from, kept beside the model.
-
-    Returns:
-        The version of the folder.
-
-    Raises:
-        LearnError: nothing has been learnt.
-        StorageError: the disk refused a write.
-    """
-    state = learner.state
-    manifest = LiveManifest(
-        format=FORMAT,
-        catalog=learner.catalog,
-        features=learner.schema,
-        encoder=state.encoder,
-        metric=learner.metric,
-        reward_range=learner.reward_range,
-        config=learner.config,
-        live=learner.live,
-        rounds=state.rounds,
-        eligible_sum=state.eligible_sum,
-        skipped=state.skipped,
-        centre=state.centre,
-        unit=state.unit,
-        source=source or {},
-    )
-
-    def write(part: Path) -> None:
-        (part / MODEL).write_bytes(state.model)
-
-    return publish(Path(folder), KIND, msgspec.to_builtins(manifest), write, rows)
-
-
-def read_live(folder: Path) -> LiveManifest:
-    """The manifest of a live folder; every hash has been verified.
-
-    Raises:
-        ArtefactError: the folder is missing, damaged, foreign, or of another format.
-    """
-    return manifest_of(Path(folder), KIND, FORMAT, LiveManifest)
-
-
-def load_live(folder: Path) -> LiveLearner:
-    """The learner of a live folder: to learn on, or to serve with its `policy()` in this process.
-
-    Raises:
-        ArtefactError: the folder is missing, damaged, foreign, or of another format.
-    """
-    manifest = read_live(folder)
-    state = LearnerState.kept(manifest, (Path(folder) / MODEL).read_bytes())
-    return LiveLearner(
-        manifest.catalog,
-        manifest.features,
-        manifest.metric,
-        manifest.reward_range,
-        manifest.live,
-        manifest.config,
-        state,
-    )
+    def export(
+        self, folder: Path, *, source: dict[str, Any] | None = None, rows: TrainingRows | None = None
+    ) -> LiveManifest:
+        """Write what has been learnt as a trained folder (`policies.manifest.Exporting`)."""
+        manifest = LiveManifest(live=self.live, **self.kept(source))
+        return manifest.publish(folder, self.write_model, rows)

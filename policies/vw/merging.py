@@ -9,7 +9,6 @@ from typing import Final
 from engine.errors import LearnError
 from policies.vw import wall
 from policies.vw.learner import VwLearner
-from policies.vw.scratch import scratch
 
 # Vowpal Wabbit's merge makes the merged model with its default number of weights, and loses all others in silence.
 MERGE_BITS: Final = 18
@@ -46,7 +45,7 @@ def merged(learners: Sequence[VwLearner]) -> VwLearner:
                 "the learners differ in catalog, metric, configuration, encoder or scale of rewards",
                 hint="give each of them the state of one `prepare` on all shards",
             )
-    with scratch() as folder:
+    with wall.scratch() as folder:
         model = wall.merge([state.model for state in states], folder)
     state = replace(
         states[0],

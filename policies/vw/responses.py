@@ -1,6 +1,6 @@
 """Response models: how likely a contact answers a message, or unsubscribes, kept beside a trained policy (R23).
 
-Each is a logistic regression of a yes-or-no metric on context and action (`policies.vw.response_model`), compiled to
+Each is a logistic regression of a yes-or-no metric on context and action (`policies.vw.reward_model`), compiled to
 tables of log odds. They explain and warn; no policy here chooses by them.
 """
 
@@ -19,7 +19,7 @@ from engine.encoder import Encoder
 from engine.errors import ParameterError
 from engine.features import ContextBlock
 from engine.types import FloatArray
-from policies.vw.tables import ScoreTables, load_tables
+from policies.vw.tables import ScoreTables
 
 Role = Literal["respond", "unsub"]
 ROLES: Final[tuple[Role, ...]] = ("respond", "unsub")
@@ -45,9 +45,9 @@ class ResponseNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     Attributes:
         role: "respond" or "unsub".
-        metric: of the log that it was fitted on.
-        encoder: of the context.
-        rounds: that it was fitted on.
+        metric: the metric of the log that it was fitted on.
+        encoder: the encoder of the context.
+        rounds: the rounds that it was fitted on.
     """
 
     role: Role
@@ -118,10 +118,10 @@ def load_responses(folder: Path, notes: Sequence[ResponseNote], catalog: Catalog
         ArtefactError: tables that do not fit.
     """
     return {
-        note.role: ResponseModel(note, load_tables(Path(folder) / note.file, catalog, note.encoder.d)) for note in notes
+        note.role: ResponseModel(note, ScoreTables.load(folder / note.file, catalog, note.encoder.d)) for note in notes
     }
 
 
 def notes_of(models: Iterable[ResponseModel]) -> tuple[ResponseNote, ...]:
-    """For a manifest, by role."""
+    """Collect the notes of some models for a manifest, in the order of their roles."""
     return tuple(sorted((model.note for model in models), key=lambda note: note.role))

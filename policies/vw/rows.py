@@ -9,7 +9,7 @@ import numpy as np
 from engine.catalog import Catalog
 from engine.errors import LearnError
 from engine.records.rounds import RoundBlock
-from engine.types import BoolArray, CodeArray, FloatArray, IntArray
+from engine.types import BoolArray, CodeArray, FloatArray
 
 
 def repeatable(rounds: Iterable[RoundBlock]) -> Iterable[RoundBlock]:
@@ -18,7 +18,7 @@ def repeatable(rounds: Iterable[RoundBlock]) -> Iterable[RoundBlock]:
 
 
 def trainable(
-    block: RoundBlock, metric: str, reward_range: tuple[float, float], catalog: Catalog, *, propensities: bool
+    batch: RoundBlock, metric: str, reward_range: tuple[float, float], catalog: Catalog, *, propensities: bool
 ) -> RoundBlock:
     """The rows that may train: usable, with a known metric (NaN means not known yet).
 
@@ -27,14 +27,14 @@ def trainable(
 
     Raises:
         LearnError: one of these rows has a reward outside the declared range, a propensity outside (0, 1], or an
-            action that was not eligible; or the block lacks the metric or belongs to another catalog.
+            action that was not eligible; or the batch lacks the metric or belongs to another catalog.
     """
-    if block.k != catalog.k:
-        raise LearnError(f"the rounds have {block.k} actions, the catalog has {catalog.k}", hint="check the catalog")
-    if metric not in block.rewards:
-        raise LearnError(f"the rounds have no metric {metric!r}", hint=f"they know {sorted(block.rewards)}")
-    kept = block.usable & ~np.isnan(block.rewards[metric])
-    rows = block if kept.all() else block.take(kept)
+    if batch.k != catalog.k:
+        raise LearnError(f"the rounds have {batch.k} actions, the catalog has {catalog.k}", hint="check the catalog")
+    if metric not in batch.rewards:
+        raise LearnError(f"the rounds have no metric {metric!r}", hint=f"they know {sorted(batch.rewards)}")
+    kept = batch.usable & ~np.isnan(batch.rewards[metric])
+    rows = batch if kept.all() else batch.take(kept)
     reward = rows.rewards[metric]
     low, high = reward_range
     _refuse(~((reward >= low) & (reward <= high)), metric, f"finite and in [{low:g}, {high:g}]", reward, rows)
@@ -44,11 +44,6 @@ def trainable(
         _refuse(outside, "propensity", "in (0, 1]", rows.propensity, rows)
         _refuse(~rows.was_eligible(), "action", "among the eligible ones", rows.action, rows)
     return rows
-
-
-def eligible_counts(block: RoundBlock) -> IntArray:
-    """(n,) number of eligible actions."""
-    return block.eligible_counts()
 
 
 def _refuse(bad: BoolArray, name: str, allowed: str, values: FloatArray | CodeArray, rows: RoundBlock) -> None:

@@ -22,11 +22,10 @@ from engine.features import FeatureSchema
 from engine.records.rounds import RoundBlock
 from engine.types import FloatArray
 from policies.exploring.config import ExplorationConfig
-from policies.vw.arguments import VwConfig
+from policies.vw.arguments import SearchConfig, VwConfig
 from policies.vw.learner import VwLearner
 from policies.vw.reward_model import VwRewardModel
 from policies.vw.rows import repeatable, trainable
-from policies.vw.search_config import SearchConfig
 
 GREEDY = ExplorationConfig(kind="greedy")
 
@@ -37,9 +36,9 @@ class Trial:
 
     Attributes:
         config: without a search.
-        value: of its greedy policies over all judged rounds, in reward units; -inf where it could not learn.
+        value: what its greedy policies earn over all judged rounds, in reward units; -inf where it could not learn.
         gain: paired difference to the best configuration before it, and its standard error.
-        stderr: of the gain.
+        stderr: the standard error of the gain.
         chosen: it replaced that one.
     """
 
@@ -84,7 +83,7 @@ def choose(
 
     Args:
         rounds: the training log, in its own order; read several times.
-        catalog / schema / metric / reward_range: as of `VwLearner`.
+        catalog / schema / metric / reward_range: see `VwLearner`.
         config: start, and what to try (`config.search`); without a search it comes back as it is.
         on_trial: called with every trial.
 
@@ -147,16 +146,16 @@ class _Course:
     ) -> None:
         self._catalog, self._schema, self._metric, self._range = catalog, schema, metric, reward_range
         self._search = search
-        blocks = repeatable(rounds)
-        kept = (trainable(block, metric, reward_range, catalog, propensities=True) for block in blocks)
-        n = min(sum(block.n for block in kept), search.rounds)
+        batches = repeatable(rounds)
+        kept = (trainable(batch, metric, reward_range, catalog, propensities=True) for batch in batches)
+        n = min(sum(batch.n for batch in kept), search.rounds)
         if n < 2 * search.pieces:
             raise LearnError(
                 f"{n} usable rounds are too few to choose parameters on {search.pieces} pieces",
                 hint="name a learner instead of learner=auto, or join more outcomes",
             )
         edges = [n * piece // search.pieces for piece in range(search.pieces + 1)]
-        self._pieces = [_Piece(blocks, self._usable, start, stop) for start, stop in pairwise(edges)]
+        self._pieces = [_Piece(batches, self._usable, start, stop) for start, stop in pairwise(edges)]
         self._models = [self._model(piece) for piece in range(1, search.pieces)] if search.estimator == "dr" else []
 
     def trial(self, config: VwConfig, best: FloatArray) -> tuple[Trial, FloatArray]:
@@ -187,13 +186,13 @@ class _Course:
     def _judge(self, learner: VwLearner, at: int) -> list[FloatArray]:
         policy = learner.policy()
         weights, rewards, models = [], [], []
-        for block in self._pieces[at + 1]:
-            target = policy.distribution(block.context, block.eligible_dense())
-            logged = (np.arange(block.n), block.action)
-            weights.append(target[logged] / block.propensity)
-            rewards.append(block.rewards[self._metric])
+        for batch in self._pieces[at + 1]:
+            target = policy.distribution(batch.context, batch.eligible_dense())
+            logged = (np.arange(batch.n), batch.action)
+            weights.append(target[logged] / batch.propensity)
+            rewards.append(batch.rewards[self._metric])
             if self._models:
-                predicted = self._models[at].predict(block.context)
+                predicted = self._models[at].predict(batch.context)
                 models.append(((target * predicted).sum(axis=1), predicted[logged]))
         if self._models:
             # Dudik, Langford & Li, "Doubly Robust Policy Evaluation and Learning", ICML 2011, equation (1).
@@ -202,12 +201,12 @@ class _Course:
         scale = float(np.concatenate(weights).mean()) or 1.0
         return [weight * reward / scale for weight, reward in zip(weights, rewards, strict=True)]
 
-    def _usable(self, block: RoundBlock) -> RoundBlock:
-        return trainable(block, self._metric, self._range, self._catalog, propensities=True)
+    def _usable(self, batch: RoundBlock) -> RoundBlock:
+        return trainable(batch, self._metric, self._range, self._catalog, propensities=True)
 
     def _model(self, pieces: int) -> VwRewardModel:
         model = VwRewardModel(self._catalog, self._schema, self._metric, self._range)
-        model.fit([block for piece in self._pieces[:pieces] for block in piece])
+        model.fit([batch for piece in self._pieces[:pieces] for batch in piece])
         return model
 
 
@@ -215,15 +214,15 @@ class _Course:
 class _Piece:
     """The usable rounds [start, stop) of a log, read anew at every iteration."""
 
-    blocks: Iterable[RoundBlock]
+    batches: Iterable[RoundBlock]
     usable: Callable[[RoundBlock], RoundBlock]
     start: int
     stop: int
 
     def __iter__(self) -> Iterator[RoundBlock]:
         at = 0
-        for block in self.blocks:
-            rows = self.usable(block)
+        for batch in self.batches:
+            rows = self.usable(batch)
             first, last = max(self.start - at, 0), min(self.stop - at, rows.n)
             if first < last:
                 yield rows.take(slice(first, last))

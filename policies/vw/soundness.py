@@ -15,7 +15,7 @@ from engine.types import FloatArray
 from policies.vw.tables import ScoreTables
 
 SAMPLE_ROWS: Final = 8192
-PER_BLOCK: Final = 512
+PER_BATCH: Final = 512
 # Predictions of a model that follows noise are wrong by a few standard deviations of the reward; of one that diverged
 # by orders of magnitude. In between nothing was seen: digits, Hillstrom and the simulated scenarios stay below 4.
 WORST: Final = 25.0
@@ -27,35 +27,35 @@ class Sample:
     """Some of the rows that a model learnt from.
 
     Attributes:
-        blocks: at most some thousand rows.
+        batches: at most some thousand rows.
         reward: (n,) of their logged actions.
     """
 
-    blocks: tuple[RoundBlock, ...]
+    batches: tuple[RoundBlock, ...]
     reward: FloatArray
 
     def loss(self, tables: ScoreTables, encoder: Encoder) -> float:
         """Mean squared error of the predicted rewards of the logged actions; not finite where they are not."""
-        if not self.blocks:
+        if not self.batches:
             return 0.0
         scores = [
-            tables.scores(encoder.encode(block.context))[np.arange(block.n), block.action] for block in self.blocks
+            tables.scores(encoder.encode(batch.context))[np.arange(batch.n), batch.action] for batch in self.batches
         ]
         with np.errstate(over="ignore", invalid="ignore"):
             return float(np.square(np.concatenate(scores) - self.reward).mean())
 
 
-def sample_of(blocks: Iterable[RoundBlock], metric: str) -> Sample:
-    """The first rows of each block, until there are enough."""
+def sample_of(batches: Iterable[RoundBlock], metric: str) -> Sample:
+    """The first rows of each batch, until there are enough."""
     taken, rows = [], 0
-    for block in blocks:
-        some = block.take(slice(0, PER_BLOCK))
+    for batch in batches:
+        some = batch.take(slice(0, PER_BATCH))
         if some.n:
             taken.append(some)
         rows += some.n
         if rows >= SAMPLE_ROWS:
             break
-    reward: FloatArray = np.concatenate([np.zeros(0), *(block.rewards[metric] for block in taken)])
+    reward: FloatArray = np.concatenate([np.zeros(0), *(batch.rewards[metric] for batch in taken)])
     return Sample(tuple(taken), reward)
 
 
@@ -76,7 +76,7 @@ def require_no_jump(
     """Refuse a model whose predictions of the rows that it just learnt from are worse than any sound model's.
 
     Args:
-        sample: of those rows.
+        sample: a sample of those rows.
         after / before: tables of the new and the old model; None where there was none.
         unit: standard deviation of the rewards.
 

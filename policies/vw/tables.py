@@ -6,15 +6,16 @@ hour slot h is
     (x, 1) . (base + channel[c] + hour[h] + arm[a]) + channel_hour[c, h] + channel_arm[c, a] + hour_arm[h, a]
 
 and that of hold (x, 1) . (base + hold). The entries are VW's weights, read by hash, so hash collisions are included.
-Sums run in one fixed order, feature by feature in float64: the same bytes in any block size, with numpy or numba.
+Sums run in one fixed order, feature by feature in float64: the same bytes in any batch size, with numpy or numba.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 
@@ -22,11 +23,46 @@ from engine.catalog import Catalog
 from engine.errors import ArtefactError, ParameterError
 from engine.types import Float32Array, FloatArray
 
-BLOCK_ROWS: Final = 512
+BATCH_ROWS: Final = 512
 
 
 @dataclass(frozen=True)
-class ScoreTables:
+class StoredTables(ABC):
+    """Float32 arrays that are kept in one file of a trained folder; each subclass names them as its fields."""
+
+    @staticmethod
+    @abstractmethod
+    def shapes(catalog: Catalog, d: int) -> dict[str, tuple[int, ...]]:
+        """Shape of every table for a catalog and d encoded features."""
+
+    def save(self, path: Path) -> None:
+        """Write an npz of plain arrays."""
+        np.savez(path, **{field.name: getattr(self, field.name) for field in fields(self)})
+
+    @classmethod
+    def load(cls, path: Path, catalog: Catalog, d: int) -> Self:
+        """Read tables and check every shape; pickles are never loaded.
+
+        Raises:
+            ArtefactError: unreadable, incomplete, not finite, or not of this catalog and encoder.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                arrays: dict[str, Any] = {name: stored[name] for name in stored.files}
+            tables = cls(**arrays)
+        except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
+            raise ArtefactError(f"{path} holds no score tables: {error}", hint="train again") from error
+        for name, shape in cls.shapes(catalog, d).items():
+            array = arrays[name]
+            if array.shape != shape or array.dtype != np.float32:
+                raise ArtefactError(f"{path}: {name} has shape {array.shape} {array.dtype}, expected {shape} float32")
+            if name != "limits" and not np.isfinite(array).all():
+                raise ArtefactError(f"{path}: {name} is not finite", hint="train again with a smaller learning rate")
+        return tables
+
+
+@dataclass(frozen=True)
+class ScoreTables(StoredTables):
     """The weights of a model as arrays, float32, in reward units (the sign of VW's costs is turned).
 
     Attributes:
@@ -53,7 +89,7 @@ class ScoreTables:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(C, H, K)."""
+        """Sizes of the axes of sends: (C, H, K)."""
         return len(self.channel), len(self.hour), len(self.arm)
 
     @property
@@ -87,13 +123,13 @@ class ScoreTables:
         if x.ndim != 2 or x.shape[1] != self.d:
             raise ParameterError("x", "ScoreTables.scores", allowed=f"of shape (n, {self.d})", got=x.shape)
         out = np.empty((len(x), self.k), dtype=np.float64)
-        for start in range(0, len(x), BLOCK_ROWS):
-            rows = slice(start, start + BLOCK_ROWS)
+        for start in range(0, len(x), BATCH_ROWS):
+            rows = slice(start, start + BATCH_ROWS)
             self.score_into(x[rows], out[rows])
         return out
 
     def score_into(self, x: Float32Array, out: FloatArray) -> None:
-        """`scores` of a block of at most some hundred rows into an array of the caller, (n, k)."""
+        """`scores` of a batch of at most some hundred rows into an array of the caller, (n, k)."""
         channels, hours, arms = self.shape
         channel_hour, channel_arm, hour_arm = self.pairs
         parts = affine(x, self.linear)
@@ -107,9 +143,21 @@ class ScoreTables:
         if np.isfinite(self.limits).any():
             np.clip(out, self.limits[0], self.limits[1], out=out)
 
-    def save(self, path: Path) -> None:
-        """Write an npz of plain arrays."""
-        np.savez(path, **{field.name: getattr(self, field.name) for field in fields(self)})
+    @staticmethod
+    def shapes(catalog: Catalog, d: int) -> dict[str, tuple[int, ...]]:
+        """Shape of every table for a catalog and d encoded features."""
+        channels, hours, arms = catalog.shape
+        return {
+            "base": (d + 1,),
+            "hold": (d + 1,),
+            "channel": (channels, d + 1),
+            "hour": (hours, d + 1),
+            "arm": (arms, d + 1),
+            "channel_hour": (channels, hours),
+            "channel_arm": (channels, arms),
+            "hour_arm": (hours, arms),
+            "limits": (2,),
+        }
 
 
 def affine(x: Float32Array, linear: FloatArray) -> FloatArray:
@@ -131,40 +179,3 @@ def affine(x: Float32Array, linear: FloatArray) -> FloatArray:
         else:
             out[some] += linear[columns[at]] * values[at]
     return out
-
-
-def load_tables(path: Path, catalog: Catalog, d: int) -> ScoreTables:
-    """Read tables and check every shape; pickles are never loaded.
-
-    Raises:
-        ArtefactError: unreadable, incomplete, or not of this catalog and encoder.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays: dict[str, Any] = {name: stored[name] for name in stored.files}
-        tables = ScoreTables(**arrays)
-    except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
-        raise ArtefactError(f"{path} holds no score tables: {error}", hint="train again") from error
-    for name, shape in expected_shapes(catalog, d).items():
-        array = getattr(tables, name)
-        if array.shape != shape or array.dtype != np.float32:
-            raise ArtefactError(f"{path}: {name} has shape {array.shape} {array.dtype}, expected {shape} float32")
-        if name != "limits" and not np.isfinite(array).all():
-            raise ArtefactError(f"{path}: {name} is not finite", hint="train again with a smaller learning rate")
-    return tables
-
-
-def expected_shapes(catalog: Catalog, d: int) -> dict[str, tuple[int, ...]]:
-    """Shape of every table for a catalog and d encoded features."""
-    channels, hours, arms = catalog.shape
-    return {
-        "base": (d + 1,),
-        "hold": (d + 1,),
-        "channel": (channels, d + 1),
-        "hour": (hours, d + 1),
-        "arm": (arms, d + 1),
-        "channel_hour": (channels, hours),
-        "channel_arm": (channels, arms),
-        "hour_arm": (hours, arms),
-        "limits": (2,),
-    }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -21,11 +23,11 @@ from policies.vw.arguments import (
     continuing_arguments,
     learning_arguments,
     learns_one_action,
+    model_layout,
 )
-from policies.vw.examples import context_text, mtr_probability, one_action_examples, whole_set_examples
-from policies.vw.names import action_lines
-from policies.vw.rows import eligible_counts, repeatable, trainable
-from policies.vw.scratch import scratch
+from policies.vw.examples import action_lines, context_text, mtr_probability, one_action_examples, whole_set_examples
+from policies.vw.folder import MODEL
+from policies.vw.rows import repeatable, trainable
 
 LINES_PER_PIECE: Final = 500_000
 
@@ -68,7 +70,7 @@ class VwTrainer(ABC):
         metric: the reward to maximise.
         reward_range: declared (low, high) of the metric; rewards outside are refused.
         config: how to learn.
-        state: continue from an earlier learner (`policies.vw.export.resume`).
+        state: continue from an earlier learner (`policies.trained.TrainedFolder.learner`).
 
     Raises:
         ParameterError: low is not below high.
@@ -110,6 +112,36 @@ class VwTrainer(ABC):
             raise LearnError("nothing has been learnt yet", hint="call learn first")
         return self._state
 
+    def kept(self, source: dict[str, Any] | None) -> dict[str, Any]:
+        """What the manifest of a folder says of any learner (`policies.vw.folder.VwManifest`)."""
+        state = self.state
+        return {
+            "catalog": self.catalog,
+            "features": self.schema,
+            "metric": self.metric,
+            "reward_range": self.reward_range,
+            "config": self.config,
+            "source": source or {},
+            **{one.name: getattr(state, one.name) for one in fields(state) if one.name != "model"},
+        }
+
+    def write_model(self, folder: Path) -> None:
+        """Write the model's file into a trained folder that is being made."""
+        (folder / MODEL).write_bytes(self.state.model)
+
+    @contextlib.contextmanager
+    def opened(self, state: LearnerState) -> Iterator[wall.Model]:
+        """The model of a state, loaded to be read.
+
+        Raises:
+            LearnError: no room for temporary files.
+        """
+        with wall.scratch() as folder:
+            path = folder / MODEL
+            path.write_bytes(state.model)
+            with wall.load(path, bits=self.config.bit_precision, width=model_layout(self.config)[0]) as model:
+                yield model
+
     def prepare(self, rounds: Iterable[RoundBlock]) -> LearnerState:
         """Encoder and scale of rewards from rounds, without learning: what learners on shards must share.
 
@@ -121,7 +153,7 @@ class VwTrainer(ABC):
         """
         tally = Tally()
         checked = self._checked(rounds, tally)
-        encoder = fit_encoder(self.schema, (block.context for block in checked), self.config.max_levels)
+        encoder = fit_encoder(self.schema, (batch.context for batch in checked), self.config.max_levels)
         self._require_rounds(tally)
         return LearnerState(encoder, b"", 0, 0, 0, tally.rewards.mean, tally.rewards.scale)
 
@@ -135,12 +167,12 @@ class VwTrainer(ABC):
             LearnError: a reward outside the declared range, a propensity outside (0, 1], an action that was not
                 eligible, no usable round at all, or a failure of VW. The learner is then as it was.
         """
-        blocks = repeatable(rounds)
+        batches = repeatable(rounds)
         fresh = self._state is None or not self._state.model
         tally = Tally()
-        checked = self._checked(blocks, tally)
+        checked = self._checked(batches, tally)
         if self._state is None:
-            encoder = fit_encoder(self.schema, (block.context for block in checked), self.config.max_levels)
+            encoder = fit_encoder(self.schema, (batch.context for batch in checked), self.config.max_levels)
         else:
             encoder = self._state.encoder
             for _ in checked:
@@ -154,9 +186,14 @@ class VwTrainer(ABC):
             eligible_sum=before.eligible_sum + tally.eligible,
             skipped=before.skipped + tally.skipped,
         )
-        after = replace(after, model=self._train(blocks, after, fresh))
+        after = replace(after, model=self._train(batches, after, fresh))
         self.require_sound(after)
         self._state = after
+
+    @property
+    @abstractmethod
+    def policy_name(self) -> str:
+        """Name of the policies handed out."""
 
     @abstractmethod
     def require_sound(self, state: LearnerState) -> None:
@@ -188,38 +225,38 @@ class VwTrainer(ABC):
                 hint="join the outcomes first, or wait until they mature",
             )
 
-    def _checked(self, blocks: Iterable[RoundBlock], tally: Tally) -> Iterator[RoundBlock]:
-        for block in blocks:
-            kept = trainable(block, self.metric, self.reward_range, self.catalog, propensities=True)
+    def _checked(self, batches: Iterable[RoundBlock], tally: Tally) -> Iterator[RoundBlock]:
+        for batch in batches:
+            kept = trainable(batch, self.metric, self.reward_range, self.catalog, propensities=True)
             tally.rewards.add(kept.rewards[self.metric])
-            tally.skipped += block.n - kept.n
-            tally.eligible += int(eligible_counts(kept).sum())
+            tally.skipped += batch.n - kept.n
+            tally.eligible += int(kept.eligible_counts().sum())
             yield kept
 
-    def _train(self, blocks: Iterable[RoundBlock], state: LearnerState, fresh: bool) -> bytes:
+    def _train(self, batches: Iterable[RoundBlock], state: LearnerState, fresh: bool) -> bytes:
         # Text of whole sets is long: in pieces, memory stays flat and Arrow's 2 GiB per string column is far off.
         rows = CHUNK_ROWS if self.one_action else max(1, LINES_PER_PIECE // self.catalog.k)
-        with scratch() as folder:
+        with wall.scratch() as folder:
             data, old, new = (folder / name for name in ("rounds.txt", "old.vw", "new.vw"))
             with data.open("wb") as stream:
-                for block in self._checked(blocks, Tally()):
-                    for start in range(0, block.n, rows):
-                        stream.write(self.examples(block.take(slice(start, start + rows)), state))
+                for batch in self._checked(batches, Tally()):
+                    for start in range(0, batch.n, rows):
+                        stream.write(self.examples(batch.take(slice(start, start + rows)), state))
             if not fresh:
                 old.write_bytes(state.model)
             arguments = self.arguments(state, fresh=fresh)
             wall.train(arguments, data, new, None if fresh else old, passes=self.config.passes, durable=False)
             return new.read_bytes()
 
-    def examples(self, block: RoundBlock, state: LearnerState) -> bytes:
-        """VW text of a block whose rows may all train."""
-        text = context_text(state.encoder, block.context)
+    def examples(self, batch: RoundBlock, state: LearnerState) -> bytes:
+        """VW text of a batch whose rows may all train."""
+        text = context_text(state.encoder, batch.context)
         lines = action_lines(self.catalog)
-        cost = (state.centre - block.rewards[self.metric]) / state.unit
+        cost = (state.centre - batch.rewards[self.metric]) / state.unit
         if not self.one_action:
-            return whole_set_examples(text, lines, block.action, cost, block.propensity, block.eligible_dense())
-        probability = mtr_probability(block.propensity, state.eligible_sum / state.rounds, self.catalog.k)
-        return one_action_examples(text, lines, block.action, cost, probability)
+            return whole_set_examples(text, lines, batch.action, cost, batch.propensity, batch.eligible_dense())
+        probability = mtr_probability(batch.propensity, state.eligible_sum / state.rounds, self.catalog.k)
+        return one_action_examples(text, lines, batch.action, cost, probability)
 
 
 @dataclass

@@ -31,6 +31,22 @@ _FNV = 16777619
 _SUM_TOLERANCE: Final = 1e-3
 
 
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """A temporary folder, removed at the end.
+
+    Raises:
+        LearnError: the folder cannot be made, or a write in it failed (full disk ...).
+    """
+    try:
+        with scratch_folder() as folder:
+            yield folder
+    except OSError as error:
+        raise LearnError(
+            f"cannot write temporary files for training: {error}", hint="free space, or set TMPDIR to another disk"
+        ) from error
+
+
 def train(
     arguments: str,
     data: Path,
@@ -145,7 +161,7 @@ class Model:
         """Weight of a feature (one hash) or of the interaction of two, in the order of their namespaces.
 
         Args:
-            position: of the policy among the interleaved ones.
+            position: the position of the policy among the interleaved ones.
         """
         return float(self._workspace.get_weight((_index(hashes, self._stride) + position) & self._mask))
 
@@ -186,7 +202,7 @@ class LiveModel:
     time uses it; others wait. `close` frees it; so does the end of its life.
 
     Args:
-        arguments: of the workspace.
+        arguments: the arguments of the workspace.
 
     Raises:
         ArtefactError: VW refuses them, or cannot read the model that they name.

@@ -33,7 +33,7 @@ class Holdback:
     Attributes:
         held: whether the best expected value is at most that of hold: nothing is worth sending.
         best: eligible send with the highest expected value after prices, or None where none is eligible.
-        expected_value: of `best`, before its price; None without one.
+        expected_value: the expected value of `best`, before its price; None without one.
         hold_value: expected value of sending nothing.
         reason: why nothing is sent; None where something is.
     """
@@ -65,8 +65,8 @@ def holdback(
     Args:
         scores: (k,) expected values.
         eligible: (k,) with hold.
-        action: that was chosen.
-        group: of the decision, one of `engine.records.schema.GROUPS`.
+        action: the action that was chosen.
+        group: the group of the decision, one of `engine.records.schema.GROUPS`.
         suppressed: whether the send was suppressed at once.
         limited: whether set-level limits removed the last send.
         price: (k,) charged for each action when the policy chose; None is none.

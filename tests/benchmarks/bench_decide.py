@@ -38,9 +38,8 @@ from engine.log.whole_file import ParquetFile
 from engine.records.schema import log_schema
 from engine.time.localtime import instant_of
 from policies.vw import wall
-from policies.vw.examples import context_row
+from policies.vw.examples import action_lines, context_row
 from policies.vw.learner import VwLearner
-from policies.vw.names import action_lines
 
 NOW = datetime(2026, 9, 1, 14, tzinfo=UTC)
 ZONES = ("America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles", "Europe/Berlin")

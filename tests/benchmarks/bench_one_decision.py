@@ -29,9 +29,8 @@ from engine.decide.plan import Plan
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
 from policies.vw import wall
-from policies.vw.examples import context_row
+from policies.vw.examples import action_lines, context_row
 from policies.vw.learner import VwLearner
-from policies.vw.names import action_lines
 
 WARM_UP = 100
 

@@ -25,16 +25,12 @@ import numpy as np
 from synthetic_rounds import reference_catalog, reference_rounds, reference_schema
 
 from policies.exploring.config import ExplorationConfig
-from policies.peers.linear_thompson import LinearThompsonLearner
-from policies.peers.linucb import LinUcbLearner
+from policies.linear.bandits import LinearThompsonLearner, LinUcbLearner
 from policies.vw import wall
-from policies.vw.arguments import VwConfig, model_layout
-from policies.vw.ensemble_config import EnsembleConfig
-from policies.vw.examples import context_row
+from policies.vw.arguments import EnsembleConfig, LiveConfig, VwConfig, model_layout
+from policies.vw.examples import action_lines, context_row
 from policies.vw.learner import VwLearner
-from policies.vw.live_config import LiveConfig
 from policies.vw.live_learner import LiveLearner
-from policies.vw.names import action_lines
 
 TURNS = 3
 # Contacts per turn: few where a policy is slow.

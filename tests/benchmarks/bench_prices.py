@@ -25,10 +25,8 @@ from engine.eligibility import Eligibility
 from engine.features import ContextBlock
 from policies.exploring.config import ExplorationConfig
 from policies.prices.priced import priced
-from policies.prices.pricing import Problem, find_prices
-from policies.prices.sample import ContactSample
-from policies.prices.terms import Costs, Term
-from policies.prices.use import Use, expected_use, no_use
+from policies.prices.pricing import Costs, Problem, Term, find_prices
+from policies.prices.use import ContactSample, Use, expected_use, no_use
 from policies.vw.compiled import CompiledPolicy
 from policies.vw.learner import VwLearner
 
@@ -60,7 +58,7 @@ def measure(contacts: int) -> dict[str, Any]:
         rows = np.flatnonzero(sample.wanted(keys))
         part = eligibility.take(rows)
         sample.add(keys[rows], np.ones(len(rows), dtype=np.bool_), context.take(rows), part.packed())
-    looked, rough = sample.blocks(), sample.blocks(2_000)
+    looked, rough = sample.batches(), sample.batches(2_000)
     sampling_s = time.perf_counter() - start
     costs = Costs(channel={"email": 0.001, "sms": 0.04, "push": 0.0})
     free = sum((expected_use(policy, block) for block in looked), start=no_use(catalog.shape, 1))

@@ -30,10 +30,9 @@ from engine.eligibility import Eligibility
 from policies.exploring.config import ExplorationConfig
 from policies.vw import kernels, wall
 from policies.vw.compiler import random_contexts
-from policies.vw.examples import context_row
+from policies.vw.examples import action_lines, context_row
 from policies.vw.learner import VwLearner
-from policies.vw.names import action_lines
-from policies.vw.tables import BLOCK_ROWS
+from policies.vw.tables import BATCH_ROWS
 
 ROUNDS = 5
 CONTACTS = 16_384
@@ -58,19 +57,19 @@ def measure(contacts: int) -> dict[str, Any]:
     learner.learn(reference_rounds(40_960))
     state, tables = learner.state, learner.tables()
     x = random_contexts(state.encoder, CONTACTS, seed=1)
-    block = np.empty((BLOCK_ROWS, catalog.k))
+    block = np.empty((BATCH_ROWS, catalog.k))
     everyone = eligibility_of(catalog, CONTACTS)
     uniform = np.random.default_rng(2).random(CONTACTS)
     free = ExplorationConfig(kind="squarecb")
     limited = ExplorationConfig(kind="squarecb", ceiling=0.1, floor=0.005)
 
     def numpy_path() -> None:
-        for start in range(0, CONTACTS, BLOCK_ROWS):
-            tables.score_into(x[start : start + BLOCK_ROWS], block)
+        for start in range(0, CONTACTS, BATCH_ROWS):
+            tables.score_into(x[start : start + BATCH_ROWS], block)
 
     def numba_path() -> None:
-        for start in range(0, CONTACTS, BLOCK_ROWS):
-            kernels.score_into(x[start : start + BLOCK_ROWS], tables, block)
+        for start in range(0, CONTACTS, BATCH_ROWS):
+            kernels.score_into(x[start : start + BATCH_ROWS], tables, block)
 
     def fused_path() -> None:
         kernels.choose(x, tables, everyone, free, state.rounds, uniform)
@@ -102,8 +101,8 @@ def measure(contacts: int) -> dict[str, Any]:
             rates = in_turns({**paths, "vowpal_wabbit": (vw_path, VW_CONTACTS)})
             worst = 0.0
             asked = random_contexts(state.encoder, contacts, seed=3)
-            for start in range(0, contacts, BLOCK_ROWS):
-                rows = asked[start : start + BLOCK_ROWS]
+            for start in range(0, contacts, BATCH_ROWS):
+                rows = asked[start : start + BATCH_ROWS]
                 scores = tables.scores(rows)
                 for row, score in zip(rows, scores, strict=True):
                     costs = loaded.costs(f"shared {context_row(names, row)}\n{lines}", catalog.k)

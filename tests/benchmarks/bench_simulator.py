@@ -34,9 +34,8 @@ import numpy as np
 from engine.eligibility import Eligibility
 from engine.records.rounds import CHUNK_ROWS, RoundBlock
 from engine.types import HOLD
-from policies.peers.uniform import UniformPolicy
-from policies.vw.export import export_policy
-from policies.vw.folder import load_policy
+from policies.peers.constant import UniformPolicy
+from policies.trained import TrainedFolder
 from policies.vw.learner import VwLearner
 from simulator.envs import CampaignEnv, SubscriberEnv
 from simulator.envs.block import BLOCK_ROWS
@@ -73,7 +72,7 @@ def measure(name: str, contacts: int, days: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         policy = Path(folder) / "policy"
         train(scenario, policy)
-        actor = PolicyActor(load_policy(policy))
+        actor = PolicyActor(TrainedFolder(policy).policy())
         timed_run(scenario, actor, 256, 2)  # compiles the kernels and fills the zone caches
         one = timed_run(scenario, actor, contacts, days)
         alone = timed_run(scenario, HoldActor(), contacts, days)
@@ -107,7 +106,7 @@ def train(scenario: Scenario, folder: Path) -> None:
     world, actor = World(scenario, 4096, TRAINING_SEED), PolicyActor(UniformPolicy())
     learner = VwLearner(scenario.catalog, scenario.features, "reward_usd", REWARD_RANGE)
     learner.learn(logged(world, actor, 7))
-    export_policy(learner, folder)
+    learner.export(folder)
 
 
 def logged(world: World, actor: PolicyActor, days: int) -> list[RoundBlock]:
@@ -321,7 +320,7 @@ def child(policy: Path, scenario: str, first: int, contacts: int, days: int, mod
 
 def part(policy: Path, name: str, first: int, contacts: int, days: int, mode: str) -> dict[str, float]:
     """What a child does: get ready, wait for a line, run, and say what it took."""
-    scenario, actor = load_scenario(name), PolicyActor(load_policy(policy))
+    scenario, actor = load_scenario(name), PolicyActor(TrainedFolder(policy).policy())
     timed_run(scenario, actor, 256, 2)
     print("ready", flush=True)
     sys.stdin.readline()

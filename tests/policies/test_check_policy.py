@@ -87,7 +87,7 @@ OFFENDERS = {
     "a list": (Spoiled(lambda self, p, c, e: p.tolist()), "float64"),
     "impure": (Spoiled(lambda self, p, c, e: p if self.calls < 2 else p * (1 + 1e-9)), "pure"),
     "row order": (Spoiled(by_order), "order"),
-    "block size": (Spoiled(lambda self, p, c, e: p * (1 + 1e-9 * (len(p) < 96))), "block size"),
+    "batch size": (Spoiled(lambda self, p, c, e: p * (1 + 1e-9 * (len(p) < 96))), "batch size"),
     "changes its input": (Spoiled(changes_input), "inputs"),
     "writes to the eligible set": (Spoiled(looks_first), "leaves its inputs .*changed inputs"),
     "opens the eligible set": (Spoiled(forces), "leaves its inputs .*a write"),

@@ -12,16 +12,17 @@ from hypothesis import strategies as st
 from engine.catalog import Catalog
 from engine.encoder import Encoder, fit_encoder
 from engine.errors import ParameterError
+from engine.types import HOLD
 from policies.explain import CLIPPING, EVERYBODY, FACTORS, compare, group_of
 from policies.exploring.config import ExplorationConfig
 from policies.vw.compiled import CompiledPolicy
-from policies.vw.tables import ScoreTables, expected_shapes
+from policies.vw.tables import ScoreTables
 
 
 def policy_of(catalog: Catalog, encoder: Encoder, seed: int, scale: float, limits=(-np.inf, np.inf)) -> CompiledPolicy:
     """Random weights."""
     rng = np.random.default_rng(seed)
-    shapes = expected_shapes(catalog, encoder.d)
+    shapes = ScoreTables.shapes(catalog, encoder.d)
     arrays = {name: (scale * rng.normal(size=shape)).astype(np.float32) for name, shape in shapes.items()}
     arrays["limits"] = np.array(limits, dtype=np.float32)
     return CompiledPolicy(catalog, encoder, ScoreTables(**arrays), ExplorationConfig(), rounds=10)
@@ -47,7 +48,13 @@ def test_parts_add_up_to_the_difference(make_world, seed, shape, scale, clipped,
     assert found.difference == scores[action] - scores[other]
     for key in (lambda p: p.signal_group, lambda p: p.feature, lambda p: p.factor, lambda p: (p.feature, p.factor)):
         assert sum(found.by(key).values()) == pytest.approx(found.difference, abs=1e-9 * max(1.0, scale))
-    assert {part.factor for part in found.parts} <= {*FACTORS, CLIPPING}
+    moved = {CLIPPING, *FACTORS}
+    if HOLD not in (action, other):
+        # What both sends share cancels: only a factor with an axis that differs can have a part.
+        places = world.catalog.split(np.array([action, other]))
+        differ = {axis for axis, place in zip(("channel", "hour", "content"), places, strict=True) if np.ptp(place)}
+        moved = {CLIPPING, *(factor for factor in FACTORS if differ & set(factor.split(" x ")))}
+    assert {part.factor for part in found.parts} <= moved
     assert clipped or not any(part.factor == CLIPPING for part in found.parts)
 
 
@@ -55,7 +62,7 @@ def test_by_hand(world):
     """Only the channel's weight of `value` and one pair differ from 0: 2 x value + 0.25 against hold's -1."""
     context = world.context(20, seed=1, absent=0.0)
     encoder = fit_encoder(world.schema, [context])
-    shapes = expected_shapes(world.catalog, encoder.d)
+    shapes = ScoreTables.shapes(world.catalog, encoder.d)
     tables = ScoreTables(**{field.name: np.zeros(shapes[field.name], np.float32) for field in fields(ScoreTables)})
     tables.limits[:] = (-np.inf, np.inf)
     tables.base[:] = 7.0

@@ -10,9 +10,8 @@ from engine.errors import ConfigError, LearnError, ParameterError
 from engine.features import FeatureSchema, FeatureSpec
 from engine.records.rounds import RoundBlock
 from policies.check import check_policy
+from policies.linear.bandits import LinearThompson, LinUcb
 from policies.peers.config import LEARNING, PEER_NAMES, TUNED, PeerConfig
-from policies.peers.linear_thompson import LinearThompson
-from policies.peers.linucb import LinUcb
 from policies.registry import LEARNERS, MAKERS, PEERS, Setting, learner, make
 
 FEATURES = {"value": "numeric", "zip code": "categorical", "sends_7d": "numeric", "usual_hour": "categorical"}

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from engine.errors import ArtefactError, LearnError, ParameterError
+from engine.log.training_rows import TrainingRows
 from engine.storage.artefact import publish
 from policies.check import check_policy
-from policies.linear.folder import KIND, SUMS, resume_linear
-from policies.peers.uniform import UniformPolicy
+from policies.linear.bandits import SUMS, LinearManifest
+from policies.peers.constant import UniformPolicy
 from policies.registry import Setting, learner
-from policies.trained import export_learner, head, kind_of, require_compiled, resume, serve
-from policies.vw.arguments import VwConfig
+from policies.trained import TrainedFolder, export_learner
+from policies.vw.arguments import LiveConfig, VwConfig
 from policies.vw.learner import VwLearner
-from policies.vw.live_config import LiveConfig
 
 COMPILED, LIVE = VwConfig(), VwConfig(live=LiveConfig(kind="regcb"))
 KINDS = {"vw": ("vw", COMPILED), "live": ("vw", LIVE), "linucb": ("linucb", COMPILED), "lin_ts": ("lin_ts", COMPILED)}
@@ -42,20 +42,20 @@ def folders(make_world, tmp_path_factory):
 def test_a_folder_serves_and_learns_on(name, folders, tmp_path):
     small, found, more = folders
     one, path = found[name]
-    said = head(path)
+    said = TrainedFolder(path).manifest
     assert (said.catalog, said.features, said.metric, said.reward_range, said.rounds) == (
         *(small.catalog, small.schema, "y", (0.0, 1.0)),
         200,
     )
     assert said.source == {"through": 3}
-    served = serve(path)
+    served = TrainedFolder(path).policy()
     assert served.name == said.name
     check_policy(served, small.catalog, small.schema)
     context, eligible = small.context(20, seed=83), np.ones((20, small.catalog.k), dtype=bool)
     np.testing.assert_array_equal(served.distribution(context, eligible), one.policy().distribution(context, eligible))
     moved = pickle.loads(pickle.dumps(served))
     np.testing.assert_array_equal(moved.distribution(context, eligible), served.distribution(context, eligible))
-    going = resume(path)
+    going = TrainedFolder(path).learner()
     going.learn([more])
     one.learn([more])
     np.testing.assert_allclose(
@@ -74,24 +74,34 @@ def test_a_damaged_folder_is_refused(name, folders, tmp_path):
     export_learner(one, tmp_path / "policy")
     file = next(path for path in (tmp_path / "policy").iterdir() if path.name != "manifest.json")
     file.write_bytes(file.read_bytes()[:-1])
-    for read in (head, serve, resume):
-        with pytest.raises(ArtefactError, match="truncated"):
-            read(tmp_path / "policy")
+    with pytest.raises(ArtefactError, match="truncated"):
+        TrainedFolder(tmp_path / "policy")
 
 
 def test_only_compiled_folders_serve_everywhere(folders):
-    require_compiled(folders[1]["vw"][1])
+    assert TrainedFolder(folders[1]["vw"][1]).compiled().name == "vw_mtr_squarecb"
     for name in ("live", "linucb"):
         with pytest.raises(ArtefactError, match="not compiled"):
-            require_compiled(folders[1][name][1])
-    assert kind_of(folders[1]["lin_ts"][1] / "nowhere") == ""
+            TrainedFolder(folders[1][name][1]).compiled()
+        with pytest.raises(ArtefactError, match="expected a 'tactful-vw-policy'"):
+            TrainedFolder(folders[1][name][1]).scored()
 
 
 def test_what_has_no_folder(tmp_path):
     with pytest.raises(ArtefactError, match="UniformPolicy"):
         export_learner(UniformPolicy(), tmp_path / "none")
     with pytest.raises(ArtefactError, match="no trained folder"):
-        head(tmp_path / "none")
+        TrainedFolder(tmp_path / "none")
+    (tmp_path / "manifest.json").write_text(json.dumps([1]))
+    with pytest.raises(ArtefactError, match="no manifest"):
+        TrainedFolder(tmp_path)
+
+
+def test_a_folder_names_the_rows_behind_it_or_none(folders, tmp_path):
+    one, path = folders[1]["linucb"]
+    assert TrainedFolder(path).training_rows() is None
+    export_learner(one, tmp_path / "kept", rows=TrainingRows.of([folders[2]]))
+    assert TrainedFolder(tmp_path / "kept").training_rows().shared([folders[2]]) == 150
 
 
 def test_sums_of_another_size_are_refused(folders, tmp_path):
@@ -101,9 +111,9 @@ def test_sums_of_another_size_are_refused(folders, tmp_path):
         for name in SUMS:
             np.save(part / f"{name}.npy", np.zeros((2, 2)))
 
-    publish(tmp_path / "other", KIND, manifest, write)
+    publish(tmp_path / "other", LinearManifest.KIND, manifest, write)
     with pytest.raises(ArtefactError, match="another size"):
-        resume_linear(tmp_path / "other")
+        TrainedFolder(tmp_path / "other").learner()
 
 
 @pytest.mark.parametrize(
@@ -111,9 +121,9 @@ def test_sums_of_another_size_are_refused(folders, tmp_path):
 )
 def test_a_foreign_manifest_is_refused(change, said, folders, tmp_path):
     manifest = json.loads((folders[1]["linucb"][1] / "manifest.json").read_text()) | change
-    publish(tmp_path / "other", KIND, manifest, lambda part: None)
+    publish(tmp_path / "other", LinearManifest.KIND, manifest, lambda part: None)
     with pytest.raises(ArtefactError, match=said):
-        head(tmp_path / "other")
+        TrainedFolder(tmp_path / "other")
 
 
 def test_live_stands_alone(folders):

@@ -10,7 +10,7 @@ import pytest
 from engine.errors import ParameterError, TactfulError
 from engine.features import ContextBlock
 from engine.types import HOLD, BoolArray, CodeArray, FloatArray
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 from simulator.rollout import HoldActor, PolicyActor, Turn, choose, turn_of
 from simulator.world.broken_draw import BrokenDraw, broken_at
 from simulator.world.faults import Fault

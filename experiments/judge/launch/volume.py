@@ -16,11 +16,9 @@ from engine.records.rounds import RoundBlock
 from engine.types import FloatArray
 from experiments.serve.prices import Priced
 from policies.prices.config import PriceConfig
-from policies.prices.pricing import Problem, find_prices
+from policies.prices.pricing import Problem, Term, find_prices
 from policies.prices.problem import BASELINE, COUNTED
-from policies.prices.sample import ContactSample, sample_keys
-from policies.prices.terms import Term
-from policies.prices.use import cell_sends
+from policies.prices.use import ContactSample, cell_sends, sample_keys
 from policies.vw.compiled import CompiledPolicy
 
 MATCHED: Final = "vw_matched"
@@ -69,7 +67,7 @@ def matched_target(
         rows = np.flatnonzero(sample.wanted(keys))
         part = block.take(rows)
         sample.add(keys[rows], np.ones(len(rows), dtype=np.bool_), part.context, part.eligible)
-    who = Priced(learned, catalog, sample.blocks())
+    who = Priced(learned, catalog, sample.batches())
     own = who.use_at(np.zeros((1, catalog.shape[0], catalog.shape[2])))
     counted = Term(name=BASELINE, unit="messages", budget=0.0, purposes=COUNTED).counted(catalog)
     sends = float((own.sends[0] * counted).sum()) * sample.seen / max(own.rows, 1)

@@ -30,9 +30,9 @@ from engine.ope.target import PolicyTarget
 from engine.records.rounds import RoundBlock
 from engine.records.schema import GROUPS
 from engine.types import HOLD, BoolArray, FloatArray
-from policies.peers.uniform import UniformPolicy
-from policies.prices.thinned import ThinnedPolicy
-from policies.wrappers.narrowed import NarrowedPolicy
+from policies.peers.constant import UniformPolicy
+from policies.prices.priced import ThinnedPolicy
+from policies.wrappers.ablated import NarrowedPolicy
 from tests.engine.content.modular_worlds import random_eligibility, small_catalog
 from tests.engine.decide.hostile_policies import Silent, SilentBlocks, SilentFused
 from tests.engine.decide.test_decide import CATALOG, NOW, PACK, eligible_of, people

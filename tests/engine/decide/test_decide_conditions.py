@@ -19,7 +19,7 @@ from engine.guardrails.conditions import ChannelHealth, Conditions, conditions_f
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import pack_from
 from engine.guardrails.replay.inputs import contacts_from_rule_inputs
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 
 CATALOG = Catalog(
     name="thinned",

@@ -13,7 +13,7 @@ from engine.log.selection import Selection
 from engine.log.structure import Structure, accept, require_sound, structure_of
 from engine.records.schema import RewardSpec
 from policies.horizon.config import HorizonConfig
-from policies.horizon.rounds import WholeLogs
+from policies.horizon.panel import WholeLogs
 from tests.logs import decision_row, small_meta, write_log
 
 META = small_meta(rewards={"y": RewardSpec(low=0, high=1)}, clustered=True)

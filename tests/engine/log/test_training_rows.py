@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 
 from engine.errors import ArtefactError
 from engine.log.parquet import LogReader
-from engine.log.training_rows import FILE, TrainingRows, training_rows
+from engine.log.training_rows import FILE, TrainingRows
 from engine.storage.artefact import publish, verified
 from tests.logs import decision_row, small_meta, write_log
 
@@ -48,12 +47,11 @@ def test_a_row_is_more_than_its_id(tmp_path: Path) -> None:
 def test_a_record_survives_its_folder(tmp_path: Path) -> None:
     learnt = TrainingRows.of(rounds(tmp_path / "a.parquet", range(10)).blocks())
     publish(tmp_path / "folder", "kind", {}, lambda part: None, learnt)
-    found = training_rows(tmp_path / "folder")
-    assert found is not None
+    found = TrainingRows.read(tmp_path / "folder")
     assert (found.keys == learnt.keys).all()
     assert FILE in verified(tmp_path / "folder", "kind")["files"]
     publish(tmp_path / "silent", "kind", {}, lambda part: None)
-    assert training_rows(tmp_path / "silent") is None
+    assert FILE not in verified(tmp_path / "silent", "kind")["files"]
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", None, np.zeros(3), np.array([2, 1], dtype=np.uint64)])
@@ -67,12 +65,4 @@ def test_a_damaged_record_is_refused(content: bytes | np.ndarray | None, tmp_pat
     else:
         np.save(folder / FILE, content)
     with pytest.raises(ArtefactError):
-        training_rows(folder)
-
-
-def test_a_folder_without_a_manifest_has_no_record(tmp_path: Path) -> None:
-    with pytest.raises(ArtefactError):
-        training_rows(tmp_path)
-    (tmp_path / "manifest.json").write_text(json.dumps([1]))
-    with pytest.raises(ArtefactError):
-        training_rows(tmp_path)
+        TrainingRows.read(folder)

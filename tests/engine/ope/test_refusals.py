@@ -9,8 +9,7 @@ from engine.eligibility import pack
 from engine.features import ContextBlock, FeatureSchema
 from engine.ope.target import PolicyTarget
 from engine.records.rounds import RoundBlock
-from policies.peers.always import AlwaysPolicy
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import AlwaysPolicy, UniformPolicy
 from tests.engine.audit.audited_worlds import DAY_US, FIRST_DAY
 from tests.engine.ope.asking import evaluate
 

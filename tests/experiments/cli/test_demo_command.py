@@ -205,7 +205,7 @@ def test_the_result_is_said_as_it_is(name: str, demo: Demo) -> None:
 def test_a_contact_file_says_what_the_world_says(tmp_path: Path) -> None:
     """Read back, it gives the rules and the policy the same as the world does, but for what is stale."""
     from engine.guardrails.conditions import Conditions
-    from policies.peers.uniform import UniformPolicy
+    from policies.peers.constant import UniformPolicy
 
     scenario = scenario_from(demo_config(1000, 1).scenario)
     world = World(scenario, 300, seed=2)

@@ -16,7 +16,6 @@ from engine.log.selection import contact_split, time_split
 from engine.records.schema import RewardSpec
 from experiments.judge.backtest import BacktestRequest, prepare
 from experiments.settings import BacktestConfig, compose_settings
-from policies.vw.export import export_policy
 from tests.experiments.commands import result, run
 from tests.logs import decision_row, small_meta, write_log
 
@@ -153,7 +152,7 @@ def test_nothing_learnt_sees_the_side_that_judges_it(split: str, tmp_path: Path)
     models: list[bytes] = []
     segments: list[tuple[object, bytes]] = []
     for number, prepared in enumerate(learnt):
-        export_policy(prepared.learner, tmp_path / f"policy{number}")
+        prepared.learner.export(tmp_path / f"policy{number}")
         with np.load(tmp_path / f"policy{number}" / "tables.npz") as archive:
             tables.append({name: archive[name].tobytes() for name in archive.files})
         models.append((tmp_path / f"policy{number}" / "model.vw").read_bytes())

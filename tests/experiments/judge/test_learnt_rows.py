@@ -13,15 +13,13 @@ import pytest
 from engine.errors import DataError
 from engine.log.parquet import LogReader
 from engine.log.selection import Selection, contact_split
-from engine.log.training_rows import training_rows
 from engine.records.schema import RewardSpec
-from engine.storage.artefact import publish
 from experiments.judge import learnt_rows
 from experiments.judge.learnt_rows import MARK
 from experiments.judge.promotion import Signature, promote
 from experiments.judge.promotion_gate import PromoteConfig
 from experiments.settings import compose_settings
-from policies.trained import head
+from policies.trained import TrainedFolder, export_learner
 from tests.experiments.commands import call, refused, run
 from tests.logs import decision_row, small_meta, write_log
 
@@ -164,10 +162,10 @@ def test_other_rows_judge_it_without_a_word(policy: Path, place: Path) -> None:
 def test_learning_on_adds_rows(policy: Path, place: Path) -> None:
     second = log_of(place / "second.parquet", rows_of(600, 400))
     run("train", "--log", second, "--metric", "y", "--out", place / "on", "--from", policy)
-    record = training_rows(place / "on")
+    record = TrainedFolder(place / "on").training_rows()
     assert record is not None
     assert len(record) == 1000
-    span = head(place / "on").source["learnt_from"]
+    span = TrainedFolder(place / "on").manifest.source["learnt_from"]
     assert span["first_at"] == int(datetime(2026, 3, 1, 9, tzinfo=UTC).timestamp() * 1e6)
     for judge in (place / "log.parquet", second):
         assert evaluated(judge, place / "on").code == 3
@@ -176,7 +174,7 @@ def test_learning_on_adds_rows(policy: Path, place: Path) -> None:
 def test_the_folder_of_a_backtest_knows_its_side(place: Path, log: Path) -> None:
     run("backtest", "--log", log, "--metric", "y", "--out", place / "backtest", "peers=[]")
     folder = place / "backtest" / "policy"
-    record = training_rows(folder)
+    record = TrainedFolder(folder).training_rows()
     assert record is not None
     reader = LogReader(log)
     train, judge = (Selection(reader, "y", side=side, context=False) for side in contact_split(0.5, 0))
@@ -200,9 +198,9 @@ def test_a_promotion_of_rows_without_instants_is_by_the_rows_alone(place: Path) 
 def test_a_folder_that_does_not_say_is_judged_with_a_note(place: Path, policy: Path, log: Path) -> None:
     assert learnt_rows.marked(["uniform", "logged"], LogReader(log), "y", None) == {}
     silent = place / "silent"
-    publish(silent, "kind", {}, lambda part: None)
+    export_learner(TrainedFolder(policy).learner(), silent)
     [said] = learnt_rows.marked([str(silent)], LogReader(log), "y", None).values()
     assert "does not say which rows it learnt from" in said
-    known = training_rows(policy)
+    known = TrainedFolder(policy).training_rows()
     assert known is not None
     assert len(known) == 600

@@ -22,11 +22,9 @@ from experiments.judge import promotion
 from experiments.judge.promotion import PromoteOutput, Signature, promote, rollback
 from experiments.judge.promotion_gate import After, PromoteConfig, judge, sends_evidence
 from experiments.settings import compose_settings
-from policies.peers.always import AlwaysPolicy
-from policies.peers.uniform import UniformPolicy
-from policies.trained import export_learner
-from policies.vw.export import export_policy, resume
-from policies.vw.folder import KIND, load_policy, read_manifest
+from policies.peers.constant import AlwaysPolicy, UniformPolicy
+from policies.trained import TrainedFolder, export_learner
+from policies.vw.folder import PolicyManifest
 from tests.experiments.commands import refused, run, strict_json, validate
 from tests.experiments.conftest import Demo
 
@@ -48,9 +46,9 @@ def policies(log: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     folder = tmp_path_factory.mktemp("versions")
     asked = ("train", "--log", log, "--metric", "clicked", "--out", folder / "a")
     run(*asked, "exploration=epsilon_greedy", "exploration.epsilon=0.05")
-    learner = resume(folder / "a")
+    learner = TrainedFolder(folder / "a").learner()
     learner.exploration = msgspec.structs.replace(learner.exploration, epsilon=0.052)
-    export_policy(learner, folder / "b", source=read_manifest(folder / "a").source)
+    learner.export(folder / "b", source=TrainedFolder(folder / "a").manifest.source)
     return folder / "a", folder / "b"
 
 
@@ -74,7 +72,7 @@ def promoted(policy: Path, live: Path, log: Path, *overrides: str, override: str
 def live(policies: tuple[Path, Path], tmp_path: Path) -> Path:
     """A live folder that serves the first version."""
     with changing(tmp_path / "live") as folder:
-        folder.switch(folder.keep(policies[0], KIND), "promoted", {"who": "me"})
+        folder.switch(folder.keep(policies[0], PolicyManifest.KIND), "promoted", {"who": "me"})
     return tmp_path / "live"
 
 
@@ -178,7 +176,7 @@ def test_the_gate_sees_more_sends_and_unsubscribes(log: Path) -> None:
 def test_sends_by_hand(log: Path, policies: tuple[Path, Path]) -> None:
     """The mean of 1 - P(hold), and the spread of its clusters' sums; a log's own choice where there is no more."""
     reader = LogReader(log)
-    policy = PolicyTarget(load_policy(policies[0]), "new")
+    policy = PolicyTarget(TrainedFolder(policies[0]).policy(), "new")
     rounds = list(Selection(reader, "clicked", side=After(0)))
     found = sends_evidence(rounds, policy, LoggedTarget(), 0.1, clustered=True)
     own = np.concatenate([1 - policy.probabilities(block).full[:, 0] for block in rounds])  # type: ignore[index]
@@ -215,7 +213,7 @@ def test_a_rollback_that_nobody_heard_of_is_not_done_twice(
     first = read_pointer(live).version
     second = promoted(policies[1], live, log, override="because").version
     third = tmp_path / "third"
-    export_learner(resume(policies[0]), third, {"third": True})
+    export_learner(TrainedFolder(policies[0]).learner(), third, {"third": True})
     promoted(third, live, log, override="because")
 
     def die(_: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +13,8 @@ import pytest
 
 from engine.log.parquet import LogReader
 from engine.log.selection import Selection
-from engine.log.training_rows import FILE, training_rows
-from policies.trained import export_learner, resume
+from engine.log.training_rows import FILE, TrainingRows
+from policies.trained import TrainedFolder, export_learner
 from tests.experiments.commands import refused, result, run
 from tests.experiments.conftest import Demo
 
@@ -122,7 +123,7 @@ def test_rows_that_were_learnt_from_are_not_learnt_again(trained: Path, hillstro
 
 def test_a_folder_without_a_record_of_its_rows_is_not_gone_on_from(demo: Demo, tmp_path: Path) -> None:
     """Whether rows would count twice cannot be told."""
-    export_learner(resume(demo.policy), tmp_path / "silent")
+    export_learner(TrainedFolder(demo.policy).learner(), tmp_path / "silent")
     asked = ("train", "--log", demo.log, "--metric", "margin", "--from", tmp_path / "silent")
     error, hint = refused(3, *asked, "--out", tmp_path / "policy")
     assert "keeps no record" in error
@@ -131,13 +132,11 @@ def test_a_folder_without_a_record_of_its_rows_is_not_gone_on_from(demo: Demo, t
 
 def test_every_folder_names_the_rows_behind_it(demo: Demo, trained: Path, hillstrom: Path) -> None:
     """All of Hillstrom; of a backtest the training side alone, for the policy and the segments alike."""
-    rows = training_rows(trained)
+    rows = TrainedFolder(trained).training_rows()
     assert rows is not None
     reader = LogReader(hillstrom)
     assert rows.shared(Selection(reader, "visit", context=False)) == len(rows) == 32_000
-    policy, segments = (training_rows(demo.folder / "backtest" / name) for name in ("policy", "segments"))
-    assert policy is not None
-    assert segments is not None
+    policy, segments = (TrainingRows.read(demo.folder / "backtest" / name) for name in ("policy", "segments"))
     assert (policy.keys == segments.keys).all()
     used = sum(block.n for block in Selection(LogReader(demo.log), "margin", context=False))
     assert 0 < policy.shared(Selection(LogReader(demo.log), "margin", context=False)) == len(policy) < used
@@ -161,3 +160,21 @@ def test_a_learner_is_chosen_for_the_log(demo: Demo, tmp_path: Path) -> None:
     assert manifest["config"]["search"] is None
     assert len(manifest["source"]["search"]) >= 3
     assert out["rows"] == manifest["rounds"]
+
+
+def test_a_decide_reads_the_manifest_once(demo: Demo, tmp_path: Path) -> None:
+    """The folder is opened once, also for the baseline that it keeps; the hook sees every file that is opened."""
+    manifest, opened = str(demo.policy / "manifest.json"), []
+    counting = True
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        if counting and event == "open" and str(arguments[0]) == manifest:
+            opened.append(arguments[0])
+
+    # A hook cannot be taken away again; it only stops counting.
+    sys.addaudithook(hook)
+    asked = ("decide", "--policy", demo.policy, "--contacts", demo.contacts, "--now", "2026-09-15T14:00:00Z")
+    out = run(*asked, "--out", tmp_path / "decisions.parquet")
+    counting = False
+    assert out["prices"]["baseline"] == "static_segments"
+    assert len(opened) == 1

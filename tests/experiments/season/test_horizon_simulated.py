@@ -16,8 +16,8 @@ from experiments.simulate.config import SimulateConfig
 from experiments.simulate.run import SimulateRequest, simulate
 from policies.exploring.config import ExplorationConfig
 from policies.horizon.config import HorizonConfig
-from policies.peers.uniform import UniformPolicy
-from policies.trained import head, serve
+from policies.peers.constant import UniformPolicy
+from policies.trained import TrainedFolder
 from policies.vw.arguments import VwConfig
 from simulator.rollout import PolicyActor
 from simulator.scenario import Scenario, load_scenario
@@ -78,6 +78,6 @@ def test_the_loop_refits_from_what_is_known(tmp_path: Path) -> None:
     config = compose_settings("simulate", overrides, SimulateConfig)
     output = simulate(SimulateRequest(tmp_path / "one.parquet", "key"), config)
     folder = Path(output.files["policy"])
-    assert serve(folder).name == "vw_horizon_epsilon_greedy"
-    assert head(folder).rounds > 0
-    assert output.decisions > head(folder).rounds
+    assert TrainedFolder(folder).policy().name == "vw_horizon_epsilon_greedy"
+    assert TrainedFolder(folder).manifest.rounds > 0
+    assert output.decisions > TrainedFolder(folder).manifest.rounds

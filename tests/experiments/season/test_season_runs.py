@@ -19,10 +19,9 @@ from experiments.season.linear import LinearActor, predict
 from experiments.season.rounds import CLICKED, MARGIN, MESSAGE, Slice, randomised_slice
 from experiments.season.scenarios import varied
 from experiments.season.turns import SparingActor, restriction
+from policies.linear.bandits import LinearThompson, LinUcb
 from policies.linear.ridge import LinearSums
-from policies.peers.linear_thompson import LinearThompson
-from policies.peers.linucb import LinUcb
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 from simulator.oracles.silence import value_of_silence
 from simulator.rollout import PolicyActor, turn_of
 from simulator.scenario import Scenario, load_scenario

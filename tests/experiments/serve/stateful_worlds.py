@@ -18,7 +18,7 @@ from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
 from experiments.serve.decide import DecideOutput, DecideRequest, decide_with
 from experiments.serve.state import record_file
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 
 KEY = "blue heron 04, stone 17"
 NOW = datetime(2026, 11, 3, 11, 0, tzinfo=UTC)

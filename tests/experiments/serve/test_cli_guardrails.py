@@ -25,7 +25,7 @@ from engine.records.schema import RewardSpec, log_schema
 from experiments.cli.main import app
 from experiments.demo import shipped_catalog
 from experiments.serve.decide import DecideRequest, decide_with, parse_now
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 from tests.experiments.commands import validate
 
 NOW = "2026-09-01T14:00:00Z"

@@ -33,7 +33,7 @@ from engine.state.sends.promises import Promises
 from engine.state.store import SqlState
 from engine.types import ObjectArray
 from experiments.serve.dispatch import DispatchOutput, DispatchRequest, dispatch_file
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 from tests.experiments.serve.stateful_worlds import (
     CATALOG,
     KEY,

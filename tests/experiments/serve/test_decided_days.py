@@ -28,7 +28,7 @@ from engine.storage.database import writing
 from engine.time.localtime import instant_of
 from experiments.serve.dispatch import DispatchRequest, dispatch_file
 from experiments.serve.state import expire_at
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 from tests.experiments.commands import call, refused, run
 from tests.experiments.serve.stateful_worlds import (
     CATALOG,

@@ -28,7 +28,7 @@ from engine.records.outcomes import read_outcomes
 from experiments.cli.main import app
 from experiments.serve.decide import DecideRequest, decide_with
 from experiments.serve.dispatch import DispatchOutput, DispatchRequest, dispatch_file
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 
 CATALOG = catalog_from(
     {

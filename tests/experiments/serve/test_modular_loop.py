@@ -23,8 +23,8 @@ from engine.guardrails.pack import load_pack
 from engine.log.parquet import LogReader
 from engine.records.schema import RewardSpec, log_schema
 from experiments.serve.decide import DecideRequest, decide_with
-from policies.content.folder import load_blocks
-from policies.content.uniform import UniformBlocks
+from policies.content.policy import UniformBlocks
+from policies.trained import TrainedFolder
 from tests.experiments.commands import call, refused, run
 from tests.strategies import categorical_spec, numeric_spec
 
@@ -131,7 +131,7 @@ def test_decisions_are_made_and_their_propensities_are_those_of_the_policy(world
     )
     assert out["contacts"] == CONTACTS
     (block,) = LogReader(tmp_path / "d.parquet").blocks()
-    policy, group = load_blocks(world.policy), pq.read_table(tmp_path / "d.parquet")["group"].to_pylist()
+    policy, group = TrainedFolder(world.policy).policy(), pq.read_table(tmp_path / "d.parquet")["group"].to_pylist()
     own = policy.block_probability(block.context, block.eligible_blocks(), block.action)
     share = 0.1 / 0.9
     expected = share / block.eligible_counts() + (1.0 - share) * own
@@ -193,7 +193,7 @@ def test_learning_goes_on_where_a_block_is_swapped(world: World, tmp_path: Path)
     more = logged(tmp_path / "two", swapped, seed=1)
     out = run("train", "--log", more.log, "--metric", "margin", "--out", more.policy, "--from", world.policy)
     assert out["rows"] == 2 * CONTACTS
-    before, after = load_blocks(world.policy), load_blocks(more.policy)
+    before, after = TrainedFolder(world.policy).policy(), TrainedFolder(more.policy).policy()
     assert "proof_awards" in modular_of(after.catalog).block_ids
     at = modular_of(before.catalog).block_ids.index("proof_reviews")
     assert np.corrcoef(before.tables.block[at], after.tables.block[at])[0, 1] > 0.9

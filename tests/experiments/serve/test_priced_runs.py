@@ -14,7 +14,7 @@ from engine.log.parquet import LogReader
 from engine.storage.artefact import MANIFEST
 from policies.peers.segments import StaticSegments
 from policies.prices.baseline import kept_segments, load_baseline, named_baseline
-from policies.vw.folder import load_policy, read_manifest
+from policies.trained import TrainedFolder
 from simulator.scenario import scenario_from
 from tests.experiments.commands import refused, run
 from tests.experiments.conftest import Demo
@@ -44,8 +44,8 @@ def test_by_default_the_volume_is_the_baseline_s(demo: Demo, tmp_path: Path) -> 
 
 
 def test_kept_segments_and_their_folder_are_the_same_policy(demo: Demo) -> None:
-    manifest = read_manifest(demo.policy)
-    kept = named_baseline(demo.policy)
+    manifest = TrainedFolder(demo.policy).manifest
+    kept = named_baseline(TrainedFolder(demo.policy))
     stored = load_baseline(demo.policy.parent / "segments", manifest.catalog, manifest.features)
     assert isinstance(kept, StaticSegments)
     assert isinstance(stored, StaticSegments)
@@ -82,7 +82,7 @@ def test_a_budget_is_the_same_in_blocks_of_any_size_and_stands_in_the_record(dem
     assert email["price"] > 0.0
     assert 28.0 <= email["expected"] <= 30.0
     meta = LogReader(tmp_path / "37.parquet").meta
-    version = f"{load_policy(demo.policy).version}+{outs[0]['prices']['version']}"
+    version = f"{TrainedFolder(demo.policy).policy().version}+{outs[0]['prices']['version']}"
     assert isinstance(meta.prices, dict)
     assert list(meta.prices) == [version] == tables[0]["policy_version"].unique().to_pylist()
 

@@ -22,7 +22,7 @@ from experiments.simulate.assemble import assemble
 from experiments.simulate.checkpoint import load_block, save_block
 from experiments.simulate.daily import BEFORE, MILLIONTHS, Sums, add, before_sums, columns, day_sums
 from experiments.simulate.parts import Day, Parts
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 from simulator.rollout import PolicyActor, play
 from simulator.scenario import load_scenario
 from simulator.world.sender import nothing_on

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.errors import ConfigError, LearnError
-from policies.trained import head, learns_as
+from policies.trained import TrainedFolder
 from tests.experiments.simulate.small_runs import LEARNS, small_run
 
 TUNED = ("tuning.contacts=200", "tuning.days=4", "scenario.attribution_window_days=1", "contacts=200", "days=3")
@@ -28,10 +28,10 @@ def test_what_learns_goes_on_from_day_to_day(policy: str, extra: tuple[str, ...]
     learns = (*LEARNS, *extra, *few, f"policy={policy}")
     output = small_run(tmp_path / "run.parquet", *learns)
     folder = Path(output.files["policy"])
-    assert learns_as(folder) == policy
+    assert TrainedFolder(folder).manifest.learns_as == policy
     assert len(set(pq.read_table(output.log)["policy_version"].to_pylist())) > 1
     on = small_run(tmp_path / "on.parquet", *learns, f"start={folder}", "seed=2")
-    assert head(Path(on.files["policy"])).rounds > head(folder).rounds
+    assert TrainedFolder(Path(on.files["policy"])).manifest.rounds > TrainedFolder(folder).manifest.rounds
     other = "lin_ts" if policy == "linucb" else "linucb"
     with pytest.raises(ConfigError, match=f"was learnt by {policy}"):
         small_run(tmp_path / "other.parquet", *learns, f"start={folder}", f"policy={other}")

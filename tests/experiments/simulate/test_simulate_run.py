@@ -20,8 +20,8 @@ from experiments.simulate.job import NOTE, DayPolicy, Job, plan_of
 from experiments.simulate.metrics import largest_money, scenario_metrics
 from experiments.simulate.pool import Pool, rebuilt
 from experiments.simulate.run import SimulateRequest, simulate
-from policies.peers.uniform import UniformPolicy
-from policies.vw.folder import read_manifest
+from policies.peers.constant import UniformPolicy
+from policies.trained import TrainedFolder
 from simulator.scenario import load_scenario
 from simulator.world.world import World
 from tests.experiments.commands import call, refused, run
@@ -67,7 +67,7 @@ def test_it_learns_from_what_has_matured(learnt: Path) -> None:
     names = [found[0] for found in by_day]
     assert names[:2] == ["uniform", "uniform"]
     assert len(set(names)) == len(names) - 1
-    manifest = read_manifest(learnt / "run.policy")
+    manifest = TrainedFolder(learnt / "run.policy").manifest
     assert manifest.rounds > 0
     assert manifest.metric == "margin"
 
@@ -186,7 +186,7 @@ def test_a_given_log_and_a_trained_folder(learnt: Path, uniform: Path, tmp_path:
     assert meta.policy == str(folder)
     more = small_run(tmp_path / "c.parquet", "policy=vw", f"start={folder}", "contacts=100", "days=2")
     assert more.decisions > 0
-    version = read_manifest(folder).version
+    version = TrainedFolder(folder).manifest.version
     for name in ("b", "c"):
         assert set(pq.read_table(tmp_path / f"{name}.parquet")["policy_version"].to_pylist()) == {version}
     decision = pq.read_table(tmp_path / "b.parquet")["decision_id"][5].as_py()

@@ -14,8 +14,7 @@ from engine.types import BoolArray, FloatArray
 from experiments.simulate.explored import ExploredPolicy, explored
 from experiments.simulate.job import DayPolicy
 from policies.check import check_policy
-from policies.peers.always import AlwaysPolicy
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import AlwaysPolicy, UniformPolicy
 from simulator.scenario import load_scenario
 from simulator.world.broken_draw import BrokenDraw, broken_at
 from simulator.world.faults import Fault

@@ -13,11 +13,10 @@ from engine.errors import ParameterError
 from engine.sampling import draw
 from engine.types import FloatArray
 from policies.content import kernels
-from policies.content.folder import parity_of
 from policies.content.policy import BlockPolicy, factored
 from policies.exploring import exploration as plain
+from policies.exploring.bounds import bounded
 from policies.exploring.config import ExplorationConfig
-from policies.exploring.limits import limited
 from tests.engine.content.modular_worlds import random_eligibility
 from tests.policies.content.block_worlds import KINDS, WORLDS, contexts, trained
 
@@ -30,7 +29,7 @@ def policy_of(world: str, kind: str, *, fast: bool = False) -> BlockPolicy:
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_scores_are_vowpal_wabbits(world: str) -> None:
-    assert parity_of(trained(world)) < 1e-5
+    assert trained(world).parity() < 1e-5
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -47,11 +46,11 @@ def test_probabilities_are_those_of_the_whole_catalog(world: str, kind: str) -> 
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_a_ceiling_is_that_of_the_whole_catalog(world: str) -> None:
-    """Every mass off the best action shrinks in the same proportion, as `policies.exploring.limits` does it."""
+    """Every mass off the best action shrinks in the same proportion, as `policies.exploring.bounds` does it."""
     free, bound = policy_of(world, "squarecb"), policy_of(world, "ceiling")
     context, may = contexts(N, 5), random_eligibility(free.catalog, N, seed=2)
     eligible, scores = may.dense(), np.round(free.scores(context), 12)
-    expected = limited(free.distribution(context, eligible), scores, eligible, 0.1, 0.0)
+    expected = bounded(free.distribution(context, eligible), scores, eligible, 0.1, 0.0)
     assert bound.distribution(context, eligible) == pytest.approx(expected, abs=1e-9)
 
 
@@ -114,12 +113,12 @@ def test_draws_follow_the_distribution(kind: str) -> None:
     order = np.argsort(full)
     # Rare actions together, so that every cell of the test expects at least 10.
     cut = int(np.searchsorted(np.cumsum(full[order]) * n, 10.0)) + 1
-    rare, rest = order[:cut], order[cut:]
+    rest = order[cut:]
     rest = rest[full[rest] * n >= 10.0]
     other = np.setdiff1d(np.arange(policy.catalog.k), rest)
     observed = np.append(found[rest], found[other].sum())
     expected = np.append(full[rest], full[other].sum()) * n
-    assert len(rare) >= 1
+    assert len(observed) > 1 or kind == "greedy"
     if len(observed) > 1 and expected[-1] > 0:
         assert stats.chisquare(observed, expected * observed.sum() / expected.sum()).pvalue > 1e-4
     else:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from engine.errors import ParameterError
-from policies.horizon.change import changed_at, first_alarm
-from policies.horizon.decay import decayed
+from policies.horizon.memory import changed_at, decayed, first_alarm
 
 DAYS, ROWS = 60, 30
 

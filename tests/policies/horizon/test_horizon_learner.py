@@ -18,15 +18,12 @@ from engine.records.rounds import RoundBlock
 from policies.check import check_policy
 from policies.exploring.config import ExplorationConfig
 from policies.horizon.config import HorizonConfig
-from policies.horizon.continuation import continuation, permission_loss
-from policies.horizon.echo import echo_slope, following_money
+from policies.horizon.continuation import continuation, echo_slope, following_money, permission_loss
 from policies.horizon.learner import HorizonLearner, advantages
-from policies.horizon.panel import panel_of
+from policies.horizon.panel import panel_of, stacked
 from policies.horizon.regression import Regression
-from policies.horizon.stack import stacked
+from policies.trained import TrainedFolder
 from policies.vw.arguments import VwConfig
-from policies.vw.export import export_policy, resume
-from policies.vw.folder import load_policy
 
 US_PER_DAY = 86_400_000_000
 GREEDY = ExplorationConfig(kind="greedy")
@@ -137,10 +134,11 @@ def test_sends_that_lose_money_are_held(tmp_path: Path) -> None:
     held = made.policy().distribution(rounds[0].context, np.ones((40, 2), dtype=np.bool_))
     assert (held[:, 0] == 1.0).all()
     check_policy(made.policy(), catalog(), SCHEMA)
-    export_policy(made, tmp_path / "policy")
-    served = load_policy(tmp_path / "policy").distribution(rounds[0].context, np.ones((40, 2), dtype=np.bool_))
+    made.export(tmp_path / "policy")
+    loaded = TrainedFolder(tmp_path / "policy").policy()
+    served = loaded.distribution(rounds[0].context, np.ones((40, 2), dtype=np.bool_))
     assert (served == held).all()
-    again = resume(tmp_path / "policy")
+    again = TrainedFolder(tmp_path / "policy").learner()
     assert isinstance(again, HorizonLearner)
     again.learn(rounds)
     assert again.state.rounds == 2 * made.state.rounds == 2 * 40 * 8
@@ -169,7 +167,7 @@ def test_panel_links_the_days_of_a_contact() -> None:
     panel = panel_of(tiring(2, 3), catalog(), 10**6, 0)
     assert panel.following.tolist() == [2, 3, 4, 5, -1, -1]
     assert panel.gap_days.tolist() == [1.0, 1.0, 1.0, 1.0, 0.0, 0.0]
-    assert following_money(replace(panel, blocks=panel.blocks), "margin", 1)[:2].tolist() == [
+    assert following_money(replace(panel, batches=panel.batches), "margin", 1)[:2].tolist() == [
         panel.reward("margin")[2],
         panel.reward("margin")[3],
     ]

@@ -16,11 +16,9 @@ from engine.records.rounds import RoundBlock
 from engine.sampling import check_distribution
 from policies.check import check_policy
 from policies.exploring.action_values import ActionSums
-from policies.peers.always import AlwaysPolicy
-from policies.peers.merge_tag import MergeTagBlast
+from policies.peers.constant import AlwaysPolicy, MergeTagBlast, UniformPolicy
 from policies.peers.segmentation import fit_cuts
 from policies.peers.segments import SegmentConfig, tune_segments
-from policies.peers.uniform import UniformPolicy
 
 BENEFIT = {"source": "test", "collected_where": "test", "customer_benefit": "fewer messages that do not fit"}
 SCHEMA = FeatureSchema(

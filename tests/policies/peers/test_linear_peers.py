@@ -15,9 +15,8 @@ from engine.errors import LearnError, ParameterError
 from engine.sampling import check_distribution
 from policies.check import check_policy
 from policies.exploring.best_of_normals import chance_of_best
+from policies.linear.bandits import LinearThompson, LinearThompsonLearner, LinUcb, LinUcbLearner
 from policies.linear.ridge import LinearSums
-from policies.peers.linear_thompson import LinearThompson, LinearThompsonLearner
-from policies.peers.linucb import LinUcb, LinUcbLearner
 
 RANGE = (0.0, 1.0)
 

@@ -15,7 +15,7 @@ from engine.identity import keyed_hash
 from engine.records.rounds import RoundBlock
 from policies.check import check_policy
 from policies.exploring.action_values import ActionSums
-from policies.peers.best_action import BestAction
+from policies.peers.constant import BestAction
 from policies.peers.fixed_calendar import FixedCalendar
 from policies.peers.recovering_softmax import RecoveringSoftmax, Recovery, difference_scores
 from policies.peers.send_time import SendTime, UsualHour, tune_send_time

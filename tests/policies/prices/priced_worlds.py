@@ -13,11 +13,10 @@ from policies.check import random_eligible
 from policies.exploring.config import ExplorationConfig
 from policies.peers.segmentation import Cut
 from policies.prices.priced import priced
-from policies.prices.pricing import Prices, Problem, find_prices
-from policies.prices.terms import Term
+from policies.prices.pricing import Prices, Problem, Term, find_prices
 from policies.prices.use import Contacts, expected_use
 from policies.vw.compiled import CompiledPolicy
-from policies.vw.tables import ScoreTables, expected_shapes
+from policies.vw.tables import ScoreTables
 
 SQUARECB = ExplorationConfig(kind="squarecb", gamma_scale=5.0, ceiling=0.3, floor=0.01)
 KINDS = {
@@ -33,7 +32,7 @@ def tables_for(world: Any, seed: int) -> tuple[Any, ScoreTables]:
     rng = np.random.default_rng(seed)
     made = {
         name: (0.1 * rng.normal(size=shape)).astype(np.float32)
-        for name, shape in expected_shapes(world.catalog, encoder.d).items()
+        for name, shape in ScoreTables.shapes(world.catalog, encoder.d).items()
     }
     made["channel"][:, -1] += 0.3
     made["limits"] = np.array([-np.inf, np.inf], dtype=np.float32)

@@ -17,19 +17,15 @@ from engine.errors import ParameterError
 from engine.sampling import check_distribution
 from policies.check import check_policy, random_eligible
 from policies.exploring.config import ExplorationConfig
+from policies.peers.constant import UniformPolicy
 from policies.peers.segmentation import Cut
-from policies.peers.uniform import UniformPolicy
 from policies.prices.config import BudgetSpec, FloorSpec, PriceConfig
-from policies.prices.pacing import allowance
 from policies.prices.priced import priced
-from policies.prices.pricing import Problem, find_prices, prices_from
-from policies.prices.problem import campaign_use, day_problem, group_cut
-from policies.prices.sample import ContactSample
+from policies.prices.pricing import Costs, Problem, Term, find_prices, prices_from
+from policies.prices.problem import allowance, campaign_use, day_problem, group_cut
 from policies.prices.solve import Dual
-from policies.prices.terms import Costs, Term
-from policies.prices.use import Contacts, cell_sends, expected_use, no_use
-from policies.vw.compiled import CompiledPolicy
-from policies.vw.ensemble import EnsemblePolicy, mean_tables
+from policies.prices.use import Contacts, ContactSample, cell_sends, expected_use, no_use
+from policies.vw.compiled import CompiledPolicy, EnsemblePolicy, mean_tables
 from tests.policies.prices.priced_worlds import KINDS, contacts_of, policy_for, solved, tables_for, total, use_at
 
 # By hand.
@@ -198,7 +194,7 @@ def test_the_sample_does_not_depend_on_blocks(world: Any, sizes: list[int], seed
         rows = at[sample.wanted(keys[at])]
         sample.add(keys[rows], np.ones(len(rows), dtype=np.bool_), whole.context.take(rows), whole.packed[rows])
         start += size
-    taken = np.concatenate([block.packed for block in sample.blocks()] or [whole.packed[:0]])
+    taken = np.concatenate([batch.packed for batch in sample.batches()] or [whole.packed[:0]])
     smallest = np.sort(np.argsort(keys)[:7])
     assert sample.seen == n
     assert taken.tobytes() == whole.packed[smallest].tobytes()

@@ -11,11 +11,10 @@ import pytest
 from scipy.special import expit
 
 from engine.errors import ConfigError, LearnError, ParameterError
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 from policies.prices.config import BudgetSpec, FloorSpec, PriceConfig
-from policies.prices.pacing import allowance
 from policies.prices.priced import priced
-from policies.prices.problem import BASELINE, day_problem, group_cut
+from policies.prices.problem import BASELINE, allowance, day_problem, group_cut
 from policies.prices.solve import Dual
 from policies.prices.use import Use, expected_use, no_use
 from tests.policies.prices.priced_worlds import KINDS, contacts_of, policy_for, solved, total

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from engine.errors import ArtefactError, LearnError, StorageError
-from policies.vw import export, learner, wall
-from policies.vw.export import export_policy, resume
-from policies.vw.folder import load_policy, read_manifest
+from policies.trained import TrainedFolder
+from policies.vw import learner, wall
+from policies.vw import learner as learning
 from policies.vw.learner import VwLearner
 from policies.vw.soundness import Sample, require_no_jump, sample_of
 
@@ -22,7 +22,7 @@ from policies.vw.soundness import Sample, require_no_jump, sample_of
 def trained(world, tmp_path):
     made = VwLearner(world.catalog, world.schema, "y", (0.0, 1.0))
     made.learn([world.rounds(400, seed=51)])
-    export_policy(made, tmp_path / "policy")
+    made.export(tmp_path / "policy")
     made.tables()
     return made, tmp_path / "policy"
 
@@ -50,7 +50,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_model_that_diverged_is_not_taken(world, trained, monkeypatch, fault):
     made, folder = trained
-    state, version = made.state, read_manifest(folder).version
+    state, version = made.state, TrainedFolder(folder).manifest.version
     scores = made.tables().base.tobytes()
     with monkeypatch.context() as patched:
         patched.setattr(learner, "compile_tables", spoiled(FAULTS[fault]))
@@ -58,7 +58,7 @@ def test_a_model_that_diverged_is_not_taken(world, trained, monkeypatch, fault):
             made.learn([world.rounds(200, seed=52)])
     assert made.state is state
     assert made.tables().base.tobytes() == scores
-    assert read_manifest(folder).version == version
+    assert TrainedFolder(folder).manifest.version == version
 
 
 def test_the_first_learning_can_fail_too(world, monkeypatch):
@@ -81,7 +81,7 @@ def test_vowpal_wabbit_fails(world, trained, monkeypatch):
             made.learn([world.rounds(200, seed=52)])
     assert made.state is state
     made.learn([world.rounds(200, seed=52)])
-    assert load_policy(folder).rounds == 400
+    assert TrainedFolder(folder).policy().rounds == 400
 
 
 @pytest.mark.parametrize("value", [np.inf, 1e9, -np.inf])
@@ -99,29 +99,29 @@ def test_parity_and_a_full_disk_leave_the_folder(world, trained, monkeypatch):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     made.learn([world.rounds(200, seed=52)])
     with monkeypatch.context() as patched:
-        patched.setattr(export, "PARITY_LIMIT", 0.0)
+        patched.setattr(learning, "PARITY_LIMIT", 0.0)
         with pytest.raises(ArtefactError):
-            export_policy(made, folder)
+            made.export(folder)
     with monkeypatch.context() as patched:
         full = OSError(28, "No space left on device")
         patched.setattr(learner.ScoreTables, "save", lambda *_: (_ for _ in ()).throw(full))
         with pytest.raises(StorageError):
-            export_policy(made, folder)
+            made.export(folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    assert resume(folder).state.rounds == 400
+    assert TrainedFolder(folder).learner().state.rounds == 400
 
 
 def test_killed_while_it_is_written(world, trained):
     """SIGKILL at many moments of the export: a whole folder, the old one or the new."""
     made, folder = trained
-    old = read_manifest(folder).version
+    old = TrainedFolder(folder).manifest.version
     made.learn([world.rounds(100, seed=54)])
     seen = set()
     for trial in range(6):
         child = os.fork()
         if child == 0:
             try:
-                export_policy(made, folder)
+                made.export(folder)
             finally:
                 os._exit(0)
         time.sleep(0.008 * trial)
@@ -131,8 +131,8 @@ def test_killed_while_it_is_written(world, trained):
             # Between the two renames: the old folder stands beside, whole.
             (kept,) = folder.parent.glob(".policy.old.*/policy")
             kept.rename(folder)
-        seen.add(load_policy(folder).version)
-    new = export_policy(made, folder).version
+        seen.add(TrainedFolder(folder).policy().version)
+    new = made.export(folder).version
     assert seen <= {old, new}
 
 
@@ -146,7 +146,7 @@ def test_loss_by_hand(world):
     nothing = replace(tables, **{name: np.zeros_like(getattr(tables, name)) for name in weights})
     sample = sample_of([block], "y")
     assert sample.loss(nothing, encoder) == pytest.approx((block.rewards["y"] ** 2).mean())
-    shifted = Sample(sample.blocks, sample.reward + 100.0)
+    shifted = Sample(sample.batches, sample.reward + 100.0)
     with pytest.raises(LearnError):
         require_no_jump(shifted, nothing, None, encoder, unit=0.1)
     require_no_jump(shifted, nothing, nothing, encoder, unit=0.1)

@@ -1,4 +1,4 @@
-"""policies/exploring/votes.py, policies/vw/ensemble.py: by hand, against VW's own --bag and --cover, as folders."""
+"""Ensembles (exploring/exploration.py, vw/compiled.py): by hand, against VW's own --bag and --cover, as folders."""
 
 from __future__ import annotations
 
@@ -16,17 +16,14 @@ from engine.errors import EligibilityError, ParameterError
 from engine.sampling import check_distribution, draw
 from policies.check import check_policy
 from policies.exploring.config import ExplorationConfig
-from policies.exploring.votes import vote_shares, with_minimum
+from policies.exploring.exploration import vote_shares, with_minimum
+from policies.trained import TrainedFolder
 from policies.vw import wall
-from policies.vw.arguments import VwConfig, learning_arguments, model_layout
+from policies.vw.arguments import EnsembleConfig, VwConfig, learning_arguments, model_layout
+from policies.vw.compiled import EnsemblePolicy, mean_tables
 from policies.vw.compiler import vote_parity
-from policies.vw.ensemble import EnsemblePolicy, mean_tables
-from policies.vw.ensemble_config import EnsembleConfig
-from policies.vw.examples import context_row
-from policies.vw.export import export_policy, resume
-from policies.vw.folder import load_policy
+from policies.vw.examples import action_lines, context_row
 from policies.vw.learner import VwLearner
-from policies.vw.names import action_lines
 
 EVERY = np.ones((1, 3), dtype=bool)
 
@@ -197,14 +194,16 @@ def replace_config(policy, **changes):
 def test_export_load_and_go_on(world, tmp_path, name):
     """The folder gives the same bytes without VW; going on after it equals going on without it."""
     learner = learnt(world, KINDS[name])
-    manifest = export_policy(learner, tmp_path / "policy")
+    manifest = learner.export(tmp_path / "policy")
     assert manifest.parity <= 1e-5
     context, eligible = world.context(30, seed=38), np.ones((30, world.catalog.k), dtype=bool)
-    loaded, policy = load_policy(tmp_path / "policy"), learner.policy()
+    loaded, policy = TrainedFolder(tmp_path / "policy").policy(), learner.policy()
     assert loaded.name == f"vw_mtr_{KINDS[name].kind}"
     assert loaded.distribution(context, eligible).tobytes() == policy.distribution(context, eligible).tobytes()
-    assert replace(loaded, exploration=ExplorationConfig(kind="greedy")).tables.k == world.catalog.k
-    resumed, more = resume(tmp_path / "policy"), [world.rounds(300, seed=39)]
+    ours, theirs = (replace(one, exploration=ExplorationConfig(kind="greedy")) for one in (loaded, policy))
+    assert ours.distribution(context, eligible).tobytes() == theirs.distribution(context, eligible).tobytes()
+    assert ours.distribution(context, eligible).tobytes() != loaded.distribution(context, eligible).tobytes()
+    resumed, more = TrainedFolder(tmp_path / "policy").learner(), [world.rounds(300, seed=39)]
     resumed.learn(more)
     learner.learn(more)
     for one, other in zip(resumed.members(), learner.members(), strict=True):

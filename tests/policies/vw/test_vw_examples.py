@@ -1,4 +1,4 @@
-"""policies/vw/names.py and examples.py: golden texts."""
+"""policies/vw/examples.py and examples.py: golden texts."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from engine.catalog import Arm, Catalog, one_axis_catalog
 from engine.encoder import fit_encoder
 from engine.features import Column, ContextBlock, FeatureSchema, FeatureSpec
 from policies.vw.examples import (
+    action_lines,
     context_row,
     context_text,
+    escape,
     mtr_probability,
     one_action_examples,
     regression_examples,
     whole_set_examples,
 )
-from policies.vw.names import action_lines, escape
 
 
 @given(st.text(), st.text())

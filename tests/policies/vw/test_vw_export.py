@@ -1,4 +1,4 @@
-"""policies/vw/export.py and folder.py: trained folders."""
+"""policies/vw/learner.py and folder.py: trained folders."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ import pytest
 
 from engine.errors import ArtefactError, LearnError, StorageError
 from policies.exploring.config import ExplorationConfig
-from policies.vw import export
+from policies.trained import TrainedFolder
+from policies.vw import learner as learning
 from policies.vw.arguments import VwConfig
-from policies.vw.export import export_policy, resume
-from policies.vw.folder import load_policy, read_manifest
 from policies.vw.learner import VwLearner
 
 
@@ -33,16 +32,16 @@ def learner(world):
 
 @pytest.fixture
 def folder(learner, tmp_path):
-    export_policy(learner, tmp_path / "policy", source={"log": "a.parquet"})
+    learner.export(tmp_path / "policy", source={"log": "a.parquet"})
     return tmp_path / "policy"
 
 
 def test_round_trip(world, learner, folder):
-    policy, loaded = learner.policy(), load_policy(folder)
+    policy, loaded = learner.policy(), TrainedFolder(folder).policy()
     context = world.context(100, seed=52)
     eligible = np.ones((100, world.catalog.k), dtype=bool)
     assert loaded.distribution(context, eligible).tobytes() == policy.distribution(context, eligible).tobytes()
-    manifest = read_manifest(folder)
+    manifest = TrainedFolder(folder).manifest
     assert manifest.version == loaded.version != ""
     assert set(manifest.files) == {"model.vw", "tables.npz"}
     assert manifest.parity < 1e-5
@@ -53,8 +52,8 @@ def test_round_trip(world, learner, folder):
 @pytest.mark.parametrize("cb_type", ["mtr", "ips"])
 def test_resuming_equals_never_having_stopped(world, tmp_path, cb_type):
     straight = learner_of(world, cb_type=cb_type, learning_rate=0.3)
-    export_policy(straight, tmp_path / "policy")
-    resumed = resume(tmp_path / "policy")
+    straight.export(tmp_path / "policy")
+    resumed = TrainedFolder(tmp_path / "policy").learner()
     more = world.rounds(300, seed=53)
     straight.learn([more])
     resumed.learn([more])
@@ -75,36 +74,36 @@ def truncate(path):
 
 @pytest.mark.parametrize("damage", [flip, truncate])
 @pytest.mark.parametrize("name", ["model.vw", "tables.npz", "manifest.json"])
-@pytest.mark.parametrize("read", [load_policy, resume])
+@pytest.mark.parametrize("read", [TrainedFolder.policy, TrainedFolder.learner])
 def test_damage_is_found_before_use(folder, name, damage, read):
     damage(folder / name)
     with pytest.raises(ArtefactError) as caught:
-        read(folder)
+        read(TrainedFolder(folder))
     assert caught.value.hint
 
 
 def test_failing_parity_writes_nothing(learner, folder, monkeypatch):
-    before = read_manifest(folder).version
-    monkeypatch.setattr(export, "PARITY_LIMIT", 0.0)
+    before = TrainedFolder(folder).manifest.version
+    monkeypatch.setattr(learning, "PARITY_LIMIT", 0.0)
     with pytest.raises(ArtefactError, match="differ from Vowpal Wabbit"):
-        export_policy(learner, folder)
-    assert read_manifest(folder).version == before
+        learner.export(folder)
+    assert TrainedFolder(folder).manifest.version == before
 
 
 def test_replaced_whole(world, learner, folder):
     other = learner_of(world, learning_rate=0.7)
-    version = export_policy(other, folder).version
-    assert read_manifest(folder).version == version
+    version = other.export(folder).version
+    assert TrainedFolder(folder).manifest.version == version
     assert [path.name for path in folder.parent.iterdir()] == ["policy"]
 
 
 def test_refusals(world, learner, tmp_path):
     with pytest.raises(StorageError, match="no folder"):
-        export_policy(learner, tmp_path / "none" / "policy")
+        learner.export(tmp_path / "none" / "policy")
     with pytest.raises(LearnError):
-        export_policy(VwLearner(world.catalog, world.schema, "y", (0.0, 1.0)), tmp_path / "policy")
+        VwLearner(world.catalog, world.schema, "y", (0.0, 1.0)).export(tmp_path / "policy")
     with pytest.raises(ArtefactError):
-        load_policy(tmp_path / "policy")
+        TrainedFolder(tmp_path / "policy").policy()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -117,13 +116,13 @@ def test_a_well_signed_but_useless_manifest(folder, change):
     del content["version"]
     path.write_text(json.dumps({**content, "version": _digest(content)}))
     with pytest.raises(ArtefactError):
-        load_policy(folder)
+        TrainedFolder(folder).policy()
 
 
 def test_loading_never_imports_vowpal_wabbit(folder, root):
     code = (
-        "import sys; from policies.vw.folder import load_policy; "
-        f"load_policy({str(folder)!r}); print('vowpalwabbit' in sys.modules)"
+        "import sys; from policies.trained import TrainedFolder; "
+        f"TrainedFolder({str(folder)!r}).policy(); print('vowpalwabbit' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -14,7 +14,7 @@ from engine.eligibility import Eligibility
 from engine.sampling import draw
 from policies.exploring.config import ExplorationConfig, Kind
 from policies.vw import kernels
-from policies.vw.tables import ScoreTables, expected_shapes
+from policies.vw.tables import ScoreTables
 
 pytestmark = pytest.mark.skipif(not kernels.AVAILABLE, reason="numba is not installed, or switched off")
 
@@ -33,7 +33,7 @@ def tables(seed: int, levels: int | None) -> ScoreTables:
     """Random tables; with `levels` their entries are few whole numbers, so that many scores tie."""
     rng = np.random.default_rng(seed)
     made = {}
-    for name, shape in expected_shapes(Shape(), 5).items():  # type: ignore[arg-type]
+    for name, shape in ScoreTables.shapes(Shape(), 5).items():  # type: ignore[arg-type]
         values = rng.normal(0, 0.1, shape) if levels is None else rng.integers(0, levels, shape)
         made[name] = values.astype(np.float32)
     made["limits"][:] = [-np.inf, np.inf]
@@ -73,8 +73,9 @@ import numpy as np
 from policies.vw import jitted, kernels
 start = time.perf_counter()
 x, out = np.ones((1, 1), dtype=np.float32), np.empty((1, 2))
-kernels._run("score_rows", x, np.ones((2, 4)), np.ones((1, 1)), np.ones((1, 1)), np.ones((1, 1)), out)
-stats = kernels._compiled("score_rows", True).stats
+one = np.ones((1, 1))
+kernels.run("policies.vw.jitted", "score_rows", x, np.ones((2, 4)), one, one, one, out)
+stats = kernels._compiled("policies.vw.jitted", "score_rows", True).stats
 print(out.tolist(), sum(stats.cache_hits.values()), sum(stats.cache_misses.values()), len(stats.cache_path or ""))
 """
 

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from engine.errors import ArtefactError, LearnError, ParameterError
+from engine.storage.artefact import publish
 from policies.check import check_policy
+from policies.trained import TrainedFolder
 from policies.vw import wall
-from policies.vw.arguments import VwConfig
-from policies.vw.ensemble_config import EnsembleConfig
-from policies.vw.examples import context_row
-from policies.vw.live_config import LiveConfig
-from policies.vw.live_learner import LiveLearner, export_live, load_live
-from policies.vw.names import action_lines
-from policies.vw.slots import Slots
+from policies.vw.arguments import EnsembleConfig, LiveConfig, VwConfig
+from policies.vw.examples import action_lines, context_row
+from policies.vw.folder import LiveManifest
+from policies.vw.live import Slots
+from policies.vw.live_learner import LiveLearner
 
 KINDS = {
     "rnd": LiveConfig(kind="rnd"),
@@ -141,9 +141,8 @@ def test_going_on_after_a_reload(world, learners, tmp_path, name, exact):
     """The folder goes on exactly as VW does without a reload, but for rnd."""
     learner = learners[name]
     blocks = [world.rounds(200, seed=56), world.rounds(200, seed=57)]
-    version = export_live(learner, tmp_path / "live")
-    assert len(version) == 16
-    twice, once = load_live(tmp_path / "live"), load_live(tmp_path / "live")
+    assert learner.export(tmp_path / "live").version == TrainedFolder(tmp_path / "live").policy().version
+    twice, once = TrainedFolder(tmp_path / "live").learner(), TrainedFolder(tmp_path / "live").learner()
     twice.learn(blocks[:1])
     twice.learn(blocks[1:])
     once.learn(blocks)
@@ -236,15 +235,15 @@ def test_refusals(world, tmp_path):
     learner = learnt(world, KINDS["regcb"], n=50)
     with pytest.raises(ParameterError, match="eligible"):
         learner.policy().distribution(world.context(2, seed=1), np.ones((2, 3), dtype=bool))
-    export_live(learner, tmp_path / "live")
+    learner.export(tmp_path / "live")
     (tmp_path / "live" / "model.vw").write_bytes(b"")
     with pytest.raises(ArtefactError):
-        load_live(tmp_path / "live")
+        TrainedFolder(tmp_path / "live").learner()
 
 
-def test_a_folder_of_another_format_is_refused(world, tmp_path, monkeypatch):
-    monkeypatch.setattr("policies.vw.live_learner.FORMAT", 0)
-    export_live(learnt(world, KINDS["regcb"], n=50), tmp_path / "live")
-    monkeypatch.undo()
+def test_a_folder_of_another_format_is_refused(world, tmp_path):
+    manifest = learnt(world, KINDS["regcb"], n=50).export(tmp_path / "live")
+    old = msgspec.structs.replace(manifest, format=0)
+    publish(tmp_path / "live", LiveManifest.KIND, msgspec.to_builtins(old), lambda part: None)
     with pytest.raises(ArtefactError, match="format 0"):
-        load_live(tmp_path / "live")
+        TrainedFolder(tmp_path / "live")

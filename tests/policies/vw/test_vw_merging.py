@@ -10,9 +10,7 @@ import pytest
 from engine.errors import LearnError
 from policies.exploring.config import ExplorationConfig
 from policies.vw import wall
-from policies.vw.arguments import VwConfig
-from policies.vw.ensemble_config import EnsembleConfig
-from policies.vw.export import export_policy
+from policies.vw.arguments import EnsembleConfig, VwConfig
 from policies.vw.learner import VwLearner
 from policies.vw.merging import merged
 
@@ -90,7 +88,7 @@ def test_a_merged_model_exports_and_learns_on(world, shards, tmp_path):
     _, _, learners = shards
     together = merged(learners)
     before = together.tables().linear
-    assert export_policy(together, tmp_path / "policy").parity < 1e-5
+    assert together.export(tmp_path / "policy").parity < 1e-5
     together.learn([world.rounds(300, seed=112)])
     assert together.state.rounds == 2700
     assert not np.array_equal(before, together.tables().linear)

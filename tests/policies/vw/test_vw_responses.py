@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from engine.errors import LearnError, ParameterError
-from policies.vw.export import export_policy
-from policies.vw.folder import read_manifest, responses_of
+from policies.trained import TrainedFolder
 from policies.vw.learner import VwLearner
-from policies.vw.response_model import VwResponseModel
 from policies.vw.responses import Asked, asked_for
+from policies.vw.reward_model import VwResponseModel
 
 
 def answered(world, n: int, seed: int):
@@ -64,13 +63,13 @@ def test_what_is_no_response_is_refused_and_changes_nothing(world):
 def test_kept_in_the_folder(world, fitted, tmp_path):
     learner = VwLearner(world.catalog, world.schema, "y", (0.0, 1.0))
     learner.learn([world.rounds(300, 8)])
-    export_policy(learner, tmp_path / "policy", responses=[fitted])
+    learner.export(tmp_path / "policy", responses=[fitted])
     context = world.context(20, 3)
-    (loaded,) = responses_of(tmp_path / "policy").values()
+    (loaded,) = TrainedFolder(tmp_path / "policy").responses().values()
     np.testing.assert_array_equal(loaded.predict(context), fitted.predict(context))
-    assert set(read_manifest(tmp_path / "policy").files) == {"model.vw", "tables.npz", "p_respond.npz"}
-    export_policy(learner, tmp_path / "without")
-    assert responses_of(tmp_path / "without") == {}
+    assert set(TrainedFolder(tmp_path / "policy").manifest.files) == {"model.vw", "tables.npz", "p_respond.npz"}
+    learner.export(tmp_path / "without")
+    assert TrainedFolder(tmp_path / "without").responses() == {}
 
 
 def test_names():

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from engine.errors import LearnError, ParameterError
-from policies.vw.arguments import VwConfig
+from policies.vw.arguments import SearchConfig, VwConfig
 from policies.vw.learner import VwLearner
 from policies.vw.search import choose
-from policies.vw.search_config import SearchConfig
 
 RANGE = (0.0, 1.0)
 

@@ -17,10 +17,9 @@ from policies.exploring.config import ExplorationConfig
 from policies.vw import kernels, wall
 from policies.vw.arguments import VwConfig, model_layout
 from policies.vw.compiler import parity, random_contexts
-from policies.vw.examples import context_row
+from policies.vw.examples import action_lines, context_row
 from policies.vw.learner import VwLearner
-from policies.vw.names import action_lines
-from policies.vw.tables import ScoreTables, load_tables
+from policies.vw.tables import ScoreTables
 
 EXPLORATIONS = [
     ExplorationConfig(kind="greedy"),
@@ -137,23 +136,23 @@ def test_save_and_load(world, learner, tmp_path):
     tables = learner.tables()
     d = learner.state.encoder.d
     tables.save(tmp_path / "tables.npz")
-    again = load_tables(tmp_path / "tables.npz", world.catalog, d)
+    again = ScoreTables.load(tmp_path / "tables.npz", world.catalog, d)
     x = random_contexts(learner.state.encoder, 50, seed=3)
     assert again.scores(x).tobytes() == tables.scores(x).tobytes()
     with pytest.raises(ArtefactError, match="shape"):
-        load_tables(tmp_path / "tables.npz", world.catalog, d + 1)
+        ScoreTables.load(tmp_path / "tables.npz", world.catalog, d + 1)
     with pytest.raises(ArtefactError):
-        load_tables(tmp_path / "none.npz", world.catalog, d)
+        ScoreTables.load(tmp_path / "none.npz", world.catalog, d)
     (tmp_path / "bad.npz").write_bytes(b"PK junk")
     with pytest.raises(ArtefactError):
-        load_tables(tmp_path / "bad.npz", world.catalog, d)
+        ScoreTables.load(tmp_path / "bad.npz", world.catalog, d)
     np.savez(tmp_path / "pickled.npz", base=np.array([{}], dtype=object))
     with pytest.raises(ArtefactError):
-        load_tables(tmp_path / "pickled.npz", world.catalog, d)
+        ScoreTables.load(tmp_path / "pickled.npz", world.catalog, d)
     broken = replace(tables, arm=np.full_like(tables.arm, np.nan))
     broken.save(tmp_path / "nan.npz")
     with pytest.raises(ArtefactError, match="finite"):
-        load_tables(tmp_path / "nan.npz", world.catalog, d)
+        ScoreTables.load(tmp_path / "nan.npz", world.catalog, d)
 
 
 def random_eligibility(catalog, n, seed) -> Eligibility:
@@ -177,7 +176,7 @@ def test_choose_equals_distribution_and_sample(world, learner, exploration, fast
     np.testing.assert_array_equal(action, expected_action)
     np.testing.assert_allclose(propensity, expected, rtol=1e-12)
     assert action.dtype == np.int32
-    # Any block size gives the same bytes.
+    # Any batch size gives the same bytes.
     halves = [slice(0, 1), slice(1, 700), slice(700, n)]
     parts = [policy.choose(context.take(s), eligibility.take(s), uniforms(ids[s], 5)) for s in halves]
     assert np.concatenate([part[0] for part in parts]).tobytes() == action.tobytes()

@@ -1,4 +1,4 @@
-"""policies/wrappers/restricted.py and narrowed.py: one decision learnt, the others constant; fewer signals."""
+"""policies/wrappers/ablated.py and narrowed.py: one decision learnt, the others constant; fewer signals."""
 
 from __future__ import annotations
 
@@ -11,8 +11,15 @@ from engine.errors import ParameterError
 from policies.exploring.action_values import ActionValues
 from policies.exploring.config import ExplorationConfig
 from policies.vw.learner import VwLearner
-from policies.wrappers.narrowed import NarrowedPolicy, NarrowedRounds, narrowed, schema_of
-from policies.wrappers.restricted import LEARNT, RestrictedPolicy, send_preference
+from policies.wrappers.ablated import (
+    LEARNT,
+    NarrowedPolicy,
+    NarrowedRounds,
+    RestrictedPolicy,
+    narrowed,
+    schema_of,
+    send_preference,
+)
 
 GREEDY = ExplorationConfig(kind="greedy")
 

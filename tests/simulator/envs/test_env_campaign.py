@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode
 
 from engine.errors import ParameterError
 from engine.types import HOLD, BoolArray, CodeArray, FloatArray
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 from simulator.envs import CAMPAIGN, CampaignEnv, SubscriberEnv
 from simulator.people.people import GONE
 from simulator.rollout import HoldActor, PolicyActor, Turn, play

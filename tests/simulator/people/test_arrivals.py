@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 from simulator.people.people import NEVER
 from simulator.rollout import PolicyActor, play
 from simulator.world.world import World

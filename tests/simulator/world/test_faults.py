@@ -12,7 +12,7 @@ from engine.errors import ConfigError, ParameterError
 from engine.features import STALE
 from experiments.settings import compose_settings
 from experiments.simulate.config import SimulateConfig
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 from simulator.rollout import PolicyActor, turn_of
 from simulator.scenario import load_scenario, scenario_from
 from simulator.world.faults import Fault

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from engine.errors import ParameterError
 from engine.guardrails.brakes import tiers_on
 from engine.time.localtime import DAY_US
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 from simulator.rollout import HoldActor, PolicyActor
 from simulator.scenario import Scenario, load_scenario
 from simulator.world.overlays import with_faults

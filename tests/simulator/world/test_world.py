@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from engine.errors import ParameterError
 from engine.time.localtime import local_us
 from engine.types import HOLD
-from policies.peers.uniform import UniformPolicy
+from policies.peers.constant import UniformPolicy
 from simulator.rollout import HoldActor, PolicyActor, play, turn_of
 from simulator.scenario import load_scenario
 from simulator.world.happened import Happened

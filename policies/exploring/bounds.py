@@ -16,7 +16,7 @@ from engine.types import BoolArray, FloatArray
 TOLERANCE = 1e-9
 
 
-def limited(
+def bounded(
     probabilities: FloatArray, scores: FloatArray, eligible: BoolArray, ceiling: float | None, floor: float
 ) -> FloatArray:
     """Bring every row under the ceiling and over the floor.
@@ -35,7 +35,7 @@ def limited(
     4. What step 3 could not give away (all of E where E < floor) goes to the greedy actions of step 2, in proportion.
 
     So of two exploring actions the one with the higher score never gets less, a greedy action that is drawn never less
-    than an exploring one, and a row that keeps both limits already comes out as it is. Without a floor steps 2 and 3
+    than an exploring one, and a row that keeps both bounds already comes out as it is. Without a floor steps 2 and 3
     keep everybody.
 
     Args:
@@ -50,7 +50,7 @@ def limited(
         (n, k); rows sum to 1.
 
     Raises:
-        ParameterError: a row without mass on its greedy actions, or a result that breaks a limit.
+        ParameterError: a row without mass on its greedy actions, or a result that breaks a bound.
     """
     if ceiling is None and floor == 0.0:
         return probabilities
@@ -63,19 +63,19 @@ def limited(
     broken = off > (1.0 if ceiling is None else ceiling)
     if floor > 0.0:
         broken |= (np.where(out > 0, out, 1.0) < floor_cut(floor)).any(axis=1)
-    # Rows within the limits keep their bytes.
+    # Rows within the bounds keep their bytes.
     rows = np.flatnonzero(broken)
     if len(rows):
         mass = np.minimum(off[rows], min(1.0 if ceiling is None else ceiling, 1.0 - floor))
         out[rows] = _gathered(out[rows], masked[rows], greedy[rows], mass, floor_cut(floor))
-    check_limits(
+    check_bounds(
         _last(np.where(greedy, 0.0, out)), np.where(out > 0, out, 1.0).min(axis=1, initial=1.0), ceiling, floor
     )
     return out
 
 
-def check_limits(exploring: FloatArray, least: FloatArray, ceiling: float | None, floor: float) -> None:
-    """Refuse rows that break a limit: nothing may be drawn from them.
+def check_bounds(exploring: FloatArray, least: FloatArray, ceiling: float | None, floor: float) -> None:
+    """Refuse rows that break a bound: nothing may be drawn from them.
 
     Args:
         exploring: (n,) mass off the greedy actions.
@@ -98,7 +98,7 @@ def floor_cut(floor: float) -> float:
 def _gathered(
     probabilities: FloatArray, masked: FloatArray, greedy: BoolArray, mass: FloatArray, cut: float
 ) -> FloatArray:
-    """Steps 2 to 4 of `limited` for the exploring mass (n,) of every row."""
+    """Steps 2 to 4 of `bounded` for the exploring mass (n,) of every row."""
     best = np.where(greedy, probabilities, 0.0)
     sums = np.cumsum(best, axis=1)
     # Shares fall with every further action, so those that reach the floor are the first ones.

@@ -1,4 +1,6 @@
-"""Has the world changed? A two-sided cumulative-sum test on the daily means of what a model did not expect.
+"""Which past counts: that since the world changed, and of it the old less than the new.
+
+The change is found by a two-sided cumulative-sum test on the daily means of what a model did not expect.
 
     high' = max(0, high + z - slack)      low' = max(0, low - z - slack)      alarm where either exceeds the bound
 
@@ -25,6 +27,8 @@ SLACK: Final = 1.0
 BOUND: Final = 6.0
 # Days that say what is usual; the test begins after them.
 USUAL_DAYS: Final = 14
+# Median of the square of a standard normal: the median is not moved by the one difference that holds the change.
+_MEDIAN_OF_SQUARE: Final = 0.454937
 
 
 @dataclass(frozen=True)
@@ -84,5 +88,24 @@ def changed_at(at_days: FloatArray, residual: FloatArray) -> float | None:
     return None if alarm is None else float(day[USUAL_DAYS + alarm.begun])
 
 
-# Median of the square of a standard normal: the median is not moved by the one difference that holds the change.
-_MEDIAN_OF_SQUARE: Final = 0.454937
+def decayed(at_days: FloatArray, half_life_days: float | None) -> FloatArray:
+    """(n,) importance 2^(-age / half life), age counted from the newest; 1 where the instant is not known.
+
+    The weights of decisions that come once a day sum to less than 1 / (1 - 2^(-1 / half life)) days, however long the
+    log is: about 1.44 half lives.
+
+    Args:
+        at_days: (n,) instants in days, NaN where unknown.
+        half_life_days: above 0; None keeps all alike.
+
+    Raises:
+        ParameterError: a half life that is not above 0.
+    """
+    if half_life_days is None or not np.isfinite(at_days).any():
+        return np.ones(len(at_days))
+    if not half_life_days > 0.0:
+        raise ParameterError("half_life_days", "decayed", allowed="above 0, or null", got=half_life_days)
+    age = np.nan_to_num(np.nanmax(at_days) - at_days, nan=0.0)
+    weight: FloatArray = np.exp2(-age / half_life_days)
+    # A weight of 0 is no importance that a learner takes.
+    return np.maximum(weight, 1e-6)

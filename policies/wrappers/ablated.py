@@ -1,18 +1,80 @@
-"""One decision learnt, the others constant: which of audience, channel, hour, content, frequency carries the value."""
+"""Policies for ablations: some that see less, and some that decide in one respect only."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol
 
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.features import ContextBlock
+from engine.decide.asking import unchecked_distribution
+from engine.errors import ParameterError
+from engine.features import ContextBlock, FeatureSchema
+from engine.records.rounds import RoundBlock
 from engine.types import HOLD, BoolArray, FloatArray
 from policies.exploring.action_values import ActionValues
 from policies.exploring.config import ExplorationConfig
-from policies.exploring.ranked import one_hot_best
+from policies.exploring.exploration import one_hot_best
+from policies.vw.compiled import CompiledPolicy
+
+
+def schema_of(schema: FeatureSchema, names: Sequence[str]) -> FeatureSchema:
+    """The schema with these features alone, in its own order; none at all is a context-free bandit's.
+
+    Raises:
+        ParameterError: a feature that it does not have.
+    """
+    unknown = sorted(set(names) - set(schema.names))
+    if unknown:
+        raise ParameterError("names", "schema_of", allowed=f"features of {list(schema.names)}", got=unknown)
+    return FeatureSchema(features=tuple(spec for spec in schema.features if spec.name in set(names)))
+
+
+def narrowed(context: ContextBlock, schema: FeatureSchema) -> ContextBlock:
+    """The same rows with the features of a smaller schema."""
+    return ContextBlock(schema, {name: context.columns[name] for name in schema.names}, context.n)
+
+
+@dataclass(frozen=True)
+class NarrowedRounds:
+    """Rounds with fewer features; as often to be read as those that they are made of."""
+
+    rounds: Iterable[RoundBlock]
+    schema: FeatureSchema
+
+    def __iter__(self) -> Iterator[RoundBlock]:
+        for batch in self.rounds:
+            yield replace(batch, context=narrowed(batch.context, self.schema))
+
+
+@dataclass(frozen=True)
+class NarrowedPolicy:
+    """A policy that learnt from fewer features, asked with contexts that have them all.
+
+    Attributes:
+        policy: over the smaller schema.
+        schema: the smaller one.
+        name: in results.
+    """
+
+    policy: CompiledPolicy
+    schema: FeatureSchema
+    name: str
+
+    def scores(self, context: ContextBlock) -> FloatArray:
+        """(n, k) predicted rewards."""
+        return self.policy.scores(narrowed(context, self.schema))
+
+    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+        """Give the probabilities of the actions, (n, k).
+
+        Raises:
+            EligibilityError: a row without an eligible action.
+        """
+        return unchecked_distribution(self.policy, narrowed(context, self.schema), eligible)
+
 
 Learnt = Literal["none", "hold", "channel", "hour", "content", "all"]
 LEARNT: Final[tuple[Learnt, ...]] = ("none", "hold", "channel", "hour", "content", "all")
@@ -40,7 +102,7 @@ class RestrictedPolicy:
         preference: (1, k) mean rewards, hold below every send.
         catalog: the actions.
         exploration: from scores to probabilities.
-        rounds: that the scores were learnt from.
+        rounds: the rounds that the scores were learnt from.
         learnt: what is not constant.
         name: in results.
     """
@@ -54,7 +116,7 @@ class RestrictedPolicy:
     name: str
 
     def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
-        """(n, k) probabilities.
+        """Give the probabilities of the actions, (n, k).
 
         Raises:
             EligibilityError: a row without an eligible action.

@@ -1,4 +1,4 @@
-"""policies/exploring/limits.py: ceiling and floor of exploration by hand, as properties, and with numba and without."""
+"""policies/exploring/bounds.py: ceiling and floor of exploration by hand, as properties, and with numba and without."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hypothesis.extra.numpy import arrays
 from engine.errors import ParameterError
 from engine.sampling import check_distribution, draw
 from experiments.settings import TrainConfig, compose_settings
+from policies.exploring.bounds import bounded, check_bounds
 from policies.exploring.config import ExplorationConfig
-from policies.exploring.limits import check_limits, limited
 
 SCORES = np.array([[0.9, 0.5, 0.4, 0.3]])
 EVERY = np.ones((1, 4), dtype=bool)
@@ -22,32 +22,32 @@ EVERY = np.ones((1, 4), dtype=bool)
 def test_ceiling_by_hand() -> None:
     """Off the greedy action 0.5: scaled to 0.1, a fifth of each; the greedy one gets 0.9."""
     given_ = np.array([[0.5, 0.3, 0.15, 0.05]])
-    np.testing.assert_allclose(limited(given_, SCORES, EVERY, 0.1, 0.0), [[0.9, 0.06, 0.03, 0.01]])
-    np.testing.assert_allclose(limited(given_, SCORES, EVERY, 0.0, 0.0), [[1, 0, 0, 0]])
-    np.testing.assert_array_equal(limited(given_, SCORES, EVERY, 0.5, 0.0), given_)
+    np.testing.assert_allclose(bounded(given_, SCORES, EVERY, 0.1, 0.0), [[0.9, 0.06, 0.03, 0.01]])
+    np.testing.assert_allclose(bounded(given_, SCORES, EVERY, 0.0, 0.0), [[1, 0, 0, 0]])
+    np.testing.assert_array_equal(bounded(given_, SCORES, EVERY, 0.5, 0.0), given_)
 
 
 def test_floor_by_hand_and_after_the_ceiling() -> None:
     """Floor 0.1: 0.5 goes to two actions as 0.3 : 0.15. Ceiling 0.1, floor 0.03: a third would get a tenth of 0.1."""
     given_ = np.array([[0.5, 0.3, 0.15, 0.05]])
-    np.testing.assert_allclose(limited(given_, SCORES, EVERY, None, 0.1), [[0.5, 1 / 3, 1 / 6, 0]])
-    np.testing.assert_allclose(limited(given_, SCORES, EVERY, 0.1, 0.03), [[0.9, 0.2 / 3, 0.1 / 3, 0]])
-    np.testing.assert_allclose(limited(given_, SCORES, EVERY, 0.1, 0.05), [[0.9, 0.1, 0, 0]])
-    np.testing.assert_allclose(limited(given_, SCORES, EVERY, 0.1, 0.2), [[1, 0, 0, 0]])
-    assert limited(given_, SCORES, EVERY, 0.5, 0.05).tobytes() == given_.tobytes()
+    np.testing.assert_allclose(bounded(given_, SCORES, EVERY, None, 0.1), [[0.5, 1 / 3, 1 / 6, 0]])
+    np.testing.assert_allclose(bounded(given_, SCORES, EVERY, 0.1, 0.03), [[0.9, 0.2 / 3, 0.1 / 3, 0]])
+    np.testing.assert_allclose(bounded(given_, SCORES, EVERY, 0.1, 0.05), [[0.9, 0.1, 0, 0]])
+    np.testing.assert_allclose(bounded(given_, SCORES, EVERY, 0.1, 0.2), [[1, 0, 0, 0]])
+    assert bounded(given_, SCORES, EVERY, 0.5, 0.05).tobytes() == given_.tobytes()
 
 
 def test_an_exploring_action_gets_no_more_than_a_greedy_one() -> None:
     """Two tie at 0.3, two explore with 0.28 and 0.12. Floor 0.2: one explores; not with 0.4, but with 0.3."""
     scores = np.array([[1.0, 0.5, 1.0, 0.4]])
     np.testing.assert_allclose(
-        limited(np.array([[0.3, 0.28, 0.3, 0.12]]), scores, EVERY, None, 0.2), [[0.35, 0.3, 0.35, 0]]
+        bounded(np.array([[0.3, 0.28, 0.3, 0.12]]), scores, EVERY, None, 0.2), [[0.35, 0.3, 0.35, 0]]
     )
 
 
 def test_the_greedy_action_has_the_floor_too() -> None:
     """Four equal probabilities, floor 0.3: the exploring mass falls from 0.75 to 0.7, and 0.3 is left for each."""
-    np.testing.assert_allclose(limited(np.full((1, 4), 0.25), SCORES, EVERY, None, 0.3), [[0.4, 0.3, 0.3, 0]])
+    np.testing.assert_allclose(bounded(np.full((1, 4), 0.25), SCORES, EVERY, None, 0.3), [[0.4, 0.3, 0.3, 0]])
 
 
 @pytest.mark.parametrize("kind", ["epsilon_greedy", "softmax", "squarecb"])
@@ -100,7 +100,7 @@ CONFIGS = st.builds(
 def test_limits_hold_on_every_row(scores, sends, config, rounds) -> None:
     eligible = np.concatenate([np.ones((5, 1), dtype=bool), sends], axis=1)
     probabilities = config.distribution(scores, eligible, rounds)
-    check_distribution(probabilities, eligible, "limited")
+    check_distribution(probabilities, eligible, "bounded")
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-12)
     best = np.where(eligible, scores, -np.inf)
     greedy = best == best.max(axis=1, keepdims=True)
@@ -159,14 +159,16 @@ def test_equal_to_trying_every_number_of_actions(seed, floor, ceiling, k) -> Non
 def test_a_broken_limit_raises() -> None:
     """The checks are shipped code: they hold under `python -O` too."""
     with pytest.raises(ParameterError, match="exploring share"):
-        check_limits(np.array([0.0, 0.2]), np.ones(2), 0.1, 0.0)
+        check_bounds(np.array([0.0, 0.2]), np.ones(2), 0.1, 0.0)
     with pytest.raises(ParameterError, match="propensity"):
-        check_limits(np.zeros(2), np.array([1.0, 0.004]), None, 0.005)
+        check_bounds(np.zeros(2), np.array([1.0, 0.004]), None, 0.005)
     with pytest.raises(ParameterError, match="mass on a greedy action"):
-        limited(np.array([[0.0, 1.0, 0.0, 0.0]]), SCORES, EVERY, 0.1, 0.0)
+        bounded(np.array([[0.0, 1.0, 0.0, 0.0]]), SCORES, EVERY, 0.1, 0.0)
 
 
-@pytest.mark.parametrize("bad", [{"ceiling": 1.1}, {"ceiling": -0.1}, {"floor": 0.6}, {"floor": float("nan")}])
+@pytest.mark.parametrize(
+    "bad", [{"ceiling": 1.1}, {"ceiling": -0.1}, {"floor": 0.6}, {"floor": -0.1}, {"floor": float("nan")}]
+)
 def test_bad_limits(bad) -> None:
     with pytest.raises(ParameterError, match=next(iter(bad))):
         ExplorationConfig(**bad)
