@@ -17,10 +17,8 @@ the reward (`simulator.world.money`) within the horizon, what comes after is in 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from multiprocessing import get_context
 from typing import Final, Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -33,6 +31,7 @@ from engine.ope.exact import add_pairs, segment_sums
 from engine.protocols import Policy
 from engine.types import FloatArray, IntArray
 from simulator.people.people import present_mask
+from simulator.processes import worker_processes
 from simulator.rollout import Actor, PolicyActor, choose
 from simulator.scenario import Scenario
 from simulator.world.expected import expected_rewards, gains_of, organic_rewards
@@ -341,7 +340,7 @@ def _spread(work: _Work, pieces: Sequence[tuple[int, int, int]], workers: int) -
     if workers == 1 or len(pieces) == 1:
         yield from map(work.run, pieces)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with worker_processes(workers) as pool:
         yield from pool.map(work.run, pieces)
 
 

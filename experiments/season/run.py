@@ -89,8 +89,8 @@ def experiment(request: ExperimentRequest, config: ExperimentConfig, advance: Ad
     missing = {group: GroupRun(config, group, parts).missing() for group in groups}
     total, left = cells_of(config), sum(map(len, missing.values()))
     advance(float(total - left))
-    for _ in played(config, [group for group in groups if missing[group]], parts):
-        advance(1.0)
+    for cells in played(config, [group for group in groups if missing[group]], parts):
+        advance(float(cells))
     rows, gaps = judged(config, parts)
     output = ExperimentOutput(
         experiment=config.name,

@@ -1,22 +1,23 @@
-"""Workers: each process keeps its own blocks; a run without further processes does the same in this one."""
+"""Workers of a run: each keeps its own blocks from day to day, in processes of their own or in this one."""
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Sequence
-from contextlib import suppress
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
+from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
-from engine.errors import StorageError, TactfulError
 from experiments.simulate.blocks import Blocks
 from experiments.simulate.job import Job
+from simulator.processes import worker_processes
+
+_HINT: Final = "run again, it goes on from the last day"
 
 
 class Pool:
     """Calls methods of `Blocks` for every block, and gives the answers in the order of the blocks.
+
+    A block is always with the same worker, which keeps its world: so each worker is a pool of one process.
 
     Args:
         job: the run.
@@ -25,9 +26,11 @@ class Pool:
 
     def __init__(self, job: Job, workers: int) -> None:
         self._blocks = job.blocks
-        self._workers: list[_Process | _Here] = []
+        self._stack = ExitStack()
         count = min(workers, job.blocks)
-        self._workers += [_Here(job)] if count == 1 else [_Process(job) for _ in range(count)]
+        self._here = Blocks(job) if count == 1 else None
+        pools = range(count if count > 1 else 0)
+        self._pools = [self._stack.enter_context(worker_processes(1, _keep, job, hint=_HINT)) for _ in pools]
 
     def __enter__(self) -> Self:
         return self
@@ -35,105 +38,53 @@ class Pool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for worker in self._workers:
-            worker.stop()
+        self._stack.__exit__(kind, error, traceback)
 
     def each(self, method: str, *arguments: Any) -> list[Any]:
         """`method(block, *arguments)` of every block.
 
         Raises:
-            TactfulError: of the first block that failed.
-            StorageError: a worker died.
+            TactfulError: of the first worker that failed.
+            BrokenExecutor: a worker died; the pool's end makes a `StorageError` of it.
         """
-        count = len(self._workers)
-        for number, worker in enumerate(self._workers):
-            worker.ask(method, range(number, self._blocks, count), arguments)
+        if self._here is not None:
+            return _answers(self._here, method, range(self._blocks), arguments)
+        count = len(self._pools)
+        asked = [
+            pool.submit(_answer, method, range(number, self._blocks, count), arguments)
+            for number, pool in enumerate(self._pools)
+        ]
         answers: list[Any] = [None] * self._blocks
-        for number, worker in enumerate(self._workers):
-            answers[number::count] = worker.answers()
+        for number, future in enumerate(asked):
+            answers[number::count] = future.result()
         return answers
 
     def all(self, method: str, *arguments: Any) -> None:
         """`method(worker, *arguments)` once in every worker.
 
         Raises:
-            TactfulError: as `each`.
+            TactfulError, BrokenExecutor: as `each`.
         """
-        for number, worker in enumerate(self._workers):
-            worker.ask(method, [number], arguments)
-        for worker in self._workers:
-            worker.answers()
+        if self._here is not None:
+            _answers(self._here, method, [0], arguments)
+        for future in [pool.submit(_answer, method, [0], arguments) for pool in self._pools]:
+            future.result()
 
 
-def answered(blocks: Blocks, method: str, numbers: Sequence[int], arguments: tuple[Any, ...]) -> list[Any]:
-    """What a worker does with one request."""
+# What this process keeps when it is a worker: the run, and its blocks from the first question on.
+_kept: dict[str, Any] = {}
+
+
+def _keep(job: Job) -> None:
+    _kept["job"] = job
+
+
+def _answer(method: str, numbers: Sequence[int], arguments: tuple[Any, ...]) -> list[Any]:
+    # Made here and not at the start: an error of theirs is then an answer, not the death of the worker.
+    if "blocks" not in _kept:
+        _kept["blocks"] = Blocks(_kept["job"])
+    return _answers(_kept["blocks"], method, numbers, arguments)
+
+
+def _answers(blocks: Blocks, method: str, numbers: Sequence[int], arguments: tuple[Any, ...]) -> list[Any]:
     return [getattr(blocks, method)(number, *arguments) for number in numbers]
-
-
-class _Here:
-    """A worker in this process."""
-
-    def __init__(self, job: Job) -> None:
-        self._made = Blocks(job)
-        self._found: list[Any] = []
-
-    def ask(self, method: str, numbers: Sequence[int], arguments: tuple[Any, ...]) -> None:
-        self._found = answered(self._made, method, numbers, arguments)
-
-    def answers(self) -> list[Any]:
-        return self._found
-
-    def stop(self) -> None:
-        """Nothing is left behind."""
-
-
-class _Process:
-    """A worker in a process of its own; it ends by itself when this one dies, because its pipe then closes."""
-
-    def __init__(self, job: Job) -> None:
-        # Fork would copy locks of whatever threads run here (numba, BLAS); spawned processes start clean.
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process: BaseProcess = context.Process(target=work, args=(job, theirs), daemon=True)
-        self._process.start()
-        theirs.close()
-
-    def ask(self, method: str, numbers: Sequence[int], arguments: tuple[Any, ...]) -> None:
-        try:
-            self._pipe.send((method, numbers, arguments))
-        except OSError as error:
-            raise StorageError(f"a worker died: {error}", hint="run again, it goes on from the last day") from error
-
-    def answers(self) -> list[Any]:
-        try:
-            found, error = self._pipe.recv()
-        except (EOFError, OSError) as lost:
-            raise StorageError("a worker died", hint="run again, it goes on from the last day") from lost
-        if error is not None:
-            raise rebuilt(*error)
-        answers: list[Any] = found
-        return answers
-
-    def stop(self) -> None:
-        self._pipe.close()
-        self._process.join()
-
-
-def work(job: Job, pipe: Connection) -> None:
-    """The life of a worker: answer until the pipe closes."""
-    blocks: Blocks | None = None
-    with suppress(EOFError, OSError, KeyboardInterrupt):
-        while True:
-            request = pipe.recv()
-            try:
-                blocks = blocks or Blocks(job)
-                pipe.send((answered(blocks, *request), None))
-            except TactfulError as error:
-                pipe.send((None, (type(error), error.message, error.hint)))
-
-
-def rebuilt(kind: type[TactfulError], message: str, hint: str) -> TactfulError:
-    """An error as it was in the worker: not every kind can be made again from its own arguments."""
-    error = kind.__new__(kind)
-    TactfulError.__init__(error, message, hint=hint)
-    return error

@@ -13,8 +13,8 @@ from matplotlib.ticker import MaxNLocator
 
 from engine.errors import ConfigError
 from experiments.outputs_calibrate import CalibratedGroup, CalibrateOutput, MomentRow
-from experiments.report.files import make_folder, write_whole
 from experiments.report.figures import GRID, INK, MUTED, STYLE, svg_text
+from experiments.report.files import make_folder, write_whole
 from simulator.calibration.files import Moment, numbers_in, text_of
 from simulator.calibration.groups import asked_of, check, fit_group, groups_of
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import re
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.decide.deciding import decide_block
-from engine.errors import ConfigError, DataError, LearnError, ParameterError, StorageError, TactfulError
+from engine.errors import ConfigError, DataError, ParameterError, StorageError
 from engine.guardrails.conditions import Conditions
 from engine.log.parquet import LogReader
 from experiments.simulate.job import NOTE, DayPolicy, Job, plan_of
 from experiments.simulate.metrics import largest_money, scenario_metrics
-from experiments.simulate.pool import Pool, rebuilt
+from experiments.simulate.pool import Pool
 from experiments.simulate.run import SimulateRequest, simulate
 from policies.peers.uniform import UniformPolicy
 from policies.vw.folder import read_manifest
@@ -332,21 +333,20 @@ def test_errors_of_workers_arrive_as_they_were(workers: int, tmp_path: Path) -> 
     assert caught.value.hint
 
 
-def test_errors_with_other_arguments_are_made_again() -> None:
-    made = rebuilt(ParameterError, "a message", "a hint")
-    assert isinstance(made, ParameterError)
-    assert (made.message, made.hint, str(made)) == ("a message", "a hint", "a message (hint: a hint)")
-    assert isinstance(rebuilt(LearnError, "m", ""), TactfulError)
-
-
 def test_a_dead_worker_is_told(tmp_path: Path) -> None:
     job = Job(settings().scenario, (), 10, 0, 1, 0.0, 0.0, KEY, 5, tmp_path)
-    with Pool(job, 2) as pool:
-        worker: Any = pool._workers[1]
-        worker._process.kill()
-        worker._process.join()
-        with pytest.raises(StorageError, match="worker died"):
-            pool.each("join", 0, 0, load_scenario("newsletter").calendar.now(0), "joined")
+    asked = (0, 0, load_scenario("newsletter").calendar.now(0), "joined")
+
+    def ask_one_that_died() -> None:
+        with Pool(job, 2) as pool:
+            assert pool.each("join", *asked) == [None, None]
+            multiprocessing.active_children()[1].kill()
+            pool.each("join", *asked)
+
+    with pytest.raises(StorageError, match="worker died") as caught:
+        ask_one_that_died()
+    assert caught.value.hint == "run again, it goes on from the last day"
+    assert multiprocessing.active_children() == []
 
 
 def test_metrics_cover_what_can_happen() -> None:
