@@ -23,12 +23,13 @@ from experiments.judge.contenders import LEARNED, SEGMENTS
 from experiments.judge.launch import BETTER, NO_DIFFERENCE, WORSE
 from experiments.outputs import BacktestOutput, DecideOutput
 from experiments.outputs_simulate import DemoOutput, LivePolicy
+from experiments.report.figures import svg_text
 from experiments.report.files import make_folder, write_whole
 from experiments.serve.decide import DecideRequest, decide_file
 from experiments.settings import BacktestConfig, DecideConfig, compose_settings
 from experiments.simulate.config import SimulateConfig
 from experiments.simulate.contact_file import contact_table
-from experiments.simulate.curves import picture
+from experiments.simulate.curves import curves_figure
 from experiments.simulate.job import NOTE
 from experiments.simulate.run import SimulateRequest, simulate
 from policies.peers.uniform import UniformPolicy
@@ -250,7 +251,8 @@ def live_curves(compared: Comparison) -> str:
         ("Sends", "per contact and day", sends),
         ("May be sent advertising", "% of contacts", listed),
     ]
-    return picture(panels, f"SIMULATED: {LIVE_DAYS} days live, the same contacts and luck for every policy")
+    title = f"SIMULATED: {LIVE_DAYS} days live, the same contacts and luck for every policy"
+    return svg_text(curves_figure(panels, title))
 
 
 def _decisions(folder: Path, scenario: Scenario, config: SimulateConfig) -> DecideOutput:

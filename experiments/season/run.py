@@ -12,9 +12,9 @@ import pandas as pd
 from engine.errors import ConfigError
 from experiments.outputs import json_bytes
 from experiments.outputs_experiment import ExperimentOutput, SeasonRow
+from experiments.report.figures import svg_text
 from experiments.report.files import make_folder, write_table, write_whole
-from experiments.report.season import season_page
-from experiments.report.season_pictures import season_picture
+from experiments.report.season import season_figure, season_page
 from experiments.season.cells import Group
 from experiments.season.config import ExperimentConfig, one_cell
 from experiments.season.crew import played
@@ -133,7 +133,7 @@ def _write(request: ExperimentRequest, output: ExperimentOutput) -> ExperimentOu
     # How many cells an earlier run had done is no part of the result.
     kept = msgspec.structs.replace(output, played=output.cells)
     write_table(out / "results.parquet", table(output))
-    picture = season_picture(kept)
+    picture = svg_text(season_figure(kept))
     write_whole(out / "season.svg", picture)
     write_whole(out / "report.json", json_bytes(kept))
     write_whole(out / "report.html", season_page(kept, picture, command))

@@ -24,6 +24,7 @@ import numpy as np
 from engine.guardrails.layer import Guardrails
 from engine.time.localtime import instant_of
 from engine.types import HOLD, FloatArray
+from experiments.report.figures import png_bytes
 from experiments.season.bench import Bench
 from experiments.season.config import ExperimentConfig, Variant
 from experiments.season.intervals import over_seeds
@@ -31,7 +32,7 @@ from experiments.season.makers import tuned_segments
 from experiments.season.rounds import logged
 from experiments.season.turns import restriction, sendable_rows
 from experiments.settings import compose_settings
-from experiments.simulate.curves import picture
+from experiments.simulate.curves import curves_figure
 from experiments.study.speed_learners import LEARNERS, Newcomer
 from simulator.oracles.best import best_sends
 from simulator.rollout import Actor, acted
@@ -54,7 +55,7 @@ decisions that had a choice. Each learner begins with nothing, decides for the s
 decisions change what state they are in) and learns at the end of each day. The static segments were tuned beforehand on
 {slice} other contacts over 28 days, some 50,000 decisions at random that the learners get none of.
 
-![learning speed](learning-speed.svg)
+![learning speed](learning-speed.png)
 
 - **Passes the segments**: decisions after which {window} decisions, and the next {window} too, are worth more in
   expectation than the segments' in the same states; seed by seed, - where it never did.
@@ -204,8 +205,8 @@ def _figure(values: Sequence[float]) -> str:
     return f"{mean:.1f} ({np.std(values, ddof=1) / np.sqrt(len(values)):.1f})"
 
 
-def curves(found: dict[str, Sequence[Course]], size: Size) -> str:
-    """Mean gain of windows, and regret so far, as SVG; the horizontal axis counts windows of 1,000 decisions."""
+def curves(found: dict[str, Sequence[Course]], size: Size) -> bytes:
+    """Mean gain of windows, and regret so far, as PNG; the horizontal axis counts windows of 1,000 decisions."""
     step = max(1, min(1000, size.decisions // 10))
 
     def windows(values: FloatArray) -> FloatArray:
@@ -226,7 +227,7 @@ def curves(found: dict[str, Sequence[Course]], size: Size) -> str:
         ("Regret so far", "USD", {name: over(one, "regret") for name, one in found.items()}),
     ]
     text = f"SIMULATED: {SCENARIO}, learning from nothing; what the axis calls a day is {step:,} decisions"
-    return picture(panels, text)
+    return png_bytes(lambda: curves_figure(panels, text))
 
 
 def one(job: tuple[str, int, Size]) -> Course:
@@ -252,7 +253,7 @@ def main() -> None:
     size = Size()
     found = study(size, range(1, SEEDS + 1), os.cpu_count() or 1)
     (DOCS / "learning-speed.md").write_text(table(found, size), encoding="utf-8")
-    (DOCS / "learning-speed.svg").write_text(curves(found, size), encoding="utf-8")
+    (DOCS / "learning-speed.png").write_bytes(curves(found, size))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ import numpy as np
 from engine.contacts.key import SIMULATED_KEY
 from engine.decide.deciding import Plan
 from engine.guardrails.layer import Guardrails
-from experiments.simulate.curves import picture
+from experiments.report.figures import png_bytes
+from experiments.simulate.curves import curves_figure
 from experiments.study.simulated_rounds import GAIN, decided_step
 from policies.peers.segments import SegmentConfig, StaticSegments, tune_segments
 from policies.peers.uniform import UniformPolicy
@@ -170,7 +171,7 @@ def report(found: Sanity) -> str:
         "contact: expected rewards given the latents (`simulator.truth`), the same contacts and luck for all. In",
         "brackets: Monte Carlo error of the difference.",
         "",
-        "![frequencies, lists and values](simulator-sanity.svg)",
+        "![frequencies, lists and values](simulator-sanity.png)",
         "",
         "| what a bug would break | found |",
         "|---|---|",
@@ -225,8 +226,8 @@ def best_frequency(frequencies: Comparison) -> str:
     return max((name for name in frequencies.values if name != NEVER), key=lambda name: frequencies.values[name].mean)
 
 
-def curves(found: Sanity) -> str:
-    """The study as one picture, SVG."""
+def curves(found: Sanity) -> bytes:
+    """The study as one picture, PNG."""
     chosen = ("4", "7", "15", "30")
     frequencies, policies = found.frequencies.values, found.policies.values
 
@@ -242,7 +243,7 @@ def curves(found: Sanity) -> str:
         ("E-mail list", "share of contacts", lists),
         ("Value over silence by policy", "USD per contact, so far", named),
     ]
-    return picture(panels, "What a bug of the simulated newsletter would break")
+    return png_bytes(lambda: curves_figure(panels, "What a bug of the simulated newsletter would break"))
 
 
 def _frequency(frequencies: Comparison, name: str) -> str:
@@ -261,7 +262,7 @@ def main() -> None:
     """Run the study and write table and picture."""
     found = run(Sizes(), workers=os.cpu_count() or 1)
     (DOCS / "simulator-sanity.md").write_text(report(found), encoding="utf-8")
-    (DOCS / "simulator-sanity.svg").write_text(curves(found), encoding="utf-8")
+    (DOCS / "simulator-sanity.png").write_bytes(curves(found))
 
 
 if __name__ == "__main__":
