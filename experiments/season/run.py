@@ -15,15 +15,13 @@ from experiments.outputs_experiment import ExperimentOutput, SeasonRow
 from experiments.report.figures import svg_text
 from experiments.report.files import make_folder, write_table, write_whole
 from experiments.report.season import season_figure, season_page
-from experiments.season.cells import Group
+from experiments.season.cells import CellGroup
+from experiments.season.comparison import judged
 from experiments.season.config import ExperimentConfig, one_cell
-from experiments.season.crew import played
-from experiments.season.group import GroupRun
-from experiments.season.judge import judged
-from experiments.season.makers import require_known
-from experiments.season.said import notes, sentences
-from experiments.season.scenarios import varied
-from experiments.season.turns import restriction
+from experiments.season.findings import notes, sentences
+from experiments.season.policies import require_known
+from experiments.season.runner import GroupRun, played
+from experiments.season.variants import restriction, varied
 
 PARTS = "parts"
 Advance = Callable[[float], None]
@@ -81,7 +79,7 @@ def experiment(request: ExperimentRequest, config: ExperimentConfig, advance: Ad
     config = asked(config, sweep=request.sweep)
     parts = make_folder(make_folder(request.out) / PARTS)
     groups = [
-        Group(scenario, variant, seed)
+        CellGroup(scenario, variant, seed)
         for scenario in config.scenarios
         for variant in config.variants
         for seed in config.seed_numbers

@@ -25,12 +25,12 @@ from engine.guardrails.layer import Guardrails
 from engine.time.localtime import instant_of
 from engine.types import HOLD, FloatArray
 from experiments.report.figures import png_bytes
-from experiments.season.bench import Bench
+from experiments.season.actors import sendable_rows
+from experiments.season.comparison import over_seeds
 from experiments.season.config import ExperimentConfig, Variant
-from experiments.season.intervals import over_seeds
-from experiments.season.makers import tuned_segments
+from experiments.season.policies import SharedLearning, tuned
 from experiments.season.rounds import logged
-from experiments.season.turns import restriction, sendable_rows
+from experiments.season.variants import restriction
 from experiments.settings import compose_settings
 from experiments.simulate.curves import curves_figure
 from experiments.study.speed_learners import LEARNERS, Newcomer
@@ -119,21 +119,21 @@ class Course:
         return float((self.gain - self.segments)[:decisions].sum())
 
 
-def run(name: str, bench: Bench, size: Size) -> Course:
+def run(name: str, shared: SharedLearning, size: Size) -> Course:
     """One learner in one world, from nothing.
 
     Args:
         name: in `LEARNERS`.
-        bench: of the seed; its slice tunes the segments, the learner sees none of it.
+        shared: of the seed; its slice tunes the segments, the learner sees none of it.
         size: of the run.
     """
-    segments = tuned_segments(bench)
-    world = World(bench.scenario, size.contacts, bench.seed, guardrails=bench.guardrails)
+    segments = tuned("segments", shared)
+    world = World(shared.scenario, size.contacts, shared.seed, guardrails=shared.guardrails)
     found: list[FloatArray] = []
-    with LEARNERS[name](bench) as learner:
+    with LEARNERS[name](shared) as learner:
         done = 0
         for _ in range(size.days):
-            judged = _day(world, learner, segments, bench)
+            judged = _day(world, learner, segments, shared)
             found.append(judged)
             done += judged.shape[1]
             if done >= size.decisions:
@@ -142,17 +142,19 @@ def run(name: str, bench: Bench, size: Size) -> Course:
     return Course(gain, theirs, best)
 
 
-def bench_of(seed: int, size: Size) -> Bench:
+def shared_learning(seed: int, size: Size) -> SharedLearning:
     """What the learners of a seed share."""
     config = compose_settings("experiment", [f"slice.contacts={size.slice_contacts}"], ExperimentConfig)
     scenario = load_scenario(SCENARIO)
     guardrails = Guardrails(scenario.pack, scenario.catalog, scenario.packages, scenario.features)
-    return Bench(config, scenario, seed, restriction(Variant(), scenario.catalog, scenario.features), guardrails)
+    return SharedLearning(
+        config, scenario, seed, restriction(Variant(), scenario.catalog, scenario.features), guardrails
+    )
 
 
-def _day(world: World, learner: Newcomer, segments: Actor, bench: Bench) -> FloatArray:
+def _day(world: World, learner: Newcomer, segments: Actor, shared: SharedLearning) -> FloatArray:
     """(3, m) gains of a day's decisions with a choice: the learner's, the segments', the best."""
-    turn = bench.restriction.turn(world)
+    turn = shared.restriction.turn(world)
     some = sendable_rows(turn)
     action, propensity = acted(learner, turn)
     theirs, _ = acted(segments, turn)
@@ -233,7 +235,7 @@ def curves(found: dict[str, Sequence[Course]], size: Size) -> bytes:
 def one(job: tuple[str, int, Size]) -> Course:
     """`run`, for a pool."""
     name, seed, size = job
-    return run(name, bench_of(seed, size), size)
+    return run(name, shared_learning(seed, size), size)
 
 
 def study(size: Size, seeds: Sequence[int], workers: int) -> dict[str, Sequence[Course]]:

@@ -13,12 +13,10 @@ from engine.encoder import Encoder, fit_encoder
 from engine.numeric.moments import Moments
 from engine.records.rounds import RoundBlock
 from engine.types import HOLD, CodeArray, FloatArray
-from experiments.season.bench import Bench
-from experiments.season.linear import LinearActor
-from experiments.season.makers import THOMPSON_V, UCB_ALPHA
-from experiments.season.peers import recovering
+from experiments.season.actors import LinearActor, SparingActor, sendable_rows
+from experiments.season.policies import THOMPSON_V, UCB_ALPHA, SharedLearning
+from experiments.season.recovering import recovering
 from experiments.season.rounds import Slice
-from experiments.season.turns import SparingActor, sendable_rows
 from policies.exploring.config import ExplorationConfig
 from policies.linear.ridge import LinearSums
 from policies.peers.uniform import UniformPolicy
@@ -79,13 +77,13 @@ class StockVw:
     """Vowpal Wabbit on its own: epsilon-greedy over the eligible lines, one update per event at the end of the day.
 
     Args:
-        bench: of the seed; the context is encoded as for our learners, fitted to the first day.
+        shared: of the seed; the context is encoded as for our learners, fitted to the first day.
     """
 
-    def __init__(self, bench: Bench) -> None:
-        self._metric = bench.config.metric
-        self._schema = bench.scenario.features
-        self._lines = action_lines(bench.scenario.catalog)
+    def __init__(self, shared: SharedLearning) -> None:
+        self._metric = shared.config.metric
+        self._schema = shared.scenario.features
+        self._lines = action_lines(shared.scenario.catalog)
         self._model = wall.OnlineModel(STOCK.split())
         self._encoder: Encoder | None = None
 
@@ -128,13 +126,13 @@ class StockVw:
         self._model.close()
 
 
-def _vw(exploration: Callable[[Moments], ExplorationConfig]) -> Callable[[Bench], Newcomer]:
-    def begin(bench: Bench) -> Newcomer:
-        learner: VwLearner = bench.vw_learner()
+def _vw(exploration: Callable[[Moments], ExplorationConfig]) -> Callable[[SharedLearning], Newcomer]:
+    def begin(shared: SharedLearning) -> Newcomer:
+        learner: VwLearner = shared.vw_learner()
         seen = Moments()
 
         def learn(block: RoundBlock) -> Actor:
-            seen.add(block.rewards[bench.config.metric])
+            seen.add(block.rewards[shared.config.metric])
             learner.learn([block])
             return PolicyActor(replace(learner.policy(), exploration=exploration(seen), fast=False))
 
@@ -143,13 +141,13 @@ def _vw(exploration: Callable[[Moments], ExplorationConfig]) -> Callable[[Bench]
     return begin
 
 
-def _linear(width: float, *, thompson: bool) -> Callable[[Bench], Newcomer]:
-    def begin(bench: Bench) -> Newcomer:
-        sums = LinearSums(bench.scenario.catalog, bench.scenario.features, bench.config.metric, bench.reward_range)
+def _linear(width: float, *, thompson: bool) -> Callable[[SharedLearning], Newcomer]:
+    def begin(shared: SharedLearning) -> Newcomer:
+        sums = LinearSums(shared.scenario.catalog, shared.scenario.features, shared.config.metric, shared.reward_range)
         seen = Moments()
 
         def learn(block: RoundBlock) -> Actor:
-            seen.add(block.rewards[bench.config.metric])
+            seen.add(block.rewards[shared.config.metric])
             sums.add([block])
             return LinearActor(sums.posterior(), width * seen.scale, thompson)
 
@@ -158,17 +156,17 @@ def _linear(width: float, *, thompson: bool) -> Callable[[Bench], Newcomer]:
     return begin
 
 
-def _recovering(bench: Bench) -> Newcomer:
+def _recovering(shared: SharedLearning) -> Newcomer:
     blocks: list[RoundBlock] = []
 
     def learn(block: RoundBlock) -> Actor:
         blocks.append(block)
-        return recovering(Slice(bench.scenario, bench.seed, tuple(blocks)))
+        return recovering(Slice(shared.scenario, shared.seed, tuple(blocks)))
 
     return Daily(learn)
 
 
-LEARNERS: Final[Mapping[str, Callable[[Bench], Newcomer]]] = {
+LEARNERS: Final[Mapping[str, Callable[[SharedLearning], Newcomer]]] = {
     "vw, SquareCB": _vw(lambda _: ExplorationConfig(kind="squarecb", ceiling=0.1, floor=0.005)),
     # A sixtieth of the rewards' standard deviation makes an action e times as likely.
     "vw, softmax": _vw(lambda seen: ExplorationConfig(kind="softmax", inverse_temperature=60.0 / seen.scale)),

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from engine.types import HOLD, CodeArray, FloatArray, IntArray
-from experiments.season.turns import Restriction
+from experiments.season.variants import Restriction
 from simulator.rollout import Actor, HoldActor, Turn, acted
 from simulator.world.expected import gains_of, organic_rewards
 from simulator.world.happened import Happened

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from experiments.outputs_experiment import ScenarioGap, SeasonRow
 from experiments.season.config import ExperimentConfig
-from experiments.season.makers import ORACLES
-from experiments.season.peers import USUAL_HOUR
+from experiments.season.policies import ORACLES, USUAL_HOUR
 
 # Share of the gap that the long-horizon policy is to close.
 AIM = 0.5
