@@ -30,8 +30,8 @@ from experiments.settings import BacktestConfig, DecideConfig, compose_settings
 from experiments.simulate.config import SimulateConfig
 from experiments.simulate.contact_file import contact_table
 from experiments.simulate.curves import curves_figure
-from experiments.simulate.job import NOTE
 from experiments.simulate.run import SimulateRequest, simulate
+from experiments.simulate.run_spec import NOTE
 from policies.peers.uniform import UniformPolicy
 from simulator.rollout import HoldActor, PolicyActor, play
 from simulator.scenario import Scenario, scenario_from
@@ -126,7 +126,7 @@ def live_run(scenario: Scenario, prepared: Prepared, contacts: int, seed: int) -
         contacts=contacts,
         steps=LIVE_DAYS,
         seeds=(seed + 1,),
-        block=-(-contacts // 2),
+        batch=-(-contacts // 2),
         sender=Conditions(killed=False),
         workers=_processes(contacts * LIVE_DAYS),
         conditional=True,

@@ -15,7 +15,7 @@ from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.protocols import FusedPolicy, Policy
 from engine.sampling import draw
 from engine.types import HOLD, CodeArray, FloatArray, IntArray
-from simulator.world.broken_draw import broken_at
+from simulator.world.faults import broken_at
 from simulator.world.happened import Happened
 from simulator.world.world import World
 

@@ -80,7 +80,7 @@ class GroupRun:
         world = self._world(self.config.contacts_of(name))
         subject = make(name, self.shared)
         world.reset()
-        actor = subject.for_block(world) if isinstance(subject, Planner) else subject
+        actor = subject.for_batch(world) if isinstance(subject, Planner) else subject
         world.reset()
         return play_season(world, actor, self.shared.steps, self.config.prefixes, self.shared.restriction)
 

@@ -21,7 +21,7 @@ def run_curves(table: pd.DataFrame, channels: Sequence[str], title: str) -> str:
     """Reward, orders, sends, list, fatigue and goodbyes of one run.
 
     Args:
-        table: of `experiments.simulate.summary.day_table`.
+        table: of `experiments.simulate.daily.day_table`.
         channels: of the catalog.
         title: over the picture.
     """

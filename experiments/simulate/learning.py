@@ -13,8 +13,8 @@ from engine.log.parquet import LogReader
 from engine.log.training_rows import TrainingRows, training_rows
 from engine.protocols import Learner
 from experiments.simulate.config import SimulateConfig
-from experiments.simulate.job import DayPolicy
 from experiments.simulate.policies import Rounds, setting_of, trained
+from experiments.simulate.run_spec import DayPolicy
 from policies.horizon.config import HorizonConfig
 from policies.horizon.rounds import WholeLogs
 from policies.peers.uniform import UniformPolicy

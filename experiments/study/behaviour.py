@@ -18,7 +18,7 @@ from engine.contacts.key import SIMULATED_KEY
 from engine.decide.deciding import Plan
 from engine.features import PRESENT, Column, ContextBlock
 from engine.types import HOLD, BoolArray, FloatArray, IntArray
-from experiments.simulate.metrics import scenario_metrics
+from experiments.simulate.outcomes import scenario_metrics
 from experiments.study.simulated_rounds import GAIN, decided_step
 from policies.exploring.config import ExplorationConfig
 from policies.peers.uniform import UniformPolicy

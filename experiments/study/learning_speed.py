@@ -34,7 +34,7 @@ from experiments.season.variants import restriction
 from experiments.settings import compose_settings
 from experiments.simulate.curves import curves_figure
 from experiments.study.speed_learners import LEARNERS, Newcomer
-from simulator.oracles.best import best_sends
+from simulator.oracles.myopic import best_sends
 from simulator.rollout import Actor, acted
 from simulator.scenario import load_scenario
 from simulator.world.expected import gains_of

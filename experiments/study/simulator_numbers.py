@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import msgspec
 
+from simulator.numbers import KINDS, numbers_of
 from simulator.people.register import Register
 from simulator.scenario import PARTS
 from simulator.world.faults import Fault
-from simulator.world.money import Money
-from simulator.world.numbers import KINDS, numbers_of
+from simulator.world.happened import Money
 from simulator.world.observe import Observation
 
 REPORT: Final = Path("docs/simulator-numbers.md")

@@ -31,7 +31,7 @@ from simulator.oracles.planner import PricePlanner
 from simulator.oracles.silence import value_of_silence
 from simulator.rollout import HoldActor
 from simulator.scenario import Scenario, load_scenario
-from simulator.truth import BLOCK, Comparison, Gap, Subject, compare
+from simulator.truth import BATCH, Comparison, Gap, Subject, compare
 from simulator.world.world import World
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
@@ -109,7 +109,7 @@ def run(sizes: Sizes, seed: int = 1, workers: int = 1) -> Sanity:
         "planner": PricePlanner(steps=sizes.days, rollouts=sizes.rollouts),
     }
     asked: dict[str, Any] = {"steps": sizes.days, "seeds": (seed,), "conditional": True}
-    asked |= {"workers": workers, "block": 500 if workers > 1 else BLOCK}
+    asked |= {"workers": workers, "batch": 500 if workers > 1 else BATCH}
     silence, silent_value = silent_gap(scenario, sizes, seed)
     return Sanity(
         sizes=sizes,

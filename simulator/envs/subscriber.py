@@ -12,7 +12,7 @@ from gymnasium import spaces
 from engine.errors import ParameterError
 from engine.guardrails.layer import Guardrails
 from engine.types import HOLD, BoolArray, Float32Array
-from simulator.envs.block import masks
+from simulator.envs.batch import masks
 from simulator.envs.coding import Coding
 from simulator.envs.timeline import Timeline, told
 from simulator.people.people import GONE

@@ -20,8 +20,8 @@ def told(happened: Happened, row: int) -> dict[str, Any]:
     """What a step brought to one contact, as plain values.
 
     Args:
-        happened: of a block.
-        row: of the block.
+        happened: of a batch.
+        row: of the batch.
     """
     at = np.flatnonzero(happened.rows == row)
     story: dict[str, Any] = {"sent": bool(len(at))}

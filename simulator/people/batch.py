@@ -24,10 +24,10 @@ def contact_batch(
     history_known: BoolArray,
     inputs: Inputs,
 ) -> ContactBatch:
-    """Some rows of a block as contacts.
+    """Some rows of a batch as contacts.
 
     Args:
-        people / state: of the block.
+        people / state: of the batch.
         moment: the step.
         context: of the m rows.
         catalog: of the sends that are remembered.

@@ -13,6 +13,7 @@ from engine.catalog import Catalog
 from engine.errors import ParameterError
 from engine.identity import keyed_hash
 from engine.types import PURPOSES, CodeArray, FloatArray, ObjectArray
+from simulator.numbers import SHARE, number, table
 from simulator.people.people import (
     DEVICES,
     HOUR_KINDS,
@@ -23,7 +24,6 @@ from simulator.people.people import (
     People,
     pick,
 )
-from simulator.world.numbers import SHARE, number, table
 
 
 class Population(Protocol):

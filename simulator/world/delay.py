@@ -14,7 +14,7 @@ import numpy as np
 
 from engine.errors import ParameterError
 from engine.types import FloatArray, IntArray
-from simulator.world.numbers import SHARE, number, table
+from simulator.numbers import SHARE, number, table
 
 US_PER_HOUR: Final = 3_600_000_000
 FIRST_HOURS: Final = 1.0 / 60.0

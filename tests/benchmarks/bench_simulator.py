@@ -39,7 +39,7 @@ from policies.vw.export import export_policy
 from policies.vw.folder import load_policy
 from policies.vw.learner import VwLearner
 from simulator.envs import CampaignEnv, SubscriberEnv
-from simulator.envs.block import BLOCK_ROWS
+from simulator.envs.batch import BLOCK_ROWS
 from simulator.rollout import HoldActor, PolicyActor, Turn, turn_of
 from simulator.scenario import Scenario, load_scenario
 from simulator.world.world import World

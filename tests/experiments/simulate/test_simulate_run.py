@@ -17,10 +17,10 @@ from engine.decide.deciding import decide_block
 from engine.errors import ConfigError, DataError, ParameterError, StorageError
 from engine.guardrails.conditions import Conditions
 from engine.log.parquet import LogReader
-from experiments.simulate.job import NOTE, DayPolicy, Job, plan_of
-from experiments.simulate.metrics import largest_money, scenario_metrics
-from experiments.simulate.pool import Pool
+from experiments.simulate.outcomes import largest_money, scenario_metrics
 from experiments.simulate.run import SimulateRequest, simulate
+from experiments.simulate.run_spec import NOTE, DayPolicy, RunSpec, plan_of
+from experiments.simulate.workers import Workers
 from policies.peers.uniform import UniformPolicy
 from policies.vw.folder import read_manifest
 from simulator.scenario import load_scenario
@@ -31,7 +31,7 @@ from tests.experiments.simulate.small_runs import KEY, LEARNS, files_of, setting
 
 @pytest.fixture(scope="module")
 def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that learnt in the loop, in one process and one block."""
+    """A run that learnt in the loop, in one process and one batch."""
     folder = tmp_path_factory.mktemp("learnt")
     small_run(folder / "run.parquet", *LEARNS)
     return folder
@@ -77,9 +77,9 @@ def test_the_log_is_that_of_production(uniform: Path) -> None:
     """Rows of the first day are what `decide_block` says of the world's contacts, column by column."""
     scenario = load_scenario("newsletter")
     world = World(scenario, 800, 1)
-    job = Job({}, (), 800, 0, 1, 0.2, 0.0, KEY, 800, Path())
+    spec = RunSpec({}, (), 800, 0, 1, 0.2, 0.0, KEY, 800, Path())
     plan = plan_of(
-        job, scenario, world.guardrails, DayPolicy(UniformPolicy(), "uniform"), 0.0, Conditions(killed=False)
+        spec, scenario, world.guardrails, DayPolicy(UniformPolicy(), "uniform"), 0.0, Conditions(killed=False)
     )
     expected = decide_block(plan, world.contacts(np.flatnonzero(world.deciding())), world.now).table
     found = pq.read_table(uniform / "run.parquet").slice(0, expected.num_rows)
@@ -123,7 +123,7 @@ def test_control_is_compared_but_not_learnt_from(uniform: Path) -> None:
     control = log["group"] == "control"
     assert (log["available"] == ~control).all()
     assert (log.loc[control, "propensity"] == 1.0).all()
-    usable = sum(int(block.usable.sum()) for block in LogReader(uniform / "run.parquet").blocks(context=False))
+    usable = sum(int(batch.usable.sum()) for batch in LogReader(uniform / "run.parquet").batches(context=False))
     assert 0 < usable <= (~control).sum()
     groups = set(pd.read_parquet(uniform / "run.metrics.parquet")["group"])
     assert groups == {"treatment", "control"}
@@ -227,7 +227,7 @@ def test_shipped_faults_are_laid_over(tmp_path: Path) -> None:
 
 def test_it_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error in the middle leaves the days that are over; the next run says how many they were."""
-    monkeypatch.setattr("experiments.simulate.parts.Parts.commit", stop_at(2))
+    monkeypatch.setattr("experiments.simulate.run_folder.RunFolder.commit", stop_at(2))
     with pytest.raises(StorageError, match="full"):
         small_run(tmp_path / "run.parquet")
     monkeypatch.undo()
@@ -243,11 +243,11 @@ def test_it_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def stop_at(day: int) -> Any:
-    from experiments.simulate.parts import Parts
+    from experiments.simulate.run_folder import RunFolder
 
-    commit = Parts.commit
+    commit = RunFolder.commit
 
-    def failing(parts: Parts, step: int, made: Any) -> None:
+    def failing(parts: RunFolder, step: int, made: Any) -> None:
         if step == day:
             raise StorageError("the disk is full")
         commit(parts, step, made)
@@ -327,18 +327,18 @@ def test_the_command_prints_its_object(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_errors_of_workers_arrive_as_they_were(workers: int, tmp_path: Path) -> None:
-    job = Job({"name": "broken"}, (), 10, 0, 1, 0.0, 0.0, KEY, 5, tmp_path)
-    with pytest.raises(ConfigError, match="no scenario") as caught, Pool(job, workers) as pool:
+    spec = RunSpec({"name": "broken"}, (), 10, 0, 1, 0.0, 0.0, KEY, 5, tmp_path)
+    with pytest.raises(ConfigError, match="no scenario") as caught, Workers(spec, workers) as pool:
         pool.each("live", 0, Conditions())
     assert caught.value.hint
 
 
 def test_a_dead_worker_is_told(tmp_path: Path) -> None:
-    job = Job(settings().scenario, (), 10, 0, 1, 0.0, 0.0, KEY, 5, tmp_path)
+    spec = RunSpec(settings().scenario, (), 10, 0, 1, 0.0, 0.0, KEY, 5, tmp_path)
     asked = (0, 0, load_scenario("newsletter").calendar.now(0), "joined")
 
     def ask_one_that_died() -> None:
-        with Pool(job, 2) as pool:
+        with Workers(spec, 2) as pool:
             assert pool.each("join", *asked) == [None, None]
             multiprocessing.active_children()[1].kill()
             pool.each("join", *asked)
