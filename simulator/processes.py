@@ -28,7 +28,7 @@ def worker_processes(
     Args:
         count: processes, at least 1.
         start: called once in each process before its first task; it keeps what all tasks need, and must not fail.
-        arguments: of `start`.
+        arguments: what `start` is called with.
         hint: what to do after a worker died.
 
     Raises:

@@ -30,7 +30,7 @@ class Turn:
     Attributes:
         world: for actors that know the latents (oracles); a policy never reads it.
         rows: (m,) contacts that are decided for.
-        contacts: of the m rows, as known.
+        contacts: the m rows as contacts, as the sender knows them.
         eligibility: what the guardrails left.
         uniform: (m,) the one uniform of each decision.
     """

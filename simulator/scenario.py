@@ -53,7 +53,7 @@ class ScenarioSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """The yaml of a scenario.
 
     Attributes:
-        name: of the use case; written into each decision.
+        name: name of the use case; written into each decision.
         description: one line.
         trigger: who is decided for.
         outcome: the event that counts as a conversion, in the words of the use case.
@@ -138,7 +138,7 @@ def load_scenario(name: str, changes: Mapping[str, Any] | None = None, packages:
     """A scenario of `conf/scenario/`.
 
     Args:
-        name: of the yaml.
+        name: name of the yaml.
         changes: keys that replace those of the yaml; mappings are merged.
         packages: top-level packages from which parts may be imported, beside ours.
 

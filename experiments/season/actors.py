@@ -65,7 +65,7 @@ class LinearActor:
     has no closed-form propensity: that of Thompson sampling is NaN, which no learner that needs one accepts.
 
     Attributes:
-        posterior: of every action.
+        posterior: posterior of every action.
         width: LinUCB's alpha, or Thompson's v: in reward units.
         thompson: sample, rather than add the bound.
     """

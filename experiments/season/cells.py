@@ -52,7 +52,7 @@ class CellNote(msgspec.Struct, frozen=True, kw_only=True):
     """What a cell's file says of itself.
 
     Attributes:
-        key: of what the cell depends on.
+        key: hash of what the cell depends on.
         counts / money: see `Played`.
         bound: in the cell of the baseline: what nobody can pass, USD per contact over that minus the baseline on the
             same contacts; null where none is proved, or none was asked for.

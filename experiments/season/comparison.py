@@ -101,8 +101,8 @@ class Seasons:
     """The cells of one scenario and variant, read policy by policy.
 
     Args:
-        config: of the experiment.
-        scenario / variant: of the cells.
+        config: configuration of the experiment.
+        scenario / variant: names that the cells share.
         folder: where they lie.
     """
 
@@ -159,8 +159,8 @@ def judged(config: ExperimentConfig, folder: Path) -> tuple[list[SeasonRow], lis
     """The table of an experiment whose cells are all there.
 
     Args:
-        config: of the experiment.
-        folder: of the cells.
+        config: configuration of the experiment.
+        folder: folder of the cells.
 
     Raises:
         StorageError: a file is missing or damaged.

@@ -54,7 +54,7 @@ def play_season(world: World, actor: Actor, steps: int, prefixes: Sequence[int],
         actor: decides.
         steps: T.
         prefixes: numbers of first contacts whose means by step are kept; those above n are left out.
-        restriction: of the variant.
+        restriction: restriction of the variant.
     """
     n = world.n
     rows, total = np.arange(n), np.zeros(n)

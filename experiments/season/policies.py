@@ -44,10 +44,10 @@ class SharedLearning:
     """Each part is made when it is first asked for, and then kept: no policy pays for another's learning.
 
     Attributes:
-        config: of the experiment.
+        config: configuration of the experiment.
         scenario: with the variant's changes.
-        seed: of the world.
-        restriction: of the variant.
+        seed: seed of the world.
+        restriction: restriction of the variant.
         guardrails: the layer.
     """
 

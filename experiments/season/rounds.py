@@ -38,8 +38,8 @@ class Slice:
     """Logged rounds of a randomised slice.
 
     Attributes:
-        scenario: of the world.
-        seed: of the world.
+        scenario: scenario of the world.
+        seed: seed of the world.
         blocks: one per step: every decision, also those in which hold alone was eligible (`usable` is false there).
     """
 
@@ -85,8 +85,8 @@ def randomised_slice(
     Args:
         scenario: the world.
         config: size and shares.
-        seed: of the world.
-        restriction: of the variant.
+        seed: seed of the world.
+        restriction: restriction of the variant.
         guardrails: the layer.
     """
     world = World(scenario, config.contacts, seed, first=SLICE_FIRST, guardrails=guardrails)

@@ -34,9 +34,9 @@ class GroupRun:
     """One group of an experiment.
 
     Attributes:
-        config: of the experiment.
+        config: configuration of the experiment.
         group: scenario, variant, seed.
-        folder: of the cells.
+        folder: folder of the cells.
     """
 
     config: ExperimentConfig
@@ -144,7 +144,7 @@ def played(config: ExperimentConfig, groups: Sequence[CellGroup], folder: Path) 
     Args:
         config: `workers` says in how many processes; one works in this one.
         groups: with missing cells.
-        folder: of the cells.
+        folder: folder of the cells.
 
     Raises:
         TactfulError: of the first group that failed.

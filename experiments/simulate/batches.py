@@ -131,7 +131,7 @@ class Batches:
             batch: its number.
             step: number of the day.
             conditions: the sender's side.
-            share: of the contacts, in (0, 1].
+            share: share of the contacts, in (0, 1].
         """
         world = self._at(batch, step).world
         rows = np.flatnonzero(world.deciding())
@@ -162,10 +162,10 @@ class Batches:
 
         Args:
             batch: its number.
-            step: of the decisions.
+            step: step of the decisions.
             last: last day that was lived.
             now: until when outcomes are known.
-            kind: of the part to write.
+            kind: kind of the part to write.
 
         Returns:
             The counts of the join as plain data; None where nobody was decided for.

@@ -21,8 +21,8 @@ def run_curves(table: pd.DataFrame, channels: Sequence[str], title: str) -> str:
     """Reward, orders, sends, list, fatigue and goodbyes of one run.
 
     Args:
-        table: of `experiments.simulate.daily.day_table`.
-        channels: of the catalog.
+        table: table of `experiments.simulate.daily.day_table`.
+        channels: channels of the catalog.
         title: over the picture.
     """
     days = table.groupby("day").sum(numeric_only=True)

@@ -36,7 +36,7 @@ class Learning:
     Attributes:
         config: how to learn.
         scenario: its calendar and window say what is known when.
-        folder: of the parts.
+        folder: folder of the parts.
         known: makes the log of a day.
     """
 

@@ -62,7 +62,7 @@ def outcome_table(
     """The events of one step, by contact, in the columns of an outcome file and `decided_step`.
 
     Args:
-        world: of the step; its clock may have moved on.
+        world: world of the step; its clock may have moved on.
         happened: what the step brought.
         moment: the step.
         decided: (n,) step of the decision to which an order is credited now; negative where there is none.

@@ -173,7 +173,7 @@ class ExploredPolicy:
 
     Attributes:
         policy: that decides otherwise.
-        share: of the decisions that are taken at random, in [0, 1].
+        share: share of the decisions that are taken at random, in [0, 1].
     """
 
     policy: Policy

@@ -35,7 +35,7 @@ class DayPrices:
     """Prices of every day of a run.
 
     Attributes:
-        config: of the run.
+        config: configuration of the run.
         scenario: its catalog and calendar.
         pricing: what is bounded.
     """
@@ -50,7 +50,7 @@ class DayPrices:
         """Who decides on a day, under prices; the randomised share comes on top of them.
 
         Args:
-            workers: of the workers.
+            workers: those of the run.
             step: number of the day.
             who: would decide without prices.
             conditions: the sender's side.

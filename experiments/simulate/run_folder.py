@@ -28,7 +28,7 @@ class RunFolder:
     """The parts of one run.
 
     Args:
-        folder: of the parts; made where it does not exist.
+        folder: folder of the parts; made where it does not exist.
         asked: everything that the bytes of the result depend on, as plain data.
 
     Raises:

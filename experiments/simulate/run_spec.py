@@ -26,11 +26,11 @@ class RunSpec:
     Attributes:
         scenario: plain data of the scenario.
         packages: top-level packages from which its parts may be imported.
-        contacts / first / seed: of the world.
+        contacts / first / seed: contacts and seed of the world.
         control_share / uniform_share: as of `engine.decide.deciding.Plan`.
         contact_key: key of the contacts' pseudonyms.
         block_rows: contacts per batch.
-        folder: of the parts.
+        folder: folder of the parts.
     """
 
     scenario: dict[str, Any]
@@ -81,7 +81,7 @@ def plan_of(
         scenario: made from the spec's.
         guardrails: the layer.
         who: decides.
-        day: of the world; faults of the draw act here.
+        day: day of the world; faults of the draw act here.
         conditions: the sender's side.
     """
     return Plan(

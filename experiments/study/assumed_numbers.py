@@ -91,9 +91,9 @@ def outcome(changes: Mapping[str, Any], contacts: int, seed: int) -> Outcome:
     """Run one world at every frequency.
 
     Args:
-        changes: of the newsletter scenario.
+        changes: changes of the newsletter scenario.
         contacts: number of contacts.
-        seed: of the world.
+        seed: seed of the world.
     """
     scenario = load_scenario("newsletter", changes)
 
@@ -112,7 +112,7 @@ def sweep(contacts: int, seed: int = 1, only: tuple[str, ...] = ()) -> tuple[Out
 
     Args:
         contacts: per world.
-        seed: of the worlds.
+        seed: seed of the worlds.
         only: names of numbers; empty is all.
     """
     found = []

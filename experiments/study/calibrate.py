@@ -31,8 +31,8 @@ class CalibrateRequest:
     Attributes:
         groups: names; none is all.
         data: folder with the data sets.
-        contacts: of the simulated worlds; None is each group's own number.
-        seed: of everything.
+        contacts: size of the simulated worlds; None is each group's own number.
+        seed: the seed of every draw.
         check: measure the shipped numbers, and fit nothing.
         out: folder for yaml and picture; None writes nothing.
     """

@@ -76,10 +76,10 @@ class Size:
     """How large one run is.
 
     Attributes:
-        contacts: of the world; about a quarter of their days have a choice.
+        contacts: size of the world; about a quarter of their days have a choice.
         decisions: after which a run ends; regret is read after `DECISIONS` of them, or all.
         days: after which it ends in any case.
-        slice_contacts: of the slice on which the segments are tuned; so many give about as many decisions.
+        slice_contacts: number in the slice on which the segments are tuned; so many give about as many decisions.
     """
 
     contacts: int = 2500
@@ -124,8 +124,8 @@ def run(name: str, shared: SharedLearning, size: Size) -> Course:
 
     Args:
         name: in `LEARNERS`.
-        shared: of the seed; its slice tunes the segments, the learner sees none of it.
-        size: of the run.
+        shared: what the seed shares; its slice tunes the segments, the learner sees none of it.
+        size: size of the run.
     """
     segments = tuned("segments", shared)
     world = World(shared.scenario, size.contacts, shared.seed, guardrails=shared.guardrails)

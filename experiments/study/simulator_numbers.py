@@ -70,4 +70,4 @@ def _shown(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    (Path(__file__).resolve().parents[1] / REPORT).write_text(report(), encoding="utf-8")
+    (Path(__file__).resolve().parents[2] / REPORT).write_text(report(), encoding="utf-8")

@@ -48,10 +48,10 @@ class Sizes:
     """How large the study is.
 
     Attributes:
-        contacts: of the frequencies and of silence.
-        policy_contacts: of the comparison of policies.
-        tuning_contacts / tuning_days: of the log on which segments are tuned.
-        rollouts: of the planner.
+        contacts: number behind the frequencies and silence.
+        policy_contacts: number in the comparison of policies.
+        tuning_contacts / tuning_days: size of the log on which segments are tuned.
+        rollouts: number of rollouts of the planner.
         days: horizon.
     """
 
@@ -68,7 +68,7 @@ class Sanity:
     """What was found.
 
     Attributes:
-        sizes: of the study.
+        sizes: sizes of the study.
         silence: drawn value of never sending minus its closed form, paired by contact.
         silent_value: the closed form's mean.
         frequencies: calendars of so many e-mails a month, and never, under permission alone.
@@ -92,8 +92,8 @@ def run(sizes: Sizes, seed: int = 1, workers: int = 1) -> Sanity:
     """Simulate everything.
 
     Args:
-        sizes: of the study.
-        seed: of the worlds; the tuning log has contacts of its own.
+        sizes: sizes of the study.
+        seed: seed of the worlds; the tuning log has contacts of its own.
         workers: processes; they change nothing but the time.
     """
     scenario = load_scenario("newsletter")

@@ -77,7 +77,7 @@ class StockVw:
     """Vowpal Wabbit on its own: epsilon-greedy over the eligible lines, one update per event at the end of the day.
 
     Args:
-        shared: of the seed; the context is encoded as for our learners, fitted to the first day.
+        shared: what the seed shares; the context is encoded as for our learners, fitted to the first day.
     """
 
     def __init__(self, shared: SharedLearning) -> None:

@@ -67,7 +67,7 @@ def run_programme(scenario: Scenario, programme: Programme, contacts: int, seed:
         scenario: the world.
         programme: what is sent.
         contacts: number of contacts.
-        seed: of the world.
+        seed: seed of the world.
 
     Raises:
         ParameterError: an unknown channel, or more messages than steps.

@@ -241,7 +241,7 @@ class CampaignEnv(VectorEnv[Float32Array, CodeArray | IntArray, Any]):
 
         Args:
             actor: asked batch by batch, each batch from the first day to the last.
-            seed: of a world to play in instead, from its first contacts; nothing has to be open then.
+            seed: seed of a world to play in instead, from its first contacts; nothing has to be open then.
         """
         world, first = (int(self.np_random_seed or 0), self._first) if seed is None else (seed, self._start)
         totals = np.zeros(self.num_envs)

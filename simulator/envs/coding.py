@@ -74,7 +74,7 @@ class Coding:
 
         Args:
             out: (m, d) float32, overwritten.
-            context: of the m contacts.
+            context: context of the m contacts.
             deciding: (m,) whether a decision is taken.
             progress: share of the episode that is over.
             now: the step's instant.

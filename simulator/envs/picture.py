@@ -38,7 +38,7 @@ def picture(timeline: Timeline, steps: int) -> NDArray[np.uint8]:
     """The timeline so far as an image.
 
     Args:
-        timeline: of one contact.
+        timeline: what happened to one contact.
         steps: length of the episode; the axis of days covers all of it.
 
     Returns:

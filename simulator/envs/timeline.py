@@ -20,8 +20,8 @@ def told(happened: Happened, row: int) -> dict[str, Any]:
     """What a step brought to one contact, as plain values.
 
     Args:
-        happened: of a batch.
-        row: of the batch.
+        happened: what the step brought to a batch.
+        row: row of the batch.
     """
     at = np.flatnonzero(happened.rows == row)
     story: dict[str, Any] = {"sent": bool(len(at))}
@@ -46,7 +46,7 @@ class Timeline:
     """One contact's life so far.
 
     Args:
-        world: of this contact alone, at its first step.
+        world: world of this contact alone, at its first step.
 
     Attributes:
         days: day of each step.

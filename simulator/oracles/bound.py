@@ -78,10 +78,10 @@ def upper_bound(
     """No policy has a higher expected value; see the module's proof.
 
     Args:
-        scenario: of shipped parts.
+        scenario: one whose parts ship.
         contacts: n, at least 2.
         steps: horizon.
-        seed: of the world.
+        seed: seed of the world.
         discount: factor per day, in (0, 1].
         most_sends: most messages per contact in the horizon that the rules leave; None is one a step.
 
@@ -212,7 +212,7 @@ class _Backward:
             after: the same after it.
             twin: moved to the step.
             price: (L, n) per send; infinite where nothing is sent.
-            weight: of the step's reward.
+            weight: weight of the step's reward.
             world: in the step.
         """
         here = world.people.join_day <= world.moment.day

@@ -27,10 +27,10 @@ def contact_batch(
     """Some rows of a batch as contacts.
 
     Args:
-        people / state: of the batch.
+        people / state: people and state of the batch.
         moment: the step.
-        context: of the m rows.
-        catalog: of the sends that are remembered.
+        context: context of the m rows.
+        catalog: catalog of the sends that are remembered.
         rows: (m,) rows.
         history_known: (m,) bool.
         inputs: what the pack reads besides.

@@ -153,7 +153,7 @@ class ShopperPopulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         Args:
             contact_id: (n,) unique strings.
             catalog: its channels get an affinity and a permission each.
-            seed: of the world.
+            seed: seed of the world.
 
         Raises:
             ParameterError: a channel of the catalog without a reach.

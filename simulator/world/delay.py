@@ -85,7 +85,7 @@ class CurveDelay(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
         Args:
             event: seen, clicked, ordered, unsubscribed, replied, complained, bounced, delivered or refunded.
-            channel: of the message.
+            channel: channel of the message.
             uniform: (m,) in [0, 1).
 
         Raises:

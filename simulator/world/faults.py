@@ -35,7 +35,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             stale_feed (observations stand still), broken_randomisation (draws lean to the first actions).
         from_day / days: span; days None lasts to the end.
         channel: by name; "" is every channel.
-        share: of contacts, for consent_withdrawn.
+        share: share of contacts, for consent_withdrawn.
         factor: for complaint_spike.
     """
 

@@ -52,7 +52,7 @@ class Inputs:
         reads: names that the pack's rules read (`Guardrails.extra_inputs`).
         register: what is on record.
         people: the batch.
-        catalog: of the sends.
+        catalog: catalog of the sends.
         observer: for what is only estimated.
         start_at: first instant of the world, microseconds.
     """
@@ -81,7 +81,7 @@ class Inputs:
         """The inputs of some rows.
 
         Args:
-            state: of the batch.
+            state: state of the batch.
             moment: the step.
             rows: (m,) rows.
             sent_arms: (s,) arms of their remembered sends.

@@ -66,7 +66,7 @@ class Metrics:
     """Sums behind the metrics of one policy.
 
     Attributes:
-        outcome: of the scenario.
+        outcome: outcome of the scenario.
         counts: whole numbers, see `_COUNTS`.
     """
 

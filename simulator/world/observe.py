@@ -101,7 +101,7 @@ class Observer:
         """The context of some rows.
 
         Args:
-            state: of the batch.
+            state: state of the batch.
             moment: the step.
             rows: (m,) rows that are decided for.
             frozen_days: days for which the feed of everything that moves has stood still (a fault); 0 is none.

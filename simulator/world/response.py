@@ -53,7 +53,7 @@ class Chances:
     """(m,) probabilities of one message each; a later one in a chain is given the earlier ones.
 
     Attributes:
-        hard_bounced / soft_bounced: of a message that leaves; else it is delivered.
+        hard_bounced / soft_bounced: chances of a message that leaves; else it is delivered.
         seen: given delivered.
         clicked: given seen.
         ordered: given clicked.

@@ -152,7 +152,7 @@ class Sender:
 
         Args:
             ledger: before.
-            counts: of all batches together.
+            counts: counts of all batches together.
 
         Raises:
             ParameterError: a day before the last one.

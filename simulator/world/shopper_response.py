@@ -263,7 +263,7 @@ class BoundShopperResponse:
         """See the module's equations.
 
         Args:
-            people / state: of the batch.
+            people / state: people and state of the batch.
             cells: m messages.
             moment: the step.
         """

@@ -36,7 +36,7 @@ class World:
     Args:
         scenario: parts, catalog, features, pack.
         n: contacts, at least 1.
-        seed: of the world.
+        seed: seed of the world.
         first: number of the first contact; contacts `first` to `first + n - 1` are the same in any batch.
         guardrails: the layer; made from the scenario's pack where None.
         luck: 0 is the world itself; another number is another future of the same contacts (for planning by rollouts).
