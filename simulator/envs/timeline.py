@@ -16,7 +16,7 @@ FATES: Final = ("delivered", "seen", "clicked", "replied", "unsubscribed", "comp
 MONEY: Final = ("order_usd", "organic_usd", "discount_usd", "refund_usd", "cost_usd", "reward_usd")
 
 
-def told(happened: Happened, row: int) -> dict[str, Any]:
+def contact_events(happened: Happened, row: int) -> dict[str, Any]:
     """What a step brought to one contact, as plain values.
 
     Args:
@@ -52,7 +52,7 @@ class Timeline:
         days: day of each step.
         fatigue: by step, (C,) stock of messages.
         pressure / intent / stage: by step.
-        stories: by step, see `told`.
+        stories: by step, see `contact_events`.
         messages: those that were sent.
     """
 
@@ -82,4 +82,4 @@ class Timeline:
 
     def after(self, happened: Happened) -> None:
         """Note what the step brought."""
-        self.stories.append(told(happened, 0))
+        self.stories.append(contact_events(happened, 0))

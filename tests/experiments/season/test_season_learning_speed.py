@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from experiments.study.learning_speed import Course, Size, curves, run, shared_learning, table
-from experiments.study.speed_learners import LEARNERS
+from experiments.study.learning_speed import LEARNERS, Course, Size, curves, run, shared_learning, table
 
 TINY = Size(contacts=40, decisions=80, days=3, slice_contacts=60)
 
