@@ -60,15 +60,14 @@ bench: $(VENV)/dev.stamp ## every benchmark; figures go to tests/benchmarks/resu
 study: $(VENV)/dev.stamp ## the long statistical studies; their tables go to docs/
 	@$(ONE_THREAD) $(BIN)/python -m pytest -m study -n $(JOBS) --dist loadfile $(PYTEST_ARGS) \
 	  || { code=$$?; [ $$code -eq 5 ] || exit $$code; }  # 5: no test carries the mark
-	@for script in experiments/study/[a-z]*.py; do \
-	  [ -e "$$script" ] || continue; \
+	@for script in $$(grep -l '^if __name__' experiments/study/*.py | grep -v maskable_ppo); do \
 	  name=$$(basename "$$script" .py); echo "== $$name"; \
 	  $(BIN)/python -m "experiments.study.$$name"; \
 	done
 
 rl: $(RL)/stamp ## another library's learner on our environments; its table goes to docs/other-library.md
 	$(ONE_THREAD) $(RL)/bin/python -m pytest tests/experiments/study/test_maskable_ppo.py $(PYTEST_ARGS)
-	$(ONE_THREAD) $(RL)/bin/python -m experiments.rl.maskable_ppo
+	$(ONE_THREAD) $(RL)/bin/python -m experiments.study.maskable_ppo
 
 browser: $(VENV)/dev.stamp ## the launch report in a real browser; needs Chromium on the machine
 	$(BIN)/python $(PIP) -c <($(call pins,lock/dev.txt)) -e '.[browser]'

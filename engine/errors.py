@@ -62,8 +62,16 @@ class TactfulError(Exception):
         self.message = message
         self.hint = plain(hint)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what the error says: not every kind can be made again from its own arguments."""
+        return _as_it_was, (type(self), self.args), self.__dict__
+
     def __str__(self) -> str:
         return f"{self.message} (hint: {self.hint})" if self.hint else self.message
+
+
+def _as_it_was(kind: type[TactfulError], args: tuple[Any, ...]) -> TactfulError:
+    return kind.__new__(kind, *args)
 
 
 class ParameterError(TactfulError, ValueError):

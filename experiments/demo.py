@@ -22,15 +22,16 @@ from experiments.judge.backtest import BacktestOutput, BacktestRequest, Prepared
 from experiments.judge.contenders import LEARNED, SEGMENTS
 from experiments.judge.launch.recommend import BETTER, NO_DIFFERENCE, WORSE
 from experiments.outputs import CommandOutput, Output
+from experiments.report.figures import svg_text
 from experiments.report.files import make_folder, write_whole
 from experiments.serve.decide import DecideOutput, DecideRequest, decide_file
 from experiments.settings import BacktestConfig, DecideConfig, compose_settings
 from experiments.simulate.config import SimulateConfig
 from experiments.simulate.contact_file import contact_table
-from experiments.simulate.curves import picture
-from experiments.simulate.job import NOTE
+from experiments.simulate.curves import curves_figure
 from experiments.simulate.outputs import SimulateOutput
 from experiments.simulate.run import SimulateRequest, simulate
+from experiments.simulate.run_spec import NOTE
 from policies.peers.constant import UniformPolicy
 from simulator.rollout import HoldActor, PolicyActor, play
 from simulator.scenario import Scenario, scenario_from
@@ -181,7 +182,7 @@ def live_run(scenario: Scenario, prepared: Prepared, contacts: int, seed: int) -
         contacts=contacts,
         steps=LIVE_DAYS,
         seeds=(seed + 1,),
-        block=-(-contacts // 2),
+        batch=-(-contacts // 2),
         sender=Conditions(killed=False),
         workers=_processes(contacts * LIVE_DAYS),
         conditional=True,
@@ -306,7 +307,8 @@ def live_curves(compared: Comparison) -> str:
         ("Sends", "per contact and day", sends),
         ("May be sent advertising", "% of contacts", listed),
     ]
-    return picture(panels, f"SIMULATED: {LIVE_DAYS} days live, the same contacts and luck for every policy")
+    title = f"SIMULATED: {LIVE_DAYS} days live, the same contacts and luck for every policy"
+    return svg_text(curves_figure(panels, title))
 
 
 def _decisions(folder: Path, scenario: Scenario, config: SimulateConfig) -> DecideOutput:

@@ -15,7 +15,7 @@ from engine.protocols import FusedPolicy, Policy
 from engine.sampling import draw
 from engine.sealing import sealed
 from engine.types import HOLD, CodeArray, FloatArray, IntArray
-from simulator.world.broken_draw import broken_at
+from simulator.world.faults import broken_at
 from simulator.world.happened import Happened
 from simulator.world.world import World
 
@@ -30,7 +30,7 @@ class Turn:
     Attributes:
         world: for actors that know the latents (oracles); a policy never reads it.
         rows: (m,) contacts that are decided for.
-        contacts: of the m rows, as known.
+        contacts: the m rows as contacts, as the sender knows them.
         eligibility: what the guardrails left.
         uniform: (m,) the one uniform of each decision.
     """

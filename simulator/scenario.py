@@ -24,12 +24,11 @@ from simulator.people.register import Register
 from simulator.world.delay import CurveDelay, Delay
 from simulator.world.dynamics import DynamicsModel, ShopperDynamics
 from simulator.world.faults import Fault
-from simulator.world.money import Money
+from simulator.world.happened import Money
 from simulator.world.observe import Observation
 from simulator.world.response import ResponseModel
-from simulator.world.season import Calendar, SeasonalCalendar
 from simulator.world.shopper_response import ShopperResponse
-from simulator.world.trigger import Trigger
+from simulator.world.timing import Calendar, SeasonalCalendar, Trigger
 
 # kind of part -> shipped name -> class.
 PARTS: Final[Mapping[str, Mapping[str, type[Any]]]] = {
@@ -54,7 +53,7 @@ class ScenarioSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """The yaml of a scenario.
 
     Attributes:
-        name: of the use case; written into each decision.
+        name: name of the use case; written into each decision.
         description: one line.
         trigger: who is decided for.
         outcome: the event that counts as a conversion, in the words of the use case.
@@ -139,7 +138,7 @@ def load_scenario(name: str, changes: Mapping[str, Any] | None = None, packages:
     """A scenario of `conf/scenario/`.
 
     Args:
-        name: of the yaml.
+        name: name of the yaml.
         changes: keys that replace those of the yaml; mappings are merged.
         packages: top-level packages from which parts may be imported, beside ours.
 
@@ -258,3 +257,49 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
         old = out.get(key)
         out[key] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return out
+
+
+class FaultFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A yaml of conf/fault/.
+
+    Attributes:
+        faults: at least one; as in a scenario.
+    """
+
+    faults: tuple[Fault, ...]
+
+    def __post_init__(self) -> None:
+        if not self.faults:
+            raise ParameterError("faults", "a fault scenario", allowed="at least one fault", got=self.faults)
+
+
+def faults_from(data: Any, *, source: str = "fault scenario") -> tuple[Fault, ...]:
+    """Validate plain data as faults.
+
+    Raises:
+        ConfigError: unknown key, wrong type, or a value out of range.
+    """
+    try:
+        return msgspec.convert(data, FaultFile).faults
+    except (msgspec.ValidationError, ParameterError) as error:
+        raise ConfigError(
+            f"{source} is no fault scenario: {error}", hint="see docs/simulator.md for every fault"
+        ) from error
+
+
+def with_faults(scenario: Scenario, *names: str) -> Scenario:
+    """A scenario with the faults of conf/fault/NAME.yaml, after its own.
+
+    Raises:
+        ConfigError: no such fault scenario, or a fault on a channel that the catalog does not have.
+    """
+    added = [
+        one for name in names for one in faults_from(shipped_yaml("fault", name), source=f"conf/fault/{name}.yaml")
+    ]
+    for fault in added:
+        if fault.channel and fault.channel not in scenario.catalog.channels:
+            raise ConfigError(
+                f"the fault {fault.kind!r} is on the channel {fault.channel!r}, which the catalog does not have",
+                hint=f"its channels are {', '.join(scenario.catalog.channels)}",
+            )
+    return scenario.with_faults(*scenario.spec.faults, *added)

@@ -2,8 +2,8 @@
 
 Every policy meets the same contacts with the same luck (common random numbers), so that differences are known far
 better than values. A contact is one independent unit: its total over the horizon is one term, and the Monte Carlo
-standard error is that of a mean of such terms. All sums are order-free (`engine.ope.sums.exact`): blocks of any size,
-any number of processes and any order of seeds give the same bytes. Memory holds one block of contacts at a time.
+standard error is that of a mean of such terms. All sums are order-free (`engine.ope.sums.exact`): batches of any size,
+any number of processes and any order of seeds give the same bytes. Memory holds one batch of contacts at a time.
 
 With `conditional` each step counts its expected reward given the latents and the action (`simulator.world.expected`)
 in place
@@ -11,16 +11,14 @@ of the reward that was drawn: the same value in expectation (Rao & Blackwell), w
 are large and rare.
 
 What it does not say: the error covers the draw of contacts and luck, not the world's own numbers; totals are those of
-the reward (`simulator.world.money`) within the horizon, what comes after is in c_u and c_c alone.
+the reward (`simulator.world.happened`) within the horizon, what comes after is in c_u and c_c alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from multiprocessing import get_context
 from typing import Final, Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -33,6 +31,7 @@ from engine.ope.sums.exact import add_pairs, segment_sums
 from engine.protocols import Policy
 from engine.types import FloatArray, IntArray
 from simulator.people.people import present_mask
+from simulator.processes import worker_processes
 from simulator.rollout import Actor, PolicyActor, choose
 from simulator.scenario import Scenario
 from simulator.world.expected import expected_rewards, gains_of, organic_rewards
@@ -41,15 +40,15 @@ from simulator.world.world import World
 
 __all__ = ["Comparison", "Planner", "Value", "compare", "expected_rewards", "list_size", "value"]
 
-BLOCK: Final = 8192
+BATCH: Final = 8192
 SenderOf = Callable[[World], Conditions]
 
 
 @runtime_checkable
 class Planner(Protocol):
-    """Makes an actor for one block of contacts before its first step; the world it is given is its own to use up."""
+    """Makes an actor for one batch of contacts before its first step; the world it is given is its own to use up."""
 
-    def for_block(self, world: World) -> Actor: ...
+    def for_batch(self, world: World) -> Actor: ...
 
 
 Subject = Actor | Policy | Planner
@@ -138,7 +137,7 @@ def value(  # noqa: PLR0913 - one front door: each argument is a choice of the p
     contacts: int,
     steps: int,
     seeds: Sequence[int] = (0,),
-    block: int = BLOCK,
+    batch: int = BATCH,
     discount: float = 1.0,
     sender: Conditions | SenderOf = NOTHING_SAID,
     workers: int = 1,
@@ -152,7 +151,7 @@ def value(  # noqa: PLR0913 - one front door: each argument is a choice of the p
         contacts=contacts,
         steps=steps,
         seeds=seeds,
-        block=block,
+        batch=batch,
         discount=discount,
         sender=sender,
         workers=workers,
@@ -167,7 +166,7 @@ def compare(  # noqa: PLR0913 - one front door: each argument is a choice of the
     contacts: int,
     steps: int,
     seeds: Sequence[int] = (0,),
-    block: int = BLOCK,
+    batch: int = BATCH,
     discount: float = 1.0,
     sender: Conditions | SenderOf = NOTHING_SAID,
     workers: int = 1,
@@ -177,11 +176,11 @@ def compare(  # noqa: PLR0913 - one front door: each argument is a choice of the
 
     Args:
         scenario: the world.
-        subjects: name -> actor, policy, or planner that makes an actor per block.
+        subjects: name -> actor, policy, or planner that makes an actor per batch.
         contacts: simulated per seed, at least 2.
         steps: horizon T, at least 1.
         seeds: distinct worlds; contacts of different seeds are different people.
-        block: contacts that are simulated at once; does not change the result.
+        batch: contacts that are simulated at once; does not change the result.
         discount: factor per day on later rewards, in (0, 1]; 1 is no discounting.
         sender: the sender's side of the rules, fixed or by world and step.
         workers: processes; with more than one everything given must be picklable.
@@ -190,9 +189,9 @@ def compare(  # noqa: PLR0913 - one front door: each argument is a choice of the
     Raises:
         ParameterError: an argument outside its range, or a policy whose answer is no distribution.
     """
-    _check(subjects, contacts, steps, seeds, block, discount, workers)
+    _check(subjects, contacts, steps, seeds, batch, discount, workers)
     work = _Work(scenario, dict(subjects), steps, discount, sender, conditional)
-    pieces = [(seed, first, min(block, contacts - first)) for seed in seeds for first in range(0, contacts, block)]
+    pieces = [(seed, first, min(batch, contacts - first)) for seed in seeds for first in range(0, contacts, batch)]
     total: _Sums | None = None
     for sums in _spread(work, pieces, workers):
         total = sums if total is None else total.merged(sums)
@@ -220,7 +219,7 @@ class _Work:
 
     @cached_property
     def _guardrails(self) -> Guardrails:
-        """One layer for all blocks: it depends on the scenario alone."""
+        """One layer for all batches: it depends on the scenario alone."""
         scenario = self.scenario
         return Guardrails(scenario.pack, scenario.catalog, scenario.packages, scenario.features)
 
@@ -331,7 +330,7 @@ class _Sums:
 
 def _actor(subject: Subject, world: World) -> Actor:
     if isinstance(subject, Planner):
-        return subject.for_block(world)
+        return subject.for_batch(world)
     if hasattr(subject, "act"):
         return cast("Actor", subject)
     return PolicyActor(subject)
@@ -341,7 +340,7 @@ def _spread(work: _Work, pieces: Sequence[tuple[int, int, int]], workers: int) -
     if workers == 1 or len(pieces) == 1:
         yield from map(work.run, pieces)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with worker_processes(workers) as pool:
         yield from pool.map(work.run, pieces)
 
 
@@ -355,14 +354,14 @@ def _check(
     contacts: int,
     steps: int,
     seeds: Sequence[int],
-    block: int,
+    batch: int,
     discount: float,
     workers: int,
 ) -> None:
     for name, least, got in (
         ("contacts", 2, contacts),
         ("steps", 1, steps),
-        ("block", 1, block),
+        ("batch", 1, batch),
         ("workers", 1, workers),
     ):
         if got < least:

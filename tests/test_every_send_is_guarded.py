@@ -27,7 +27,7 @@ PRIMITIVES |= {"engine/decide/drawing.py"}
 # Hands what it is given to the compiled policy of the contact's group.
 PRIMITIVES |= {"policies/prices/priced.py"}
 # In a simulated world nobody is reached; these draw from the eligible sets of a world whose layer was asked.
-PRIMITIVES |= {"simulator/rollout.py", "simulator/world/broken_draw.py", "experiments/season/turns.py"}
+PRIMITIVES |= {"simulator/rollout.py", "simulator/world/faults.py", "experiments/season/actors.py"}
 # Answers pictures, not contacts: nothing there can be sent.
 STUDIES = {"experiments/study/digits.py"}
 # Tries policies out on made-up rows: nothing there can be sent.

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 PACKAGES = ("engine", "policies", "simulator", "experiments", "conf")
+# Generators, studies and calibration targets.
+CHECKOUT_ONLY = ("experiments/shipped_data", "experiments/study", "simulator/calibration", "conf/moments")
 pytestmark = pytest.mark.slow
 
 
@@ -53,12 +55,16 @@ def installed(wheel: Path, root: Path, tmp_path_factory: pytest.TempPathFactory)
     return scripts
 
 
-def test_wheel_holds_every_file_of_every_package(wheel: Path, project_files: list[Path]) -> None:
+def test_wheel_holds_every_file_of_every_package_but_what_needs_a_checkout(
+    wheel: Path, project_files: list[Path]
+) -> None:
     """A plain list of packages would drop sub-packages and every yaml in silence."""
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     expected = {path.as_posix() for path in project_files if path.parts[0] in (*PACKAGES, "tactful.py")}
-    assert names == expected
+    left_out = {name for name in expected if name.startswith(tuple(f"{folder}/" for folder in CHECKOUT_ONLY))}
+    assert {"/".join(name.split("/")[:2]) for name in left_out} == set(CHECKOUT_ONLY)
+    assert names == expected - left_out
 
 
 def test_wheel_carries_licence_and_entry_point(wheel: Path) -> None:
@@ -74,6 +80,14 @@ def test_console_script_runs_from_another_folder(argument: str, installed: Path,
     done = run([installed / "tactful", argument], tmp_path)
     assert done.returncode == 0, done.stderr
     assert "tactful" in done.stdout.lower()
+
+
+def test_a_command_that_needs_a_checkout_says_so(installed: Path, tmp_path: Path) -> None:
+    done = run([installed / "tactful", "calibrate", "--check"], tmp_path)
+    assert done.returncode == 4
+    error, hint = done.stderr.splitlines()
+    assert error.startswith("error: `tactful calibrate` needs a checkout")
+    assert hint.startswith("hint: ")
 
 
 def test_packages_come_from_the_wheel(installed: Path, root: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from engine.types import HOLD, BoolArray, CodeArray, FloatArray, IntArray
 from policies.vw.compiled import CompiledPolicy
 from simulator.rollout import Actor, Turn, acted, turn_of
 from simulator.scenario import Scenario
-from simulator.world.expected import gains_of, message_gains, organic_rewards, row_blocks
+from simulator.world.expected import gains_of, message_gains, organic_rewards, row_parts
 from simulator.world.world import World
 
 # Told of every turn and what was chosen; may change the choice.
@@ -176,6 +176,6 @@ def _play(world: World, actor: Actor, steps: int, look: Look) -> FloatArray:
 
 def _all_gains(world: World, rows: IntArray) -> FloatArray:
     out = np.empty((len(rows), world.catalog.k - 1))
-    for part in row_blocks(len(rows), world.catalog.k):
+    for part in row_parts(len(rows), world.catalog.k):
         out[part] = message_gains(world, rows[part])
     return out

@@ -34,11 +34,11 @@ class SimulatedConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
     Attributes:
         contacts: per round; each is simulated three times.
-        rounds: of policy iteration, at least 1; the first one branches off random decisions.
+        rounds: number of policy iterations, at least 1; the first one branches off random decisions.
         days: horizon.
         kept: last rounds whose branches give the continuation value.
         ridge: penalty of its regression, in rows.
-        seed: of the worlds.
+        seed: seed of the worlds.
     """
 
     contacts: int = 10_000
@@ -65,7 +65,7 @@ def learn_simulated(
     Args:
         scenario: the world.
         learner: with `horizon`: its examples, actions and seed are used, and Vowpal Wabbit's parameters.
-        exploration: of the policy that is handed out; while learning it is greedy.
+        exploration: how the policy that is handed out explores; while learning it is greedy.
         config: how much is simulated.
 
     Raises:

@@ -16,7 +16,7 @@ from engine.errors import StorageError
 from engine.types import FloatArray
 from experiments.report.files import write_whole
 from experiments.season.config import ExperimentConfig
-from experiments.season.play import Played
+from experiments.season.episode import Played
 
 # Keys on which no cell depends: a run goes on after they were changed.
 _FREE = ("name", "question", "scenarios", "policies", "baseline", "reference", "seeds", "alpha", "workers", "at_most")
@@ -31,7 +31,7 @@ _READ_BY = {
 
 
 @dataclass(frozen=True)
-class Group:
+class CellGroup:
     """Cells that share a world: run one after the other, in one process.
 
     Attributes:
@@ -52,7 +52,7 @@ class CellNote(msgspec.Struct, frozen=True, kw_only=True):
     """What a cell's file says of itself.
 
     Attributes:
-        key: of what the cell depends on.
+        key: hash of what the cell depends on.
         counts / money: see `Played`.
         bound: in the cell of the baseline: what nobody can pass, USD per contact over that minus the baseline on the
             same contacts; null where none is proved, or none was asked for.
@@ -80,7 +80,7 @@ class Cell:
     note: CellNote
 
 
-def cell_key(config: ExperimentConfig, group: Group, policy: str) -> str:
+def cell_key(config: ExperimentConfig, group: CellGroup, policy: str) -> str:
     """Hash of everything that a cell depends on."""
     told = {key: value for key, value in msgspec.to_builtins(config).items() if key not in _FREE}
     for part, readers in _READ_BY.items():

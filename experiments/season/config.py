@@ -88,18 +88,18 @@ class ExperimentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """Configuration of `tactful experiment`.
 
     Attributes:
-        name: of the experiment.
+        name: name of the experiment.
         question: that it answers, one sentence.
         scenarios: names of yaml files in conf/scenario/, swept over with -m.
         variants: name -> what is changed; the first one is the reference. Swept over with -m.
         policies: names, see docs/season.md; swept over with -m.
         baseline: the policy that differences are taken to.
         reference: the policy that per-day regret and the gap are taken to.
-        seeds: of the worlds: their numbers, or how many (1, 2, ...).
-        contacts / days: of every cell.
+        seeds: numbers of the worlds, or how many (1, 2, ...).
+        contacts / days: size of every cell.
         at_most: policy -> contacts at most, the first ones of the cell, for those that are slow; differences are then
             paired on these contacts.
-        slice: of the learners.
+        slice: what learners and tuned rules get to learn from.
         metric: that learners learn from: `message`, what a message brings and costs (0 for hold), or `margin`, all
             money of the day.
         learn_every_days: learners learn on from their own decisions after so many days; 0 never does.

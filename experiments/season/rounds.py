@@ -1,7 +1,8 @@
-"""Decisions of a simulated step as logged rounds, and the randomised slice that all learners learn from."""
+"""Decisions of a simulated step as logged rounds: the randomised slice, and learning on from a policy's own."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -14,9 +15,10 @@ from engine.guardrails.layer import Guardrails
 from engine.records.rounds import RoundBlock
 from engine.time.localtime import instant_of
 from engine.types import HOLD, BoolArray, CodeArray, FloatArray
+from experiments.season.actors import SparingActor
 from experiments.season.config import SliceConfig
-from experiments.season.turns import Restriction, SparingActor
-from simulator.rollout import Turn, acted
+from experiments.season.variants import Restriction
+from simulator.rollout import Actor, Turn, acted
 from simulator.scenario import Scenario
 from simulator.world.happened import Happened
 from simulator.world.world import World
@@ -36,8 +38,8 @@ class Slice:
     """Logged rounds of a randomised slice.
 
     Attributes:
-        scenario: of the world.
-        seed: of the world.
+        scenario: scenario of the world.
+        seed: seed of the world.
         blocks: one per step: every decision, also those in which hold alone was eligible (`usable` is false there).
     """
 
@@ -83,8 +85,8 @@ def randomised_slice(
     Args:
         scenario: the world.
         config: size and shares.
-        seed: of the world.
-        restriction: of the variant.
+        seed: seed of the world.
+        restriction: restriction of the variant.
         guardrails: the layer.
     """
     world = World(scenario, config.contacts, seed, first=SLICE_FIRST, guardrails=guardrails)
@@ -151,3 +153,43 @@ def message_reward(happened: Happened, scenario: Scenario) -> FloatArray:
     organic = margin * (happened.organic_usd - share * happened.refund_usd) - share * happened.discount_usd
     left: FloatArray = happened.reward_usd - organic
     return left
+
+
+# Takes new rounds, in the order in which they were decided, and gives who decides from now on.
+Learn = Callable[[Sequence[RoundBlock]], Actor]
+
+
+class LearningActor:
+    """An actor that is replaced by what was learnt from its decisions.
+
+    Args:
+        actor: at the start.
+        learn: from the new rounds to the next actor.
+        every_steps: between two updates, at least 1.
+    """
+
+    def __init__(self, actor: Actor, learn: Learn, every_steps: int) -> None:
+        self._actor, self._learn, self._every = actor, learn, every_steps
+        self._new: list[RoundBlock] = []
+        self._steps = 0
+
+    def act(self, turn: Turn) -> tuple[CodeArray, FloatArray]:
+        """(m,) actions and propensities of whoever decides now."""
+        return self._actor.act(turn)
+
+    def watch(self, turn: Turn, action: CodeArray, propensity: FloatArray, happened: Happened) -> None:
+        """Keep the decisions that had a choice; learn when it is time.
+
+        Raises:
+            LearnError: the learner failed; the actor is then as it was.
+        """
+        calendar = turn.world.scenario.calendar
+        at = instant_of(calendar.now(happened.step), owner="LearningActor")
+        block = logged(turn, action, propensity, happened, at, happened.step)
+        kept = block.take(block.usable)
+        if kept.n:
+            self._new.append(kept)
+        self._steps += 1
+        if self._steps % self._every == 0 and self._new:
+            self._actor = self._learn(self._new)
+            self._new = []

@@ -10,19 +10,17 @@ import msgspec
 import pandas as pd
 
 from experiments.outputs import json_bytes
+from experiments.report.figures import svg_text
 from experiments.report.files import make_folder, write_table, write_whole
-from experiments.report.season import season_page
-from experiments.report.season_pictures import season_picture
-from experiments.season.cells import Group
+from experiments.report.season import season_figure, season_page
+from experiments.season.cells import CellGroup
+from experiments.season.comparison import judged
 from experiments.season.config import ExperimentConfig, one_cell
-from experiments.season.crew import played
-from experiments.season.group import GroupRun
-from experiments.season.judge import judged
-from experiments.season.makers import require_known
+from experiments.season.findings import notes, sentences
 from experiments.season.outputs import ExperimentOutput, SeasonRow
-from experiments.season.said import notes, sentences
-from experiments.season.scenarios import varied
-from experiments.season.turns import restriction
+from experiments.season.policies import require_known
+from experiments.season.runner import GroupRun, played
+from experiments.season.variants import restriction, varied
 
 PARTS = "parts"
 Advance = Callable[[float], None]
@@ -80,7 +78,7 @@ def experiment(request: ExperimentRequest, config: ExperimentConfig, advance: Ad
     config = asked(config, sweep=request.sweep)
     parts = make_folder(make_folder(request.out) / PARTS)
     groups = [
-        Group(scenario, variant, seed)
+        CellGroup(scenario, variant, seed)
         for scenario in config.scenarios
         for variant in config.variants
         for seed in config.seed_numbers
@@ -88,8 +86,8 @@ def experiment(request: ExperimentRequest, config: ExperimentConfig, advance: Ad
     missing = {group: GroupRun(config, group, parts).missing() for group in groups}
     total, left = cells_of(config), sum(map(len, missing.values()))
     advance(float(total - left))
-    for _ in played(config, [group for group in groups if missing[group]], parts):
-        advance(1.0)
+    for cells in played(config, [group for group in groups if missing[group]], parts):
+        advance(float(cells))
     rows, gaps = judged(config, parts)
     output = ExperimentOutput(
         experiment=config.name,
@@ -120,7 +118,7 @@ def _write(request: ExperimentRequest, output: ExperimentOutput) -> ExperimentOu
     # How many cells an earlier run had done is no part of the result.
     kept = msgspec.structs.replace(output, played=output.cells)
     write_table(out / "results.parquet", table(output))
-    picture = season_picture(kept)
+    picture = svg_text(season_figure(kept))
     write_whole(out / "season.svg", picture)
     write_whole(out / "report.json", json_bytes(kept))
     write_whole(out / "report.html", season_page(kept, picture, command))

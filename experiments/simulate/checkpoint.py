@@ -1,4 +1,4 @@
-"""The state of a block of contacts on disk: plain arrays, whole or not at all."""
+"""The state of a batch of contacts on disk: plain arrays, whole or not at all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from simulator.world.world import World
 _ARRIVING = "arriving"
 
 
-def save_block(path: Path, state: State, decided: IntArray) -> None:
+def save_batch(path: Path, state: State, decided: IntArray) -> None:
     """Write a state and the steps of the contacts' last decisions.
 
     Raises:
@@ -33,7 +33,7 @@ def save_block(path: Path, state: State, decided: IntArray) -> None:
     write_whole(path, buffer.getvalue())
 
 
-def load_block(path: Path, world: World) -> IntArray:
+def load_batch(path: Path, world: World) -> IntArray:
     """Put a world where the state on disk says; returns the steps of the contacts' last decisions.
 
     Raises:
@@ -46,7 +46,7 @@ def load_block(path: Path, world: World) -> IntArray:
         raise StorageError(f"{path} cannot be read: {error}", hint="remove the folder and run again") from error
     decided: IntArray = arrays.pop("decided")
     if len(decided) != world.n:
-        raise StorageError(f"{path} is of another block of contacts", hint="remove the folder and run again")
+        raise StorageError(f"{path} is of another batch of contacts", hint="remove the folder and run again")
     state = world.state
     _restore(state, "state", arrays)
     world.resume(state)

@@ -41,7 +41,7 @@ class SimulateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         policy: never, uniform, always:ACTION, a name of `policies.registry`, or a trained folder.
         contacts / days: size of the run; a day is one step of the scenario's calendar.
         first: number of the first contact of the world.
-        seed: of the world and of the sampling.
+        seed: seed of the world and of the sampling.
         explore_share: share of the decisions of any policy that are taken at random.
         control_share: share of contacts that are held out for good; not in learning and evaluation.
         uniform_share: share of decisions that take a uniform eligible action.

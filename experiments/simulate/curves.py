@@ -21,8 +21,8 @@ def run_curves(table: pd.DataFrame, channels: Sequence[str], title: str) -> str:
     """Reward, orders, sends, list, fatigue and goodbyes of one run.
 
     Args:
-        table: of `experiments.simulate.summary.day_table`.
-        channels: of the catalog.
+        table: table of `experiments.simulate.daily.day_table`.
+        channels: channels of the catalog.
         title: over the picture.
     """
     days = table.groupby("day").sum(numeric_only=True)
@@ -44,11 +44,11 @@ def run_curves(table: pd.DataFrame, channels: Sequence[str], title: str) -> str:
         ("Fatigue", "messages in the stock, mean", {"": _list(days["fatigue"] / alive)}),
         ("Goodbyes", "per day", of(unsubscribed="unsubscribed", complained="complained")),
     ]
-    return picture(panels, title)
+    return svg_text(curves_figure(panels, title))
 
 
-def picture(panels: Sequence[tuple[str, str, Series]], title: str) -> str:
-    """Panels of curves over days, three in a row, as SVG text.
+def curves_figure(panels: Sequence[tuple[str, str, Series]], title: str) -> Figure:
+    """Panels of curves over days, three in a row.
 
     Args:
         panels: title, unit, and name -> one figure per day; a name "" gets no legend.
@@ -61,7 +61,7 @@ def picture(panels: Sequence[tuple[str, str, Series]], title: str) -> str:
         for number, (name, unit, series) in enumerate(panels):
             axes = figure.add_subplot(lines, min(3, len(panels)), number + 1)
             _panel(axes, name, unit, series)
-        return svg_text(figure)
+        return figure
 
 
 def _panel(axes: Any, name: str, unit: str, series: Series) -> None:

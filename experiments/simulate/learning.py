@@ -13,8 +13,8 @@ from engine.log.parquet import LogReader
 from engine.log.training_rows import TrainingRows
 from engine.protocols import Learner
 from experiments.simulate.config import SimulateConfig
-from experiments.simulate.job import DayPolicy
 from experiments.simulate.policies import Rounds, setting_of, trained
+from experiments.simulate.run_spec import DayPolicy
 from policies.horizon.config import HorizonConfig
 from policies.horizon.panel import WholeLogs
 from policies.peers.constant import UniformPolicy
@@ -36,7 +36,7 @@ class Learning:
     Attributes:
         config: how to learn.
         scenario: its calendar and window say what is known when.
-        folder: of the parts.
+        folder: folder of the parts.
         known: makes the log of a day.
     """
 

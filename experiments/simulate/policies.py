@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from engine.decide.asking import unchecked_distribution
 from engine.errors import ConfigError, DataError
+from engine.features import ContextBlock
 from engine.log.parquet import LogReader
 from engine.log.selection import Selection
 from engine.protocols import Policy
 from engine.records.rounds import RoundBlock
 from engine.storage.artefact import sha256
+from engine.types import BoolArray, FloatArray
 from experiments.simulate.config import SimulateConfig
-from experiments.simulate.job import DayPolicy
-from experiments.simulate.metrics import scenario_metrics
+from experiments.simulate.outcomes import scenario_metrics
+from experiments.simulate.run_spec import DayPolicy
 from policies.peers.config import LEARNING, TUNED
 from policies.peers.constant import AlwaysPolicy, UniformPolicy
 from policies.registry import Setting, make
@@ -159,3 +162,40 @@ class Rounds:
     def empty(self) -> bool:
         """Whether there is nothing to learn from."""
         return not any(block.n for block in self)
+
+
+@dataclass(frozen=True)
+class ExploredPolicy:
+    """(1 - share) policy + share uniform, decision by decision.
+
+    Like the uniform slice of a plan (`uniform_share`), but part of the policy: its rows are in group treatment, and
+    the version says so.
+
+    Attributes:
+        policy: that decides otherwise.
+        share: share of the decisions that are taken at random, in [0, 1].
+    """
+
+    policy: Policy
+    share: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.policy.name}, {self.share:g} at random"
+
+    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+        """(n, k) the mixture.
+
+        Raises:
+            EligibilityError: a row without an eligible action.
+        """
+        mixed: FloatArray = (1.0 - self.share) * unchecked_distribution(self.policy, context, eligible)
+        mixed += self.share * UniformPolicy().distribution(context, eligible)
+        return mixed
+
+
+def explored(who: DayPolicy, share: float) -> DayPolicy:
+    """The policy of a day with its randomised slice; the version says so."""
+    if not share:
+        return who
+    return DayPolicy(ExploredPolicy(who.policy, share), f"{who.version}, {share:g} at random")

@@ -19,10 +19,10 @@ from engine.storage.artefact import MANIFEST, sha256
 from engine.types import FloatArray
 from experiments.serve.prices import Pricing, pricing_of, versioned
 from experiments.simulate.config import SimulateConfig
-from experiments.simulate.explored import ExploredPolicy
-from experiments.simulate.job import DayPolicy
-from experiments.simulate.parts import Day
-from experiments.simulate.pool import Pool
+from experiments.simulate.daily import FinishedDay
+from experiments.simulate.policies import ExploredPolicy
+from experiments.simulate.run_spec import DayPolicy
+from experiments.simulate.workers import Workers
 from policies.prices.config import PriceConfig
 from policies.prices.priced import priced
 from policies.prices.pricing import Prices, find_prices, prices_from
@@ -37,7 +37,7 @@ class DayPrices:
     """Prices of every day of a run.
 
     Attributes:
-        config: of the run.
+        config: configuration of the run.
         scenario: its catalog and calendar.
         pricing: what is bounded.
     """
@@ -47,12 +47,12 @@ class DayPrices:
     pricing: Pricing
 
     def today(
-        self, pool: Pool, step: int, who: DayPolicy, conditions: Conditions, days: Sequence[Day]
+        self, workers: Workers, step: int, who: DayPolicy, conditions: Conditions, days: Sequence[FinishedDay]
     ) -> tuple[DayPolicy, Prices | None]:
         """Who decides on a day, under prices; the randomised share comes on top of them.
 
         Args:
-            pool: of the workers.
+            workers: those of the run.
             step: number of the day.
             who: would decide without prices.
             conditions: the sender's side.
@@ -64,7 +64,7 @@ class DayPrices:
         """
         if self.pricing.needless:
             return who, None
-        found: list[int] = pool.each("look", step, conditions, self._share)
+        found: list[int] = workers.each("look", step, conditions, self._share)
         contacts = sum(found)
         if not contacts:
             return who, None
@@ -73,7 +73,7 @@ class DayPrices:
         cells = cut.cells if cut else 1
 
         def use_of(policy: Policy, uniform: float) -> Use:
-            return sum(pool.each("expected", policy, cut, uniform), start=no_use(catalog.shape, cells))
+            return sum(workers.each("expected", policy, cut, uniform), start=no_use(catalog.shape, cells))
 
         def use_at(table: FloatArray) -> Use:
             return use_of(self._explored(priced(who.policy, table, catalog, cut)), self._uniform)
@@ -110,7 +110,7 @@ class DayPrices:
     def _date(self, now: datetime) -> date:
         return now.astimezone(ZoneInfo(self.pricing.config.zone)).date()
 
-    def _used(self, days: Sequence[Day]) -> dict[str, float]:
+    def _used(self, days: Sequence[FinishedDay]) -> dict[str, float]:
         """Campaign budget -> what the days before have used, of sends that truly left."""
         catalog = self.scenario.catalog
         shape = (catalog.shape[0], catalog.shape[2])
@@ -137,19 +137,19 @@ def baseline_file(config: PriceConfig) -> dict[str, str]:
     return {"baseline": sha256(manifest)} if manifest.is_file() else {}
 
 
-def footer_prices(days: Sequence[Day]) -> dict[str, dict[str, Any]] | msgspec.UnsetType:
+def footer_prices(days: Sequence[FinishedDay]) -> dict[str, dict[str, Any]] | msgspec.UnsetType:
     """Policy version -> prices, for the log's footer; absent where no day had any."""
     found = {day.policy: day.prices for day in days if day.prices is not None}
     return found or msgspec.UNSET
 
 
-def last_prices(days: Sequence[Day]) -> Prices | None:
+def last_prices(days: Sequence[FinishedDay]) -> Prices | None:
     """Those of the last day that had any."""
     plain = next((day.prices for day in reversed(days) if day.prices is not None), None)
     return None if plain is None else prices_from(plain)
 
 
-def _start(days: Sequence[Day], names: list[str]) -> tuple[float, ...] | None:
+def _start(days: Sequence[FinishedDay], names: list[str]) -> tuple[float, ...] | None:
     before = last_prices(days)
     if before is None or [term.name for term in before.terms] != names:
         return None

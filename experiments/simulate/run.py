@@ -1,4 +1,4 @@
-"""A run: day after day over all blocks, then one log. A run that was killed goes on where it stopped."""
+"""A run: day after day over all batches, then one log. A run that was killed goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -20,27 +20,32 @@ from engine.time.localtime import instant_of
 from experiments.outputs import json_bytes
 from experiments.report.files import make_folder, write_table, write_whole
 from experiments.serve.prices import shown_prices
-from experiments.simulate.assemble import assemble
-from experiments.simulate.blocks import BlockDay, forget, removal_counts
+from experiments.simulate.batches import BatchDay, forget, removal_counts
 from experiments.simulate.config import SimulateConfig
 from experiments.simulate.curves import run_curves
-from experiments.simulate.daily import Sums, add
-from experiments.simulate.explored import explored
-from experiments.simulate.job import NOTE, DayPolicy, Job, log_meta
+from experiments.simulate.daily import (
+    FinishedDay,
+    JoinTotals,
+    Sums,
+    add,
+    day_table,
+    group_totals,
+    nothing_sent,
+    removed_pairs,
+)
 from experiments.simulate.learning import Learning
-from experiments.simulate.metrics import scenario_metrics
+from experiments.simulate.outcomes import scenario_metrics
 from experiments.simulate.outputs import SimulateOutput
-from experiments.simulate.parts import Day, Parts
-from experiments.simulate.policies import check_policy, fixed_policy
-from experiments.simulate.pool import Pool
+from experiments.simulate.policies import check_policy, explored, fixed_policy
 from experiments.simulate.pricing import baseline_file, day_prices, footer_prices, last_prices
-from experiments.simulate.summary import JoinTotals, day_table, group_totals, nothing_sent, removed_pairs
+from experiments.simulate.run_folder import RunFolder, assemble
+from experiments.simulate.run_spec import NOTE, DayPolicy, RunSpec, log_meta
+from experiments.simulate.workers import Workers
 from policies.peers.config import LEARNING
 from policies.prices.config import PriceConfig
 from policies.prices.pricing import Prices
 from policies.trained import TrainedFolder, export_learner
-from simulator.scenario import Scenario, scenario_from
-from simulator.world.overlays import with_faults
+from simulator.scenario import Scenario, scenario_from, with_faults
 from simulator.world.sender import Sender
 
 Advance = Callable[[float], None]
@@ -53,7 +58,7 @@ class SimulateRequest:
     Attributes:
         out: the joined log to write; ends in .parquet. The other files stand beside it.
         contact_key: key of the contacts' pseudonyms.
-        keep_parts: leave the folder of parts, with the state of every block after the last day.
+        keep_parts: leave the folder of parts, with the state of every batch after the last day.
     """
 
     out: Path
@@ -88,7 +93,7 @@ def simulate(request: SimulateRequest, config: SimulateConfig, advance: Advance 
     metrics = scenario_metrics(scenario)
     if config.metric not in metrics:
         raise DataError(f"there is no metric {config.metric!r}", hint=f"one of {', '.join(metrics)}")
-    parts = Parts(request.beside(".parts"), _asked(config, scenario, request.contact_key))
+    parts = RunFolder(request.beside(".parts"), _asked(config, scenario, request.contact_key))
     with parts.held():
         output = _Run(request, config, scenario, parts, advance or (lambda _: None)).whole()
         if not request.keep_parts:
@@ -116,16 +121,16 @@ class _Run:
     request: SimulateRequest
     config: SimulateConfig
     scenario: Scenario
-    parts: Parts
+    parts: RunFolder
     advance: Advance
 
     def whole(self) -> SimulateOutput:
-        job = self._job()
+        spec = self._spec()
         days = self.parts.done()
         resumed = len(days)
         self.advance(float(resumed * self.config.contacts))
-        with Pool(job, self.config.workers) as pool:
-            learning = self._learning(job, pool) if self.config.policy in LEARNING else None
+        with Workers(spec, self.config.workers) as workers:
+            learning = self._learning(spec, workers) if self.config.policy in LEARNING else None
             who = None if learning else fixed_policy(self.config, self.scenario, self._tuning_log)
             dear, used = day_prices(self.config, self.scenario), ""
             for step in range(resumed, self.config.days):
@@ -133,30 +138,32 @@ class _Run:
                 if today is None:
                     break
                 conditions = self._conditions(self._guardrails(), days)
-                today, prices = dear.today(pool, step, today, conditions, days)
+                today, prices = dear.today(workers, step, today, conditions, days)
                 today = explored(today, self.config.explore_share)
                 if today.version != used:
-                    pool.all("use", today)
+                    workers.all("use", today)
                     used = today.version
-                days.append(self._day(pool, step, today, conditions, prices))
-                forget(job, "state", step - 1)
+                days.append(self._day(workers, step, today, conditions, prices))
+                forget(spec, "state", step - 1)
                 if learning:
                     learning.forget(step)
-            totals = self._join(pool)
-        meta = msgspec.structs.replace(self._meta(job), prices=footer_prices(days))
+            totals = self._join(workers)
+        meta = msgspec.structs.replace(self._meta(spec), prices=footer_prices(days))
         if not totals.decisions:
             raise DataError("nobody was to be decided for on any day", hint="ask for more days or contacts")
-        return self._written(job, days, totals, meta, resumed)
+        return self._written(spec, days, totals, meta, resumed)
 
-    def _day(self, pool: Pool, step: int, who: DayPolicy, conditions: Conditions, prices: Prices | None) -> Day:
-        found: list[BlockDay] = pool.each("live", step, conditions)
+    def _day(
+        self, workers: Workers, step: int, who: DayPolicy, conditions: Conditions, prices: Prices | None
+    ) -> FinishedDay:
+        found: list[BatchDay] = workers.each("live", step, conditions)
         sums: Sums = {}
         for one in found:
             add(sums, one.sums)
         removed = removal_counts(found)
         rules = {name: (count.rule, count.pairs, count.contacts) for name, count in removed.rules.items()}
         sent = sum((one.counts for one in found[1:]), found[0].counts).to_builtins()
-        day = Day(
+        day = FinishedDay(
             sums=sums,
             removed=rules,
             held=removed.held,
@@ -169,7 +176,7 @@ class _Run:
         self.advance(float(self.config.contacts))
         return day
 
-    def _conditions(self, guardrails: Guardrails, days: list[Day]) -> Conditions:
+    def _conditions(self, guardrails: Guardrails, days: list[FinishedDay]) -> Conditions:
         """The sender's side at the start of the day that follows."""
         sender = Sender(guardrails, self.scenario.name)
         now_at = instant_of(self.scenario.calendar.now(len(days)), owner="simulate")
@@ -178,9 +185,9 @@ class _Run:
     def _guardrails(self) -> Guardrails:
         return Guardrails(self.scenario.pack, self.scenario.catalog, self.config.packages, self.scenario.features)
 
-    def _job(self) -> Job:
+    def _spec(self) -> RunSpec:
         config = self.config
-        return Job(
+        return RunSpec(
             scenario={**config.scenario, "faults": msgspec.to_builtins(self.scenario.spec.faults)},
             packages=config.packages,
             contacts=config.contacts,
@@ -193,25 +200,25 @@ class _Run:
             folder=self.parts.folder,
         )
 
-    def _meta(self, job: Job) -> LogMeta:
+    def _meta(self, spec: RunSpec) -> LogMeta:
         guardrails = self._guardrails()
         # With a slice at random the folder alone no longer explains a propensity.
         whole = Path(self.config.policy).is_dir() and not self.config.explore_share
         folder = self.config.policy if whole else ""
-        meta = log_meta(job, self.scenario, guardrails, self._conditions(guardrails, []), folder)
+        meta = log_meta(spec, self.scenario, guardrails, self._conditions(guardrails, []), folder)
         rewards = {name: metric.reward() for name, metric in scenario_metrics(self.scenario).items()}
         return msgspec.structs.replace(meta, rewards=rewards)
 
-    def _learning(self, job: Job, pool: Pool) -> Learning:
-        schema = log_schema(self._meta(job))
+    def _learning(self, spec: RunSpec, workers: Workers) -> Learning:
+        schema = log_schema(self._meta(spec))
 
         def known(day: int, step: int) -> Path | None:
-            pool.each("join", day, step - 1, self.scenario.calendar.now(step), "known")
-            parts = list(_present(job, "known", [day]))
+            workers.each("join", day, step - 1, self.scenario.calendar.now(step), "known")
+            parts = list(_present(spec, "known", [day]))
             out = self.parts.folder / f"known-{day:05d}.parquet"
             if parts:
                 assemble(parts, schema, out)
-            forget(job, "known", day)
+            forget(spec, "known", day)
             return out if parts else None
 
         return Learning(self.config, self.scenario, self.parts.folder, known)
@@ -236,20 +243,22 @@ class _Run:
             simulate(SimulateRequest(log, self.request.contact_key), config)
         return log
 
-    def _join(self, pool: Pool) -> JoinTotals:
+    def _join(self, workers: Workers) -> JoinTotals:
         """Join every day as it is known after the last one."""
         totals = JoinTotals()
         last = self.config.days - 1
         for step in range(self.config.days):
-            for report in pool.each("join", step, last, self.scenario.calendar.now(last + 1), "joined"):
+            for report in workers.each("join", step, last, self.scenario.calendar.now(last + 1), "joined"):
                 if report is not None:
                     totals.add(report)
         return totals
 
-    def _written(self, job: Job, days: list[Day], totals: JoinTotals, meta: LogMeta, resumed: int) -> SimulateOutput:
+    def _written(
+        self, spec: RunSpec, days: list[FinishedDay], totals: JoinTotals, meta: LogMeta, resumed: int
+    ) -> SimulateOutput:
         every = range(self.config.days)
         request, config, scenario = self.request, self.config, self.scenario
-        assemble(_present(job, "outcomes", every), outcome_schema(), request.beside(".outcomes.parquet"))
+        assemble(_present(spec, "outcomes", every), outcome_schema(), request.beside(".outcomes.parquet"))
         files = {"outcomes": request.beside(".outcomes.parquet")}
         table = day_table(days, scenario)
         files["metrics"] = write_table(request.beside(".metrics.parquet"), table)
@@ -258,7 +267,7 @@ class _Run:
         files["curves"] = write_whole(request.beside(".curves.svg"), curves)
         if (policy := self._export_policy()) is not None:
             files["policy"] = policy
-        assemble(_present(job, "joined", every), log_schema(meta), request.out)
+        assemble(_present(spec, "joined", every), log_schema(meta), request.out)
         first, last = table[table["day"] == 0], table[table["day"] == config.days - 1]
         output = SimulateOutput(
             log=request.out.name,
@@ -307,11 +316,11 @@ class _Run:
         return out
 
 
-def _present(job: Job, kind: str, steps: Any) -> Iterator[Path]:
-    """Parts that are there, by day and block."""
+def _present(spec: RunSpec, kind: str, steps: Any) -> Iterator[Path]:
+    """Parts that are there, by day and batch."""
     for step in steps:
-        for block in range(job.blocks):
-            if (path := job.part(kind, block, step)).exists():
+        for batch in range(spec.batches):
+            if (path := spec.part(kind, batch, step)).exists():
                 yield path
 
 

@@ -1,6 +1,6 @@
 """What the assumed numbers of the simulator decide: each is halved and doubled; writes docs/assumed-numbers.md.
 
-For every number without a source (`simulator.world.numbers`, kind "assumed") the newsletter world is run with half
+For every number without a source (`simulator.numbers`, kind "assumed") the newsletter world is run with half
 and with
 twice its value. Measured in expectation per contact over 90 days: what contacts are worth without messages, what
 e-mails at the best frequency add, and which frequency that is. A number that moves the last two is one to measure in a
@@ -18,11 +18,11 @@ import msgspec
 import numpy as np
 
 from simulator.calibration.programme import Programme, run_programme
+from simulator.numbers import numbers_of
 from simulator.people.population import ShopperPopulation
 from simulator.scenario import load_scenario
 from simulator.world.dynamics import ShopperDynamics
-from simulator.world.money import Money
-from simulator.world.numbers import numbers_of
+from simulator.world.happened import Money
 from simulator.world.shopper_response import ShopperResponse
 
 DOC: Final = Path(__file__).resolve().parents[2] / "docs" / "assumed-numbers.md"
@@ -91,9 +91,9 @@ def outcome(changes: Mapping[str, Any], contacts: int, seed: int) -> Outcome:
     """Run one world at every frequency.
 
     Args:
-        changes: of the newsletter scenario.
+        changes: changes of the newsletter scenario.
         contacts: number of contacts.
-        seed: of the world.
+        seed: seed of the world.
     """
     scenario = load_scenario("newsletter", changes)
 
@@ -112,7 +112,7 @@ def sweep(contacts: int, seed: int = 1, only: tuple[str, ...] = ()) -> tuple[Out
 
     Args:
         contacts: per world.
-        seed: of the worlds.
+        seed: seed of the worlds.
         only: names of numbers; empty is all.
     """
     found = []

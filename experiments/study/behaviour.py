@@ -18,7 +18,7 @@ from engine.contacts.key import SIMULATED_KEY
 from engine.decide.plan import Plan
 from engine.features import PRESENT, Column, ContextBlock
 from engine.types import HOLD, BoolArray, FloatArray, IntArray
-from experiments.simulate.metrics import scenario_metrics
+from experiments.simulate.outcomes import scenario_metrics
 from experiments.study.simulated_rounds import GAIN, decided_step
 from policies.exploring.config import ExplorationConfig
 from policies.peers.constant import UniformPolicy
@@ -47,9 +47,9 @@ class Sizes:
     """How much is learnt from and judged on.
 
     Attributes:
-        contacts / days: of the log.
+        contacts / days: size of the log.
         judged: other contacts.
-        reward: of `experiments.study.simulated_rounds`: what is learnt from. The expected gain of a message shows
+        reward: name in `experiments.study.simulated_rounds`: what is learnt from. The expected gain of a message shows
             on a small log what takes a long one by drawn orders.
         learner: how to learn.
     """
@@ -84,11 +84,11 @@ class Learnt:
     """A learnt policy with the contacts on whom it is judged.
 
     Attributes:
-        scenario: of both.
+        scenario: scenario of both.
         policy: as it would be served.
-        world: of the judged contacts, after their days.
+        world: world of the judged contacts, after their days.
         rows: (m,) rows of the world, one for each contact to whom something could be sent.
-        context / eligible: of these rows on that day.
+        context / eligible: what was known of these rows on that day, and what they might get.
     """
 
     scenario: Scenario
@@ -130,7 +130,7 @@ def learnt(name: str, changes: Mapping[str, Any], seed: int, sizes: Sizes) -> Le
 
     Args:
         name / changes: the scenario, with keys changed.
-        seed: of world and draws.
+        seed: seed of world and draws.
         sizes: how much.
     """
     scenario = load_scenario(name, dict(changes))
@@ -160,7 +160,7 @@ def _days(world: World, days: int, seed: int) -> list[Any]:
 
 
 def _last(steps: Sequence[Any]) -> tuple[IntArray, ContextBlock, BoolArray]:
-    """Of each contact the last row with a send among its eligible actions; the days are joined newest first."""
+    """The last row of each contact with a send among its eligible actions; the days are joined newest first."""
     seen: set[int] = set()
     rows, contexts, sets = [], [], []
     for step in reversed(steps):

@@ -107,7 +107,7 @@ class Found:
     """All answers of one kind of reward.
 
     Attributes:
-        sizes: of every world.
+        sizes: sizes of every world.
         answers: to `QUESTIONS`.
         holds: (share of holds of the greedy policy, largest chance of a send) where nothing pays, of every world.
         ignored: (worlds, len(GRID)) mean chance of a hold by unopened streak.

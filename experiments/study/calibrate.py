@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
 from engine.errors import ConfigError
 from experiments.outputs import Output
+from experiments.report.figures import GRID, INK, MUTED, STYLE, svg_text
 from experiments.report.files import make_folder, write_whole
-from experiments.report.moments import moments_picture
 from simulator.calibration.files import Moment, numbers_in, text_of
 from simulator.calibration.groups import asked_of, check, fit_group, groups_of
 
 PICTURE = "moments.svg"
+MET, MISSED = "#11734b", "#b3261e"
+# Differences beyond this are drawn at the edge.
+FURTHEST = 2.5
 
 
 class CalibratedGroup(Output, frozen=True, kw_only=True):
@@ -57,8 +64,8 @@ class CalibrateRequest:
     Attributes:
         groups: names; none is all.
         data: folder with the data sets.
-        contacts: of the simulated worlds; None is each group's own number.
-        seed: of everything.
+        contacts: size of the simulated worlds; None is each group's own number.
+        seed: the seed of every draw.
         check: measure the shipped numbers, and fit nothing.
         out: folder for yaml and picture; None writes nothing.
     """
@@ -132,3 +139,33 @@ def refusal(output: CalibrateOutput) -> ConfigError | None:
         f"claimed figures are missed: {', '.join(output.missed)}",
         hint="fit anew with `tactful calibrate`, or take the claim out of the scenario and say why",
     )
+
+
+def moments_picture(groups: Mapping[str, Sequence[Moment]]) -> str:
+    """Published figures beside simulated ones: one line a figure, its difference in units of its tolerance.
+
+    A mark is filled where the figure is claimed, and lies within the band where it is met.
+    """
+    lines = [(name, row) for name, rows in groups.items() for row in rows]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8.2, 1.4 + 0.24 * max(len(lines), 1)), layout="constrained")
+        axes = figure.add_subplot()
+        axes.axvspan(-1.0, 1.0, color=GRID, alpha=0.6, linewidth=0)
+        axes.axvline(0.0, color=MUTED, linewidth=1)
+        for y, (_, row) in enumerate(lines):
+            off = max(-FURTHEST, min(FURTHEST, row.difference / row.tolerance))
+            colour = MET if row.met else MISSED
+            axes.plot([0.0, off], [y, y], color=colour, linewidth=1.4)
+            axes.plot([off], [y], "o", color=colour, markerfacecolor=colour if row.claimed else "white", markersize=5)
+        axes.set_yticks(range(len(lines)), [f"{row.id}  ({name})" for name, row in lines], fontsize=8)
+        axes.set_ylim(max(len(lines), 1) - 0.4, -0.6)
+        axes.set_xlim(-FURTHEST * 1.05, FURTHEST * 1.05)
+        axes.set_xlabel("difference / tolerance (hollow: not claimed)")
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.set_title(
+            "How well the simulator meets its figures", loc="left", fontsize=11, fontweight="bold", color=INK
+        )
+        for side in ("top", "right", "left"):
+            axes.spines[side].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+        return svg_text(figure)

@@ -91,7 +91,7 @@ def coverage(setting: Setting, replications: int, seed: int = 5) -> list[Row]:
     Args:
         setting: which world and intervals.
         replications: independent logs.
-        seed: of the logs.
+        seed: seed of the logs.
     """
     world, schema, rng = setting.world, schema_of_x(), np.random.default_rng(seed)
     target, base = world.policies
@@ -168,8 +168,8 @@ def sequence_coverage(replications: int, seed: int = 6, rows: int = SEQUENCE_ROW
 
     Args:
         replications: independent logs.
-        seed: of the logs.
-        rows: of a log.
+        seed: seed of the logs.
+        rows: rows of a log.
     """
     rng = np.random.default_rng(seed)
     found: dict[tuple[str, str], list[tuple[float, ...]]] = {}
@@ -219,8 +219,8 @@ def noise_arms(replications: int, interval: str, *, simultaneous: bool, seed: in
         replications: independent logs.
         interval: which.
         simultaneous: whether the differences are corrected.
-        seed: of the logs.
-        rows: of a log.
+        seed: seed of the logs.
+        rows: rows of a log.
     """
     rng, k = np.random.default_rng(seed), NOISE_ARMS + 1
     better, reach = [], []

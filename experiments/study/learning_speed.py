@@ -12,32 +12,193 @@ taken to.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from multiprocessing import get_context
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from types import TracebackType
+from typing import Final, Protocol, Self
 
 import numpy as np
 
+from engine.encoder import Encoder, fit_encoder
 from engine.guardrails.layer import Guardrails
+from engine.numeric.moments import Moments
+from engine.records.rounds import RoundBlock
 from engine.time.localtime import instant_of
-from engine.types import HOLD, FloatArray
-from experiments.season.bench import Bench
+from engine.types import HOLD, CodeArray, FloatArray
+from experiments.report.figures import png_bytes
+from experiments.season.actors import LinearActor, SparingActor, sendable_rows
+from experiments.season.comparison import over_seeds
 from experiments.season.config import ExperimentConfig, Variant
-from experiments.season.intervals import over_seeds
-from experiments.season.makers import tuned_segments
-from experiments.season.rounds import logged
-from experiments.season.turns import restriction, sendable_rows
+from experiments.season.policies import THOMPSON_V, UCB_ALPHA, SharedLearning, tuned
+from experiments.season.recovering import recovering
+from experiments.season.rounds import Slice, logged
+from experiments.season.variants import restriction
 from experiments.settings import compose_settings
-from experiments.simulate.curves import picture
-from experiments.study.speed_learners import LEARNERS, Newcomer
-from simulator.oracles.best import best_sends
-from simulator.rollout import Actor, acted
+from experiments.simulate.curves import curves_figure
+from policies.exploring.config import ExplorationConfig
+from policies.linear.ridge import LinearSums
+from policies.peers.constant import UniformPolicy
+from policies.vw import wall
+from policies.vw.examples import action_lines, context_text
+from policies.vw.learner import VwLearner
+from simulator.oracles.myopic import best_sends
+from simulator.processes import worker_processes
+from simulator.rollout import Actor, PolicyActor, Turn, acted
 from simulator.scenario import load_scenario
 from simulator.world.expected import gains_of
 from simulator.world.world import World
+
+# VW's default share of exploration.
+EPSILON: Final = 0.05
+STOCK: Final = f"--cb_explore_adf --epsilon {EPSILON} --interactions xc --interactions xh --interactions xa"
+
+
+class Newcomer(Protocol):
+    """Decides, and learns from a day's decisions that had a choice; closed at the end."""
+
+    def act(self, turn: Turn) -> tuple[CodeArray, FloatArray]: ...
+
+    def learn(self, block: RoundBlock) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+class Daily:
+    """Decides uniformly on the first day, and then as what it learnt says.
+
+    Args:
+        learn: from one more day's rounds to who decides next.
+    """
+
+    def __init__(self, learn: Callable[[RoundBlock], Actor]) -> None:
+        self._actor: Actor = SparingActor(UniformPolicy())
+        self._learn = learn
+
+    def act(self, turn: Turn) -> tuple[CodeArray, FloatArray]:
+        """(m,) actions and propensities."""
+        return self._actor.act(turn)
+
+    def learn(self, block: RoundBlock) -> None:
+        """Take a day over."""
+        self._actor = self._learn(block)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Nothing is left behind."""
+
+
+class StockVw:
+    """Vowpal Wabbit on its own: epsilon-greedy over the eligible lines, one update per event at the end of the day.
+
+    Args:
+        shared: what the seed shares; the context is encoded as for our learners, fitted to the first day.
+    """
+
+    def __init__(self, shared: SharedLearning) -> None:
+        self._metric = shared.config.metric
+        self._schema = shared.scenario.features
+        self._lines = action_lines(shared.scenario.catalog)
+        self._model = wall.OnlineModel(STOCK.split())
+        self._encoder: Encoder | None = None
+
+    def act(self, turn: Turn) -> tuple[CodeArray, FloatArray]:
+        """(m,) actions and propensities; the first day is decided uniformly."""
+        if self._encoder is None:
+            return SparingActor(UniformPolicy()).act(turn)
+        action, propensity = np.full(len(turn.rows), HOLD, dtype=np.int32), np.ones(len(turn.rows))
+        some = sendable_rows(turn)
+        texts = context_text(self._encoder, turn.contacts.context.take(some)).to_pylist()
+        dense = turn.eligibility.take(some).dense()
+        for row, text, may, point in zip(some.tolist(), texts, dense, turn.uniform[some], strict=True):
+            actions = np.flatnonzero(may)
+            lines = "\n".join(self._lines[one] for one in actions.tolist())
+            chances = self._model.probabilities(f"shared {text}\n{lines}\n", len(actions))
+            drawn = min(int(np.searchsorted(np.cumsum(chances), point, side="right")), len(actions) - 1)
+            action[row], propensity[row] = actions[drawn], chances[drawn]
+        return action, propensity
+
+    def learn(self, block: RoundBlock) -> None:
+        """Take a day over, event by event."""
+        if self._encoder is None:
+            self._encoder = fit_encoder(self._schema, [block.context])
+        texts = context_text(self._encoder, block.context).to_pylist()
+        reward, dense = block.rewards[self._metric], block.eligible_dense()
+        for row, text in enumerate(texts):
+            label = f"0:{-reward[row]:.9g}:{block.propensity[row]:.9g} "
+            chosen = int(block.action[row])
+            actions = np.flatnonzero(dense[row]).tolist()
+            lines = "\n".join(label * (one == chosen) + self._lines[one] for one in actions)
+            self._model.learn(f"shared {text}\n{lines}\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Free the workspace."""
+        self._model.close()
+
+
+def _vw(exploration: Callable[[Moments], ExplorationConfig]) -> Callable[[SharedLearning], Newcomer]:
+    def begin(shared: SharedLearning) -> Newcomer:
+        learner: VwLearner = shared.vw_learner()
+        seen = Moments()
+
+        def learn(block: RoundBlock) -> Actor:
+            seen.add(block.rewards[shared.config.metric])
+            learner.learn([block])
+            return PolicyActor(replace(learner.policy(), exploration=exploration(seen), fast=False))
+
+        return Daily(learn)
+
+    return begin
+
+
+def _linear(width: float, *, thompson: bool) -> Callable[[SharedLearning], Newcomer]:
+    def begin(shared: SharedLearning) -> Newcomer:
+        sums = LinearSums(shared.scenario.catalog, shared.scenario.features, shared.config.metric, shared.reward_range)
+        seen = Moments()
+
+        def learn(block: RoundBlock) -> Actor:
+            seen.add(block.rewards[shared.config.metric])
+            sums.add([block])
+            return LinearActor(sums.posterior(), width * seen.scale, thompson)
+
+        return Daily(learn)
+
+    return begin
+
+
+def _recovering(shared: SharedLearning) -> Newcomer:
+    blocks: list[RoundBlock] = []
+
+    def learn(block: RoundBlock) -> Actor:
+        blocks.append(block)
+        return recovering(Slice(shared.scenario, shared.seed, tuple(blocks)))
+
+    return Daily(learn)
+
+
+LEARNERS: Final[Mapping[str, Callable[[SharedLearning], Newcomer]]] = {
+    "vw, SquareCB": _vw(lambda _: ExplorationConfig(kind="squarecb", ceiling=0.1, floor=0.005)),
+    # A sixtieth of the rewards' standard deviation makes an action e times as likely.
+    "vw, softmax": _vw(lambda seen: ExplorationConfig(kind="softmax", inverse_temperature=60.0 / seen.scale)),
+    "LinUCB": _linear(UCB_ALPHA, thompson=False),
+    "linear Thompson sampling": _linear(THOMPSON_V, thompson=True),
+    "recovering softmax": _recovering,
+    f"stock VW --cb_explore_adf --epsilon {EPSILON}": StockVw,
+}
+
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 SCENARIO: Final = "newsletter"
@@ -54,7 +215,7 @@ decisions that had a choice. Each learner begins with nothing, decides for the s
 decisions change what state they are in) and learns at the end of each day. The static segments were tuned beforehand on
 {slice} other contacts over 28 days, some 50,000 decisions at random that the learners get none of.
 
-![learning speed](learning-speed.svg)
+![learning speed](learning-speed.png)
 
 - **Passes the segments**: decisions after which {window} decisions, and the next {window} too, are worth more in
   expectation than the segments' in the same states; seed by seed, - where it never did.
@@ -75,10 +236,10 @@ class Size:
     """How large one run is.
 
     Attributes:
-        contacts: of the world; about a quarter of their days have a choice.
+        contacts: size of the world; about a quarter of their days have a choice.
         decisions: after which a run ends; regret is read after `DECISIONS` of them, or all.
         days: after which it ends in any case.
-        slice_contacts: of the slice on which the segments are tuned; so many give about as many decisions.
+        slice_contacts: number in the slice on which the segments are tuned; so many give about as many decisions.
     """
 
     contacts: int = 2500
@@ -118,21 +279,21 @@ class Course:
         return float((self.gain - self.segments)[:decisions].sum())
 
 
-def run(name: str, bench: Bench, size: Size) -> Course:
+def run(name: str, shared: SharedLearning, size: Size) -> Course:
     """One learner in one world, from nothing.
 
     Args:
         name: in `LEARNERS`.
-        bench: of the seed; its slice tunes the segments, the learner sees none of it.
-        size: of the run.
+        shared: what the seed shares; its slice tunes the segments, the learner sees none of it.
+        size: size of the run.
     """
-    segments = tuned_segments(bench)
-    world = World(bench.scenario, size.contacts, bench.seed, guardrails=bench.guardrails)
+    segments = tuned("segments", shared)
+    world = World(shared.scenario, size.contacts, shared.seed, guardrails=shared.guardrails)
     found: list[FloatArray] = []
-    with LEARNERS[name](bench) as learner:
+    with LEARNERS[name](shared) as learner:
         done = 0
         for _ in range(size.days):
-            judged = _day(world, learner, segments, bench)
+            judged = _day(world, learner, segments, shared)
             found.append(judged)
             done += judged.shape[1]
             if done >= size.decisions:
@@ -141,17 +302,19 @@ def run(name: str, bench: Bench, size: Size) -> Course:
     return Course(gain, theirs, best)
 
 
-def bench_of(seed: int, size: Size) -> Bench:
+def shared_learning(seed: int, size: Size) -> SharedLearning:
     """What the learners of a seed share."""
     config = compose_settings("experiment", [f"slice.contacts={size.slice_contacts}"], ExperimentConfig)
     scenario = load_scenario(SCENARIO)
     guardrails = Guardrails(scenario.pack, scenario.catalog, scenario.packages, scenario.features)
-    return Bench(config, scenario, seed, restriction(Variant(), scenario.catalog, scenario.features), guardrails)
+    return SharedLearning(
+        config, scenario, seed, restriction(Variant(), scenario.catalog, scenario.features), guardrails
+    )
 
 
-def _day(world: World, learner: Newcomer, segments: Actor, bench: Bench) -> FloatArray:
+def _day(world: World, learner: Newcomer, segments: Actor, shared: SharedLearning) -> FloatArray:
     """(3, m) gains of a day's decisions with a choice: the learner's, the segments', the best."""
-    turn = bench.restriction.turn(world)
+    turn = shared.restriction.turn(world)
     some = sendable_rows(turn)
     action, propensity = acted(learner, turn)
     theirs, _ = acted(segments, turn)
@@ -204,8 +367,8 @@ def _figure(values: Sequence[float]) -> str:
     return f"{mean:.1f} ({np.std(values, ddof=1) / np.sqrt(len(values)):.1f})"
 
 
-def curves(found: dict[str, Sequence[Course]], size: Size) -> str:
-    """Mean gain of windows, and regret so far, as SVG; the horizontal axis counts windows of 1,000 decisions."""
+def curves(found: dict[str, Sequence[Course]], size: Size) -> bytes:
+    """Mean gain of windows, and regret so far, as PNG; the horizontal axis counts windows of 1,000 decisions."""
     step = max(1, min(1000, size.decisions // 10))
 
     def windows(values: FloatArray) -> FloatArray:
@@ -226,23 +389,23 @@ def curves(found: dict[str, Sequence[Course]], size: Size) -> str:
         ("Regret so far", "USD", {name: over(one, "regret") for name, one in found.items()}),
     ]
     text = f"SIMULATED: {SCENARIO}, learning from nothing; what the axis calls a day is {step:,} decisions"
-    return picture(panels, text)
+    return png_bytes(lambda: curves_figure(panels, text))
 
 
-def one(job: tuple[str, int, Size]) -> Course:
-    """`run`, for a pool."""
+def course(job: tuple[str, int, Size]) -> Course:
+    """One learner on one seed, for a pool."""
     name, seed, size = job
-    return run(name, bench_of(seed, size), size)
+    return run(name, shared_learning(seed, size), size)
 
 
 def study(size: Size, seeds: Sequence[int], workers: int) -> dict[str, Sequence[Course]]:
     """All learners on all seeds."""
     jobs = [(name, seed, size) for name in LEARNERS for seed in seeds]
     if workers == 1:
-        courses = [one(job) for job in jobs]
+        courses = [course(job) for job in jobs]
     else:
-        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-            courses = list(pool.map(one, jobs))
+        with worker_processes(workers) as pool:
+            courses = list(pool.map(course, jobs))
     count = len(seeds)
     return {name: courses[at * count : (at + 1) * count] for at, name in enumerate(LEARNERS)}
 
@@ -252,7 +415,7 @@ def main() -> None:
     size = Size()
     found = study(size, range(1, SEEDS + 1), os.cpu_count() or 1)
     (DOCS / "learning-speed.md").write_text(table(found, size), encoding="utf-8")
-    (DOCS / "learning-speed.svg").write_text(curves(found, size), encoding="utf-8")
+    (DOCS / "learning-speed.png").write_bytes(curves(found, size))
 
 
 if __name__ == "__main__":

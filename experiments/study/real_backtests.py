@@ -96,7 +96,7 @@ def judged(log: Path, data: Data, metric: str, only: Sequence[str] = tuple(LEARN
     """Learn and tune on one half of the contacts, judge on the other.
 
     Args:
-        only: of `LEARNERS`.
+        only: names among `LEARNERS`.
     """
     config = compose_settings("backtest", ["evaluation.simultaneous=true"], BacktestConfig)
     reader = LogReader(log)
@@ -191,7 +191,7 @@ def main(folder: Path | None = None) -> None:
     """Run the study and write the document; without data sets beside the checkout there is nothing to do.
 
     Args:
-        folder: of the data sets; None looks beside the checkout.
+        folder: folder of the data sets; None looks beside the checkout.
 
     Raises:
         DataError: they do not lie in the folder that was given.

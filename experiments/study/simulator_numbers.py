@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import msgspec
 
+from simulator.numbers import KINDS, numbers_of
 from simulator.people.register import Register
 from simulator.scenario import PARTS
 from simulator.world.faults import Fault
-from simulator.world.money import Money
-from simulator.world.numbers import KINDS, numbers_of
+from simulator.world.happened import Money
 from simulator.world.observe import Observation
 
 REPORT: Final = Path("docs/simulator-numbers.md")
@@ -70,4 +70,4 @@ def _shown(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    (Path(__file__).resolve().parents[1] / REPORT).write_text(report(), encoding="utf-8")
+    (Path(__file__).resolve().parents[2] / REPORT).write_text(report(), encoding="utf-8")

@@ -19,7 +19,8 @@ import numpy as np
 from engine.contacts.key import SIMULATED_KEY
 from engine.decide.plan import Plan
 from engine.guardrails.layer import Guardrails
-from experiments.simulate.curves import picture
+from experiments.report.figures import png_bytes
+from experiments.simulate.curves import curves_figure
 from experiments.study.simulated_rounds import GAIN, decided_step
 from policies.peers.constant import UniformPolicy
 from policies.peers.segments import SegmentConfig, StaticSegments, tune_segments
@@ -30,7 +31,7 @@ from simulator.oracles.planner import PricePlanner
 from simulator.oracles.silence import value_of_silence
 from simulator.rollout import HoldActor
 from simulator.scenario import Scenario, load_scenario
-from simulator.truth import BLOCK, Comparison, Gap, Subject, compare
+from simulator.truth import BATCH, Comparison, Gap, Subject, compare
 from simulator.world.world import World
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
@@ -47,10 +48,10 @@ class Sizes:
     """How large the study is.
 
     Attributes:
-        contacts: of the frequencies and of silence.
-        policy_contacts: of the comparison of policies.
-        tuning_contacts / tuning_days: of the log on which segments are tuned.
-        rollouts: of the planner.
+        contacts: number behind the frequencies and silence.
+        policy_contacts: number in the comparison of policies.
+        tuning_contacts / tuning_days: size of the log on which segments are tuned.
+        rollouts: number of rollouts of the planner.
         days: horizon.
     """
 
@@ -67,7 +68,7 @@ class Sanity:
     """What was found.
 
     Attributes:
-        sizes: of the study.
+        sizes: sizes of the study.
         silence: drawn value of never sending minus its closed form, paired by contact.
         silent_value: the closed form's mean.
         frequencies: calendars of so many e-mails a month, and never, under permission alone.
@@ -91,8 +92,8 @@ def run(sizes: Sizes, seed: int = 1, workers: int = 1) -> Sanity:
     """Simulate everything.
 
     Args:
-        sizes: of the study.
-        seed: of the worlds; the tuning log has contacts of its own.
+        sizes: sizes of the study.
+        seed: seed of the worlds; the tuning log has contacts of its own.
         workers: processes; they change nothing but the time.
     """
     scenario = load_scenario("newsletter")
@@ -108,7 +109,7 @@ def run(sizes: Sizes, seed: int = 1, workers: int = 1) -> Sanity:
         "planner": PricePlanner(steps=sizes.days, rollouts=sizes.rollouts),
     }
     asked: dict[str, Any] = {"steps": sizes.days, "seeds": (seed,), "conditional": True}
-    asked |= {"workers": workers, "block": 500 if workers > 1 else BLOCK}
+    asked |= {"workers": workers, "batch": 500 if workers > 1 else BATCH}
     silence, silent_value = silent_gap(scenario, sizes, seed)
     return Sanity(
         sizes=sizes,
@@ -170,7 +171,7 @@ def report(found: Sanity) -> str:
         "contact: expected rewards given the latents (`simulator.truth`), the same contacts and luck for all. In",
         "brackets: Monte Carlo error of the difference.",
         "",
-        "![frequencies, lists and values](simulator-sanity.svg)",
+        "![frequencies, lists and values](simulator-sanity.png)",
         "",
         "| what a bug would break | found |",
         "|---|---|",
@@ -225,8 +226,8 @@ def best_frequency(frequencies: Comparison) -> str:
     return max((name for name in frequencies.values if name != NEVER), key=lambda name: frequencies.values[name].mean)
 
 
-def curves(found: Sanity) -> str:
-    """The study as one picture, SVG."""
+def curves(found: Sanity) -> bytes:
+    """The study as one picture, PNG."""
     chosen = ("4", "7", "15", "30")
     frequencies, policies = found.frequencies.values, found.policies.values
 
@@ -242,7 +243,7 @@ def curves(found: Sanity) -> str:
         ("E-mail list", "share of contacts", lists),
         ("Value over silence by policy", "USD per contact, so far", named),
     ]
-    return picture(panels, "What a bug of the simulated newsletter would break")
+    return png_bytes(lambda: curves_figure(panels, "What a bug of the simulated newsletter would break"))
 
 
 def _frequency(frequencies: Comparison, name: str) -> str:
@@ -261,7 +262,7 @@ def main() -> None:
     """Run the study and write table and picture."""
     found = run(Sizes(), workers=os.cpu_count() or 1)
     (DOCS / "simulator-sanity.md").write_text(report(found), encoding="utf-8")
-    (DOCS / "simulator-sanity.svg").write_text(curves(found), encoding="utf-8")
+    (DOCS / "simulator-sanity.png").write_bytes(curves(found))
 
 
 if __name__ == "__main__":

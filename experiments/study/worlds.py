@@ -44,7 +44,7 @@ class World:
     Attributes:
         name: in tables.
         kind: "money" (normal noise), "share" (0 or 1) or "spend" (rarely more than 0, log-normal then).
-        rows: of a log.
+        rows: rows of a log.
         lean: how strongly the log's policy depends on x; 0 decides uniformly, weights grow with it.
         clusters: rows of one cluster share a part of their noise; None for independent rows.
         tail: standard deviation of the logarithm of a spend.
@@ -66,13 +66,13 @@ class World:
 
     @property
     def largest_weight(self) -> float:
-        """Of the target and the baseline, over all contexts."""
+        """Largest weight of the target and of the baseline, over all contexts."""
         extreme = _logging(np.array([0.0, 1.0]), self.lean)
         return float(max((policy / row).max() for policy in self.policies for row in extreme))
 
     @property
     def largest_sd(self) -> float:
-        """Of a term and of a difference of two, in the worlds of spend: sqrt(W times the second moments)."""
+        """Bound on the deviation of a term or difference, in the worlds of spend: sqrt(W times second moments)."""
         seconds = [
             (0.05 + 0.02 * float(matmul(p, np.arange(3)))) * math.exp(6.0 + 2 * self.tail**2) for p in self.policies
         ]

@@ -214,7 +214,7 @@ def fit_campaign(
 
     Args:
         published: the figures.
-        contacts / seed: of the simulated worlds.
+        contacts / seed: size and seed of the simulated worlds.
         say: told the progress.
         taken: numbers that were fitted elsewhere; they stay as they are.
 

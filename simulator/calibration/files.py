@@ -31,8 +31,8 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     Attributes:
         command: that wrote the file.
-        seed / contacts: of the simulated worlds.
-        version: of Tactful.
+        seed / contacts: seed and size of the simulated worlds.
+        version: version of Tactful.
         data: files that were fitted to.
     """
 

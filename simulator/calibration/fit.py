@@ -57,7 +57,7 @@ class Goal:
     """What a moment should be.
 
     Attributes:
-        id: of the figure.
+        id: id of the figure.
         moment: name among the simulated moments.
         value / tolerance: in the figure's unit.
         unit: for tables.

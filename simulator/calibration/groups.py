@@ -39,8 +39,8 @@ class Asked:
 
     Attributes:
         published: figures.
-        contacts: of the simulated worlds.
-        seed: of everything.
+        contacts: size of the simulated worlds.
+        seed: the seed of every draw.
         data: the group's data set, where it has one and it was found.
         say: told the progress.
     """

@@ -13,7 +13,7 @@ import numpy as np
 from engine.errors import ParameterError
 from engine.types import HOLD, BoolArray, FloatArray, IntArray
 from simulator.scenario import Scenario
-from simulator.world.money import Money
+from simulator.world.happened import Money
 from simulator.world.response import Chances
 from simulator.world.world import World
 
@@ -45,7 +45,7 @@ class Sums:
         by_name: sent, hard_bounced, soft_bounced, delivered, seen, clicked, ordered, unsubscribed, complained.
         by_hour: (H, 2) sent and seen by hour slot.
         unopened: (n,) chance that none of the first six messages was seen; NaN where fewer were sent.
-        reward_usd: expected per contact over the summed days, organic orders included (see `simulator.world.money`).
+        reward_usd: expected per contact over the summed days, organic orders included (see `simulator.world.happened`).
         contacts: number of contacts.
     """
 
@@ -67,7 +67,7 @@ def run_programme(scenario: Scenario, programme: Programme, contacts: int, seed:
         scenario: the world.
         programme: what is sent.
         contacts: number of contacts.
-        seed: of the world.
+        seed: seed of the world.
 
     Raises:
         ParameterError: an unknown channel, or more messages than steps.

@@ -44,7 +44,7 @@ def simulate_trial(scenario: Scenario, contacts: int, seed: int) -> Trial:
     Args:
         scenario: with one channel and one arm.
         contacts: number of contacts.
-        seed: of the world.
+        seed: seed of the world.
     """
     world = World(scenario, contacts, seed)
     steps = round(DAYS / scenario.step_days)

@@ -14,7 +14,7 @@ from engine.eligibility import Eligibility
 from engine.errors import ParameterError
 from engine.guardrails.layer import Guardrails
 from engine.types import HOLD, BoolArray, CodeArray, Float32Array, FloatArray, IntArray
-from simulator.envs.block import BLOCK_ROWS, Block
+from simulator.envs.batch import BATCH_ROWS, Batch
 from simulator.envs.coding import Coding
 from simulator.people.people import GONE
 from simulator.rollout import Actor, play
@@ -29,12 +29,12 @@ class CampaignEnv(VectorEnv[Float32Array, CodeArray | IntArray, Any]):
 
     ## Description
     `num_envs` contacts of one world of a scenario (docs/simulator.md), on one calendar. No loop runs over contacts:
-    blocks of contacts are stepped as arrays. Contact `i` lives the same life as in `tactful/Subscriber-v0` with the
+    batches of contacts are stepped as arrays. Contact `i` lives the same life as in `tactful/Subscriber-v0` with the
     same seed, number and actions: same observations, masks and rewards, same bytes, whatever `block_rows`.
 
     ## Action Space
     `MultiDiscrete([k] * num_envs)`; 0 is hold, `1 + (c * H + h) * K + a` sends arm `a` on channel `c` at local hour
-    `h`. Three ways to what the guardrail layer leaves of them: `eligibility()` hands it out as factors, block by block
+    `h`. Three ways to what the guardrail layer leaves of them: `eligibility()` hands it out as factors, batch by batch
     (cheap); `action_masks()` as (num_envs, k) bool; with `masks=True` each `info["action_mask"]` is that array. An
     action outside the mask is not sent: it counts as hold, and `info["refused"]` says where.
 
@@ -66,8 +66,8 @@ class CampaignEnv(VectorEnv[Float32Array, CodeArray | IntArray, Any]):
 
     ## Policies at array speed
     `play(actor)` takes one step with the choices of a `simulator.rollout.Actor` (any policy of ours, for instance) and
-    skips the observations, which such an actor does not read. `run(actor)` plays a whole episode block after block and
-    returns each contact's sum of rewards: only one block of contacts is in memory at a time.
+    skips the observations, which such an actor does not read. `run(actor)` plays a whole episode batch after batch and
+    returns each contact's sum of rewards: only one batch of contacts is in memory at a time.
 
     ## Arguments
     ```python
@@ -79,7 +79,7 @@ class CampaignEnv(VectorEnv[Float32Array, CodeArray | IntArray, Any]):
     * `changes`: keys that replace those of the scenario's yaml, mappings merged.
     * `days`: length of an episode, days.
     * `first`: number of the first contact.
-    * `block_rows`: contacts per block; no result depends on it.
+    * `block_rows`: contacts per batch; no result depends on it.
     * `masks`: whether `info` carries `action_mask`.
     * `autoreset_mode`: an `AutoresetMode`, or its value.
 
@@ -98,7 +98,7 @@ class CampaignEnv(VectorEnv[Float32Array, CodeArray | IntArray, Any]):
         changes: Mapping[str, Any] | None = None,
         days: float = 90.0,
         first: int = 0,
-        block_rows: int = BLOCK_ROWS,
+        block_rows: int = BATCH_ROWS,
         masks: bool = False,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     ) -> None:
@@ -122,7 +122,7 @@ class CampaignEnv(VectorEnv[Float32Array, CodeArray | IntArray, Any]):
         self._coding = Coding(self.scenario)
         self._start = first
         self._first = first
-        self._blocks: list[Block] = []
+        self._batches: list[Batch] = []
         self.single_action_space = spaces.Discrete(self.scenario.catalog.k)
         self.single_observation_space = spaces.Box(self._coding.low, self._coding.high, dtype=np.float32)
 
@@ -150,8 +150,8 @@ class CampaignEnv(VectorEnv[Float32Array, CodeArray | IntArray, Any]):
 
     @property
     def worlds(self) -> tuple[World, ...]:
-        """The blocks of contacts, in order, with their latents."""
-        return tuple(block.world for block in self._blocks)
+        """The batches of contacts, in order, with their latents."""
+        return tuple(batch.world for batch in self._batches)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -169,7 +169,7 @@ class CampaignEnv(VectorEnv[Float32Array, CodeArray | IntArray, Any]):
             )
         if seed is not None:
             self._first = self._start
-        elif self._blocks:
+        elif self._batches:
             self._first += self.num_envs
         self._open()
         return self._observe(), self._info()
@@ -198,8 +198,8 @@ class CampaignEnv(VectorEnv[Float32Array, CodeArray | IntArray, Any]):
             observations, info = self.reset()
             return observations, np.zeros(self.num_envs), *self._ends(over=False), info
         rewards, refused = np.empty(self.num_envs), np.empty(self.num_envs, dtype=np.bool_)
-        for block in self._blocks:
-            rewards[block.span], refused[block.span] = block.step(actions[block.span])
+        for batch in self._batches:
+            rewards[batch.span], refused[batch.span] = batch.step(actions[batch.span])
         terminations, truncations = self._ends(over=self.over)
         observations, info = self._observe(), self._info() | {"refused": refused}
         if self.over and self.autoreset_mode is AutoresetMode.SAME_STEP:
@@ -213,7 +213,7 @@ class CampaignEnv(VectorEnv[Float32Array, CodeArray | IntArray, Any]):
         """One step with an actor's choices, without observations.
 
         Args:
-            actor: asked block by block.
+            actor: asked batch by batch.
 
         Returns:
             Rewards, terminations, truncations, and info with `action` (num_envs,) int32. After the end of an episode
@@ -228,53 +228,53 @@ class CampaignEnv(VectorEnv[Float32Array, CodeArray | IntArray, Any]):
             self._first += self.num_envs
             self._open()
             return rewards, *self._ends(over=False), {"action": action}
-        for block in self._blocks:
-            happened = block.play(actor)
-            rewards[block.span], action[block.span] = happened.reward_usd, happened.action
+        for batch in self._batches:
+            happened = batch.play(actor)
+            rewards[batch.span], action[batch.span] = happened.reward_usd, happened.action
         return rewards, *self._ends(over=self.over), {"action": action}
 
     def run(self, actor: Actor, *, seed: int | None = None) -> FloatArray:
-        """(num_envs,) sums of rewards of one episode from its start, USD: block after block, in the memory of one.
+        """(num_envs,) sums of rewards of one episode from its start, USD: batch after batch, in the memory of one.
 
         The episode is the one that is open, played from its first day in worlds of its own. The state of the
         environment does not change.
 
         Args:
-            actor: asked block by block, each block from the first day to the last.
-            seed: of a world to play in instead, from its first contacts; nothing has to be open then.
+            actor: asked batch by batch, each batch from the first day to the last.
+            seed: seed of a world to play in instead, from its first contacts; nothing has to be open then.
         """
         world, first = (int(self.np_random_seed or 0), self._first) if seed is None else (seed, self._start)
         totals = np.zeros(self.num_envs)
-        for block in self._opened(world, first):
+        for batch in self._opened(world, first):
             for _ in range(self.steps):
-                totals[block.span] += play(block.world, actor).reward_usd
+                totals[batch.span] += play(batch.world, actor).reward_usd
         return totals
 
     def eligibility(self) -> Iterator[tuple[slice, Eligibility]]:
-        """What the guardrails leave, block by block: the rows of the block, and the factors for them.
+        """What the guardrails leave, batch by batch: the rows of the batch, and the factors for them.
 
         Rows that are not decided for (`info["deciding"]`) may get hold alone, whatever the factors say. The
         arrays cannot be written to.
         """
-        for block in self._blocks:
-            yield block.span, block.eligibility.sealed()
+        for batch in self._batches:
+            yield batch.span, batch.eligibility.sealed()
 
     def action_masks(self) -> BoolArray:
         """(num_envs, k) bool: the actions that may be sent; hold always."""
         masks = np.empty((self.num_envs, self.scenario.catalog.k), dtype=np.bool_)
-        for block in self._blocks:
-            masks[block.span] = block.masks()
+        for batch in self._batches:
+            masks[batch.span] = batch.masks()
         return masks
 
     @property
     def over(self) -> bool:
         """Whether the episode has ended."""
-        return bool(self._blocks) and self._blocks[0].world.state.step >= self.steps
+        return bool(self._batches) and self._batches[0].world.state.step >= self.steps
 
     def _open(self) -> None:
-        self._blocks = list(self._opened(int(self.np_random_seed or 0), self._first))
+        self._batches = list(self._opened(int(self.np_random_seed or 0), self._first))
 
-    def _opened(self, seed: int, first: int) -> Iterator[Block]:
+    def _opened(self, seed: int, first: int) -> Iterator[Batch]:
         for start in range(0, self.num_envs, self._block_rows):
             rows = slice(start, min(start + self._block_rows, self.num_envs))
             world = World(
@@ -284,7 +284,7 @@ class CampaignEnv(VectorEnv[Float32Array, CodeArray | IntArray, Any]):
                 first=first + start,
                 guardrails=self._guardrails,
             )
-            yield Block(world, rows)
+            yield Batch(world, rows)
 
     def _renewed(self) -> bool:
         """Whether this step has to open the next episode.
@@ -292,24 +292,24 @@ class CampaignEnv(VectorEnv[Float32Array, CodeArray | IntArray, Any]):
         Raises:
             ParameterError: it would have to, but autoreset is disabled, or nothing was ever opened.
         """
-        if not self._blocks or (self.over and self.autoreset_mode is AutoresetMode.DISABLED):
+        if not self._batches or (self.over and self.autoreset_mode is AutoresetMode.DISABLED):
             raise ParameterError("actions", "Campaign-v0", allowed="taken within an episode; call reset()", got="none")
         return self.over
 
     def _ends(self, *, over: bool) -> tuple[BoolArray, BoolArray]:
         if not over:
             return np.zeros(self.num_envs, dtype=np.bool_), np.zeros(self.num_envs, dtype=np.bool_)
-        gone = np.concatenate([block.world.state.stage == GONE for block in self._blocks])
+        gone = np.concatenate([batch.world.state.stage == GONE for batch in self._batches])
         return gone, ~gone
 
     def _observe(self) -> Float32Array:
         out = np.empty((self.num_envs, self._coding.d), dtype=np.float32)
-        for block in self._blocks:
-            block.observe(self._coding, out[block.span], self.steps)
+        for batch in self._batches:
+            batch.observe(self._coding, out[batch.span], self.steps)
         return out
 
     def _info(self) -> dict[str, Any]:
-        info: dict[str, Any] = {"deciding": np.concatenate([block.deciding for block in self._blocks])}
+        info: dict[str, Any] = {"deciding": np.concatenate([batch.deciding for batch in self._batches])}
         if self._masks:
             info["action_mask"] = self.action_masks()
         return info

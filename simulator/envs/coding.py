@@ -9,7 +9,7 @@ categorical one becomes an indicator per level, then `missing` and `stale`. The 
 
 Four columns of the clock come first: the share of the episode that is over, whether a decision is taken in this step,
 and sine and cosine of the weekday. So every number lies in [-1, 1], and the same contact gives the same numbers in any
-environment, block and process.
+environment, batch and process.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Coding:
 
         Args:
             out: (m, d) float32, overwritten.
-            context: of the m contacts.
+            context: context of the m contacts.
             deciding: (m,) whether a decision is taken.
             progress: share of the episode that is over.
             now: the step's instant.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from simulator.envs.timeline import Timeline
 from simulator.people.people import HOUR_KINDS, MOTIVES, STAGES
-from simulator.world.hours import PEAKS
+from simulator.world.attention import PEAKS
 
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS: Final = ("o", "^", "s", "D", "v", "P")
@@ -38,7 +38,7 @@ def picture(timeline: Timeline, steps: int) -> NDArray[np.uint8]:
     """The timeline so far as an image.
 
     Args:
-        timeline: of one contact.
+        timeline: what happened to one contact.
         steps: length of the episode; the axis of days covers all of it.
 
     Returns:

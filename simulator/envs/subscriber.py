@@ -12,9 +12,9 @@ from gymnasium import spaces
 from engine.errors import ParameterError
 from engine.guardrails.layer import Guardrails
 from engine.types import HOLD, BoolArray, Float32Array
-from simulator.envs.block import masks
+from simulator.envs.batch import masks
 from simulator.envs.coding import Coding
-from simulator.envs.timeline import Timeline, told
+from simulator.envs.timeline import Timeline, contact_events
 from simulator.people.people import GONE
 from simulator.scenario import Scenario, load_scenario
 from simulator.world.world import World
@@ -178,7 +178,7 @@ class SubscriberEnv(gymnasium.Env[Float32Array, np.int64]):
         self._over = terminated or truncated
         observation, info = self._observe()
         info["refused"] = refused
-        info["happened"] = told(happened, 0)
+        info["happened"] = contact_events(happened, 0)
         return observation, float(happened.reward_usd[0]), terminated, truncated, info
 
     def action_masks(self) -> BoolArray:

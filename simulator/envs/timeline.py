@@ -16,12 +16,12 @@ FATES: Final = ("delivered", "seen", "clicked", "replied", "unsubscribed", "comp
 MONEY: Final = ("order_usd", "organic_usd", "discount_usd", "refund_usd", "cost_usd", "reward_usd")
 
 
-def told(happened: Happened, row: int) -> dict[str, Any]:
+def contact_events(happened: Happened, row: int) -> dict[str, Any]:
     """What a step brought to one contact, as plain values.
 
     Args:
-        happened: of a block.
-        row: of the block.
+        happened: what the step brought to a batch.
+        row: row of the batch.
     """
     at = np.flatnonzero(happened.rows == row)
     story: dict[str, Any] = {"sent": bool(len(at))}
@@ -46,13 +46,13 @@ class Timeline:
     """One contact's life so far.
 
     Args:
-        world: of this contact alone, at its first step.
+        world: world of this contact alone, at its first step.
 
     Attributes:
         days: day of each step.
         fatigue: by step, (C,) stock of messages.
         pressure / intent / stage: by step.
-        stories: by step, see `told`.
+        stories: by step, see `contact_events`.
         messages: those that were sent.
     """
 
@@ -82,4 +82,4 @@ class Timeline:
 
     def after(self, happened: Happened) -> None:
         """Note what the step brought."""
-        self.stories.append(told(happened, 0))
+        self.stories.append(contact_events(happened, 0))

@@ -38,7 +38,7 @@ from engine.types import FloatArray
 from simulator.people.people import ACTIVE, GONE, LAPSED, LAPSING, MOTIVES, NEVER, ONBOARDING, STAGES
 from simulator.scenario import Scenario
 from simulator.world.dynamics import BoundShopperDynamics, ShopperDynamics
-from simulator.world.expected import message_outlook, organic_rewards, row_blocks
+from simulator.world.expected import message_outlook, organic_rewards, row_parts
 from simulator.world.metrics import exact_sum
 from simulator.world.shopper_response import ShopperResponse
 from simulator.world.world import World
@@ -78,10 +78,10 @@ def upper_bound(
     """No policy has a higher expected value; see the module's proof.
 
     Args:
-        scenario: of shipped parts.
+        scenario: one whose parts ship.
         contacts: n, at least 2.
         steps: horizon.
-        seed: of the world.
+        seed: seed of the world.
         discount: factor per day, in (0, 1].
         most_sends: most messages per contact in the horizon that the rules leave; None is one a step.
 
@@ -107,7 +107,7 @@ def _pair(values: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def _bounds(world: World, steps: int, discount: float, most_sends: int | None) -> tuple[FloatArray, FloatArray]:
-    """(n,) bounds of the contacts of a block, and what is in them without any send."""
+    """(n,) bounds of the contacts of a batch, and what is in them without any send."""
     first = (world.state.intent.astype(np.int64), world.state.stage.copy(), world.state.motive.copy())
     twin, steps_back = _Twin(world), _Backward(world)
     price = np.append(_PRICES[:, None] * twin.best[None, :], np.full((1, world.n), np.inf), axis=0)
@@ -123,7 +123,7 @@ def _bounds(world: World, steps: int, discount: float, most_sends: int | None) -
 
 
 class _Twin:
-    """The optimistic contacts of a block in each intent, stage and motive.
+    """The optimistic contacts of a batch in each intent, stage and motive.
 
     Attributes:
         best: (n,) highest gain of the first step over all of them.
@@ -172,7 +172,7 @@ class _Twin:
             for position, stage in enumerate(ALIVE):
                 for motive in range(len(MOTIVES)):
                     state.intent[:], state.stage[:], state.motive[:] = bool(intent), stage, motive
-                    for part in row_blocks(world.n, world.catalog.k):
+                    for part in row_parts(world.n, world.catalog.k):
                         rows = np.arange(part.start, part.stop)
                         worth, clicked = message_outlook(world, rows)
                         allowed = self._allowed[part]
@@ -212,7 +212,7 @@ class _Backward:
             after: the same after it.
             twin: moved to the step.
             price: (L, n) per send; infinite where nothing is sent.
-            weight: of the step's reward.
+            weight: weight of the step's reward.
             world: in the step.
         """
         here = world.people.join_day <= world.moment.day

@@ -24,9 +24,9 @@ import numpy as np
 from engine.errors import ParameterError
 from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.types import HOLD, CodeArray, FloatArray
-from simulator.oracles.best import best_sends
+from simulator.oracles.myopic import best_sends
 from simulator.rollout import Turn, choose
-from simulator.world.expected import gains_of, message_gains, organic_rewards, row_blocks
+from simulator.world.expected import gains_of, message_gains, organic_rewards, row_parts
 from simulator.world.world import World
 
 PRICES: Final = (0.0, 0.15, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0, np.inf)
@@ -37,7 +37,7 @@ class PricedActor:
     """Sends the best eligible send where it is worth more than its price.
 
     Attributes:
-        price_usd: (n,) by row of the block, at least 0.
+        price_usd: (n,) by row of the batch, at least 0.
         ends_day: day on which the horizon ends.
         taper_days: within so many days before it, prices fall to zero in a straight line.
     """
@@ -59,7 +59,7 @@ class PricedActor:
 
 @dataclass(frozen=True)
 class PricePlanner:
-    """Makes a `PricedActor` for a block of contacts.
+    """Makes a `PricedActor` for a batch of contacts.
 
     Attributes:
         steps: horizon that is planned for.
@@ -84,8 +84,8 @@ class PricePlanner:
         if not self.prices or min(self.prices) < 0.0:
             raise ParameterError("prices", "PricePlanner", allowed="at least one, none below 0", got=self.prices)
 
-    def for_block(self, world: World) -> PricedActor:
-        """The best prices of the contacts of a block; uses futures 1, 2, ..., never the world's own."""
+    def for_batch(self, world: World) -> PricedActor:
+        """The best prices of the contacts of a batch; uses futures 1, 2, ..., never the world's own."""
         scale = start_gains(world)
         values = np.zeros((len(self.prices), world.n))
         for luck in range(1, self.rollouts + 1):
@@ -116,7 +116,7 @@ class PricePlanner:
 def start_gains(world: World) -> FloatArray:
     """(n,) what the best send would be worth to each contact in the present step, eligible or not; at least 0."""
     best = np.zeros(world.n)
-    for part in row_blocks(world.n, world.catalog.k):
+    for part in row_parts(world.n, world.catalog.k):
         rows = np.arange(part.start, part.stop)
         best[part] = np.maximum(message_gains(world, rows).max(axis=1), 0.0)
     return best

@@ -26,7 +26,7 @@ def value_of_silence(world: World, steps: int, discount: float = 1.0) -> FloatAr
     """(n,) expected reward over the next steps if nothing is ever sent, usd.
 
     Args:
-        world: of the shipped dynamics, before its first step.
+        world: world of the shipped dynamics, before its first step.
         steps: horizon.
         discount: factor per day.
 

@@ -11,9 +11,8 @@ from engine.time.localtime import DAY_US, HOUR_US, local_us
 from engine.types import BoolArray, FloatArray, IntArray
 from simulator.people.people import HOUR_KINDS, People
 from simulator.scenario import Scenario
-from simulator.world.fatigue import decay
+from simulator.world.attention import PEAKS, decay, slot_hours
 from simulator.world.happened import Happened
-from simulator.world.hours import PEAKS, slot_hours
 from simulator.world.response import Cells, Chances, Moment
 from simulator.world.state import State
 
@@ -23,17 +22,17 @@ REPORTED: Final = ("unsubscribed", "complained", "bounced")
 LOGGED_AS: Final = {"seen": "opened", "ordered": "purchased"}
 # Quarters of the local day that reactions are counted in: night, morning, afternoon, evening.
 QUARTER_ENDS: Final = (6, 12, 18)
-# Middle of each kind's reading time on the clock (`simulator.world.hours`), and how far single reactions stray from it.
+# Middle of each kind's reading time on the clock (`simulator.world.attention`), and how far reactions stray from it.
 READING_HOUR: Final = np.array([PEAKS[kind][0] for kind in HOUR_KINDS])
 READING_SPREAD_HOURS: Final = 5.0
 
 
 class Arrivals:
-    """The way from events to knowledge, for one block.
+    """The way from events to knowledge, for one batch.
 
     Args:
         scenario: delay and faults.
-        people: the block.
+        people: the batch.
 
     Attributes:
         reported: event -> (C,) how many became known at the start of the step.

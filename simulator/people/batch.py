@@ -24,13 +24,13 @@ def contact_batch(
     history_known: BoolArray,
     inputs: Inputs,
 ) -> ContactBatch:
-    """Some rows of a block as contacts.
+    """Some rows of a batch as contacts.
 
     Args:
-        people / state: of the block.
+        people / state: people and state of the batch.
         moment: the step.
-        context: of the m rows.
-        catalog: of the sends that are remembered.
+        context: context of the m rows.
+        catalog: catalog of the sends that are remembered.
         rows: (m,) rows.
         history_known: (m,) bool.
         inputs: what the pack reads besides.

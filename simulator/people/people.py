@@ -1,4 +1,4 @@
-"""Who the contacts are: what no policy sees. Drawn once per contact, the same for a contact number in any block."""
+"""Who the contacts are: what no policy sees. Drawn once per contact, the same for a contact number in any batch."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Draws:
     """Named uniforms of the contacts: a pure function of (world seed, contact, name, step).
 
     Two policies in one world meet the same uniforms (common random numbers), and no draw depends on how contacts are
-    cut into blocks or spread over processes. A draw without a step is a trait; only draws with one are luck.
+    cut into batches or spread over processes. A draw without a step is a trait; only draws with one are luck.
     """
 
     def __init__(self, keys: KeyArray, luck: int = 0) -> None:

@@ -13,6 +13,7 @@ from engine.catalog import Catalog
 from engine.errors import ParameterError
 from engine.identity import keyed_hash
 from engine.types import PURPOSES, CodeArray, FloatArray, ObjectArray
+from simulator.numbers import SHARE, number, table
 from simulator.people.people import (
     DEVICES,
     HOUR_KINDS,
@@ -23,7 +24,6 @@ from simulator.people.people import (
     People,
     pick,
 )
-from simulator.world.numbers import SHARE, number, table
 
 
 class Population(Protocol):
@@ -153,7 +153,7 @@ class ShopperPopulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         Args:
             contact_id: (n,) unique strings.
             catalog: its channels get an affinity and a permission each.
-            seed: of the world.
+            seed: seed of the world.
 
         Raises:
             ParameterError: a channel of the catalog without a reach.

@@ -20,8 +20,8 @@ from engine.errors import ParameterError
 from engine.time.localtime import DAY_US, HOUR_US
 from engine.time.zones import states_of, zones_of_country, zones_of_state
 from engine.types import CodeArray, IntArray
+from simulator.numbers import SHARE, number
 from simulator.people.people import Draws, People, pick
-from simulator.world.numbers import SHARE, number
 
 Shares = dict[str, float]
 NO_STATE: Final = ""
@@ -77,7 +77,7 @@ def _require(shares: Shares, names: set[str], field: str) -> None:
 
 @dataclass(frozen=True)
 class Records:
-    """Columns of a block of n contacts that never change: name -> (n, ...), and the levels of coded ones."""
+    """Columns of a batch of n contacts that never change: name -> (n, ...), and the levels of coded ones."""
 
     columns: dict[str, NDArray[Any]]
     levels: dict[str, tuple[str, ...]]
@@ -86,11 +86,11 @@ class Records:
 def records_of(
     register: Register, people: People, channels: tuple[str, ...], start_at: int, reads: frozenset[str]
 ) -> Records:
-    """The records of a block.
+    """The records of a batch.
 
     Args:
         register: how complete they are.
-        people: the block.
+        people: the batch.
         channels: names on the catalog's axis.
         start_at: first instant of the world, microseconds.
         reads: names that the pack's rules read.

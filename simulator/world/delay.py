@@ -14,7 +14,7 @@ import numpy as np
 
 from engine.errors import ParameterError
 from engine.types import FloatArray, IntArray
-from simulator.world.numbers import SHARE, number, table
+from simulator.numbers import SHARE, number, table
 
 US_PER_HOUR: Final = 3_600_000_000
 FIRST_HOURS: Final = 1.0 / 60.0
@@ -85,7 +85,7 @@ class CurveDelay(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
         Args:
             event: seen, clicked, ordered, unsubscribed, replied, complained, bounced, delivered or refunded.
-            channel: of the message.
+            channel: channel of the message.
             uniform: (m,) in [0, 1).
 
         Raises:

@@ -20,10 +20,10 @@ from scipy.special import betaincinv
 from engine.catalog import Catalog
 from engine.errors import ParameterError
 from engine.types import BoolArray, CodeArray, FloatArray, IntArray
+from simulator.numbers import SHARE, number, table
 from simulator.people.people import ACTIVE, GONE, LAPSED, LAPSING, MOTIVES, ONBOARDING, STAGES, Draws, People, pick
-from simulator.world.fatigue import decay
+from simulator.world.attention import decay
 from simulator.world.happened import Happened
-from simulator.world.numbers import SHARE, number, table
 from simulator.world.response import Moment
 from simulator.world.state import State
 

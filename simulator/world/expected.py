@@ -30,22 +30,22 @@ def expected_rewards(world: World, rows: IntArray) -> FloatArray:
 
     Args:
         world: before the step.
-        rows: (m,) rows of the block.
+        rows: (m,) rows of the batch.
     """
     out = np.empty((len(rows), world.catalog.k))
     out[:] = organic_rewards(world, rows)[:, None]
-    for part in row_blocks(len(rows), world.catalog.k):
+    for part in row_parts(len(rows), world.catalog.k):
         out[part, HOLD + 1 :] += message_gains(world, rows[part])
     return out
 
 
 def message_gains(world: World, rows: IntArray) -> FloatArray:
-    """(m, k - 1) expected reward of each send over that of hold in this step; call it on blocks of rows."""
+    """(m, k - 1) expected reward of each send over that of hold in this step; call it on batches of rows."""
     return message_outlook(world, rows)[0]
 
 
 def message_outlook(world: World, rows: IntArray) -> tuple[FloatArray, FloatArray]:
-    """(m, k - 1) expected reward of each send over that of hold, and its chance of a click; call it on blocks."""
+    """(m, k - 1) expected reward of each send over that of hold, and its chance of a click; call it on batches."""
     catalog = world.catalog
     shape = (len(rows), len(catalog.channels), len(catalog.hours), len(catalog.arms))
     actions = np.arange(1, catalog.k).reshape(shape[1:])
@@ -90,7 +90,7 @@ def kept(world: World, depth: FloatArray) -> FloatArray:
     return left
 
 
-def row_blocks(m: int, k: int) -> Iterator[slice]:
+def row_parts(m: int, k: int) -> Iterator[slice]:
     """Slices of m rows that hold a bounded number of (row, action) cells."""
     size = max(1, _CELLS // k)
     return (slice(start, min(start + size, m)) for start in range(0, m, size))

@@ -1,6 +1,6 @@
 """What the guardrail rules read beyond consent, zones and sends, from the world: only what the pack at hand reads.
 
-What never changes is made once per block; the rest comes from the state and from what the sender has learnt. Events are
+What never changes is made once per batch; the rest comes from the state and from what the sender has learnt. Events are
 the last known order, the last known reaction and the last support case of each contact; a bounce or a complaint arrives
 as a suppression, which closes the channel at once.
 """
@@ -46,13 +46,13 @@ NOTHING_FURTHER: Final = Further()
 
 
 class Inputs:
-    """Further inputs of one block.
+    """Further inputs of one batch.
 
     Args:
         reads: names that the pack's rules read (`Guardrails.extra_inputs`).
         register: what is on record.
-        people: the block.
-        catalog: of the sends.
+        people: the batch.
+        catalog: catalog of the sends.
         observer: for what is only estimated.
         start_at: first instant of the world, microseconds.
     """
@@ -81,7 +81,7 @@ class Inputs:
         """The inputs of some rows.
 
         Args:
-            state: of the block.
+            state: state of the batch.
             moment: the step.
             rows: (m,) rows.
             sent_arms: (s,) arms of their remembered sends.

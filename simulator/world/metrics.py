@@ -1,7 +1,7 @@
 """The sixteen metrics of a campaign in four layers, and three figures that keep them honest (R36, R38, R39).
 
-Sums over steps, mergeable over blocks, seeds and processes; the result does not depend on how contacts were cut into
-blocks. A metric whose denominator or input is missing is None ("n/a"), never 0: no send is no bounce rate of zero.
+Sums over steps, mergeable over batches, seeds and processes; the result does not depend on how contacts were cut into
+batches. A metric whose denominator or input is missing is None ("n/a"), never 0: no send is no bounce rate of zero.
 
     delivery    inbox_placement  delivered / sends (the simulator has no spam folder)
                 bounce_rate      bounced, hard or soft / sends
@@ -66,7 +66,7 @@ class Metrics:
     """Sums behind the metrics of one policy.
 
     Attributes:
-        outcome: of the scenario.
+        outcome: outcome of the scenario.
         counts: whole numbers, see `_COUNTS`.
     """
 
@@ -76,7 +76,7 @@ class Metrics:
     _low: FloatArray = field(default_factory=lambda: np.zeros(len(_MONEY)))
 
     def add(self, happened: Happened, world: World) -> None:
-        """One step of a block.
+        """One step of a batch.
 
         Args:
             happened: what the step brought.
@@ -89,7 +89,7 @@ class Metrics:
         self._add_money(happened)
 
     def merge(self, other: Metrics) -> None:
-        """Take over the sums of another block.
+        """Take over the sums of another batch.
 
         Raises:
             ParameterError: they are of another outcome.

@@ -17,8 +17,8 @@ from engine.errors import ConfigError
 from engine.features import MISSING, PRESENT, STALE, Column, ContextBlock, FeatureSchema, FeatureSpec
 from engine.time.localtime import FARTHEST_SLOT_US
 from engine.types import BoolArray, ByteArray, CodeArray, FloatArray, IntArray
+from simulator.numbers import SHARE, number, table
 from simulator.people.people import DEVICES, MOTIVES, NEVER, People, pick
-from simulator.world.numbers import SHARE, number, table
 from simulator.world.response import Moment
 from simulator.world.state import State
 
@@ -57,12 +57,12 @@ class Observation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class Observer:
-    """Observations of one block of contacts.
+    """Observations of one batch of contacts.
 
     Args:
         settings: how well the sender sees.
         schema: features to observe.
-        people: the block.
+        people: the batch.
         due: kind of the population's due days, for the shown lifecycle stage.
         channels: names on the catalog's axis.
 
@@ -101,7 +101,7 @@ class Observer:
         """The context of some rows.
 
         Args:
-            state: of the block.
+            state: state of the batch.
             moment: the step.
             rows: (m,) rows that are decided for.
             frozen_days: days for which the feed of everything that moves has stood still (a fault); 0 is none.

@@ -13,10 +13,10 @@ from simulator.world.state import State
 
 @dataclass(frozen=True)
 class Cells:
-    """m messages to judge: rows of the block, and positions on the catalog's axes.
+    """m messages to judge: rows of the batch, and positions on the catalog's axes.
 
     Attributes:
-        rows: (m,) rows of the block.
+        rows: (m,) rows of the batch.
         channel / arm: (m,) positions.
         hour: (m,) local hour of the day, 0-23.
     """
@@ -53,7 +53,7 @@ class Chances:
     """(m,) probabilities of one message each; a later one in a chain is given the earlier ones.
 
     Attributes:
-        hard_bounced / soft_bounced: of a message that leaves; else it is delivered.
+        hard_bounced / soft_bounced: chances of a message that leaves; else it is delivered.
         seen: given delivered.
         clicked: given seen.
         ordered: given clicked.

@@ -1,7 +1,7 @@
-"""The sender's side of the guardrails: counts over all blocks of a campaign in, conditions out, once a day.
+"""The sender's side of the guardrails: counts over all batches of a campaign in, conditions out, once a day.
 
-Every block of a day is judged under the same conditions, made from the days before; so neither their order nor the
-number of processes matters. What a block adds on a day is a few whole numbers per channel (`Counts`), which add up
+Every batch of a day is judged under the same conditions, made from the days before; so neither their order nor the
+number of processes matters. What a batch adds on a day is a few whole numbers per channel (`Counts`), which add up
 in any order. Complaints, bounces and opt-outs count on the day on which they are reported, not on the day of the send.
 """
 
@@ -33,7 +33,7 @@ _HEALTH: Final = ("sent", "complaints", "hard_bounces", "carrier_filtered", "opt
 
 @dataclass(frozen=True)
 class Counts:
-    """What a campaign, or a block of it, sent and heard on one day.
+    """What a campaign, or a batch of it, sent and heard on one day.
 
     Attributes:
         day: days since 1970, UTC.
@@ -77,7 +77,7 @@ def nothing_on(day: int, channels: int) -> Counts:
 
 
 def counts_of(world: World, happened: Happened) -> Counts:
-    """What one block did in the step that has just been taken.
+    """What one batch did in the step that has just been taken.
 
     Args:
         world: after `advance`; it knows what was reported by then.
@@ -152,7 +152,7 @@ class Sender:
 
         Args:
             ledger: before.
-            counts: of all blocks together.
+            counts: counts of all batches together.
 
         Raises:
             ParameterError: a day before the last one.
@@ -216,11 +216,11 @@ class Sender:
 
 @dataclass(frozen=True)
 class CampaignStep:
-    """One step of a campaign over some blocks.
+    """One step of a campaign over some batches.
 
     Attributes:
         conditions: under which everybody was decided for.
-        happened: by block.
+        happened: by batch.
         ledger: after it.
     """
 
@@ -230,20 +230,20 @@ class CampaignStep:
 
 
 def campaign(worlds: Sequence[World], actor: Actor, steps: int, sender: Sender | None = None) -> Iterator[CampaignStep]:
-    """Step some blocks together, under one sender.
+    """Step some batches together, under one sender.
 
     Args:
-        worlds: blocks of one scenario at the same step.
+        worlds: batches of one scenario at the same step.
         actor: who decides.
         steps: how many.
-        sender: made from the first block where None.
+        sender: made from the first batch where None.
 
     Raises:
-        ParameterError: no block, or blocks at different steps.
+        ParameterError: no batch, or batches at different steps.
     """
     if not worlds or len({world.state.step for world in worlds}) > 1:
         raise ParameterError(
-            "worlds", "campaign", allowed="blocks at the same step", got=[world.state.step for world in worlds]
+            "worlds", "campaign", allowed="batches at the same step", got=[world.state.step for world in worlds]
         )
     sender = sender or Sender(worlds[0].guardrails, worlds[0].scenario.name)
     ledger = Ledger()

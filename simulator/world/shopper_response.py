@@ -10,7 +10,7 @@ With c the channel, h the local hour, a the arm, and logit(p) = log(p / (1 - p))
     unsubscribe = min(unsubscribe_c (1 + pressure_slope max(G - pressure_free, 0)) 2^(-calm engagement), half)
 
 All are per step of the chain: a click needs a seen message, an order a click, and everything a delivered one. G is the
-stock over all channels, F_c that of the channel (`simulator.world.fatigue`).
+stock over all channels, F_c that of the channel (`simulator.world.attention`).
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ from scipy.special import expit
 from engine.catalog import Arm, Catalog
 from engine.errors import ParameterError
 from engine.types import FloatArray, IntArray
+from simulator.numbers import SHARE, number, table
 from simulator.people.people import MOTIVES, STAGES, People
-from simulator.world.fatigue import attention
-from simulator.world.hours import hour_table
-from simulator.world.numbers import SHARE, number, table
+from simulator.world.attention import attention, hour_table
 from simulator.world.response import Cells, Chances, Moment
 from simulator.world.state import State
 
@@ -264,7 +263,7 @@ class BoundShopperResponse:
         """See the module's equations.
 
         Args:
-            people / state: of the block.
+            people / state: people and state of the batch.
             cells: m messages.
             moment: the step.
         """

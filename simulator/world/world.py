@@ -1,8 +1,8 @@
-"""The world: one block of contacts that is stepped as arrays. The environments and every command stand on it.
+"""The world: one batch of contacts that is stepped as arrays. The environments and every command stand on it.
 
 Per step: `deciding` says for whom a decision is taken, `contacts` what is known of them, `eligibility` what the
 guardrails leave; `advance` takes the actions and returns what happened. All draws are keyed by (seed, contact, step),
-so two policies meet the same luck, and blocks of any size give the same world.
+so two policies meet the same luck, and batches of any size give the same world.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from simulator.world.state import State, start_state
 
 
 class World:
-    """A block of contacts.
+    """A batch of contacts.
 
     Args:
         scenario: parts, catalog, features, pack.
         n: contacts, at least 1.
-        seed: of the world.
-        first: number of the first contact; contacts `first` to `first + n - 1` are the same in any block.
+        seed: seed of the world.
+        first: number of the first contact; contacts `first` to `first + n - 1` are the same in any batch.
         guardrails: the layer; made from the scenario's pack where None.
         luck: 0 is the world itself; another number is another future of the same contacts (for planning by rollouts).
 
@@ -100,7 +100,7 @@ class World:
         self.resume(start_state(self.people, self.catalog, self.scenario.step_days))
 
     def resume(self, state: State) -> None:
-        """Go on from a state of this block, for instance one that an earlier process left."""
+        """Go on from a state of this batch, for instance one that an earlier process left."""
         self.state = state
         self._move_clock()
 

@@ -38,7 +38,7 @@ from policies.peers.constant import UniformPolicy
 from policies.trained import TrainedFolder
 from policies.vw.learner import VwLearner
 from simulator.envs import CampaignEnv, SubscriberEnv
-from simulator.envs.block import BLOCK_ROWS
+from simulator.envs.batch import BATCH_ROWS
 from simulator.rollout import HoldActor, PolicyActor, Turn, turn_of
 from simulator.scenario import Scenario, load_scenario
 from simulator.world.world import World
@@ -76,7 +76,7 @@ def measure(name: str, contacts: int, days: int) -> dict[str, Any]:
         timed_run(scenario, actor, 256, 2)  # compiles the kernels and fills the zone caches
         one = timed_run(scenario, actor, contacts, days)
         alone = timed_run(scenario, HoldActor(), contacts, days)
-        sample = min(contacts, BLOCK_ROWS)
+        sample = min(contacts, BATCH_ROWS)
         stages, sends = by_stage(scenario, actor, sample, days)
         return {
             "machine": {"cpus": os.cpu_count(), "processor": platform.machine(), "python": platform.python_version()},
@@ -85,7 +85,7 @@ def measure(name: str, contacts: int, days: int) -> dict[str, Any]:
             "rules": len(scenario.pack.rules),
             "contacts": contacts,
             "days": days,
-            "block_rows": BLOCK_ROWS,
+            "block_rows": BATCH_ROWS,
             "sends_per_contact_day": sends / (sample * days),
             "sample": {"contacts": sample, "of": ["stages", "without", "lockstep"], "days_without": max(1, days // 3)},
             "contact_days_per_s": {
@@ -184,9 +184,9 @@ PARTS = {
 def by_stage(scenario: Scenario, actor: PolicyActor, contacts: int, days: int) -> tuple[dict[str, float], int]:
     """CPU seconds of each stage of an episode; `advance_rest` is the draws and the money. And the number of sends."""
     clock, sends = Clock(), 0
-    for start in range(0, contacts, BLOCK_ROWS):
+    for start in range(0, contacts, BATCH_ROWS):
         with clock.stage("make_contacts"):
-            world = World(scenario, min(BLOCK_ROWS, contacts - start), SEED, first=start)
+            world = World(scenario, min(BATCH_ROWS, contacts - start), SEED, first=start)
         for name, (owner, method) in PARTS.items():
             holder = getattr(world, owner)
             setattr(holder, method, clock.timed(name, getattr(holder, method)))
@@ -219,8 +219,8 @@ def without(scenario: Scenario, actor: PolicyActor, contacts: int, days: int) ->
     out = {}
     for name in ("nothing", "policy", "guardrails", "organic", "dynamics", "delays and arrivals"):
         clock, sends = Clock(), 0
-        for start in range(0, contacts, BLOCK_ROWS):
-            world = World(scenario, min(BLOCK_ROWS, contacts - start), SEED, first=start)
+        for start in range(0, contacts, BATCH_ROWS):
+            world = World(scenario, min(BATCH_ROWS, contacts - start), SEED, first=start)
             leave_out(world, name)
             chooser = HoldActor() if name == "policy" else actor
             with clock.stage("all"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -18,6 +20,19 @@ def test_the_parameter_template_names_everything() -> None:
 def test_a_message_without_a_hint_stays_as_it_is() -> None:
     assert str(errors.DataError("no rows")) == "no rows"
     assert str(errors.DataError("no rows", hint="add some")) == "no rows (hint: add some)"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.ParameterError("epsilon", "EpsilonGreedy", allowed="in [0, 1]", got=1.3, hint="lower it"),
+        errors.LearnError("m", hint="h"),
+    ],
+)
+def test_an_error_of_another_process_arrives_as_it_was(error: errors.TactfulError) -> None:
+    made = pickle.loads(pickle.dumps(error))
+    assert type(made) is type(error)
+    assert (made.args, vars(made), str(made)) == (error.args, vars(error), str(error))
 
 
 @pytest.mark.parametrize(

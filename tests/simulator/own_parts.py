@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 
 from engine.catalog import Catalog
+from simulator.numbers import number
 from simulator.people.people import People
-from simulator.world.numbers import number
 from simulator.world.response import Cells, Chances, Moment
 from simulator.world.state import State
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from engine.errors import ConfigError
+from simulator.numbers import KINDS, Number, numbers_of, table
 from simulator.people.register import Register
 from simulator.scenario import PARTS, load_scenario, make_part, scenario_from
 from simulator.world.faults import Fault
-from simulator.world.money import Money
-from simulator.world.numbers import KINDS, Number, numbers_of, table
+from simulator.world.happened import Money
 from simulator.world.observe import Observation
 from simulator.world.world import World
 from tests.simulator.own_parts import FlatResponse

@@ -12,8 +12,7 @@ from engine.features import ContextBlock
 from engine.types import HOLD, BoolArray, CodeArray, FloatArray
 from policies.peers.constant import UniformPolicy
 from simulator.rollout import HoldActor, PolicyActor, Turn, choose, turn_of
-from simulator.world.broken_draw import BrokenDraw, broken_at
-from simulator.world.faults import Fault
+from simulator.world.faults import BrokenDraw, Fault, broken_at
 from tests.engine.decide.hostile_policies import force
 from tests.simulator.worlds import world
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from simulator.scenario import PARTS, ScenarioSpec
-from simulator.world.trigger import Trigger
+from simulator.world.timing import Trigger
 from tests.simulator.world.test_inputs import FULL
 from tests.simulator.worlds import FAULTS, USE_CASES
 

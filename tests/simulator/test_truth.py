@@ -1,4 +1,4 @@
-"""Values: common random numbers, errors, any cut into blocks, processes, discounting, and refusals."""
+"""Values: common random numbers, errors, any cut into batches, processes, discounting, and refusals."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Even:
 
 @dataclass(frozen=True)
 class OddContacts:
-    """Plans per block: writes to contacts with an odd number only; spoils the world that it is given."""
+    """Plans per batch: writes to contacts with an odd number only; spoils the world that it is given."""
 
-    def for_block(self, world: World) -> Actor:
+    def for_batch(self, world: World) -> Actor:
         world.advance(np.zeros(world.n, dtype=np.int32))
         return _Odd((np.arange(world.n) + world.first) % 2 == 1)
 
@@ -77,15 +77,15 @@ def test_blocks_of_any_size_give_the_same_bytes(scenario: Scenario, conditional:
     """60 contacts of each of two seeds at once, in sevens, and in twenty-fives."""
     asked: dict[str, Any] = {"contacts": 60, "steps": 6, "seeds": (3, 8), "discount": 0.98, "conditional": conditional}
     whole = figures(compare(scenario, SUBJECTS, **asked))
-    for block in (7, 25):
-        assert figures(compare(scenario, SUBJECTS, block=block, **asked)) == whole
+    for batch in (7, 25):
+        assert figures(compare(scenario, SUBJECTS, batch=batch, **asked)) == whole
     assert figures(compare(scenario, SUBJECTS, **{**asked, "seeds": (8, 3)})) == whole
 
 
 @pytest.mark.slow
 def test_processes_give_the_same_bytes(scenario: Scenario) -> None:
     shipped = {name: SUBJECTS[name] for name in ("never", "weekly", "myopic")}
-    asked: dict[str, Any] = {"contacts": 60, "steps": 5, "block": 20}
+    asked: dict[str, Any] = {"contacts": 60, "steps": 5, "batch": 20}
     assert figures(compare(scenario, shipped, workers=2, **asked)) == figures(compare(scenario, shipped, **asked))
 
 
@@ -156,7 +156,7 @@ def test_the_list_is_counted(scenario: Scenario) -> None:
     [
         ({"contacts": 1}, "contacts"),
         ({"steps": 0}, "steps"),
-        ({"block": 0}, "block"),
+        ({"batch": 0}, "batch"),
         ({"workers": 0}, "workers"),
         ({"seeds": ()}, "seeds"),
         ({"seeds": (1, 1)}, "seeds"),

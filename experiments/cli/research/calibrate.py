@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
+from engine.errors import ConfigError
 from experiments.cli.console import Json, Replace, errors, free_out, guarded, show
 
 if TYPE_CHECKING:
@@ -33,9 +35,14 @@ def run(
     scenario claims is missed. Hillstrom's and CDNOW's goals come from the data sets; a check without them takes the
     goals that are stored with the shipped numbers.
     """
-    from experiments.study.calibrate import CalibrateRequest, calibrate, refusal
-
     with guarded(as_json=as_json):
+        if util.find_spec("experiments.study") is None:
+            raise ConfigError(
+                "`tactful calibrate` needs a checkout of Tactful: an installed package has no calibration targets",
+                hint="run it in a checkout; the fitted numbers themselves ship, and scenarios use them",
+            )
+        from experiments.study.calibrate import CalibrateRequest, calibrate, refusal
+
         free_out(out, "moments.svg", *(f"{name}.yaml" for name in groups or ()), replace=replace)
         request = CalibrateRequest(tuple(groups or ()), data, contacts, seed, check, out)
         output = calibrate(request, lambda line: errors.print(line, markup=False, highlight=False, soft_wrap=True))

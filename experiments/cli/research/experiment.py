@@ -30,7 +30,7 @@ def run(
     contacts=20000 days=90 workers=2. Further experiments stand in conf/experiment. A run that was killed goes on when
     it is asked for again.
     """
-    from experiments.report.season_docs import write_docs
+    from experiments.report.season import write_docs
     from experiments.season.config import ExperimentConfig
     from experiments.season.run import ExperimentRequest, asked, cells_of, experiment
     from experiments.settings import compose_settings

@@ -25,7 +25,7 @@ class BgNbd:
     Attributes:
         r: shape of the purchase rate.
         alpha: its rate parameter, weeks; the mean rate is r / alpha a week.
-        a / b: of the chance to be gone after each purchase; its mean is a / (a + b).
+        a / b: parameters of the chance to be gone after each purchase; its mean is a / (a + b).
 
     Raises:
         ParameterError: a parameter that is not above 0.

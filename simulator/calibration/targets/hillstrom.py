@@ -20,7 +20,7 @@ def hillstrom_effects(path: Path, *, by_newbie: bool = False, pooled: bool = Fal
     """Means and effects of visit, conversion and spend (shares, USD; two weeks) against no e-mail.
 
     Args:
-        path: of the csv, plain or compressed, with or without its column `row`.
+        path: path of the csv, plain or compressed, with or without its column `row`.
         by_newbie: split each history into customers new in the past year and older ones.
         pooled: one segment of all customers instead of the histories.
 

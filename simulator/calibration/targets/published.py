@@ -29,8 +29,8 @@ class Study(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         source: who, with the size of the sample where it is known.
         kind: P publisher's own data, S second-hand quotation, V vendor's advice or survey, R a randomised set,
             D our reading of other rows.
-        address: of the page; "" for our own reading only.
-        year: of the data or the edition; None where the page does not say.
+        address: address of the page; "" for our own reading only.
+        year: year of the data or the edition; None where the page does not say.
     """
 
     source: str
@@ -60,7 +60,7 @@ class Figure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         ratio: what is claimed is the ratio to the first point of the curve, not the level.
         se: standard error, where the source gives one.
         used: a target of the calibration.
-        tolerance: of a target, in `unit` or as a ratio.
+        tolerance: largest difference to a target, in `unit` or as a ratio.
         why: why it is claimed, or why it is not.
     """
 
@@ -151,13 +151,13 @@ class Target:
     """A figure that a simulation must reproduce.
 
     Attributes:
-        id: of its figure.
+        id: id of its figure.
         key: (channel, quantity, programme, segment, at): what to measure.
         value: in `unit`, or the ratio to the first point of the curve at `reference_at`.
         tolerance: largest difference that counts as reproduced, in the same unit.
-        unit: of both; "ratio" for a ratio.
+        unit: unit of both; "ratio" for a ratio.
         reference_at: where the curve's first point lies, for ratios; else None.
-        kind: of its study.
+        kind: kind of its study.
     """
 
     id: str

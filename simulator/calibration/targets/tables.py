@@ -16,7 +16,7 @@ def read_columns(path: Path, numeric: Sequence[str], text: Sequence[str] = ()) -
     """Read a csv, plain or compressed, and keep the columns named.
 
     Args:
-        path: of the file.
+        path: path of the file.
         numeric: columns that must hold a finite number in every row.
         text: columns that must hold a text in every row.
 

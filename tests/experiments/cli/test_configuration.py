@@ -49,8 +49,7 @@ from policies.prices.config import PriceConfig
 from policies.vw.arguments import VwConfig
 from simulator.calibration.files import CalibrationFile
 from simulator.calibration.targets.published import published_from
-from simulator.scenario import make_part, scenario_from
-from simulator.world.overlays import faults_from
+from simulator.scenario import faults_from, make_part, scenario_from
 
 CONF = Path(__file__).resolve().parents[3] / "conf"
 FILES = sorted(path.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml"))

@@ -56,7 +56,7 @@ def test_files_hold_the_result(swept: tuple[Path, dict[str, Any]]) -> None:
     docs = (out.parent / "page.md").read_text(encoding="utf-8")
     assert "| never |" in docs
     assert "## How it is made" in docs
-    assert (out.parent / "page.svg").is_file()
+    assert (out.parent / "page.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_run_goes_on_where_it_was_killed(swept: tuple[Path, dict[str, Any]]) -> None:

@@ -10,15 +10,13 @@ import pytest
 
 from engine.errors import ConfigError, ParameterError, StorageError
 from engine.guardrails.layer import Guardrails
-from experiments.season.cells import Group, cell_key, is_done, read_cell
+from experiments.season.actors import LinearActor, SparingActor, predict
+from experiments.season.cells import CellGroup, cell_key, is_done, read_cell
+from experiments.season.comparison import Seasons, judged, over_seeds, paired, ratio_over_seeds
 from experiments.season.config import ExperimentConfig, OracleConfig, SliceConfig, Variant, one_cell
-from experiments.season.group import GroupRun
-from experiments.season.intervals import over_seeds, ratio_over_seeds
-from experiments.season.judge import Seasons, judged, paired
-from experiments.season.linear import LinearActor, predict
 from experiments.season.rounds import CLICKED, MARGIN, MESSAGE, Slice, randomised_slice
-from experiments.season.scenarios import varied
-from experiments.season.turns import SparingActor, restriction
+from experiments.season.runner import GroupRun
+from experiments.season.variants import restriction, varied
 from policies.linear.bandits import LinearThompson, LinUcb
 from policies.linear.ridge import LinearSums
 from policies.peers.constant import UniformPolicy
@@ -210,7 +208,7 @@ def test_the_planner_passes_the_segments_and_silence_is_its_closed_form(tmp_path
         oracle=OracleConfig(rollouts=1, bound_contacts=40),
         at_most={"planner": 30},
     )
-    run = GroupRun(config, Group("newsletter", "as it is", 1), tmp_path)
+    run = GroupRun(config, CellGroup("newsletter", "as it is", 1), tmp_path)
     assert list(run.run()) == list(config.all_policies)
     assert run.missing() == []
     rows, gaps = judged(config, tmp_path)
@@ -240,7 +238,7 @@ def test_the_planner_passes_the_segments_and_silence_is_its_closed_form(tmp_path
 
 def test_cells_of_another_configuration_are_in_the_way(tmp_path: Path) -> None:
     config = ExperimentConfig(policies=("never",), baseline="never", contacts=20, days=2)
-    group = Group("newsletter", "as it is", 1)
+    group = CellGroup("newsletter", "as it is", 1)
     assert list(GroupRun(config, group, tmp_path).run()) == ["never"]
     path = group.file(tmp_path, "never")
     assert is_done(path, cell_key(config, group, "never"))
@@ -266,7 +264,7 @@ def test_learners_may_learn_on_from_their_own_decisions(tmp_path: Path) -> None:
         oracle=OracleConfig(bound_contacts=0),
     )
     on = msgspec.structs.replace(config, learn_every_days=2)
-    group = Group("newsletter", "as it is", 1)
+    group = CellGroup("newsletter", "as it is", 1)
     still, learning = (GroupRun(one, group, tmp_path) for one in (config, on))
     for policy in ("best_action", "linucb"):
         before, after = (run.play(policy).by_step[60] for run in (still, learning))

@@ -18,10 +18,9 @@ from hypothesis import strategies as st
 
 from engine.errors import ConfigError, StorageError
 from engine.guardrails.conditions import Conditions
-from experiments.simulate.assemble import assemble
-from experiments.simulate.checkpoint import load_block, save_block
-from experiments.simulate.daily import BEFORE, MILLIONTHS, Sums, add, before_sums, columns, day_sums
-from experiments.simulate.parts import Day, Parts
+from experiments.simulate.checkpoint import load_batch, save_batch
+from experiments.simulate.daily import BEFORE, MILLIONTHS, FinishedDay, Sums, add, before_sums, columns, day_sums
+from experiments.simulate.run_folder import RunFolder, assemble
 from policies.peers.constant import UniformPolicy
 from simulator.rollout import PolicyActor, play
 from simulator.scenario import load_scenario
@@ -50,9 +49,9 @@ def lived(name: str, steps: int, n: int = 60) -> World:
 def test_a_block_goes_on_as_if_nothing_had_been(name: str, tmp_path: Path) -> None:
     world = lived(name, 5)
     decided = np.arange(world.n, dtype=np.int64)
-    save_block(tmp_path / "state.npz", world.state, decided)
+    save_batch(tmp_path / "state.npz", world.state, decided)
     other = World(load_scenario(name), world.n, seed=9, first=7)
-    assert load_block(tmp_path / "state.npz", other).tolist() == decided.tolist()
+    assert load_batch(tmp_path / "state.npz", other).tolist() == decided.tolist()
     for _ in range(4):
         for one in (world, other):
             play(one, PolicyActor(UniformPolicy()), Conditions(killed=False))
@@ -68,18 +67,18 @@ def test_a_block_goes_on_as_if_nothing_had_been(name: str, tmp_path: Path) -> No
         assert np.array_equal(value, theirs[key], equal_nan=np.asarray(value).dtype.kind == "f"), key
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut", "other block"])
+@pytest.mark.parametrize("damage", ["missing", "cut", "other batch"])
 def test_a_damaged_checkpoint_is_refused(damage: str, tmp_path: Path) -> None:
     path = tmp_path / "state.npz"
     world = lived("newsletter", 1)
-    save_block(path, world.state, np.zeros(world.n, dtype=np.int64))
+    save_batch(path, world.state, np.zeros(world.n, dtype=np.int64))
     if damage == "missing":
         path.unlink()
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-200])
-    n = 61 if damage == "other block" else 60
+    n = 61 if damage == "other batch" else 60
     with pytest.raises(StorageError):
-        load_block(path, World(load_scenario("newsletter"), n, seed=9))
+        load_batch(path, World(load_scenario("newsletter"), n, seed=9))
 
 
 @given(cuts=st.lists(st.integers(1, 90), max_size=4), shuffled=st.booleans())
@@ -137,27 +136,29 @@ def test_sums_of_blocks_are_the_sum_of_the_whole() -> None:
     assert set(total) == set(BEFORE)
 
 
-def day(number: int) -> Day:
-    return Day(sums={"sends": [number]}, removed={}, held=0, policy="p", sent=nothing_on(number, 2).to_builtins())
+def day(number: int) -> FinishedDay:
+    return FinishedDay(
+        sums={"sends": [number]}, removed={}, held=0, policy="p", sent=nothing_on(number, 2).to_builtins()
+    )
 
 
 def test_days_are_read_back_without_a_gap(tmp_path: Path) -> None:
-    parts = Parts(tmp_path / "parts", {"seed": 1})
+    parts = RunFolder(tmp_path / "parts", {"seed": 1})
     with parts.held():
         for number in (0, 1, 3):
             parts.commit(number, day(number))
         assert parts.done() == [day(0), day(1)]
         assert parts.done()[1].counts == nothing_on(1, 2)
-        with pytest.raises(StorageError, match="another process"), Parts(tmp_path / "parts", {"seed": 1}).held():
+        with pytest.raises(StorageError, match="another process"), RunFolder(tmp_path / "parts", {"seed": 1}).held():
             pass
     parts.remove()
     assert not (tmp_path / "parts").exists()
 
 
 def test_other_arguments_do_not_go_on(tmp_path: Path) -> None:
-    with Parts(tmp_path / "p", {"seed": 1, "delay": {"late": 0.0}}).held():
+    with RunFolder(tmp_path / "p", {"seed": 1, "delay": {"late": 0.0}}).held():
         pass
-    other = Parts(tmp_path / "p", {"seed": 1, "delay": {"late": 0.5}})
+    other = RunFolder(tmp_path / "p", {"seed": 1, "delay": {"late": 0.5}})
     with pytest.raises(ConfigError, match=r"delay\.late was 0\.0, is 0\.5") as caught, other.held():
         pass
     assert "remove the folder" in caught.value.hint

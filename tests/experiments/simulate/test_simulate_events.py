@@ -11,7 +11,7 @@ import pytest
 
 from engine.records.schema import outcome_schema
 from engine.types import IntArray, ObjectArray
-from experiments.simulate.events import DECIDED_STEP, EVENTS, OWN, outcome_table
+from experiments.simulate.outcomes import DECIDED_STEP, EVENTS, OWN, outcome_table
 from simulator.scenario import load_scenario
 from simulator.world.world import World
 

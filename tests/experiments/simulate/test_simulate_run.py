@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import re
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.decide.batch import decide_batch
-from engine.errors import ConfigError, DataError, LearnError, ParameterError, StorageError, TactfulError
+from engine.errors import ConfigError, DataError, ParameterError, StorageError
 from engine.guardrails.conditions import Conditions
 from engine.log.parquet import LogReader
-from experiments.simulate.job import NOTE, DayPolicy, Job, plan_of
-from experiments.simulate.metrics import largest_money, scenario_metrics
-from experiments.simulate.pool import Pool, rebuilt
+from experiments.simulate.outcomes import largest_money, scenario_metrics
 from experiments.simulate.run import SimulateRequest, simulate
+from experiments.simulate.run_spec import NOTE, DayPolicy, RunSpec, plan_of
+from experiments.simulate.workers import Workers
 from policies.peers.constant import UniformPolicy
 from policies.trained import TrainedFolder
 from simulator.scenario import load_scenario
@@ -30,7 +31,7 @@ from tests.experiments.simulate.small_runs import KEY, LEARNS, files_of, setting
 
 @pytest.fixture(scope="module")
 def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that learnt in the loop, in one process and one block."""
+    """A run that learnt in the loop, in one process and one batch."""
     folder = tmp_path_factory.mktemp("learnt")
     small_run(folder / "run.parquet", *LEARNS)
     return folder
@@ -76,9 +77,9 @@ def test_the_log_is_that_of_production(uniform: Path) -> None:
     """Rows of the first day are what `decide_batch` says of the world's contacts, column by column."""
     scenario = load_scenario("newsletter")
     world = World(scenario, 800, 1)
-    job = Job({}, (), 800, 0, 1, 0.2, 0.0, KEY, 800, Path())
+    spec = RunSpec({}, (), 800, 0, 1, 0.2, 0.0, KEY, 800, Path())
     plan = plan_of(
-        job, scenario, world.guardrails, DayPolicy(UniformPolicy(), "uniform"), 0.0, Conditions(killed=False)
+        spec, scenario, world.guardrails, DayPolicy(UniformPolicy(), "uniform"), 0.0, Conditions(killed=False)
     )
     expected = decide_batch(plan, world.contacts(np.flatnonzero(world.deciding())), world.now).table
     found = pq.read_table(uniform / "run.parquet").slice(0, expected.num_rows)
@@ -122,7 +123,7 @@ def test_control_is_compared_but_not_learnt_from(uniform: Path) -> None:
     control = log["group"] == "control"
     assert (log["available"] == ~control).all()
     assert (log.loc[control, "propensity"] == 1.0).all()
-    usable = sum(int(block.usable.sum()) for block in LogReader(uniform / "run.parquet").blocks(context=False))
+    usable = sum(int(batch.usable.sum()) for batch in LogReader(uniform / "run.parquet").blocks(context=False))
     assert 0 < usable <= (~control).sum()
     groups = set(pd.read_parquet(uniform / "run.metrics.parquet")["group"])
     assert groups == {"treatment", "control"}
@@ -226,7 +227,7 @@ def test_shipped_faults_are_laid_over(tmp_path: Path) -> None:
 
 def test_it_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error in the middle leaves the days that are over; the next run says how many they were."""
-    monkeypatch.setattr("experiments.simulate.parts.Parts.commit", stop_at(2))
+    monkeypatch.setattr("experiments.simulate.run_folder.RunFolder.commit", stop_at(2))
     with pytest.raises(StorageError, match="full"):
         small_run(tmp_path / "run.parquet")
     monkeypatch.undo()
@@ -242,11 +243,11 @@ def test_it_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def stop_at(day: int) -> Any:
-    from experiments.simulate.parts import Parts
+    from experiments.simulate.run_folder import RunFolder
 
-    commit = Parts.commit
+    commit = RunFolder.commit
 
-    def failing(parts: Parts, step: int, made: Any) -> None:
+    def failing(parts: RunFolder, step: int, made: Any) -> None:
         if step == day:
             raise StorageError("the disk is full")
         commit(parts, step, made)
@@ -326,27 +327,26 @@ def test_the_command_prints_its_object(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_errors_of_workers_arrive_as_they_were(workers: int, tmp_path: Path) -> None:
-    job = Job({"name": "broken"}, (), 10, 0, 1, 0.0, 0.0, KEY, 5, tmp_path)
-    with pytest.raises(ConfigError, match="no scenario") as caught, Pool(job, workers) as pool:
+    spec = RunSpec({"name": "broken"}, (), 10, 0, 1, 0.0, 0.0, KEY, 5, tmp_path)
+    with pytest.raises(ConfigError, match="no scenario") as caught, Workers(spec, workers) as pool:
         pool.each("live", 0, Conditions())
     assert caught.value.hint
 
 
-def test_errors_with_other_arguments_are_made_again() -> None:
-    made = rebuilt(ParameterError, "a message", "a hint")
-    assert isinstance(made, ParameterError)
-    assert (made.message, made.hint, str(made)) == ("a message", "a hint", "a message (hint: a hint)")
-    assert isinstance(rebuilt(LearnError, "m", ""), TactfulError)
-
-
 def test_a_dead_worker_is_told(tmp_path: Path) -> None:
-    job = Job(settings().scenario, (), 10, 0, 1, 0.0, 0.0, KEY, 5, tmp_path)
-    with Pool(job, 2) as pool:
-        worker: Any = pool._workers[1]
-        worker._process.kill()
-        worker._process.join()
-        with pytest.raises(StorageError, match="worker died"):
-            pool.each("join", 0, 0, load_scenario("newsletter").calendar.now(0), "joined")
+    spec = RunSpec(settings().scenario, (), 10, 0, 1, 0.0, 0.0, KEY, 5, tmp_path)
+    asked = (0, 0, load_scenario("newsletter").calendar.now(0), "joined")
+
+    def ask_one_that_died() -> None:
+        with Workers(spec, 2) as pool:
+            assert pool.each("join", *asked) == [None, None]
+            multiprocessing.active_children()[1].kill()
+            pool.each("join", *asked)
+
+    with pytest.raises(StorageError, match="worker died") as caught:
+        ask_one_that_died()
+    assert caught.value.hint == "run again, it goes on from the last day"
+    assert multiprocessing.active_children() == []
 
 
 def test_metrics_cover_what_can_happen() -> None:

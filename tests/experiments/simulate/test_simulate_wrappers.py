@@ -11,13 +11,12 @@ from engine.features import ContextBlock
 from engine.protocols import FusedPolicy
 from engine.sampling import draw
 from engine.types import BoolArray, FloatArray
-from experiments.simulate.explored import ExploredPolicy, explored
-from experiments.simulate.job import DayPolicy
+from experiments.simulate.policies import ExploredPolicy, explored
+from experiments.simulate.run_spec import DayPolicy
 from policies.check import check_policy
 from policies.peers.constant import AlwaysPolicy, UniformPolicy
 from simulator.scenario import load_scenario
-from simulator.world.broken_draw import BrokenDraw, broken_at
-from simulator.world.faults import Fault
+from simulator.world.faults import BrokenDraw, Fault, broken_at
 from simulator.world.world import World
 
 SCENARIO = load_scenario("newsletter")

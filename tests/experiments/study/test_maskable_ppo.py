@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.rl import maskable_ppo
-from experiments.rl.maskable_ppo import Row, never, predicting, table, value
+from experiments.study import maskable_ppo
+from experiments.study.maskable_ppo import Row, never, predicting, table, value
 from simulator.envs import CampaignEnv, SubscriberEnv
 from simulator.rollout import HoldActor
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.study.simulator_numbers import REPORT, SECTIONS, report
-from simulator.world.numbers import numbers_of
+from simulator.numbers import numbers_of
 
 
 def test_the_file_is_up_to_date(root: Path) -> None:

@@ -1,4 +1,4 @@
-"""`tactful/Campaign-v0`: the vector API, its blocks, and that each contact is the one of the classic environment."""
+"""`tactful/Campaign-v0`: the vector API, its batches, and that each contact is the one of the classic environment."""
 
 from __future__ import annotations
 
@@ -279,7 +279,7 @@ def test_what_is_asked_for_has_the_batched_shape(scenario: Scenario) -> None:
         (lambda env: env.step(np.full(N, -1)), r"in \[0, 49\)"),
     ],
     ids=[
-        "empty", "days", "block", "step-first", "play-first", "option", "part", "length", "floats", "large", "negative",
+        "empty", "days", "batch", "step-first", "play-first", "option", "part", "length", "floats", "large", "negative",
     ],
 )  # fmt: skip
 def test_bad_arguments_are_named(scenario: Scenario, call: Any, match: str) -> None:

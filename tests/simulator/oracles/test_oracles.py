@@ -10,10 +10,9 @@ import pytest
 
 from engine.errors import ParameterError
 from engine.types import HOLD
-from simulator.oracles.best import best_sends
 from simulator.oracles.bound import upper_bound
 from simulator.oracles.calendar import CalendarActor
-from simulator.oracles.myopic import MyopicOracle
+from simulator.oracles.myopic import MyopicOracle, best_sends
 from simulator.oracles.planner import PricedActor, PricePlanner, start_gains
 from simulator.rollout import HoldActor, play, turn_of
 from simulator.scenario import Scenario, load_scenario
@@ -77,11 +76,11 @@ def test_prices_fall_towards_the_end(scenario: Scenario) -> None:
 def test_the_planner_sees_other_luck_and_leaves_the_world_alone(scenario: Scenario) -> None:
     world = World(scenario, 30, 5)
     before = world.state.intent.copy()
-    actor = PricePlanner(steps=4, rollouts=1, prices=(0.0, np.inf)).for_block(world)
+    actor = PricePlanner(steps=4, rollouts=1, prices=(0.0, np.inf)).for_batch(world)
     assert world.state.step == 0
     assert (world.state.intent == before).all()
     assert set(np.unique(actor.price_usd)) <= {0.0, np.inf}
-    again = PricePlanner(steps=4, rollouts=1, prices=(0.0, np.inf)).for_block(World(scenario, 10, 5, first=20))
+    again = PricePlanner(steps=4, rollouts=1, prices=(0.0, np.inf)).for_batch(World(scenario, 10, 5, first=20))
     assert (again.price_usd == actor.price_usd[20:]).all(), "prices must not depend on the block"
 
 

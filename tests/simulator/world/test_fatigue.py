@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.world.fatigue import attention, decay, steady_stock
+from simulator.world.attention import attention, decay, steady_stock
 
 STOCKS = st.lists(st.floats(0.0, 60.0), min_size=2, max_size=8)
 DROPS = st.floats(0.0, 3.0)

@@ -14,9 +14,8 @@ from experiments.settings import compose_settings
 from experiments.simulate.config import SimulateConfig
 from policies.peers.constant import UniformPolicy
 from simulator.rollout import PolicyActor, turn_of
-from simulator.scenario import load_scenario, scenario_from
+from simulator.scenario import faults_from, load_scenario, scenario_from, with_faults
 from simulator.world.faults import Fault
-from simulator.world.overlays import faults_from, with_faults
 from simulator.world.world import World
 from tests.simulator.worlds import FAULTS, days, world
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from engine.errors import ConfigError
 from simulator.people.people import HOUR_KINDS
 from simulator.scenario import make_part
-from simulator.world.hours import hour_table, slot_hours
-from simulator.world.season import SeasonalCalendar
+from simulator.world.attention import hour_table, slot_hours
+from simulator.world.timing import SeasonalCalendar
 
 
 def test_steps_are_instants_of_the_clock() -> None:

@@ -14,8 +14,7 @@ from engine.guardrails.brakes import tiers_on
 from engine.time.localtime import DAY_US
 from policies.peers.constant import UniformPolicy
 from simulator.rollout import HoldActor, PolicyActor
-from simulator.scenario import Scenario, load_scenario
-from simulator.world.overlays import with_faults
+from simulator.scenario import Scenario, load_scenario, with_faults
 from simulator.world.sender import COUNTED, Counts, Ledger, Sender, campaign, nothing_on
 from simulator.world.world import World
 

@@ -11,7 +11,7 @@ import pytest
 from engine.errors import ConfigError, ParameterError
 from simulator.people.people import NEVER
 from simulator.scenario import load_scenario
-from simulator.world.trigger import Trigger
+from simulator.world.timing import Trigger
 from simulator.world.world import World
 from tests.simulator.worlds import moment, world
 

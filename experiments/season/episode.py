@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from engine.types import HOLD, CodeArray, FloatArray, IntArray
-from experiments.season.turns import Restriction
+from experiments.season.variants import Restriction
 from simulator.rollout import Actor, HoldActor, Turn, acted
 from simulator.world.expected import gains_of, organic_rewards
 from simulator.world.happened import Happened
@@ -54,7 +54,7 @@ def play_season(world: World, actor: Actor, steps: int, prefixes: Sequence[int],
         actor: decides.
         steps: T.
         prefixes: numbers of first contacts whose means by step are kept; those above n are left out.
-        restriction: of the variant.
+        restriction: restriction of the variant.
     """
     n = world.n
     rows, total = np.arange(n), np.zeros(n)

@@ -1,4 +1,4 @@
-"""One block of a campaign's contacts: observes, judges and steps as arrays."""
+"""One batch of a campaign's contacts: observes, judges and steps as arrays."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from simulator.rollout import Actor, play
 from simulator.world.happened import Happened
 from simulator.world.world import World
 
-# Contacts per block: enough that a step is more work than calls, few enough that its arrays stay near the processor.
-BLOCK_ROWS: Final = 32_768
+# Contacts per batch: enough that a step is more work than calls, few enough that its arrays stay near the processor.
+BATCH_ROWS: Final = 32_768
 
 
-class Block:
+class Batch:
     """A world, and the rows of the campaign that it holds.
 
     Args:

@@ -1,4 +1,4 @@
-"""Linear peers at array speed: the same posterior as `policies.linear.ridge`, its quadratic forms as products."""
+"""Actors at array speed: any policy asked of those alone who may be sent something, and linear peers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,50 @@ from typing import Final
 import numpy as np
 from scipy.special import ndtri
 
+from engine.decide.asking import distribution_of
 from engine.features import ContextBlock
 from engine.numeric.matmul import matmul
-from engine.types import HOLD, CodeArray, FloatArray
-from experiments.season.turns import sendable_rows
+from engine.protocols import Policy
+from engine.sampling import draw
+from engine.types import HOLD, CodeArray, FloatArray, IntArray
 from policies.linear.ridge import LinearPosterior
 from simulator.rollout import Turn
+
+# Rows whose (rows, k) distribution is built at once.
+_DENSE_CELLS: Final = 1_000_000
+
+
+@dataclass(frozen=True)
+class SparingActor:
+    """A policy, asked about those contacts alone who may be sent something: for the others hold is certain.
+
+    Attributes:
+        policy: any; conformance says that it holds with certainty where hold alone is eligible.
+    """
+
+    policy: Policy
+
+    def act(self, turn: Turn) -> tuple[CodeArray, FloatArray]:
+        """(m,) actions and propensities.
+
+        Raises:
+            ParameterError: the policy's answer is no distribution over the eligible set.
+        """
+        some = sendable_rows(turn)
+        action, propensity = np.full(len(turn.rows), HOLD, dtype=np.int32), np.ones(len(turn.rows))
+        size = max(1, _DENSE_CELLS // turn.eligibility.k)
+        for start in range(0, len(some), size):
+            part = some[start : start + size]
+            eligible = turn.eligibility.take(part).dense()
+            probabilities = distribution_of(self.policy, turn.contacts.context.take(part), eligible)
+            action[part], propensity[part] = draw(probabilities, turn.uniform[part])
+        return action, propensity
+
+
+def sendable_rows(turn: Turn) -> IntArray:
+    """Positions in the turn of those who may be sent something."""
+    return np.flatnonzero(turn.eligibility.sendable())
+
 
 _ROWS: Final = 512
 
@@ -27,7 +65,7 @@ class LinearActor:
     has no closed-form propensity: that of Thompson sampling is NaN, which no learner that needs one accepts.
 
     Attributes:
-        posterior: of every action.
+        posterior: posterior of every action.
         width: LinUCB's alpha, or Thompson's v: in reward units.
         thompson: sample, rather than add the bound.
     """

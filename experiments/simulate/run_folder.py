@@ -1,4 +1,4 @@
-"""The folder of a run that is not over: what was asked, the days that are done, and a lock."""
+"""The folder of a run that is not over: what was asked, the days that are done, a lock; and its parts as one file."""
 
 from __future__ import annotations
 
@@ -6,52 +6,29 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 
 from engine.errors import ConfigError, StorageError
+from engine.files.parquet import parquet_batches
+from engine.log.parquet import conform
+from engine.log.whole_file import ParquetFile
 from experiments.report.files import make_folder, write_whole
-from experiments.simulate.daily import Sums
-from simulator.world.sender import Counts
+from experiments.simulate.daily import FinishedDay
 
 _ASKED = "asked.json"
 _LOCK = "lock"
 
 
-class Day(msgspec.Struct, frozen=True, kw_only=True):
-    """A day that is over for all blocks.
-
-    Attributes:
-        sums: column -> one whole number per group (`experiments.simulate.daily`).
-        removed: rule id -> (rule, pairs, contacts).
-        held: contacts with no send left.
-        policy: version that decided.
-        sent: what the sender sent and heard (`simulator.world.sender.Counts`), as plain data.
-        cells: sends by channel and arm, the arms of the first channel first.
-        prices: that the day was decided under, as plain data (`policies.prices.pricing.Prices`).
-    """
-
-    sums: Sums
-    removed: dict[str, tuple[str, int, int]]
-    held: int
-    policy: str
-    sent: dict[str, Any]
-    cells: list[int] = []
-    prices: dict[str, Any] | None = None
-
-    @property
-    def counts(self) -> Counts:
-        return msgspec.convert(self.sent, Counts)
-
-
-class Parts:
+class RunFolder:
     """The parts of one run.
 
     Args:
-        folder: of the parts; made where it does not exist.
+        folder: folder of the parts; made where it does not exist.
         asked: everything that the bytes of the result depend on, as plain data.
 
     Raises:
@@ -65,7 +42,7 @@ class Parts:
         self._lock = -1
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[Parts]:
+    def held(self) -> Iterator[RunFolder]:
         """The folder for this process alone."""
         try:
             self._lock = os.open(self.folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o644)
@@ -94,14 +71,14 @@ class Parts:
                 hint="repeat its arguments to go on, remove the folder to start anew, or give another --out",
             )
 
-    def done(self) -> list[Day]:
+    def done(self) -> list[FinishedDay]:
         """The days that are over, without a gap."""
-        found: list[Day] = []
+        found: list[FinishedDay] = []
         while (path := self._day(len(found))).exists():
-            found.append(msgspec.json.decode(path.read_bytes(), type=Day))
+            found.append(msgspec.json.decode(path.read_bytes(), type=FinishedDay))
         return found
 
-    def commit(self, step: int, day: Day) -> None:
+    def commit(self, step: int, day: FinishedDay) -> None:
         """Say that a day is over: its parts are on disk.
 
         Raises:
@@ -125,3 +102,67 @@ def _differences(old: Any, new: Any, name: str = "") -> list[str]:
     for key in sorted({*old, *new}):
         found += _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
     return found
+
+
+GROUP_ROWS = 16_384
+
+
+def assemble(parts: Iterable[Path], schema: pa.Schema, out: Path) -> int:
+    """Write the rows of parts, in their order, as one file with row groups of `GROUP_ROWS` rows.
+
+    Dictionaries are made anew for each row group, in the order in which values appear. Memory holds one row group.
+
+    Args:
+        parts: files with the columns of the schema; further columns are left out.
+        schema: with the footer of the file.
+        out: its name; it appears whole or not at all.
+
+    Returns:
+        Its number of rows.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    with ParquetFile(out, schema) as file:
+        for table in _groups(parts, schema):
+            file.append(table)
+        return file.rows
+
+
+def _groups(parts: Iterable[Path], schema: pa.Schema) -> Iterator[pa.Table]:
+    held: list[pa.RecordBatch] = []
+    rows = 0
+    for path in parts:
+        for batch in _batches(path, schema):
+            while batch.num_rows:
+                head = batch.slice(0, GROUP_ROWS - rows)
+                batch = batch.slice(head.num_rows)
+                held.append(_plain(head, schema))
+                rows += head.num_rows
+                if rows == GROUP_ROWS:
+                    yield _one(held, schema)
+                    held, rows = [], 0
+    if held:
+        yield _one(held, schema)
+
+
+def _batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    # A part is read and closed at once: buffers of files that wait for the collector add up over many days.
+    yield from parquet_batches(path, GROUP_ROWS, schema.names)
+
+
+def _plain(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch with its labels as strings: its dictionaries are those of its part."""
+    columns = [batch.column(field.name) for field in schema]
+    texts = [
+        column.cast(pa.string()) if pa.types.is_dictionary(field.type) else column
+        for field, column in zip(schema, columns, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(texts, names=schema.names)
+
+
+def _one(held: list[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
+    table = pa.Table.from_batches(held).combine_chunks()
+    return pa.Table.from_arrays(
+        [conform(table.column(field.name).combine_chunks(), field) for field in schema], schema=schema
+    )

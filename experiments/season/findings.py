@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from experiments.season.config import ExperimentConfig
-from experiments.season.makers import ORACLES
 from experiments.season.outputs import ScenarioGap, SeasonRow
-from experiments.season.peers import USUAL_HOUR
+from experiments.season.policies import ORACLES, USUAL_HOUR
 
 # Share of the gap that the long-horizon policy is to close.
 AIM = 0.5

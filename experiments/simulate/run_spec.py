@@ -14,23 +14,23 @@ from engine.guardrails.layer import Guardrails
 from engine.protocols import Policy
 from engine.records.schema import LogMeta
 from simulator.scenario import Scenario
-from simulator.world.broken_draw import broken_at
+from simulator.world.faults import broken_at
 
 NOTE = "SIMULATED: contacts and outcomes come from a simulated world, not from people."
 
 
 @dataclass(frozen=True)
-class Job:
+class RunSpec:
     """One run, without anything that is fixed by the day.
 
     Attributes:
         scenario: plain data of the scenario.
         packages: top-level packages from which its parts may be imported.
-        contacts / first / seed: of the world.
+        contacts / first / seed: contacts and seed of the world.
         control_share / uniform_share: as of `engine.decide.plan.Plan`.
         contact_key: key of the contacts' pseudonyms.
-        block_rows: contacts per block.
-        folder: of the parts.
+        block_rows: contacts per batch.
+        folder: folder of the parts.
     """
 
     scenario: dict[str, Any]
@@ -45,17 +45,17 @@ class Job:
     folder: Path
 
     @property
-    def blocks(self) -> int:
+    def batches(self) -> int:
         return -(-self.contacts // self.block_rows)
 
-    def rows(self, block: int) -> tuple[int, int]:
-        """First contact and number of contacts of a block."""
-        start = block * self.block_rows
+    def rows(self, batch: int) -> tuple[int, int]:
+        """First contact and number of contacts of a batch."""
+        start = batch * self.block_rows
         return self.first + start, min(self.block_rows, self.contacts - start)
 
-    def part(self, kind: str, block: int, step: int, ending: str = "parquet") -> Path:
-        """File of one block and day."""
-        return self.folder / f"{kind}-{step:05d}-{block:05d}.{ending}"
+    def part(self, kind: str, batch: int, step: int, ending: str = "parquet") -> Path:
+        """File of one batch and day."""
+        return self.folder / f"{kind}-{step:05d}-{batch:05d}.{ending}"
 
 
 @dataclass(frozen=True)
@@ -72,37 +72,37 @@ class DayPolicy:
 
 
 def plan_of(
-    job: Job, scenario: Scenario, guardrails: Guardrails, who: DayPolicy, day: float, conditions: Conditions
+    spec: RunSpec, scenario: Scenario, guardrails: Guardrails, who: DayPolicy, day: float, conditions: Conditions
 ) -> Plan:
     """How a day decides.
 
     Args:
-        job: the run.
-        scenario: made from the job's.
+        spec: the run.
+        scenario: made from the spec's.
         guardrails: the layer.
         who: decides.
-        day: of the world; faults of the draw act here.
+        day: day of the world; faults of the draw act here.
         conditions: the sender's side.
     """
     return Plan(
         guardrails,
         broken_at(who.policy, scenario.spec.faults, day),
         who.version,
-        seed=job.seed,
+        seed=spec.seed,
         use_case=scenario.name,
-        contact_key=job.contact_key,
-        control_share=job.control_share,
-        uniform_share=job.uniform_share,
+        contact_key=spec.contact_key,
+        control_share=spec.control_share,
+        uniform_share=spec.uniform_share,
         conditions=conditions,
     )
 
 
-def log_meta(job: Job, scenario: Scenario, guardrails: Guardrails, conditions: Conditions, policy: str) -> LogMeta:
+def log_meta(spec: RunSpec, scenario: Scenario, guardrails: Guardrails, conditions: Conditions, policy: str) -> LogMeta:
     """The footer of the run's log.
 
     Args:
-        job: the run.
-        scenario: made from the job's.
+        spec: the run.
+        scenario: made from the spec's.
         guardrails: the layer.
         conditions: the sender's side on the first day.
         policy: folder of the policy, "" where it is none.
@@ -113,7 +113,7 @@ def log_meta(job: Job, scenario: Scenario, guardrails: Guardrails, conditions: C
         features=scenario.features,
         propensity="logged",
         clustered=True,
-        source=f"tactful simulate scenario={scenario.name} seed={job.seed}",
+        source=f"tactful simulate scenario={scenario.name} seed={spec.seed}",
         notes=(NOTE,),
         policy=policy,
         pack=guardrails.pack.to_builtins(),

@@ -52,7 +52,7 @@ class Number:
 
     Attributes:
         part: the part's struct.
-        name: of the field.
+        name: name of the field.
         default: its shipped value; a mapping for numbers per channel.
         unit / kind / source: see `number`.
         limits: the allowed range in words, like "in [0, 1]"; "" where any number is allowed.

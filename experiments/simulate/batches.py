@@ -1,4 +1,4 @@
-"""The blocks of one worker: decide, live through the day, write what was decided and what came of it."""
+"""The batches of one worker: decide, live through the day, write what was decided and what came of it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,10 @@ from engine.protocols import Policy
 from engine.records.schema import log_schema, outcome_schema
 from engine.time.localtime import instant_of
 from engine.types import HOLD, CodeArray, IntArray, ObjectArray
-from experiments.simulate.checkpoint import load_block, save_block
+from experiments.simulate.checkpoint import load_batch, save_batch
 from experiments.simulate.daily import Sums, before_sums, contact_groups, day_sums
-from experiments.simulate.events import DECIDED_STEP, outcome_table
-from experiments.simulate.job import DayPolicy, Job, log_meta, plan_of
-from experiments.simulate.metrics import scenario_metrics
+from experiments.simulate.outcomes import DECIDED_STEP, outcome_table, scenario_metrics
+from experiments.simulate.run_spec import DayPolicy, RunSpec, log_meta, plan_of
 from policies.peers.constant import UniformPolicy
 from policies.peers.segmentation import Cut
 from policies.prices.use import Contacts, Use, expected_use, sample_keys
@@ -43,8 +42,8 @@ RESIDENT = 200_000
 
 
 @dataclass(frozen=True)
-class BlockDay:
-    """What a block tells of one day.
+class BatchDay:
+    """What a batch tells of one day.
 
     Attributes:
         sums: see `experiments.simulate.daily`.
@@ -71,18 +70,18 @@ class _Resident:
     step: int
 
 
-class Blocks:
-    """The blocks that one worker has.
+class Batches:
+    """The batches that one worker has.
 
     Args:
-        job: the run.
+        spec: the run.
     """
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._scenario = scenario_from(job.scenario, job.packages, source="scenario")
+    def __init__(self, spec: RunSpec) -> None:
+        self._spec = spec
+        self._scenario = scenario_from(spec.scenario, spec.packages, source="scenario")
         self._guardrails = Guardrails(
-            self._scenario.pack, self._scenario.catalog, job.packages, self._scenario.features
+            self._scenario.pack, self._scenario.catalog, spec.packages, self._scenario.features
         )
         self._metrics = scenario_metrics(self._scenario)
         self._window = self._scenario.spec.attribution_window_days / self._scenario.step_days
@@ -94,15 +93,15 @@ class Blocks:
         """Decide by this policy from now on."""
         self._who = who
 
-    def live(self, block: int, step: int, conditions: Conditions) -> BlockDay:
-        """One day of a block: decisions, events and the state after it are on disk when this returns.
+    def live(self, batch: int, step: int, conditions: Conditions) -> BatchDay:
+        """One day of a batch: decisions, events and the state after it are on disk when this returns.
 
         Args:
-            block: its number.
+            batch: its number.
             step: number of the day.
             conditions: the sender's side.
         """
-        there = self._at(block, step)
+        there = self._at(batch, step)
         world, moment, now = there.world, there.world.moment, there.world.now
         sums = before_sums(world, there.group)
         rows = np.flatnonzero(world.deciding())
@@ -113,79 +112,79 @@ class Blocks:
             decided = decide_batch(plan, world.contacts(rows), now)
             action[rows] = np.where(decided.suppressed, 0, decided.action)
             removed = decided.removed
-            meta = log_meta(self._job, self._scenario, self._guardrails, conditions, "")
-            with ParquetFile(self._job.part("decisions", block, step), log_schema(meta)) as file:
+            meta = log_meta(self._spec, self._scenario, self._guardrails, conditions, "")
+            with ParquetFile(self._spec.part("decisions", batch, step), log_schema(meta)) as file:
                 file.append(conform_to(decided.table, log_schema(meta)))
             there.decided[rows] = step
         happened = world.advance(action)
         credited = np.where(step - there.decided <= self._window, there.decided, -1)
-        self._write_outcomes(block, step, outcome_table(world, happened, moment, credited, self._ids(world, plan)))
+        self._write_outcomes(batch, step, outcome_table(world, happened, moment, credited, self._ids(world, plan)))
         sums |= day_sums(world, there.group, rows, happened)
         there.step = step + 1
-        save_block(self._job.part("state", block, step, "npz"), world.state, there.decided)
+        save_batch(self._spec.part("state", batch, step, "npz"), world.state, there.decided)
         counts = {name: (count.rule, count.pairs, count.contacts) for name, count in removed.rules.items()}
-        return BlockDay(sums, counts, removed.held, counts_of(world, happened), self._cells(action))
+        return BatchDay(sums, counts, removed.held, counts_of(world, happened), self._cells(action))
 
-    def look(self, block: int, step: int, conditions: Conditions, share: float) -> int:
+    def look(self, batch: int, step: int, conditions: Conditions, share: float) -> int:
         """How many contacts a day decides for; a share of them, chosen by hash, is kept at hand for `expected`.
 
         Args:
-            block: its number.
+            batch: its number.
             step: number of the day.
             conditions: the sender's side.
-            share: of the contacts, in (0, 1].
+            share: share of the contacts, in (0, 1].
         """
-        world = self._at(block, step).world
+        world = self._at(batch, step).world
         rows = np.flatnonzero(world.deciding())
         plan = self._plan(world.moment.day, conditions)
         ids = decision_ids(world.people.contact_id[rows], plan, instant_of(world.now, owner="simulate"))
-        self._looked[block] = self._seen(world, rows[sample_keys(ids) < share], plan)
+        self._looked[batch] = self._seen(world, rows[sample_keys(ids) < share], plan)
         return len(rows)
 
-    def expected(self, block: int, policy: Policy, cut: Cut | None, uniform: float) -> Use:
+    def expected(self, batch: int, policy: Policy, cut: Cut | None, uniform: float) -> Use:
         """What a policy is expected to send to the contacts that were looked at last."""
-        return expected_use(policy, self._looked[block], cut, uniform)
+        return expected_use(policy, self._looked[batch], cut, uniform)
 
     def _seen(self, world: World, rows: IntArray, plan: Plan) -> Contacts:
-        batch = world.contacts(rows)
-        who = contact_pseudonyms(batch.contact_id, self._job.contact_key)
-        eligibility, _ = self._guardrails.eligibility(replace(batch, contact_id=who), world.now, plan.sender)
+        contacts = world.contacts(rows)
+        who = contact_pseudonyms(contacts.contact_id, self._spec.contact_key)
+        eligibility, _ = self._guardrails.eligibility(replace(contacts, contact_id=who), world.now, plan.sender)
         drawn = np.flatnonzero(~held_out(keyed_hash(who, "cluster"), plan))
         packed = eligibility.take(drawn).packed()
-        return Contacts(batch.context.take(drawn), packed, self._scenario.catalog.shape, len(rows))
+        return Contacts(contacts.context.take(drawn), packed, self._scenario.catalog.shape, len(rows))
 
     def _cells(self, action: CodeArray) -> IntArray:
         channels, _, arms = self._scenario.catalog.shape
         channel, _, arm = self._scenario.catalog.split(action[action != HOLD])
         return np.bincount(channel * arms + arm, minlength=channels * arms).astype(np.int64)
 
-    def join(self, block: int, step: int, last: int, now: datetime, kind: str) -> dict[str, Any] | None:
+    def join(self, batch: int, step: int, last: int, now: datetime, kind: str) -> dict[str, Any] | None:
         """Join the outcomes to the decisions of one day, as far as they are known at `now`.
 
         Args:
-            block: its number.
-            step: of the decisions.
+            batch: its number.
+            step: step of the decisions.
             last: last day that was lived.
             now: until when outcomes are known.
-            kind: of the part to write.
+            kind: kind of the part to write.
 
         Returns:
             The counts of the join as plain data; None where nobody was decided for.
         """
-        decisions = self._job.part("decisions", block, step)
+        decisions = self._spec.part("decisions", batch, step)
         if not decisions.exists():
             return None
         until = min(step + int(self._window), last)
         found = [outcome_schema().empty_table()]
         for day in range(step, until + 1):
-            path = self._job.part("outcomes", block, day)
+            path = self._spec.part("outcomes", batch, day)
             own = read_parquet(path, filters=[(DECIDED_STEP, "=", step)]).drop_columns([DECIDED_STEP])
             found.append(own.cast(outcome_schema()))
-        report = join(decisions, pa.concat_tables(found), self._metrics, now, self._job.part(kind, block, step))
+        report = join(decisions, pa.concat_tables(found), self._metrics, now, self._spec.part(kind, batch, step))
         return asdict(report)
 
     def _plan(self, day: float, conditions: Conditions) -> Plan:
-        return plan_of(self._job, self._scenario, self._guardrails, self._who, day, conditions)
+        return plan_of(self._spec, self._scenario, self._guardrails, self._who, day, conditions)
 
     def _ids(self, world: World, plan: Plan) -> Any:
         def ids_of(rows: IntArray, step: int) -> ObjectArray:
@@ -194,42 +193,42 @@ class Blocks:
 
         return ids_of
 
-    def _write_outcomes(self, block: int, step: int, table: pa.Table) -> None:
-        with ParquetFile(self._job.part("outcomes", block, step), table.schema) as file:
+    def _write_outcomes(self, batch: int, step: int, table: pa.Table) -> None:
+        with ParquetFile(self._spec.part("outcomes", batch, step), table.schema) as file:
             file.append(table)
 
-    def _at(self, block: int, step: int) -> _Resident:
-        """The block at the start of a day, from memory or from the checkpoint of the day before."""
-        there = self._worlds.pop(block, None)
+    def _at(self, batch: int, step: int) -> _Resident:
+        """The batch at the start of a day, from memory or from the checkpoint of the day before."""
+        there = self._worlds.pop(batch, None)
         if there is None or there.step != step:
-            there = self._make(block, step)
-        self._worlds[block] = there
-        while len(self._worlds) > 1 and len(self._worlds) * self._job.block_rows > RESIDENT:
+            there = self._make(batch, step)
+        self._worlds[batch] = there
+        while len(self._worlds) > 1 and len(self._worlds) * self._spec.block_rows > RESIDENT:
             self._worlds.popitem(last=False)
         return there
 
-    def _make(self, block: int, step: int) -> _Resident:
-        first, n = self._job.rows(block)
-        world = World(self._scenario, n, self._job.seed, first=first, guardrails=self._guardrails)
+    def _make(self, batch: int, step: int) -> _Resident:
+        first, n = self._spec.rows(batch)
+        world = World(self._scenario, n, self._spec.seed, first=first, guardrails=self._guardrails)
         # Nobody was decided for so long ago that nothing is credited to it any more.
         decided: IntArray = np.full(n, -(1 << 40), dtype=np.int64)
         if step:
-            decided = load_block(self._job.part("state", block, step - 1, "npz"), world)
+            decided = load_batch(self._spec.part("state", batch, step - 1, "npz"), world)
         plan = self._plan(0.0, NOTHING_SAID)
-        cluster = keyed_hash(contact_pseudonyms(world.people.contact_id, self._job.contact_key), "cluster")
+        cluster = keyed_hash(contact_pseudonyms(world.people.contact_id, self._spec.contact_key), "cluster")
         return _Resident(world, contact_groups(held_out(cluster, plan)), decided, step)
 
 
-def forget(job: Job, kind: str, step: int) -> None:
-    """Remove the parts of one kind and day of every block."""
+def forget(spec: RunSpec, kind: str, step: int) -> None:
+    """Remove the parts of one kind and day of every batch."""
     ending = "npz" if kind == "state" else "parquet"
-    for block in range(job.blocks):
+    for batch in range(spec.batches):
         with contextlib.suppress(FileNotFoundError):
-            job.part(kind, block, step, ending).unlink()
+            spec.part(kind, batch, step, ending).unlink()
 
 
-def removal_counts(days: list[BlockDay]) -> RemovalCounts:
-    """The removals of several blocks together."""
+def removal_counts(days: list[BatchDay]) -> RemovalCounts:
+    """The removals of several batches together."""
     total = RemovalCounts()
     for day in days:
         rules = {name: RuleCount(*count) for name, count in day.removed.items()}

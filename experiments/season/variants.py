@@ -1,26 +1,61 @@
-"""What is to be decided in a step, under a variant's restrictions, and how a policy answers it at array speed."""
+"""What a variant changes: the scenario, and what may be decided in each step."""
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.decide.asking import distribution_of
 from engine.eligibility import Eligibility
 from engine.errors import ConfigError
 from engine.features import MISSING, Column, ContextBlock, FeatureSchema
-from engine.protocols import Policy
-from engine.sampling import draw
-from engine.types import HOLD, BoolArray, CodeArray, FloatArray, IntArray
+from engine.guardrails.pack import pack_from, read_pack
+from engine.types import BoolArray
 from experiments.season.config import Variant
 from simulator.rollout import Turn, turn_of
+from simulator.scenario import Scenario, load_scenario
 from simulator.world.world import World
 
-# Rows whose (rows, k) distribution is built at once.
-_DENSE_CELLS: Final = 1_000_000
+MONTH_S: Final = 30 * 86_400
+
+
+def varied(name: str, variant: Variant) -> Scenario:
+    """A scenario of conf/scenario under a variant.
+
+    Raises:
+        ConfigError: no such scenario, a change that it cannot have, or no cap of a month to change.
+    """
+    return _varied(name, msgspec.json.encode(variant, order="sorted"))
+
+
+# A scenario is read from a dozen files, and a sweep asks for the same ones again and again.
+@cache
+def _varied(name: str, encoded: bytes) -> Scenario:
+    variant = msgspec.json.decode(encoded, type=Variant)
+    scenario = load_scenario(name, variant.changes)
+    if variant.monthly_cap is None:
+        return scenario
+    return replace(scenario, pack=pack_from(_capped(scenario.spec.guardrails, variant.monthly_cap)))
+
+
+def _capped(pack: str, most: int) -> Any:
+    data = copy.deepcopy(read_pack(pack))
+    rules = [rule for rule in data["rules"] if rule["rule"] == "frequency"]
+    caps = [cap for rule in rules for cap in rule["params"]["caps"] if "channels" not in cap]
+    monthly = [cap for cap in caps if cap["window_s"] == MONTH_S]
+    if not monthly:
+        raise ConfigError(
+            f"the guardrail pack {pack!r} has no cap over 30 days and all channels", hint="leave monthly_cap out"
+        )
+    for cap in monthly:
+        cap["max"] = most
+    data["name"] = f"{data['name']}, {most} in 30 days"
+    return data
 
 
 @dataclass(frozen=True)
@@ -94,35 +129,3 @@ def _only(name: str, names: tuple[str, ...], what: str) -> BoolArray:
 def _blank(column: Column) -> Column:
     values: Any = np.full(len(column.values), -1 if column.levels else np.nan, dtype=column.values.dtype)
     return Column(values, np.full(len(column.state), MISSING, dtype=np.uint8), column.levels)
-
-
-@dataclass(frozen=True)
-class SparingActor:
-    """A policy, asked about those contacts alone who may be sent something: for the others hold is certain.
-
-    Attributes:
-        policy: any; conformance says that it holds with certainty where hold alone is eligible.
-    """
-
-    policy: Policy
-
-    def act(self, turn: Turn) -> tuple[CodeArray, FloatArray]:
-        """(m,) actions and propensities.
-
-        Raises:
-            ParameterError: the policy's answer is no distribution over the eligible set.
-        """
-        some = sendable_rows(turn)
-        action, propensity = np.full(len(turn.rows), HOLD, dtype=np.int32), np.ones(len(turn.rows))
-        size = max(1, _DENSE_CELLS // turn.eligibility.k)
-        for start in range(0, len(some), size):
-            part = some[start : start + size]
-            eligible = turn.eligibility.take(part).dense()
-            probabilities = distribution_of(self.policy, turn.contacts.context.take(part), eligible)
-            action[part], propensity[part] = draw(probabilities, turn.uniform[part])
-        return action, propensity
-
-
-def sendable_rows(turn: Turn) -> IntArray:
-    """Positions in the turn of those who may be sent something."""
-    return np.flatnonzero(turn.eligibility.sendable())
