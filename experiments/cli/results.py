@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from engine.ope.estimate import Estimate
-from experiments.judge.plan import PlanOutput
 from experiments.outputs import MetricRow
 from experiments.report.words import LAYERS, amount, between, figure_text, interval_text
 
 if TYPE_CHECKING:
+    from engine.ope.estimate import Estimate
     from engine.ope.metrics.gate import Gate
     from engine.ope.quantiles import Quantile
     from engine.ope.uplift.policies import Uplift
     from experiments.judge.launch.volume import VolumeRow
+    from experiments.judge.plan import PlanOutput
     from experiments.serve.prices import PricesOutput
 
 _STYLES = {"better": "green", "worse": "red", "insufficient": "dim italic", "no difference": ""}

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from experiments.judge.ablate import AblateOutput
-from experiments.judge.ablate_rows import LiftRow
 from experiments.report.figures import GRID, INK, MUTED, STYLE, svg_text
 from experiments.report.page import Picture, environment
 from experiments.report.words import figure_text, interval_text
+
+if TYPE_CHECKING:
+    from experiments.judge.ablate import AblateOutput
+    from experiments.judge.ablate_rows import LiftRow
 
 _COLOURS = {"carries value": "#11734b", "costs value": "#b3261e", "no detectable lift": INK, "insufficient": "#a0a8b0"}
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from engine.ope.estimate import Estimate
-from experiments.judge.evaluate import EvaluateOutput
 from experiments.report.figures import differences, forest, support
 from experiments.report.launch_metrics import metric_lines, missing_metrics
 from experiments.report.page import Picture, Report
 from experiments.report.words import figure_text, interval_text
+
+if TYPE_CHECKING:
+    from experiments.judge.evaluate import EvaluateOutput
 
 # The estimator whose pictures are drawn: the first of these that the results hold.
 PREFERENCE = ("dr", "snips", "ips", "clipped", "dm")

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engine.ope.estimate import Estimate
 from experiments.judge.audit import gate_sentence
 from experiments.judge.contenders import LEARNED
 from experiments.report.bars import Mark, Scale, mark, scale_of
@@ -26,6 +25,7 @@ from experiments.report.page import environment
 from experiments.report.words import VERDICTS, Names, amount, between, capital, interval_text
 
 if TYPE_CHECKING:
+    from engine.ope.estimate import Estimate
     from experiments.judge.backtest import BacktestOutput
 
 GO, STAY, UNKNOWN = "go", "stay", "unknown"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from engine.ope.estimate import Estimate, Skipped
 from experiments.outputs import LogSummary
 from experiments.report.figures import with_prefix
 from experiments.report.launch_metrics import MetricLines
 from experiments.report.words import figure_text, interval_text
+
+if TYPE_CHECKING:
+    from engine.ope.estimate import Estimate, Skipped
 
 
 def environment() -> Environment:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from engine.ope.plan import Need
-from experiments.judge.plan import PlanOutput
 from experiments.report.figures import ACCENT, GRID, INK, MUTED, STYLE, svg_text
 from experiments.report.page import environment
 from experiments.report.words import figure_text
+
+if TYPE_CHECKING:
+    from engine.ope.plan import Need
+    from experiments.judge.plan import PlanOutput
 
 
 def answer(output: PlanOutput) -> str:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from engine.audit.outcomes import audit_outcomes
+from engine.audit.checks.rewards import audit_outcomes
 from engine.audit.rule import AuditRule
 from engine.contacts.file import contact_blocks
 from engine.log.parquet import LogReader

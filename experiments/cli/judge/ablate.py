@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
 
 from experiments.cli.console import REPORT, Json, Overrides, Replace, free_out, guarded, progress, show
 from experiments.cli.inputs import Log
-from experiments.judge.ablate_rows import LiftRow
 from experiments.report.words import figure_text, interval_text
+
+if TYPE_CHECKING:
+    from experiments.judge.ablate_rows import LiftRow
 
 
 def run(

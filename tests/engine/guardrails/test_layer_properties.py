@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from engine.catalog import Arm, Catalog
 from engine.errors import EligibilityError, ParameterError
 from engine.guardrails.counts import RemovalCounts
+from engine.guardrails.judging import judge, removed
 from engine.guardrails.layer import Guardrails, Removal
 from engine.guardrails.pack import Pack, load_pack
 from engine.guardrails.specimens import specimen_contacts
@@ -125,16 +126,18 @@ def test_next_allowed_at_is_the_first_instant(name: int | str) -> None:
     hour = CATALOG.hours.index(name)
     contacts = specimen_contacts(CATALOG, 60, instant_of(NOW), 5)
     layer, checked = Guardrails(PACK, CATALOG), 0
+    rules = {entry.id: rule for entry, rule in layer._rules}
     for row in range(60):
         who = contacts.alone(row)
+        explained = layer.explain(who, 0, NOW)
         for action in (CATALOG.index(c, hour, a) for c in range(2) for a in (0, 2)):
-            for removal in layer.explain(who, 0, NOW)[action][1]:
+            for removal in explained[action][1]:
                 if removal.next_allowed_at is None:
                     continue
                 then = datetime_of(removal.next_allowed_at)
                 for moment, passes in ((then, True), (then - timedelta(microseconds=1), False)):
-                    later = layer.explain(who, 0, moment)[action][1]
-                    assert (removal.id not in {one.id for one in later}) == passes, (removal, moment)
+                    verdict = judge(rules[removal.id], layer.scene(who, moment))
+                    assert removed(verdict, 1, CATALOG).dense()[0, action] == passes, (removal, moment)
                 checked += 1
     assert checked > 20
 

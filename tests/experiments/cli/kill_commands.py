@@ -155,11 +155,11 @@ def make_inputs(folder: Path) -> int:
 def prepare() -> None:
     """Import what commands import when they run, so that no fork has to."""
     for name in (
-        *("train", "backtest", "evaluate", "plan", "audit", "monitor", "ablate", "promotion", "settings"),
-        *("simulate.run", "season.run", "report.season_docs"),
+        *(f"judge.{name}" for name in ("train", "backtest", "evaluate", "plan", "audit", "ablate", "promotion")),
+        *("settings", "serve.monitor", "simulate.run", "season.run", "report.season"),
     ):
         import_module(f"experiments.{name}")
-    for name in ("mapping.importer", "mapping.dialect", "join"):
+    for name in ("mapping.importer", "mapping.dialect", "log.join"):
         import_module(f"engine.{name}")
 
 
