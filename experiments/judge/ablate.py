@@ -15,10 +15,10 @@ from engine.log.parquet import LogReader
 from engine.log.selection import Selection, Side, contact_split, count, time_split
 from engine.log.structure import require_sound
 from engine.ope.evaluate import Evaluation, evaluate
+from engine.ope.settings import EvaluationSettings
 from engine.ope.target import PolicyTarget, Target
 from engine.protocols import Policy
 from engine.storage.given import Given, options
-from experiments.judge.ablate_config import AblateConfig
 from experiments.judge.ablate_rows import LiftRow, full_value, lifts_of, negated
 from experiments.judge.evaluate import each_step, model_factory, question_of, summary
 from experiments.judge.shared_models import SharedModels
@@ -28,8 +28,9 @@ from experiments.report.ablation import ablation_page
 from experiments.report.files import make_folder, write_whole
 from policies.explain import group_of
 from policies.exploring.action_values import ActionSums
+from policies.exploring.config import ExplorationConfig
 from policies.peers.constant import BestAction, MergeTagBlast
-from policies.peers.segments import tune_segments
+from policies.peers.segments import SegmentConfig, tune_segments
 from policies.vw.arguments import VwConfig
 from policies.vw.learner import VwLearner
 from policies.wrappers.ablated import (
@@ -47,6 +48,26 @@ FULL: Final = "full context"
 CONTEXT_FREE: Final = "context-free"
 CONSTANT: Final = "best constant message"
 AXES: Final[dict[str, Learnt]] = {"channel": "channel", "hour": "hour", "content": "content"}
+
+
+class AblateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Configuration of `tactful ablate`.
+
+    Attributes:
+        estimator: The estimator of every lift.
+        seed: Seed of the split by contact.
+        frequency_groups: signal groups that say how often a contact was written to; features of these names count too.
+        exploration: The exploration of every policy that is judged.
+    """
+
+    evaluation: EvaluationSettings
+    model: VwConfig
+    learner: VwConfig
+    exploration: ExplorationConfig
+    segments: SegmentConfig
+    estimator: str = "dr"
+    seed: int = 0
+    frequency_groups: tuple[str, ...] = ("fatigue", "frequency", "pressure", "contact_pressure")
 
 
 class AblateOutput(Output, frozen=True, kw_only=True):

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import numpy as np
 
 from engine.errors import DataError, LearnError, ParameterError
 from engine.identity import fold_of
-from engine.ope.estimators.terms import Rows, Traits, required
 from engine.ope.target import Target
 from engine.protocols import RewardModel
 from engine.records.rounds import SAMPLE_WEIGHT, RoundBlock
@@ -131,25 +129,6 @@ def _predict(model: RewardModel, rounds: RoundBlock) -> FloatArray:
             hint="it must have been built for the catalog of this log",
         )
     return found
-
-
-@dataclass(frozen=True)
-class Mrdr(Traits):
-    """DR whose model is fitted, for this target alone, by least squares weighted with w^2 (1 - propensity).
-
-    Farajtabar, Chow & Ghavamzadeh (2018), section 4. Given the context the variance of DR that the draw of the action
-    makes is Delta' D (diag(1 / p) - 1 1') D Delta, with D = diag(target), Delta = reward - q; its expectation under the
-    log of the diagonal part is that of w^2 (1 - p) Delta^2 at the logged action. For a target that takes one action for
-    sure this is all of it (the paper's case); for others the mixed terms are left out.
-    """
-
-    name: str = "mrdr"
-    numerator: ClassVar[str] = "more_robust"
-    own_model: ClassVar[bool] = True
-
-    def terms(self, rows: Rows) -> FloatArray:
-        value, logged = (required(part, "own_value", "Mrdr") for part in (rows.own_value, rows.own_logged))
-        return value + rows.weight * (rows.reward - logged)
 
 
 @dataclass(frozen=True)

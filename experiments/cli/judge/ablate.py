@@ -31,8 +31,7 @@ def run(
 
     Nothing that is learnt sees the side of the log that judges. Intervals of one table hold together.
     """
-    from experiments.judge.ablate import AblateRequest, ablate
-    from experiments.judge.ablate_config import AblateConfig
+    from experiments.judge.ablate import AblateConfig, AblateRequest, ablate
     from experiments.report.ablation import answer
     from experiments.settings import compose_settings
 
