@@ -27,7 +27,7 @@ file, and the batch of decisions is a table in the schema of the log (docs/schem
 ... bob,,,,,,
 ... ''')
 >>> now = datetime(2026, 11, 23, 6, tzinfo=UTC)
->>> (contacts,) = tactful.contact_blocks(Path("contacts.csv"), schema, catalog, now)
+>>> (contacts,) = tactful.contact_batches(Path("contacts.csv"), schema, catalog, now)
 >>> guardrails = tactful.Guardrails(tactful.load_pack("default"), catalog)
 
 **A policy of your own** is any object with a name and a `distribution`; the check says what it breaks.
@@ -53,7 +53,7 @@ True
 **Evaluate** policies on a log before anybody receives a message, one of them a trained folder.
 
 >>> log = tactful.LogReader("log.parquet")
->>> rounds = list(log.blocks(rewards=["gave"]))
+>>> rounds = list(log.rounds(rewards=["gave"]))
 >>> targets = [tactful.PolicyTarget(tactful.TrainedFolder(Path("policy")).policy()), tactful.PolicyTarget(HoldHalf())]
 >>> question = tactful.Question(metric="gave", reward_range=(0.0, 1.0), estimators=("ips", "snips"))
 >>> found = tactful.evaluate(rounds, targets, question, tactful.EvaluationSettings(alpha=0.1))
@@ -110,7 +110,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from engine.catalog import Catalog as Catalog
     from engine.catalog import catalog_from as catalog_from
-    from engine.contacts.file import contact_blocks as contact_blocks
+    from engine.contacts.file import contact_batches as contact_batches
     from engine.decide.batch import decide_batch as decide_batch
     from engine.decide.plan import Plan as Plan
     from engine.errors import EligibilityError as EligibilityError
@@ -140,7 +140,7 @@ HOMES: Final = {
     "catalog_from": "engine.catalog",
     "FeatureSchema": "engine.features",
     "schema_from": "engine.features",
-    "contact_blocks": "engine.contacts.file",
+    "contact_batches": "engine.contacts.file",
     "Guardrails": "engine.guardrails.layer",
     "load_pack": "engine.guardrails.pack",
     "Plan": "engine.decide.plan",

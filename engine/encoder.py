@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from engine.errors import DataError, ParameterError
-from engine.features import MISSING, PRESENT, STALE, Column, ContextBlock, FeatureSchema
+from engine.features import MISSING, PRESENT, STALE, Column, ContextBatch, FeatureSchema
 from engine.numeric.moments import Moments
 from engine.types import BoolArray, Float32Array, FloatArray, IntArray
 
@@ -68,7 +68,7 @@ class Encoder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True
     def d(self) -> int:
         return len(self.column_names)
 
-    def parts(self, context: ContextBlock) -> list[tuple[IntArray, Float32Array | None]]:
+    def parts(self, context: ContextBatch) -> list[tuple[IntArray, Float32Array | None]]:
         """Feature by feature the sparse form of `encode`.
 
         Returns:
@@ -81,7 +81,7 @@ class Encoder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True
         self._require_schema(context)
         return [_part(coding, context.columns[coding.name]) for coding in self.codings]
 
-    def encode(self, context: ContextBlock) -> Float32Array:
+    def encode(self, context: ContextBatch) -> Float32Array:
         """Context of n rows -> (n, d) float32, finite.
 
         Raises:
@@ -103,7 +103,7 @@ class Encoder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True
         built: dict[str, Any] = msgspec.to_builtins(self)
         return built
 
-    def _require_schema(self, context: ContextBlock) -> None:
+    def _require_schema(self, context: ContextBatch) -> None:
         if context.schema.version != self.schema_version:
             raise DataError(
                 f"the context has feature schema {context.schema.version}, the encoder was fitted to "
@@ -112,7 +112,7 @@ class Encoder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True
             )
 
 
-def fit_encoder(schema: FeatureSchema, blocks: Iterable[ContextBlock], max_levels: int = 64) -> Encoder:
+def fit_encoder(schema: FeatureSchema, blocks: Iterable[ContextBatch], max_levels: int = 64) -> Encoder:
     """Fit in one pass over context blocks, in memory that does not grow with the rows.
 
     Args:

@@ -149,22 +149,22 @@ class Column:
 
 
 @dataclass(frozen=True)
-class ContextBlock:
+class ContextBatch:
     """The context of n rows, column by column, as the schema declares it; nothing is encoded yet."""
 
     schema: FeatureSchema
     columns: Mapping[str, Column]
     n: int
 
-    def take(self, rows: slice | np.ndarray[Any, Any]) -> ContextBlock:
+    def take(self, rows: slice | np.ndarray[Any, Any]) -> ContextBatch:
         """The rows of a slice, an index array or a mask."""
         taken = {name: column.take(rows) for name, column in self.columns.items()}
         n = len(np.empty(self.n, dtype=np.uint8)[rows])
-        return ContextBlock(self.schema, taken, n)
+        return ContextBatch(self.schema, taken, n)
 
-    def sealed(self) -> ContextBlock:
+    def sealed(self) -> ContextBatch:
         """The same, for hands that must not change it: a mapping of its own, arrays that nobody can write to."""
-        return ContextBlock(self.schema, {name: column.sealed() for name, column in self.columns.items()}, self.n)
+        return ContextBatch(self.schema, {name: column.sealed() for name, column in self.columns.items()}, self.n)
 
 
 def numeric_column(spec: FeatureSpec, values: FloatArray, state: ByteArray) -> Column:

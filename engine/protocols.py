@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
 from engine.eligibility import Eligibility
-from engine.features import ContextBlock
-from engine.records.rounds import RoundBlock
+from engine.features import ContextBatch
+from engine.records.rounds import RoundBatch
 from engine.types import BoolArray, CodeArray, FloatArray
 
 
@@ -23,7 +23,7 @@ class Policy(Protocol):
     @property
     def name(self) -> str: ...
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray: ...
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray: ...
 
 
 @runtime_checkable
@@ -31,7 +31,7 @@ class FusedPolicy(Policy, Protocol):
     """A policy that also draws, from factored eligibility and given uniforms, equal to the plain path."""
 
     def choose(
-        self, context: ContextBlock, eligibility: Eligibility, draws: FloatArray
+        self, context: ContextBatch, eligibility: Eligibility, draws: FloatArray
     ) -> tuple[CodeArray, FloatArray]:
         """Action (n,) and its propensity (n,)."""
         ...
@@ -40,7 +40,7 @@ class FusedPolicy(Policy, Protocol):
 class Learner(Protocol):
     """Learns from logged rounds and hands out a policy; a failed `learn` leaves the policy as it was."""
 
-    def learn(self, rounds: Iterable[RoundBlock]) -> None: ...
+    def learn(self, rounds: Iterable[RoundBatch]) -> None: ...
 
     def policy(self) -> Policy: ...
 
@@ -53,6 +53,6 @@ class RewardModel(Protocol):
     attribute `weighs_rounds = True`.
     """
 
-    def fit(self, rounds: Iterable[RoundBlock]) -> None: ...
+    def fit(self, rounds: Iterable[RoundBatch]) -> None: ...
 
-    def predict(self, context: ContextBlock) -> FloatArray: ...
+    def predict(self, context: ContextBatch) -> FloatArray: ...

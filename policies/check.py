@@ -11,7 +11,7 @@ from engine.catalog import Catalog
 from engine.decide.asking import checked_choice, only_reading
 from engine.eligibility import Eligibility
 from engine.errors import EligibilityError, ParameterError
-from engine.features import MISSING, PRESENT, STALE, Column, ContextBlock, FeatureSchema, FeatureSpec
+from engine.features import MISSING, PRESENT, STALE, Column, ContextBatch, FeatureSchema, FeatureSpec
 from engine.protocols import FusedPolicy, Policy
 from engine.sampling import check_distribution, draw
 from engine.sealing import sealed
@@ -52,9 +52,9 @@ def check_policy(policy: Policy, catalog: Catalog, schema: FeatureSchema, seed: 
         _draws_alike(policy, context, random_factors(catalog, ROWS, generator), generator.random(ROWS))
 
 
-def random_context(schema: FeatureSchema, n: int, generator: np.random.Generator) -> ContextBlock:
+def random_context(schema: FeatureSchema, n: int, generator: np.random.Generator) -> ContextBatch:
     """n random rows that the schema allows; about a fifth of the values missing or stale."""
-    return ContextBlock(schema, {spec.name: _random_column(spec, n, generator) for spec in schema.features}, n)
+    return ContextBatch(schema, {spec.name: _random_column(spec, n, generator) for spec in schema.features}, n)
 
 
 def random_eligible(catalog: Catalog, n: int, generator: np.random.Generator) -> BoolArray:
@@ -77,7 +77,7 @@ def random_factors(catalog: Catalog, n: int, generator: np.random.Generator) -> 
     return Eligibility(by_arm, by_hour, catalog.purpose_codes)
 
 
-def _distribution(policy: Policy, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+def _distribution(policy: Policy, context: ContextBatch, eligible: BoolArray) -> FloatArray:
     probabilities = policy.distribution(_copied(context), eligible.copy())
     if not isinstance(probabilities, np.ndarray) or probabilities.dtype != np.float64:
         raise _failed(policy, "a float64 array", getattr(probabilities, "dtype", type(probabilities)))
@@ -86,16 +86,16 @@ def _distribution(policy: Policy, context: ContextBlock, eligible: BoolArray) ->
     return probabilities.copy()
 
 
-def _reads_only(policy: Policy, context: ContextBlock, eligible: BoolArray, expected: FloatArray) -> None:
+def _reads_only(policy: Policy, context: ContextBatch, eligible: BoolArray, expected: FloatArray) -> None:
     answer = _untouched(policy, policy.distribution, context, eligible)
     if answer.tobytes() != expected.tobytes():
         raise _failed(policy, _PURE, "two answers")
 
 
-def _draws_alike(policy: FusedPolicy, context: ContextBlock, factors: Eligibility, uniform: FloatArray) -> None:
+def _draws_alike(policy: FusedPolicy, context: ContextBatch, factors: Eligibility, uniform: FloatArray) -> None:
     expected, probability = draw(_distribution(policy, context, factors.dense()), uniform)
 
-    def choose(seen: ContextBlock, by_arm: BoolArray, by_hour: BoolArray, codes: IntArray, draws: FloatArray) -> Any:
+    def choose(seen: ContextBatch, by_arm: BoolArray, by_hour: BoolArray, codes: IntArray, draws: FloatArray) -> Any:
         return policy.choose(seen, Eligibility(by_arm, by_hour, codes), draws)
 
     arrays = (factors.channel_arm, factors.channel_hour, factors.purpose_codes, uniform)
@@ -106,7 +106,7 @@ def _draws_alike(policy: FusedPolicy, context: ContextBlock, factors: Eligibilit
         raise _failed(policy, "what `choose` gives the propensities of", "other propensities")
 
 
-def _untouched(policy: Policy, ask: Callable[..., Any], context: ContextBlock, *arrays: np.ndarray[Any, Any]) -> Any:
+def _untouched(policy: Policy, ask: Callable[..., Any], context: ContextBatch, *arrays: np.ndarray[Any, Any]) -> Any:
     """The answer to sealed inputs, after one to inputs that can be written to: some look before they write."""
     opened, copies = _copied(context), [array.copy() for array in arrays]
     ask(opened, *copies)
@@ -121,7 +121,7 @@ def _untouched(policy: Policy, ask: Callable[..., Any], context: ContextBlock, *
         raise _failed(policy, _LEAVES, f"a write to them ({error.hint})") from error
 
 
-def _pure(policy: Policy, context: ContextBlock, eligible: BoolArray, expected: FloatArray) -> None:
+def _pure(policy: Policy, context: ContextBatch, eligible: BoolArray, expected: FloatArray) -> None:
     again = policy.distribution(context, eligible)
     if again.tobytes() != expected.tobytes():
         raise _failed(policy, _PURE, "two answers")
@@ -129,7 +129,7 @@ def _pure(policy: Policy, context: ContextBlock, eligible: BoolArray, expected: 
 
 def _by_rows(
     policy: Policy,
-    context: ContextBlock,
+    context: ContextBatch,
     eligible: BoolArray,
     expected: FloatArray,
     generator: np.random.Generator,
@@ -149,7 +149,7 @@ def _by_rows(
         raise _failed(policy, f"of shape {(0, eligible.shape[1])} for no rows", none.shape)
 
 
-def _refuses_empty(policy: Policy, context: ContextBlock, eligible: BoolArray) -> None:
+def _refuses_empty(policy: Policy, context: ContextBatch, eligible: BoolArray) -> None:
     empty = eligible.copy()
     empty[3] = False
     try:
@@ -171,12 +171,12 @@ def _random_column(spec: FeatureSpec, n: int, generator: np.random.Generator) ->
     return Column(np.where(state == PRESENT, codes, -1).astype(np.int32), state, tuple(levels))
 
 
-def _copied(context: ContextBlock) -> ContextBlock:
+def _copied(context: ContextBatch) -> ContextBatch:
     columns = {name: Column(one.values.copy(), one.state.copy(), one.levels) for name, one in context.columns.items()}
-    return ContextBlock(context.schema, columns, context.n)
+    return ContextBatch(context.schema, columns, context.n)
 
 
-def _bytes(context: ContextBlock, *arrays: np.ndarray[Any, Any]) -> list[Any]:
+def _bytes(context: ContextBatch, *arrays: np.ndarray[Any, Any]) -> list[Any]:
     held: list[Any] = [(name, one.values.tobytes(), one.state.tobytes()) for name, one in context.columns.items()]
     return held + [array.tobytes() for array in arrays]
 

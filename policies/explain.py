@@ -16,7 +16,7 @@ import numpy as np
 from engine.catalog import Catalog
 from engine.encoder import Encoder
 from engine.errors import ParameterError
-from engine.features import ContextBlock, FeatureSchema
+from engine.features import ContextBatch, FeatureSchema
 from engine.numeric.matmul import matmul
 from engine.types import HOLD, FloatArray
 from policies.vw.compiled import CompiledPolicy
@@ -72,7 +72,7 @@ def group_of(schema: FeatureSchema) -> dict[str, str]:
     return {spec.name: spec.signal_group or spec.name for spec in schema.features}
 
 
-def compare(policy: CompiledPolicy, context: ContextBlock, action: int, other: int) -> Comparison:
+def compare(policy: CompiledPolicy, context: ContextBatch, action: int, other: int) -> Comparison:
     """Take the difference of two actions' scores in one context apart.
 
     Of an ensemble the mean score of its members is explained, not their votes.

@@ -17,7 +17,7 @@ from engine.content.eligibility import is_modular
 from engine.errors import ConfigError
 from engine.features import FeatureSchema
 from engine.protocols import Learner, Policy
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from policies.content.learner import BlockLearner
 from policies.exploring.action_values import ActionSums, ActionValues
 from policies.exploring.config import ExplorationConfig
@@ -36,7 +36,7 @@ from policies.vw.live_learner import LiveLearner
 from policies.vw.reward_model import VwRewardModel
 from policies.vw.training import LearnerState
 
-Rounds = Iterable[RoundBlock]
+Rounds = Iterable[RoundBatch]
 
 
 @dataclass(frozen=True)

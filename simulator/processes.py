@@ -23,7 +23,7 @@ from engine.errors import StorageError
 def worker_processes(
     count: int, start: Callable[..., None] | None = None, *arguments: Any, hint: str = "run again"
 ) -> Iterator[ProcessPoolExecutor]:
-    """A pool of spawned processes for the length of a `with` block.
+    """A pool of spawned processes for the length of a `with` batch.
 
     Args:
         count: processes, at least 1.

@@ -11,7 +11,7 @@ from engine.eligibility import Eligibility
 from engine.features import (
     PRESENT,
     Column,
-    ContextBlock,
+    ContextBatch,
     FeatureSchema,
     FeatureSpec,
     categorical_column,
@@ -74,7 +74,7 @@ def schemas(draw: st.DrawFn, max_features: int = 4) -> FeatureSchema:
 
 
 @st.composite
-def contexts(draw: st.DrawFn, schema: FeatureSchema, n: int) -> ContextBlock:
+def contexts(draw: st.DrawFn, schema: FeatureSchema, n: int) -> ContextBatch:
     """Contexts of n rows with every state."""
     columns: dict[str, Column] = {}
     for spec in schema.features:
@@ -86,7 +86,7 @@ def contexts(draw: st.DrawFn, schema: FeatureSchema, n: int) -> ContextBlock:
             levels = tuple(draw(st.lists(NAMES, min_size=1, max_size=4, unique=True)))
             codes = draw(hnp.arrays(np.int32, n, elements=st.integers(0, len(levels) - 1)))
             columns[spec.name] = categorical_column(spec, codes, levels, state)
-    return ContextBlock(schema, columns, n)
+    return ContextBatch(schema, columns, n)
 
 
 @st.composite

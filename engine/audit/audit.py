@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from engine.audit.batch import AuditBatch, batches_of
 from engine.audit.bins import FeatureBins
-from engine.audit.block import AuditBlock, blocks_of
 from engine.audit.checks.consent import Consent
 from engine.audit.checks.contact_groups import ContactGroups
 from engine.audit.checks.credited import credited
@@ -52,15 +52,15 @@ class Audit:
 
 
 class _Check(Protocol):
-    """A check that adds up over blocks, and over parts of a log."""
+    """A check that adds up over batches, and over parts of a log."""
 
-    def add(self, block: AuditBlock) -> None: ...
+    def add(self, batch: AuditBatch) -> None: ...
 
     def merge(self, other: Any) -> None: ...
 
 
 class AuditSums:
-    """What all blocks of a log add up to; parts of a log with the same cuts merge.
+    """What all batches of a log add up to; parts of a log with the same cuts merge.
 
     Args:
         meta: footer of the log.
@@ -93,11 +93,11 @@ class AuditSums:
             *(self.drift, self.maturity, self.consent),
         )
 
-    def add(self, block: AuditBlock) -> None:
-        """Add the rows of a block."""
-        self.available += int(block.available.sum())
+    def add(self, batch: AuditBatch) -> None:
+        """Add the rows of a batch."""
+        self.available += int(batch.available.sum())
         for check in self._checks:
-            check.add(block)
+            check.add(batch)
 
     def merge(self, other: AuditSums) -> None:
         """Take over the sums of another part of the same log.
@@ -162,10 +162,10 @@ def audit_log(
     if named.verdict == FAIL:
         return Audit(FAIL, (named,), reader.rows, wanted)
     sums = AuditSums(reader.meta, rule, wanted)
-    for block in blocks_of(reader, sums.groups, sums.bins, wanted):
-        sums.add(block)
+    for batch in batches_of(reader, sums.groups, sums.bins, wanted):
+        sums.add(batch)
         if progress is not None:
-            progress(block.n)
+            progress(batch.n)
     found = [named, *sums.findings(), duplicates(reader, rule), *rejected(reader.meta, rule), credited(reader.meta)]
     if outcomes is None:
         why = "no outcome file was given (--outcomes)"

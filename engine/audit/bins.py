@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.features import MISSING, PRESENT, STALE, Column, ContextBlock, FeatureSchema, FeatureSpec
+from engine.features import MISSING, PRESENT, STALE, Column, ContextBatch, FeatureSchema, FeatureSpec
 from engine.types import Float32Array, FloatArray
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -30,7 +30,7 @@ class FeatureBins:
         self.names: tuple[str, ...] = ()
         self.feature: tuple[int, ...] = ()
 
-    def indicators(self, context: ContextBlock) -> Float32Array:
+    def indicators(self, context: ContextBatch) -> Float32Array:
         """(n, F) 0 or 1; the first call fixes the cuts."""
         if not self.names:
             self._fix(context)
@@ -42,7 +42,7 @@ class FeatureBins:
             start += len(self._labels(spec))
         return out
 
-    def _fix(self, context: ContextBlock) -> None:
+    def _fix(self, context: ContextBatch) -> None:
         names, feature = [], []
         for position, spec in enumerate(self._schema.features):
             column = context.columns[spec.name]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from engine.audit.block import NO_DAY
+from engine.audit.batch import NO_DAY
 from engine.types import FloatArray, IntArray
 
 WHOLE = "whole log"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from engine.catalog import Catalog
 from engine.errors import DataError, ParameterError
-from engine.features import ContextBlock, FeatureSchema
+from engine.features import ContextBatch, FeatureSchema
 from engine.names import channel_of, is_usual_channel
 from engine.sealing import sealed
 from engine.time.zone_names import names_of_people
@@ -107,7 +107,7 @@ def _sealed(value: Any) -> Any:
         return sealed(value)
     if isinstance(value, Mapping):
         return {name: _sealed(one) for name, one in value.items()}
-    return value.sealed() if isinstance(value, ContextBlock | Events) else value
+    return value.sealed() if isinstance(value, ContextBatch | Events) else value
 
 
 def taken_rows(offsets: IntArray, index: IntArray) -> tuple[IntArray, IntArray]:
@@ -147,7 +147,7 @@ class ContactBatch:
     contact_id: ObjectArray
     zone_code: CodeArray
     zones: tuple[str, ...]
-    context: ContextBlock
+    context: ContextBatch
     consent: LevelArray
     suppressed: LevelArray
     sent_offsets: IntArray
@@ -295,9 +295,9 @@ def channel_codes(names: Iterable[str | None], channels: tuple[str, ...], *, non
     return np.array([code(name) for name in names], dtype=np.int32)
 
 
-def empty_context(n: int) -> ContextBlock:
+def empty_context(n: int) -> ContextBatch:
     """A context of n rows without any feature."""
-    return ContextBlock(FeatureSchema(features=()), {}, n)
+    return ContextBatch(FeatureSchema(features=()), {}, n)
 
 
 def plain_contacts(contact_ids: ObjectArray, catalog: Catalog, **changes: Any) -> ContactBatch:

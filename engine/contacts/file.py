@@ -29,7 +29,7 @@ from engine.features import (
     MISSING,
     PRESENT,
     Column,
-    ContextBlock,
+    ContextBatch,
     FeatureSchema,
     FeatureSpec,
     age_states,
@@ -49,7 +49,7 @@ DEFAULT_ROWS: Final = 8192
 OF_THE_CONTRACT: Final = frozenset({*PLACES, *ATTRIBUTES, *CONSENT_DETAILS, "events"})
 
 
-def contact_blocks(
+def contact_batches(
     path: Given,
     schema: FeatureSchema,
     catalog: Catalog,
@@ -74,8 +74,8 @@ def contact_blocks(
         ParameterError: a naive `now`, or rows < 1.
     """
     if rows < 1:
-        raise ParameterError("rows", "contact_blocks", allowed="1 or more", got=rows)
-    reader = _Reader(schema, catalog, instant_of(now, owner="contact_blocks"), tuple(extra))
+        raise ParameterError("rows", "contact_batches", allowed="1 or more", got=rows)
+    reader = _Reader(schema, catalog, instant_of(now, owner="contact_batches"), tuple(extra))
     for file in files_of(path, what="contact", endings=ENDINGS):
         for batch in file_batches(file, rows):
             yield reader.read(batch)
@@ -157,9 +157,9 @@ class _Reader:
                 levels[:, position] = flags(batch, f"suppressed_{channel}", column)
         return levels
 
-    def _context(self, batch: ColumnBatch, fallback: IntArray) -> ContextBlock:
+    def _context(self, batch: ColumnBatch, fallback: IntArray) -> ContextBatch:
         columns = {spec.name: self._feature(batch, spec, fallback) for spec in self._schema.features}
-        return ContextBlock(self._schema, columns, batch.n)
+        return ContextBatch(self._schema, columns, batch.n)
 
     def _feature(self, batch: ColumnBatch, spec: FeatureSpec, fallback: IntArray) -> Column:
         column = batch.column(spec.name)

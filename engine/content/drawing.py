@@ -15,7 +15,7 @@ from engine.catalog import Catalog
 from engine.content.eligibility import BlockEligibility, catalog_groups, modular_of
 from engine.content.groups import SlotGroup
 from engine.decide.asking import checked_choice, checked_probability, only_reading
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.sealing import sealed
 from engine.types import HOLD, CodeArray, FloatArray, IntArray
 
@@ -81,12 +81,12 @@ class BlockChooser(Protocol):
     """A policy over assemblies that never lists them."""
 
     def choose_blocks(
-        self, context: ContextBlock, eligibility: BlockEligibility, uniform: FloatArray
+        self, context: ContextBatch, eligibility: BlockEligibility, uniform: FloatArray
     ) -> tuple[CodeArray, FloatArray]:
         """Action (n,) and its propensity (n,)."""
         ...
 
-    def block_probability(self, context: ContextBlock, eligibility: BlockEligibility, action: CodeArray) -> FloatArray:
+    def block_probability(self, context: ContextBatch, eligibility: BlockEligibility, action: CodeArray) -> FloatArray:
         """(n,) probability of a given action in each row; 0 where it is not eligible."""
         ...
 
@@ -98,7 +98,7 @@ class AssemblyDrawer:
     policy: BlockChooser
 
     def by_policy(
-        self, context: ContextBlock, eligibility: BlockEligibility, uniform: FloatArray
+        self, context: ContextBatch, eligibility: BlockEligibility, uniform: FloatArray
     ) -> tuple[CodeArray, FloatArray]:
         """The policy's own draw: action (n,) and its probability (n,).
 
@@ -112,7 +112,7 @@ class AssemblyDrawer:
         return checked_choice(answer, eligibility, name)
 
     def at_random(
-        self, context: ContextBlock, eligibility: BlockEligibility, uniform: FloatArray
+        self, context: ContextBatch, eligibility: BlockEligibility, uniform: FloatArray
     ) -> tuple[CodeArray, FloatArray]:
         """A uniform eligible action (n,), and the policy's probability of it (n,).
 
@@ -124,7 +124,7 @@ class AssemblyDrawer:
 
 
 def probability_of(
-    policy: BlockChooser, context: ContextBlock, eligibility: BlockEligibility, action: CodeArray
+    policy: BlockChooser, context: ContextBatch, eligibility: BlockEligibility, action: CodeArray
 ) -> FloatArray:
     """(n,) a policy's probability of given actions; it is handed sealed copies.
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.content.drawing import BlockChooser, probability_of
-from engine.ope.target import TargetBlock
-from engine.records.rounds import RoundBlock
+from engine.ope.target import TargetBatch
+from engine.records.rounds import RoundBatch
 from engine.types import HOLD
 
 
@@ -28,14 +28,14 @@ class BlockTarget:
     name: str
     knows_all: bool = False
 
-    def probabilities(self, rounds: RoundBlock) -> TargetBlock:
+    def probabilities(self, rounds: RoundBatch) -> TargetBatch:
         """The joint probability of the logged action over the logged eligible set.
 
         Raises:
             ParameterError: a probability outside [0, 1], or a policy that writes to what it is given.
         """
         logged = probability_of(self.policy, rounds.context, rounds.eligible_blocks(), rounds.action)
-        return TargetBlock(logged, None, np.zeros(rounds.n))
+        return TargetBatch(logged, None, np.zeros(rounds.n))
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class UniformBlockTarget:
     name: str = "uniform"
     knows_all: bool = False
 
-    def probabilities(self, rounds: RoundBlock) -> TargetBlock:
+    def probabilities(self, rounds: RoundBatch) -> TargetBatch:
         """1 / the number of eligible actions."""
-        return TargetBlock(1.0 / rounds.eligible_counts(), None, np.zeros(rounds.n))
+        return TargetBatch(1.0 / rounds.eligible_counts(), None, np.zeros(rounds.n))
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class AlwaysBlockTarget:
     name: str
     knows_all: bool = False
 
-    def probabilities(self, rounds: RoundBlock) -> TargetBlock:
+    def probabilities(self, rounds: RoundBatch) -> TargetBatch:
         """1 where the log took what the target takes."""
         may = rounds.eligible_blocks().contains(np.full(rounds.n, self.action, dtype=np.int32))
         taken = np.where(may, self.action, HOLD)
-        return TargetBlock((rounds.action == taken).astype(np.float64), None, np.zeros(rounds.n))
+        return TargetBatch((rounds.action == taken).astype(np.float64), None, np.zeros(rounds.n))

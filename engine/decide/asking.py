@@ -15,7 +15,7 @@ import numpy as np
 
 from engine.eligibility import Eligibility
 from engine.errors import ParameterError, TactfulError
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.protocols import FusedPolicy, Policy
 from engine.sampling import check_distribution
 from engine.sealing import sealed
@@ -26,7 +26,7 @@ _WRITES = ("read-only", "WRITEABLE")
 
 
 class EligibleSets(Protocol):
-    """Eligible sets of n contacts among k actions: factored, dense or of blocks."""
+    """Eligible sets of n contacts among k actions: factored, dense or of batches."""
 
     @property
     def n(self) -> int: ...
@@ -38,7 +38,7 @@ class EligibleSets(Protocol):
     def take(self, rows: slice | np.ndarray[Any, Any]) -> Self: ...
 
 
-def distribution_of(policy: Policy, context: ContextBlock, eligible: BoolArray, owner: str = "") -> FloatArray:
+def distribution_of(policy: Policy, context: ContextBatch, eligible: BoolArray, owner: str = "") -> FloatArray:
     """A policy's distribution, checked.
 
     Args:
@@ -55,7 +55,7 @@ def distribution_of(policy: Policy, context: ContextBlock, eligible: BoolArray, 
     return answer
 
 
-def unchecked_distribution(policy: Policy, context: ContextBlock, eligible: BoolArray, owner: str = "") -> FloatArray:
+def unchecked_distribution(policy: Policy, context: ContextBatch, eligible: BoolArray, owner: str = "") -> FloatArray:
     """`distribution_of` for callers that check the answer themselves.
 
     Raises:
@@ -72,7 +72,7 @@ def unchecked_distribution(policy: Policy, context: ContextBlock, eligible: Bool
 
 
 def choice_of(
-    policy: FusedPolicy, context: ContextBlock, eligibility: Eligibility, uniform: FloatArray
+    policy: FusedPolicy, context: ContextBatch, eligibility: Eligibility, uniform: FloatArray
 ) -> tuple[CodeArray, FloatArray]:
     """A fused policy's draw, checked: action (n,) and its propensity (n,).
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from engine.decide.asking import EligibleSets, choice_of, distribution_of
 from engine.eligibility import DenseEligibility, Eligibility
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.protocols import FusedPolicy, Policy
 from engine.records.schema import GROUPS, TREATMENT, UNIFORM_SLICE
 from engine.sampling import draw
@@ -32,18 +32,18 @@ _Sets_contra = TypeVar("_Sets_contra", bound=EligibleSets, contravariant=True)
 class Drawer(Protocol[_Sets_contra]):
     """Draws for n contacts from eligible sets of one kind, by one uniform (n,) each."""
 
-    def by_policy(self, context: ContextBlock, eligibility: _Sets_contra, uniform: FloatArray) -> Drawn:
+    def by_policy(self, context: ContextBatch, eligibility: _Sets_contra, uniform: FloatArray) -> Drawn:
         """The policy's own draw: action (n,) and the policy's probability of it (n,)."""
         ...
 
-    def at_random(self, context: ContextBlock, eligibility: _Sets_contra, uniform: FloatArray) -> Drawn:
+    def at_random(self, context: ContextBatch, eligibility: _Sets_contra, uniform: FloatArray) -> Drawn:
         """A uniform eligible action (n,), and the policy's probability of it (n,)."""
         ...
 
 
 def draw_in_groups(
     drawer: Drawer[_Sets],
-    context: ContextBlock,
+    context: ContextBatch,
     eligibility: _Sets,
     uniform: FloatArray,
     group: CodeArray,
@@ -85,13 +85,13 @@ class DistributionDrawer:
     policy: Policy
 
     def by_policy(
-        self, context: ContextBlock, eligibility: Eligibility | DenseEligibility, uniform: FloatArray
+        self, context: ContextBatch, eligibility: Eligibility | DenseEligibility, uniform: FloatArray
     ) -> Drawn:
         """See `Drawer`."""
         return self._in_parts(context, eligibility, uniform, lambda given, _, one: draw(given, one))
 
     def at_random(
-        self, context: ContextBlock, eligibility: Eligibility | DenseEligibility, uniform: FloatArray
+        self, context: ContextBatch, eligibility: Eligibility | DenseEligibility, uniform: FloatArray
     ) -> Drawn:
         """See `Drawer`."""
 
@@ -103,7 +103,7 @@ class DistributionDrawer:
 
     def _in_parts(
         self,
-        context: ContextBlock,
+        context: ContextBatch,
         eligibility: Eligibility | DenseEligibility,
         uniform: FloatArray,
         drawn: Callable[[FloatArray, BoolArray, FloatArray], Drawn],
@@ -123,7 +123,7 @@ class LimitedDrawer(DistributionDrawer):
     """The same from what set-level limits leave, which is no product of factors, so that no fused path reads it."""
 
     def by_policy(
-        self, context: ContextBlock, eligibility: Eligibility | DenseEligibility, uniform: FloatArray
+        self, context: ContextBatch, eligibility: Eligibility | DenseEligibility, uniform: FloatArray
     ) -> Drawn:
         """See `Drawer`."""
 
@@ -141,7 +141,7 @@ class FusedDrawer(DistributionDrawer):
 
     policy: FusedPolicy
 
-    def by_policy(self, context: ContextBlock, eligibility: Any, uniform: FloatArray) -> Drawn:
+    def by_policy(self, context: ContextBatch, eligibility: Any, uniform: FloatArray) -> Drawn:
         """See `Drawer`."""
         return choice_of(self.policy, context, eligibility, uniform)
 

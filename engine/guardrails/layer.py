@@ -19,7 +19,7 @@ from engine.content.guarding import BlockGuard
 from engine.decide.asking import only_reading
 from engine.eligibility import Eligibility
 from engine.errors import ConfigError, EligibilityError, ParameterError
-from engine.features import ContextBlock, FeatureSchema
+from engine.features import ContextBatch, FeatureSchema
 from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.guardrails.counts import RemovalCounts, RuleCount, removed_by, sends_left
 from engine.guardrails.judging import Union, findings, judge
@@ -246,7 +246,7 @@ def _bound(
     try:
         params = known_params(entry.params, catalog, entry.rule) if ":" not in entry.rule else entry.params
         rule = make_rule(entry.rule, params, packages)
-        context = empty_context(0) if features is None else ContextBlock(features, {}, 0)
+        context = empty_context(0) if features is None else ContextBatch(features, {}, 0)
         nobody = plain_contacts(np.empty(0, dtype=object), catalog, context=context)
         _verdict(entry, rule, Scene(catalog, nobody, 0, pack.latency_margin_s), shipped=entry.rule in shipped_rules())
     except (ConfigError, ParameterError) as error:

@@ -11,14 +11,14 @@ import pyarrow as pa
 
 from engine.content.eligibility import is_modular, packed_width
 from engine.errors import DataError, LogFormatError
-from engine.features import Column, ContextBlock
+from engine.features import Column, ContextBatch
 from engine.identity import keyed_hash
 from engine.log.columns import conform, instants, labels
 from engine.log.file import ENDINGS, LogFile
 from engine.log.several import in_order, refuse_repeats, together
 from engine.log.whole_file import ParquetFile
 from engine.records import schema as records
-from engine.records.rounds import CHUNK_ROWS, RoundBlock
+from engine.records.rounds import CHUNK_ROWS, RoundBatch
 from engine.records.schema import LogMeta
 from engine.state.sequence import Mark
 from engine.storage.given import Given, files_of, named
@@ -123,10 +123,10 @@ class LogReader:
             seen = np.union1d(seen, keyed_hash(_objects(batch, "contact_id"), "contacts"))
         return len(seen)
 
-    def blocks(
+    def rounds(
         self, *, rewards: Sequence[str] = (), extra: Sequence[str] = (), context: bool = True
-    ) -> Iterator[RoundBlock]:
-        """Blocks of at most `CHUNK_ROWS` rounds, in file order, in arrays that no reader can write to.
+    ) -> Iterator[RoundBatch]:
+        """Batches of at most `CHUNK_ROWS` rounds, in file order, in arrays that no reader can write to.
 
         Args:
             rewards: metrics to read.
@@ -174,7 +174,7 @@ class LogReader:
 
     def _block(
         self, chunk: int, batch: pa.RecordBatch, rewards: Sequence[str], extra: Sequence[str], context: bool
-    ) -> RoundBlock:
+    ) -> RoundBatch:
         k = self.meta.catalog.k
         action = _numpy(batch, "action").astype(np.int32)
         if len(action) and (action.min() < 0 or action.max() >= k):
@@ -191,10 +191,10 @@ class LogReader:
                 f"{ids[wrong][0]!r}",
                 hint="a propensity is the probability with which the logged action was drawn",
             )
-        return RoundBlock(
+        return RoundBatch(
             chunk=chunk,
             decision_id=ids,
-            context=context_of(batch, self.meta) if context else ContextBlock(self.meta.features, {}, len(ids)),
+            context=context_of(batch, self.meta) if context else ContextBatch(self.meta.features, {}, len(ids)),
             action=action,
             propensity=propensity,
             eligible=_bits(batch.column("eligible"), packed_width(self.meta.catalog), self.path),
@@ -208,7 +208,7 @@ class LogReader:
         )
 
 
-def context_of(batch: pa.RecordBatch, meta: LogMeta) -> ContextBlock:
+def context_of(batch: pa.RecordBatch, meta: LogMeta) -> ContextBatch:
     """The context columns of a batch of log rows."""
     columns: dict[str, Column] = {}
     for spec in meta.features.features:
@@ -218,10 +218,10 @@ def context_of(batch: pa.RecordBatch, meta: LogMeta) -> ContextBlock:
             columns[spec.name] = Column(stored.to_numpy(zero_copy_only=False), state)
         else:
             columns[spec.name] = Column(*_codes(stored, state))
-    return ContextBlock(meta.features, columns, batch.num_rows)
+    return ContextBatch(meta.features, columns, batch.num_rows)
 
 
-def context_arrays(context: ContextBlock) -> dict[str, pa.Array]:
+def context_arrays(context: ContextBatch) -> dict[str, pa.Array]:
     """The stored columns of a context block, by stored name; the inverse of `context_of`."""
     arrays: dict[str, pa.Array] = {}
     for name, column in context.columns.items():

@@ -12,14 +12,14 @@ from engine.errors import DataError, ParameterError
 from engine.identity import unit_of
 from engine.log.parquet import LogReader
 from engine.log.structure import require_sound
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import NOT_AN_INSTANT, BoolArray, IntArray
 
 
 class Side(Protocol):
     """One side of a split of a log."""
 
-    def keep(self, block: RoundBlock) -> BoolArray: ...
+    def keep(self, batch: RoundBatch) -> BoolArray: ...
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class ContactSide:
     def __post_init__(self) -> None:
         _check_fraction(self.fraction)
 
-    def keep(self, block: RoundBlock) -> BoolArray:
+    def keep(self, batch: RoundBatch) -> BoolArray:
         """(n,) bool."""
-        trains: BoolArray = unit_of(block.cluster, f"split/{self.seed}") < self.fraction
+        trains: BoolArray = unit_of(batch.cluster, f"split/{self.seed}") < self.fraction
         return trains if self.train else ~trains
 
 
@@ -52,9 +52,9 @@ class TimeSide:
     at: int
     train: bool
 
-    def keep(self, block: RoundBlock) -> BoolArray:
+    def keep(self, batch: RoundBatch) -> BoolArray:
         """(n,) bool."""
-        trains: BoolArray = block.decided_at < self.at
+        trains: BoolArray = batch.decided_at < self.at
         return trains if self.train else ~trains
 
 
@@ -84,19 +84,19 @@ class Selection:
         self._side, self._extra, self._context = side, tuple(extra), context
         self._rewards = tuple(dict.fromkeys((metric, *rewards)))
 
-    def __iter__(self) -> Iterator[RoundBlock]:
+    def __iter__(self) -> Iterator[RoundBatch]:
         """The rounds.
 
         Raises:
             DataError: repeated decision ids or rows that contradict themselves (`engine.log.structure`).
         """
         require_sound(self.reader)
-        blocks = self.reader.blocks(rewards=self._rewards, extra=self._extra, context=self._context)
-        for block in blocks:
-            keep = block.usable & ~np.isnan(block.rewards[self.metric])
+        batches = self.reader.rounds(rewards=self._rewards, extra=self._extra, context=self._context)
+        for batch in batches:
+            keep = batch.usable & ~np.isnan(batch.rewards[self.metric])
             if self._side is not None:
-                keep &= self._side.keep(block)
-            yield block if keep.all() else block.take(keep).sealed()
+                keep &= self._side.keep(batch)
+            yield batch if keep.all() else batch.take(keep).sealed()
 
 
 def time_split(reader: LogReader, fraction: float) -> tuple[TimeSide, TimeSide]:
@@ -107,7 +107,7 @@ def time_split(reader: LogReader, fraction: float) -> tuple[TimeSide, TimeSide]:
         ParameterError: fraction outside (0, 1).
     """
     _check_fraction(fraction)
-    parts: list[IntArray] = [block.decided_at for block in reader.blocks(context=False)]
+    parts: list[IntArray] = [batch.decided_at for batch in reader.rounds(context=False)]
     decided_at = np.concatenate(parts)
     if (decided_at == NOT_AN_INSTANT).any():
         raise DataError(
@@ -160,8 +160,8 @@ def count(reader: LogReader, metric: str) -> LogCounts:
         DataError: unknown metric.
     """
     unusable = no_outcome = 0
-    for block in reader.blocks(rewards=[metric], context=False):
-        unusable += int((~block.usable).sum())
-        no_outcome += int((block.usable & np.isnan(block.rewards[metric])).sum())
+    for batch in reader.rounds(rewards=[metric], context=False):
+        unusable += int((~batch.usable).sum())
+        no_outcome += int((batch.usable & np.isnan(batch.rewards[metric])).sum())
     dropped = {"unavailable_or_not_dispatched": unusable, "no_outcome": no_outcome}
     return LogCounts(reader.rows, reader.contacts(), {reason: rows for reason, rows in dropped.items() if rows})

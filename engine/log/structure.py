@@ -21,7 +21,7 @@ from engine.types import KeyArray
 
 if TYPE_CHECKING:
     from engine.log.parquet import LogReader
-    from engine.records.rounds import RoundBlock
+    from engine.records.rounds import RoundBatch
 
 # Hashes of ids that are held at once (8 bytes each, twice); larger logs are read several times, a part of them each.
 HELD: Final = 8_000_000
@@ -74,11 +74,11 @@ def structure_of(readers: Sequence[LogReader], held: int = HELD) -> Structure:
     for part in range(passes):
         ids: list[KeyArray] = []
         for reader in readers:
-            for block in reader.blocks(context=False, extra=("available",)):
-                hashed = keyed_hash(block.decision_id, "audit/id")
+            for batch in reader.rounds(context=False, extra=("available",)):
+                hashed = keyed_hash(batch.decision_id, "audit/id")
                 ids.append(hashed if passes == 1 else hashed[hashed % np.uint64(passes) == part])
                 if part == 0:
-                    counts += _contradicted(block, logged=reader.meta.propensity == "logged")
+                    counts += _contradicted(batch, logged=reader.meta.propensity == "logged")
         repeated += repeats(ids)
     return Structure(rows, repeated, *counts.tolist())
 
@@ -117,9 +117,9 @@ def repeats(keys: Sequence[KeyArray]) -> int:
     return len(every) - len(np.unique(every))
 
 
-def _contradicted(block: RoundBlock, *, logged: bool) -> tuple[int, int]:
+def _contradicted(batch: RoundBatch, *, logged: bool) -> tuple[int, int]:
     """Drawn rows with a removed action, and those without a propensity."""
-    drawn = block.extra["available"].astype(np.bool_)
-    removed = np.count_nonzero(drawn & ~block.was_eligible())
-    without = np.count_nonzero(drawn & ~((block.propensity > 0.0) & (block.propensity <= 1.0))) if logged else 0
+    drawn = batch.extra["available"].astype(np.bool_)
+    removed = np.count_nonzero(drawn & ~batch.was_eligible())
+    without = np.count_nonzero(drawn & ~((batch.propensity > 0.0) & (batch.propensity <= 1.0))) if logged else 0
     return int(removed), int(without)

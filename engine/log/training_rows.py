@@ -18,7 +18,7 @@ import numpy as np
 
 from engine.errors import ArtefactError
 from engine.identity import keyed_hash
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import BoolArray, KeyArray
 
 FILE: Final = "training_rows.npy"
@@ -39,9 +39,9 @@ class TrainingRows:
     keys: KeyArray
 
     @classmethod
-    def of(cls, rounds: Iterable[RoundBlock]) -> Self:
+    def of(cls, rounds: Iterable[RoundBatch]) -> Self:
         """The decisions of the rounds that a learner was given; memory grows by 8 bytes a row."""
-        parts = [row_keys(block) for block in rounds]
+        parts = [row_keys(batch) for batch in rounds]
         return cls(np.unique(np.concatenate([np.zeros(0, dtype=np.uint64), *parts])))
 
     def __len__(self) -> int:
@@ -51,20 +51,20 @@ class TrainingRows:
         """The decisions of either."""
         return TrainingRows(np.union1d(self.keys, other.keys))
 
-    def known(self, block: RoundBlock) -> BoolArray:
-        """(n,) which rows of a block were learnt from."""
+    def known(self, batch: RoundBatch) -> BoolArray:
+        """(n,) which rows of a batch were learnt from."""
         if not len(self.keys):
-            return np.zeros(block.n, dtype=np.bool_)
-        hashed = row_keys(block)
+            return np.zeros(batch.n, dtype=np.bool_)
+        hashed = row_keys(batch)
         at = np.minimum(np.searchsorted(self.keys, hashed), len(self.keys) - 1)
         found: BoolArray = self.keys[at] == hashed
         return found
 
-    def shared(self, rounds: Iterable[RoundBlock]) -> int:
+    def shared(self, rounds: Iterable[RoundBatch]) -> int:
         """How many of the rounds were learnt from."""
-        return sum(int(self.known(block).sum()) for block in rounds)
+        return sum(int(self.known(batch).sum()) for batch in rounds)
 
-    def without(self, rounds: Iterable[RoundBlock]) -> Unlearnt:
+    def without(self, rounds: Iterable[RoundBatch]) -> Unlearnt:
         """The rounds that were not learnt from, as often as they are asked for."""
         return Unlearnt(rounds, self)
 
@@ -102,20 +102,20 @@ class Unlearnt:
         rows: rows that are left out.
     """
 
-    rounds: Iterable[RoundBlock]
+    rounds: Iterable[RoundBatch]
     rows: TrainingRows
 
-    def __iter__(self) -> Iterator[RoundBlock]:
-        for block in self.rounds:
-            new = ~self.rows.known(block)
-            yield block if new.all() else block.take(new)
+    def __iter__(self) -> Iterator[RoundBatch]:
+        for batch in self.rounds:
+            new = ~self.rows.known(batch)
+            yield batch if new.all() else batch.take(new)
 
 
-def row_keys(block: RoundBlock) -> KeyArray:
+def row_keys(batch: RoundBatch) -> KeyArray:
     """(n,) hashes of what makes a row itself: ids alone are row numbers in some logs, alike in all of them."""
-    keys = keyed_hash(block.decision_id, _KEY)
+    keys = keyed_hash(batch.decision_id, _KEY)
     with np.errstate(over="ignore"):
-        for part in (block.cluster, block.decided_at.astype(np.uint64), block.action.astype(np.uint64)):
+        for part in (batch.cluster, batch.decided_at.astype(np.uint64), batch.action.astype(np.uint64)):
             keys = (keys ^ (part * _MIX)) * _MIX
             keys ^= keys >> _SHIFT
     return keys

@@ -89,7 +89,7 @@ class ParquetFile:
                 if kind is None:
                     self._publish()
         except StorageError:
-            # The error inside the block came first and says more than a failing close.
+            # The error inside the batch came first and says more than a failing close.
             if kind is None:
                 raise
         finally:

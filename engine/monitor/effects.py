@@ -30,7 +30,7 @@ from engine.features import PRESENT, FeatureSchema
 from engine.identity import unit_of
 from engine.numeric.matmul import matmul
 from engine.ope.intervals.asymptotic import boundary
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.records.schema import CONTROL, GROUPS, TREATMENT, UNIFORM_SLICE
 from engine.types import FloatArray, IntArray, KeyArray, ObjectArray
 
@@ -201,19 +201,19 @@ class FirstValues:
         self._keys: KeyArray = np.zeros(0, dtype=np.uint64)
         self._values: FloatArray = np.zeros((0, len(names)))
 
-    def of(self, block: RoundBlock) -> FloatArray:
+    def of(self, batch: RoundBatch) -> FloatArray:
         """(n, d) values of each row's contact when it was seen first; 0 where the feature was absent then."""
         if not self._names:
-            return np.zeros((block.n, 0))
-        keys, first = np.unique(block.cluster, return_index=True)
+            return np.zeros((batch.n, 0))
+        keys, first = np.unique(batch.cluster, return_index=True)
         new = ~np.isin(keys, self._keys, assume_unique=True)
         if new.any():
             # First come, first kept: rows are read in the order in which they were decided.
-            columns = [block.context.columns[name] for name in self._names]
+            columns = [batch.context.columns[name] for name in self._names]
             values = [np.where(column.state == PRESENT, np.nan_to_num(column.values), 0.0) for column in columns]
             added = np.stack(values, axis=1)[first[new]]
             order = np.argsort(np.concatenate([self._keys, keys[new]]), kind="stable")
             self._keys = np.concatenate([self._keys, keys[new]])[order]
             self._values = np.concatenate([self._values, added])[order]
-        found: FloatArray = self._values[np.searchsorted(self._keys, block.cluster)]
+        found: FloatArray = self._values[np.searchsorted(self._keys, batch.cluster)]
         return found

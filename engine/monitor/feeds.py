@@ -13,7 +13,7 @@ from engine.audit.windows import DaySums
 from engine.catalog import Catalog
 from engine.contacts.contacts import YES
 from engine.features import STALE, FeatureSchema
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import PURPOSES, BoolArray, FloatArray, IntArray
 
 
@@ -30,16 +30,16 @@ class FeedSums:
         self._days = DaySums()
         self._consent = Consent(catalog)
 
-    def add(self, block: RoundBlock, day: IntArray) -> None:
-        """Add rows of a block."""
-        stale = [block.context.columns[name].state == STALE for name in self.features]
-        table = np.column_stack([np.ones(block.n), self._reached(block), *stale]).astype(np.float64)
+    def add(self, batch: RoundBatch, day: IntArray) -> None:
+        """Add rows of a batch."""
+        stale = [batch.context.columns[name].state == STALE for name in self.features]
+        table = np.column_stack([np.ones(batch.n), self._reached(batch), *stale]).astype(np.float64)
         self._days.add(day, lambda rows: table[rows].sum(axis=0))
 
-    def _reached(self, block: RoundBlock) -> BoolArray:
+    def _reached(self, batch: RoundBatch) -> BoolArray:
         # More than the first bit, which is hold.
-        reached = block.eligible[:, 1:].any(axis=1) | ((block.eligible[:, 0] & 0xFE) > 0)
-        said = [self._consent.levels(raw) for raw in block.extra["rule_inputs"]]
+        reached = batch.eligible[:, 1:].any(axis=1) | ((batch.eligible[:, 0] & 0xFE) > 0)
+        said = [self._consent.levels(raw) for raw in batch.extra["rule_inputs"]]
         known = np.array([levels is not None for levels in said], dtype=np.bool_)
         if known.any():
             levels = np.array([one for one in said if one is not None]).reshape(int(known.sum()), -1, len(PURPOSES))

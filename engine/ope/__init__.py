@@ -1,1 +1,1 @@
-"""Off-policy evaluation over a stream of blocks."""
+"""Off-policy evaluation over a stream of batches."""

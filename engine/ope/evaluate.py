@@ -14,7 +14,7 @@ from engine.ope.settings import DEFAULTS, EvaluationSettings
 from engine.ope.setup import Question, Setup
 from engine.ope.state import EvaluationState
 from engine.ope.target import Target
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 
 Progress = Callable[[str, int], None]
 
@@ -40,7 +40,7 @@ class Evaluation(msgspec.Struct, frozen=True):
 
 
 def evaluate(
-    rounds: Iterable[RoundBlock],
+    rounds: Iterable[RoundBatch],
     targets: Sequence[Target],
     question: Question,
     settings: EvaluationSettings = DEFAULTS,
@@ -48,7 +48,7 @@ def evaluate(
     reward_model_factory: RewardModelFactory | None = None,
     weighted_model_factory: RewardModelFactory | None = None,
     progress: Progress | None = None,
-    also: Callable[[RoundBlock], None] | None = None,
+    also: Callable[[RoundBatch], None] | None = None,
 ) -> Evaluation:
     """Judge policies on a log that another policy decided.
 
@@ -63,7 +63,7 @@ def evaluate(
         reward_model_factory: Makes a fresh reward model of the metric per fold; None skips DM, DR and their kin.
         weighted_model_factory: Makes a fresh reward model that honours `SAMPLE_WEIGHT`; None skips MRDR.
         progress: Called with the stage ("fit": models done, "evaluate": rows done) and the count.
-        also: Given every block of the pass that evaluates, for what else is to be summed of the log.
+        also: Given every batch of the pass that evaluates, for what else is to be summed of the log.
 
     Raises:
         ParameterError: an argument outside its range, or a policy whose answer is no distribution.
@@ -81,18 +81,18 @@ def evaluate(
     )
     state = EvaluationState(setup)
     done = 0
-    for block in rounds:
-        state.add(block)
+    for batch in rounds:
+        state.add(batch)
         if also is not None:
-            also(block)
-        done += block.n
+            also(batch)
+        done += batch.n
         if progress is not None:
             progress("evaluate", done)
     return finish(state)
 
 
 def finish(state: EvaluationState) -> Evaluation:
-    """The results of a state, after all blocks are added and all partitions merged.
+    """The results of a state, after all batches are added and all partitions merged.
 
     Raises:
         DataError: no rows were added.
@@ -119,7 +119,7 @@ def finish(state: EvaluationState) -> Evaluation:
 
 
 def _models(
-    rounds: Iterable[RoundBlock],
+    rounds: Iterable[RoundBatch],
     targets: Sequence[Target],
     asked: Sequence[Asked],
     factory: RewardModelFactory | None,
@@ -134,7 +134,7 @@ def _models(
 
 
 def _own_models(
-    rounds: Iterable[RoundBlock],
+    rounds: Iterable[RoundBatch],
     targets: Sequence[Target],
     asked: Sequence[Asked],
     factory: RewardModelFactory | None,

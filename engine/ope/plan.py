@@ -32,7 +32,7 @@ from engine.ope.settings import ASYMPTOTIC_SEQUENCE, DELTA
 from engine.ope.sums.moments import ChunkTable, Spread
 from engine.ope.support import SupportRule
 from engine.ope.target import Target
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import FloatArray
 
 PLANNED_INTERVALS: Final = (DELTA, ASYMPTOTIC_SEQUENCE)
@@ -239,7 +239,7 @@ class PilotSums:
 
     Args:
         target / baseline: the policies.
-        metric: key in `RoundBlock.rewards`.
+        metric: key in `RoundBatch.rewards`.
         reward_range: lowest and highest possible reward.
         explorations: values of e, in [0, 1].
     """
@@ -262,23 +262,23 @@ class PilotSums:
         self._spread = Spread()
         self._largest = np.zeros(len(self._explorations))
 
-    def add(self, block: RoundBlock) -> None:
+    def add(self, batch: RoundBatch) -> None:
         """Add a chunk of rows whose metric and propensity are known.
 
         Raises:
             DataError: the chunk came before, or a column does not hold what a policy needs.
         """
-        if block.n == 0:
+        if batch.n == 0:
             return
-        reward = np.asarray(block.rewards[self._metric], dtype=np.float64)
-        ours, theirs = self._logged(self._target, block), self._logged(self._baseline, block)
-        p = block.propensity
+        reward = np.asarray(batch.rewards[self._metric], dtype=np.float64)
+        ours, theirs = self._logged(self._target, batch), self._logged(self._baseline, batch)
+        p = batch.propensity
         low, high = self._range
-        self._spread.add(block.chunk, (reward - low) / (high - low))
-        sums = [float(block.n), (ours / p).sum(), (ours / p * reward).sum(), (theirs / p).sum()]
+        self._spread.add(batch.chunk, (reward - low) / (high - low))
+        sums = [float(batch.n), (ours / p).sum(), (ours / p * reward).sum(), (theirs / p).sum()]
         sums.append((theirs / p * reward).sum())
         columns = ((ours - theirs) * reward, ours, theirs)
-        share = 1.0 / block.eligible_counts()
+        share = 1.0 / batch.eligible_counts()
         for place, exploration in enumerate(self._explorations):
             to_come = (1.0 - exploration) * theirs + exploration * share
             with np.errstate(divide="ignore", invalid="ignore"):
@@ -286,7 +286,7 @@ class PilotSums:
                 weight = np.where(ours > 0, ours / to_come, 0.0)
                 sums += _quadratic_sums(np.stack([columns[i] * columns[j] * scale for i, j in _PAIRS]))
             self._largest[place] = max(self._largest[place], float(weight.max()))
-        self._table.add(block.chunk, np.array(sums, dtype=np.float64))
+        self._table.add(batch.chunk, np.array(sums, dtype=np.float64))
 
     def merge(self, other: PilotSums) -> None:
         """Take over the chunks of another.
@@ -323,9 +323,9 @@ class PilotSums:
         return Pilot(int(n), target, baseline, self._spread.kurtosis(), tuple(found))
 
     @staticmethod
-    def _logged(policy: Target, block: RoundBlock) -> FloatArray:
-        logged = policy.probabilities(block).logged
-        return block.propensity if logged is None else logged
+    def _logged(policy: Target, batch: RoundBatch) -> FloatArray:
+        logged = policy.probabilities(batch).logged
+        return batch.propensity if logged is None else logged
 
 
 def _quadratic_sums(products: FloatArray) -> list[float]:

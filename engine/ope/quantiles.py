@@ -12,7 +12,7 @@ from scipy.special import ndtri
 from engine.errors import DataError, ParameterError
 from engine.ope.sums.exact import two_sum
 from engine.ope.target import Target
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import FloatArray
 
 MOST_VALUES: Final = 10_000
@@ -134,11 +134,11 @@ class QuantileSums:
 
 
 class PolicyQuantiles:
-    """Quantiles of the reward under several policies, over a stream of blocks.
+    """Quantiles of the reward under several policies, over a stream of batches.
 
     Args:
         targets: The policies.
-        metric: A key in `RoundBlock.rewards`.
+        metric: A key in `RoundBatch.rewards`.
         edges: See `QuantileSums` and `edges_of`.
     """
 
@@ -146,16 +146,16 @@ class PolicyQuantiles:
         self._metric = metric
         self._sums = {target.name: (target, QuantileSums(edges)) for target in targets}
 
-    def add(self, block: RoundBlock) -> None:
+    def add(self, batch: RoundBatch) -> None:
         """Add a chunk of usable rows whose metric and propensity are known.
 
         Raises:
             DataError: see `QuantileSums.add`.
         """
         for target, sums in self._sums.values():
-            logged = target.probabilities(block).logged
-            weight = np.ones(block.n) if logged is None else logged / block.propensity
-            sums.add(weight, block.rewards[self._metric])
+            logged = target.probabilities(batch).logged
+            weight = np.ones(batch.n) if logged is None else logged / batch.propensity
+            sums.add(weight, batch.rewards[self._metric])
 
     def results(self, levels: Sequence[float], alpha: float) -> dict[str, tuple[Quantile, ...]]:
         """Policy -> its quantiles at the levels; none where no row has any weight.
@@ -166,7 +166,7 @@ class PolicyQuantiles:
         return {name: sums.result(levels, alpha) if sums.weight > 0 else () for name, (_, sums) in self._sums.items()}
 
 
-def edges_of(rounds: Iterable[RoundBlock], metric: str) -> FloatArray:
+def edges_of(rounds: Iterable[RoundBatch], metric: str) -> FloatArray:
     """Edges for the rewards of a log, in one pass: its distinct rewards, so that quantiles are exact.
 
     Where there are more than `MOST_VALUES` of them, `STEPS` even steps from the smallest to the largest.
@@ -176,9 +176,9 @@ def edges_of(rounds: Iterable[RoundBlock], metric: str) -> FloatArray:
     """
     known = np.zeros(0)
     low, high = np.inf, -np.inf
-    for block in rounds:
-        if block.n:
-            reward = block.rewards[metric]
+    for batch in rounds:
+        if batch.n:
+            reward = batch.rewards[metric]
             low, high = min(low, float(reward.min())), max(high, float(reward.max()))
             known = np.union1d(known, reward) if len(known) <= MOST_VALUES else known
     if not len(known):

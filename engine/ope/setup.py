@@ -26,7 +26,7 @@ class Question:
     """What is asked of a log.
 
     Attributes:
-        metric: The reward to judge by, a key in `RoundBlock.rewards`.
+        metric: The reward to judge by, a key in `RoundBatch.rewards`.
         reward_range: The lowest and the highest possible reward, inclusive.
         estimators: Names in the order of the results (`engine.ope.estimators.named.estimators_named`), or estimators of
             one's own.

@@ -1,4 +1,4 @@
-"""The mergeable state of an evaluation: add blocks, merge states of other partitions, ask for results."""
+"""The mergeable state of an evaluation: add batches, merge states of other partitions, ask for results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from engine.ope.sums.clusters import ClusterSums
 from engine.ope.sums.moments import Extremes, Moments, Pair, Spread
 from engine.ope.sums.ratios import ONE_COLUMN, quadratic
 from engine.ope.support import WeightSummary, WeightSums
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import FloatArray
 
 
@@ -93,7 +93,7 @@ class Totals:
 
 
 class EvaluationState:
-    """Sums over the blocks of a log.
+    """Sums over the batches of a log.
 
     Blocks are canonical chunks, each with its own `chunk`. Adding them in any order, in any partition of states that
     are merged later, gives the same bytes: rows are summed within their chunk, chunks are combined in their order, and
@@ -118,7 +118,7 @@ class EvaluationState:
         ) and not setup.question.clustered
         self._buckets = BucketSums(layout.width, settings.seed) if resampled else None
 
-    def add(self, block: RoundBlock) -> None:
+    def add(self, batch: RoundBatch) -> None:
         """Add a canonical chunk of rows whose metric is known.
 
         Raises:
@@ -127,24 +127,24 @@ class EvaluationState:
             MissingPropensityError: a row without propensity, unless the setup allows it.
             ParameterError: a policy's answer is no distribution over the eligible set.
         """
-        if block.n == 0:
+        if batch.n == 0:
             return
-        reward = _rewards(block, self.setup)
-        _check_propensity(block, self.setup)
-        columns, supports, exact = columns_of(self.setup, block, reward)
-        self._moments.add(block.chunk, columns)
+        reward = _rewards(batch, self.setup)
+        _check_propensity(batch, self.setup)
+        columns, supports, exact = columns_of(self.setup, batch, reward)
+        self._moments.add(batch.chunk, columns)
         self._extremes.add(columns)
         low, high = self.setup.question.reward_range
-        self._spread.add(block.chunk, (reward - low) / (high - low))
+        self._spread.add(batch.chunk, (reward - low) / (high - low))
         for sums, support in zip(self._weights, supports, strict=True):
             for name, (weight, outside) in support.items():
-                sums[name].add(block.chunk, weight, outside)
+                sums[name].add(batch.chunk, weight, outside)
         self._exact = [before and now for before, now in zip(self._exact, exact, strict=True)]
         self._streams.add(columns)
         if self._clusters is not None:
-            self._clusters.add(block.cluster, columns.T)
+            self._clusters.add(batch.cluster, columns.T)
         if self._buckets is not None:
-            self._buckets.add(block.cluster, columns.T)
+            self._buckets.add(batch.cluster, columns.T)
 
     def merge(self, other: EvaluationState) -> None:
         """Add what a state of the same setup has summed over other chunks.
@@ -212,33 +212,33 @@ class EvaluationState:
         )
 
 
-def _rewards(block: RoundBlock, setup: Setup) -> FloatArray:
+def _rewards(batch: RoundBatch, setup: Setup) -> FloatArray:
     metric = setup.question.metric
-    if metric not in block.rewards:
+    if metric not in batch.rewards:
         raise DataError(
             f"the log has no metric {metric!r}",
-            hint=f"it has: {', '.join(sorted(block.rewards)) or 'none'}",
+            hint=f"it has: {', '.join(sorted(batch.rewards)) or 'none'}",
         )
-    reward = np.ascontiguousarray(block.rewards[metric], dtype=np.float64)
+    reward = np.ascontiguousarray(batch.rewards[metric], dtype=np.float64)
     low, high = setup.question.reward_range
     bad = ~((reward >= low) & (reward <= high)) | np.isinf(reward)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise DataError(
             f"{metric!r} must be in [{low:g}, {high:g}], got {float(reward[row])!r} for decision "
-            f"{block.decision_id[row]!r} ({int(bad.sum())} such rows in chunk {block.chunk})",
+            f"{batch.decision_id[row]!r} ({int(bad.sum())} such rows in chunk {batch.chunk})",
             hint="rows without a known outcome must be left out; a range is widened in the mapping",
         )
     return reward
 
 
-def _check_propensity(block: RoundBlock, setup: Setup) -> None:
-    propensity = block.propensity
+def _check_propensity(batch: RoundBatch, setup: Setup) -> None:
+    propensity = batch.propensity
     missing = np.isnan(propensity)
     if missing.any() and not setup.question.allow_inexact:
         raise MissingPropensityError(
-            f"{int(missing.sum())} of {block.n} rows in chunk {block.chunk} have no propensity, the first is decision "
-            f"{block.decision_id[int(np.flatnonzero(missing)[0])]!r}",
+            f"{int(missing.sum())} of {batch.n} rows in chunk {batch.chunk} have no propensity, the first is decision "
+            f"{batch.decision_id[int(np.flatnonzero(missing)[0])]!r}",
             hint="log the probability of each choice; without it only the estimator dm can be asked for, with inexact "
             "results allowed explicitly, and they are marked as not exact",
         )
@@ -246,7 +246,7 @@ def _check_propensity(block: RoundBlock, setup: Setup) -> None:
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise DataError(
-            f"propensity must be in (0, 1], got {float(propensity[row])!r} for decision {block.decision_id[row]!r} "
-            f"({int(bad.sum())} such rows in chunk {block.chunk})",
+            f"propensity must be in (0, 1], got {float(propensity[row])!r} for decision {batch.decision_id[row]!r} "
+            f"({int(bad.sum())} such rows in chunk {batch.chunk})",
             hint="an action that was taken had a positive probability; leave out rows without a choice",
         )

@@ -12,13 +12,13 @@ from engine.decide.asking import unchecked_distribution
 from engine.errors import DataError
 from engine.numeric.matmul import matmul
 from engine.protocols import Policy
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.sampling import SUM_TOLERANCE, check_distribution
 from engine.types import BoolArray, FloatArray, ObjectArray
 
 
 @dataclass(frozen=True)
-class TargetBlock:
+class TargetBatch:
     """What a target would do in n rounds.
 
     Attributes:
@@ -48,7 +48,7 @@ class Target(Protocol):
     @property
     def knows_all(self) -> bool: ...
 
-    def probabilities(self, rounds: RoundBlock) -> TargetBlock:
+    def probabilities(self, rounds: RoundBatch) -> TargetBatch:
         """What the target would do in each of the rounds."""
         ...
 
@@ -70,7 +70,7 @@ class PolicyTarget:
     def name(self) -> str:
         return self.label or self.policy.name
 
-    def probabilities(self, rounds: RoundBlock) -> TargetBlock:
+    def probabilities(self, rounds: RoundBatch) -> TargetBatch:
         """The policy's distribution.
 
         Raises:
@@ -81,7 +81,7 @@ class PolicyTarget:
         if not _is_distribution(full, eligible):
             check_distribution(full, eligible, self.name)
         logged = full[np.arange(rounds.n), rounds.action]
-        return TargetBlock(logged, full, np.zeros(rounds.n))
+        return TargetBatch(logged, full, np.zeros(rounds.n))
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ class LoggedTarget:
     name: str = "logged"
     knows_all: bool = False
 
-    def probabilities(self, rounds: RoundBlock) -> TargetBlock:
-        return TargetBlock(None, None, np.zeros(rounds.n))
+    def probabilities(self, rounds: RoundBatch) -> TargetBatch:
+        return TargetBatch(None, None, np.zeros(rounds.n))
 
 
 @dataclass(frozen=True)
@@ -101,14 +101,14 @@ class ColumnTarget:
 
     Attributes:
         name: The name in results, "column:NAME".
-        column: key in `RoundBlock.extra`.
+        column: key in `RoundBatch.extra`.
     """
 
     name: str
     column: str
     knows_all: bool = False
 
-    def probabilities(self, rounds: RoundBlock) -> TargetBlock:
+    def probabilities(self, rounds: RoundBatch) -> TargetBatch:
         """The column, checked.
 
         Raises:
@@ -127,10 +127,10 @@ class ColumnTarget:
             row = int(np.flatnonzero(bad)[0])
             raise DataError(
                 f"column {self.column!r} must hold probabilities in [0, 1], got {float(logged[row])!r} for decision "
-                f"{rounds.decision_id[row]!r} ({int(bad.sum())} such rows in this block)",
+                f"{rounds.decision_id[row]!r} ({int(bad.sum())} such rows in this batch)",
                 hint="it is the target's probability of the logged action, not a score",
             )
-        return TargetBlock(logged, None, np.full(rounds.n, np.nan))
+        return TargetBatch(logged, None, np.full(rounds.n, np.nan))
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class ColumnActionTarget:
 
     Attributes:
         name: The name in results, "column:NAME@action".
-        column: key in `RoundBlock.extra`.
+        column: key in `RoundBatch.extra`.
         catalog: resolves the names.
     """
 
@@ -151,7 +151,7 @@ class ColumnActionTarget:
     catalog: Catalog
     knows_all: bool = True
 
-    def probabilities(self, rounds: RoundBlock) -> TargetBlock:
+    def probabilities(self, rounds: RoundBatch) -> TargetBatch:
         """All mass on the column's action.
 
         Raises:
@@ -162,7 +162,7 @@ class ColumnActionTarget:
         full = np.zeros((rounds.n, rounds.k))
         full[rows, actions] = 1.0
         unsupported = ~rounds.eligible_dense()[rows, actions]
-        return TargetBlock((rounds.action == actions).astype(np.float64), full, unsupported.astype(np.float64))
+        return TargetBatch((rounds.action == actions).astype(np.float64), full, unsupported.astype(np.float64))
 
     def _resolve(self, values: ObjectArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         texts = [_text(value) for value in values]
@@ -177,7 +177,7 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def _column(rounds: RoundBlock, column: str) -> ObjectArray:
+def _column(rounds: RoundBatch, column: str) -> ObjectArray:
     if column not in rounds.extra:
         raise DataError(
             f"the log has no column {column!r}", hint=f"it has: {', '.join(sorted(rounds.extra)) or 'none'}"
@@ -198,7 +198,7 @@ def _is_distribution(full: FloatArray, eligible: BoolArray) -> bool:
 
 
 class Remembered:
-    """Keeps the answer to the last block, by identity: another block is another question.
+    """Keeps the answer to the last batch, by identity: another batch is another question.
 
     Args:
         target: The target whose answers are kept.
@@ -206,8 +206,8 @@ class Remembered:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._block: RoundBlock | None = None
-        self._answer: TargetBlock | None = None
+        self._block: RoundBatch | None = None
+        self._answer: TargetBatch | None = None
 
     @property
     def name(self) -> str:
@@ -217,7 +217,7 @@ class Remembered:
     def knows_all(self) -> bool:
         return self._target.knows_all
 
-    def probabilities(self, rounds: RoundBlock) -> TargetBlock:
+    def probabilities(self, rounds: RoundBatch) -> TargetBatch:
         """The target's answer."""
         if self._answer is None or self._block is not rounds:
             self._answer, self._block = self._target.probabilities(rounds), rounds

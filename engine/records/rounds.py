@@ -1,4 +1,4 @@
-"""Logged rounds: blocks of (context, eligible set, action, propensity, rewards) for learners and estimators."""
+"""Logged rounds: batches of (context, eligible set, action, propensity, rewards) for learners and estimators."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from engine.catalog import Catalog
 from engine.content.eligibility import BlockEligibility, unpacked
 from engine.eligibility import unpack
 from engine.errors import DataError
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.sealing import sealed
 from engine.types import BoolArray, ByteArray, CodeArray, FloatArray, IntArray, KeyArray, ObjectArray
 
 # Readers cut a log at multiples of this many rows, whatever is asked for later, so that sums come out the same.
 CHUNK_ROWS: Final = 4096
-# Column of `RoundBlock.extra` that holds how much a row counts when a reward model is fitted; absent: all alike.
+# Column of `RoundBatch.extra` that holds how much a row counts when a reward model is fitted; absent: all alike.
 SAMPLE_WEIGHT: Final = "tactful.sample_weight"
 
 
 @dataclass(frozen=True)
-class RoundBlock:
+class RoundBatch:
     """n logged rounds.
 
     Attributes:
-        chunk: position of the block in its log, counted in chunks of `CHUNK_ROWS` rows before any filter.
+        chunk: position of the batch in its log, counted in chunks of `CHUNK_ROWS` rows before any filter.
         decision_id: (n,) strings.
         context: the features of the n rows.
         action: (n,) int32 in [0, k).
@@ -44,7 +44,7 @@ class RoundBlock:
 
     chunk: int
     decision_id: ObjectArray
-    context: ContextBlock
+    context: ContextBatch
     action: CodeArray
     propensity: FloatArray
     eligible: ByteArray
@@ -89,11 +89,11 @@ class RoundBlock:
         was: BoolArray = (byte >> (self.action % 8).astype(np.uint8)) & 1 > 0
         return was
 
-    def take(self, rows: slice | np.ndarray[Any, Any]) -> RoundBlock:
+    def take(self, rows: slice | np.ndarray[Any, Any]) -> RoundBatch:
         """The rows of a slice, an index array or a mask."""
         return replace(self, context=self.context.take(rows), **self._each(lambda values: values[rows]))
 
-    def sealed(self) -> RoundBlock:
+    def sealed(self) -> RoundBatch:
         """The same rounds, in memory that no learner, reward model or target can write to (`engine.sealing`)."""
         return replace(self, context=self.context.sealed(), **self._each(sealed))
 

@@ -97,7 +97,7 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
 _DATED: Final = ("suppression", "event", "profile", "send", "reply", "provider_code")
 
 
-def fact_blocks(path: Given, contact_key: str, rows: int) -> Iterator[tuple[list[str], list[Fact]]]:
+def fact_batches(path: Given, contact_key: str, rows: int) -> Iterator[tuple[list[str], list[Fact]]]:
     """Read files of facts batch by batch.
 
     Names of columns and facts are understood as `engine.names` does; what is none of them is refused.

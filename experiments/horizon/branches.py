@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.guardrails.layer import Guardrails
 from engine.types import HOLD, BoolArray, CodeArray, FloatArray, IntArray
 from policies.vw.compiled import CompiledPolicy
@@ -39,7 +39,7 @@ class Branches:
         weight: (n,) moments that the contact had; a contact with many stands for more decisions.
     """
 
-    contexts: list[ContextBlock]
+    contexts: list[ContextBatch]
     action: IntArray
     gains: FloatArray
     later: FloatArray
@@ -122,7 +122,7 @@ class _Moments:
     ) -> None:
         self._moment, self._policy, self._generator, self._share = moment, policy, generator, random_share
         self.rows: list[IntArray] = []
-        self.contexts: list[ContextBlock] = []
+        self.contexts: list[ContextBatch] = []
         self.gains: list[FloatArray] = []
         self.action = np.zeros(world.n, dtype=np.int32)
         self.now = np.zeros(world.n)
@@ -149,7 +149,7 @@ class _Moments:
     def _at(self, turn: Turn) -> IntArray:
         return np.flatnonzero(self._moment[turn.rows] == turn.world.state.step)
 
-    def _tried(self, context: ContextBlock, eligible: BoolArray) -> CodeArray:
+    def _tried(self, context: ContextBatch, eligible: BoolArray) -> CodeArray:
         value = self._generator.random(eligible.shape)
         if self._policy is not None:
             best = self._generator.random(len(value)) >= self._share

@@ -220,8 +220,8 @@ class _Ablation:
         """Lift of each decision that is learnt alone, over the best constant message to everybody who may get one."""
         catalog, features = self.reader.meta.catalog, self.reader.meta.features
         sums = ActionSums(self.metric, catalog.k)
-        for block in self.train:
-            sums.add(block)
+        for batch in self.train:
+            sums.add(batch)
         values = sums.result()
         preference = send_preference(values)
         skipped: dict[str, str] = {}

@@ -84,7 +84,7 @@ def audit(
         metrics: metrics to look at; all of the log where empty.
         outcomes: files of outcomes that were joined to it, or None.
         out: folder for report.html and report.json, or None.
-        advance: called with the rows of each block.
+        advance: called with the rows of each batch.
 
     Raises:
         LogFormatError, DataError: a log or outcomes that cannot be read, or an unknown metric.

@@ -167,7 +167,7 @@ def prepare(request: BacktestRequest, config: BacktestConfig, reader: LogReader 
     matched = matched_target(learner.policy(), targets[request.baseline], rounds, config.prices)
     if matched is not None:
         targets[MATCHED] = matched
-    groups = fit_cuts(reader.meta.features, reader.meta.features.names, (block.context for block in rounds), GROUP_BINS)
+    groups = fit_cuts(reader.meta.features, reader.meta.features.names, (batch.context for batch in rounds), GROUP_BINS)
     return Prepared(reader, learner, segments, remembered(targets), train, judge, groups, everybody.missing)
 
 

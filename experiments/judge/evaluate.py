@@ -22,7 +22,7 @@ from engine.ope.settings import EvaluationSettings
 from engine.ope.setup import Question
 from engine.ope.target import Target
 from engine.ope.uplift.policies import Uplift, UpliftState
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.storage.given import Given, options
 from experiments.judge.extra_columns import with_columns
 from experiments.judge.launch.metrics import bound_stack, metric_rows
@@ -181,11 +181,11 @@ class _Beside:
     quantiles: PolicyQuantiles | None
     uplift: UpliftState | None
 
-    def add(self, block: RoundBlock) -> None:
-        """Sum a block."""
+    def add(self, batch: RoundBatch) -> None:
+        """Sum a batch."""
         for part in (self.stack, self.quantiles, self.uplift):
             if part is not None:
-                part.add(block)
+                part.add(batch)
 
     def quantiles_at(
         self, levels: Sequence[float], alpha: float
@@ -226,7 +226,7 @@ def question_of(
     reader: LogReader,
     metric: str,
     settings: EvaluationSettings,
-    rounds: Iterable[RoundBlock],
+    rounds: Iterable[RoundBatch],
     *,
     estimators: Sequence[str],
     baseline: Target,

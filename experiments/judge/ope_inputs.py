@@ -8,7 +8,7 @@ from engine.log.parquet import LogReader
 from engine.ope.estimators.marginalised import Embedding, action_groups
 from engine.ope.estimators.several_loggers import Loggers, count_loggers
 from engine.ope.settings import EvaluationSettings
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from experiments.judge.specs import parse_spec
 
 
@@ -37,7 +37,7 @@ def embedding_of(settings: EvaluationSettings, reader: LogReader) -> Embedding |
     return Embedding(action_groups(reader.meta.catalog, settings.attributes), parse_spec(settings.logging, reader)[0])
 
 
-def loggers_of(settings: EvaluationSettings, rounds: Iterable[RoundBlock], reader: LogReader) -> Loggers | None:
+def loggers_of(settings: EvaluationSettings, rounds: Iterable[RoundBatch], reader: LogReader) -> Loggers | None:
     """Who decided which row, counted in a pass of its own, where a column says so.
 
     Raises:

@@ -214,8 +214,8 @@ def _of_pilot(source: PilotLog, request: PlanRequest, settings: EvaluationSettin
         effect, notes = _check(
             rounds, target, baseline, source.metric, range_, settings, clustered=reader.meta.clustered
         )
-        for block in rounds:
-            sums.add(block)
+        for batch in rounds:
+            sums.add(batch)
     pilot = sums.result()
     terms = _varying(pilot)
     said = (*reader.meta.notes, *learnt.values(), *notes, *_assured(terms))

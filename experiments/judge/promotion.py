@@ -297,7 +297,7 @@ def _unseen(policy: Path, reader: LogReader, metric: str, config: PromoteConfig,
             )
         return None
     side = After(last_at)
-    kept = sum(int(side.keep(block).sum()) for block in reader.blocks(context=False))
+    kept = sum(int(side.keep(block).sum()) for block in reader.rounds(context=False))
     if kept == 0:
         raise DataError(
             f"the new version learnt from rows as late as all of {reader.path}, so they cannot judge it",

@@ -20,7 +20,7 @@ from engine.ope.metrics.gate import Demand, Evidence, Gate, Rule, evidence_of, g
 from engine.ope.settings import EvaluationSettings
 from engine.ope.sums.ratios import standard_error
 from engine.ope.target import LoggedTarget, Target
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import HOLD, BoolArray, FloatArray
 from experiments.judge.evaluate import each_step, model_factory, question_of
 from policies.vw.arguments import VwConfig
@@ -84,7 +84,7 @@ class After:
 
     at: int
 
-    def keep(self, block: RoundBlock) -> BoolArray:
+    def keep(self, block: RoundBatch) -> BoolArray:
         """(n,) bool."""
         later: BoolArray = block.decided_at > self.at
         return later
@@ -198,7 +198,7 @@ def _evidence(
 
 
 def sends_evidence(
-    rounds: Iterable[RoundBlock], new: Target, live: Target, alpha: float, *, clustered: bool
+    rounds: Iterable[RoundBatch], new: Target, live: Target, alpha: float, *, clustered: bool
 ) -> Evidence:
     """Sends per decision, from the policies' own probabilities: no outcome is in them, only who the contacts are.
 
@@ -242,7 +242,7 @@ def _reach(own: FloatArray, n: int, alpha: float) -> float:
     return float(stdtrit(len(own) - 1, 1 - alpha / 2)) * error
 
 
-def _sends(target: Target, block: RoundBlock) -> FloatArray:
+def _sends(target: Target, block: RoundBatch) -> FloatArray:
     """(n,) probability of a send; of a log its own choice."""
     full = target.probabilities(block).full
     # A target that is asked for the logged actions alone gives None; `sends_evidence` has turned it away.

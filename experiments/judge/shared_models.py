@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from itertools import count
 
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.protocols import RewardModel
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import FloatArray
 
 Factory = Callable[[], RewardModel]
@@ -48,8 +48,8 @@ class _Fitted:
     def __init__(self, model: RewardModel) -> None:
         self._model = model
 
-    def fit(self, rounds: Iterable[RoundBlock]) -> None:
+    def fit(self, rounds: Iterable[RoundBatch]) -> None:
         """Nothing is left to do."""
 
-    def predict(self, context: ContextBlock) -> FloatArray:
+    def predict(self, context: ContextBatch) -> FloatArray:
         return self._model.predict(context)

@@ -14,7 +14,7 @@ from engine.log.parquet import LogReader
 from engine.log.selection import Selection, Side
 from engine.log.training_rows import TrainingRows
 from engine.protocols import Learner
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.storage.given import Given
 from engine.storage.versions import served_folder
 from experiments.judge.audit import AuditGate, passed_gate
@@ -78,7 +78,7 @@ def learn(
     return made
 
 
-def _rounds(reader: LogReader, metric: str, config: VwConfig, side: Side | None = None) -> Iterable[RoundBlock]:
+def _rounds(reader: LogReader, metric: str, config: VwConfig, side: Side | None = None) -> Iterable[RoundBatch]:
     """What a learner reads: usable rounds, or whole trajectories."""
     if config.horizon is None:
         return Selection(reader, metric, side=side)
@@ -165,7 +165,7 @@ def learnt_before(reader: LogReader, metric: str, start: TrainedFolder) -> Train
             hint="train anew on the whole log, without --from; from then on the folder keeps the record",
         )
     used = Selection(reader, metric, context=False)
-    if rows.shared(used) == sum(block.n for block in used) > 0:
+    if rows.shared(used) == sum(batch.n for batch in used) > 0:
         raise DataError(
             f"{start.path} has learnt from every usable row of {reader.path} already",
             hint="give a log with later decisions, or with outcomes that have matured since",

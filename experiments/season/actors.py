@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from engine.decide.asking import distribution_of
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.numeric.matmul import matmul
 from engine.protocols import Policy
 from engine.sampling import draw
@@ -90,7 +90,7 @@ class LinearActor:
         return action, propensity
 
 
-def predict(posterior: LinearPosterior, context: ContextBlock) -> tuple[FloatArray, FloatArray]:
+def predict(posterior: LinearPosterior, context: ContextBatch) -> tuple[FloatArray, FloatArray]:
     """(n, k) means and deviations: `LinearPosterior.predict` up to rounding, several times as fast."""
     x = posterior.encoder.encode(context).astype(np.float64)
     one = np.concatenate([x, np.ones((len(x), 1))], axis=1)

@@ -12,7 +12,7 @@ import numpy as np
 
 from engine.errors import ConfigError
 from engine.guardrails.layer import Guardrails
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from experiments.horizon.simulated import learn_simulated
 from experiments.season.actors import LinearActor, SparingActor
 from experiments.season.config import ExperimentConfig
@@ -75,7 +75,7 @@ class SharedLearning:
     @cached_property
     def spread(self) -> float:
         """Standard deviation of the rewards of the slice; 1 where nothing varies."""
-        rewards = np.concatenate([block.rewards[self.config.metric] for block in self.slice.choices])
+        rewards = np.concatenate([batch.rewards[self.config.metric] for batch in self.slice.choices])
         return float(rewards.std()) or 1.0
 
     @cached_property
@@ -96,7 +96,7 @@ class SharedLearning:
             self.config.horizon,
             self.config.exploration,
         )
-        learner.learn(self.slice.blocks)
+        learner.learn(self.slice.batches)
         return learner.policy()
 
     @cached_property
@@ -169,7 +169,7 @@ def _vw(exploration: ExplorationConfig | None) -> Callable[[SharedLearning], Sub
 
         learner = shared.vw_learner(shared.vw)
 
-        def learn(rounds: Sequence[RoundBlock]) -> Actor:
+        def learn(rounds: Sequence[RoundBatch]) -> Actor:
             learner.learn(rounds)
             return actor(learner)
 
@@ -203,7 +203,7 @@ def _linear(width: float, *, thompson: bool) -> Callable[[SharedLearning], Subje
             return actor(shared.posterior)
         sums = shared.linear()
 
-        def learn(rounds: Sequence[RoundBlock]) -> Actor:
+        def learn(rounds: Sequence[RoundBatch]) -> Actor:
             sums.add(rounds)
             return actor(sums.posterior())
 
@@ -216,7 +216,7 @@ def _fast(shared: SharedLearning) -> bool:
     return shared.config.contacts * shared.steps >= FAST_FROM
 
 
-def _learning_on(shared: SharedLearning, actor: Actor, learn: Callable[[Sequence[RoundBlock]], Actor]) -> Actor:
+def _learning_on(shared: SharedLearning, actor: Actor, learn: Callable[[Sequence[RoundBatch]], Actor]) -> Actor:
     days = shared.config.learn_every_days
     every = max(1, round(days / shared.scenario.step_days))
     return LearningActor(actor, learn, every) if days else actor

@@ -10,9 +10,9 @@ from typing import Final
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.features import ContextBlock, FeatureSchema
+from engine.features import ContextBatch, FeatureSchema
 from engine.guardrails.layer import Guardrails
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.time.localtime import instant_of
 from engine.types import HOLD, BoolArray, CodeArray, FloatArray
 from experiments.season.actors import SparingActor
@@ -40,12 +40,12 @@ class Slice:
     Attributes:
         scenario: scenario of the world.
         seed: seed of the world.
-        blocks: one per step: every decision, also those in which hold alone was eligible (`usable` is false there).
+        batches: one per step: every decision, also those in which hold alone was eligible (`usable` is false there).
     """
 
     scenario: Scenario
     seed: int
-    blocks: tuple[RoundBlock, ...]
+    batches: tuple[RoundBatch, ...]
 
     @property
     def catalog(self) -> Catalog:
@@ -56,9 +56,9 @@ class Slice:
         return self.scenario.features
 
     @cached_property
-    def choices(self) -> tuple[RoundBlock, ...]:
+    def choices(self) -> tuple[RoundBatch, ...]:
         """The decisions that had a choice, step by step."""
-        return tuple(kept for block in self.blocks if (kept := block.take(block.usable)).n)
+        return tuple(kept for batch in self.batches if (kept := batch.take(batch.usable)).n)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class HalfHold:
     hold_share: float
     name: str = "randomised slice"
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:  # noqa: ARG002 - protocol
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:  # noqa: ARG002 - protocol
         """(n, k) probabilities."""
         sends = eligible[:, HOLD + 1 :].sum(axis=1)
         share = np.where(sends > 0, (1.0 - self.hold_share) / np.maximum(sends, 1), 0.0)
@@ -90,20 +90,20 @@ def randomised_slice(
         guardrails: the layer.
     """
     world = World(scenario, config.contacts, seed, first=SLICE_FIRST, guardrails=guardrails)
-    actor, blocks = SparingActor(HalfHold(config.hold_share)), list[RoundBlock]()
+    actor, batches = SparingActor(HalfHold(config.hold_share)), list[RoundBatch]()
     for _ in range(int(np.ceil(config.days / scenario.step_days))):
         turn = restriction.turn(world)
         action, propensity = acted(actor, turn)
         everybody = np.full(world.n, HOLD, dtype=np.int32)
         everybody[turn.rows] = action
         at = instant_of(world.now, owner="randomised_slice")
-        blocks.append(logged(turn, action, propensity, world.advance(everybody), at, len(blocks)))
-    return Slice(scenario, seed, tuple(blocks))
+        batches.append(logged(turn, action, propensity, world.advance(everybody), at, len(batches)))
+    return Slice(scenario, seed, tuple(batches))
 
 
 def logged(
     turn: Turn, action: CodeArray, propensity: FloatArray, happened: Happened, decided_at: int, chunk: int
-) -> RoundBlock:
+) -> RoundBatch:
     """The rounds of a step.
 
     `margin` is all money of the contact's day; `message` what the message brought and cost, 0 for a hold; `EVENTS`
@@ -122,7 +122,7 @@ def logged(
         found[happened.rows] = getattr(happened, name)
     numbers = turn.world.first + rows
     ids = np.array([f"{turn.world.seed}-{chunk}-{number}" for number in numbers.tolist()], dtype=object)
-    return RoundBlock(
+    return RoundBatch(
         chunk=chunk,
         decision_id=ids,
         context=turn.contacts.context,
@@ -156,7 +156,7 @@ def message_reward(happened: Happened, scenario: Scenario) -> FloatArray:
 
 
 # Takes new rounds, in the order in which they were decided, and gives who decides from now on.
-Learn = Callable[[Sequence[RoundBlock]], Actor]
+Learn = Callable[[Sequence[RoundBatch]], Actor]
 
 
 class LearningActor:
@@ -170,7 +170,7 @@ class LearningActor:
 
     def __init__(self, actor: Actor, learn: Learn, every_steps: int) -> None:
         self._actor, self._learn, self._every = actor, learn, every_steps
-        self._new: list[RoundBlock] = []
+        self._new: list[RoundBatch] = []
         self._steps = 0
 
     def act(self, turn: Turn) -> tuple[CodeArray, FloatArray]:
@@ -185,8 +185,8 @@ class LearningActor:
         """
         calendar = turn.world.scenario.calendar
         at = instant_of(calendar.now(happened.step), owner="LearningActor")
-        block = logged(turn, action, propensity, happened, at, happened.step)
-        kept = block.take(block.usable)
+        batch = logged(turn, action, propensity, happened, at, happened.step)
+        kept = batch.take(batch.usable)
         if kept.n:
             self._new.append(kept)
         self._steps += 1

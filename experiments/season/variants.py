@@ -13,7 +13,7 @@ import numpy as np
 from engine.catalog import Catalog
 from engine.eligibility import Eligibility
 from engine.errors import ConfigError
-from engine.features import MISSING, Column, ContextBlock, FeatureSchema
+from engine.features import MISSING, Column, ContextBatch, FeatureSchema
 from engine.guardrails.pack import pack_from, read_pack
 from engine.types import BoolArray
 from experiments.season.config import Variant
@@ -93,7 +93,7 @@ class Restriction:
         contacts = replace(turn.contacts, context=self._shown(turn.contacts.context))
         return replace(turn, contacts=contacts, eligibility=restricted)
 
-    def _shown(self, context: ContextBlock) -> ContextBlock:
+    def _shown(self, context: ContextBatch) -> ContextBatch:
         columns = {name: _blank(one) if name in self.hidden else one for name, one in context.columns.items()}
         return replace(context, columns=columns)
 

@@ -1,4 +1,4 @@
-"""Decide for a contact file: blocks of contacts in, one whole decision log out, in flat memory."""
+"""Decide for a contact file: batches of contacts in, one whole decision log out, in flat memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from engine.catalog import Catalog
 from engine.contacts.contacts import ContactBatch
-from engine.contacts.file import contact_blocks, has_at_least
+from engine.contacts.file import contact_batches, has_at_least
 from engine.decide.batch import decide_batch
 from engine.decide.decided import Decided, Summary
 from engine.decide.plan import Plan, decision_meta
@@ -60,8 +60,8 @@ from policies.trained import TrainedFolder
 
 Advance = Callable[[float], None]
 # Contacts from which on the numba kernels save more than compiling them costs. Numba and numpy agree on propensities to
-# 1e-12, not to the last bit, so the size of the whole file decides: the same file gives the same bytes in blocks of any
-# size.
+# 1e-12, not to the last bit, so the size of the whole file decides: the same file gives the same bytes in batches of
+# any size.
 FAST_FROM: Final = 200_000
 
 
@@ -225,11 +225,11 @@ def decide_with(
     with ExitStack() as stores:
         plan, prices = _with_stores(plan, request, stores), None
         if pricing is not None and not pricing.needless:
-            blocks = _blocks(plan, schema, request, block_rows)
-            first = next(blocks)
+            batches = _blocks(plan, schema, request, block_rows)
+            first = next(batches)
             prices = recorded_prices(plan, first, request.now)
             if prices is None:
-                plan, prices = plan_under_prices(plan, chain([first], blocks), schema, pricing, request.now)
+                plan, prices = plan_under_prices(plan, chain([first], batches), schema, pricing, request.now)
             else:
                 plan = plan_with_prices(plan, prices)
         output = _decide_all(plan, schema, request, block_rows, advance, prices)
@@ -259,9 +259,9 @@ def _decide_all(
     advance: Advance | None,
     prices: Prices | None,
 ) -> DecideOutput:
-    blocks = _blocks(plan, schema, request, block_rows)
+    batches = _blocks(plan, schema, request, block_rows)
     total = Summary()
-    first = next(blocks)
+    first = next(batches)
     meta = decision_meta(plan, first, source=named(request.contacts), policy_folder=str(request.policy))
     if prices is not None:
         meta = msgspec.structs.replace(meta, prices={plan.policy_version: prices.to_builtins()})
@@ -269,7 +269,7 @@ def _decide_all(
     with ParquetFile(request.out, file_schema, late_footer=True) as file:
         decided = decide_batch(plan, first, request.now)
         _append(file, decided, total, file_schema)
-        for contacts in blocks:
+        for contacts in batches:
             decided = decide_batch(plan, contacts, request.now)
             _append(file, decided, total, file_schema)
             if advance is not None:
@@ -295,7 +295,9 @@ def _mark(plan: Plan, total: Summary) -> Mark | None:
 
 
 def _blocks(plan: Plan, schema: FeatureSchema, request: DecideRequest, block_rows: int) -> Iterator[ContactBatch]:
-    return contact_blocks(request.contacts, schema, plan.catalog, request.now, block_rows, plan.guardrails.extra_inputs)
+    return contact_batches(
+        request.contacts, schema, plan.catalog, request.now, block_rows, plan.guardrails.extra_inputs
+    )
 
 
 def _append(file: ParquetFile, decided: Decided, total: Summary, schema: pa.Schema) -> None:

@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from engine.catalog import Catalog
 from engine.contacts.contacts import ContactBatch, plain_contacts
-from engine.contacts.file import contact_blocks
+from engine.contacts.file import contact_batches
 from engine.contacts.key import require_same
 from engine.decide.plan import contact_pseudonyms
 from engine.errors import DataError, ParameterError
@@ -350,7 +350,7 @@ def _blocks(guardrails: Guardrails, request: DispatchRequest, run: _Run) -> Iter
     """Contacts as they are now: from the file, or those of the due sends from the store."""
     if request.contacts is not None:
         schema = FeatureSchema(features=())
-        yield from contact_blocks(
+        yield from contact_batches(
             request.contacts, schema, guardrails.catalog, request.now, BLOCK_ROWS, guardrails.extra_inputs
         )
         return

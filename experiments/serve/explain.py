@@ -15,7 +15,7 @@ from engine.contacts.contacts import ContactBatch
 from engine.content.eligibility import refuse_modular
 from engine.decide.asking import distribution_of
 from engine.errors import DataError
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.guardrails.conditions import conditions_from
 from engine.guardrails.layer import Guardrails, Removal
 from engine.guardrails.pack import pack_from
@@ -295,7 +295,7 @@ class Outlook:
         return float(self.responses[role][action]) if role in self.responses else None
 
 
-def outlook(policy: Policy, responses: dict[Role, ResponseModel], context: ContextBlock) -> Outlook:
+def outlook(policy: Policy, responses: dict[Role, ResponseModel], context: ContextBatch) -> Outlook:
     """Expected values and response probabilities of every action, for one row of context.
 
     Raises:
@@ -306,7 +306,7 @@ def outlook(policy: Policy, responses: dict[Role, ResponseModel], context: Conte
 
 
 def comparisons(
-    policy: Policy, context: ContextBlock, scores: FloatArray | None, eligible: BoolArray, action: int
+    policy: Policy, context: ContextBatch, scores: FloatArray | None, eligible: BoolArray, action: int
 ) -> tuple[ComparisonRow, ...]:
     """The chosen action against hold, and against the runner-up: the best eligible one but for itself and hold."""
     if scores is None or not isinstance(policy, CompiledPolicy):

@@ -18,7 +18,7 @@ import yaml
 
 from engine.catalog import Catalog, catalog_from
 from engine.contacts.contacts import ContactBatch
-from engine.contacts.file import contact_blocks
+from engine.contacts.file import contact_batches
 from engine.content.eligibility import refuse_modular
 from engine.errors import ConfigError, DataError
 from engine.features import FeatureSchema, schema_from
@@ -29,7 +29,7 @@ from engine.guardrails.lint.flaws import ERROR, Flaw
 from engine.guardrails.lint.legal import legal_reference
 from engine.guardrails.lint.pack import lint_pack
 from engine.guardrails.pack import load_pack, read_pack
-from engine.guardrails.replay.compare import BLOCK_ROWS, BlockDifference, Comparison, by_axis
+from engine.guardrails.replay.compare import BLOCK_ROWS, BatchDifference, Comparison, by_axis
 from engine.log.whole_file import ParquetFile
 from engine.storage.given import Given, named
 from engine.types import HOLD, IntArray
@@ -117,7 +117,7 @@ def blocks(setting: Setting, catalog: Catalog, extra: tuple[str, ...], rows: int
         ConfigError: a feature schema that cannot be used.
     """
     schema = features_named(setting.features)
-    return contact_blocks(setting.contacts, schema, catalog, setting.now, rows, extra)
+    return contact_batches(setting.contacts, schema, catalog, setting.now, rows, extra)
 
 
 def _yaml(folder: str, name: str) -> Any:
@@ -305,7 +305,7 @@ def _change(
     )
 
 
-def _rows(found: BlockDifference) -> pa.Table:
+def _rows(found: BatchDifference) -> pa.Table:
     columns = {
         "contact_id": pa.array(found.contact_id, pa.string()),
         "before": pa.array(found.before, pa.int32()),

@@ -12,7 +12,7 @@ import pyarrow as pa
 import yaml
 
 from engine.audit.audit import AuditSums
-from engine.audit.block import AuditBlock, block_of
+from engine.audit.batch import AuditBatch, batch_of
 from engine.audit.findings import settle
 from engine.audit.rule import AuditRule
 from engine.errors import DataError
@@ -188,18 +188,18 @@ class _Sums:
         """Add all rows of a log."""
         extra = ("available", "group", "contact_id", "rule_inputs")
         sent_at = (instants(batch.column("send_at")) for batch in reader.batches(["send_at"]))
-        for rounds in reader.blocks(rewards=(self._metric,), extra=extra):
-            block = block_of(rounds, self.audit.groups, self.audit.bins)
-            self.audit.add(block)
-            self.feeds.add(rounds, block.day)
+        for rounds in reader.rounds(rewards=(self._metric,), extra=extra):
+            audited = batch_of(rounds, self.audit.groups, self.audit.bins)
+            self.audit.add(audited)
+            self.feeds.add(rounds, audited.day)
             before = self._first.of(rounds)
-            left = rounds.usable | (block.group == "control")
+            left = rounds.usable | (audited.group == "control")
             reward = rounds.rewards[self._metric].copy()
             reward[~left] = float("nan")
-            self.effects.add(block.day, block.group, rounds.cluster, reward, before)
-            self._count(block, next(sent_at))
+            self.effects.add(audited.day, audited.group, rounds.cluster, reward, before)
+            self._count(audited, next(sent_at))
 
-    def _count(self, block: AuditBlock, sent_at: IntArray) -> None:
+    def _count(self, block: AuditBatch, sent_at: IntArray) -> None:
         if self._reported is None:
             return
         rounds = block.rounds

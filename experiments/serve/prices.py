@@ -19,7 +19,7 @@ from engine.decide.groups import held_out
 from engine.decide.plan import Plan, contact_pseudonyms, decision_ids
 from engine.eligibility import unpack
 from engine.errors import ArtefactError, LearnError, ParameterError
-from engine.features import ContextBlock, FeatureSchema
+from engine.features import ContextBatch, FeatureSchema
 from engine.identity import keyed_hash
 from engine.log.parquet import LogReader
 from engine.protocols import Policy
@@ -398,7 +398,7 @@ class Charged:
     notes: tuple[str, ...] = ()
 
 
-def charged(reader: LogReader, version: str, policy: Policy, context: ContextBlock) -> Charged:
+def charged(reader: LogReader, version: str, policy: Policy, context: ContextBatch) -> Charged:
     """The prices that the footer keeps for a policy version, applied to its policy.
 
     Args:
@@ -443,7 +443,7 @@ def policy_under_prices(reader: LogReader, policy: Policy) -> Policy | None:
     return priced(policy, prices.table(reader.meta.catalog), reader.meta.catalog, prices.cut)
 
 
-def _of_actions(prices: Prices, reader: LogReader, context: ContextBlock) -> FloatArray:
+def _of_actions(prices: Prices, reader: LogReader, context: ContextBatch) -> FloatArray:
     catalog = reader.meta.catalog
     group = int(prices.cut.cell_of(context)[0]) if prices.cut else 0
     channel, _, arm = catalog.split(np.arange(catalog.k))

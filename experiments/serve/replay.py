@@ -165,10 +165,10 @@ def replay_pack(request: ReplayRequest, advance: Advance | None = None) -> Repla
     rules = LogRules(guardrails, _conditions(request, reader))
     require_sound(reader)
     counts = ReplayCounts()
-    for block in reader.blocks(extra=COLUMNS, context=False):
-        counts.add(block, rules.verdicts(block))
+    for batch in reader.rounds(extra=COLUMNS, context=False):
+        counts.add(batch, rules.verdicts(batch))
         if advance is not None:
-            advance(block.n)
+            advance(batch.n)
     if not counts.decisions:
         raise DataError(f"{named(request.log)} holds no decisions")
     priced, reasons = _prices(request, reader, rules, counts, advance)

@@ -17,7 +17,7 @@ from engine.log.parquet import LogReader
 from engine.names import USUAL_CHANNELS, found, known_name
 from engine.records import schema as records
 from engine.records.outcomes import outcome_frame, read_outcomes
-from engine.state.fact_file import fact_blocks
+from engine.state.fact_file import fact_batches
 from engine.state.rebuild import Rebuilt
 from engine.state.sends.settlements import BY_HAND
 from engine.state.sequence import in_folder
@@ -127,19 +127,19 @@ class StateSettleOutput(Output, frozen=True, kw_only=True):
 def record_file(
     state: str, facts: Given, contact_key: str, *, create: bool = False, advance: Advance | None = None
 ) -> StateRecordOutput:
-    """Record every fact of a file, block by block; a file that fails half-way can be given again.
+    """Record every fact of a file, batch by batch; a file that fails half-way can be given again.
 
     Args:
         state: URL of the store.
         facts: files of facts, see docs/state.md.
         contact_key: key of the contacts' pseudonyms, as at the decision.
         create: whether a new store may be made where there is none.
-        advance: called with the rows of each block.
+        advance: called with the rows of each batch.
 
     Raises:
         ConfigError: the store is under another contact key.
         DataError: no store under the URL; a fact that cannot be read, or whose key is known with other content: nothing
-            of its block is recorded, the blocks before it (of 8,192 rows) are.
+            of its batch is recorded, the batches before it (of 8,192 rows) are.
         StorageError: the store refused.
     """
     counts: Counter[str] = Counter()
@@ -148,15 +148,15 @@ def record_file(
     new = made = 0
     with SqlState(state) if create else SqlState.existing(state) as store:
         store.use_key(contact_key)
-        for kinds, block in fact_blocks(facts, contact_key, BLOCK_ROWS):
+        for kinds, batch in fact_batches(facts, contact_key, BLOCK_ROWS):
             try:
-                new += store.record(block)
+                new += store.record(batch)
             except KnownOtherwiseError as error:
                 # A reply may be several facts: then the position among facts says nothing of the row.
-                at = f"row {counts.total() + error.position + 1}: " if len(block) == len(kinds) else ""
+                at = f"row {counts.total() + error.position + 1}: " if len(batch) == len(kinds) else ""
                 raise DataError(f"{named(facts)}: {at}{error.message}", hint=error.hint) from error
-            made += len(block)
-            channels = (getattr(fact, "channel", None) for fact in block)
+            made += len(batch)
+            channels = (getattr(fact, "channel", None) for fact in batch)
             unusual.update(channel for channel in channels if channel is not None and channel not in USUAL_CHANNELS)
             for kind, _, verdict in (kind.partition("/") for kind in kinds):
                 counts[kind] += 1
@@ -276,14 +276,14 @@ def ends_in(path: Path) -> dict[str, str]:
         DataError: a file that cannot be read, another column, an empty cell, another state, or a decision twice.
     """
     ends: dict[str, str] = {}
-    for block in file_batches(path, BLOCK_ROWS):
-        if sorted(block.columns) != ["decision_id", "state"]:
+    for batch in file_batches(path, BLOCK_ROWS):
+        if sorted(batch.columns) != ["decision_id", "state"]:
             raise DataError(
-                f"{path} must have the columns decision_id and state, has {', '.join(block.columns)}",
+                f"{path} must have the columns decision_id and state, has {', '.join(batch.columns)}",
                 hint="one row a send; state is dispatched or failed",
             )
-        texts = [text(block.columns[name]).to_pylist() for name in ("decision_id", "state")]
-        for row, (name, state) in enumerate(zip(*texts, strict=True), start=block.first_row):
+        texts = [text(batch.columns[name]).to_pylist() for name in ("decision_id", "state")]
+        for row, (name, state) in enumerate(zip(*texts, strict=True), start=batch.first_row):
             end = found(state or "", BY_HAND)
             if not name or end is None:
                 raise DataError(

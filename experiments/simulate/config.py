@@ -45,7 +45,7 @@ class SimulateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         explore_share: share of the decisions of any policy that are taken at random.
         control_share: share of contacts that are held out for good; not in learning and evaluation.
         uniform_share: share of decisions that take a uniform eligible action.
-        block_rows: contacts per block: memory, never results.
+        block_rows: contacts per batch: memory, never results.
         workers: processes: time, never results.
         metric: that rules are tuned on and learners learn from, a metric of the log.
         training: log on which a rule is tuned; null makes a randomised slice first (`tuning`).

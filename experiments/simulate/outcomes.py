@@ -44,7 +44,7 @@ DECIDED_STEP: Final = "decided_step"
 
 @dataclass(frozen=True)
 class _Events:
-    """m events of one kind: rows of the block, instants, values (NaN where there are none)."""
+    """m events of one kind: rows of the batch, instants, values (NaN where there are none)."""
 
     event: str
     rows: IntArray

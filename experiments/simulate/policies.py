@@ -9,11 +9,11 @@ from typing import Any
 
 from engine.decide.asking import unchecked_distribution
 from engine.errors import ConfigError, DataError
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.log.parquet import LogReader
 from engine.log.selection import Selection
 from engine.protocols import Policy
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.storage.artefact import sha256
 from engine.types import BoolArray, FloatArray
 from experiments.simulate.config import SimulateConfig
@@ -155,13 +155,13 @@ class Rounds:
     def __init__(self, logs: list[Path], metric: str) -> None:
         self._logs, self._metric = logs, metric
 
-    def __iter__(self) -> Iterator[RoundBlock]:
+    def __iter__(self) -> Iterator[RoundBatch]:
         for log in self._logs:
             yield from Selection(LogReader(log), self._metric)
 
     def empty(self) -> bool:
         """Whether there is nothing to learn from."""
-        return not any(block.n for block in self)
+        return not any(batch.n for batch in self)
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class ExploredPolicy:
     def name(self) -> str:
         return f"{self.policy.name}, {self.share:g} at random"
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         """(n, k) the mixture.
 
         Raises:

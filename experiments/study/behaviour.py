@@ -16,7 +16,7 @@ import numpy as np
 from engine.catalog import Catalog
 from engine.contacts.key import SIMULATED_KEY
 from engine.decide.plan import Plan
-from engine.features import PRESENT, Column, ContextBlock
+from engine.features import PRESENT, Column, ContextBatch
 from engine.types import HOLD, BoolArray, FloatArray, IntArray
 from experiments.simulate.outcomes import scenario_metrics
 from experiments.study.simulated_rounds import GAIN, decided_step
@@ -68,7 +68,7 @@ class Sparse:
     hold: float = 0.7
     name: str = "sparse"
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         """(n, k) the mixture; hold must be eligible.
 
         Raises:
@@ -95,14 +95,14 @@ class Learnt:
     policy: CompiledPolicy
     world: World
     rows: IntArray
-    context: ContextBlock
+    context: ContextBatch
     eligible: BoolArray
 
     def explored_by(self, exploration: ExplorationConfig) -> FloatArray:
         """(m, k) distribution of the learnt scores under another exploration."""
         return replace(self.policy, exploration=exploration).distribution(self.context, self.eligible)
 
-    def served(self, context: ContextBlock | None = None) -> FloatArray:
+    def served(self, context: ContextBatch | None = None) -> FloatArray:
         """(m, k) the distribution as it would be served."""
         return self.policy.distribution(self.context if context is None else context, self.eligible)
 
@@ -159,7 +159,7 @@ def _days(world: World, days: int, seed: int) -> list[Any]:
     return steps
 
 
-def _last(steps: Sequence[Any]) -> tuple[IntArray, ContextBlock, BoolArray]:
+def _last(steps: Sequence[Any]) -> tuple[IntArray, ContextBatch, BoolArray]:
     """The last row of each contact with a send among its eligible actions; the days are joined newest first."""
     seen: set[int] = set()
     rows, contexts, sets = [], [], []
@@ -173,18 +173,18 @@ def _last(steps: Sequence[Any]) -> tuple[IntArray, ContextBlock, BoolArray]:
     return np.concatenate(rows), _joined(contexts), np.concatenate(sets)
 
 
-def _joined(contexts: Sequence[ContextBlock]) -> ContextBlock:
+def _joined(contexts: Sequence[ContextBatch]) -> ContextBatch:
     """Blocks of one observer, whose levels are the same, as one."""
     first = contexts[0]
     columns = {
         name: Column(
-            np.concatenate([block.columns[name].values for block in contexts]),
-            np.concatenate([block.columns[name].state for block in contexts]),
+            np.concatenate([batch.columns[name].values for batch in contexts]),
+            np.concatenate([batch.columns[name].state for batch in contexts]),
             first.columns[name].levels,
         )
         for name in first.schema.names
     }
-    return ContextBlock(first.schema, columns, sum(block.n for block in contexts))
+    return ContextBatch(first.schema, columns, sum(batch.n for batch in contexts))
 
 
 # --- what is measured
@@ -296,18 +296,18 @@ def send_share(subject: Learnt, actions: BoolArray) -> FloatArray:
     return share
 
 
-def known(context: ContextBlock, feature: str) -> FloatArray:
+def known(context: ContextBatch, feature: str) -> FloatArray:
     """(m,) values of a numeric feature; NaN where it is not known."""
     column = context.columns[feature]
     return np.where(column.state == PRESENT, column.values, np.nan)
 
 
-def changed(context: ContextBlock, feature: str, value: float | str) -> ContextBlock:
+def changed(context: ContextBatch, feature: str, value: float | str) -> ContextBatch:
     """The same contacts, all with one value of a feature."""
     column = context.columns[feature]
     held = column.levels.index(value) if isinstance(value, str) else value
     same = Column(np.full_like(column.values, held), np.full_like(column.state, PRESENT), column.levels)
-    return ContextBlock(context.schema, {**context.columns, feature: same}, context.n)
+    return ContextBatch(context.schema, {**context.columns, feature: same}, context.n)
 
 
 def between(values: FloatArray, first: BoolArray, second: BoolArray) -> Contrast:

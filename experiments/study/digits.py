@@ -2,7 +2,7 @@
 
 1,797 images come in a shuffled order, a policy names one of ten digits, the reward is 1 where it is right and is all
 that is learnt from. Progressive reward: the mean over all images, each judged before it is learnt from. Our policies go
-the whole way: context block, distribution, draw, logged round, learner, compiled tables (or VW live). They are updated
+the whole way: context batch, distribution, draw, logged round, learner, compiled tables (or VW live). They are updated
 every `EVERY` images, stock VW after each one. Stock VW runs through the same wall, with its own exploration.
 
 Needs scikit-learn, which is no dependency of the package (extra `dev`).
@@ -22,10 +22,10 @@ import numpy as np
 
 from engine.catalog import Catalog, one_axis_catalog
 from engine.eligibility import pack
-from engine.features import Column, ContextBlock, FeatureSchema, FeatureSpec
+from engine.features import Column, ContextBatch, FeatureSchema, FeatureSpec
 from engine.identity import keyed_hash
 from engine.protocols import Learner, Policy
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.sampling import draw
 from engine.types import FloatArray, IntArray
 from policies.exploring.config import ExplorationConfig
@@ -61,12 +61,12 @@ class Digits:
     digit: IntArray
     schema: FeatureSchema
 
-    def context(self, rows: IntArray) -> ContextBlock:
+    def context(self, rows: IntArray) -> ContextBatch:
         columns = {
             name: Column(self.pixels[rows, int(name[1:])], np.zeros(len(rows), dtype=np.uint8))
             for name in self.schema.names
         }
-        return ContextBlock(self.schema, columns, len(rows))
+        return ContextBatch(self.schema, columns, len(rows))
 
 
 def load() -> Digits:
@@ -105,9 +105,9 @@ def progressive(data: Digits, make: Callable[[], Learner], shuffle: int, images:
     policy: Policy = UniformPolicy()
     while at < len(order):
         rows = order[at : at + (EVERY if at else FIRST)]
-        block = _answered(data, rows, policy, uniform[at : at + len(rows)])
-        right += float(block.rewards["right"].sum())
-        learner.learn([block])
+        batch = _answered(data, rows, policy, uniform[at : at + len(rows)])
+        right += float(batch.rewards["right"].sum())
+        learner.learn([batch])
         if isinstance(policy, LivePolicy):
             policy.close()
         policy = learner.policy()
@@ -115,14 +115,14 @@ def progressive(data: Digits, make: Callable[[], Learner], shuffle: int, images:
     return right / len(order)
 
 
-def _answered(data: Digits, rows: IntArray, policy: Policy, uniform: FloatArray) -> RoundBlock:
+def _answered(data: Digits, rows: IntArray, policy: Policy, uniform: FloatArray) -> RoundBatch:
     n = len(rows)
     may = np.ones((n, CATALOG.k), dtype=np.bool_)
     may[:, 0] = False
     context = data.context(rows)
     action, propensity = draw(policy.distribution(context, may), uniform)
     ids = np.array([f"image {row}" for row in rows], dtype=object)
-    return RoundBlock(
+    return RoundBatch(
         chunk=0,
         decision_id=ids,
         context=context,

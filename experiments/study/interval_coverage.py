@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from engine.eligibility import pack
-from engine.features import ContextBlock, FeatureSchema
+from engine.features import ContextBatch, FeatureSchema
 from engine.ope.estimate import Estimate
 from engine.ope.evaluate import evaluate
 from engine.ope.intervals.asymptotic import asymptotic_sequence
@@ -22,7 +22,7 @@ from engine.ope.intervals.confidence_sequence import betting_sequence
 from engine.ope.settings import EvaluationSettings
 from engine.ope.setup import Question
 from engine.ope.target import PolicyTarget
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import FloatArray
 from experiments.judge.shared_models import SharedModels
 from experiments.study.worlds import ARMS, Fixed, LeastSquares, World, rows_of, schema_of_x
@@ -108,7 +108,7 @@ def coverage(setting: Setting, replications: int, seed: int = 5) -> list[Row]:
     return [Row(world.name, *key, *np.mean(np.array(rows), axis=0)) for key, rows in found.items()]
 
 
-def _judged(log: RoundBlock, setting: Setting, interval: str, models: SharedModels) -> Sequence[Estimate]:
+def _judged(log: RoundBatch, setting: Setting, interval: str, models: SharedModels) -> Sequence[Estimate]:
     world = setting.world
     target, base = world.policies
     return evaluate(
@@ -242,12 +242,12 @@ def noise_arms(replications: int, interval: str, *, simultaneous: bool, seed: in
     return WinnerRow(interval, simultaneous, float(np.mean(better)), float(np.mean(reach)))
 
 
-def _noise_log(rng: np.random.Generator, rows: int, k: int) -> RoundBlock:
+def _noise_log(rng: np.random.Generator, rows: int, k: int) -> RoundBatch:
     ids, keys = rows_of(rows)
-    return RoundBlock(
+    return RoundBatch(
         chunk=0,
         decision_id=ids,
-        context=ContextBlock(FeatureSchema(features=()), {}, rows),
+        context=ContextBatch(FeatureSchema(features=()), {}, rows),
         action=rng.integers(k, size=rows).astype(np.int32),
         propensity=np.full(rows, 1 / k),
         eligible=pack(np.ones((rows, k), dtype=np.bool_)),

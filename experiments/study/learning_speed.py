@@ -23,7 +23,7 @@ import numpy as np
 from engine.encoder import Encoder, fit_encoder
 from engine.guardrails.layer import Guardrails
 from engine.numeric.moments import Moments
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.time.localtime import instant_of
 from engine.types import HOLD, CodeArray, FloatArray
 from experiments.report.figures import png_bytes
@@ -59,7 +59,7 @@ class Newcomer(Protocol):
 
     def act(self, turn: Turn) -> tuple[CodeArray, FloatArray]: ...
 
-    def learn(self, block: RoundBlock) -> None: ...
+    def learn(self, batch: RoundBatch) -> None: ...
 
     def __enter__(self) -> Self: ...
 
@@ -75,7 +75,7 @@ class Daily:
         learn: from one more day's rounds to who decides next.
     """
 
-    def __init__(self, learn: Callable[[RoundBlock], Actor]) -> None:
+    def __init__(self, learn: Callable[[RoundBatch], Actor]) -> None:
         self._actor: Actor = SparingActor(UniformPolicy())
         self._learn = learn
 
@@ -83,9 +83,9 @@ class Daily:
         """(m,) actions and propensities."""
         return self._actor.act(turn)
 
-    def learn(self, block: RoundBlock) -> None:
+    def learn(self, batch: RoundBatch) -> None:
         """Take a day over."""
-        self._actor = self._learn(block)
+        self._actor = self._learn(batch)
 
     def __enter__(self) -> Self:
         return self
@@ -126,15 +126,15 @@ class StockVw:
             action[row], propensity[row] = actions[drawn], chances[drawn]
         return action, propensity
 
-    def learn(self, block: RoundBlock) -> None:
+    def learn(self, batch: RoundBatch) -> None:
         """Take a day over, event by event."""
         if self._encoder is None:
-            self._encoder = fit_encoder(self._schema, [block.context])
-        texts = context_text(self._encoder, block.context).to_pylist()
-        reward, dense = block.rewards[self._metric], block.eligible_dense()
+            self._encoder = fit_encoder(self._schema, [batch.context])
+        texts = context_text(self._encoder, batch.context).to_pylist()
+        reward, dense = batch.rewards[self._metric], batch.eligible_dense()
         for row, text in enumerate(texts):
-            label = f"0:{-reward[row]:.9g}:{block.propensity[row]:.9g} "
-            chosen = int(block.action[row])
+            label = f"0:{-reward[row]:.9g}:{batch.propensity[row]:.9g} "
+            chosen = int(batch.action[row])
             actions = np.flatnonzero(dense[row]).tolist()
             lines = "\n".join(label * (one == chosen) + self._lines[one] for one in actions)
             self._model.learn(f"shared {text}\n{lines}\n")
@@ -154,9 +154,9 @@ def _vw(exploration: Callable[[Moments], ExplorationConfig]) -> Callable[[Shared
         learner: VwLearner = shared.vw_learner()
         seen = Moments()
 
-        def learn(block: RoundBlock) -> Actor:
-            seen.add(block.rewards[shared.config.metric])
-            learner.learn([block])
+        def learn(batch: RoundBatch) -> Actor:
+            seen.add(batch.rewards[shared.config.metric])
+            learner.learn([batch])
             return PolicyActor(replace(learner.policy(), exploration=exploration(seen), fast=False))
 
         return Daily(learn)
@@ -169,9 +169,9 @@ def _linear(width: float, *, thompson: bool) -> Callable[[SharedLearning], Newco
         sums = LinearSums(shared.scenario.catalog, shared.scenario.features, shared.config.metric, shared.reward_range)
         seen = Moments()
 
-        def learn(block: RoundBlock) -> Actor:
-            seen.add(block.rewards[shared.config.metric])
-            sums.add([block])
+        def learn(batch: RoundBatch) -> Actor:
+            seen.add(batch.rewards[shared.config.metric])
+            sums.add([batch])
             return LinearActor(sums.posterior(), width * seen.scale, thompson)
 
         return Daily(learn)
@@ -180,11 +180,11 @@ def _linear(width: float, *, thompson: bool) -> Callable[[SharedLearning], Newco
 
 
 def _recovering(shared: SharedLearning) -> Newcomer:
-    blocks: list[RoundBlock] = []
+    batches: list[RoundBatch] = []
 
-    def learn(block: RoundBlock) -> Actor:
-        blocks.append(block)
-        return recovering(Slice(shared.scenario, shared.seed, tuple(blocks)))
+    def learn(batch: RoundBatch) -> Actor:
+        batches.append(batch)
+        return recovering(Slice(shared.scenario, shared.seed, tuple(batches)))
 
     return Daily(learn)
 
@@ -327,9 +327,9 @@ def _day(world: World, learner: Newcomer, segments: Actor, shared: SharedLearnin
     everybody[turn.rows] = action
     at, step = instant_of(world.now, owner="learning_speed"), world.state.step
     happened = world.advance(everybody)
-    block = logged(turn, action, propensity, happened, at, step)
+    batch = logged(turn, action, propensity, happened, at, step)
     if len(some):
-        learner.learn(block.take(block.usable))
+        learner.learn(batch.take(batch.usable))
     return judged
 
 

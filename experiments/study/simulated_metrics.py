@@ -24,7 +24,7 @@ from engine.ope.metrics.definition import MetricStack
 from engine.ope.metrics.figures import stack_figures
 from engine.ope.metrics.state import StackState
 from engine.ope.target import LoggedTarget, PolicyTarget
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import FloatArray
 from experiments.study.simulated_ope import TRUTH_SEED, Study, shipped_study
 from experiments.study.simulated_rounds import decided_step
@@ -53,7 +53,7 @@ def bound_to(study: Study, stack: MetricStack) -> BoundStack:
     return BoundStack(stack, study.scenario.catalog, study.scenario.features, frozenset(REWARDS))
 
 
-def day(study: Study, seed: int, contacts: int, *, first: int = 0, chunk: int = 0, target: bool = False) -> RoundBlock:
+def day(study: Study, seed: int, contacts: int, *, first: int = 0, chunk: int = 0, target: bool = False) -> RoundBatch:
     """One day of fresh contacts, decided by the logging policy or by the target, with the stack's outcomes."""
     world = World(study.scenario, contacts, seed, first=first, guardrails=study.guardrails)
     plan = study.plan(seed)

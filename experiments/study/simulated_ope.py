@@ -18,13 +18,13 @@ import numpy as np
 
 from engine.contacts.key import SIMULATED_KEY
 from engine.decide.plan import Plan
-from engine.features import PRESENT, ContextBlock
+from engine.features import PRESENT, ContextBatch
 from engine.guardrails.layer import Guardrails
 from engine.ope.evaluate import evaluate
 from engine.ope.settings import EvaluationSettings
 from engine.ope.setup import Question
 from engine.ope.target import PolicyTarget
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import HOLD, BoolArray, FloatArray
 from experiments.study.simulated_rounds import EXPECTED, REWARD, decided_step
 from policies.vw.arguments import VwConfig
@@ -57,7 +57,7 @@ class Soft:
     scores: FloatArray
     lean: FloatArray
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         """(n, k) probabilities, positive on every eligible action."""
         column = context.columns["purchase_intent"]
         intent = np.where(column.state == PRESENT, column.values, 0.3) - 0.3
@@ -82,7 +82,7 @@ class Study:
     logging: Soft
     target: Soft
 
-    def log(self, seed: int, contacts: int, steps: int, *, first: int = 0) -> list[RoundBlock]:
+    def log(self, seed: int, contacts: int, steps: int, *, first: int = 0) -> list[RoundBatch]:
         """A log of fresh contacts: the seed fixes who they are, their luck, and what is drawn for them."""
         world = World(self.scenario, contacts, seed, first=first, guardrails=self.guardrails)
         plan = self.plan(seed)
@@ -96,14 +96,14 @@ class Study:
 
     def worth_of_log(self, contacts: int, steps: int) -> float:
         """Mean expected reward per decision of the log's own policy."""
-        blocks = self.log(TRUTH_SEED, contacts, steps)
-        return float(sum(one.rewards[EXPECTED].sum() for one in blocks) / sum(one.n for one in blocks))
+        batches = self.log(TRUTH_SEED, contacts, steps)
+        return float(sum(one.rewards[EXPECTED].sum() for one in batches) / sum(one.n for one in batches))
 
-    def truth(self, contacts: int, steps: int, seed: int = TRUTH_SEED, block: int = 4000) -> tuple[float, float]:
+    def truth(self, contacts: int, steps: int, seed: int = TRUTH_SEED, batch: int = 4000) -> tuple[float, float]:
         """Mean expected reward of the target per decision, and its Monte Carlo error by contact."""
         plan, total, count = self.plan(seed), [], []
-        for first in range(0, contacts, block):
-            world = World(self.scenario, min(block, contacts - first), seed, first=first, guardrails=self.guardrails)
+        for first in range(0, contacts, batch):
+            world = World(self.scenario, min(batch, contacts - first), seed, first=first, guardrails=self.guardrails)
             own, decisions = np.zeros(world.n), np.zeros(world.n)
             for _ in range(steps):
                 rows = np.flatnonzero(world.deciding())

@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.ope.estimate import Estimate
 from engine.ope.evaluate import evaluate
 from engine.ope.plan import PilotSums, needed
@@ -26,7 +26,7 @@ from engine.ope.setup import Question
 from engine.ope.support import SupportRule
 from engine.ope.target import PolicyTarget
 from engine.protocols import Policy
-from engine.records.rounds import CHUNK_ROWS, RoundBlock
+from engine.records.rounds import CHUNK_ROWS, RoundBatch
 from engine.types import HOLD, BoolArray, FloatArray
 from experiments.study.simulated_ope import RANGE, TRUTH_SEED, Soft, Study, shipped_study
 from experiments.study.simulated_rounds import REWARD, decided_step
@@ -56,7 +56,7 @@ class Mixture:
     parts: tuple[Policy, ...]
     shares: tuple[float, ...]
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         """(n, k) probabilities."""
         mixed: FloatArray = np.zeros(eligible.shape)
         for part, share in zip(self.parts, self.shares, strict=True):
@@ -87,7 +87,7 @@ class Found:
     covered: float
 
 
-def rounds(study: Study, seed: int, n: int) -> Iterator[RoundBlock]:
+def rounds(study: Study, seed: int, n: int) -> Iterator[RoundBatch]:
     """One decision each for n fresh contacts."""
     plan = study.plan(seed)
     for chunk, first in enumerate(range(0, n, CHUNK_ROWS)):
@@ -104,10 +104,10 @@ def worths(study: Study, policies: Sequence[Policy], contacts: int) -> list[floa
             study.scenario, min(CHUNK_ROWS, contacts - first), TRUTH_SEED, first=first, guardrails=study.guardrails
         )
         rewards = expected_rewards(world, np.flatnonzero(world.deciding()))
-        block = decided_step(world, plan).rounds
-        eligible = block.eligible_dense()
-        totals += [float((policy.distribution(block.context, eligible) * rewards).sum()) for policy in policies]
-        n += block.n
+        batch = decided_step(world, plan).rounds
+        eligible = batch.eligible_dense()
+        totals += [float((policy.distribution(batch.context, eligible) * rewards).sum()) for policy in policies]
+        n += batch.n
     return [float(total / n) for total in totals]
 
 
@@ -132,8 +132,8 @@ def planned_size(study: Study, lifted: Mixture, difference: float) -> int:
     sums = PilotSums(
         PolicyTarget(lifted), PolicyTarget(study.logging), metric=REWARD, reward_range=RANGE, explorations=(0.0,)
     )
-    for block in rounds(study, TRUTH_SEED + 1, PILOT):
-        sums.add(block)
+    for batch in rounds(study, TRUTH_SEED + 1, PILOT):
+        sums.add(batch)
     pilot = sums.result()
     need = needed(
         pilot.terms[0],

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from engine.decide.batch import decide_batch
 from engine.decide.plan import Plan
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.time.localtime import instant_of
 from engine.types import HOLD, ByteArray, IntArray
 from simulator.world.expected import gains_of, organic_rewards
@@ -35,7 +35,7 @@ class Step:
     """
 
     rows: IntArray
-    rounds: RoundBlock
+    rounds: RoundBatch
     happened: Happened
 
 
@@ -45,7 +45,7 @@ def decided_step(world: World, plan: Plan, chunk: int = 0) -> Step:
     Args:
         world: is moved on by one step.
         plan: guardrails, policy, seed.
-        chunk: number of the block in its log.
+        chunk: number of the batch in its log.
     """
     rows = np.flatnonzero(world.deciding())
     contacts = world.contacts(rows)
@@ -57,7 +57,7 @@ def decided_step(world: World, plan: Plan, chunk: int = 0) -> Step:
     expected = organic_rewards(world, rows) + gain
     happened = world.advance(action)
     table = decided.table
-    rounds = RoundBlock(
+    rounds = RoundBatch(
         chunk=chunk,
         decision_id=table.column("decision_id").to_numpy(),
         context=contacts.context,

@@ -15,10 +15,10 @@ from typing import Final
 import numpy as np
 
 from engine.eligibility import pack
-from engine.features import ContextBlock, FeatureSchema, FeatureSpec, numeric_column
+from engine.features import ContextBatch, FeatureSchema, FeatureSpec, numeric_column
 from engine.identity import keyed_hash
 from engine.numeric.matmul import matmul
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import BoolArray, FloatArray, IntArray, KeyArray, ObjectArray
 
 MIXED: Final = (np.array([0.2, 0.2, 0.6]), np.array([0.4, 0.4, 0.2]))
@@ -32,7 +32,7 @@ class Fixed:
     name: str
     probabilities: FloatArray
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:  # noqa: ARG002 - protocol
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:  # noqa: ARG002 - protocol
         """(n, k): the same row for everybody."""
         return np.tile(self.probabilities, (len(eligible), 1))
 
@@ -87,7 +87,7 @@ class World:
             return 0.10 + 0.02 * action
         return (0.05 + 0.02 * action) * math.exp(3.0 + self.tail**2 / 2)
 
-    def log(self, rng: np.random.Generator, schema: FeatureSchema) -> RoundBlock:
+    def log(self, rng: np.random.Generator, schema: FeatureSchema) -> RoundBatch:
         """A log."""
         x = rng.random(self.rows)
         logging = _logging(x, self.lean)
@@ -98,10 +98,10 @@ class World:
             member = np.arange(self.rows) % self.clusters
             cluster = member.astype(np.uint64)
         column = numeric_column(schema.features[0], x, np.zeros(self.rows, dtype=np.uint8))
-        return RoundBlock(
+        return RoundBatch(
             chunk=0,
             decision_id=ids,
-            context=ContextBlock(schema, {"x": column}, self.rows),
+            context=ContextBatch(schema, {"x": column}, self.rows),
             action=action,
             propensity=logging[np.arange(self.rows), action],
             eligible=pack(np.ones((self.rows, 3), dtype=np.bool_)),
@@ -145,23 +145,23 @@ class LeastSquares:
         self._range = world.reward_range
         self._coefficients: FloatArray = np.zeros((3, 2))
 
-    def fit(self, rounds: Iterable[RoundBlock]) -> None:
+    def fit(self, rounds: Iterable[RoundBatch]) -> None:
         """Learn from the rounds; an action that never came keeps 0."""
         gram, moment = np.tile(1e-6 * np.eye(2), (3, 1, 1)), np.zeros((3, 2))
-        for block in rounds:
-            design = _design(block.context)
+        for batch in rounds:
+            design = _design(batch.context)
             for action in range(3):
-                rows = block.action == action
+                rows = batch.action == action
                 gram[action] += matmul(design[rows].T, design[rows])
-                moment[action] += matmul(design[rows].T, block.rewards["r"][rows])
+                moment[action] += matmul(design[rows].T, batch.rewards["r"][rows])
         self._coefficients = np.asarray(np.linalg.solve(gram, moment[..., None])[..., 0], dtype=np.float64)
 
-    def predict(self, context: ContextBlock) -> FloatArray:
+    def predict(self, context: ContextBatch) -> FloatArray:
         """(n, 3) expected rewards."""
         return np.asarray(np.clip(matmul(_design(context), self._coefficients.T), *self._range), dtype=np.float64)
 
 
-def _design(context: ContextBlock) -> FloatArray:
+def _design(context: ContextBatch) -> FloatArray:
     return np.column_stack([np.ones(context.n), context.columns["x"].values])
 
 

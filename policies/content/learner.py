@@ -10,7 +10,7 @@ import numpy as np
 from engine.content.eligibility import modular_of
 from engine.errors import LearnError, ParameterError
 from engine.log.training_rows import TrainingRows
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import FloatArray
 from policies.content.compiler import block_parity, compile_blocks
 from policies.content.names import interactions, lines_of, slot_links
@@ -95,7 +95,7 @@ class BlockLearner(CompiledLearner[BlockTables]):
         pairs = "".join(f" --interactions {pair}" for pair in interactions(config, self.catalog))
         return f"--cb_adf --cb_type mtr -b {config.bit_precision}{pairs} {steps}"
 
-    def examples(self, batch: RoundBlock, state: LearnerState) -> bytes:
+    def examples(self, batch: RoundBatch, state: LearnerState) -> bytes:
         """VW text of a batch whose rows may all train."""
         actions, position = np.unique(batch.action, return_inverse=True)
         lines = lines_of(self.catalog, actions)

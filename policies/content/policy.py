@@ -18,7 +18,7 @@ from engine.content.eligibility import BlockEligibility, catalog_groups, modular
 from engine.content.groups import SlotGroup
 from engine.encoder import Encoder
 from engine.errors import ParameterError
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.types import BoolArray, CodeArray, FloatArray, IntArray
 from policies.content import kernels
 from policies.content.names import slot_links
@@ -71,7 +71,7 @@ class BlockPolicy:
         """Whether `choose_blocks` runs in one kernel."""
         return self.fast and kernels.AVAILABLE
 
-    def scores(self, context: ContextBlock) -> FloatArray:
+    def scores(self, context: ContextBatch) -> FloatArray:
         """(n, k) predicted rewards of every action; of a large catalog for few rows only.
 
         Raises:
@@ -89,7 +89,7 @@ class BlockPolicy:
         return out
 
     def choose_blocks(
-        self, context: ContextBlock, eligibility: BlockEligibility, uniform: FloatArray
+        self, context: ContextBatch, eligibility: BlockEligibility, uniform: FloatArray
     ) -> tuple[CodeArray, FloatArray]:
         """Draw an action per row.
 
@@ -121,7 +121,7 @@ class BlockPolicy:
             action[rows] = placed(self.catalog, self.groups, cell, members)
         return action, propensity
 
-    def block_probability(self, context: ContextBlock, eligibility: BlockEligibility, action: CodeArray) -> FloatArray:
+    def block_probability(self, context: ContextBatch, eligibility: BlockEligibility, action: CodeArray) -> FloatArray:
         """(n,) joint probability of a given action in each row; 0 where it is not eligible.
 
         Raises:
@@ -136,7 +136,7 @@ class BlockPolicy:
             out[rows] = found.probability(*cells_of(self.catalog, self.groups, action[rows]))
         return np.where(eligibility.contains(action), out, 0.0)
 
-    def stages(self, context: ContextBlock, eligibility: BlockEligibility) -> Stages:
+    def stages(self, context: ContextBatch, eligibility: BlockEligibility) -> Stages:
         """The joint distributions of a batch of rows, in stages."""
         x = self.encoder.encode(context)
         found = stages(self.tables, self.groups, x, eligibility, self.exploration, self.rounds)
@@ -149,7 +149,7 @@ class BlockPolicy:
                 )
         return found
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         """(n, k) probabilities, for eligible sets that are made of blocks; of a large catalog for few rows only.
 
         Raises:
@@ -164,7 +164,7 @@ class BlockPolicy:
             out[row] = np.where(eligible[row], one.probability(cell, members), 0.0)
         return out
 
-    def _require(self, context: ContextBlock, eligibility: BlockEligibility) -> None:
+    def _require(self, context: ContextBatch, eligibility: BlockEligibility) -> None:
         if eligibility.n != context.n or eligibility.catalog.version != self.catalog.version:
             raise ParameterError(
                 "eligibility",
@@ -277,7 +277,7 @@ class UniformBlocks:
 
     def choose_blocks(
         self,
-        context: ContextBlock,  # noqa: ARG002 - as of every policy
+        context: ContextBatch,  # noqa: ARG002 - as of every policy
         eligibility: BlockEligibility,
         uniform: FloatArray,
     ) -> tuple[CodeArray, FloatArray]:
@@ -286,13 +286,13 @@ class UniformBlocks:
 
     def block_probability(
         self,
-        context: ContextBlock,  # noqa: ARG002 - as of every policy
+        context: ContextBatch,  # noqa: ARG002 - as of every policy
         eligibility: BlockEligibility,
         action: CodeArray,
     ) -> FloatArray:
         """(n,) 1 / the number of eligible actions; 0 where the action is not eligible."""
         return np.where(eligibility.contains(action), 1.0 / eligibility.counts(), 0.0)
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:  # noqa: ARG002 - protocol
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:  # noqa: ARG002 - protocol
         """Give the probabilities of the actions, (n, k)."""
         return uniform(eligible)

@@ -6,13 +6,13 @@ import numpy as np
 
 from engine.content.drawing import cells_of
 from engine.ope.slates.slates import Slates
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import HOLD, FloatArray, IntArray
 from policies.content.policy import BlockPolicy
 from policies.content.stages import Stages
 
 
-def slates_of(rounds: RoundBlock, metric: str, target: BlockPolicy, logging: BlockPolicy) -> Slates:
+def slates_of(rounds: RoundBatch, metric: str, target: BlockPolicy, logging: BlockPolicy) -> Slates:
     """The weights that the estimators of `engine.ope.slates` need; the reward stands in the last slot.
 
     Args:

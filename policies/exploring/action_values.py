@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.errors import LearnError, MissingPropensityError
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import FloatArray, IntArray
 
-Grouping = Callable[[RoundBlock], IntArray]
+Grouping = Callable[[RoundBatch], IntArray]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class ActionSums:
     """Accumulates `ActionValues` over batches.
 
     Args:
-        metric: name in `RoundBlock.rewards`.
+        metric: name in `RoundBatch.rewards`.
         k: number of actions.
         groups: number of groups g.
         group_of: gives the (n,) group of each row in [0, g); None puts all rows into group 0.
@@ -61,7 +61,7 @@ class ActionSums:
         self._reward, self._weight = np.zeros(groups * k), np.zeros(groups * k)
         self._rows = np.zeros(groups * k, dtype=np.int64)
 
-    def add(self, batch: RoundBlock) -> None:
+    def add(self, batch: RoundBatch) -> None:
         """Add usable rounds with a known metric.
 
         Raises:

@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 
 from engine.catalog import Arm, Catalog
-from engine.features import PRESENT, Column, ContextBlock, FeatureSchema, FeatureSpec
+from engine.features import PRESENT, Column, ContextBatch, FeatureSchema, FeatureSpec
 from engine.numeric.matmul import matmul
 from engine.types import HOLD, CodeArray, FloatArray, IntArray
 from policies.horizon.config import HorizonConfig
@@ -130,7 +130,7 @@ def _state(name: str, levels: tuple[str, ...]) -> FeatureSpec:
     )
 
 
-def _with_state(panel: Panel, on: Regression) -> Sequence[ContextBlock]:
+def _with_state(panel: Panel, on: Regression) -> Sequence[ContextBatch]:
     channels = len(on.catalog.channels)
     schema = _wider(on.schema)
     permitted = panel.permitted
@@ -139,7 +139,7 @@ def _with_state(panel: Panel, on: Regression) -> Sequence[ContextBlock]:
     seen, position = np.unique(mask, return_inverse=True)
     levels = tuple(format(one, f"0{channels}b") for one in seen.tolist())
     codes = np.asarray(position).ravel().astype(np.int32)
-    out: list[ContextBlock] = []
+    out: list[ContextBatch] = []
     start = 0
     for context in on.contexts:
         rows = slice(start, start + context.n)
@@ -148,7 +148,7 @@ def _with_state(panel: Panel, on: Regression) -> Sequence[ContextBlock]:
             PERMITTED: Column(codes[rows], state, levels),
             SENDABLE: Column(open_now[rows], state, _YES),
         }
-        out.append(ContextBlock(schema, columns, context.n))
+        out.append(ContextBatch(schema, columns, context.n))
         start += context.n
     return out
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.errors import LearnError, ParameterError
-from engine.features import ContextBlock, FeatureSchema
+from engine.features import ContextBatch, FeatureSchema
 from engine.identity import keyed_hash
-from engine.records.rounds import CHUNK_ROWS, RoundBlock
+from engine.records.rounds import CHUNK_ROWS, RoundBatch
 from engine.types import HOLD, FloatArray, IntArray
 from policies.horizon.config import HorizonConfig
 from policies.horizon.continuation import continuation, permission_loss
@@ -49,7 +49,7 @@ class Advantages:
 
 
 def advantages(
-    rounds: Iterable[RoundBlock], catalog: Catalog, schema: FeatureSchema, metric: str, config: VwConfig
+    rounds: Iterable[RoundBatch], catalog: Catalog, schema: FeatureSchema, metric: str, config: VwConfig
 ) -> Advantages:
     """Immediate gains and continuation values on a log.
 
@@ -132,7 +132,7 @@ class HorizonLearner(VwLearner):
     def policy_name(self) -> str:
         return f"vw_horizon_{self.exploration.kind}"
 
-    def learn(self, rounds: Iterable[RoundBlock]) -> None:
+    def learn(self, rounds: Iterable[RoundBatch]) -> None:
         """Learn from whole trajectories; rows that may not train say what followed.
 
         Args:
@@ -148,7 +148,7 @@ class HorizonLearner(VwLearner):
         self.learn_advantages(found.panel.contexts, found.total, self._counted(batches))
 
     def learn_advantages(
-        self, contexts: list[ContextBlock], advantage: FloatArray, counted: tuple[int, int, int] | None = None
+        self, contexts: list[ContextBatch], advantage: FloatArray, counted: tuple[int, int, int] | None = None
     ) -> None:
         """Learn given advantages over hold.
 
@@ -172,7 +172,7 @@ class HorizonLearner(VwLearner):
             self.state, rounds=old[0] + rounds, eligible_sum=old[1] + eligible, skipped=old[2] + skipped
         )
 
-    def _counted(self, batches: Iterable[RoundBlock]) -> tuple[int, int, int]:
+    def _counted(self, batches: Iterable[RoundBatch]) -> tuple[int, int, int]:
         rounds = eligible = skipped = 0
         for batch in batches:
             kept = batch.usable & ~np.isnan(batch.rewards[self.metric])
@@ -181,7 +181,7 @@ class HorizonLearner(VwLearner):
             eligible += int(batch.eligible_counts()[kept].sum())
         return rounds, eligible, skipped
 
-    def _examples(self, contexts: list[ContextBlock], advantage: FloatArray) -> list[RoundBlock]:
+    def _examples(self, contexts: list[ContextBatch], advantage: FloatArray) -> list[RoundBatch]:
         """Decisions at random, each with hold and a few sends, all in an order at random.
 
         Day by day and decision by decision, stochastic steps would follow the last of what they saw, and the offset

@@ -20,7 +20,7 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.errors import LearnError
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.types import HOLD, BoolArray, FloatArray, IntArray
 from policies.horizon.config import HorizonConfig
 from policies.horizon.continuation import echo_slope
@@ -57,7 +57,7 @@ class Outcomes:
     echo: FloatArray
     residual: FloatArray
 
-    def gain(self, context: ContextBlock) -> FloatArray:
+    def gain(self, context: ContextBatch) -> FloatArray:
         """(m, k - 1) expected money of each send over hold, without what it costs later."""
         chance = self.chance.predict(context)
         if self.worth is None:
@@ -68,13 +68,13 @@ class Outcomes:
             bought += price * _share(model, context)
         return bought + self.rest
 
-    def echoes(self, context: ContextBlock) -> FloatArray:
+    def echoes(self, context: ContextBatch) -> FloatArray:
         """(m, k - 1) what each send does to later orders by its discount; at most 0."""
         if self.worth is None or not self.echo.any():
             return np.zeros((context.n, len(self.rest)))
         return _share(self.chance, context) * self.echo
 
-    def losing(self, context: ContextBlock) -> FloatArray:
+    def losing(self, context: ContextBatch) -> FloatArray:
         """(m, k - 1) chance that a send ends a permission."""
         total = np.zeros((context.n, len(self.rest)))
         for model, _ in self.lost:
@@ -82,7 +82,7 @@ class Outcomes:
         return np.minimum(total, 1.0)
 
 
-def _share(model: VwRewardModel, context: ContextBlock) -> FloatArray:
+def _share(model: VwRewardModel, context: ContextBatch) -> FloatArray:
     return np.clip(model.predict(context)[:, 1:], 0.0, 1.0)
 
 
@@ -153,7 +153,7 @@ def _losses(
     return tuple(found)
 
 
-def _own(on: Regression, by_send: Callable[[ContextBlock], FloatArray]) -> FloatArray:
+def _own(on: Regression, by_send: Callable[[ContextBatch], FloatArray]) -> FloatArray:
     """(n,) the column of the action that was taken; 0 for hold."""
     own, start = np.zeros(len(on.action)), 0
     for context in on.contexts:

@@ -10,12 +10,12 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.errors import LearnError
-from engine.features import Column, ContextBlock
+from engine.features import Column, ContextBatch
 from engine.identity import unit_of
 from engine.log.parquet import LogReader
 from engine.log.selection import Side
 from engine.log.structure import require_sound
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import HOLD, NOT_AN_INSTANT, BoolArray, CodeArray, FloatArray, IntArray
 from policies.horizon.config import HorizonConfig
 
@@ -41,7 +41,7 @@ class Panel:
         open_channels: (n, C) whether any send on the channel was eligible.
     """
 
-    batches: tuple[RoundBlock, ...]
+    batches: tuple[RoundBatch, ...]
     contact: IntArray
     at_days: FloatArray
     action: IntArray
@@ -85,12 +85,12 @@ class Panel:
         return np.concatenate([batch.eligible_dense() for batch in self.batches])
 
     @property
-    def contexts(self) -> list[ContextBlock]:
+    def contexts(self) -> list[ContextBatch]:
         """The contexts of the batches."""
         return [batch.context for batch in self.batches]
 
 
-def panel_of(rounds: Iterable[RoundBlock], catalog: Catalog, most_rows: int, seed: int) -> Panel:
+def panel_of(rounds: Iterable[RoundBatch], catalog: Catalog, most_rows: int, seed: int) -> Panel:
     """Whole contacts at random, as many as hold about `most_rows` decisions.
 
     Args:
@@ -116,7 +116,7 @@ def panel_of(rounds: Iterable[RoundBlock], catalog: Catalog, most_rows: int, see
     return _linked(tuple(batches), catalog)
 
 
-def _linked(batches: tuple[RoundBlock, ...], catalog: Catalog) -> Panel:
+def _linked(batches: tuple[RoundBatch, ...], catalog: Catalog) -> Panel:
     cluster = np.concatenate([batch.cluster for batch in batches])
     at = np.concatenate([batch.decided_at for batch in batches])
     known = at != NOT_AN_INSTANT
@@ -146,7 +146,7 @@ def _linked(batches: tuple[RoundBlock, ...], catalog: Catalog) -> Panel:
     )
 
 
-def since_day(batches: Iterable[RoundBlock], day: float) -> list[RoundBlock]:
+def since_day(batches: Iterable[RoundBatch], day: float) -> list[RoundBatch]:
     """The rows that were decided on a day (days of the epoch) or later."""
     found = []
     for batch in batches:
@@ -174,7 +174,7 @@ class WholeLogs:
         known = [name for name in asked if all(name in reader.meta.rewards for reader in self._readers)]
         self._rewards = tuple(dict.fromkeys((metric, *known)))
 
-    def __iter__(self) -> Iterator[RoundBlock]:
+    def __iter__(self) -> Iterator[RoundBatch]:
         """Read the decisions, log by log.
 
         Raises:
@@ -184,7 +184,7 @@ class WholeLogs:
             require_sound(*self._readers)
             self._sound = True
         for reader in self._readers:
-            for batch in reader.blocks(rewards=self._rewards):
+            for batch in reader.rounds(rewards=self._rewards):
                 if self._side is None:
                     yield batch
                     continue
@@ -196,7 +196,7 @@ class WholeLogs:
         return not any(batch.usable.any() for batch in self)
 
 
-def stacked(contexts: Sequence[ContextBlock]) -> ContextBlock:
+def stacked(contexts: Sequence[ContextBatch]) -> ContextBatch:
     """The rows of all batches, in their order; levels of batches that name them differently are joined.
 
     Args:
@@ -204,7 +204,7 @@ def stacked(contexts: Sequence[ContextBlock]) -> ContextBlock:
     """
     first = contexts[0]
     columns = {name: _joined([context.columns[name] for context in contexts]) for name in first.columns}
-    return ContextBlock(first.schema, columns, sum(context.n for context in contexts))
+    return ContextBatch(first.schema, columns, sum(context.n for context in contexts))
 
 
 def _joined(columns: Sequence[Column]) -> Column:

@@ -11,8 +11,8 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.eligibility import pack
-from engine.features import ContextBlock, FeatureSchema
-from engine.records.rounds import SAMPLE_WEIGHT, RoundBlock
+from engine.features import ContextBatch, FeatureSchema
+from engine.records.rounds import SAMPLE_WEIGHT, RoundBatch
 from engine.types import HOLD, BoolArray, FloatArray, IntArray
 from policies.vw.arguments import VwConfig
 from policies.vw.reward_model import VwRewardModel
@@ -34,7 +34,7 @@ class Regression:
 
     catalog: Catalog
     schema: FeatureSchema
-    contexts: Sequence[ContextBlock]
+    contexts: Sequence[ContextBatch]
     action: IntArray
     weight: FloatArray
     config: VwConfig
@@ -74,7 +74,7 @@ class Regression:
         model = replace(self, action=np.full_like(self.action, HOLD)).fitted(target, rows, ridge)
         return np.concatenate([model.predict(context)[:, HOLD] for context in self.contexts])
 
-    def _rounds(self, target: FloatArray, rows: BoolArray) -> list[RoundBlock]:
+    def _rounds(self, target: FloatArray, rows: BoolArray) -> list[RoundBatch]:
         out, start = [], 0
         for chunk, context in enumerate(self.contexts):
             kept = np.flatnonzero(rows[start : start + context.n])
@@ -89,16 +89,16 @@ class Regression:
 
 def plain_rounds(
     chunk: int,
-    context: ContextBlock,
+    context: ContextBatch,
     action: IntArray,
     k: int,
     metric: str,
     reward: FloatArray,
     extra: dict[str, FloatArray] | None = None,
-) -> RoundBlock:
+) -> RoundBatch:
     """Rounds in which every action was eligible and as likely as any other."""
     n = len(action)
-    return RoundBlock(
+    return RoundBatch(
         chunk=chunk,
         decision_id=np.array([f"{chunk}-{row}" for row in range(n)], dtype=object),
         context=context,

@@ -12,10 +12,10 @@ import numpy as np
 from engine.catalog import Catalog
 from engine.eligibility import require_eligible
 from engine.errors import ArtefactError, ParameterError
-from engine.features import ContextBlock, FeatureSchema
+from engine.features import ContextBatch, FeatureSchema
 from engine.log.training_rows import TrainingRows
 from engine.protocols import Policy
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import BoolArray, FloatArray
 from policies.exploring.best_of_normals import chance_of_best
 from policies.exploring.exploration import one_hot_best
@@ -48,7 +48,7 @@ class LinUcb:
             raise ParameterError("alpha", "LinUcb", allowed="finite and at least 0", got=alpha)
         self._posterior, self._alpha = posterior, alpha
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         """Give one-hot probabilities, (n, k).
 
         Raises:
@@ -82,7 +82,7 @@ class LinearThompson:
             raise ParameterError("v", "LinearThompson", allowed="finite and at least 0", got=v)
         self._posterior, self._v = posterior, v
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         """Give the chances of the actions, (n, k).
 
         Raises:
@@ -121,7 +121,7 @@ class LinearLearner(LinearSums, ABC):
         super().__init__(catalog, schema, metric, reward_range, ridge=ridge, state=state)
         self.width, self.relative = self.usual_width if width is None else width, relative
 
-    def learn(self, rounds: Iterable[RoundBlock]) -> None:
+    def learn(self, rounds: Iterable[RoundBatch]) -> None:
         """Learn on top of what was learnt before.
 
         Raises:

@@ -10,10 +10,10 @@ import numpy as np
 from engine.catalog import Catalog
 from engine.encoder import Encoder, fit_encoder
 from engine.errors import LearnError, ParameterError
-from engine.features import ContextBlock, FeatureSchema
+from engine.features import ContextBatch, FeatureSchema
 from engine.numeric.matmul import matmul
 from engine.numeric.moments import Moments
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import Float32Array, FloatArray, IntArray
 from policies.vw.rows import repeatable, trainable
 from policies.vw.tables import affine
@@ -43,7 +43,7 @@ class LinearPosterior:
     rounds: int
     unit: float = 1.0
 
-    def predict(self, context: ContextBlock) -> tuple[FloatArray, FloatArray]:
+    def predict(self, context: ContextBatch) -> tuple[FloatArray, FloatArray]:
         """(n, k) mean rewards x'w, and (n, k) deviations sqrt(x' inv(A) x), for every action.
 
         Sums run feature by feature, so a row's bytes do not depend on the rows beside it.
@@ -131,7 +131,7 @@ class LinearSums:
             raise LearnError("nothing has been learnt yet", hint="call learn first")
         return self._state
 
-    def add(self, rounds: Iterable[RoundBlock]) -> None:
+    def add(self, rounds: Iterable[RoundBatch]) -> None:
         """Learn from rounds, on top of those before; rows that may not train are left out.
 
         Encoder and centre of the rewards come from the first call. Importance weights are not used: the model of each
@@ -178,12 +178,12 @@ class LinearSums:
             state.unit,
         )
 
-    def _empty(self, kept: Iterable[RoundBlock], seen: Moments) -> LinearState:
+    def _empty(self, kept: Iterable[RoundBatch], seen: Moments) -> LinearState:
         encoder = fit_encoder(self.schema, (batch.context for batch in kept), self._max_levels)
         size, k = encoder.d + 1, self.catalog.k
         return LinearState(encoder, np.zeros((k, size, size)), np.zeros((k, size)), seen.mean, seen.scale, 0)
 
-    def _add(self, batch: RoundBlock, before: LinearState, gram: FloatArray, moment: FloatArray) -> None:
+    def _add(self, batch: RoundBatch, before: LinearState, gram: FloatArray, moment: FloatArray) -> None:
         x = np.concatenate([before.encoder.encode(batch.context).astype(np.float64), np.ones((batch.n, 1))], axis=1)
         reward = batch.rewards[self.metric] - before.centre
         for action in np.unique(batch.action).tolist():

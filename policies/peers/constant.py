@@ -6,7 +6,7 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.eligibility import require_eligible
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.types import HOLD, BoolArray, FloatArray
 from policies.exploring.action_values import ActionValues
 from policies.exploring.exploration import one_hot_best
@@ -33,7 +33,7 @@ class AlwaysPolicy:
         preference[0, self.action] = 2.0
         self._preference = preference
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:  # noqa: ARG002 - protocol
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:  # noqa: ARG002 - protocol
         """Give one-hot probabilities, (n, k).
 
         Raises:
@@ -47,7 +47,7 @@ class UniformPolicy:
 
     name = "uniform"
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:  # noqa: ARG002 - protocol
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:  # noqa: ARG002 - protocol
         """(n, k) probabilities, 1 / (number eligible) on each eligible action.
 
         Raises:
@@ -81,7 +81,7 @@ class BestAction:
         """The action, where everything is eligible."""
         return int(self._preference[0].argmax())
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:  # noqa: ARG002 - protocol
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:  # noqa: ARG002 - protocol
         """Give one-hot probabilities, (n, k).
 
         Raises:
@@ -108,7 +108,7 @@ class MergeTagBlast:
         preference[:, HOLD] = np.finfo(np.float64).min / 2
         self._preference = preference
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:  # noqa: ARG002 - protocol
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:  # noqa: ARG002 - protocol
         """Give one-hot probabilities, (n, k).
 
         Raises:

@@ -8,7 +8,7 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.errors import ConfigError, ParameterError
-from engine.features import PRESENT, ContextBlock, FeatureSchema
+from engine.features import PRESENT, ContextBatch, FeatureSchema
 from engine.types import HOLD, BoolArray, FloatArray
 from policies.exploring.exploration import one_hot_best
 
@@ -68,7 +68,7 @@ class FixedCalendar:
         rest[HOLD] = 1.0
         self._preference = np.stack([rest, due])
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         """Give one-hot probabilities, (n, k).
 
         Raises:

@@ -9,9 +9,9 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.errors import ConfigError, LearnError, MissingPropensityError, ParameterError
-from engine.features import PRESENT, ContextBlock, FeatureSchema
+from engine.features import PRESENT, ContextBatch, FeatureSchema
 from engine.numeric.matmul import matmul
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import BoolArray, FloatArray
 from policies.exploring.exploration import softmax
 from policies.vw.rows import repeatable, trainable
@@ -78,7 +78,7 @@ class RecoveringSoftmax:
         self._tired = [(np.flatnonzero(arm == arms[name]), feature) for name, feature in named.items()]
         self._scores, self._recovery = scores, recovery
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         """Give the softmax of the scores, (n, k).
 
         Raises:
@@ -94,7 +94,7 @@ class RecoveringSoftmax:
 
 
 def difference_scores(
-    rounds: Iterable[RoundBlock], metric: str, reward_range: tuple[float, float], catalog: Catalog
+    rounds: Iterable[RoundBatch], metric: str, reward_range: tuple[float, float], catalog: Catalog
 ) -> FloatArray:
     """(k,) relative difference of each action: (m+_a - m-_a) / m-_a.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.errors import ConfigError
-from engine.features import MISSING, PRESENT, STALE, ContextBlock, FeatureSchema
+from engine.features import MISSING, PRESENT, STALE, ContextBatch, FeatureSchema
 from engine.types import FloatArray, IntArray
 
 # A sample of this many values settles the quartiles of a feature well within what a segment rule can notice.
@@ -32,7 +32,7 @@ class Cut:
     def cells(self) -> int:
         return (len(self.edges) + 1 if self.numeric else len(self.levels) + 1) + 2
 
-    def cell_of(self, context: ContextBlock) -> IntArray:
+    def cell_of(self, context: ContextBatch) -> IntArray:
         """(n,) cell of each row in [0, cells)."""
         column = context.columns[self.feature]
         if self.numeric:
@@ -55,7 +55,7 @@ class Segmentation:
     def segments(self) -> int:
         return int(np.prod([cut.cells for cut in self.cuts], dtype=np.int64)) if self.cuts else 1
 
-    def segment_of(self, context: ContextBlock) -> IntArray:
+    def segment_of(self, context: ContextBatch) -> IntArray:
         """(n,) segment of each row in [0, segments)."""
         segment = np.zeros(context.n, dtype=np.int64)
         for cut in self.cuts:
@@ -68,7 +68,7 @@ class Segmentation:
 
 
 def fit_cuts(
-    schema: FeatureSchema, features: Sequence[str], contexts: Iterable[ContextBlock], bins: int
+    schema: FeatureSchema, features: Sequence[str], contexts: Iterable[ContextBatch], bins: int
 ) -> Segmentation:
     """Find quantile edges and frequent levels from the first 100,000 rows.
 
@@ -94,7 +94,7 @@ def fit_cuts(
     return Segmentation(tuple(_cut(name, types[name] == "numeric", sample, bins) for name in features))
 
 
-def _cut(name: str, numeric: bool, sample: Sequence[ContextBlock], bins: int) -> Cut:
+def _cut(name: str, numeric: bool, sample: Sequence[ContextBatch], bins: int) -> Cut:
     columns = [batch.columns[name] for batch in sample]
     if numeric:
         values: FloatArray = np.concatenate([c.values[c.state == PRESENT] for c in columns] or [np.zeros(0)])

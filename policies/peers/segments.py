@@ -10,15 +10,15 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.errors import ParameterError
-from engine.features import ContextBlock, FeatureSchema
+from engine.features import ContextBatch, FeatureSchema
 from engine.identity import fold_of
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import BoolArray, FloatArray, IntArray
 from policies.exploring.action_values import ActionSums, ActionValues, Grouping
 from policies.exploring.exploration import one_hot_best
 from policies.peers.segmentation import Segmentation, fit_cuts
 
-Rounds = Iterable[RoundBlock]
+Rounds = Iterable[RoundBatch]
 
 
 class SegmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -67,7 +67,7 @@ class StaticSegments:
         """(segments, k) what the actions are ranked by."""
         return self._preference
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         """Give one-hot probabilities, (n, k).
 
         Raises:
@@ -130,7 +130,7 @@ def _held_out_values(
 
 
 def _by_half(by: Segmentation) -> Grouping:
-    def group_of(batch: RoundBlock) -> IntArray:
+    def group_of(batch: RoundBatch) -> IntArray:
         return fold_of(batch.cluster, 2, "segments") * by.segments + by.segment_of(batch.context)
 
     return group_of

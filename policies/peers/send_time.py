@@ -9,8 +9,8 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.errors import ConfigError, ParameterError
-from engine.features import PRESENT, ContextBlock, FeatureSchema
-from engine.records.rounds import RoundBlock
+from engine.features import PRESENT, ContextBatch, FeatureSchema
+from engine.records.rounds import RoundBatch
 from engine.types import HOLD, BoolArray, FloatArray
 from policies.exploring.action_values import ActionSums
 from policies.exploring.exploration import one_hot_best
@@ -94,7 +94,7 @@ class SendTime:
         order = np.argsort(np.argsort(-pair_values.ravel(), kind="stable"), kind="stable")
         self._rank = -order.reshape(channels, arms)[channel, arm].astype(np.float64)
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         """Give one-hot probabilities, (n, k).
 
         Raises:
@@ -139,7 +139,7 @@ def _part_opens(usual: UsualHour, schema: FeatureSchema, slots: Mapping[str, int
 
 
 def tune_send_time(
-    rounds: Iterable[RoundBlock],
+    rounds: Iterable[RoundBatch],
     metric: str,
     catalog: Catalog,
     schema: FeatureSchema,

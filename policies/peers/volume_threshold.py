@@ -9,8 +9,8 @@ import numpy as np
 from engine.eligibility import require_eligible
 from engine.encoder import Encoder
 from engine.errors import LearnError, ParameterError
-from engine.features import ContextBlock
-from engine.records.rounds import RoundBlock
+from engine.features import ContextBatch
+from engine.records.rounds import RoundBatch
 from engine.types import HOLD, BoolArray, FloatArray
 from policies.exploring.exploration import one_hot_best
 from policies.vw.tables import ScoreTables
@@ -40,7 +40,7 @@ class VolumeThreshold:
         self.threshold = float(threshold)
         self._encoder, self._tables = encoder, tables
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         """(n, k) one-hot; without an eligible hold the best send goes, however little it moves.
 
         Raises:
@@ -70,7 +70,7 @@ def uplift(scores: FloatArray, eligible: BoolArray) -> FloatArray:
     return gain
 
 
-def tune_volume(rounds: Iterable[RoundBlock], encoder: Encoder, tables: ScoreTables, volume: float) -> VolumeThreshold:
+def tune_volume(rounds: Iterable[RoundBatch], encoder: Encoder, tables: ScoreTables, volume: float) -> VolumeThreshold:
     """The threshold at which at most a share `volume` of logged rounds would have been sent to, and none that harms.
 
     It is the largest of 0 and the (1 - volume) quantile of the uplift over all usable rounds.

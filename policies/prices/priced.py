@@ -13,7 +13,7 @@ from engine.catalog import Catalog
 from engine.decide.asking import unchecked_distribution
 from engine.eligibility import Eligibility
 from engine.errors import ParameterError
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.protocols import Policy
 from engine.types import HOLD, BoolArray, CodeArray, FloatArray
 from policies.peers.segmentation import Cut
@@ -62,7 +62,7 @@ class GroupedPolicy:
     def name(self) -> str:
         return self.members[0].name
 
-    def scores(self, context: ContextBlock) -> FloatArray:
+    def scores(self, context: ContextBatch) -> FloatArray:
         """(n, k) predicted rewards less prices.
 
         Raises:
@@ -73,7 +73,7 @@ class GroupedPolicy:
             out[rows] = member.scores(context.take(rows))
         return out
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         """(n, k) probabilities; rows sum to 1, removed actions have exactly 0.
 
         Raises:
@@ -87,7 +87,7 @@ class GroupedPolicy:
         return out
 
     def choose(
-        self, context: ContextBlock, eligibility: Eligibility, uniform: FloatArray
+        self, context: ContextBatch, eligibility: Eligibility, uniform: FloatArray
     ) -> tuple[CodeArray, FloatArray]:
         """Action (n,) and propensity (n,), each row by its group's policy.
 
@@ -101,7 +101,7 @@ class GroupedPolicy:
             action[rows], propensity[rows] = member.choose(context.take(rows), eligibility.take(rows), uniform[rows])
         return action, propensity
 
-    def _parts(self, context: ContextBlock) -> list[tuple[CompiledPolicy, np.ndarray[tuple[int], np.dtype[np.intp]]]]:
+    def _parts(self, context: ContextBatch) -> list[tuple[CompiledPolicy, np.ndarray[tuple[int], np.dtype[np.intp]]]]:
         group = self.cut.cell_of(context)
         parts = [(member, np.flatnonzero(group == number)) for number, member in enumerate(self.members)]
         return [(member, rows) for member, rows in parts if len(rows)]
@@ -143,7 +143,7 @@ class ThinnedPolicy:
     def name(self) -> str:
         return f"{self.policy.name}, thinned"
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         """(n, k) probabilities; rows sum to 1, removed actions have exactly 0.
 
         Raises:

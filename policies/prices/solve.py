@@ -5,7 +5,7 @@ lowered by sum_j price_j u_j(a); price_j >= 0 and price_j > 0 only where the bud
 Boyd & Vandenberghe, "Convex Optimization", 2004, section 5.5). For greedy and softmax the expected use is the gradient
 of that convex dual; for the other explorations it is the same condition on their own distributions. The use of a term
 falls with its own price, so each price is a root of a monotone function, and one term after the other is solved with
-the others fixed until all hold (block coordinate descent on the dual).
+the others fixed until all hold (batch coordinate descent on the dual).
 """
 
 from __future__ import annotations

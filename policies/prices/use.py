@@ -15,7 +15,7 @@ import numpy as np
 
 from engine.decide.asking import distribution_of
 from engine.eligibility import unpack
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.identity import keyed_hash, unit_of
 from engine.protocols import Policy
 from engine.types import BoolArray, ByteArray, FloatArray, IntArray, ObjectArray
@@ -64,7 +64,7 @@ class Contacts:
         rows: contacts that they stand for: n, and those of whom nothing is drawn.
     """
 
-    context: ContextBlock
+    context: ContextBatch
     packed: ByteArray
     shape: tuple[int, int, int]
     rows: int
@@ -112,7 +112,7 @@ def cell_sends(probabilities: FloatArray | BoolArray, shape: tuple[int, int, int
     return out
 
 
-def row_sends(policy: Policy, context: ContextBlock, eligible: BoolArray, shape: tuple[int, int, int]) -> FloatArray:
+def row_sends(policy: Policy, context: ContextBatch, eligible: BoolArray, shape: tuple[int, int, int]) -> FloatArray:
     """(n, C, K) expected sends of each contact.
 
     Raises:
@@ -123,7 +123,7 @@ def row_sends(policy: Policy, context: ContextBlock, eligible: BoolArray, shape:
 
 def _batch_use(
     policy: Policy,
-    context: ContextBlock,
+    context: ContextBatch,
     eligible: BoolArray,
     shape: tuple[int, int, int],
     cut: Cut | None,
@@ -164,7 +164,7 @@ class ContactSample:
     size: int
     shape: tuple[int, int, int]
     seen: int = 0
-    _pieces: list[tuple[FloatArray, BoolArray, ContextBlock, ByteArray]] = field(default_factory=list)
+    _pieces: list[tuple[FloatArray, BoolArray, ContextBatch, ByteArray]] = field(default_factory=list)
     _below: float = np.inf
 
     def wanted(self, keys: FloatArray) -> BoolArray:
@@ -172,7 +172,7 @@ class ContactSample:
         self.seen += len(keys)
         return keys < self._below
 
-    def add(self, keys: FloatArray, drawn: BoolArray, context: ContextBlock, packed: ByteArray) -> None:
+    def add(self, keys: FloatArray, drawn: BoolArray, context: ContextBatch, packed: ByteArray) -> None:
         """Add contacts that are wanted.
 
         Args:
@@ -203,7 +203,7 @@ class ContactSample:
         ]
 
 
-Piece = tuple[FloatArray, BoolArray, ContextBlock, ByteArray]
+Piece = tuple[FloatArray, BoolArray, ContextBatch, ByteArray]
 
 
 def _cut(pieces: Sequence[Piece], size: int) -> float:

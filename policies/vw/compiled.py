@@ -13,7 +13,7 @@ from engine.catalog import Catalog
 from engine.eligibility import Eligibility
 from engine.encoder import Encoder
 from engine.errors import ParameterError
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.sampling import draw
 from engine.types import BoolArray, CodeArray, Float32Array, FloatArray
 from policies.exploring.bounds import bounded
@@ -53,7 +53,7 @@ class CompiledPolicy:
         """Whether `choose` runs in one kernel."""
         return self.fast and kernels.AVAILABLE
 
-    def scores(self, context: ContextBlock) -> FloatArray:
+    def scores(self, context: ContextBatch) -> FloatArray:
         """(n, k) predicted rewards of every action, eligible or not.
 
         Raises:
@@ -61,7 +61,7 @@ class CompiledPolicy:
         """
         return self.tables.scores(self.encoder.encode(context))
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         """(n, k) probabilities; rows sum to 1, removed actions have exactly 0.
 
         Raises:
@@ -79,12 +79,12 @@ class CompiledPolicy:
             out[rows] = self.batch_distribution(context.take(rows), eligible[rows])
         return out
 
-    def batch_distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def batch_distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         """`distribution` of a batch of at most some hundred rows, of checked shape."""
         return self.exploration.distribution(self.scores(context), eligible, self.rounds)
 
     def choose(
-        self, context: ContextBlock, eligibility: Eligibility, uniform: FloatArray
+        self, context: ContextBatch, eligibility: Eligibility, uniform: FloatArray
     ) -> tuple[CodeArray, FloatArray]:
         """`distribution` and `engine.sampling.draw` in one, without ever holding (n, k) for all rows.
 
@@ -117,7 +117,7 @@ class CompiledPolicy:
         return action, propensity
 
     def _choose_fast(
-        self, context: ContextBlock, eligibility: Eligibility, uniform: FloatArray
+        self, context: ContextBatch, eligibility: Eligibility, uniform: FloatArray
     ) -> tuple[CodeArray, FloatArray]:
         """Choose by kernel; where only hold is left it is certain, and nothing has to be encoded or scored."""
         rows = np.flatnonzero(eligibility.sendable())
@@ -150,7 +150,7 @@ class EnsemblePolicy(CompiledPolicy):
         """Whether `choose` runs in one kernel; votes do not."""
         return super().fused and not self.exploration.votes
 
-    def batch_distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def batch_distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         """`distribution` of a small batch: the votes, raised to epsilon / m each, then the bounds.
 
         The bounds know no scores here: the actions with the most votes count as the greedy ones.

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from engine.catalog import Catalog
 from engine.encoder import Encoder
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.types import BoolArray, CodeArray, FloatArray
 
 HOLD_FEATURE: Final = "hold"
@@ -57,7 +57,7 @@ def action_lines(catalog: Catalog) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def context_text(encoder: Encoder, context: ContextBlock) -> pa.StringArray:
+def context_text(encoder: Encoder, context: ContextBatch) -> pa.StringArray:
     """(n,) texts `|x age:0.5 zip_code=Urban`; zeros are left out, indicators carry no value.
 
     Raises:

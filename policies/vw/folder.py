@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.protocols import Learner, Policy
 from engine.storage.artefact import manifest_of
 from engine.types import BoolArray, FloatArray
@@ -153,7 +153,7 @@ class LiveFolderPolicy:
         self._folder = Path(folder)
         self._served: tuple[int, Policy] | None = None
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         """(n, k) probabilities, VW's own.
 
         Raises:

@@ -13,7 +13,7 @@ from engine.catalog import Catalog
 from engine.errors import ArtefactError, LearnError, ParameterError
 from engine.features import FeatureSchema
 from engine.log.training_rows import TrainingRows
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from policies.exploring.config import ExplorationConfig
 from policies.vw import wall
 from policies.vw.arguments import VwConfig, model_layout
@@ -137,7 +137,7 @@ class VwLearner(CompiledLearner[tuple[ScoreTables, ...]]):
     def policy_name(self) -> str:
         return f"vw_{self.config.cb_type}_{self.exploration.kind}"
 
-    def learn(self, rounds: Iterable[RoundBlock]) -> None:
+    def learn(self, rounds: Iterable[RoundBatch]) -> None:
         """Learn from rounds, as `VwTrainer.learn`; an update that diverged is undone.
 
         Raises:

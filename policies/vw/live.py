@@ -12,7 +12,7 @@ from engine.catalog import Catalog
 from engine.eligibility import require_eligible
 from engine.encoder import Encoder
 from engine.errors import ParameterError
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.types import HOLD, BoolArray, FloatArray, IntArray
 from policies.vw import wall
 from policies.vw.examples import HOLD_FEATURE, action_lines, context_row, escape
@@ -38,7 +38,7 @@ class LivePolicy:
         self._model = wall.LiveModel.from_bytes(model)
         self._lines = action_lines(catalog)
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         """(n, k) probabilities; rows sum to 1, removed actions have exactly 0.
 
         Raises:

@@ -12,7 +12,7 @@ from engine.catalog import Catalog
 from engine.errors import ArtefactError, LearnError, ParameterError
 from engine.features import FeatureSchema
 from engine.log.training_rows import TrainingRows
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import BoolArray
 from policies.vw.arguments import LiveConfig, VwConfig, learning_arguments
 from policies.vw.compiler import random_contexts
@@ -96,7 +96,7 @@ class LiveLearner(VwTrainer):
         """
         return self._served(self.state)
 
-    def examples(self, batch: RoundBlock, state: LearnerState) -> bytes:
+    def examples(self, batch: RoundBatch, state: LearnerState) -> bytes:
         """VW text of a batch whose rows may all train."""
         if self.live.kind != "slots":
             return super().examples(batch, state)

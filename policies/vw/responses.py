@@ -17,7 +17,7 @@ from scipy.special import expit
 from engine.catalog import Catalog
 from engine.encoder import Encoder
 from engine.errors import ParameterError
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.types import FloatArray
 from policies.vw.tables import ScoreTables
 
@@ -68,7 +68,7 @@ class ResponseModel:
     note: ResponseNote
     tables: ScoreTables
 
-    def predict(self, context: ContextBlock) -> FloatArray:
+    def predict(self, context: ContextBatch) -> FloatArray:
         """(n, k) probabilities of the response to every action, eligible or not.
 
         Raises:

@@ -14,9 +14,9 @@ from scipy.special import expit, logit
 from engine.catalog import Catalog
 from engine.encoder import Encoder, fit_encoder
 from engine.errors import LearnError, ParameterError
-from engine.features import ContextBlock, FeatureSchema
+from engine.features import ContextBatch, FeatureSchema
 from engine.numeric.moments import Moments
-from engine.records.rounds import SAMPLE_WEIGHT, RoundBlock
+from engine.records.rounds import SAMPLE_WEIGHT, RoundBatch
 from engine.types import FloatArray
 from policies.vw import wall
 from policies.vw.arguments import VwConfig, regression_arguments
@@ -90,7 +90,7 @@ class VwRewardModel:
             raise LearnError("the reward model is not fitted", hint="call fit first")
         return self._fitted
 
-    def fit(self, rounds: Iterable[RoundBlock]) -> None:
+    def fit(self, rounds: Iterable[RoundBatch]) -> None:
         """Fit anew; rows that may not train (not usable, metric not known) are left out.
 
         The rounds are read twice: give a list or an object whose `__iter__` starts anew; a one-shot iterator is held in
@@ -114,7 +114,7 @@ class VwRewardModel:
             raise LearnError("the reward model diverged", hint="raise ridge, or use regression: bfgs")
         self._fitted = FittedModel(encoder, tables, seen.n)
 
-    def predict(self, context: ContextBlock) -> FloatArray:
+    def predict(self, context: ContextBatch) -> FloatArray:
         """(n, k) expected rewards of every action, within the declared range.
 
         Raises:
@@ -124,16 +124,16 @@ class VwRewardModel:
         fitted = self.fitted
         return fitted.tables.scores(fitted.encoder.encode(context))
 
-    def _contexts(self, batches: Iterable[RoundBlock], seen: Moments) -> Iterator[ContextBlock]:
+    def _contexts(self, batches: Iterable[RoundBatch], seen: Moments) -> Iterator[ContextBatch]:
         for batch in batches:
             rows = self._rows(batch)
             seen.add(rows.rewards[self.metric])
             yield rows.context
 
-    def _rows(self, batch: RoundBlock) -> RoundBlock:
+    def _rows(self, batch: RoundBatch) -> RoundBatch:
         return trainable(batch, self.metric, self.reward_range, self.catalog, propensities=self.weighted)
 
-    def _write(self, data: Path, batches: Iterable[RoundBlock], encoder: Encoder, seen: Moments) -> None:
+    def _write(self, data: Path, batches: Iterable[RoundBatch], encoder: Encoder, seen: Moments) -> None:
         lines = action_lines(self.catalog)
         with data.open("wb") as stream:
             for batch in batches:
@@ -143,7 +143,7 @@ class VwRewardModel:
                 text = context_text(encoder, rows.context)
                 stream.write(regression_examples(text, lines, rows.action, target, weight))
 
-    def _weight(self, rows: RoundBlock) -> FloatArray | None:
+    def _weight(self, rows: RoundBatch) -> FloatArray | None:
         weight = 1.0 / rows.propensity if self.weighted else None
         if SAMPLE_WEIGHT not in rows.extra:
             return weight
@@ -169,7 +169,7 @@ class VwRewardModel:
 class VwResponseModel(VwRewardModel):
     """A reward model whose tables are log odds; its mean prediction on the rows that trained is the share seen."""
 
-    def fit(self, rounds: Iterable[RoundBlock]) -> None:
+    def fit(self, rounds: Iterable[RoundBatch]) -> None:
         """Fit anew, as `VwRewardModel.fit`.
 
         Raises:
@@ -193,7 +193,7 @@ class VwResponseModel(VwRewardModel):
         note = ResponseNote(role=role, metric=self.metric, encoder=fitted.encoder, rounds=fitted.rounds)
         return ResponseModel(note, fitted.tables)
 
-    def _write(self, data: Path, batches: Iterable[RoundBlock], encoder: Encoder, seen: Moments) -> None:  # noqa: ARG002 - of the base
+    def _write(self, data: Path, batches: Iterable[RoundBatch], encoder: Encoder, seen: Moments) -> None:  # noqa: ARG002 - of the base
         lines = action_lines(self.catalog)
         with data.open("wb") as stream:
             for batch in batches:
@@ -219,7 +219,7 @@ class VwResponseModel(VwRewardModel):
         tables.limits[:] = (-np.inf, np.inf)
         return tables
 
-    def _shift(self, batches: Iterable[RoundBlock], encoder: Encoder, tables: ScoreTables) -> float:
+    def _shift(self, batches: Iterable[RoundBatch], encoder: Encoder, tables: ScoreTables) -> float:
         """What the ridge took from the constant: log odds to add, so that predicted and seen share agree.
 
         Half a response is added to what was seen: no share is ever 0 because nobody answered yet.

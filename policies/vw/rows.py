@@ -8,18 +8,18 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.errors import LearnError
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import BoolArray, CodeArray, FloatArray
 
 
-def repeatable(rounds: Iterable[RoundBlock]) -> Iterable[RoundBlock]:
+def repeatable(rounds: Iterable[RoundBatch]) -> Iterable[RoundBatch]:
     """Rounds that can be read more than once; a one-shot iterator is read into memory."""
     return list(rounds) if isinstance(rounds, Iterator) else rounds
 
 
 def trainable(
-    batch: RoundBlock, metric: str, reward_range: tuple[float, float], catalog: Catalog, *, propensities: bool
-) -> RoundBlock:
+    batch: RoundBatch, metric: str, reward_range: tuple[float, float], catalog: Catalog, *, propensities: bool
+) -> RoundBatch:
     """The rows that may train: usable, with a known metric (NaN means not known yet).
 
     Args:
@@ -46,7 +46,7 @@ def trainable(
     return rows
 
 
-def _refuse(bad: BoolArray, name: str, allowed: str, values: FloatArray | CodeArray, rows: RoundBlock) -> None:
+def _refuse(bad: BoolArray, name: str, allowed: str, values: FloatArray | CodeArray, rows: RoundBatch) -> None:
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise LearnError(

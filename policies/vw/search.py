@@ -19,7 +19,7 @@ import numpy as np
 from engine.catalog import Catalog
 from engine.errors import LearnError
 from engine.features import FeatureSchema
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import FloatArray
 from policies.exploring.config import ExplorationConfig
 from policies.vw.arguments import SearchConfig, VwConfig
@@ -71,7 +71,7 @@ class Search:
 
 
 def choose(
-    rounds: Iterable[RoundBlock],
+    rounds: Iterable[RoundBatch],
     catalog: Catalog,
     schema: FeatureSchema,
     metric: str,
@@ -137,7 +137,7 @@ class _Course:
 
     def __init__(
         self,
-        rounds: Iterable[RoundBlock],
+        rounds: Iterable[RoundBatch],
         catalog: Catalog,
         schema: FeatureSchema,
         metric: str,
@@ -201,7 +201,7 @@ class _Course:
         scale = float(np.concatenate(weights).mean()) or 1.0
         return [weight * reward / scale for weight, reward in zip(weights, rewards, strict=True)]
 
-    def _usable(self, batch: RoundBlock) -> RoundBlock:
+    def _usable(self, batch: RoundBatch) -> RoundBatch:
         return trainable(batch, self._metric, self._range, self._catalog, propensities=True)
 
     def _model(self, pieces: int) -> VwRewardModel:
@@ -214,12 +214,12 @@ class _Course:
 class _Piece:
     """The usable rounds [start, stop) of a log, read anew at every iteration."""
 
-    batches: Iterable[RoundBlock]
-    usable: Callable[[RoundBlock], RoundBlock]
+    batches: Iterable[RoundBatch]
+    usable: Callable[[RoundBatch], RoundBatch]
     start: int
     stop: int
 
-    def __iter__(self) -> Iterator[RoundBlock]:
+    def __iter__(self) -> Iterator[RoundBatch]:
         at = 0
         for batch in self.batches:
             rows = self.usable(batch)

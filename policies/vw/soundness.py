@@ -10,7 +10,7 @@ import numpy as np
 
 from engine.encoder import Encoder
 from engine.errors import LearnError
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import FloatArray
 from policies.vw.tables import ScoreTables
 
@@ -31,7 +31,7 @@ class Sample:
         reward: (n,) of their logged actions.
     """
 
-    batches: tuple[RoundBlock, ...]
+    batches: tuple[RoundBatch, ...]
     reward: FloatArray
 
     def loss(self, tables: ScoreTables, encoder: Encoder) -> float:
@@ -45,7 +45,7 @@ class Sample:
             return float(np.square(np.concatenate(scores) - self.reward).mean())
 
 
-def sample_of(batches: Iterable[RoundBlock], metric: str) -> Sample:
+def sample_of(batches: Iterable[RoundBatch], metric: str) -> Sample:
     """The first rows of each batch, until there are enough."""
     taken, rows = [], 0
     for batch in batches:

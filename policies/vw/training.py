@@ -16,7 +16,7 @@ from engine.encoder import Encoder, fit_encoder
 from engine.errors import LearnError, ParameterError
 from engine.features import FeatureSchema
 from engine.numeric.moments import Moments
-from engine.records.rounds import CHUNK_ROWS, RoundBlock
+from engine.records.rounds import CHUNK_ROWS, RoundBatch
 from policies.vw import wall
 from policies.vw.arguments import (
     VwConfig,
@@ -142,7 +142,7 @@ class VwTrainer(ABC):
             with wall.load(path, bits=self.config.bit_precision, width=model_layout(self.config)[0]) as model:
                 yield model
 
-    def prepare(self, rounds: Iterable[RoundBlock]) -> LearnerState:
+    def prepare(self, rounds: Iterable[RoundBatch]) -> LearnerState:
         """Encoder and scale of rewards from rounds, without learning: what learners on shards must share.
 
         Returns:
@@ -157,7 +157,7 @@ class VwTrainer(ABC):
         self._require_rounds(tally)
         return LearnerState(encoder, b"", 0, 0, 0, tally.rewards.mean, tally.rewards.scale)
 
-    def learn(self, rounds: Iterable[RoundBlock]) -> None:
+    def learn(self, rounds: Iterable[RoundBatch]) -> None:
         """Learn from rounds, on top of what was learnt before; rows that may not train are skipped and counted.
 
         The rounds are read twice (counts and encoder, then examples): give a list or an object whose `__iter__` starts
@@ -225,7 +225,7 @@ class VwTrainer(ABC):
                 hint="join the outcomes first, or wait until they mature",
             )
 
-    def _checked(self, batches: Iterable[RoundBlock], tally: Tally) -> Iterator[RoundBlock]:
+    def _checked(self, batches: Iterable[RoundBatch], tally: Tally) -> Iterator[RoundBatch]:
         for batch in batches:
             kept = trainable(batch, self.metric, self.reward_range, self.catalog, propensities=True)
             tally.rewards.add(kept.rewards[self.metric])
@@ -233,7 +233,7 @@ class VwTrainer(ABC):
             tally.eligible += int(kept.eligible_counts().sum())
             yield kept
 
-    def _train(self, batches: Iterable[RoundBlock], state: LearnerState, fresh: bool) -> bytes:
+    def _train(self, batches: Iterable[RoundBatch], state: LearnerState, fresh: bool) -> bytes:
         # Text of whole sets is long: in pieces, memory stays flat and Arrow's 2 GiB per string column is far off.
         rows = CHUNK_ROWS if self.one_action else max(1, LINES_PER_PIECE // self.catalog.k)
         with wall.scratch() as folder:
@@ -248,7 +248,7 @@ class VwTrainer(ABC):
             wall.train(arguments, data, new, None if fresh else old, passes=self.config.passes, durable=False)
             return new.read_bytes()
 
-    def examples(self, batch: RoundBlock, state: LearnerState) -> bytes:
+    def examples(self, batch: RoundBatch, state: LearnerState) -> bytes:
         """VW text of a batch whose rows may all train."""
         text = context_text(state.encoder, batch.context)
         lines = action_lines(self.catalog)

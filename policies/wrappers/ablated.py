@@ -11,8 +11,8 @@ import numpy as np
 from engine.catalog import Catalog
 from engine.decide.asking import unchecked_distribution
 from engine.errors import ParameterError
-from engine.features import ContextBlock, FeatureSchema
-from engine.records.rounds import RoundBlock
+from engine.features import ContextBatch, FeatureSchema
+from engine.records.rounds import RoundBatch
 from engine.types import HOLD, BoolArray, FloatArray
 from policies.exploring.action_values import ActionValues
 from policies.exploring.config import ExplorationConfig
@@ -32,19 +32,19 @@ def schema_of(schema: FeatureSchema, names: Sequence[str]) -> FeatureSchema:
     return FeatureSchema(features=tuple(spec for spec in schema.features if spec.name in set(names)))
 
 
-def narrowed(context: ContextBlock, schema: FeatureSchema) -> ContextBlock:
+def narrowed(context: ContextBatch, schema: FeatureSchema) -> ContextBatch:
     """The same rows with the features of a smaller schema."""
-    return ContextBlock(schema, {name: context.columns[name] for name in schema.names}, context.n)
+    return ContextBatch(schema, {name: context.columns[name] for name in schema.names}, context.n)
 
 
 @dataclass(frozen=True)
 class NarrowedRounds:
     """Rounds with fewer features; as often to be read as those that they are made of."""
 
-    rounds: Iterable[RoundBlock]
+    rounds: Iterable[RoundBatch]
     schema: FeatureSchema
 
-    def __iter__(self) -> Iterator[RoundBlock]:
+    def __iter__(self) -> Iterator[RoundBatch]:
         for batch in self.rounds:
             yield replace(batch, context=narrowed(batch.context, self.schema))
 
@@ -63,11 +63,11 @@ class NarrowedPolicy:
     schema: FeatureSchema
     name: str
 
-    def scores(self, context: ContextBlock) -> FloatArray:
+    def scores(self, context: ContextBatch) -> FloatArray:
         """(n, k) predicted rewards."""
         return self.policy.scores(narrowed(context, self.schema))
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         """Give the probabilities of the actions, (n, k).
 
         Raises:
@@ -83,7 +83,7 @@ LEARNT: Final[tuple[Learnt, ...]] = ("none", "hold", "channel", "hour", "content
 class Scorer(Protocol):
     """Predicts the reward of every action."""
 
-    def scores(self, context: ContextBlock) -> FloatArray: ...
+    def scores(self, context: ContextBatch) -> FloatArray: ...
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class RestrictedPolicy:
     learnt: Learnt
     name: str
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         """Give the probabilities of the actions, (n, k).
 
         Raises:

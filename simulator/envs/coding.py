@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 
 from engine.errors import DataError
-from engine.features import MISSING, PRESENT, STALE, Column, ContextBlock, FeatureSpec
+from engine.features import MISSING, PRESENT, STALE, Column, ContextBatch, FeatureSpec
 from engine.types import BoolArray, Float32Array, FloatArray, IntArray
 from simulator.scenario import Scenario
 from simulator.world.world import World
@@ -68,7 +68,7 @@ class Coding:
         return len(self.names)
 
     def into(
-        self, out: Float32Array, context: ContextBlock, deciding: BoolArray, progress: float, now: datetime
+        self, out: Float32Array, context: ContextBatch, deciding: BoolArray, progress: float, now: datetime
     ) -> None:
         """Write the observations of m contacts.
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.contacts.contacts import ContactBatch
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.types import BoolArray, IntArray
 from simulator.people.people import People
 from simulator.world.inputs import Inputs
@@ -18,7 +18,7 @@ def contact_batch(
     people: People,
     state: State,
     moment: Moment,
-    context: ContextBlock,
+    context: ContextBatch,
     catalog: Catalog,
     rows: IntArray,
     history_known: BoolArray,

@@ -17,7 +17,7 @@ import numpy as np
 from engine.decide.asking import choice_of, distribution_of
 from engine.eligibility import Eligibility
 from engine.errors import ParameterError
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.protocols import FusedPolicy, Policy
 from engine.sampling import draw
 from engine.types import BoolArray, CodeArray, FloatArray
@@ -81,7 +81,7 @@ class BrokenDraw:
     def name(self) -> str:
         return self.policy.name
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         """(n, k) the nominal distribution.
 
         Raises:
@@ -90,7 +90,7 @@ class BrokenDraw:
         return self.policy.distribution(context, eligible)
 
     def choose(
-        self, context: ContextBlock, eligibility: Eligibility, draws: FloatArray
+        self, context: ContextBatch, eligibility: Eligibility, draws: FloatArray
     ) -> tuple[CodeArray, FloatArray]:
         """(n,) actions by uniforms that lean to 0, with the propensities of honest ones.
 

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from engine.errors import ConfigError
-from engine.features import MISSING, PRESENT, STALE, Column, ContextBlock, FeatureSchema, FeatureSpec
+from engine.features import MISSING, PRESENT, STALE, Column, ContextBatch, FeatureSchema, FeatureSpec
 from engine.time.localtime import FARTHEST_SLOT_US
 from engine.types import BoolArray, ByteArray, CodeArray, FloatArray, IntArray
 from simulator.numbers import SHARE, number, table
@@ -97,7 +97,7 @@ class Observer:
             name: _coded(*self._fixed[name], lacking[name]) for name in schema.names if name in self._fixed
         }
 
-    def context(self, state: State, moment: Moment, rows: IntArray, frozen_days: float = 0.0) -> ContextBlock:
+    def context(self, state: State, moment: Moment, rows: IntArray, frozen_days: float = 0.0) -> ContextBatch:
         """The context of some rows.
 
         Args:
@@ -117,7 +117,7 @@ class Observer:
             if spec.max_age_days is not None and frozen_days > spec.max_age_days:
                 old = np.arange(len(rows))
             columns[spec.name] = self._moving(spec, view, old)
-        return ContextBlock(self.schema, columns, len(rows))
+        return ContextBatch(self.schema, columns, len(rows))
 
     def _stale(self, moment: Moment) -> BoolArray:
         """(n,) whose feed lags in this week."""

@@ -25,11 +25,11 @@ import pyarrow as pa
 from synthetic_rounds import reference_catalog, reference_rounds, reference_schema
 
 from engine.audit.audit import audit_log
-from engine.audit.block import EXTRA
+from engine.audit.batch import EXTRA
 from engine.audit.rule import AuditRule
 from engine.log.parquet import LogReader, context_arrays, labels
 from engine.log.whole_file import ParquetFile
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.records.schema import LogMeta, RewardSpec, log_schema
 
 DAY_US = 86_400_000_000
@@ -57,7 +57,7 @@ def measure(rows: int) -> dict[str, Any]:
             found = audit_log(reader, AuditRule())
             audited = reader.rows / (time.process_time() - cpu)
             cpu = time.process_time()
-            for _ in reader.blocks(rewards=("click",), extra=EXTRA):
+            for _ in reader.rounds(rewards=("click",), extra=EXTRA):
                 pass
             rates[f"{times}x"] = {"audit": round(audited), "reading": round(reader.rows / (time.process_time() - cpu))}
             peaks.append(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
@@ -85,7 +85,7 @@ def write(path: Path, rows: int, times: int) -> Path:
     return path
 
 
-def _table(block: RoundBlock, meta: LogMeta, schema: pa.Schema, copy: int) -> pa.Table:
+def _table(block: RoundBatch, meta: LogMeta, schema: pa.Schema, copy: int) -> pa.Table:
     n, ids = block.n, [f"{copy}-{one}" for one in block.decision_id]
     at = START + (np.arange(n) % 60) * DAY_US
     same = {"use_case": "bench", "group": "treatment", "state": "dispatched", "action_name": "x"}

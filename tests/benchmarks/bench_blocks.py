@@ -37,7 +37,7 @@ from engine.content.eligibility import BlockEligibility
 from engine.decide.plan import Plan
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
-from engine.records.rounds import CHUNK_ROWS, RoundBlock
+from engine.records.rounds import CHUNK_ROWS, RoundBatch
 from engine.sampling import draw
 from policies.content.learner import BlockLearner
 from policies.content.names import lines_of
@@ -83,14 +83,14 @@ def eligible(catalog: Catalog, n: int, seed: int) -> BlockEligibility:
     return BlockEligibility(catalog, blocks, rng.random((n, channels, hours)) < 0.7)
 
 
-def rounds(catalog: Catalog, seed: int) -> RoundBlock:
+def rounds(catalog: Catalog, seed: int) -> RoundBatch:
     """Uniform decisions, and a click that some blocks earn."""
     rng = np.random.default_rng([9, seed])
     may, context = eligible(catalog, CHUNK_ROWS, seed), reference_context(rng, CHUNK_ROWS)
     action = uniform_actions(may, rng.random(CHUNK_ROWS))
     arm = np.maximum(catalog.split(action)[2], 0)
     click = rng.random(CHUNK_ROWS) < 0.05 + 0.1 * (action > 0) * ((arm % 4 == 2) + (arm // 36 % 4 == 1))
-    return RoundBlock(
+    return RoundBatch(
         chunk=seed,
         decision_id=np.array([f"{seed}-{row}" for row in range(CHUNK_ROWS)], dtype=object),
         context=context,

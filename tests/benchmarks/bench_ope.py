@@ -26,13 +26,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 
 from engine.eligibility import pack
-from engine.features import Column, ContextBlock, FeatureSchema, FeatureSpec
+from engine.features import Column, ContextBatch, FeatureSchema, FeatureSpec
 from engine.ope.evaluate import finish
 from engine.ope.models.crossfit import CrossFitted
 from engine.ope.setup import Question, Setup
 from engine.ope.state import EvaluationState
 from engine.ope.target import PolicyTarget
-from engine.records.rounds import CHUNK_ROWS, RoundBlock
+from engine.records.rounds import CHUNK_ROWS, RoundBatch
 from engine.types import NOT_AN_INSTANT
 
 MIB = 2**20
@@ -56,21 +56,21 @@ class Rounds:
     def __init__(self, rows: int, k: int) -> None:
         self.rows, self.k = rows, k
 
-    def __iter__(self) -> Iterator[RoundBlock]:
+    def __iter__(self) -> Iterator[RoundBatch]:
         for chunk, start in enumerate(range(0, self.rows, CHUNK_ROWS)):
             yield self.make(chunk, min(CHUNK_ROWS, self.rows - start))
 
-    def make(self, chunk: int, n: int) -> RoundBlock:
+    def make(self, chunk: int, n: int) -> RoundBatch:
         rng = np.random.default_rng(chunk)
         x = rng.random(n)
         eligible = np.ones((n, self.k), dtype=bool)
         eligible[:, 1::7] = x[:, None] > 0.5
         action = rng.integers((self.k - 1) // 2, size=n) * 2
         eligible[np.arange(n), action] = True
-        return RoundBlock(
+        return RoundBatch(
             chunk=chunk,
             decision_id=np.arange(n).astype(object),
-            context=ContextBlock(SCHEMA, {"x": Column(x, np.zeros(n, dtype=np.uint8))}, n),
+            context=ContextBatch(SCHEMA, {"x": Column(x, np.zeros(n, dtype=np.uint8))}, n),
             action=action.astype(np.int32),
             propensity=rng.uniform(0.5 / self.k, 2 / self.k, n),
             eligible=pack(eligible),
@@ -91,7 +91,7 @@ class Tilted:
     def __init__(self, k: int) -> None:
         self.row = np.exp(np.linspace(0, 1, k))
 
-    def distribution(self, context: ContextBlock, eligible: np.ndarray) -> np.ndarray:
+    def distribution(self, context: ContextBatch, eligible: np.ndarray) -> np.ndarray:
         full = self.row * eligible
         full /= full.sum(axis=1, keepdims=True)
         return full
@@ -106,7 +106,7 @@ class TableModel:
     def fit(self, rounds: Any) -> None:
         """Nothing to learn: the model is injected."""
 
-    def predict(self, context: ContextBlock) -> np.ndarray:
+    def predict(self, context: ContextBatch) -> np.ndarray:
         return self.row + 0.01 * context.columns["x"].values[:, None]
 
 

@@ -123,25 +123,25 @@ def vw_ips(whole: dict[str, Any]) -> dict[str, Any]:
 
 def ours(rows: int, k: int, estimators: tuple[str, ...], ready: bool) -> dict[str, Any]:
     from engine.eligibility import pack
-    from engine.features import ContextBlock, FeatureSchema
+    from engine.features import ContextBatch, FeatureSchema
     from engine.ope.evaluate import finish
     from engine.ope.models.crossfit import CrossFitted
     from engine.ope.setup import Question, Setup
     from engine.ope.state import EvaluationState
     from engine.ope.target import PolicyTarget
-    from engine.records.rounds import RoundBlock
+    from engine.records.rounds import RoundBatch
     from engine.types import NOT_AN_INSTANT
 
     schema = FeatureSchema(features=())
     everything = pack(np.ones((CHUNK, k), dtype=bool))
     now: SimpleNamespace = SimpleNamespace()
 
-    def block_of(number: int, part: SimpleNamespace) -> RoundBlock:
+    def batch_of(number: int, part: SimpleNamespace) -> RoundBatch:
         n = len(part.reward)
-        return RoundBlock(
+        return RoundBatch(
             chunk=number,
             decision_id=np.empty(n, dtype=object),
-            context=ContextBlock(schema, {}, n),
+            context=ContextBatch(schema, {}, n),
             action=part.action.astype(np.int32),
             propensity=part.propensity,
             eligible=everything[:n],
@@ -158,13 +158,13 @@ def ours(rows: int, k: int, estimators: tuple[str, ...], ready: bool) -> dict[st
 
         name = "ready"
 
-        def distribution(self, context: ContextBlock, eligible: Any) -> Any:
+        def distribution(self, context: ContextBatch, eligible: Any) -> Any:
             return now.part.target
 
         def fit(self, rounds: Any) -> None:
             """Nothing to learn: the model is given."""
 
-        def predict(self, context: ContextBlock) -> Any:
+        def predict(self, context: ContextBatch) -> Any:
             return now.part.model
 
     setup = Setup(
@@ -172,13 +172,13 @@ def ours(rows: int, k: int, estimators: tuple[str, ...], ready: bool) -> dict[st
         question=Question(metric="r", reward_range=(0, 1), estimators=estimators),
         models=CrossFitted((Ready(),), 0),
     )
-    made = [(block_of(number, part), part) for number, part in enumerate(chunks(rows, k))] if ready else None
+    made = [(batch_of(number, part), part) for number, part in enumerate(chunks(rows, k))] if ready else None
     chunk_of(0, CHUNK, k)
     before = reset_peak()
 
     def run() -> Any:
         state = EvaluationState(setup)
-        for block, part in made or ((block_of(i, one), one) for i, one in enumerate(chunks(rows, k))):
+        for block, part in made or ((batch_of(i, one), one) for i, one in enumerate(chunks(rows, k))):
             now.part = part
             state.add(block)
         return finish(state)

@@ -33,7 +33,7 @@ from engine.log.selection import Selection
 from engine.ope.evaluate import evaluate
 from engine.ope.setup import Question
 from engine.ope.target import PolicyTarget
-from engine.records.rounds import CHUNK_ROWS, RoundBlock
+from engine.records.rounds import CHUNK_ROWS, RoundBatch
 from engine.records.schema import LogMeta, RewardSpec, log_schema
 from engine.types import BoolArray, FloatArray
 
@@ -90,7 +90,7 @@ class First:
     def __init__(self, rounds: Selection, blocks: int) -> None:
         self.rounds, self.blocks = rounds, blocks
 
-    def __iter__(self) -> Iterator[RoundBlock]:
+    def __iter__(self) -> Iterator[RoundBatch]:
         return islice(iter(self.rounds), self.blocks)
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from synthetic_rounds import reference_catalog, reference_context, reference_rounds, reference_schema
 
 from engine.eligibility import Eligibility
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from policies.exploring.config import ExplorationConfig
 from policies.prices.priced import priced
 from policies.prices.pricing import Costs, Problem, Term, find_prices
@@ -125,7 +125,7 @@ def drawn_under(policy: Any, problem: Problem, contacts: int) -> tuple[Any, floa
     return (problem.amounts()[:, 0] * sends).sum(axis=(1, 2)), spent
 
 
-def blocks(contacts: int) -> Iterator[tuple[int, ContextBlock, Eligibility]]:
+def blocks(contacts: int) -> Iterator[tuple[int, ContextBatch, Eligibility]]:
     """The contacts; a third may not be sent to at all."""
     catalog = reference_catalog()
     channels, hours, arms = catalog.shape

@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 
 from engine.eligibility import Eligibility
-from engine.records.rounds import CHUNK_ROWS, RoundBlock
+from engine.records.rounds import CHUNK_ROWS, RoundBatch
 from engine.types import HOLD
 from policies.peers.constant import UniformPolicy
 from policies.trained import TrainedFolder
@@ -109,9 +109,9 @@ def train(scenario: Scenario, folder: Path) -> None:
     learner.export(folder)
 
 
-def logged(world: World, actor: PolicyActor, days: int) -> list[RoundBlock]:
+def logged(world: World, actor: PolicyActor, days: int) -> list[RoundBatch]:
     """A simulated log, as rounds."""
-    blocks: list[RoundBlock] = []
+    blocks: list[RoundBatch] = []
     for day in range(days):
         turn = turn_of(world)
         chosen, propensity = actor.act(turn)
@@ -122,7 +122,7 @@ def logged(world: World, actor: PolicyActor, days: int) -> list[RoundBlock]:
             part = slice(start, start + CHUNK_ROWS)
             rows = turn.rows[part]
             blocks.append(
-                RoundBlock(
+                RoundBatch(
                     chunk=len(blocks),
                     decision_id=np.array([f"{day}-{row}" for row in rows], dtype=object),
                     context=turn.contacts.context.take(part),

@@ -6,8 +6,8 @@ import numpy as np
 
 from engine.catalog import Arm, Catalog
 from engine.eligibility import pack
-from engine.features import ContextBlock, FeatureSchema, FeatureSpec, categorical_column, numeric_column
-from engine.records.rounds import CHUNK_ROWS, RoundBlock
+from engine.features import ContextBatch, FeatureSchema, FeatureSpec, categorical_column, numeric_column
+from engine.records.rounds import CHUNK_ROWS, RoundBatch
 
 LEVELS = ("gold", "silver", "bronze", "new", "lapsed", "guest")
 
@@ -39,14 +39,14 @@ def reference_schema() -> FeatureSchema:
     )
 
 
-def reference_rounds(rows: int, seed: int = 0) -> list[RoundBlock]:
+def reference_rounds(rows: int, seed: int = 0) -> list[RoundBatch]:
     """Chunks of rounds with uniform propensities over random eligible sets and a click as reward."""
     return [
         _chunk(chunk, min(CHUNK_ROWS, rows - start), seed) for chunk, start in enumerate(range(0, rows, CHUNK_ROWS))
     ]
 
 
-def _chunk(chunk: int, n: int, seed: int) -> RoundBlock:
+def _chunk(chunk: int, n: int, seed: int) -> RoundBatch:
     rng = np.random.default_rng([seed, chunk])
     k = reference_catalog().k
     context = reference_context(rng, n)
@@ -55,7 +55,7 @@ def _chunk(chunk: int, n: int, seed: int) -> RoundBlock:
     action = np.where(eligible, rng.random((n, k)), -1.0).argmax(axis=1).astype(np.int32)
     first = np.nan_to_num(context.columns["feature 0"].values)
     click = rng.random(n) < 0.1 + 0.08 * (action % 8 == 3) * (first > 0)
-    return RoundBlock(
+    return RoundBatch(
         chunk=chunk,
         decision_id=np.array([f"{chunk}-{i}" for i in range(n)], dtype=object),
         context=context,
@@ -71,7 +71,7 @@ def _chunk(chunk: int, n: int, seed: int) -> RoundBlock:
     )
 
 
-def reference_context(rng: np.random.Generator, n: int) -> ContextBlock:
+def reference_context(rng: np.random.Generator, n: int) -> ContextBatch:
     """n random contexts with missing and stale values."""
     schema = reference_schema()
     columns = {}
@@ -82,4 +82,4 @@ def reference_context(rng: np.random.Generator, n: int) -> ContextBlock:
         else:
             codes = rng.integers(len(LEVELS), size=n).astype(np.int32)
             columns[spec.name] = categorical_column(spec, codes, LEVELS, state)
-    return ContextBlock(schema, columns, n)
+    return ContextBatch(schema, columns, n)

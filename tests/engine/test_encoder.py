@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from engine.encoder import CLIP, Encoder, fit_encoder
 from engine.errors import DataError, ParameterError
-from engine.features import MISSING, PRESENT, STALE, Column, ContextBlock, FeatureSchema, FeatureSpec
+from engine.features import MISSING, PRESENT, STALE, Column, ContextBatch, FeatureSchema, FeatureSpec
 
 
 def spec(name: str, kind: str) -> FeatureSpec:
@@ -24,7 +24,7 @@ def spec(name: str, kind: str) -> FeatureSpec:
 SCHEMA = FeatureSchema(features=(spec("recency", "numeric"), spec("zip_code", "categorical")))
 
 
-def block(values, levels) -> ContextBlock:
+def block(values, levels) -> ContextBatch:
     """Values with None for missing; levels as strings with None for missing, "!stale" for stale."""
     n = len(values)
     numeric = np.array([np.nan if v is None else v for v in values], dtype=np.float64)
@@ -33,7 +33,7 @@ def block(values, levels) -> ContextBlock:
     level_state = np.array([{None: MISSING, "!stale": STALE}.get(level, PRESENT) for level in levels], dtype=np.uint8)
     level_codes = np.array([names.index(level) if level in names else -1 for level in levels], dtype=np.int32)
     columns = {"recency": Column(numeric, number_state), "zip_code": Column(level_codes, level_state, names)}
-    return ContextBlock(SCHEMA, columns, n)
+    return ContextBatch(SCHEMA, columns, n)
 
 
 def test_by_hand():
@@ -127,14 +127,14 @@ def test_refusals():
     good = block([1.0], ["a"])
     with pytest.raises(ParameterError):
         fit_encoder(SCHEMA, [good], max_levels=0)
-    bad = ContextBlock(SCHEMA, {**good.columns, "recency": Column(np.array([np.inf]), np.zeros(1, np.uint8))}, 1)
+    bad = ContextBatch(SCHEMA, {**good.columns, "recency": Column(np.array([np.inf]), np.zeros(1, np.uint8))}, 1)
     with pytest.raises(DataError, match="recency"):
         fit_encoder(SCHEMA, [bad])
     encoder = fit_encoder(SCHEMA, [good])
     with pytest.raises(DataError, match="recency"):
         encoder.encode(bad)
     other = FeatureSchema(features=(spec("recency", "numeric"),))
-    foreign = ContextBlock(other, {"recency": good.columns["recency"]}, 1)
+    foreign = ContextBatch(other, {"recency": good.columns["recency"]}, 1)
     with pytest.raises(DataError, match="schema"):
         encoder.encode(foreign)
     with pytest.raises(DataError, match="schema"):
@@ -143,6 +143,6 @@ def test_refusals():
 
 def test_no_features():
     schema = FeatureSchema(features=())
-    encoder = fit_encoder(schema, [ContextBlock(schema, {}, 3)])
+    encoder = fit_encoder(schema, [ContextBatch(schema, {}, 3)])
     assert encoder == Encoder(schema.version, ())
-    assert encoder.encode(ContextBlock(schema, {}, 3)).shape == (3, 0)
+    assert encoder.encode(ContextBatch(schema, {}, 3)).shape == (3, 0)

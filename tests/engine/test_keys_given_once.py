@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from engine.audit.checks.rewards import _frames
 from engine.catalog import Arm, Catalog
-from engine.contacts.file import contact_blocks
+from engine.contacts.file import contact_batches
 from engine.errors import ConfigError, DataError
 from engine.features import FeatureSchema
 from engine.files.documents import decode_json, load_yaml
@@ -25,7 +25,7 @@ from engine.limits.limit_set import load_limits
 from engine.mapping.dialect import load_mapping
 from engine.mapping.sources import open_source
 from engine.records.outcomes import read_outcomes
-from engine.state.fact_file import fact_blocks
+from engine.state.fact_file import fact_batches
 
 CATALOG = Catalog(name="t", channels=("email",), hours=(9,), arms=(Arm(id="a", approved=True),))
 NOW = datetime(2026, 11, 3, 12, tzinfo=UTC)
@@ -75,16 +75,16 @@ def test_contacts_and_facts(tmp_path: Path) -> None:
     for line in ('{"contact_id": "a", "suppressed_email": "true", "suppressed_email": "false"}',):
         contacts.write_text(line + "\n")
         with pytest.raises(DataError, match="row 1 is no JSON object: key 'suppressed_email' is given twice"):
-            list(contact_blocks(contacts, FeatureSchema(features=()), CATALOG, NOW))
+            list(contact_batches(contacts, FeatureSchema(features=()), CATALOG, NOW))
     send = '{"at": 1793700000, "channel": "email", "channel": "sms", "purpose": "promotional"}'
     for cell in (f"[{send}]", json.dumps(f"[{send}]")):
         contacts.write_text(f'{{"contact_id": "a", "sends": {cell}}}\n')
         with pytest.raises(DataError, match="key 'channel' is given twice"):
-            list(contact_blocks(contacts, FeatureSchema(features=()), CATALOG, NOW))
+            list(contact_batches(contacts, FeatureSchema(features=()), CATALOG, NOW))
     facts = tmp_path / "f.jsonl"
     facts.write_text('{"fact": "withdrawal", "contact_id": "a", "contact_id": "b", "at": 1793700000}\n')
     with pytest.raises(DataError, match="key 'contact_id' is given twice"):
-        list(fact_blocks(facts, "k", 10))
+        list(fact_batches(facts, "k", 10))
 
 
 def test_outcomes(tmp_path: Path) -> None:

@@ -17,12 +17,12 @@ import pytest
 
 from engine.audit.checks.rewards import audit_outcomes
 from engine.audit.rule import AuditRule
-from engine.contacts.file import contact_blocks
+from engine.contacts.file import contact_batches
 from engine.log.parquet import LogReader
 from engine.mapping.dialect import mapping_from
 from engine.mapping.importer import import_log
 from engine.records.outcomes import read_outcomes
-from engine.state.fact_file import fact_blocks
+from engine.state.fact_file import fact_batches
 from experiments.judge.extra_columns import with_columns
 from tests.engine.contacts.test_contact_file import CATALOG, NOW, SCHEMA
 from tests.engine.mapping.conftest import small
@@ -79,7 +79,7 @@ def _imported(path: Path) -> Any:
 
 
 def _contacts(path: Path) -> Any:
-    (batch,) = contact_blocks(path, SCHEMA, CATALOG, NOW)
+    (batch,) = contact_batches(path, SCHEMA, CATALOG, NOW)
     names = [batch.zones[code] for code in batch.zone_code], [batch.locales[code] for code in batch.locale_code]
     return (
         list(batch.contact_id),
@@ -98,7 +98,7 @@ def _audited(path: Path) -> Any:
 
 
 def _facts(path: Path) -> Any:
-    return list(fact_blocks(path, "key", 100))
+    return list(fact_batches(path, "key", 100))
 
 
 def _side(path: Path) -> Any:

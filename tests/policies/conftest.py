@@ -9,8 +9,8 @@ import pytest
 
 from engine.catalog import Arm, Catalog
 from engine.eligibility import pack
-from engine.features import ContextBlock, FeatureSchema, FeatureSpec, categorical_column, numeric_column
-from engine.records.rounds import RoundBlock
+from engine.features import ContextBatch, FeatureSchema, FeatureSpec, categorical_column, numeric_column
+from engine.records.rounds import RoundBatch
 from engine.types import FloatArray
 
 BENEFIT = "fewer and more useful messages"
@@ -27,7 +27,7 @@ class World:
     catalog: Catalog
     schema: FeatureSchema
 
-    def context(self, n: int, seed: int, absent: float = 0.1) -> ContextBlock:
+    def context(self, n: int, seed: int, absent: float = 0.1) -> ContextBatch:
         rng = np.random.default_rng(seed)
         columns = {}
         for spec in self.schema.features:
@@ -37,9 +37,9 @@ class World:
             else:
                 codes = rng.integers(3, size=n).astype(np.int32)
                 columns[spec.name] = categorical_column(spec, codes, ("Urban", "a b:c|d", "rural"), state)
-        return ContextBlock(self.schema, columns, n)
+        return ContextBatch(self.schema, columns, n)
 
-    def means(self, context: ContextBlock) -> FloatArray:
+    def means(self, context: ContextBatch) -> FloatArray:
         """(n, k) true expected rewards."""
         column = context.columns["value"]
         value = np.where(column.state == 0, np.clip(column.values, -1.5, 1.5), 0.0)
@@ -47,7 +47,7 @@ class World:
         sign = np.where(np.arange(self.catalog.k) == 0, 0.0, np.where(arm % 2 == 0, 1.0, -1.0))
         return 0.5 + 0.2 * value[:, None] * sign
 
-    def rounds(self, n: int, seed: int, eligible_share: float = 0.8, uniform: bool = False) -> RoundBlock:
+    def rounds(self, n: int, seed: int, eligible_share: float = 0.8, uniform: bool = False) -> RoundBatch:
         rng = np.random.default_rng(seed)
         context = self.context(n, seed + 1_000)
         k = self.catalog.k
@@ -58,7 +58,7 @@ class World:
         cumulative = probabilities.cumsum(axis=1)
         action = (cumulative <= rng.random((n, 1)) * cumulative[:, -1:]).sum(axis=1).astype(np.int32)
         means = self.means(context)[np.arange(n), action]
-        return RoundBlock(
+        return RoundBatch(
             chunk=0,
             decision_id=np.array([f"{seed}-{i}" for i in range(n)], dtype=object),
             context=context,

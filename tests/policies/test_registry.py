@@ -8,7 +8,7 @@ import pytest
 
 from engine.errors import ConfigError, LearnError, ParameterError
 from engine.features import FeatureSchema, FeatureSpec
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from policies.check import check_policy
 from policies.linear.bandits import LinearThompson, LinUcb
 from policies.peers.config import LEARNING, PEER_NAMES, TUNED, PeerConfig
@@ -83,7 +83,7 @@ def test_widths_count_in_deviations_of_the_reward(there):
     """Rewards ten times as large: the same choices, because the widths grow with them."""
     world, setting, rounds = there
     larger = [
-        RoundBlock(**{**{f: getattr(b, f) for f in b.__dataclass_fields__}, "rewards": {"y": 10.0 * b.rewards["y"]}})
+        RoundBatch(**{**{f: getattr(b, f) for f in b.__dataclass_fields__}, "rewards": {"y": 10.0 * b.rewards["y"]}})
         for b in rounds
     ]
     wide = Setting(world.catalog, world.schema, "y", (0.0, 10.0))

@@ -26,8 +26,8 @@ def test_a_part_of_ones_own_works() -> None:
     """Everybody sees; a quarter clicks and half of these buy: about 0.125 orders a message."""
     scenario = load_scenario("newsletter", {"response": OWN}, packages=("tests",))
     assert scenario.response == FlatResponse(seen=1.0)
-    block = World(scenario, 4000, 1)
-    happened = block.advance(send(block, "email", "social_proof"))
+    batch = World(scenario, 4000, 1)
+    happened = batch.advance(send(batch, "email", "social_proof"))
     assert happened.delivered.all()
     assert happened.seen.all()
     assert happened.clicked.mean() == pytest.approx(0.25, abs=0.03)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.errors import ParameterError, TactfulError
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.types import HOLD, BoolArray, CodeArray, FloatArray
 from policies.peers.constant import UniformPolicy
 from simulator.rollout import HoldActor, PolicyActor, Turn, choose, turn_of
@@ -27,7 +27,7 @@ class Plain:
     def name(self) -> str:
         return "plain"
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         even: FloatArray = self.mass * eligible / eligible.sum(axis=1, keepdims=True)
         return even
 
@@ -51,10 +51,10 @@ def test_what_is_no_distribution_is_refused() -> None:
 
 
 def test_only_those_who_are_decided_for_are_written_to() -> None:
-    block = world("onboarding", 500)
-    action = choose(block, PolicyActor(UniformPolicy()))
+    batch = world("onboarding", 500)
+    action = choose(batch, PolicyActor(UniformPolicy()))
     outside = np.ones(500, dtype=np.bool_)
-    outside[np.flatnonzero(block.deciding())] = False
+    outside[np.flatnonzero(batch.deciding())] = False
     assert outside.any()
     assert (action[outside] == HOLD).all()
     assert (action != HOLD).any()
@@ -70,12 +70,12 @@ def test_an_actor_that_writes_to_its_turn_sends_nothing_else(honest: bool) -> No
             wanted = dense if honest else ~dense
             return np.where(wanted.any(axis=1), wanted.argmax(axis=1), HOLD), np.ones(len(dense))
 
-    block = world("newsletter", 300)
+    batch = world("newsletter", 300)
     if honest:
-        assert (choose(block, Forcing()) == HOLD).all()
+        assert (choose(batch, Forcing()) == HOLD).all()
     else:
         with pytest.raises(ParameterError, match="a removed one"):
-            choose(block, Forcing())
+            choose(batch, Forcing())
 
 
 def test_silence_has_propensity_one() -> None:

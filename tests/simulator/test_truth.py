@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine.errors import ParameterError
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.types import HOLD, BoolArray, CodeArray, FloatArray
 from simulator.oracles.calendar import CalendarActor
@@ -31,7 +31,7 @@ class Even:
 
     name: str = "even"
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         return eligible / eligible.sum(axis=1, keepdims=True)
 
 

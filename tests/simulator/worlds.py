@@ -34,7 +34,7 @@ FAULTS = tuple(sorted(path.stem for path in (CONF / "fault").glob("*.yaml")))
 
 
 def world(name: str = "newsletter", n: int = 400, seed: int = 5, **changes: Any) -> World:
-    """A block of a scenario with some keys changed."""
+    """A batch of a scenario with some keys changed."""
     return World(load_scenario(name, changes), n, seed)
 
 
@@ -52,38 +52,38 @@ def healthy(scenario: Scenario) -> Conditions:
 
 
 def days(
-    block: World, steps: int, sends: bool = True
+    batch: World, steps: int, sends: bool = True
 ) -> Iterator[tuple[IntArray, ContactBatch, Eligibility, BoolArray]]:
-    """Step a block under uniform choice, or silence; before each step: rows, contacts, eligibility, dense."""
-    conditions = healthy(block.scenario)
+    """Step a batch under uniform choice, or silence; before each step: rows, contacts, eligibility, dense."""
+    conditions = healthy(batch.scenario)
     for _ in range(steps):
-        rows = np.flatnonzero(block.deciding())
-        contacts = block.contacts(rows)
-        eligibility = block.eligibility(contacts, conditions)
+        rows = np.flatnonzero(batch.deciding())
+        contacts = batch.contacts(rows)
+        eligibility = batch.eligibility(contacts, conditions)
         dense = eligibility.dense()
         yield rows, contacts, eligibility, dense
-        action = np.zeros(block.n, dtype=np.int32)
+        action = np.zeros(batch.n, dtype=np.int32)
         if sends:
-            pick = block.draw("test policy", block.state.step, rows)
+            pick = batch.draw("test policy", batch.state.step, rows)
             action[rows] = (np.cumsum(dense, axis=1) > (pick * dense.sum(axis=1))[:, None]).argmax(axis=1)
-        block.advance(action)
+        batch.advance(action)
 
 
-def arm_left(block: World, dense: BoolArray, arm: str) -> BoolArray:
+def arm_left(batch: World, dense: BoolArray, arm: str) -> BoolArray:
     """(m,) contacts whom some action with the arm is left for."""
-    actions = np.arange(1, block.catalog.k)
-    own = actions[block.catalog.split(actions)[2] == block.catalog.arm_ids.index(arm)]
+    actions = np.arange(1, batch.catalog.k)
+    own = actions[batch.catalog.split(actions)[2] == batch.catalog.arm_ids.index(arm)]
     left: BoolArray = dense[:, own].any(axis=1)
     return left
 
 
-def mean_clicks(block: World, rows: IntArray, channel: str = "email") -> FloatArray:
+def mean_clicks(batch: World, rows: IntArray, channel: str = "email") -> FloatArray:
     """(K,) mean chance of a click given seen, of each arm, for some rows."""
     out = []
-    for arm in range(len(block.catalog.arms)):
+    for arm in range(len(batch.catalog.arms)):
         wide = np.full(len(rows), arm, dtype=np.int64)
-        cells = Cells(rows, np.full(len(rows), block.catalog.channels.index(channel)), np.full(len(rows), 12), wide)
-        out.append(float(block.chances(cells).clicked.mean()))
+        cells = Cells(rows, np.full(len(rows), batch.catalog.channels.index(channel)), np.full(len(rows), 12), wide)
+        out.append(float(batch.chances(cells).clicked.mean()))
     return np.array(out)
 
 
@@ -94,9 +94,9 @@ def moment(step: int = 0, step_days: float = 1.0, **changes: float) -> Moment:
     return Moment(step=step, now_at=now_at, day=step * step_days, step_days=step_days, **values)
 
 
-def neutral(block: World, **traits: Any) -> None:
-    """Make every contact of a block the average one: no affinity, engagement or motive of its own, nothing sent yet."""
-    n, channels = block.n, len(block.catalog.channels)
+def neutral(batch: World, **traits: Any) -> None:
+    """Make every contact of a batch the average one: no affinity, engagement or motive of its own, nothing sent yet."""
+    n, channels = batch.n, len(batch.catalog.channels)
     values: dict[str, Any] = {
         "affinity": np.zeros((n, channels)),
         "engagement": np.zeros(n),
@@ -105,11 +105,11 @@ def neutral(block: World, **traits: Any) -> None:
         "price_sensitivity": np.full(n, 0.5),
         "join_day": np.full(n, -100.0),
     }
-    people = replace(block.people, **(values | traits))
-    # The parts of a world keep the block that they were made for; a test changes it in place of them all.
+    people = replace(batch.people, **(values | traits))
+    # The parts of a world keep the batch that they were made for; a test changes it in place of them all.
     for name in values | traits:
-        object.__setattr__(block.people, name, getattr(people, name))
-    state = block.state
+        object.__setattr__(batch.people, name, getattr(people, name))
+    state = batch.state
     state.stage[:] = ACTIVE
     state.intent[:] = False
     state.due_day[:] = np.nan
@@ -117,8 +117,8 @@ def neutral(block: World, **traits: Any) -> None:
     state.reachable[:] = True
 
 
-def send(block: World, channel: str, arm: str, hour: int = 0) -> CodeArray:
+def send(batch: World, channel: str, arm: str, hour: int = 0) -> CodeArray:
     """(n,) one message to everybody."""
-    catalog = block.catalog
+    catalog = batch.catalog
     action = catalog.index(catalog.channels.index(channel), hour, catalog.arm_ids.index(arm))
-    return np.full(block.n, action, dtype=np.int32)
+    return np.full(batch.n, action, dtype=np.int32)

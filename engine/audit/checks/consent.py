@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from engine.audit.block import AuditBlock
+from engine.audit.batch import AuditBatch
 from engine.audit.findings import Finding, graded, not_applicable
 from engine.audit.rule import AuditRule
 from engine.catalog import Catalog
@@ -46,7 +46,7 @@ class Consent:
         self.rows = self.sends = self.bare = self.no_record = 0
         self._by_channel = np.zeros(len(catalog.channels))
 
-    def add(self, block: AuditBlock) -> None:
+    def add(self, block: AuditBatch) -> None:
         inputs = [self.levels(raw) for raw in block.rounds.extra["rule_inputs"]]
         have = np.array([levels is not None for levels in inputs], dtype=np.bool_)
         if not have.any():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.audit.block import AuditBlock
+from engine.audit.batch import AuditBatch
 from engine.audit.evidence import count_p, smallest
 from engine.audit.findings import FAIL, Finding, not_applicable, tested
 from engine.audit.rule import AuditRule
@@ -28,13 +28,13 @@ class ContactGroups:
         self._counts = DaySums()
         self._sent_to_control = 0
 
-    def add(self, block: AuditBlock) -> None:
-        control = block.group == CONTROL
-        self._sent_to_control += int((control & (block.rounds.action != HOLD)).sum())
-        keys = keyed_hash(block.rounds.extra["contact_id"], "audit/contacts")
+    def add(self, batch: AuditBatch) -> None:
+        control = batch.group == CONTROL
+        self._sent_to_control += int((control & (batch.rounds.action != HOLD)).sum())
+        keys = keyed_hash(batch.rounds.extra["contact_id"], "audit/contacts")
         self._follow(keys, np.column_stack([control, ~control]))
-        table = np.column_stack([control, block.group == UNIFORM_SLICE, np.ones(block.n)]).astype(np.float64)
-        self._counts.add(block.day, lambda rows: table[rows].sum(axis=0))
+        table = np.column_stack([control, batch.group == UNIFORM_SLICE, np.ones(batch.n)]).astype(np.float64)
+        self._counts.add(batch.day, lambda rows: table[rows].sum(axis=0))
 
     def merge(self, other: ContactGroups) -> None:
         self._sent_to_control += other._sent_to_control

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.audit.block import AuditBlock
+from engine.audit.batch import AuditBatch
 from engine.audit.checks.support import Support
 from engine.audit.evidence import count_p, smallest, upper_p
 from engine.audit.findings import Finding, not_applicable, tested
@@ -44,14 +44,14 @@ class MeanWeight:
         self._groups = groups
         self._sums = DaySums()
 
-    def add(self, block: AuditBlock) -> None:
-        weight, target = block.weight, block.target
+    def add(self, batch: AuditBatch) -> None:
+        weight, target = batch.weight, batch.target
 
         def sums(rows: slice | IntArray) -> FloatArray:
             own, mean = weight[rows], target[rows]
             return np.stack([own.sum(axis=0), (own * own).sum(axis=0), mean.sum(axis=0)])
 
-        self._sums.add(block.day[block.rows], sums)
+        self._sums.add(batch.day[batch.rows], sums)
 
     def merge(self, other: MeanWeight) -> None:
         self._sums.merge(other._sums)
@@ -112,14 +112,14 @@ class SampleRatio:
         self._groups = groups
         self._every, self._slice = DaySums(), DaySums()
 
-    def add(self, block: AuditBlock) -> None:
-        rows = block.rows
-        hit = self._groups.member[block.rounds.action[rows]].astype(np.float64)
-        table = np.stack([hit, block.share, np.ones_like(hit)], axis=1)
-        self._every.add(block.day[rows], lambda some: table[some].sum(axis=0))
-        own = np.flatnonzero(block.group[rows] == UNIFORM_SLICE)
+    def add(self, batch: AuditBatch) -> None:
+        rows = batch.rows
+        hit = self._groups.member[batch.rounds.action[rows]].astype(np.float64)
+        table = np.stack([hit, batch.share, np.ones_like(hit)], axis=1)
+        self._every.add(batch.day[rows], lambda some: table[some].sum(axis=0))
+        own = np.flatnonzero(batch.group[rows] == UNIFORM_SLICE)
         sliced = table[own]
-        self._slice.add(block.day[rows][own], lambda some: sliced[some].sum(axis=0))
+        self._slice.add(batch.day[rows][own], lambda some: sliced[some].sum(axis=0))
 
     def merge(self, other: SampleRatio) -> None:
         self._every.merge(other._every)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from engine.audit.batch import AuditBatch
 from engine.audit.bins import FeatureBins
-from engine.audit.block import AuditBlock
 from engine.audit.findings import Finding, graded, not_applicable
 from engine.audit.rule import AuditRule
 from engine.audit.windows import DaySums, day_name
@@ -34,13 +34,13 @@ class Drift:
         self._schema, self._bins = schema, bins
         self._features, self._powers = DaySums(), DaySums()
 
-    def add(self, block: AuditBlock) -> None:
-        features = block.features
-        self._features.add(block.day, lambda rows: features[rows].sum(axis=0, dtype=np.float64))
-        propensity = block.rounds.propensity[block.rows]
+    def add(self, batch: AuditBatch) -> None:
+        features = batch.features
+        self._features.add(batch.day, lambda rows: features[rows].sum(axis=0, dtype=np.float64))
+        propensity = batch.rounds.propensity[batch.rows]
         power = np.clip(np.floor(-np.log2(propensity)), 0, _POWERS - 1).astype(np.int64)
         self._powers.add(
-            block.day[block.rows], lambda rows: np.bincount(power[rows], minlength=_POWERS).astype(np.float64)
+            batch.day[batch.rows], lambda rows: np.bincount(power[rows], minlength=_POWERS).astype(np.float64)
         )
 
     def merge(self, other: Drift) -> None:

@@ -16,8 +16,8 @@ from fnmatch import fnmatch
 
 import numpy as np
 
+from engine.audit.batch import AuditBatch
 from engine.audit.bins import FeatureBins
-from engine.audit.block import AuditBlock
 from engine.audit.evidence import smallest, upper_p
 from engine.audit.findings import FAIL, Finding, graded, not_applicable, tested
 from engine.audit.groups import ActionGroups
@@ -46,9 +46,9 @@ class Independence:
         self._sums: FloatArray | None = None
         self._whole = np.zeros((3, len(groups.names)))
 
-    def add(self, block: AuditBlock) -> None:
-        features = block.features[block.rows]
-        parts = (block.weight, block.weight * block.weight, block.target)
+    def add(self, batch: AuditBatch) -> None:
+        features = batch.features[batch.rows]
+        parts = (batch.weight, batch.weight * batch.weight, batch.target)
         # One product in single precision: the sums of a chunk are small, those over chunks are kept in double.
         product = matmul(features.T, np.concatenate(parts, axis=1).astype(np.float32))
         sums = np.stack(np.split(product.astype(np.float64), 3, axis=1))
@@ -106,19 +106,19 @@ class Explained:
         # (metrics, 2, 3, F): hold and send; rows, sum and sum of squares.
         self._sums: FloatArray | None = None
 
-    def add(self, block: AuditBlock) -> None:
+    def add(self, batch: AuditBatch) -> None:
         if not self._metrics:
             return
-        send = block.rounds.action != HOLD
+        send = batch.rounds.action != HOLD
         columns = []
         for metric in self._metrics:
-            reward = block.rounds.rewards[metric]
-            known = ~np.isnan(reward) & block.rounds.usable
+            reward = batch.rounds.rewards[metric]
+            known = ~np.isnan(reward) & batch.rounds.usable
             value = np.where(known, reward, 0.0)
             for stratum in (~send, send):
                 columns += [known & stratum, value * stratum, value * value * stratum]
         # Single precision within a chunk, double over chunks; see `independence`.
-        sums = matmul(np.array(columns, dtype=np.float32), block.features)
+        sums = matmul(np.array(columns, dtype=np.float32), batch.features)
         shaped = sums.astype(np.float64).reshape(len(self._metrics), 2, 3, -1)
         self._sums = shaped if self._sums is None else self._sums + shaped
 
@@ -183,10 +183,10 @@ class Future:
         self._rows = 0
         self._negative: Counter[str] = Counter()
 
-    def add(self, block: AuditBlock) -> None:
-        self._rows += block.n
+    def add(self, batch: AuditBatch) -> None:
+        self._rows += batch.n
         for name in self._ages:
-            column = block.rounds.context.columns[name]
+            column = batch.rounds.context.columns[name]
             values = np.asarray(column.values, dtype=np.float64)
             self._negative[name] += int(((column.state == PRESENT) & (values < 0)).sum())
 

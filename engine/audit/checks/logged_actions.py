@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.audit.block import AuditBlock
+from engine.audit.batch import AuditBatch
 from engine.audit.findings import FAIL, PASS, Finding, not_applicable
 from engine.errors import MisnamedActionError
 from engine.log.parquet import LogReader
@@ -46,9 +46,9 @@ class LoggedAction:
         self._drawn = 0
         self._removed = 0
 
-    def add(self, block: AuditBlock) -> None:
-        self._drawn += int(np.count_nonzero(block.available))
-        self._removed += int(np.count_nonzero(block.available & ~block.rounds.was_eligible()))
+    def add(self, batch: AuditBatch) -> None:
+        self._drawn += int(np.count_nonzero(batch.available))
+        self._removed += int(np.count_nonzero(batch.available & ~batch.rounds.was_eligible()))
 
     def merge(self, other: LoggedAction) -> None:
         self._drawn += other._drawn

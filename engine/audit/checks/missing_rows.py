@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from engine.audit.block import NO_DAY, AuditBlock
+from engine.audit.batch import NO_DAY, AuditBatch
 from engine.audit.findings import WARN, Finding, graded, not_applicable, tested
 from engine.audit.groups import ActionGroups
 from engine.audit.rule import AuditRule
@@ -39,7 +39,7 @@ class Calendar:
         self._rows = DaySums()
         self._timeless = 0
 
-    def add(self, block: AuditBlock) -> None:
+    def add(self, block: AuditBatch) -> None:
         self._timeless += int((block.day == NO_DAY).sum())
         ones = np.ones(block.n)
         self._rows.add(block.day, lambda rows: np.array([ones[rows].sum()]))
@@ -146,7 +146,7 @@ class Dispatch:
         self._groups = groups
         self._sums = np.zeros((2, len(groups.names)))
 
-    def add(self, block: AuditBlock) -> None:
+    def add(self, block: AuditBatch) -> None:
         rows = np.flatnonzero(block.available)
         member = self._groups.member[block.rounds.action[rows]].astype(np.float64)
         self._sums += np.stack([member.sum(axis=0), member[~block.rounds.usable[rows]].sum(axis=0)])

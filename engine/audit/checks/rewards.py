@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.audit.block import AuditBlock
+from engine.audit.batch import AuditBatch
 from engine.audit.evidence import smallest, upper_p
 from engine.audit.findings import FAIL, Finding, graded, not_applicable, tested
 from engine.audit.groups import ActionGroups
@@ -143,7 +143,7 @@ class Maturity:
         self._unknown = dict.fromkeys(metrics, 0)
         self._sums: dict[str, FloatArray] = {name: np.zeros((2, 3, len(groups.names))) for name in metrics}
 
-    def add(self, block: AuditBlock) -> None:
+    def add(self, block: AuditBatch) -> None:
         usable = block.rounds.usable
         self._rows += int(usable.sum())
         parts = np.stack([block.weight, block.weight * block.weight, block.target])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.audit.block import AuditBlock
+from engine.audit.batch import AuditBatch
 from engine.audit.findings import FAIL, PASS, WARN, Finding
 from engine.audit.groups import ActionGroups
 from engine.records.schema import UNIFORM_SLICE, LogMeta
@@ -30,20 +30,20 @@ class Support:
         self.rows = 0
         self.below_one = 0
 
-    def add(self, block: AuditBlock) -> None:
-        if not len(block.rows):
+    def add(self, batch: AuditBatch) -> None:
+        if not len(batch.rows):
             return
-        rounds, rows = block.rounds, block.rows
+        rounds, rows = batch.rounds, batch.rows
         propensity, action = rounds.propensity[rows], rounds.action[rows]
         np.minimum.at(self._low, action, propensity)
         np.maximum.at(self._high, action, propensity)
-        even = propensity * block.eligible_count
+        even = propensity * batch.eligible_count
         self._even = np.array([min(self._even[0], even.min()), max(self._even[1], even.max())])
-        size = block.eligible_count
+        size = batch.eligible_count
         self._sizes = np.array([min(self._sizes[0], size.min()), max(self._sizes[1], size.max())])
-        share = np.where(block.share > 0, block.share, 1.0).min(axis=0)
+        share = np.where(batch.share > 0, batch.share, 1.0).min(axis=0)
         self._narrowest = np.minimum(self._narrowest, share)
-        self.slice_rows += int((block.group[rows] == UNIFORM_SLICE).sum())
+        self.slice_rows += int((batch.group[rows] == UNIFORM_SLICE).sum())
         self.rows += len(rows)
         self.below_one += int((propensity < 1.0).sum())
 

@@ -26,7 +26,7 @@ BLOCK_ROWS: Final = 2048
 
 
 @dataclass(frozen=True)
-class BlockDifference:
+class BatchDifference:
     """What changes for n contacts when the second pack takes over from the first.
 
     Attributes:
@@ -101,7 +101,7 @@ class Comparison:
         """Columns beyond the core ones that either pack reads."""
         return tuple(sorted({*self._first.extra_inputs, *self._second.extra_inputs}))
 
-    def add(self, contacts: ContactBatch, now: datetime, conditions: Conditions = NOTHING_SAID) -> BlockDifference:
+    def add(self, contacts: ContactBatch, now: datetime, conditions: Conditions = NOTHING_SAID) -> BatchDifference:
         """Compare on n contacts; n x (k + pairs that change x rules) bytes, so call it on blocks of `BLOCK_ROWS`.
 
         Raises:
@@ -122,7 +122,7 @@ class Comparison:
         total.freed += int(np.count_nonzero((left[0] == 0) & (left[1] > 0)))
         total.gained += gained.sum(axis=0)
         total.lost += lost.sum(axis=0)
-        return BlockDifference(contacts.contact_id, left[0], left[1], pack(gained), pack(lost), many[0], many[1])
+        return BatchDifference(contacts.contact_id, left[0], left[1], pack(gained), pack(lost), many[0], many[1])
 
 
 def _credit(

@@ -23,9 +23,9 @@ from engine.guardrails.layer import Guardrails
 from engine.guardrails.replay.inputs import contacts_from_rule_inputs
 from engine.guardrails.rule import Scene
 from engine.numeric.matmul import matmul
-from engine.ope.target import TargetBlock
+from engine.ope.target import TargetBatch
 from engine.protocols import Policy
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import HOLD, NOT_AN_INSTANT, BoolArray, ByteArray, FloatArray
 
 COLUMNS: Final = ("rule_inputs", "contact_id")
@@ -66,7 +66,7 @@ class LogRules:
         self._key: tuple[int, int, str] | None = None
         self._found = BlockVerdicts({}, {}, guardrails.catalog.k)
 
-    def verdicts(self, rounds: RoundBlock) -> BlockVerdicts:
+    def verdicts(self, rounds: RoundBatch) -> BlockVerdicts:
         """What each rule would have said; rounds must carry the columns `COLUMNS`.
 
         Raises:
@@ -77,7 +77,7 @@ class LogRules:
             self._found, self._key = self._judged(rounds), key
         return self._found
 
-    def _judged(self, rounds: RoundBlock) -> BlockVerdicts:
+    def _judged(self, rounds: RoundBatch) -> BlockVerdicts:
         inputs, who = rounds.extra["rule_inputs"], rounds.extra["contact_id"]
         catalog, n = self.guardrails.catalog, rounds.n
         absent = np.array([entry is None for entry in inputs], dtype=np.bool_) | (rounds.decided_at == NOT_AN_INSTANT)
@@ -124,7 +124,7 @@ class ReplayCounts:
     reached: Counter[str] = field(default_factory=Counter)
     mixed_holds: Counter[str] = field(default_factory=Counter)
 
-    def add(self, rounds: RoundBlock, verdicts: BlockVerdicts) -> None:
+    def add(self, rounds: RoundBatch, verdicts: BlockVerdicts) -> None:
         """Add a block of rounds."""
         rows, sent = np.arange(rounds.n), rounds.action != HOLD
         eligible = rounds.eligible_dense()
@@ -159,7 +159,7 @@ class DecidingPlan:
     policy: Policy | None
     uniform: float
 
-    def distribution(self, rounds: RoundBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, rounds: RoundBatch, eligible: BoolArray) -> FloatArray:
         """(n, k) probabilities over an eligible set."""
         full: FloatArray = self.uniform * eligible / eligible.sum(axis=1, keepdims=True)
         if self.policy is not None:
@@ -167,7 +167,7 @@ class DecidingPlan:
         return full
 
 
-def deciding_plan(rounds: Iterable[RoundBlock], policy: Policy | None) -> DecidingPlan | None:
+def deciding_plan(rounds: Iterable[RoundBatch], policy: Policy | None) -> DecidingPlan | None:
     """Find the plan whose propensities are the logged ones, or None where there is none.
 
     A logged propensity is uniform / |eligible| + (1 - uniform) * policy, linear in the share: it is fitted by least
@@ -194,7 +194,7 @@ def deciding_plan(rounds: Iterable[RoundBlock], policy: Policy | None) -> Decidi
     return DecidingPlan(policy, uniform)
 
 
-def _propensity_terms(block: RoundBlock, policy: Policy | None) -> tuple[FloatArray, FloatArray]:
+def _propensity_terms(block: RoundBatch, policy: Policy | None) -> tuple[FloatArray, FloatArray]:
     """Propensity = own + uniform * slope: (n,) slopes and (n,) propensities less own."""
     eligible = block.eligible_dense()
     own = np.zeros(block.n)
@@ -226,7 +226,7 @@ class RuleTarget:
     def name(self) -> str:
         return self.rule
 
-    def probabilities(self, rounds: RoundBlock) -> TargetBlock:
+    def probabilities(self, rounds: RoundBatch) -> TargetBatch:
         """Probability of the logged action under the obeying policy."""
         eligible = rounds.eligible_dense()
         gone = self.rules.verdicts(rounds).of(self.rule) & eligible
@@ -236,9 +236,9 @@ class RuleTarget:
         if len(rows):
             part = self._obeying(rounds.take(rows), eligible[rows], gone[rows])
             logged[rows], unsupported[rows] = part
-        return TargetBlock(np.clip(logged, 0.0, 1.0), None, unsupported)
+        return TargetBatch(np.clip(logged, 0.0, 1.0), None, unsupported)
 
-    def _obeying(self, rounds: RoundBlock, eligible: BoolArray, gone: BoolArray) -> tuple[FloatArray, FloatArray]:
+    def _obeying(self, rounds: RoundBatch, eligible: BoolArray, gone: BoolArray) -> tuple[FloatArray, FloatArray]:
         at = np.arange(rounds.n)
         hit, held = gone[at, rounds.action], rounds.action == HOLD
         if self.plan is None:

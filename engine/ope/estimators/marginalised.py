@@ -16,7 +16,7 @@ from engine.ope.estimators.doubly_robust import Dr
 from engine.ope.estimators.terms import EMBEDDING_WEIGHT
 from engine.ope.estimators.weighting import Ips
 from engine.ope.target import Target
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import FloatArray, IntArray
 
 AXES: Final = ("channel", "hour", "arm")
@@ -58,9 +58,9 @@ class ActionGroups:
         found: FloatArray = np.add.reduceat(full[:, order], starts, axis=1)
         return found
 
-    def of_rows(self, block: RoundBlock) -> IntArray:
+    def of_rows(self, batch: RoundBatch) -> IntArray:
         """(n,) group of each logged action."""
-        return self.codes[block.action]
+        return self.codes[batch.action]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class SampledGroups:
     """Attributes that are drawn after the action, with known probabilities: a variant that is chosen at rendering, say.
 
     Attributes:
-        column: key in `RoundBlock.extra` that holds each row's group, in [0, groups).
+        column: key in `RoundBatch.extra` that holds each row's group, in [0, groups).
         table: (k, groups) probability of each group after each action; rows sum to 1.
     """
 
@@ -89,17 +89,17 @@ class SampledGroups:
         found: FloatArray = matmul(full, self.table)
         return found
 
-    def of_rows(self, block: RoundBlock) -> IntArray:
+    def of_rows(self, batch: RoundBatch) -> IntArray:
         """(n,) group of each row.
 
         Raises:
             DataError: the column is absent, or holds what is no group, or one that the logged action never has.
         """
-        if self.column not in block.extra:
+        if self.column not in batch.extra:
             raise DataError(f"the log has no column {self.column!r}")
         try:
-            group = block.extra[self.column].astype(np.int64)
-            possible = self.table[block.action, group] > 0
+            group = batch.extra[self.column].astype(np.int64)
+            possible = self.table[batch.action, group] > 0
         except (TypeError, ValueError, IndexError) as error:
             raise DataError(f"column {self.column!r} must hold groups in [0, {self.table.shape[1]})") from error
         if (group < 0).any() or not possible.all():
@@ -159,53 +159,53 @@ class Embedding:
                 hint="the logged propensity is that of one action; the weight of its attributes needs those of all",
             )
 
-    def logged_mass(self, block: RoundBlock) -> FloatArray:
+    def logged_mass(self, batch: RoundBatch) -> FloatArray:
         """(n, groups) probabilities of the groups under the logging policy.
 
         Raises:
             DataError: the logging policy's probability of a logged action is not the logged propensity, or the groups
                 are those of another catalog.
         """
-        if self.groups.k != block.k:
-            raise DataError(f"the attributes are of {self.groups.k} actions, the log has {block.k}")
-        full = self.logging.probabilities(block).full
+        if self.groups.k != batch.k:
+            raise DataError(f"the attributes are of {self.groups.k} actions, the log has {batch.k}")
+        full = self.logging.probabilities(batch).full
         if full is None:
             raise DataError(f"{self.logging.name!r} does not give its whole distribution")
-        check_propensity(full[np.arange(block.n), block.action], block, self.logging.name)
+        check_propensity(full[np.arange(batch.n), batch.action], batch, self.logging.name)
         return self.groups.mass(full)
 
-    def weights(self, full: FloatArray, logged_mass: FloatArray, block: RoundBlock) -> tuple[FloatArray, FloatArray]:
+    def weights(self, full: FloatArray, logged_mass: FloatArray, batch: RoundBatch) -> tuple[FloatArray, FloatArray]:
         """(n,) weights of the logged action's group, and the (n,) mass of the target on groups that the log never had.
 
         Args:
             full: (n, k) distribution of the target.
             logged_mass: (n, groups) of the logging policy.
-            block: the rows.
+            batch: the rows.
         """
         asked = self.groups.mass(full)
-        rows, group = np.arange(block.n), self.groups.of_rows(block)
+        rows, group = np.arange(batch.n), self.groups.of_rows(batch)
         unsupported = np.where(logged_mass > 0, 0.0, asked).sum(axis=1)
         return asked[rows, group] / logged_mass[rows, group], unsupported
 
 
-def check_propensity(said: FloatArray, block: RoundBlock, name: str) -> None:
+def check_propensity(said: FloatArray, batch: RoundBatch, name: str) -> None:
     """Refuse a policy that is said to have decided rows but did not.
 
     Args:
         said: (n,) its probability of the logged action.
-        block: the rows.
+        batch: the rows.
         name: The policy's name.
 
     Raises:
         DataError: a probability differs from the logged propensity.
     """
-    off = ~(np.abs(said - block.propensity) <= TOLERANCE + TOLERANCE * block.propensity)
+    off = ~(np.abs(said - batch.propensity) <= TOLERANCE + TOLERANCE * batch.propensity)
     if off.any():
         row = int(np.flatnonzero(off)[0])
         raise DataError(
-            f"{name!r} did not decide this log: it would have taken the action of decision {block.decision_id[row]!r} "
-            f"with probability {float(said[row])!r}, logged is {float(block.propensity[row])!r} ({int(off.sum())} such "
-            f"rows in chunk {block.chunk})",
+            f"{name!r} did not decide this log: it would have taken the action of decision {batch.decision_id[row]!r} "
+            f"with probability {float(said[row])!r}, logged is {float(batch.propensity[row])!r} ({int(off.sum())} such "
+            f"rows in chunk {batch.chunk})",
             hint="name the policy that drew the logged actions",
         )
 

@@ -16,7 +16,7 @@ from engine.ope.estimators.marginalised import check_propensity
 from engine.ope.estimators.terms import BALANCED_WEIGHT, Estimator, Rows, Traits, logger_column
 from engine.ope.estimators.weighting import Ips
 from engine.ope.target import Target
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import FloatArray, IntArray
 
 
@@ -25,7 +25,7 @@ class Loggers:
     """The policies that decided a log.
 
     Attributes:
-        column: key in `RoundBlock.extra` that names each row's logger.
+        column: key in `RoundBatch.extra` that names each row's logger.
         names: the loggers, as in that column.
         shares: share of the rows that each decided, positive, summing to 1.
         policies: what each would have done, in the order of `names`; empty where only the names are known, which is
@@ -45,46 +45,46 @@ class Loggers:
         if self.policies and len(self.policies) != len(self.names):
             raise ParameterError("policies", "Loggers", allowed="one a logger, or none", got=len(self.policies))
 
-    def positions(self, block: RoundBlock) -> IntArray:
+    def positions(self, batch: RoundBatch) -> IntArray:
         """(n,) position in `names` of the logger of each row.
 
         Raises:
             DataError: the column is absent or holds another name.
         """
-        labels = _labels(block, self.column)
+        labels = _labels(batch, self.column)
         known = {name: position for position, name in enumerate(self.names)}
         strange = [label for label in labels if label not in known]
         if strange:
             raise DataError(
                 f"{strange[0]!r} in column {self.column!r} is no known logger ({len(strange)} such rows in chunk "
-                f"{block.chunk})",
+                f"{batch.chunk})",
                 hint=f"known: {', '.join(self.names)}",
             )
         return np.array([known[label] for label in labels], dtype=np.int64)
 
-    def mean_propensity(self, block: RoundBlock, positions: IntArray) -> FloatArray:
+    def mean_propensity(self, batch: RoundBatch, positions: IntArray) -> FloatArray:
         """(n,) mean probability of the logged action over the loggers, by their shares.
 
         Raises:
             DataError: a logger's probability of an action that it took is not the logged propensity.
         """
-        mean = np.zeros(block.n)
+        mean = np.zeros(batch.n)
         for position, (policy, share) in enumerate(zip(self.policies, self.shares, strict=True)):
-            logged = policy.probabilities(block).logged
+            logged = policy.probabilities(batch).logged
             if logged is None:
                 raise DataError(f"logger {self.names[position]!r} does not say how likely its choices were")
             own = np.flatnonzero(positions == position)
-            check_propensity(logged[own], block.take(own), self.names[position])
+            check_propensity(logged[own], batch.take(own), self.names[position])
             mean += share * logged
         return mean
 
 
-def count_loggers(rounds: Iterable[RoundBlock], column: str, policies: Sequence[tuple[str, Target]] = ()) -> Loggers:
+def count_loggers(rounds: Iterable[RoundBatch], column: str, policies: Sequence[tuple[str, Target]] = ()) -> Loggers:
     """The loggers of a log with their shares of rows, counted in one pass.
 
     Args:
         rounds: re-iterable, so that the log can still be evaluated.
-        column: key in `RoundBlock.extra` that names each row's logger.
+        column: key in `RoundBatch.extra` that names each row's logger.
         policies: what each logger would have done, by its name in the column.
 
     Raises:
@@ -94,8 +94,8 @@ def count_loggers(rounds: Iterable[RoundBlock], column: str, policies: Sequence[
     if iter(rounds) is rounds:
         raise ParameterError("rounds", "count_loggers", allowed="re-iterable", got=type(rounds).__name__)
     counts: Counter[str] = Counter()
-    for block in rounds:
-        counts.update(_labels(block, column))
+    for batch in rounds:
+        counts.update(_labels(batch, column))
     if not counts:
         raise DataError("the log has no rows", hint="the shares of its loggers cannot be counted")
     names = tuple(sorted(counts))
@@ -114,10 +114,10 @@ def count_loggers(rounds: Iterable[RoundBlock], column: str, policies: Sequence[
     )
 
 
-def _labels(block: RoundBlock, column: str) -> list[str]:
-    if column not in block.extra:
-        raise DataError(f"the log has no column {column!r}", hint=f"it has: {', '.join(sorted(block.extra)) or 'none'}")
-    return [str(value) for value in block.extra[column]]
+def _labels(batch: RoundBatch, column: str) -> list[str]:
+    if column not in batch.extra:
+        raise DataError(f"the log has no column {column!r}", hint=f"it has: {', '.join(sorted(batch.extra)) or 'none'}")
+    return [str(value) for value in batch.extra[column]]
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.features import PRESENT, ContextBlock, FeatureSchema
+from engine.features import PRESENT, ContextBatch, FeatureSchema
 from engine.numeric.matmul import matmul
 from engine.ope.metrics.definition import Measure, MetricDefinition, MetricStack
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import HOLD, BoolArray, FloatArray
 
 
@@ -67,25 +67,25 @@ class BoundStack:
         """Whether some metric looks at a feature."""
         return any(measure.feature for name in self.names for measure in self.stack.metrics[name].measures)
 
-    def logged(self, name: str, block: RoundBlock) -> Quantities:
+    def logged(self, name: str, batch: RoundBatch) -> Quantities:
         """A metric's quantities of the logged choices."""
         metric = self.stack.metrics[name]
-        known = np.ones(block.n, dtype=np.bool_)
-        above = self._sum(metric.numerator, block, known)
-        below = self._sum(metric.denominator, block, known) if metric.denominator else np.ones(block.n)
+        known = np.ones(batch.n, dtype=np.bool_)
+        above = self._sum(metric.numerator, batch, known)
+        below = self._sum(metric.denominator, batch, known) if metric.denominator else np.ones(batch.n)
         above, below = np.where(known, above, 0.0), np.where(known, below, 0.0)
         for measure in metric.measures:
             if measure.feature:
                 # A contact of whom it is not known counts as below the threshold; were it known of nobody, that is n/a.
-                known &= block.context.columns[measure.feature].state == PRESENT
+                known &= batch.context.columns[measure.feature].state == PRESENT
         return Quantities(above, below, known)
 
-    def expected(self, name: str, block: RoundBlock, full: FloatArray) -> Quantities:
+    def expected(self, name: str, batch: RoundBatch, full: FloatArray) -> Quantities:
         """Quantities of a metric of choices, in expectation under (n, k) probabilities."""
         metric = self.stack.metrics[name]
-        above = self._expected(metric.numerator, block, full)
-        below = self._expected(metric.denominator, block, full) if metric.denominator else np.ones(block.n)
-        return Quantities(above, below, np.ones(block.n, dtype=np.bool_))
+        above = self._expected(metric.numerator, batch, full)
+        below = self._expected(metric.denominator, batch, full) if metric.denominator else np.ones(batch.n)
+        return Quantities(above, below, np.ones(batch.n, dtype=np.bool_))
 
     def _obstacle(self, metric: MetricDefinition) -> str:
         for measure in metric.measures:
@@ -106,21 +106,21 @@ class BoundStack:
     def _numeric(self, name: str) -> bool:
         return any(spec.name == name and spec.type == "numeric" for spec in self.features.features)
 
-    def _sum(self, measures: tuple[Measure, ...], block: RoundBlock, known: BoolArray) -> FloatArray:
-        total = np.zeros(block.n)
+    def _sum(self, measures: tuple[Measure, ...], batch: RoundBatch, known: BoolArray) -> FloatArray:
+        total = np.zeros(batch.n)
         for measure in measures:
-            value = self._of_action(measure)[block.action]
+            value = self._of_action(measure)[batch.action]
             if measure.input:
-                reward = block.rewards[self._stored(measure.input)]
+                reward = batch.rewards[self._stored(measure.input)]
                 known &= ~np.isnan(reward)
                 value = value * np.nan_to_num(reward)
-            total += value * _held(measure, block.context)
+            total += value * _held(measure, batch.context)
         return total
 
-    def _expected(self, measures: tuple[Measure, ...], block: RoundBlock, full: FloatArray) -> FloatArray:
-        total = np.zeros(block.n)
+    def _expected(self, measures: tuple[Measure, ...], batch: RoundBatch, full: FloatArray) -> FloatArray:
+        total = np.zeros(batch.n)
         for measure in measures:
-            total += matmul(full, self._of_action(measure)) * _held(measure, block.context)
+            total += matmul(full, self._of_action(measure)) * _held(measure, batch.context)
         return total
 
     def _of_action(self, measure: Measure) -> FloatArray:
@@ -147,7 +147,7 @@ class BoundStack:
         return np.where(arm >= 0, depths[arm], 0.0)
 
 
-def _held(measure: Measure, context: ContextBlock) -> FloatArray | float:
+def _held(measure: Measure, context: ContextBatch) -> FloatArray | float:
     if not measure.feature:
         return 1.0
     column = context.columns[measure.feature]

@@ -67,7 +67,7 @@ def stack_figures(state: StackState, alpha: float, rule: SupportRule | None = No
     """Every metric of every policy, policy by policy, in the order of the stack.
 
     Args:
-        state: after all blocks are added and all partitions merged.
+        state: after all batches are added and all partitions merged.
         alpha: error of each interval, in (0, 1).
         rule: when support is too little.
     """

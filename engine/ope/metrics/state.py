@@ -1,4 +1,4 @@
-"""Mergeable sums behind the stack: one pass over the blocks, memory that does not grow with rows or contacts."""
+"""Mergeable sums behind the stack: one pass over the batches, memory that does not grow with rows or contacts."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from engine.ope.metrics.bound import BoundStack, Quantities
 from engine.ope.sums.bootstrap import BucketSums
 from engine.ope.sums.exact import add_pairs
 from engine.ope.support import WeightSummary, WeightSums
-from engine.ope.target import Target, TargetBlock
-from engine.records.rounds import RoundBlock
+from engine.ope.target import Target, TargetBatch
+from engine.records.rounds import RoundBatch
 from engine.types import FloatArray
 
 # Of each policy and metric by row: sums of squares of both terms, of |numerator|, and rows where it exceeds the base.
@@ -45,7 +45,7 @@ class StackTotals:
 
 
 class StackState:
-    """Sums over the blocks of a log, for several policies at once.
+    """Sums over the batches of a log, for several policies at once.
 
     Contacts are put into `engine.ope.sums.bootstrap.BUCKETS` groups by a hash that sees nothing of them, and the groups
     are the independent units of every variance (the random groups of Wolter 2007, chapter 2): memory is that of the
@@ -70,40 +70,40 @@ class StackState:
         shape = len(names) * count * _ROW_SUMS + count * _LOG_SUMS
         self._high, self._low = np.zeros(shape), np.zeros(shape)
 
-    def add(self, block: RoundBlock) -> None:
+    def add(self, batch: RoundBatch) -> None:
         """Add a canonical chunk of usable rows.
 
         Raises:
             DataError: a column that does not hold what a target needs, or a chunk that came before.
             ParameterError: a policy's answer is no distribution over the eligible set.
         """
-        if block.n == 0:
+        if batch.n == 0:
             return
-        logged = [self.bound.logged(name, block) for name in self.bound.names]
-        columns = [np.ones(block.n)]
+        logged = [self.bound.logged(name, batch) for name in self.bound.names]
+        columns = [np.ones(batch.n)]
         by_row: list[FloatArray] = []
         for target, weights in zip(self.targets, self._weights, strict=True):
-            asked = target.probabilities(block)
-            weight = np.ones(block.n) if asked.logged is None else asked.logged / block.propensity
-            weights.add(block.chunk, weight, asked.unsupported)
+            asked = target.probabilities(batch)
+            weight = np.ones(batch.n) if asked.logged is None else asked.logged / batch.propensity
+            weights.add(batch.chunk, weight, asked.unsupported)
             columns.append(weight)
             for name, quantities in zip(self.bound.names, logged, strict=True):
-                above, below, excess = self._terms(name, quantities, block, asked, weight)
+                above, below, excess = self._terms(name, quantities, batch, asked, weight)
                 columns += [above, below]
                 by_row.append(np.array([matmul(above, above), matmul(below, below), np.abs(above).sum(), excess]))
         for quantities in logged:
             nonzero = (np.count_nonzero(part) for part in (quantities.above, quantities.below))
             by_row.append(np.array([np.count_nonzero(quantities.known), *nonzero], dtype=np.float64))
-        self._buckets.add(block.cluster, np.stack(columns, axis=1))
+        self._buckets.add(batch.cluster, np.stack(columns, axis=1))
         added = np.concatenate(by_row) if by_row else np.zeros(0)
         self._high, self._low = add_pairs(self._high, self._low, added, np.zeros_like(added))
-        self._rows += block.n
+        self._rows += batch.n
 
     def _terms(
-        self, name: str, quantities: Quantities, block: RoundBlock, asked: TargetBlock, weight: FloatArray
+        self, name: str, quantities: Quantities, batch: RoundBatch, asked: TargetBatch, weight: FloatArray
     ) -> tuple[FloatArray, FloatArray, float]:
         if asked.full is not None and self.bound.stack.metrics[name].of_choices:
-            quantities, weight = self.bound.expected(name, block, asked.full), np.ones(block.n)
+            quantities, weight = self.bound.expected(name, batch, asked.full), np.ones(batch.n)
         excess = np.count_nonzero(quantities.above > quantities.below * (1.0 + 1e-9))
         return quantities.above * weight, quantities.below * weight, float(excess)
 

@@ -11,7 +11,7 @@ from engine.errors import DataError, LearnError, ParameterError
 from engine.identity import fold_of
 from engine.ope.target import Target
 from engine.protocols import RewardModel
-from engine.records.rounds import SAMPLE_WEIGHT, RoundBlock
+from engine.records.rounds import SAMPLE_WEIGHT, RoundBatch
 from engine.types import FloatArray, IntArray, KeyArray
 
 RewardModelFactory = Callable[[], RewardModel]
@@ -33,14 +33,14 @@ class OtherFolds:
         seed: Seed of the hash.
     """
 
-    rounds: Iterable[RoundBlock]
+    rounds: Iterable[RoundBatch]
     fold: int
     folds: int
     seed: int
 
-    def __iter__(self) -> Iterator[RoundBlock]:
-        for block in self.rounds:
-            rest = block.take(model_fold_of(block.cluster, self.folds, self.seed) != self.fold)
+    def __iter__(self) -> Iterator[RoundBatch]:
+        for batch in self.rounds:
+            rest = batch.take(model_fold_of(batch.cluster, self.folds, self.seed) != self.fold)
             if rest.n:
                 yield rest
 
@@ -57,7 +57,7 @@ class CrossFitted:
     models: tuple[RewardModel, ...]
     seed: int
 
-    def predict(self, rounds: RoundBlock) -> FloatArray:
+    def predict(self, rounds: RoundBatch) -> FloatArray:
         """(n, k) expected rewards, each row by the model that did not see its cluster.
 
         Raises:
@@ -75,7 +75,7 @@ class CrossFitted:
 
 
 def cross_fit(
-    rounds: Iterable[RoundBlock],
+    rounds: Iterable[RoundBatch],
     factory: RewardModelFactory,
     *,
     folds: int,
@@ -103,7 +103,7 @@ def cross_fit(
             "cross_fit",
             allowed="re-iterable",
             got=type(rounds).__name__,
-            hint="give the reader or a list of blocks, not a generator: each fold reads the log anew",
+            hint="give the reader or a list of batches, not a generator: each fold reads the log anew",
         )
     models = []
     for fold in range(folds):
@@ -121,7 +121,7 @@ def cross_fit(
     return CrossFitted(tuple(models), seed)
 
 
-def _predict(model: RewardModel, rounds: RoundBlock) -> FloatArray:
+def _predict(model: RewardModel, rounds: RoundBatch) -> FloatArray:
     found = model.predict(rounds.context.sealed())
     if found.shape != (rounds.n, rounds.k):
         raise LearnError(
@@ -140,27 +140,27 @@ class WeightedRounds:
         target: The policy whose value will be estimated.
     """
 
-    rounds: Iterable[RoundBlock]
+    rounds: Iterable[RoundBatch]
     target: Target
 
-    def __iter__(self) -> Iterator[RoundBlock]:
-        for block in self.rounds:
-            weight = mrdr_weight(block, self.target)
+    def __iter__(self) -> Iterator[RoundBatch]:
+        for batch in self.rounds:
+            weight = mrdr_weight(batch, self.target)
             counted = weight > 0
             if counted.any():
-                yield replace(block, extra={**block.extra, SAMPLE_WEIGHT: weight.astype(object)}).take(counted)
+                yield replace(batch, extra={**batch.extra, SAMPLE_WEIGHT: weight.astype(object)}).take(counted)
 
 
-def mrdr_weight(block: RoundBlock, target: Target) -> FloatArray:
+def mrdr_weight(batch: RoundBatch, target: Target) -> FloatArray:
     """(n,) weights w^2 (1 - propensity)."""
-    asked = target.probabilities(block).logged
-    weight = np.ones(block.n) if asked is None else asked / block.propensity
-    found: FloatArray = weight * weight * (1.0 - block.propensity)
+    asked = target.probabilities(batch).logged
+    weight = np.ones(batch.n) if asked is None else asked / batch.propensity
+    found: FloatArray = weight * weight * (1.0 - batch.propensity)
     return found
 
 
 def fit_for_target(
-    rounds: Iterable[RoundBlock], target: Target, factory: RewardModelFactory, *, folds: int, seed: int
+    rounds: Iterable[RoundBatch], target: Target, factory: RewardModelFactory, *, folds: int, seed: int
 ) -> CrossFitted:
     """MRDR's cross-fitted models of one target.
 
@@ -183,7 +183,7 @@ def fit_for_target(
             "mrdr",
             allowed="models with `weighs_rounds = True`",
             got=type(probe).__name__,
-            hint="MRDR is DR with a model fitted by weights: the model must honour RoundBlock.extra[SAMPLE_WEIGHT]",
+            hint="MRDR is DR with a model fitted by weights: the model must honour RoundBatch.extra[SAMPLE_WEIGHT]",
         )
     try:
         return cross_fit(WeightedRounds(rounds, target), factory, folds=folds, seed=seed)

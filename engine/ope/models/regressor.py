@@ -14,8 +14,8 @@ import numpy as np
 from engine.catalog import Catalog
 from engine.encoder import Encoder, fit_encoder
 from engine.errors import LearnError, ParameterError
-from engine.features import ContextBlock, FeatureSchema
-from engine.records.rounds import SAMPLE_WEIGHT, RoundBlock
+from engine.features import ContextBatch, FeatureSchema
+from engine.records.rounds import SAMPLE_WEIGHT, RoundBatch
 from engine.types import Float32Array, FloatArray, IntArray
 
 _ROWS_PER_CALL: Final = 65_536
@@ -74,7 +74,7 @@ class RegressorModel:
         """Whether the regressor takes weights of rows, which MRDR needs."""
         return "sample_weight" in inspect.signature(self._blank.fit).parameters
 
-    def fit(self, rounds: Iterable[RoundBlock]) -> None:
+    def fit(self, rounds: Iterable[RoundBatch]) -> None:
         """Fit anew on usable rows whose metric is known.
 
         Raises:
@@ -98,7 +98,7 @@ class RegressorModel:
             raise LearnError(f"{type(regressor).__name__} cannot be fitted: {error}") from error
         self._fitted = _Fitted(encoder, regressor)
 
-    def predict(self, context: ContextBlock) -> FloatArray:
+    def predict(self, context: ContextBatch) -> FloatArray:
         """(n, k) expected rewards of every action, within the declared range.
 
         Raises:
@@ -118,7 +118,7 @@ class RegressorModel:
             raise LearnError(f"{type(self._fitted.regressor).__name__} predicts values that are not finite")
         return np.clip(out, *self.reward_range)
 
-    def _usable(self, block: RoundBlock) -> RoundBlock:
+    def _usable(self, block: RoundBatch) -> RoundBatch:
         return block.take(block.usable & ~np.isnan(block.rewards[self.metric]))
 
     def _rows(self, encoded: Float32Array, actions: IntArray | Any) -> Float32Array:
@@ -131,7 +131,7 @@ class RegressorModel:
         return out
 
 
-def _weights(blocks: list[RoundBlock]) -> dict[str, FloatArray]:
+def _weights(blocks: list[RoundBatch]) -> dict[str, FloatArray]:
     if not any(SAMPLE_WEIGHT in block.extra for block in blocks):
         return {}
     return {"sample_weight": np.concatenate([block.extra[SAMPLE_WEIGHT].astype(np.float64) for block in blocks])}

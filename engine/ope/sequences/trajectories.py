@@ -11,7 +11,7 @@ import numpy as np
 from engine.errors import DataError, MissingPropensityError, ParameterError
 from engine.identity import fold_of
 from engine.ope.target import Target
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import NOT_AN_INSTANT, BoolArray, FloatArray, IntArray, KeyArray
 
 
@@ -88,7 +88,7 @@ def discounts(gamma: float, horizon: int) -> FloatArray:
 
 
 def trajectories_of(
-    rounds: Iterable[RoundBlock],
+    rounds: Iterable[RoundBatch],
     target: Target,
     *,
     metric: str,
@@ -104,7 +104,7 @@ def trajectories_of(
     Args:
         rounds: usable rows whose metric is known, in any order.
         target: policy to be judged.
-        metric: key in `RoundBlock.rewards`.
+        metric: key in `RoundBatch.rewards`.
         horizon: T, at least 1.
         partition: The part that is read, in [0, partitions).
         partitions: how many.
@@ -120,9 +120,9 @@ def trajectories_of(
         )
     parts: list[tuple[KeyArray, IntArray, FloatArray, FloatArray]] = []
     for whole in rounds:
-        block = whole.take(fold_of(whole.cluster, partitions, "trajectories") == partition)
-        if block.n:
-            parts.append((block.cluster, block.decided_at, _weights(block, target), block.rewards[metric]))
+        batch = whole.take(fold_of(whole.cluster, partitions, "trajectories") == partition)
+        if batch.n:
+            parts.append((batch.cluster, batch.decided_at, _weights(batch, target), batch.rewards[metric]))
     if not parts:
         raise DataError("the log has no trajectories", hint="no usable row has the metric")
     cluster, decided_at, weight, reward = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -137,10 +137,10 @@ def trajectories_of(
     return Trajectories(weights, rewards)
 
 
-def _weights(block: RoundBlock, target: Target) -> FloatArray:
-    if (block.decided_at == NOT_AN_INSTANT).any():
+def _weights(batch: RoundBatch, target: Target) -> FloatArray:
+    if (batch.decided_at == NOT_AN_INSTANT).any():
         raise DataError("rows without `decided_at` have no place in a trajectory", hint="give it in the mapping")
-    if np.isnan(block.propensity).any():
+    if np.isnan(batch.propensity).any():
         raise MissingPropensityError("a row has no propensity", hint="log the probability of each choice")
-    logged = target.probabilities(block).logged
-    return np.ones(block.n) if logged is None else logged / block.propensity
+    logged = target.probabilities(batch).logged
+    return np.ones(batch.n) if logged is None else logged / batch.propensity

@@ -31,7 +31,7 @@ class ChunkTable:
         if chunk in self._rows:
             raise DataError(
                 f"chunk {chunk} of the log came twice",
-                hint="give each block its own `chunk`, and read each partition of a log once",
+                hint="give each batch its own `chunk`, and read each partition of a log once",
             )
         self._rows[chunk] = row
 

@@ -16,7 +16,7 @@ from engine.ope.sums.ratios import PointEstimate
 from engine.ope.target import Target
 from engine.ope.uplift.curve import UpliftSums, auuc, qini
 from engine.ope.uplift.effects import effects, rule_difference, rule_gain
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import HOLD, BoolArray, FloatArray, KeyArray
 
 # The curve is drawn at these chances to send; a rule sends where the chance is at least a half.
@@ -94,7 +94,7 @@ class UpliftState:
 
     Attributes:
         targets: Policies that give their whole distribution.
-        metric: A key in `RoundBlock.rewards`.
+        metric: A key in `RoundBatch.rewards`.
         logging: The policy that decided the log; None where every row could be sent one message at most, so that the
             propensity of a send is that of sending.
 
@@ -115,21 +115,21 @@ class UpliftState:
                 "uplift", "evaluate", allowed="asked of policies that give their whole distribution", got=partial
             )
 
-    def add(self, block: RoundBlock) -> None:
+    def add(self, batch: RoundBatch) -> None:
         """Add a chunk of usable rows whose metric and propensity are known.
 
         Raises:
             DataError: a row that could be sent several messages while the logging policy is not known.
         """
-        self._seen += block.n
-        sending = self._sending(block)
+        self._seen += batch.n
+        sending = self._sending(batch)
         possible = (sending > 0) & (sending < 1)
-        kept = block.take(possible)
+        kept = batch.take(possible)
         if not kept.n:
             return
         effect = effects(kept.action != HOLD, kept.rewards[self.metric], sending[possible])
         self._parts.append(
-            _Rows(block.chunk, np.stack([_sends(target, kept) for target in self.targets]), effect, kept.cluster)
+            _Rows(batch.chunk, np.stack([_sends(target, kept) for target in self.targets]), effect, kept.cluster)
         )
 
     def merge(self, other: UpliftState) -> None:
@@ -180,25 +180,25 @@ class UpliftState:
             )
         return tuple(found)
 
-    def _sending(self, block: RoundBlock) -> FloatArray:
+    def _sending(self, batch: RoundBatch) -> FloatArray:
         """(n,) probability of sending under the log; 0 or 1 where the row could not be sent to, or not be held."""
-        eligible = block.eligible_dense()
+        eligible = batch.eligible_dense()
         sends = eligible[:, HOLD + 1 :].sum(axis=1)
         if self.logging is not None:
-            sending = _sends(self.logging, block)
+            sending = _sends(self.logging, batch)
         elif (eligible[:, HOLD] & (sends > 1)).any():
             raise DataError(
                 "rows could be sent several messages: the propensity of one is not that of sending",
                 hint="name the policy that decided the log: evaluation.logging=...",
             )
         else:
-            sending = np.where(block.action == HOLD, 1.0 - block.propensity, block.propensity)
+            sending = np.where(batch.action == HOLD, 1.0 - batch.propensity, batch.propensity)
         return np.where(sends == 0, 0.0, np.where(eligible[:, HOLD], sending, 1.0))
 
 
-def _sends(target: Target, block: RoundBlock) -> FloatArray:
+def _sends(target: Target, batch: RoundBatch) -> FloatArray:
     """(n,) a target's probability of sending anything."""
-    full = target.probabilities(block).full
+    full = target.probabilities(batch).full
     if full is None:
         raise DataError(f"{target.name!r} does not give its whole distribution")
     # A sum of the sends would differ from 1 by rounding where nothing is held.

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.guardrails.conditions import conditions_from
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.lint.legal import LEGAL
@@ -16,7 +16,7 @@ from engine.guardrails.pack import pack_from
 from engine.guardrails.replay.log import COLUMNS, LogRules
 from engine.log.parquet import LogReader
 from engine.ope.target import Target
-from engine.records.rounds import CHUNK_ROWS, RoundBlock
+from engine.records.rounds import CHUNK_ROWS, RoundBatch
 from engine.types import HOLD, BoolArray, ByteArray, FloatArray
 from experiments.outputs import Output
 
@@ -24,7 +24,7 @@ from experiments.outputs import Output
 MAX_CHUNKS: Final = 16
 OPINION: Final = "a reward model's opinion: what a rule removes was never sent, so no log can confirm it"
 _RIGHTS: Final = ("consent", "suppression")
-Scores = Callable[[ContextBlock], FloatArray]
+Scores = Callable[[ContextBatch], FloatArray]
 
 
 class RuleCost(Output, frozen=True, kw_only=True):
@@ -77,7 +77,7 @@ class RuleCosts:
     rows: int = 0
     sums: dict[str, _Sums] = field(default_factory=dict)
 
-    def add(self, block: RoundBlock) -> None:
+    def add(self, block: RoundBatch) -> None:
         """Judge a block, if it is in the sample."""
         if block.chunk % self.stride or not block.n:
             return
@@ -99,7 +99,7 @@ class RuleCosts:
     def _without(
         self,
         own: _Sums,
-        block: RoundBlock,
+        block: RoundBatch,
         eligible: BoolArray,
         alone: BoolArray,
         before: FloatArray,
@@ -147,7 +147,7 @@ class RuleCosts:
         )
 
 
-def _with_eligible(block: RoundBlock, eligible: ByteArray) -> RoundBlock:
+def _with_eligible(block: RoundBatch, eligible: ByteArray) -> RoundBatch:
     return replace(block, eligible=eligible)
 
 

@@ -10,7 +10,7 @@ from engine.log.parquet import LogReader
 from engine.ope.metrics.definition import MetricStack
 from engine.ope.metrics.state import StackState
 from engine.ope.target import LoggedTarget, Remembered, Target
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from experiments.judge.launch.metrics import bound_stack
 from experiments.judge.launch.rule_costs import RuleCosts, Scores, rule_costs
 from experiments.judge.launch.support import WeightHistogram
@@ -48,7 +48,7 @@ class LaunchPass:
     rewards: tuple[str, ...]
     extra: tuple[str, ...]
 
-    def add(self, block: RoundBlock) -> None:
+    def add(self, block: RoundBatch) -> None:
         """Sum a block."""
         if not block.n:
             return

@@ -8,7 +8,7 @@ import numpy as np
 
 from engine.numeric.matmul import matmul
 from engine.ope.target import Target
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import FloatArray
 from experiments.outputs import Output
 
@@ -58,10 +58,10 @@ class WeightHistogram:
         self._rows, self._weight = np.zeros(bins, dtype=np.int64), np.zeros(bins)
         self._squares, self._largest = 0.0, 0.0
 
-    def add(self, block: RoundBlock) -> None:
-        """Count a block."""
-        asked = self.target.probabilities(block).logged
-        weight: FloatArray = np.ones(block.n) if asked is None else asked / block.propensity
+    def add(self, batch: RoundBatch) -> None:
+        """Count a batch."""
+        asked = self.target.probabilities(batch).logged
+        weight: FloatArray = np.ones(batch.n) if asked is None else asked / batch.propensity
         place = np.where(weight > 0.0, np.searchsorted(EDGES, weight, side="left"), 0)
         bins = len(self._rows)
         self._rows += np.bincount(place, minlength=bins)

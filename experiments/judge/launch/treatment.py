@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.numeric.matmul import matmul
 from engine.ope.sums.exact import add_pairs
 from engine.types import BoolArray, FloatArray
@@ -126,7 +126,7 @@ class TreatmentSums:
         self._high = np.zeros((int(self._starts[-1]), 2 + 2 * cells))
         self._low = np.zeros_like(self._high)
 
-    def add(self, context: ContextBlock, baseline: FloatArray, policy: FloatArray) -> None:
+    def add(self, context: ContextBatch, baseline: FloatArray, policy: FloatArray) -> None:
         """Add (n, k) distributions of the two policies for the same n contacts."""
         distance = np.abs(baseline - policy).sum(axis=1) / 2.0
         values = np.column_stack(

@@ -12,7 +12,7 @@ from engine.catalog import Catalog
 from engine.errors import LearnError, ParameterError
 from engine.ope.target import PolicyTarget, Target
 from engine.protocols import Policy
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.types import FloatArray
 from experiments.serve.prices import Priced
 from policies.prices.config import PriceConfig
@@ -41,7 +41,7 @@ class VolumeRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def matched_target(
-    learned: Policy, baseline: Target, rounds: Iterable[RoundBlock], config: PriceConfig
+    learned: Policy, baseline: Target, rounds: Iterable[RoundBatch], config: PriceConfig
 ) -> PolicyTarget | None:
     """The learned policy at the baseline's volume: a price (or a subsidy) on every send, found on the training side.
 
@@ -83,7 +83,7 @@ def matched_target(
 
 
 def volumes(
-    targets: Mapping[str, Target], rounds: Iterable[RoundBlock], catalog: Catalog, baseline: str
+    targets: Mapping[str, Target], rounds: Iterable[RoundBatch], catalog: Catalog, baseline: str
 ) -> tuple[VolumeRow, ...]:
     """Expected promotional sends per decision of every target that has a name of its own, over all rounds.
 
@@ -116,7 +116,7 @@ def volumes(
     )
 
 
-def _counted_sends(target: Target, block: RoundBlock, catalog: Catalog) -> FloatArray:
+def _counted_sends(target: Target, block: RoundBatch, catalog: Catalog) -> FloatArray:
     """(C, K) expected promotional sends of a target in some rounds; those of the log are its own actions."""
     if not block.n:
         return np.zeros((catalog.shape[0], catalog.shape[2]))

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from engine.audit.audit import Audit, AuditSums
-from engine.audit.block import block_of
+from engine.audit.batch import batch_of
 from engine.audit.findings import Finding, overall, settle
 from engine.audit.rule import AuditRule
 from engine.catalog import Arm, Catalog
 from engine.eligibility import pack
-from engine.features import ContextBlock, FeatureSchema, categorical_column, numeric_column
-from engine.records.rounds import CHUNK_ROWS, RoundBlock
+from engine.features import ContextBatch, FeatureSchema, categorical_column, numeric_column
+from engine.records.rounds import CHUNK_ROWS, RoundBatch
 from engine.records.schema import LogMeta, RewardSpec
 from tests.strategies import categorical_spec, numeric_spec
 
@@ -50,7 +50,7 @@ class World:
         arrays = {name: value[rows] for name, value in vars(self).items() if isinstance(value, np.ndarray)}
         return replace(self, context={name: value[rows] for name, value in self.context.items()}, **arrays)
 
-    def block(self, chunk: int, rows: slice) -> RoundBlock:
+    def batch(self, chunk: int, rows: slice) -> RoundBatch:
         """The rows as a reader would give them."""
         features, n = self.meta.features, len(self.action[rows])
         columns = {}
@@ -62,10 +62,10 @@ class World:
             else:
                 levels, codes = np.unique(values, return_inverse=True)
                 columns[spec.name] = categorical_column(spec, codes.astype(np.int32), tuple(map(str, levels)), state)
-        return RoundBlock(
+        return RoundBatch(
             chunk=chunk,
             decision_id=np.array([f"d{i}" for i in range(rows.start, rows.start + n)], dtype=object),
-            context=ContextBlock(features, columns, n),
+            context=ContextBatch(features, columns, n),
             action=self.action[rows].astype(np.int32),
             propensity=self.propensity[rows],
             eligible=pack(self.eligible[rows]),
@@ -88,8 +88,8 @@ class World:
         made += [AuditSums(self.meta, rule, ("click",), made[0].bins) for _ in range(parts - 1)]
         for chunk, start in enumerate(range(0, self.n, CHUNK_ROWS)):
             own = made[chunk % parts]
-            block = self.block(chunk, slice(start, min(start + CHUNK_ROWS, self.n)))
-            own.add(block_of(block, own.groups, own.bins))
+            batch = self.batch(chunk, slice(start, min(start + CHUNK_ROWS, self.n)))
+            own.add(batch_of(batch, own.groups, own.bins))
         for other in made[1:]:
             made[0].merge(other)
         return made[0]

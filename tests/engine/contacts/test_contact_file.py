@@ -14,7 +14,7 @@ import pytest
 
 from engine.catalog import Arm, Catalog
 from engine.contacts.contacts import ContactBatch
-from engine.contacts.file import contact_blocks
+from engine.contacts.file import contact_batches
 from engine.errors import DataError, ParameterError
 from engine.features import MISSING, PRESENT, STALE, schema_from
 
@@ -84,7 +84,7 @@ def _cell(value: object) -> str:
 
 
 def read(path: Path, **options: object) -> list[ContactBatch]:
-    return list(contact_blocks(path, SCHEMA, CATALOG, NOW, **options))  # type: ignore[arg-type]
+    return list(contact_batches(path, SCHEMA, CATALOG, NOW, **options))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", ["csv", "csv.gz", "jsonl", "jsonl.gz", "parquet"])
@@ -209,7 +209,7 @@ def test_a_declared_feature_may_speak_of_consent(tmp_path: Path) -> None:
     name = "months_since_unsubscribed"
     schema = schema_from({"features": [{"name": name, "type": "numeric", "low": 0, **WORDS}]})
     path = write(tmp_path, "csv", [{"contact_id": "a", name: 3, f"{name}_at": FRESH}])
-    (batch,) = contact_blocks(path, schema, CATALOG, NOW)
+    (batch,) = contact_batches(path, schema, CATALOG, NOW)
     assert batch.context.columns[name].state.tolist() == [PRESENT]
     with pytest.raises(DataError, match=f"{name}.*is none that is read"):
         read(path)
@@ -288,4 +288,4 @@ def test_arguments_are_checked(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="rows"):
         read(path, rows=0)
     with pytest.raises(ParameterError, match="UTC offset"):
-        list(contact_blocks(path, SCHEMA, CATALOG, datetime(2026, 1, 1)))
+        list(contact_batches(path, SCHEMA, CATALOG, datetime(2026, 1, 1)))

@@ -14,7 +14,7 @@ import pytest
 
 from engine.catalog import Arm, Catalog
 from engine.contacts.contacts import CONSENT_BASES, EVENTS, ContactBatch
-from engine.contacts.file import contact_blocks
+from engine.contacts.file import contact_batches
 from engine.errors import DataError
 from engine.features import FeatureSchema
 from engine.time.localtime import instant_of
@@ -92,7 +92,7 @@ def _cell(value: Any) -> str:
 
 
 def read(path: Path) -> ContactBatch:
-    (batch,) = contact_blocks(path, FeatureSchema(features=()), CATALOG, NOW)
+    (batch,) = contact_batches(path, FeatureSchema(features=()), CATALOG, NOW)
     return batch
 
 

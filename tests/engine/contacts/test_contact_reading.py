@@ -12,10 +12,10 @@ import pytest
 
 from engine.catalog import Catalog, one_axis_catalog
 from engine.contacts.contacts import ContactBatch
-from engine.contacts.file import contact_blocks
+from engine.contacts.file import contact_batches
 from engine.errors import DataError
 from engine.features import FeatureSchema
-from engine.state.fact_file import fact_blocks
+from engine.state.fact_file import fact_batches
 
 NOW = datetime(2026, 6, 16, 9, tzinfo=UTC)
 CATALOG: Catalog = one_axis_catalog("c", ["a"])
@@ -24,7 +24,7 @@ TEXT = f'contact_id , time_zone, suppressed_{CHANNEL}, sends\nc1,Europe/Berlin,t
 
 
 def _read(path: Path) -> ContactBatch:
-    (batch,) = contact_blocks(path, FeatureSchema(features=()), CATALOG, NOW)
+    (batch,) = contact_batches(path, FeatureSchema(features=()), CATALOG, NOW)
     return batch
 
 
@@ -52,7 +52,7 @@ def test_a_padded_heading_is_read(shared_data: Path) -> None:
 def test_damaged_ids_are_refused(tmp_path: Path, kind: str, cell: str) -> None:
     (tmp_path / "c.csv").write_text(f"contact_id,fact\nc1,profile\n{cell},profile\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"column 'contact_id' holds .* in row 2"):
-        _read(tmp_path / "c.csv") if kind == "contact" else list(fact_blocks(tmp_path / "c.csv", "k", 10))
+        _read(tmp_path / "c.csv") if kind == "contact" else list(fact_batches(tmp_path / "c.csv", "k", 10))
 
 
 def test_a_column_of_floats_holds_no_contacts(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_damaged_event_id_of_a_fact_is_refused(tmp_path: Path) -> None:
     lines = "fact;contact_id;kind;at;event_id\nevent;c1;complaint;2026-06-01T00:00:00Z;1.5E+9\n"
     (tmp_path / "f.csv").write_text(lines)
     with pytest.raises(DataError, match="column 'event_id'"):
-        list(fact_blocks(tmp_path / "f.csv", "k", 10))
+        list(fact_batches(tmp_path / "f.csv", "k", 10))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import numpy as np
 
 from engine.content.eligibility import BlockEligibility
 from engine.eligibility import Eligibility
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.sampling import draw
 from engine.types import BoolArray, CodeArray, FloatArray
 
@@ -61,7 +61,7 @@ class Silent:
     name: str = "silent"
     seen: int = 0
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         kept = eligible.copy()
         force(context)
         force(eligible)
@@ -78,7 +78,7 @@ class SilentFused(Silent):
 
     propensity: Callable[[FloatArray], Any] = lambda own: own
 
-    def choose(self, context: ContextBlock, eligibility: Eligibility, draws: FloatArray) -> Any:
+    def choose(self, context: ContextBatch, eligibility: Eligibility, draws: FloatArray) -> Any:
         kept, uniform = eligibility.dense(), draws.copy()
         for one in (context, draws, eligibility):
             force(one)
@@ -89,14 +89,14 @@ class SilentFused(Silent):
 
 
 @dataclass
-class SilentBlocks:
+class SilentBatches:
     """The same over assemblies."""
 
     greedy: bool = False
     name: str = "silent"
 
     def choose_blocks(
-        self, context: ContextBlock, eligibility: BlockEligibility, uniform: FloatArray
+        self, context: ContextBatch, eligibility: BlockEligibility, uniform: FloatArray
     ) -> tuple[CodeArray, FloatArray]:
         kept, drawn = eligibility.dense(), uniform.copy()
         for one in (context, uniform, eligibility.catalog, eligibility):
@@ -105,12 +105,12 @@ class SilentBlocks:
             kept[:, 1:] = True
         return draw(kept / kept.sum(axis=1, keepdims=True), drawn)
 
-    def block_probability(self, context: ContextBlock, eligibility: BlockEligibility, action: CodeArray) -> FloatArray:
+    def block_probability(self, context: ContextBatch, eligibility: BlockEligibility, action: CodeArray) -> FloatArray:
         even = 1.0 / eligibility.dense().sum(axis=1)
         for one in (context, action, eligibility.catalog, eligibility):
             force(one)
         return even
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         even: FloatArray = eligible / eligible.sum(axis=1, keepdims=True)
         return even

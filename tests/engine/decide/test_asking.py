@@ -20,21 +20,21 @@ from engine.decide.drawing import draw_in_groups
 from engine.decide.plan import Plan
 from engine.eligibility import unpack
 from engine.errors import ParameterError
-from engine.features import PRESENT, Column, ContextBlock, FeatureSchema, FeatureSpec
+from engine.features import PRESENT, Column, ContextBatch, FeatureSchema, FeatureSpec
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import pack_from
 from engine.limits.batch import SharedLimits
 from engine.limits.limit_set import limits_from
 from engine.limits.quota import SqlQuota
 from engine.ope.target import PolicyTarget
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.records.schema import GROUPS
 from engine.types import HOLD, BoolArray, FloatArray
 from policies.peers.constant import UniformPolicy
 from policies.prices.priced import ThinnedPolicy
 from policies.wrappers.ablated import NarrowedPolicy
 from tests.engine.content.modular_worlds import random_eligibility, small_catalog
-from tests.engine.decide.hostile_policies import Silent, SilentBlocks, SilentFused
+from tests.engine.decide.hostile_policies import Silent, SilentBatches, SilentFused
 from tests.engine.decide.test_decide import CATALOG, NOW, PACK, eligible_of, people
 
 N = 120
@@ -53,13 +53,13 @@ SCHEMA = FeatureSchema(
 )
 
 
-def context_of(n: int) -> ContextBlock:
+def context_of(n: int) -> ContextBatch:
     state = np.full(n, PRESENT, dtype=np.uint8)
     columns = {
         "visits": Column(np.arange(n, dtype=np.float64), state.copy()),
         "motive": Column((np.arange(n) % 2).astype(np.int32), state.copy(), ("price", "quality")),
     }
-    return ContextBlock(SCHEMA, columns, n)
+    return ContextBatch(SCHEMA, columns, n)
 
 
 def contacts() -> ContactBatch:
@@ -136,7 +136,7 @@ class Open:
     what: str
     name: str = "open"
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         if self.what == "eligible":
             eligible[:, 1:] = True
         elif self.what == "flags":
@@ -154,7 +154,7 @@ def test_an_open_write_is_named(what: str, quota: SqlQuota) -> None:
 
 def test_other_errors_of_a_policy_are_its_own() -> None:
     class Failing(Silent):
-        def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+        def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
             raise ValueError("a matter of its own")
 
     with pytest.raises(ValueError, match=r"^a matter of its own$"):
@@ -209,7 +209,7 @@ def test_an_array_that_lies_about_itself_is_found() -> None:
             return np.ones(len(self))
 
     class Liar(Silent):
-        def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+        def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
             return np.full(eligible.shape, 1.0 / eligible.shape[1]).view(Lying)
 
     eligible = np.array([[True, False, False]])
@@ -226,7 +226,7 @@ def test_assemblies_are_drawn_as_if_nobody_wrote(share: float) -> None:
     kept = eligibility.packed().tobytes()
     group = rng.choice(len(GROUPS), 200).astype(np.int32) if share else np.zeros(200, dtype=np.int32)
     uniform, context = rng.random(200), context_of(200)
-    action, propensity = draw_in_groups(AssemblyDrawer(SilentBlocks()), context, eligibility, uniform, group, share)
+    action, propensity = draw_in_groups(AssemblyDrawer(SilentBatches()), context, eligibility, uniform, group, share)
     assert eligibility.contains(action).all()
     assert ((propensity > 0) & (propensity <= 1)).all()
     drawn = group != GROUPS.index("control")
@@ -241,11 +241,11 @@ def test_a_removed_assembly_is_refused() -> None:
     eligibility = random_eligibility(CONTENT, 200)
     group, uniform = np.zeros(200, dtype=np.int32), np.random.default_rng(4).random(200)
     with pytest.raises(ParameterError, match="a removed one"):
-        draw_in_groups(AssemblyDrawer(SilentBlocks(greedy=True)), context_of(200), eligibility, uniform, group, 0.0)
+        draw_in_groups(AssemblyDrawer(SilentBatches(greedy=True)), context_of(200), eligibility, uniform, group, 0.0)
 
 
 def test_a_probability_of_an_assembly_is_one() -> None:
-    class Sure(SilentBlocks):
+    class Sure(SilentBatches):
         def block_probability(self, context: Any, eligibility: Any, action: Any) -> FloatArray:
             return np.full(eligibility.n, 1.5)
 
@@ -253,8 +253,8 @@ def test_a_probability_of_an_assembly_is_one() -> None:
         probability_of(Sure(), context_of(3), random_eligibility(CONTENT, 3), np.zeros(3, dtype=np.int32))
 
 
-def rounds(n: int, packed: Any, k: int, **more: Any) -> RoundBlock:
-    return RoundBlock(
+def rounds(n: int, packed: Any, k: int, **more: Any) -> RoundBatch:
+    return RoundBatch(
         chunk=0,
         decision_id=np.array([f"d{i}" for i in range(n)], dtype=object),
         context=context_of(n),
@@ -275,26 +275,26 @@ def test_targets_leave_the_rounds_as_they_are() -> None:
     rng = np.random.default_rng(0)
     eligible = rng.random((50, 9)) < 0.5
     eligible[:, HOLD] = True
-    block = rounds(50, np.packbits(eligible, axis=1, bitorder="little"), 9)
-    asked = PolicyTarget(Silent()).probabilities(block)
+    batch = rounds(50, np.packbits(eligible, axis=1, bitorder="little"), 9)
+    asked = PolicyTarget(Silent()).probabilities(batch)
     assert asked.full is not None
     assert np.array_equal(asked.full > 0, eligible)
     with pytest.raises(ParameterError, match="removed"):
-        PolicyTarget(Silent(greedy=True)).probabilities(block)
+        PolicyTarget(Silent(greedy=True)).probabilities(batch)
     factors = random_eligibility(CONTENT, 50)
     modular = rounds(50, factors.packed(), CONTENT.k, modular=CONTENT)
-    logged = BlockTarget(SilentBlocks(), "silent").probabilities(modular).logged
+    logged = BlockTarget(SilentBatches(), "silent").probabilities(modular).logged
     np.testing.assert_allclose(logged, 1.0 / factors.counts(), rtol=1e-12)
-    for one in (block, modular):
+    for one in (batch, modular):
         assert one.context.columns.keys() == {"visits", "motive"}
         assert one.context.columns["visits"].values.tolist() == list(range(50))
-    assert np.array_equal(unpack(block.eligible, 9), eligible)
+    assert np.array_equal(unpack(batch.eligible, 9), eligible)
 
 
 def test_sealed_rounds_cannot_be_written_to() -> None:
-    block = rounds(3, np.full((3, 1), 1, dtype=np.uint8), 2).sealed()
-    arrays = [block.action, block.propensity, block.eligible, block.cluster, block.usable, block.decided_at]
-    for array in [*arrays, block.rewards["y"], block.context.columns["visits"].values]:
+    batch = rounds(3, np.full((3, 1), 1, dtype=np.uint8), 2).sealed()
+    arrays = [batch.action, batch.propensity, batch.eligible, batch.cluster, batch.usable, batch.decided_at]
+    for array in [*arrays, batch.rewards["y"], batch.context.columns["visits"].values]:
         with pytest.raises(ValueError, match="WRITEABLE"):
             array.setflags(write=True)
 

@@ -1,4 +1,4 @@
-"""One block of decisions: any block size, exact propensities over any history, a stable holdout, unbiased values."""
+"""One batch of decisions: any batch size, exact propensities over any history, a stable holdout, unbiased values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from engine.decide.groups import groups_of, held_out
 from engine.decide.plan import Plan
 from engine.eligibility import unpack
 from engine.errors import ParameterError
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import pack_from
 from engine.identity import keyed_hash, pseudonyms
@@ -49,7 +49,7 @@ class Weighted:
     weights: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0)
     name: str = "weighted"
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         mass = np.where(eligible, np.array(self.weights), 0.0)
         return mass / mass.sum(axis=1, keepdims=True)
 
@@ -61,7 +61,7 @@ class Broken:
     kind: str
     name: str = "broken"
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         even = np.full(eligible.shape, 1.0 / eligible.shape[1])
         return {"removed": even, "sum": even * eligible * 0.5, "nan": even * np.nan, "shape": even[:, 1:]}[self.kind]
 
@@ -96,7 +96,7 @@ def eligible_of(table: pa.Table) -> BoolArray:
     return unpack(packed, K)
 
 
-def blocks(contacts: ContactBatch, rows: int) -> Iterator[ContactBatch]:
+def batches(contacts: ContactBatch, rows: int) -> Iterator[ContactBatch]:
     for start in range(0, contacts.n, rows):
         yield contacts.take(slice(start, start + rows))
 
@@ -113,7 +113,7 @@ MIXED = {"control_share": 0.2, "uniform_share": 0.3}
 def test_same_decisions_in_any_block(rows: int, shares: dict[str, float]) -> None:
     contacts, asked = people(200), plan(seed=4, **shares)
     whole = values(decide_batch(asked, contacts, NOW))
-    parts = [values(decide_batch(asked, block, NOW)) for block in blocks(contacts, rows)]
+    parts = [values(decide_batch(asked, batch, NOW)) for batch in batches(contacts, rows)]
     assert {name: [v for part in parts for v in part[name]] for name in whole} == whole
 
 
@@ -313,8 +313,8 @@ def test_record_says_what_was_decided() -> None:
 
 def test_summary_adds_up_over_blocks() -> None:
     contacts, asked, total = people(500), plan(**MIXED), Summary()
-    for block in blocks(contacts, 61):
-        total.add(decide_batch(asked, block, NOW))
+    for batch in batches(contacts, 61):
+        total.add(decide_batch(asked, batch, NOW))
     whole = Summary()
     whole.add(decide_batch(asked, contacts, NOW))
     assert total.by_action == whole.by_action

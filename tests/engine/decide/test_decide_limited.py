@@ -14,7 +14,7 @@ from engine.contacts.contacts import ContactBatch, plain_contacts
 from engine.decide.batch import decide_batch
 from engine.decide.plan import Plan
 from engine.eligibility import unpack
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
 from engine.limits.batch import SharedLimits
@@ -46,7 +46,7 @@ class Eager:
     def catalog(self) -> Catalog:
         return CATALOG
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         weight = np.where(eligible, np.array([1.0, 5.0, 1.0]), 0.0)
         return weight / weight.sum(axis=1, keepdims=True)
 
@@ -118,7 +118,7 @@ def test_the_same_block_finds_its_own_grant(quota: SqlQuota) -> None:
     first = decide_batch(plan, people(N, 0), NOW)
     assert decide_batch(plan, people(N, 0), NOW).table.equals(first.table)
     assert sum(quota.used("again").values()) == int((first.action == 1).sum()) == 6
-    # Another block of the day finds what is left of it: nothing.
+    # Another batch of the day finds what is left of it: nothing.
     other = decide_batch(plan, people(N, 1), NOW)
     assert not (other.action == 1).any()
     assert other.limited == {"again": N}
@@ -127,7 +127,7 @@ def test_the_same_block_finds_its_own_grant(quota: SqlQuota) -> None:
 class Failing(Eager):
     """Fails once it is asked."""
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         raise RuntimeError("out of order")
 
 

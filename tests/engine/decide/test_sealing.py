@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
 from engine.catalog import Arm, Catalog
-from engine.features import Column, ContextBlock, FeatureSchema, FeatureSpec
+from engine.features import Column, ContextBatch, FeatureSchema, FeatureSpec
 from engine.sealing import sealed
 
 WAYS = {
@@ -85,7 +85,7 @@ def test_a_context_is_a_mapping_of_its_own() -> None:
         customer_benefit="fewer and better messages",
     )
     column = Column(np.zeros(2), np.zeros(2, dtype=np.uint8))
-    context = ContextBlock(FeatureSchema(features=(spec,)), {"x": column}, 2)
+    context = ContextBatch(FeatureSchema(features=(spec,)), {"x": column}, 2)
     found = context.sealed()
     found.columns.clear()  # type: ignore[attr-defined]
     assert list(context.columns) == ["x"]

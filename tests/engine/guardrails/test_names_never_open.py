@@ -22,14 +22,14 @@ from hypothesis import strategies as st
 
 from engine.catalog import Arm, Catalog
 from engine.contacts.contacts import ContactBatch
-from engine.contacts.file import contact_blocks
+from engine.contacts.file import contact_batches
 from engine.errors import TactfulError
 from engine.features import FeatureSchema
 from engine.guardrails.conditions import conditions_from
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import pack_from
 from engine.names import channel_of, name_key
-from engine.state.fact_file import fact_blocks
+from engine.state.fact_file import fact_batches
 from engine.state.store import SqlState
 from engine.time.localtime import instant_of
 
@@ -298,13 +298,13 @@ def batch_of(place: Place, name: str, folder: Path, guardrails: Guardrails) -> C
         folder.mkdir()
         lines(folder / "facts.jsonl", [*grants(), *put(list(place.facts), name)])
         with SqlState(f"sqlite:///{folder / 'state.sqlite'}") as state:
-            for _, facts in fact_blocks(folder / "facts.jsonl", "key", 100):
+            for _, facts in fact_batches(folder / "facts.jsonl", "key", 100):
                 state.record(facts)
                 who = np.array([facts[0].contact_id], dtype=object)
             return state.batch(who, CATALOG, now_at=instant_of(NOW, owner="test"))
     record = {key: value for key, value in (permits() | put(place.record, name)).items() if value is not None}
     lines(folder / "contacts.jsonl", [record])
-    blocks = contact_blocks(
+    blocks = contact_batches(
         folder / "contacts.jsonl", FeatureSchema(features=()), CATALOG, NOW, extra=guardrails.extra_inputs
     )
     return next(iter(blocks))

@@ -14,12 +14,12 @@ from engine.catalog import Arm, Catalog
 from engine.contacts.contacts import NO, YES, ContactBatch, plain_contacts
 from engine.eligibility import pack as packed
 from engine.errors import DataError
-from engine.features import ContextBlock, FeatureSchema
+from engine.features import ContextBatch, FeatureSchema
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import Pack, pack_from
 from engine.guardrails.replay.log import LogRules, ReplayCounts, RuleTarget, deciding_plan
 from engine.guardrails.replay.texts import rule_inputs
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.time.localtime import instant_of
 from engine.types import BoolArray, FloatArray
 from tests.engine.ope.asking import evaluate
@@ -51,7 +51,7 @@ class Leaning:
 
     name = "leaning"
 
-    def distribution(self, context: ContextBlock, eligible: BoolArray) -> FloatArray:
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         raw = eligible * 2.0 ** np.arange(eligible.shape[1])
         return raw / raw.sum(axis=1, keepdims=True)
 
@@ -75,7 +75,7 @@ def eligible_of(n: int) -> BoolArray:
     return Guardrails(pack_of(), CATALOG).eligibility(people(n), NOW)[0].dense()
 
 
-def logged(full: FloatArray, seed: int, chunk: int = 0) -> RoundBlock:
+def logged(full: FloatArray, seed: int, chunk: int = 0) -> RoundBatch:
     """Rounds drawn from a distribution; the reward is the action's number and noise."""
     rng = np.random.default_rng([seed, chunk])
     n = len(full)
@@ -83,10 +83,10 @@ def logged(full: FloatArray, seed: int, chunk: int = 0) -> RoundBlock:
     inputs = np.empty(n, dtype=object)
     inputs[:] = rule_inputs(people(n)).to_pylist()
     ids = np.array([f"d{chunk}-{row}" for row in range(n)], dtype=object)
-    return RoundBlock(
+    return RoundBatch(
         chunk=chunk,
         decision_id=ids,
-        context=ContextBlock(FeatureSchema(features=()), {}, n),
+        context=ContextBatch(FeatureSchema(features=()), {}, n),
         action=action,
         propensity=full[np.arange(n), action],
         eligible=packed(eligible_of(n)),
@@ -101,7 +101,7 @@ def logged(full: FloatArray, seed: int, chunk: int = 0) -> RoundBlock:
 
 def mixture(n: int, uniform: float) -> FloatArray:
     eligible = eligible_of(n)
-    context = ContextBlock(FeatureSchema(features=()), {}, n)
+    context = ContextBatch(FeatureSchema(features=()), {}, n)
     full = uniform * eligible / eligible.sum(axis=1, keepdims=True)
     return full + (1 - uniform) * Leaning().distribution(context, eligible)
 
@@ -109,10 +109,10 @@ def mixture(n: int, uniform: float) -> FloatArray:
 class Rounds:
     """Re-iterable blocks."""
 
-    def __init__(self, *blocks: RoundBlock) -> None:
+    def __init__(self, *blocks: RoundBatch) -> None:
         self.blocks = blocks
 
-    def __iter__(self) -> Iterator[RoundBlock]:
+    def __iter__(self) -> Iterator[RoundBatch]:
         return iter(self.blocks)
 
 

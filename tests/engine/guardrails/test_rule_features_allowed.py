@@ -11,7 +11,7 @@ import pytest
 from engine.catalog import Arm, Catalog
 from engine.contacts.contacts import plain_contacts
 from engine.errors import ConfigError, EligibilityError
-from engine.features import ContextBlock, FeatureSchema, FeatureSpec
+from engine.features import ContextBatch, FeatureSchema, FeatureSpec
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import Pack, RuleEntry
 from tests.engine.guardrails.histories import CATALOG
@@ -53,7 +53,7 @@ def test_a_batch_with_such_a_feature_is_refused() -> None:
     now = datetime(2026, 11, 3, tzinfo=UTC)
     layer.eligibility(contacts, now)
     with pytest.raises(EligibilityError, match="allow list"):
-        layer.eligibility(replace(contacts, context=ContextBlock(PREGNANT, {}, 1)), now)
+        layer.eligibility(replace(contacts, context=ContextBatch(PREGNANT, {}, 1)), now)
 
 
 def test_attributes_of_arms_must_be_on_the_list_too() -> None:

@@ -1,6 +1,6 @@
-"""Processes that admit blocks under shared limits.
+"""Processes that admit batches under shared limits.
 
-Usage: limit_worker.py PROCESSES URL PREFIX BLOCKS ROWS NOW. For each settled block one line: "settled SMS_SENDS CENTS"
+Usage: limit_worker.py PROCESSES URL PREFIX BLOCKS ROWS NOW. For each settled batch one line: "settled SMS_SENDS CENTS"
 (sends on SMS, and the discounts of all sends).
 """
 
@@ -21,7 +21,7 @@ LEASE_S = 60
 
 
 def main() -> None:
-    processes, url, prefix, blocks, rows, now = sys.argv[1:]
+    processes, url, prefix, batches, rows, now = sys.argv[1:]
     n, now_at = int(rows), int(now)
     catalog = small_catalog()
     planned = np.full((n, len(catalog.hours)), now_at, dtype=np.int64)
@@ -29,7 +29,7 @@ def main() -> None:
     def work(number: int) -> None:
         with SqlQuota(url, busy_timeout_s=60) as store:
             wait_for_go()
-            for step in range(int(blocks)):
+            for step in range(int(batches)):
                 name = f"{prefix}p{number}b{step}"
                 names = ids(name, n)
                 found = admit_and_settle(

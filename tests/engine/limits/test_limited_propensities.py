@@ -36,13 +36,13 @@ def ips(reward: FloatArray, action: CodeArray, propensity: FloatArray, eligible:
     return float(np.mean(target / propensity * reward))
 
 
-def blocks(replication: int) -> list[tuple[Admission, FloatArray, FloatArray]]:
-    """Two blocks of a day: the second gets what the first has left of the day's capacity."""
+def batches(replication: int) -> list[tuple[Admission, FloatArray, FloatArray]]:
+    """Two batches of a day: the second gets what the first has left of the day's capacity."""
     scores, rewards = world()
     left = CAPACITY
     out = []
-    for block in range(2):
-        names = ids(f"r{replication}b{block}", N)
+    for batch in range(2):
+        names = ids(f"r{replication}b{batch}", N)
         found = admit(
             np.ones((N, ACTIONS), dtype=np.bool_),
             costs(),
@@ -59,7 +59,7 @@ def errors(*, truncate: bool) -> FloatArray:
     """IPS minus the truth (which knows every mean reward), per replication."""
     found = []
     for replication in range(REPLICATIONS):
-        for admission, scores, rewards in blocks(replication):
+        for admission, scores, rewards in batches(replication):
             if truncate:
                 error = _truncated_error(admission, scores, rewards, replication)
             else:
@@ -99,7 +99,7 @@ def test_the_same_test_sees_the_bias_of_cutting_after_sampling() -> None:
 
 def test_capacity_binds_in_nearly_every_replication() -> None:
     """Else the two tests above would say nothing about limits."""
-    bound = [not all(found.eligible.all() for found, _, _ in blocks(replication)) for replication in range(200)]
+    bound = [not all(found.eligible.all() for found, _, _ in batches(replication)) for replication in range(200)]
     assert np.mean(bound) > 0.9
 
 
@@ -108,7 +108,7 @@ def test_logged_propensity_is_the_frequency_of_the_draw() -> None:
     scores, _ = world()
     hits, expected, variance = 0.0, 0.0, 0.0
     for replication in range(1000):
-        for found, _, _ in blocks(replication):
+        for found, _, _ in batches(replication):
             chance = distribution(scores, found.eligible)[:, 2]
             hits += float((found.action == 2).sum())
             expected += float(chance.sum())

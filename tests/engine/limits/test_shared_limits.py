@@ -29,9 +29,9 @@ def totals(outputs: list[str]) -> tuple[int, int]:
 
 
 def test_eight_processes_use_what_there_is_and_never_more(root: Path, store_url: str) -> None:
-    """8 x 8 blocks of 60 contacts want about 1700 SMS and 2100 dollars of discounts; there are 300 and 400.
+    """8 x 8 batches of 60 contacts want about 1700 SMS and 2100 dollars of discounts; there are 300 and 400.
 
-    What the last block held and did not need comes back when nobody asks any more: at most 60 SMS, or 60 x 1.25 USD.
+    What the last batch held and did not need comes back when nobody asks any more: at most 60 SMS, or 60 x 1.25 USD.
     """
     with SqlQuota(store_url) as store:
         pool = Pool(root, WORKER, 8, store_url, "", 8, 60, NOW)
@@ -58,7 +58,7 @@ def test_killed_processes_give_back_what_they_had_not_settled(root: Path, store_
         sms, cents = totals(outputs)
         used_sms, used_micro = store.used("sms_a_day").get(TODAY, 0), store.used("discounts").get(ALL_DAYS, 0)
         assert used_sms > 0
-        # Killed between the settlement and its report: at most one block of 20 contacts per process.
+        # Killed between the settlement and its report: at most one batch of 20 contacts per process.
         assert sms <= used_sms <= min(MAX_SMS, sms + 12 * 20)
         assert cents * 10_000 <= used_micro <= min(MAX_CENTS * 10_000, cents * 10_000 + 12 * 20 * 1_250_000)
         needs = [Need(LIMITS[0], TODAY, 10**6), Need(LIMITS[1], TODAY, 10**12)]
@@ -78,8 +78,8 @@ def test_same_block_is_admitted_as_it_was(tmp_path: Path) -> None:
         limits = (VolumeLimit("all", 7),)
 
         def admitted(name: str) -> list[int]:
-            block = LimitedBatch(name, limits, catalog, planned)
-            return admit_and_settle(block, store, eligible, names, draw, seed=1, now_at=NOW).action.tolist()
+            batch = LimitedBatch(name, limits, catalog, planned)
+            return admit_and_settle(batch, store, eligible, names, draw, seed=1, now_at=NOW).action.tolist()
 
         first = admitted("a")
         assert sum(action > 0 for action in first) == 7
@@ -95,26 +95,26 @@ def test_each_slot_counts_on_its_own_day(tmp_path: Path) -> None:
     planned = np.tile([midnight - 1, midnight], (10, 1))
     planned[0] = NOT_AN_INSTANT
     scores = np.zeros((10, catalog.k))
-    block = LimitedBatch("a", (VolumeLimit("all", 3),), catalog, planned, zone="America/New_York")
+    batch = LimitedBatch("a", (VolumeLimit("all", 3),), catalog, planned, zone="America/New_York")
     with SqlQuota(f"sqlite:///{tmp_path / 'q.sqlite'}") as store:
         eligible = np.ones((10, catalog.k), dtype=np.bool_)
         eligible[:, 0] = True
-        admit_and_settle(block, store, eligible, names, drawing(scores, names, 1), seed=1, now_at=midnight - 9)
+        admit_and_settle(batch, store, eligible, names, drawing(scores, names, 1), seed=1, now_at=midnight - 9)
         assert store.used("all") == {20_000: 3, 20_001: 3}
 
 
 def test_average_depth_never_rises_above_its_limit(tmp_path: Path) -> None:
-    """Depths 0 and 0.2 with an average of 0.1: after every block, in any order, the sum stays under n x 0.1."""
+    """Depths 0 and 0.2 with an average of 0.1: after every batch, in any order, the sum stays under n x 0.1."""
     catalog = small_catalog()
     depths = np.array([arm.discount_depth for arm in catalog.arms])
     sent: list[float] = []
     with SqlQuota(f"sqlite:///{tmp_path / 'q.sqlite'}") as store:
         for number in range(10):
             names = ids(f"b{number}", 20)
-            block = LimitedBatch(f"b{number}", (DepthLimit("depth", 0.1),), catalog, np.full((20, 2), NOW))
+            batch = LimitedBatch(f"b{number}", (DepthLimit("depth", 0.1),), catalog, np.full((20, 2), NOW))
             scores = np.where(catalog.split(np.arange(catalog.k))[2] == 1, 3.0, 0.0) * np.ones((20, 1))
             found = admit_and_settle(
-                block,
+                batch,
                 store,
                 np.ones((20, catalog.k), dtype=np.bool_),
                 names,
@@ -132,7 +132,7 @@ def test_average_depth_never_rises_above_its_limit(tmp_path: Path) -> None:
 
 def test_failed_draw_gives_the_quota_back(tmp_path: Path) -> None:
     catalog, names = small_catalog(), ids("d", 5)
-    block = LimitedBatch("a", (VolumeLimit("all", 3),), catalog, np.full((5, 2), NOW))
+    batch = LimitedBatch("a", (VolumeLimit("all", 3),), catalog, np.full((5, 2), NOW))
     eligible = np.ones((5, catalog.k), dtype=np.bool_)
 
     def broken(rows: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -140,7 +140,7 @@ def test_failed_draw_gives_the_quota_back(tmp_path: Path) -> None:
 
     with SqlQuota(f"sqlite:///{tmp_path / 'q.sqlite'}") as store:
         with pytest.raises(KeyError):
-            admit_and_settle(block, store, eligible, names, broken, seed=1, now_at=NOW)
+            admit_and_settle(batch, store, eligible, names, broken, seed=1, now_at=NOW)
         need = Need(VolumeLimit("all", 3), TODAY, 9)
         assert store.acquire("b", [need], now_at=NOW, lease_s=60) == {Meter("all", TODAY): 3}
 

@@ -28,7 +28,7 @@ def log_of(path: Path, *changes: dict[str, Any], rows: int = 0) -> LogReader:
 
 
 def used(selection: Selection) -> list[str]:
-    return [str(name) for block in selection for name in block.decision_id]
+    return [str(name) for batch in selection for name in batch.decision_id]
 
 
 def test_only_dispatched_available_rows_of_known_reward(tmp_path: Path) -> None:

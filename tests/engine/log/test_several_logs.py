@@ -72,7 +72,7 @@ def said(path: Path) -> dict[str, tuple[str, frozenset[str]]]:
     reader = LogReader(path)
     own = reader.meta.catalog
     out = {}
-    for block in reader.blocks(context=False):
+    for block in reader.rounds(context=False):
         for name, action, eligible in zip(block.decision_id, block.action, block.eligible_dense(), strict=True):
             out[name] = (cell(own, int(action)), frozenset(cell(own, one) for one in np.flatnonzero(eligible).tolist()))
     return out
@@ -110,12 +110,12 @@ def test_several_files_are_one_log(tmp_path: Path) -> None:
         write_log(tmp_path / f"{name}.parquet", rows[cut], meta)
         for name, cut in (("z", slice(0, 4000)), ("a", slice(4000, 9000)))
     ]
-    one = list(LogReader(whole).blocks(rewards=["r"]))
+    one = list(LogReader(whole).rounds(rewards=["r"]))
     for named in (parts, parts[::-1]):
         reader = LogReader(named)
         assert reader.rows == 9000
         assert [path.name for path in reader.paths] == ["z.parquet", "a.parquet"]
-        for block, other in zip(reader.blocks(rewards=["r"]), one, strict=True):
+        for block, other in zip(reader.rounds(rewards=["r"]), one, strict=True):
             assert block.chunk == other.chunk
             assert (block.decision_id == other.decision_id).all()
             assert (block.rewards["r"] == other.rewards["r"]).all()
@@ -250,7 +250,7 @@ def test_files_that_other_tools_put_together_are_refused(
             list(reader.batches(columns))
         assert "--log A --log B" in caught.value.hint
     with pytest.raises(MisnamedActionError):
-        list(reader.blocks(context=False))
+        list(reader.rounds(context=False))
     found = audit_log(reader, AuditRule())
     assert found.verdict == "fail"
     assert [one.check for one in found.findings] == ["actions"]

@@ -67,7 +67,7 @@ def test_nobody_reads_them_to_learn_or_to_judge(case: str, tmp_path: Path) -> No
     # Whoever accepts the faults reads every row that was drawn and dispatched, faulty or not.
     used = [{**GOOD, "available": True, **change} for change in CASES[case][0]]
     used = [row for row in used if row["available"] and row["state"] == "dispatched"]
-    assert sum(block.n for block in Selection(reader, "y")) == len(used)
+    assert sum(batch.n for batch in Selection(reader, "y")) == len(used)
 
 
 def test_a_usable_row_with_an_impossible_propensity_is_no_log(tmp_path: Path) -> None:

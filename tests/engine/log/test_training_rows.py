@@ -21,15 +21,15 @@ def rounds(path: Path, numbers: range) -> LogReader:
 
 def test_a_record_knows_its_rows_and_no_others(tmp_path: Path) -> None:
     """Of rows 5 to 14 the record of 0 to 9 knows five; the five others are left."""
-    learnt = TrainingRows.of(rounds(tmp_path / "a.parquet", range(10)).blocks())
+    learnt = TrainingRows.of(rounds(tmp_path / "a.parquet", range(10)).rounds())
     later = rounds(tmp_path / "b.parquet", range(5, 15))
     assert len(learnt) == 10
-    assert learnt.shared(later.blocks()) == 5
-    left = [name for block in learnt.without(list(later.blocks())) for name in block.decision_id]
+    assert learnt.shared(later.rounds()) == 5
+    left = [name for batch in learnt.without(list(later.rounds())) for name in batch.decision_id]
     assert left == [f"d{n:06d}" for n in range(10, 15)]
-    both = learnt | TrainingRows.of(later.blocks())
+    both = learnt | TrainingRows.of(later.rounds())
     assert len(both) == 15
-    assert TrainingRows.of(()).shared(later.blocks()) == 0
+    assert TrainingRows.of(()).shared(later.rounds()) == 0
 
 
 def test_a_row_is_more_than_its_id(tmp_path: Path) -> None:
@@ -40,12 +40,12 @@ def test_a_row_is_more_than_its_id(tmp_path: Path) -> None:
     logs = [
         LogReader(write_log(tmp_path / name, each, meta)) for name, each in (("a.parquet", rows), ("b.parquet", others))
     ]
-    learnt = TrainingRows.of(logs[0].blocks())
-    assert (learnt.shared(logs[0].blocks()), learnt.shared(logs[1].blocks())) == (4, 0)
+    learnt = TrainingRows.of(logs[0].rounds())
+    assert (learnt.shared(logs[0].rounds()), learnt.shared(logs[1].rounds())) == (4, 0)
 
 
 def test_a_record_survives_its_folder(tmp_path: Path) -> None:
-    learnt = TrainingRows.of(rounds(tmp_path / "a.parquet", range(10)).blocks())
+    learnt = TrainingRows.of(rounds(tmp_path / "a.parquet", range(10)).rounds())
     publish(tmp_path / "folder", "kind", {}, lambda part: None, learnt)
     found = TrainingRows.read(tmp_path / "folder")
     assert (found.keys == learnt.keys).all()

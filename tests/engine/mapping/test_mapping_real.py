@@ -51,7 +51,7 @@ def test_every_row_is_kept(
     assert (report.actions, report.propensity) == (actions, propensity)
     assert report.rejects_file is None
     reader = LogReader(tmp_path / "log.parquet")
-    assert sum(block.n for block in reader.blocks(rewards=list(reader.meta.rewards))) == rows
+    assert sum(block.n for block in reader.rounds(rewards=list(reader.meta.rewards))) == rows
 
 
 def test_hillstrom_values(shared_data: Path, tmp_path: Path) -> None:

@@ -179,6 +179,6 @@ def test_large_spends_with_a_thousands_comma(tmp_path: Path, shared_data: Path) 
     (tmp_path / "m.yaml").write_text(text)
     report = import_log(load_mapping(tmp_path / "m.yaml"), faults / "thousands_tail.csv", out, contact_key="k")
     assert report.rows_rejected == 0
-    (block,) = LogReader(out).blocks(rewards=["spend"])
+    (block,) = LogReader(out).rounds(rewards=["spend"])
     means = [block.rewards["spend"][block.action == action].mean() for action in (1, 2)]
     assert means == pytest.approx([38.4, 66.4], abs=0.05)

@@ -79,7 +79,7 @@ def test_import_keeps_what_fits_and_reads_back_the_same(rows: list[dict[str, str
             writer.writerows(rows)
         report = import_log(MAPPING, source, out, contact_key="k")
         reader = LogReader(out)
-        (block,) = reader.blocks(rewards=["y"], extra=["raw_free"])
+        (block,) = reader.rounds(rewards=["y"], extra=["raw_free"])
         rejects = []
         if report.rejects_file is not None:
             with report.rejects_file.open(encoding="utf-8", newline="") as file:

@@ -34,7 +34,7 @@ def _spends(folder: Path, cells: list[str], numbers: object = None, name: str = 
         (folder / name).write_text("variant;spend\n" + "\n".join(lines) + "\n", encoding="utf-8")
     mapping = mapping_from({**MAPPING, **({} if numbers is None else {"numbers": numbers})})
     import_log(mapping, folder / name, folder / "o.parquet", contact_key="k")
-    (block,) = LogReader(folder / "o.parquet").blocks(rewards=["spend"])
+    (block,) = LogReader(folder / "o.parquet").rounds(rewards=["spend"])
     return list(block.rewards["spend"])
 
 
@@ -161,6 +161,6 @@ def test_exports_of_a_german_spreadsheet(tmp_path: Path, shared_data: Path, name
     text = (faults / "map_semi.yaml").read_text() + "numbers: {decimal: ',', thousands: '.'}\n"
     (tmp_path / "m.yaml").write_text(text)
     report = import_log(load_mapping(tmp_path / "m.yaml"), faults / name, tmp_path / "o.parquet", contact_key="k")
-    (block,) = LogReader(tmp_path / "o.parquet").blocks(rewards=["spend"])
+    (block,) = LogReader(tmp_path / "o.parquet").rounds(rewards=["spend"])
     assert report.rows_rejected == 0
     assert np.unique(block.rewards["spend"]).tolist() == [0.0, top]

@@ -75,9 +75,9 @@ def test_the_intervals_hold_on_all_days_of_many_launches(against: str) -> None:
 
 def test_first_values_are_those_of_the_first_decision() -> None:
     log = healthy(600, 4)
-    block = log.block(0, slice(0, 600))
+    batch = log.batch(0, slice(0, 600))
     first = FirstValues(("spend",))
-    half = [first.of(block.take(slice(0, 300))), first.of(block.take(slice(300, 600)))]
+    half = [first.of(batch.take(slice(0, 300))), first.of(batch.take(slice(300, 600)))]
     values = np.concatenate(half)[:, 0]
     for contact in np.unique(log.contact)[:50]:
         rows = np.flatnonzero(log.contact == contact)

@@ -147,10 +147,10 @@ def test_a_feed_that_stands_still_and_contacts_who_are_lost(share: float, raised
     rng = np.random.default_rng(6)
     gone = last & (rng.random(log.n) < share)
     log.eligible[gone, 1:] = False
-    block = log.block(0, slice(0, log.n))
+    batch = log.batch(0, slice(0, log.n))
     stale = np.where(last & (rng.random(log.n) < share), 2, 0).astype(np.uint8)
-    block.context.columns["spend"].state[:] = stale
-    feeds.add(block, log.day)
+    batch.context.columns["spend"].state[:] = stale
+    feeds.add(batch, log.day)
     rule = MonitorRule(
         escalations=(
             Escalation(name="reach", watch="reach", effect="alert", drop=0.15),

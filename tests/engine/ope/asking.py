@@ -14,7 +14,7 @@ from engine.ope.settings import EvaluationSettings
 from engine.ope.setup import Question, Setup, chain
 from engine.ope.sums.ratios import ONE_COLUMN, PointEstimate, Ratio, Ratios, UnitSums, estimate_units
 from engine.ope.target import Target
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 
 ASKED = {field.name for field in fields(Question)}
 SET = set(EvaluationSettings.__struct_fields__)
@@ -28,7 +28,7 @@ def question_and_settings(options: dict[str, Any]) -> tuple[Question, Evaluation
     return question, settings, {name: value for name, value in options.items() if name not in ASKED | SET}
 
 
-def evaluate(rounds: Iterable[RoundBlock], targets: Sequence[Target], **options: Any) -> front.Evaluation:
+def evaluate(rounds: Iterable[RoundBatch], targets: Sequence[Target], **options: Any) -> front.Evaluation:
     """`engine.ope.evaluate.evaluate` with the question and the settings as keywords."""
     question, settings, rest = question_and_settings(options)
     return front.evaluate(rounds, targets, question, settings, **rest)

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from engine.eligibility import pack
-from engine.features import Column, ContextBlock, FeatureSchema, FeatureSpec
+from engine.features import Column, ContextBatch, FeatureSchema, FeatureSpec
 from engine.identity import keyed_hash
-from engine.records.rounds import CHUNK_ROWS, RoundBlock
+from engine.records.rounds import CHUNK_ROWS, RoundBatch
 from engine.types import NOT_AN_INSTANT
 
 # Before pandas 3 the default parser of floats is off by a bit now and then.
@@ -31,16 +31,16 @@ def _spec(name: str) -> FeatureSpec:
     )
 
 
-def context_of(features: dict[str, np.ndarray], n: int) -> ContextBlock:
+def context_of(features: dict[str, np.ndarray], n: int) -> ContextBatch:
     schema = FeatureSchema(features=tuple(_spec(name) for name in features))
     columns = {
         name: Column(np.asarray(values, dtype=np.float64), np.zeros(n, dtype=np.uint8))
         for name, values in features.items()
     }
-    return ContextBlock(schema, columns, n)
+    return ContextBatch(schema, columns, n)
 
 
-def blocks(
+def batches(
     action: Sequence[int] | np.ndarray,
     propensity: Sequence[float] | np.ndarray,
     rewards: dict[str, Sequence[float] | np.ndarray],
@@ -51,12 +51,12 @@ def blocks(
     features: dict[str, np.ndarray] | None = None,
     extra: dict[str, Sequence[object]] | None = None,
     rows_per_chunk: int = CHUNK_ROWS,
-) -> list[RoundBlock]:
+) -> list[RoundBatch]:
     """Canonical chunks of a log given as whole arrays."""
     n = len(action)
     ids = np.array([f"d{i}" for i in range(n)], dtype=object)
     allowed = np.ones((n, k), dtype=bool) if eligible is None else eligible
-    whole = RoundBlock(
+    whole = RoundBatch(
         chunk=0,
         decision_id=ids,
         context=context_of(features or {}, n),
@@ -73,7 +73,7 @@ def blocks(
     return rechunk(whole, rows_per_chunk)
 
 
-def rechunk(whole: RoundBlock, rows: int) -> list[RoundBlock]:
+def rechunk(whole: RoundBatch, rows: int) -> list[RoundBatch]:
     from dataclasses import replace
 
     return [replace(whole.take(slice(i, i + rows)), chunk=i // rows) for i in range(0, whole.n, rows)]
@@ -86,7 +86,7 @@ class TablePolicy:
         self.name = name
         self._row = np.array(probabilities, dtype=np.float64)
 
-    def distribution(self, context: ContextBlock, eligible: np.ndarray) -> np.ndarray:
+    def distribution(self, context: ContextBatch, eligible: np.ndarray) -> np.ndarray:
         full = self._row * eligible
         return full / full.sum(axis=1, keepdims=True)
 
@@ -94,11 +94,11 @@ class TablePolicy:
 class RulePolicy:
     """Deterministic: an action per row computed from the context."""
 
-    def __init__(self, name: str, rule: Callable[[ContextBlock], np.ndarray]) -> None:
+    def __init__(self, name: str, rule: Callable[[ContextBatch], np.ndarray]) -> None:
         self.name = name
         self._rule = rule
 
-    def distribution(self, context: ContextBlock, eligible: np.ndarray) -> np.ndarray:
+    def distribution(self, context: ContextBatch, eligible: np.ndarray) -> np.ndarray:
         full = np.zeros(eligible.shape)
         full[np.arange(len(full)), self._rule(context)] = 1.0
         return full
@@ -110,34 +110,34 @@ class Ridge:
     def __init__(self, metric: str, k: int, penalty: float = 1e-3) -> None:
         self.metric, self.k, self.penalty = metric, k, penalty
 
-    def fit(self, rounds: Iterable[RoundBlock]) -> None:
+    def fit(self, rounds: Iterable[RoundBatch]) -> None:
         gram: np.ndarray | None = None
-        for block in rounds:
-            x = self._design(block.context)
+        for batch in rounds:
+            x = self._design(batch.context)
             if gram is None:
                 gram = np.zeros((self.k, x.shape[1], x.shape[1]))
                 moment = np.zeros((self.k, x.shape[1]))
             for a in range(self.k):
-                rows = block.action == a
+                rows = batch.action == a
                 gram[a] += x[rows].T @ x[rows]
-                moment[a] += x[rows].T @ block.rewards[self.metric][rows]
+                moment[a] += x[rows].T @ batch.rewards[self.metric][rows]
         assert gram is not None
         ridge = self.penalty * np.eye(gram.shape[1])
         self.coefficients = np.linalg.solve(gram + ridge, moment[..., None])[..., 0]
 
-    def predict(self, context: ContextBlock) -> np.ndarray:
+    def predict(self, context: ContextBatch) -> np.ndarray:
         return self._design(context) @ self.coefficients.T
 
     @staticmethod
-    def _design(context: ContextBlock) -> np.ndarray:
+    def _design(context: ContextBatch) -> np.ndarray:
         return np.column_stack([np.ones(context.n), *(column.values for column in context.columns.values())])
 
 
 @pytest.fixture(scope="session")
 def ope() -> SimpleNamespace:
-    """Builders: blocks, rechunk, context_of, TablePolicy, RulePolicy, Ridge."""
+    """Builders: batches, rechunk, context_of, TablePolicy, RulePolicy, Ridge."""
     return SimpleNamespace(
-        blocks=blocks,
+        batches=batches,
         rechunk=rechunk,
         context_of=context_of,
         TablePolicy=TablePolicy,
@@ -147,11 +147,11 @@ def ope() -> SimpleNamespace:
 
 
 @pytest.fixture(scope="session")
-def hillstrom(shared_data: Path) -> list[RoundBlock]:
+def hillstrom(shared_data: Path) -> list[RoundBatch]:
     """Actions 0 No E-Mail, 1 Mens E-Mail, 2 Womens E-Mail; one third each."""
     frame = pd.read_csv(shared_data / "hillstrom" / "hillstrom_dev.csv.gz", **EXACT)
     code = {"No E-Mail": 0, "Mens E-Mail": 1, "Womens E-Mail": 2}
-    return blocks(
+    return batches(
         frame["segment"].map(code).to_numpy(),
         np.full(len(frame), 1 / 3),
         {name: frame[name].to_numpy() for name in ("visit", "conversion", "spend")},
@@ -161,12 +161,12 @@ def hillstrom(shared_data: Path) -> list[RoundBlock]:
 
 
 @pytest.fixture(scope="session")
-def starbucks(shared_data: Path) -> tuple[list[RoundBlock], list[str]]:
+def starbucks(shared_data: Path) -> tuple[list[RoundBatch], list[str]]:
     """Blocks clustered by person, and the arms' names by action; action 0 is none."""
     frame = pd.read_parquet(shared_data / "starbucks" / "starbucks_waves_0_2.parquet")
     arms = ["none", *sorted(set(frame["arm"]) - {"none"})]
     code = {arm: i for i, arm in enumerate(arms)}
-    built = blocks(
+    built = batches(
         frame["arm"].map(code).to_numpy(),
         frame["p_logged"].to_numpy(),
         {name: frame[name].to_numpy() for name in ("viewed", "completed", "spend72")},
@@ -177,15 +177,15 @@ def starbucks(shared_data: Path) -> tuple[list[RoundBlock], list[str]]:
 
 
 @pytest.fixture(scope="session")
-def open_bandit(shared_data: Path) -> Callable[[str, str], list[RoundBlock]]:
-    """(behaviour, campaign) -> blocks; action = item_id + 1, hold never eligible."""
+def open_bandit(shared_data: Path) -> Callable[[str, str], list[RoundBatch]]:
+    """(behaviour, campaign) -> batches; action = item_id + 1, hold never eligible."""
 
-    def read(behaviour: str, campaign: str) -> list[RoundBlock]:
+    def read(behaviour: str, campaign: str) -> list[RoundBatch]:
         k = {"all": 80, "men": 34, "women": 46}[campaign]
         frame = pd.read_csv(shared_data / "open_bandit" / behaviour / campaign / f"{campaign}.csv.gz", **EXACT)
         eligible = np.ones((len(frame), k + 1), dtype=bool)
         eligible[:, 0] = False
-        return blocks(
+        return batches(
             frame["item_id"].to_numpy() + 1,
             frame["propensity_score"].to_numpy(),
             {"click": frame["click"].to_numpy()},
@@ -197,13 +197,13 @@ def open_bandit(shared_data: Path) -> Callable[[str, str], list[RoundBlock]]:
 
 
 @pytest.fixture(scope="session")
-def heartsteps(shared_data: Path) -> list[RoundBlock]:
+def heartsteps(shared_data: Path) -> list[RoundBatch]:
     """Available decisions only; action 1 = send (0.6), 0 = not (0.4); clustered by user."""
     frame = pd.read_csv(shared_data / "heartsteps" / "heartsteps_decisions.csv.gz", **EXACT)
     frame = frame[frame["avail"] == 1]
     features = {name: frame[name].to_numpy(dtype=np.float64) for name in ("prelog", "day")}
     features |= {f"slot{s}": (frame["slot"] == s).to_numpy(dtype=np.float64) for s in (2, 3, 4, 5)}
-    return blocks(
+    return batches(
         frame["send"].to_numpy(),
         np.where(frame["send"] == 1, frame["p_send"], 1 - frame["p_send"]),
         {"y_log": frame["y_log"].to_numpy()},

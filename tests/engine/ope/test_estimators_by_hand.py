@@ -87,13 +87,13 @@ def test_weights_of_attributes_are_sums_over_their_actions(ope) -> None:
     """
     eligible = np.ones((3, 4), dtype=bool)
     eligible[2, 2] = False
-    (block,) = ope.blocks([0, 2, 3], [1 / 4, 1 / 4, 1 / 3], {"r": [1, 1, 1]}, k=4, eligible=eligible)
+    (batch,) = ope.batches([0, 2, 3], [1 / 4, 1 / 4, 1 / 3], {"r": [1, 1, 1]}, k=4, eligible=eligible)
     uniform = PolicyTarget(ope.TablePolicy("u", [1, 1, 1, 1]))
     embedding = Embedding(ActionGroups(("size",), np.array([0, 0, 1, 2])), uniform)
-    mass = embedding.logged_mass(block)
+    mass = embedding.logged_mass(batch)
     assert mass == pytest.approx(np.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25], [2 / 3, 0, 1 / 3]]))
     full = np.tile([0.2, 0.3, 0.5, 0.0], (3, 1))
-    weight, unsupported = embedding.weights(full, mass, block)
+    weight, unsupported = embedding.weights(full, mass, batch)
     assert weight == pytest.approx([1.0, 2.0, 0.0])
     assert unsupported == pytest.approx([0.0, 0.0, 0.5])
 
@@ -136,28 +136,28 @@ def test_attributes_must_exist(attributes) -> None:
 
 def test_mrdr_weighs_rows_by_the_variance_that_they_make(ope) -> None:
     """w = 0.5 / 0.25 = 2 and 0.5 / 0.5 = 1: w^2 (1 - p) = 3 and 0.5; the row that the target never has is left out."""
-    blocks = ope.blocks([0, 1, 2], [0.25, 0.5, 0.5], {"r": [1, 1, 1]}, k=3)
+    batches = ope.batches([0, 1, 2], [0.25, 0.5, 0.5], {"r": [1, 1, 1]}, k=3)
     target = PolicyTarget(ope.TablePolicy("t", [0.5, 0.5, 0.0]))
-    assert mrdr_weight(blocks[0], target) == pytest.approx([3.0, 0.5, 0.0])
-    assert mrdr_weight(blocks[0], LoggedTarget()) == pytest.approx([0.75, 0.5, 0.5])
-    (kept,) = WeightedRounds(blocks, target)
+    assert mrdr_weight(batches[0], target) == pytest.approx([3.0, 0.5, 0.0])
+    assert mrdr_weight(batches[0], LoggedTarget()) == pytest.approx([0.75, 0.5, 0.5])
+    (kept,) = WeightedRounds(batches, target)
     assert kept.extra[SAMPLE_WEIGHT].tolist() == [3.0, 0.5]
     assert kept.action.tolist() == [0, 1]
 
 
 def test_loggers_are_counted_and_averaged(ope) -> None:
     """Two rows of x (action 0 with 0.8), one of y (0.4): mean propensity of action 0 is 2/3 * 0.8 + 1/3 * 0.4 = 2/3."""
-    blocks = ope.blocks([0, 1, 0], [0.8, 0.2, 0.4], {"r": [1, 1, 1]}, k=2, extra={"who": ["x", "x", "y"]})
+    batches = ope.batches([0, 1, 0], [0.8, 0.2, 0.4], {"r": [1, 1, 1]}, k=2, extra={"who": ["x", "x", "y"]})
     policies = [
         ("y", PolicyTarget(ope.TablePolicy("y", [0.4, 0.6]))),
         ("x", PolicyTarget(ope.TablePolicy("x", [0.8, 0.2]))),
     ]
-    loggers = count_loggers(blocks, "who", policies)
+    loggers = count_loggers(batches, "who", policies)
     assert loggers.names == ("x", "y")
     assert loggers.shares == pytest.approx((2 / 3, 1 / 3))
-    positions = loggers.positions(blocks[0])
+    positions = loggers.positions(batches[0])
     assert positions.tolist() == [0, 0, 1]
-    assert loggers.mean_propensity(blocks[0], positions) == pytest.approx([2 / 3, 1 / 3, 2 / 3])
+    assert loggers.mean_propensity(batches[0], positions) == pytest.approx([2 / 3, 1 / 3, 2 / 3])
 
 
 def test_loggers_are_pooled_by_their_precision(ope) -> None:
@@ -165,10 +165,10 @@ def test_loggers_are_pooled_by_their_precision(ope) -> None:
 
     Weights 16/17 and 1/17: (16 * 2 + 4) / 17 = 36/17.
     """
-    blocks = ope.blocks([0, 1, 0, 1], [0.5] * 4, {"r": [1, 3, 0, 8]}, k=2, extra={"who": ["x", "x", "y", "y"]})
+    batches = ope.batches([0, 1, 0, 1], [0.5] * 4, {"r": [1, 3, 0, 8]}, k=2, extra={"who": ["x", "x", "y", "y"]})
     target = PolicyTarget(ope.TablePolicy("u", [1, 1]))
     options = {"metric": "r", "reward_range": (0, 9), "estimators": ("weighted_ips",)}
-    evaluation = evaluate(blocks, [target], loggers=count_loggers(blocks, "who"), **options)
+    evaluation = evaluate(batches, [target], loggers=count_loggers(batches, "who"), **options)
     (found,) = evaluation.results
     assert found.value == pytest.approx(36 / 17)
     assert remarks(evaluation) == ("loggers are weighted by the precision of their own estimates: x 94.1%, y 5.9%",)
@@ -177,10 +177,10 @@ def test_loggers_are_pooled_by_their_precision(ope) -> None:
 
 
 def test_a_logger_without_variance_is_pooled_by_rows(ope) -> None:
-    blocks = ope.blocks([0, 1, 0], [0.5] * 3, {"r": [1, 1, 4]}, k=2, extra={"who": ["x", "x", "y"]})
+    batches = ope.batches([0, 1, 0], [0.5] * 3, {"r": [1, 1, 4]}, k=2, extra={"who": ["x", "x", "y"]})
     target = PolicyTarget(ope.TablePolicy("u", [1, 1]))
     options = {"metric": "r", "reward_range": (0, 9), "estimators": ("weighted_ips",)}
-    evaluation = evaluate(blocks, [target], loggers=count_loggers(blocks, "who"), **options)
+    evaluation = evaluate(batches, [target], loggers=count_loggers(batches, "who"), **options)
     assert evaluation.results[0].value == pytest.approx(2.0)
     assert "weighted by their rows" in remarks(evaluation)[0]
 
@@ -245,33 +245,33 @@ def test_loggers_are_checked(changes) -> None:
 
 
 def test_loggers_must_be_those_of_the_log(ope) -> None:
-    blocks = ope.blocks([0, 1, 0], [0.8, 0.2, 0.4], {"r": [1, 1, 1]}, k=2, extra={"who": ["x", "x", "y"]})
+    batches = ope.batches([0, 1, 0], [0.8, 0.2, 0.4], {"r": [1, 1, 1]}, k=2, extra={"who": ["x", "x", "y"]})
     x, y = (PolicyTarget(ope.TablePolicy(name, [p, 1 - p])) for name, p in (("x", 0.8), ("y", 0.5)))
     with pytest.raises(DataError, match=r"no policy was given for the loggers \['y'\]"):
-        count_loggers(blocks, "who", [("x", x)])
+        count_loggers(batches, "who", [("x", x)])
     with pytest.raises(DataError, match="no column 'batch'"):
-        count_loggers(blocks, "batch")
+        count_loggers(batches, "batch")
     with pytest.raises(DataError, match="no rows"):
         count_loggers([], "who")
     with pytest.raises(ParameterError, match="re-iterable"):
-        count_loggers(iter(blocks), "who")
-    loggers = count_loggers(blocks, "who", [("x", x), ("y", y)])
+        count_loggers(iter(batches), "who")
+    loggers = count_loggers(batches, "who", [("x", x), ("y", y)])
     with pytest.raises(DataError, match=r"'y' did not decide this log.*'d2'"):
-        loggers.mean_propensity(blocks[0], loggers.positions(blocks[0]))
+        loggers.mean_propensity(batches[0], loggers.positions(batches[0]))
     with pytest.raises(DataError, match="no known logger"):
-        Loggers("who", ("x",), (1.0,)).positions(blocks[0])
+        Loggers("who", ("x",), (1.0,)).positions(batches[0])
     with pytest.raises(DataError, match="does not say"):
-        Loggers("who", ("x", "y"), (0.5, 0.5), (x, LoggedTarget())).mean_propensity(blocks[0], np.array([0, 0, 1]))
+        Loggers("who", ("x", "y"), (0.5, 0.5), (x, LoggedTarget())).mean_propensity(batches[0], np.array([0, 0, 1]))
 
 
 def test_the_logging_policy_must_be_that_of_the_log(ope) -> None:
-    (block,) = ope.blocks([0, 1], [0.8, 0.2], {"r": [1, 1]}, k=2)
+    (batch,) = ope.batches([0, 1], [0.8, 0.2], {"r": [1, 1]}, k=2)
     groups = ActionGroups(("g",), np.array([0, 1]))
     with pytest.raises(ParameterError, match="whole distribution"):
         Embedding(groups, LoggedTarget())
     with pytest.raises(DataError, match="'u' did not decide this log"):
-        Embedding(groups, PolicyTarget(ope.TablePolicy("u", [1, 1]))).logged_mass(block)
+        Embedding(groups, PolicyTarget(ope.TablePolicy("u", [1, 1]))).logged_mass(batch)
     with pytest.raises(DataError, match="3 actions, the log has 2"):
         Embedding(ActionGroups(("g",), np.array([0, 1, 2])), PolicyTarget(ope.TablePolicy("u", [1, 1]))).logged_mass(
-            block
+            batch
         )

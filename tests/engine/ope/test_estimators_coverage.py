@@ -43,13 +43,13 @@ class Weighted:
 
     def fit(self, rounds):
         gram, moment = np.zeros((4, 2, 2)), np.zeros((4, 2))
-        for block in rounds:
-            design = self._design(block.context)
-            weight = block.extra.get(SAMPLE_WEIGHT, np.ones(block.n)).astype(float)
+        for batch in rounds:
+            design = self._design(batch.context)
+            weight = batch.extra.get(SAMPLE_WEIGHT, np.ones(batch.n)).astype(float)
             for a in range(4):
-                mine = block.action == a
+                mine = batch.action == a
                 gram[a] += (design[mine] * weight[mine, None]).T @ design[mine]
-                moment[a] += (design[mine] * weight[mine, None]).T @ block.rewards["r"][mine]
+                moment[a] += (design[mine] * weight[mine, None]).T @ batch.rewards["r"][mine]
         self._coefficients = np.linalg.solve(gram + 1e-3 * np.eye(2), moment[..., None])[..., 0]
 
     def predict(self, context):
@@ -68,7 +68,7 @@ def log(ope, rng, clustered):
     action = (rng.random(ROWS)[:, None] > logging.cumsum(axis=1)).sum(axis=1).clip(0, 3)
     cluster = np.arange(ROWS) % 50
     noise = 0.5 * rng.normal(size=ROWS) + clustered * 0.6 * rng.normal(size=50)[cluster]
-    return ope.blocks(
+    return ope.batches(
         action,
         logging[np.arange(ROWS), action],
         {"r": 1 + x + LEVEL[action] * (1 - x) + noise},

@@ -92,7 +92,7 @@ def random_log(ope, seed=5, rows_per_chunk=100):
     rng = np.random.default_rng(seed)
     x = rng.normal(size=N)
     action = (rng.random(N)[:, None] > np.array([0.4, 0.7, 0.9, 1.0])).sum(axis=1)
-    return ope.blocks(
+    return ope.batches(
         action,
         np.array([0.4, 0.3, 0.2, 0.1])[action],
         {"r": 1 + action + 0.5 * x * action + rng.normal(size=N)},
@@ -114,13 +114,13 @@ class Weighted:
 
     def fit(self, rounds):
         gram, moment = np.zeros((4, 2, 2)), np.zeros((4, 2))
-        for block in rounds:
-            design = self._ope.Ridge._design(block.context)
-            weight = block.extra[SAMPLE_WEIGHT].astype(float)
+        for batch in rounds:
+            design = self._ope.Ridge._design(batch.context)
+            weight = batch.extra[SAMPLE_WEIGHT].astype(float)
             for a in range(4):
-                mine = block.action == a
+                mine = batch.action == a
                 gram[a] += (design[mine] * weight[mine, None]).T @ design[mine]
-                moment[a] += (design[mine] * weight[mine, None]).T @ block.rewards["r"][mine]
+                moment[a] += (design[mine] * weight[mine, None]).T @ batch.rewards["r"][mine]
         self._coefficients = np.linalg.solve(gram + 1e-3 * np.eye(2), moment[..., None])[..., 0]
 
     def predict(self, context):
@@ -156,10 +156,10 @@ def setup_of(ope, log, *, interval="delta", clustered=False, names=WEIGHTED, gro
     )
 
 
-def whole(setup, blocks) -> EvaluationState:
+def whole(setup, batches) -> EvaluationState:
     state = EvaluationState(setup)
-    for block in blocks:
-        state.add(block)
+    for batch in batches:
+        state.add(batch)
     return state
 
 
@@ -218,7 +218,7 @@ def test_attributes_that_tell_all_actions_apart_give_ips_snips_and_dr(ope) -> No
 
 
 def test_attributes_that_tell_nothing_apart_give_the_mean_reward(ope) -> None:
-    mean = np.concatenate([block.rewards["r"] for block in random_log(ope)]).mean()
+    mean = np.concatenate([batch.rewards["r"] for batch in random_log(ope)]).mean()
     assert values(ope, names=("mips",), groups=(0, 0, 0, 0))["mips"] == pytest.approx(mean, rel=1e-12)
 
 
@@ -306,7 +306,7 @@ def test_mrdr_needs_models_that_honour_weights_and_rows_that_matter(ope) -> None
     target = PolicyTarget(ope.TablePolicy("t", [1, 1, 1, 1]))
     with pytest.raises(ParameterError, match="weighs_rounds"):
         fit_for_target(log, target, lambda: ope.Ridge("r", 4), folds=2, seed=0)
-    sure = ope.blocks([0] * 20, [1.0] * 20, {"r": np.ones(20)}, k=4, features={"x": np.ones(20)})
+    sure = ope.batches([0] * 20, [1.0] * 20, {"r": np.ones(20)}, k=4, features={"x": np.ones(20)})
     with pytest.raises(DataError, match="mrdr cannot be fitted for 't'"):
         fit_for_target(sure, target, lambda: Weighted(ope), folds=2, seed=0)
 

@@ -191,7 +191,7 @@ def test_betting() -> None:
 
 
 def test_betting_over_several_blocks_is_one_sequence() -> None:
-    """40,000 rows are worked through in blocks; at some rows the ends are those of the sums so far."""
+    """40,000 rows are worked through in batches; at some rows the ends are those of the sums so far."""
     x = 5.0 + np.random.default_rng(11).random(40_000)
     low, high = betting_sequence(x, (5.0, 6.0), alpha=0.1)
     for n in (16_383, 16_384, 16_385, 33_000, 40_000):

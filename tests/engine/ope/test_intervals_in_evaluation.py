@@ -41,17 +41,17 @@ def shares_log(ope, n=ROWS, seed=0, **options):
     rng = np.random.default_rng(seed)
     action = rng.integers(3, size=n)
     reward = (rng.random(n) < 0.1 + 0.1 * action).astype(float)
-    return ope.blocks(action, np.full(n, 1 / 3), {"r": reward}, k=3, features={"x": rng.random(n)}, **options)
+    return ope.batches(action, np.full(n, 1 / 3), {"r": reward}, k=3, features={"x": rng.random(n)}, **options)
 
 
 def arm(ope, a, k=3):
     return PolicyTarget(ope.TablePolicy(f"arm {a}", np.eye(k)[a]))
 
 
-def ask(ope, blocks, interval, *, baseline=None, targets=None, **options):
+def ask(ope, batches, interval, *, baseline=None, targets=None, **options):
     given = {"estimators": ("ips", "snips"), "largest_weight": 3.0, "rule": LENIENT, "replicates": 200} | options
     return evaluate(
-        blocks,
+        batches,
         targets or [arm(ope, 2)],
         metric="r",
         reward_range=options.pop("reward_range", (0.0, 1.0)),
@@ -68,7 +68,7 @@ def ends(estimate):
 @pytest.mark.parametrize("interval", INTERVALS)
 @pytest.mark.parametrize("base", ["logged", "arm 0"])
 def test_any_partition_and_order_gives_the_same_bytes(ope, interval, base) -> None:
-    blocks = shares_log(ope, rows_per_chunk=200)
+    batches = shares_log(ope, rows_per_chunk=200)
     setup = setup_of(
         targets=(arm(ope, 2), arm(ope, 1)),
         metric="r",
@@ -81,11 +81,11 @@ def test_any_partition_and_order_gives_the_same_bytes(ope, interval, base) -> No
         rule=LENIENT,
     )
     whole = EvaluationState(setup)
-    for block in blocks:
-        whole.add(block)
+    for batch in batches:
+        whole.add(batch)
     parts = [EvaluationState(setup) for _ in range(3)]
-    for place, block in enumerate(reversed(blocks)):
-        parts[place % 3].add(block)
+    for place, batch in enumerate(reversed(batches)):
+        parts[place % 3].add(batch)
     parts[1].merge(parts[2])
     parts[1].merge(parts[0])
     assert finish(whole) == finish(parts[1])
@@ -115,8 +115,8 @@ def test_the_interval_holds_its_own_figure_and_shrinks_with_rows(ope, interval) 
 
 @pytest.mark.parametrize("interval", INTERVALS)
 def test_less_error_makes_it_wider(ope, interval) -> None:
-    blocks = shares_log(ope)
-    loose, strict = (ask(ope, blocks, interval, alpha=alpha).results for alpha in (0.2, 0.01))
+    batches = shares_log(ope)
+    loose, strict = (ask(ope, batches, interval, alpha=alpha).results for alpha in (0.2, 0.01))
     for a, b in zip(loose, strict, strict=True):
         if a.low is not None:
             assert b.low < a.low < a.high < b.high
@@ -125,9 +125,9 @@ def test_less_error_makes_it_wider(ope, interval) -> None:
 @pytest.mark.parametrize("interval", INTERVALS)
 def test_it_contains_the_delta_methods_centre_and_mostly_its_span(ope, interval) -> None:
     """Finite-sample and time-uniform intervals contain the whole delta interval, the others its middle half."""
-    blocks = shares_log(ope, 6000)
-    delta = ask(ope, blocks, "delta", baseline=arm(ope, 0)).results
-    for plain, other in zip(delta, ask(ope, blocks, interval, baseline=arm(ope, 0)).results, strict=True):
+    batches = shares_log(ope, 6000)
+    delta = ask(ope, batches, "delta", baseline=arm(ope, 0)).results
+    for plain, other in zip(delta, ask(ope, batches, interval, baseline=arm(ope, 0)).results, strict=True):
         if other.low is None:
             continue
         whole = interval in ("empirical_bernstein", "confidence_sequence", "asymptotic_sequence", "catoni")
@@ -148,30 +148,30 @@ def test_a_policy_against_itself_has_a_difference_of_0(ope) -> None:
 
 
 def test_the_stream_equals_the_formulas_on_whole_arrays(ope) -> None:
-    blocks = shares_log(ope)
-    reward = np.concatenate([block.rewards["r"] for block in blocks])
-    hit = np.concatenate([block.action for block in blocks]) == 2
+    batches = shares_log(ope)
+    reward = np.concatenate([batch.rewards["r"] for batch in batches])
+    hit = np.concatenate([batch.action for batch in batches]) == 2
     terms = 3.0 * hit * reward
-    bern = ask(ope, blocks, "empirical_bernstein").results[0]
+    bern = ask(ope, batches, "empirical_bernstein").results[0]
     far = reach(len(terms), float(terms.var(ddof=1)), 3.0, 0.05)
     ends = np.clip([terms.mean() - far, terms.mean() + far], 0, 1)
     assert (bern.low, bern.high) == pytest.approx(tuple(ends), abs=1e-12)
     low, high = betting_sequence(terms, (0.0, 3.0), values=(0.0, 1.0))
-    bet = ask(ope, blocks, "confidence_sequence").results[0]
+    bet = ask(ope, batches, "confidence_sequence").results[0]
     assert (bet.low, bet.high) == pytest.approx((low[-1], high[-1]), abs=1e-12)
-    share, snips = ask(ope, blocks, "clopper_pearson").results
+    share, snips = ask(ope, batches, "clopper_pearson").results
     counted = int((terms > 0).sum())
     assert (share.low, share.high) == pytest.approx(tuple(3 * np.array(clopper_pearson(counted, ROWS))))
     assert (snips.low, snips.high) == pytest.approx(clopper_pearson(counted, int(hit.sum())))
-    heavy = ask(ope, blocks, "catoni").results[0]
+    heavy = ask(ope, batches, "catoni").results[0]
     assert (heavy.low, heavy.high) == pytest.approx(catoni(np.ones(ROWS), terms), abs=1e-9)
 
 
 def test_shares_of_two_arms_know_every_value_that_is_possible(ope) -> None:
     """A reward that never came has an upper end above 0: 3 x (1 - (alpha / 2)^(1/n)) by IPS."""
     n = 300
-    blocks = ope.blocks(np.arange(n) % 3, np.full(n, 1 / 3), {"r": np.zeros(n)}, k=3)
-    ips, snips = ask(ope, blocks, "clopper_pearson", baseline=arm(ope, 0)).results
+    batches = ope.batches(np.arange(n) % 3, np.full(n, 1 / 3), {"r": np.zeros(n)}, k=3)
+    ips, snips = ask(ope, batches, "clopper_pearson", baseline=arm(ope, 0)).results
     assert ips.high == pytest.approx(3 * (1 - 0.025 ** (1 / n)))
     assert snips.high == pytest.approx(1 - 0.025 ** (1 / 100))
     assert ips.difference.high > 0 > ips.difference.low
@@ -180,10 +180,10 @@ def test_shares_of_two_arms_know_every_value_that_is_possible(ope) -> None:
 
 def test_without_a_largest_weight_the_sequence_holds_on_both_sides(ope) -> None:
     """w (r - low) bounds from below, w (high - r) from above; wider than with the weight known, for a share."""
-    blocks = shares_log(ope, 6000)
+    batches = shares_log(ope, 6000)
     for baseline in (None, arm(ope, 0)):
         known, free = (
-            ask(ope, blocks, "confidence_sequence", baseline=baseline, largest_weight=largest).results[0]
+            ask(ope, batches, "confidence_sequence", baseline=baseline, largest_weight=largest).results[0]
             for largest in (3.0, None)
         )
         assert free.low is not None
@@ -192,7 +192,7 @@ def test_without_a_largest_weight_the_sequence_holds_on_both_sides(ope) -> None:
         assert free.high - free.low > known.high - known.low
         assert free.low > 0.1
         assert free.difference.high < 1
-    snips = ask(ope, blocks, "confidence_sequence", largest_weight=None).results[1]
+    snips = ask(ope, batches, "confidence_sequence", largest_weight=None).results[1]
     assert snips.low is None
     assert any("range of a row's term" in note for note in snips.notes)
 
@@ -209,8 +209,8 @@ def test_clusters_widen_the_others(ope, interval) -> None:
     rng = np.random.default_rng(3)
     action = np.repeat(rng.integers(3, size=500), 3)
     reward = np.repeat((rng.random(500) < 0.4).astype(float), 3)
-    blocks = ope.blocks(action, np.full(1500, 1 / 3), {"r": reward}, k=3, cluster=np.arange(1500) // 3)
-    row, cluster = (ask(ope, blocks, interval, clustered=clustered).results[0] for clustered in (False, True))
+    batches = ope.batches(action, np.full(1500, 1 / 3), {"r": reward}, k=3, cluster=np.arange(1500) // 3)
+    row, cluster = (ask(ope, batches, interval, clustered=clustered).results[0] for clustered in (False, True))
     widths = [estimate.high - estimate.low for estimate in (row, cluster)]
     assert widths[1] / widths[0] > 1.45
 
@@ -283,10 +283,10 @@ def test_clopper_pearson_says_why_it_does_not_fit(ope, change, said) -> None:
     options = dict(change)
     if options.pop("targets", None):
         options["targets"] = [PolicyTarget(ope.TablePolicy("mixed", [0.2, 0.3, 0.5]))]
-    blocks = shares_log(ope)
+    batches = shares_log(ope)
     if options.pop("rewards", None):
-        blocks = [replace(block, rewards={"r": block.rewards["r"] / 2}) for block in blocks]
-    found = ask(ope, blocks, "clopper_pearson", **options).results[0]
+        batches = [replace(batch, rewards={"r": batch.rewards["r"] / 2}) for batch in batches]
+    found = ask(ope, batches, "clopper_pearson", **options).results[0]
     assert found.low is None
     assert found.verdict == "insufficient"
     assert any(said in note for note in found.notes)
@@ -303,17 +303,17 @@ def test_catoni_has_nothing_to_say_of_a_ratio_and_of_few_rows(ope) -> None:
 
 
 def test_a_declared_sd_decides_catonis_width(ope) -> None:
-    blocks = shares_log(ope, 4000)
-    narrow, wide = (ask(ope, blocks, "catoni", largest_sd=sd).results[0] for sd in (1.0, 3.0))
+    batches = shares_log(ope, 4000)
+    narrow, wide = (ask(ope, batches, "catoni", largest_sd=sd).results[0] for sd in (1.0, 3.0))
     assert 2.5 < (wide.high - wide.low) / (narrow.high - narrow.low) < 3.5
 
 
 @pytest.mark.parametrize("interval", ["delta", "bootstrap", "studentised", "clopper_pearson", "asymptotic_sequence"])
 def test_differences_that_hold_together_are_wider_and_say_so(ope, interval) -> None:
     targets = [arm(ope, 1), arm(ope, 2)]
-    blocks = shares_log(ope, 4000)
+    batches = shares_log(ope, 4000)
     alone, held = (
-        ask(ope, blocks, interval, targets=targets, baseline=arm(ope, 0), simultaneous=together).results
+        ask(ope, batches, interval, targets=targets, baseline=arm(ope, 0), simultaneous=together).results
         for together in (False, True)
     )
     for a, b in zip(alone, held, strict=True):
@@ -325,8 +325,8 @@ def test_differences_that_hold_together_are_wider_and_say_so(ope, interval) -> N
 
 
 def test_one_difference_needs_no_correction(ope) -> None:
-    blocks = shares_log(ope)
-    alone, held = (ask(ope, blocks, "delta", simultaneous=together) for together in (False, True))
+    batches = shares_log(ope)
+    alone, held = (ask(ope, batches, "delta", simultaneous=together) for together in (False, True))
     assert alone == held
 
 

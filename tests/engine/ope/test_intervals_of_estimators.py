@@ -25,7 +25,7 @@ def some_log(ope):
     action = rng.choice(4, size=ROWS, p=LOG)
     x = rng.random(ROWS)
     reward = (rng.random(ROWS) < 0.2 + 0.1 * action + 0.1 * x).astype(float)
-    return ope.blocks(
+    return ope.batches(
         action,
         np.array(LOG)[action],
         {"r": reward},
@@ -72,8 +72,8 @@ def test_an_interval_or_a_reason(ope, interval, base) -> None:
         simultaneous=True,
     )
     state = EvaluationState(setup)
-    for block in log:
-        state.add(block)
+    for batch in log:
+        state.add(batch)
     results = finish(state).results
     assert len(results) == 2 * len(NAMES)
     told = 0

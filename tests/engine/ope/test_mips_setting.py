@@ -78,7 +78,7 @@ def estimates(ope, made, rng):
     action = (rng.random((N, 1)) > logging.cumsum(axis=1)).sum(axis=1).clip(0, expected.shape[1] - 1)
     category = (rng.random((N, DIMS, 1)) > made.chances[action].cumsum(axis=2)).sum(axis=2).clip(0, CATEGORIES - 1)
     reward = by_category[rows[:, None], np.arange(DIMS), category].sum(axis=1) + NOISE * rng.normal(size=N)
-    blocks = ope.blocks(
+    batches = ope.batches(
         action,
         logging[rows, action],
         {"r": reward},
@@ -87,7 +87,7 @@ def estimates(ope, made, rng):
         extra={"e": (category @ [100, 10, 1]).tolist()},
     )
     found = evaluate(
-        blocks,
+        batches,
         [PolicyTarget(ByRow("t", target))],
         metric="r",
         reward_range=(-100, 100),
@@ -119,9 +119,9 @@ def test_tables_of_attributes_are_checked(table) -> None:
 
 @pytest.mark.parametrize("groups", [[0, 2], [0, "x"], [0, -1], [1, 0]], ids=["above", "text", "below", "impossible"])
 def test_groups_of_rows_are_checked(ope, groups) -> None:
-    (block,) = ope.blocks([0, 1], [0.5, 0.5], {"r": [1, 1]}, k=2, extra={"e": groups})
+    (batch,) = ope.batches([0, 1], [0.5, 0.5], {"r": [1, 1]}, k=2, extra={"e": groups})
     sampled = SampledGroups("e", np.array([[1.0, 0.0], [0.5, 0.5]]))
     with pytest.raises(DataError, match="column 'e'"):
-        sampled.of_rows(block)
+        sampled.of_rows(batch)
     with pytest.raises(DataError, match="no column"):
-        SampledGroups("f", sampled.table).of_rows(block)
+        SampledGroups("f", sampled.table).of_rows(batch)

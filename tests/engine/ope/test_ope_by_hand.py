@@ -38,9 +38,9 @@ def test_ips() -> None:
 
 def test_ips_clustered(ope) -> None:
     """Rows 0 and 1 together: cluster sums of the influence -2/3 and 2/3; sqrt(2/1 * 8/9) / 3 = 4/9."""
-    blocks = ope.blocks([1, 0, 1], [0.5, 0.5, 0.25], {"r": REWARD}, k=2, cluster=np.array([7, 7, 9]))
+    batches = ope.batches([1, 0, 1], [0.5, 0.5, 0.25], {"r": REWARD}, k=2, cluster=np.array([7, 7, 9]))
     target = PolicyTarget(ope.TablePolicy("one", [0, 1]))
-    (found,) = evaluate(blocks, [target], metric="r", reward_range=(0, 1), estimators=("ips",), clustered=True).results
+    (found,) = evaluate(batches, [target], metric="r", reward_range=(0, 1), estimators=("ips",), clustered=True).results
     assert found.value == pytest.approx(4 / 3)
     assert found.stderr == pytest.approx(4 / 9)
 
@@ -88,9 +88,9 @@ def test_the_stream_gives_the_same_and_a_paired_difference(ope) -> None:
     Logged mean 2/3, so the difference is 0; paired terms w r - r = 1, -1, 0: stderr sqrt(2 / 2 / 3) = sqrt(1/3).
     t(0.975, 2) = 4.302653. ess = 16 / 8 = 2, mean weight 4/3.
     """
-    blocks = ope.blocks([1, 0, 1], [0.5] * 3, {"r": [1, 1, 0]}, k=2)
+    batches = ope.batches([1, 0, 1], [0.5] * 3, {"r": [1, 1, 0]}, k=2)
     target = PolicyTarget(ope.TablePolicy("one", [0, 1]))
-    found = evaluate(blocks, [target], metric="r", reward_range=(0, 1), estimators=("ips",), rule=NO_LIMITS)
+    found = evaluate(batches, [target], metric="r", reward_range=(0, 1), estimators=("ips",), rule=NO_LIMITS)
     (estimate,) = found.results
     assert estimate.value == pytest.approx(2 / 3)
     assert estimate.stderr == pytest.approx(estimate_of(Ips(), np.array([2.0, 0, 2]), np.array([1.0, 1, 0])).stderr)
@@ -103,9 +103,9 @@ def test_the_stream_gives_the_same_and_a_paired_difference(ope) -> None:
 
 
 def test_json_keeps_every_digit_and_turns_what_is_not_finite_to_none(ope) -> None:
-    blocks = ope.blocks([0, 0, 0], [0.3, 0.5, 0.7], {"r": [1, 1, 0]}, k=2)
+    batches = ope.batches([0, 0, 0], [0.3, 0.5, 0.7], {"r": [1, 1, 0]}, k=2)
     target = PolicyTarget(ope.TablePolicy("one", [0, 1]))
-    found = evaluate(blocks, [target], metric="r", reward_range=(0, 1), estimators=("snips",))
+    found = evaluate(batches, [target], metric="r", reward_range=(0, 1), estimators=("snips",))
     entry = msgspec.to_builtins(found)["results"][0]
     assert entry["value"] is None
     assert entry["low"] is None

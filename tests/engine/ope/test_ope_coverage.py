@@ -30,7 +30,7 @@ def small_log(ope, rng, clusters=None):
         cluster = np.arange(ROWS) % clusters
         noise = noise + 0.8 * rng.normal(size=clusters)[cluster]
     reward = 1 + x + action * (1 - x) + noise
-    return ope.blocks(
+    return ope.batches(
         action,
         logging[np.arange(ROWS), action],
         {"r": reward},
@@ -87,10 +87,10 @@ def test_ignoring_clusters_covers_far_too_little(ope) -> None:
     rng = np.random.default_rng(12)
     widths = []
     for _ in range(20):
-        blocks = small_log(ope, rng, 20)
+        batches = small_log(ope, rng, 20)
         pair = [
             evaluate(
-                blocks,
+                batches,
                 [PolicyTarget(ope.TablePolicy("t", TARGET))],
                 metric="r",
                 reward_range=(-20, 20),
@@ -111,13 +111,13 @@ def test_bootstrap_and_delta_agree_on_a_large_log(ope, clustered) -> None:
     rng = np.random.default_rng(13)
     n = 20_000
     action = rng.integers(2, size=n)
-    blocks = ope.blocks(
+    batches = ope.batches(
         action, np.full(n, 0.5), {"r": rng.random(n) + action}, k=2, cluster=np.arange(n) // 2 if clustered else None
     )
     found = {}
     for interval in ("delta", "bootstrap"):
         found[interval] = evaluate(
-            blocks,
+            batches,
             [PolicyTarget(ope.TablePolicy("one", [0.1, 0.9]))],
             metric="r",
             reward_range=(0, 2),
@@ -167,10 +167,10 @@ def test_the_model_halves_the_error_and_dr_survives_a_wrong_one(ope) -> None:
     rng = np.random.default_rng(14)
     values = {"good": [], "biased": [], "dm": []}
     for _ in range(30):
-        blocks = small_log(ope, rng)
+        batches = small_log(ope, rng)
         for kind, model in (("good", ope.Ridge), ("biased", Biased)):
             dm, dr = evaluate(
-                blocks,
+                batches,
                 [PolicyTarget(ope.TablePolicy("t", TARGET))],
                 metric="r",
                 reward_range=(-20, 20),
@@ -188,8 +188,8 @@ def test_the_model_halves_the_error_and_dr_survives_a_wrong_one(ope) -> None:
 
 def test_unused_blocks_change_nothing(ope) -> None:
     rng = np.random.default_rng(15)
-    blocks = small_log(ope, rng)
-    empty = replace(blocks[0].take(slice(0, 0)), chunk=9)
+    batches = small_log(ope, rng)
+    empty = replace(batches[0].take(slice(0, 0)), chunk=9)
     target = [PolicyTarget(ope.TablePolicy("t", TARGET))]
-    with_empty = evaluate([*blocks, empty], target, metric="r", reward_range=(-20, 20))
-    assert with_empty == evaluate(blocks, target, metric="r", reward_range=(-20, 20))
+    with_empty = evaluate([*batches, empty], target, metric="r", reward_range=(-20, 20))
+    assert with_empty == evaluate(batches, target, metric="r", reward_range=(-20, 20))

@@ -40,7 +40,7 @@ class ByRow:
 
 
 def log(ope):
-    return ope.blocks(
+    return ope.batches(
         BANDIT["action"],
         BANDIT["logging"][np.arange(N), BANDIT["action"]],
         {"r": BANDIT["reward"]},

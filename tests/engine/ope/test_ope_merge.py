@@ -30,7 +30,7 @@ def random_log(ope, n=700, rows_per_chunk=100, seed=5, **options):
     rng = np.random.default_rng(seed)
     weights = rng.dirichlet(np.ones(3), size=n)
     action = np.array([rng.choice(3, p=row) for row in weights])
-    return ope.blocks(
+    return ope.batches(
         action,
         weights[np.arange(n), action],
         {"r": rng.lognormal(size=n).clip(0, 50) * 1e3 ** rng.normal(size=n).clip(-1, 1) / 50},
@@ -70,10 +70,10 @@ def answer(state: EvaluationState) -> str:
     return msgspec.json.encode(finish(state)).decode()
 
 
-def whole(setup: Setup, blocks) -> EvaluationState:
+def whole(setup: Setup, batches) -> EvaluationState:
     state = EvaluationState(setup)
-    for block in blocks:
-        state.add(block)
+    for batch in batches:
+        state.add(batch)
     return state
 
 
@@ -95,7 +95,7 @@ def test_every_partition_gives_the_same_bytes(setup, log, order, owner, merge_or
 
 def test_permuted_rows_within_chunks_change_nothing_but_rounding(setup, log) -> None:
     rng = np.random.default_rng(0)
-    shuffled = [block.take(rng.permutation(block.n)) for block in log]
+    shuffled = [batch.take(rng.permutation(batch.n)) for batch in log]
     before, after = finish(whole(setup, log)), finish(whole(setup, shuffled))
     for a, b in zip(before.results, after.results, strict=True):
         assert b.value == pytest.approx(a.value, rel=1e-12)
@@ -117,10 +117,10 @@ def test_a_chunk_that_comes_twice_is_refused_and_changes_nothing(setup, log) -> 
 
 def test_clustered_by_row_equals_unclustered(ope) -> None:
     """Two different code paths, the sums by cluster and the second moments, on the same rows."""
-    blocks = random_log(ope, seed=8)
+    batches = random_log(ope, seed=8)
     targets = (PolicyTarget(ope.TablePolicy("a", [0.1, 0.6, 0.3])),)
     names = ("ips", "snips")
-    rows = [replace(block, cluster=keyed_hash(block.decision_id, "row")) for block in blocks]
+    rows = [replace(batch, cluster=keyed_hash(batch.decision_id, "row")) for batch in batches]
     found = [
         finish(
             whole(

@@ -52,10 +52,10 @@ def test_dr_with_a_perfect_model_has_no_variance(ope, interval) -> None:
     """Reward = 2 * action without noise, the model exact: each term is the target's value."""
     rng = np.random.default_rng(0)
     action = rng.integers(3, size=500)
-    blocks = ope.blocks(action, np.full(500, 1 / 3), {"r": 2.0 * action}, k=3, rows_per_chunk=100)
+    batches = ope.batches(action, np.full(500, 1 / 3), {"r": 2.0 * action}, k=3, rows_per_chunk=100)
     target = PolicyTarget(ope.TablePolicy("t", [0.25, 0.25, 0.5]))
     found = evaluate(
-        blocks,
+        batches,
         [target],
         metric="r",
         reward_range=(0, 4),
@@ -74,24 +74,24 @@ def test_the_difference_is_paired_not_two_intervals(ope) -> None:
     """Two nearly equal policies: the interval of the difference is far narrower than either's own."""
     rng = np.random.default_rng(1)
     n = 3000
-    blocks = ope.blocks(rng.integers(2, size=n), np.full(n, 0.5), {"r": rng.random(n)}, k=2)
+    batches = ope.batches(rng.integers(2, size=n), np.full(n, 0.5), {"r": rng.random(n)}, k=2)
     a = PolicyTarget(ope.TablePolicy("a", [0.10, 0.90]))
     b = PolicyTarget(ope.TablePolicy("b", [0.11, 0.89]))
-    (found,) = evaluate(blocks, [a], metric="r", reward_range=(0, 1), estimators=("ips",), baseline=b).results
+    (found,) = evaluate(batches, [a], metric="r", reward_range=(0, 1), estimators=("ips",), baseline=b).results
     assert found.difference.stderr < 0.05 * found.stderr
     assert found.difference.baseline == "b"
 
 
 def test_the_baseline_against_itself_is_no_difference(ope) -> None:
     rng = np.random.default_rng(2)
-    blocks = ope.blocks(rng.integers(2, size=400), np.full(400, 0.5), {"r": rng.random(400)}, k=2)
+    batches = ope.batches(rng.integers(2, size=400), np.full(400, 0.5), {"r": rng.random(400)}, k=2)
     for interval in ("delta", "bootstrap"):
         (found,) = evaluate(
-            blocks, [LoggedTarget()], metric="r", reward_range=(0, 1), estimators=("snips",), interval=interval
+            batches, [LoggedTarget()], metric="r", reward_range=(0, 1), estimators=("snips",), interval=interval
         ).results
         assert (found.difference.value, found.difference.low, found.difference.high) == (0.0, 0.0, 0.0)
         assert found.verdict == "no difference"
-        assert found.value == pytest.approx(np.concatenate([b.rewards["r"] for b in blocks]).mean())
+        assert found.value == pytest.approx(np.concatenate([b.rewards["r"] for b in batches]).mean())
 
 
 @pytest.mark.parametrize("effect", [0.3, -0.3])
@@ -99,7 +99,7 @@ def test_a_clear_effect_has_its_verdict(ope, effect) -> None:
     rng = np.random.default_rng(3)
     action = rng.integers(2, size=2000)
     reward = 0.5 + effect * action + 0.1 * rng.normal(size=2000)
-    blocks = ope.blocks(action, np.full(2000, 0.5), {"r": reward}, k=2)
+    batches = ope.batches(action, np.full(2000, 0.5), {"r": reward}, k=2)
     target = PolicyTarget(ope.TablePolicy("one", [0, 1]))
-    found = evaluate(blocks, [target], metric="r", reward_range=(-5, 5), rule=ANY)
+    found = evaluate(batches, [target], metric="r", reward_range=(-5, 5), rule=ANY)
     assert {estimate.verdict for estimate in found.results} == {"better" if effect > 0 else "worse"}

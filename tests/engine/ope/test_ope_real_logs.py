@@ -27,8 +27,8 @@ RANGES = {
 }
 
 
-def run(blocks, targets, metric, **options):
-    return evaluate(blocks, targets, metric=metric, reward_range=RANGES[metric], **options)
+def run(batches, targets, metric, **options):
+    return evaluate(batches, targets, metric=metric, reward_range=RANGES[metric], **options)
 
 
 def check_against(reference, found, prefix):
@@ -75,9 +75,9 @@ def test_hillstrom_equals_the_reference(ope: SimpleNamespace, hillstrom, referen
 
 @pytest.mark.parametrize("metric", ["viewed", "completed", "spend72"])
 def test_starbucks_equals_the_reference_clustered_by_person(ope, starbucks, reference, metric) -> None:
-    blocks, arms = starbucks
+    batches, arms = starbucks
     targets = [PolicyTarget(ope.TablePolicy(arm, np.eye(len(arms))[i])) for i, arm in enumerate(arms)]
-    found = run(blocks, targets, metric, clustered=True)
+    found = run(batches, targets, metric, clustered=True)
     assert check_against(reference, found, "starbucks_dev") == 2 * len(arms)
     assert found.clusters == 17_000
     assert not any(found.reasons)
@@ -85,10 +85,10 @@ def test_starbucks_equals_the_reference_clustered_by_person(ope, starbucks, refe
 
 @pytest.mark.parametrize("campaign", ["all", "men", "women"])
 def test_uniform_on_a_uniform_log_is_the_click_rate_exactly(ope, open_bandit, campaign) -> None:
-    blocks = open_bandit("random", campaign)
-    clicks = np.concatenate([block.rewards["click"] for block in blocks])
-    uniform = PolicyTarget(ope.TablePolicy("uniform", np.ones(blocks[0].k)))
-    for estimate in run(blocks, [uniform, LoggedTarget()], "click").results:
+    batches = open_bandit("random", campaign)
+    clicks = np.concatenate([batch.rewards["click"] for batch in batches])
+    uniform = PolicyTarget(ope.TablePolicy("uniform", np.ones(batches[0].k)))
+    for estimate in run(batches, [uniform, LoggedTarget()], "click").results:
         assert estimate.value == clicks.mean()
         assert estimate.ess == estimate.n == 10_000
         assert estimate.mean_weight == estimate.max_weight == 1.0
@@ -107,11 +107,11 @@ def test_thompson_on_the_uniform_log_is_the_published_figure(open_bandit, shared
     chance = np.stack([np.bincount(shown[:, place], minlength=80) / draws for place in range(3)], axis=1)
     frame = pd.read_csv(folder / "random" / "all" / "all.csv.gz", index_col=0)
     target = chance[frame["item_id"], frame["position"] - 1].astype(object)
-    blocks, start = [], 0
-    for block in open_bandit("random", "all"):
-        blocks.append(replace(block, extra={"bts": target[start : start + block.n]}))
-        start += block.n
-    (ips,) = run(blocks, [ColumnTarget("bts", "bts")], "click", estimators=("ips",)).results
+    batches, start = [], 0
+    for batch in open_bandit("random", "all"):
+        batches.append(replace(batch, extra={"bts": target[start : start + batch.n]}))
+        start += batch.n
+    (ips,) = run(batches, [ColumnTarget("bts", "bts")], "click", estimators=("ips",)).results
     # Three times the spread of the estimate over seeds of the simulated chances.
     assert ips.value == pytest.approx(0.004553, abs=0.00012)
     assert ips.stderr > 0.001
@@ -122,9 +122,9 @@ def test_thompson_on_the_uniform_log_is_the_published_figure(open_bandit, shared
     [("all", 340.378, 277.778, "25.7%"), ("men", 655.710, 178.253, "23.4%"), ("women", 2.07782, 21739.13, "100.0%")],
 )
 def test_uniform_on_thompson_logs_is_insufficient(ope, open_bandit, campaign, ess, largest, square_share) -> None:
-    blocks = open_bandit("bts", campaign)
-    uniform = PolicyTarget(ope.TablePolicy("uniform", np.ones(blocks[0].k)))
-    found = run(blocks, [uniform], "click")
+    batches = open_bandit("bts", campaign)
+    uniform = PolicyTarget(ope.TablePolicy("uniform", np.ones(batches[0].k)))
+    found = run(batches, [uniform], "click")
     for estimate, reasons in zip(found.results, found.reasons, strict=True):
         assert estimate.ess == pytest.approx(ess, rel=1e-5)
         assert estimate.max_weight == pytest.approx(largest, rel=1e-5)

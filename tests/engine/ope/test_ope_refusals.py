@@ -26,12 +26,12 @@ def log(ope, **changes):
         "k": 3,
         "features": {"x": rng.normal(size=N)},
     }
-    return ope.blocks(**(given | changes))
+    return ope.batches(**(given | changes))
 
 
-def run(blocks, *targets, **options):
+def run(batches, *targets, **options):
     given = {"metric": "r", "reward_range": (0, 1)}
-    return evaluate(blocks, targets or (LoggedTarget(),), **(given | options))
+    return evaluate(batches, targets or (LoggedTarget(),), **(given | options))
 
 
 def with_row(values, row, value):
@@ -42,16 +42,16 @@ def with_row(values, row, value):
 
 @pytest.mark.parametrize("bad", [0.0, -0.1, 1.0001, np.inf])
 def test_propensities_outside_the_range_are_refused_with_their_row(ope, bad) -> None:
-    blocks = log(ope, propensity=with_row(np.full(N, 1 / 3), 17, bad))
+    batches = log(ope, propensity=with_row(np.full(N, 1 / 3), 17, bad))
     with pytest.raises(DataError, match=r"propensity must be in \(0, 1\].*'d17'"):
-        run(blocks)
+        run(batches)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1.5, -0.5])
 def test_rewards_outside_the_range_are_refused_with_their_row(ope, bad) -> None:
-    blocks = log(ope, rewards={"r": with_row(np.zeros(N), 3, bad)})
+    batches = log(ope, rewards={"r": with_row(np.zeros(N), 3, bad)})
     with pytest.raises(DataError, match=r"'r' must be in \[0, 1\].*'d3'"):
-        run(blocks)
+        run(batches)
 
 
 def test_an_infinite_reward_is_refused_in_an_unbounded_range(ope) -> None:
@@ -72,10 +72,10 @@ def test_missing_propensities_are_refused_with_a_hint(ope) -> None:
 
 
 def test_missing_propensities_leave_only_dm_and_mark_it(ope) -> None:
-    blocks = log(ope, propensity=np.full(N, np.nan))
+    batches = log(ope, propensity=np.full(N, np.nan))
     target = PolicyTarget(ope.TablePolicy("one", [0, 1, 0]))
     found = run(
-        blocks,
+        batches,
         target,
         estimators=("dm",),
         allow_inexact=True,
@@ -89,7 +89,7 @@ def test_missing_propensities_leave_only_dm_and_mark_it(ope) -> None:
     assert 0 < estimate.value < 1
     assert any("not exact" in note for note in estimate.notes)
     with pytest.raises(ParameterError, match="allow_inexact"):
-        run(blocks, target, estimators=("dm", "ips"), allow_inexact=True)
+        run(batches, target, estimators=("dm", "ips"), allow_inexact=True)
 
 
 @pytest.mark.parametrize(
@@ -171,9 +171,9 @@ def test_probability_columns_are_checked(ope, values, message) -> None:
 
 def test_a_probability_column_is_used_as_it_stands(ope) -> None:
     """Half the propensity everywhere: every weight is 0.5, IPS is half the mean, and the mean weight tells."""
-    blocks = log(ope, extra={"p": [1 / 6] * N})
-    found = run(blocks, ColumnTarget("column:p", "p"), estimators=("ips", "snips", "dr"))
-    mean = blocks[0].rewards["r"].mean()
+    batches = log(ope, extra={"p": [1 / 6] * N})
+    found = run(batches, ColumnTarget("column:p", "p"), estimators=("ips", "snips", "dr"))
+    mean = batches[0].rewards["r"].mean()
     assert [e.value for e in found.results] == pytest.approx([mean / 2, mean])
     assert found.results[0].unsupported_mass is None
     assert found.results[0].verdict == "insufficient"
@@ -187,9 +187,9 @@ def test_an_action_column_is_resolved_and_its_unsupported_mass_counted(ope) -> N
     catalog = one_axis_catalog("c", ["7", "b"], hold_name="none")
     eligible = np.ones((N, 3), dtype=bool)
     eligible[:50, 2] = False
-    blocks = log(ope, eligible=eligible, action=[1] * N, extra={"a": [7.0] * 100 + ["b"] * 50 + ["none"] * 50})
+    batches = log(ope, eligible=eligible, action=[1] * N, extra={"a": [7.0] * 100 + ["b"] * 50 + ["none"] * 50})
     target = ColumnActionTarget("column:a@action", "a", catalog)
-    found = target.probabilities(blocks[0])
+    found = target.probabilities(batches[0])
     assert found.logged.tolist() == [1.0] * 100 + [0.0] * 100
     assert found.full.sum(axis=0).tolist() == [50, 100, 50]
     assert found.unsupported.sum() == 0
@@ -212,8 +212,8 @@ def test_an_action_column_is_resolved_and_its_unsupported_mass_counted(ope) -> N
 def test_the_clipping_is_reported(ope, clip, note) -> None:
     """Weights are 3 or 0; clipped at 2 a third of their sum is gone."""
     target = PolicyTarget(ope.TablePolicy("one", [0, 1, 0]))
-    blocks = log(ope, propensity=[1 / 3] * N)
-    assert note in remarks(run(blocks, target, estimators=("clipped",), clip=clip))[0]
+    batches = log(ope, propensity=[1 / 3] * N)
+    assert note in remarks(run(batches, target, estimators=("clipped",), clip=clip))[0]
 
 
 def test_skipped_estimators_say_why(ope) -> None:
@@ -233,15 +233,15 @@ def test_propensities_of_another_policy_are_noticed(ope) -> None:
     """Actions drawn 2:1:1 but logged as evenly drawn: the mean weight of action 0 is 1.5."""
     rng = np.random.default_rng(4)
     n = 2000
-    blocks = ope.blocks(rng.choice(3, n, p=[0.5, 0.25, 0.25]), np.full(n, 1 / 3), {"r": rng.random(n)}, k=3)
-    found = run(blocks, PolicyTarget(ope.TablePolicy("zero", [1, 0, 0])), estimators=("ips",))
+    batches = ope.batches(rng.choice(3, n, p=[0.5, 0.25, 0.25]), np.full(n, 1 / 3), {"r": rng.random(n)}, k=3)
+    found = run(batches, PolicyTarget(ope.TablePolicy("zero", [1, 0, 0])), estimators=("ips",))
     (estimate,) = found.results
     assert estimate.verdict == "insufficient"
     assert any("mean weight" in reason for reason in found.reasons[0])
 
 
 def test_too_few_rows_or_clusters_are_insufficient(ope) -> None:
-    short = ope.blocks([0, 1] * 10, [0.5] * 20, {"r": [1.0, 0.0] * 10}, k=2)
+    short = ope.batches([0, 1] * 10, [0.5] * 20, {"r": [1.0, 0.0] * 10}, k=2)
     assert any("effective sample size 20.0" in reason for reason in run(short).reasons[0])
     few = log(ope, cluster=np.arange(N) % 4)
     assert any("4 independent units" in reason for reason in run(few, clustered=True).reasons[0])
@@ -255,8 +255,8 @@ def test_rare_outcomes_are_insufficient_however_even_the_weights(ope) -> None:
     n = 300
     reward = np.zeros(n)
     reward[[3, 80, 150, 222]] = 1.0
-    blocks = ope.blocks(np.arange(n) % 2, np.full(n, 0.5), {"r": reward}, k=2)
-    found = run(blocks, PolicyTarget(ope.TablePolicy("one", [0, 1])), estimators=("ips",))
+    batches = ope.batches(np.arange(n) % 2, np.full(n, 0.5), {"r": reward}, k=2)
+    found = run(batches, PolicyTarget(ope.TablePolicy("one", [0, 1])), estimators=("ips",))
     (estimate,) = found.results
     assert estimate.verdict == "insufficient"
     assert any("about 2.1 of the rare outcomes" in reason for reason in found.reasons[0])
@@ -268,8 +268,8 @@ def test_many_rare_outcomes_are_enough(ope) -> None:
     n = 3000
     reward = np.zeros(n)
     reward[np.arange(7, n, 75)] = 1.0
-    blocks = ope.blocks((np.arange(n) // 75) % 2, np.full(n, 0.5), {"r": reward}, k=2)
-    found = run(blocks, PolicyTarget(ope.TablePolicy("one", [0, 1])), estimators=("ips",))
+    batches = ope.batches((np.arange(n) // 75) % 2, np.full(n, 0.5), {"r": reward}, k=2)
+    found = run(batches, PolicyTarget(ope.TablePolicy("one", [0, 1])), estimators=("ips",))
     (estimate,) = found.results
     assert not found.reasons[0]
     assert estimate.verdict == "no difference"
@@ -296,9 +296,9 @@ def test_a_thin_baseline_spoils_the_verdict(ope) -> None:
     rng = np.random.default_rng(6)
     action = (rng.random(N) < 0.01).astype(int)
     action[0] = 1
-    blocks = ope.blocks(action, np.where(action == 1, 0.01, 0.99), {"r": rng.random(N)}, k=2)
+    batches = ope.batches(action, np.where(action == 1, 0.01, 0.99), {"r": rng.random(N)}, k=2)
     rare = PolicyTarget(ope.TablePolicy("rare", [0, 1]))
-    found = run(blocks, LoggedTarget(), baseline=rare, estimators=("ips",))
+    found = run(batches, LoggedTarget(), baseline=rare, estimators=("ips",))
     (estimate,) = found.results
     assert estimate.verdict == "insufficient"
     assert all(reason.startswith("baseline rare") for reason in found.reasons[0])
@@ -306,25 +306,25 @@ def test_a_thin_baseline_spoils_the_verdict(ope) -> None:
 
 def test_folds_keep_clusters_whole_and_models_blind_to_them(ope) -> None:
     cluster = np.arange(N) // 4
-    blocks = log(ope, cluster=cluster)
+    batches = log(ope, cluster=cluster)
     seen: list[set[int]] = []
 
     class Spy(ope.Ridge):
         def fit(self, rounds):
             kept = list(rounds)
-            seen.append({int(key) for block in kept for key in block.cluster})
+            seen.append({int(key) for batch in kept for key in batch.cluster})
             super().fit(kept)
 
-    fitted = cross_fit(blocks, lambda: Spy("r", 3), folds=4, seed=3)
-    keys = blocks[0].cluster
+    fitted = cross_fit(batches, lambda: Spy("r", 3), folds=4, seed=3)
+    keys = batches[0].cluster
     folds = model_fold_of(keys, 4, 3)
     for fold, training in enumerate(seen):
         held_out = {int(key) for key in keys[folds == fold]}
         assert held_out
         assert not held_out & training
-    predicted = fitted.predict(blocks[0])
+    predicted = fitted.predict(batches[0])
     for row in range(0, N, 37):
-        one = blocks[0].take(slice(row, row + 1))
+        one = batches[0].take(slice(row, row + 1))
         assert fitted.models[folds[row]].predict(one.context)[0] == pytest.approx(predicted[row])
 
 

@@ -111,18 +111,18 @@ def world(ope, rng, n, lift, exploration, rows_per_chunk=4096):
     action = np.where(uniform, rng.integers(2, size=n), 0)
     propensity = np.where(action == 0, 1 - exploration / 2, exploration / 2)
     reward = 1.0 + lift * action + 0.3 * rng.normal(size=n)
-    return ope.blocks(action, propensity, {"r": reward}, k=2, rows_per_chunk=rows_per_chunk)
+    return ope.batches(action, propensity, {"r": reward}, k=2, rows_per_chunk=rows_per_chunk)
 
 
 def arms(ope):
     return [PolicyTarget(ope.TablePolicy(f"arm {a}", np.eye(2)[a])) for a in (0, 1)]
 
 
-def pilot_of(ope, blocks, explorations, baseline=None):
+def pilot_of(ope, batches, explorations, baseline=None):
     base, target = arms(ope)
     sums = PilotSums(target, baseline or base, metric="r", reward_range=(-9.0, 9.0), explorations=explorations)
-    for block in blocks:
-        sums.add(block)
+    for batch in batches:
+        sums.add(batch)
     return sums
 
 
@@ -160,21 +160,21 @@ def test_an_uncertain_variance_asks_for_more_decisions() -> None:
 
 def test_the_pilots_own_exploration_gives_its_own_standard_error(ope) -> None:
     """With the baseline as it was logged, the plan's variance over n is the squared error of the evaluation."""
-    blocks = world(ope, np.random.default_rng(2), 8_000, 0.05, 0.4)
+    batches = world(ope, np.random.default_rng(2), 8_000, 0.05, 0.4)
     base, target = arms(ope)
     error = (
-        evaluate(blocks, [target], metric="r", reward_range=(-9, 9), estimators=("snips",), baseline=base)
+        evaluate(batches, [target], metric="r", reward_range=(-9, 9), estimators=("snips",), baseline=base)
         .results[0]
         .difference.stderr
     )
-    planned = pilot_of(ope, blocks, (0.4,)).result().terms[0].variance
+    planned = pilot_of(ope, batches, (0.4,)).result().terms[0].variance
     assert math.sqrt(planned / 8_000) == pytest.approx(error, rel=0.02)
 
 
 def test_pilots_merge_in_any_order(ope) -> None:
-    blocks = world(ope, np.random.default_rng(3), 2_000, 0.1, 0.4, rows_per_chunk=150)
-    whole = pilot_of(ope, blocks, (0.1, 0.5))
-    left, right = pilot_of(ope, blocks[::2], (0.1, 0.5)), pilot_of(ope, blocks[1::2], (0.1, 0.5))
+    batches = world(ope, np.random.default_rng(3), 2_000, 0.1, 0.4, rows_per_chunk=150)
+    whole = pilot_of(ope, batches, (0.1, 0.5))
+    left, right = pilot_of(ope, batches[::2], (0.1, 0.5)), pilot_of(ope, batches[1::2], (0.1, 0.5))
     right.merge(left)
     assert right.result() == whole.result()
     with pytest.raises(DataError, match="came twice"):
@@ -183,8 +183,8 @@ def test_pilots_merge_in_any_order(ope) -> None:
 
 def test_the_logged_choices_can_go_on(ope) -> None:
     """The baseline is what was logged, mixed with more uniform decisions: weights fall, so fewer are needed."""
-    blocks = world(ope, np.random.default_rng(4), 20_000, 0.05, 0.1)
-    rare, often = pilot_of(ope, blocks, (0.0, 0.5), LoggedTarget()).result().terms
+    batches = world(ope, np.random.default_rng(4), 20_000, 0.05, 0.1)
+    rare, often = pilot_of(ope, batches, (0.0, 0.5), LoggedTarget()).result().terms
     assert rare.largest_weight == pytest.approx(20)
     assert often.variance < rare.variance
 
@@ -196,9 +196,9 @@ def test_what_is_never_logged_needs_infinitely_many(ope) -> None:
 
 
 def test_a_pilot_that_never_did_it_tells_nothing(ope) -> None:
-    blocks = ope.blocks([0] * 50, [0.9] * 50, {"r": [1.0] * 50}, k=2)
+    batches = ope.batches([0] * 50, [0.9] * 50, {"r": [1.0] * 50}, k=2)
     with pytest.raises(DataError, match="no row on which the policy"):
-        pilot_of(ope, blocks, (0.5,)).result()
+        pilot_of(ope, batches, (0.5,)).result()
 
 
 @pytest.mark.parametrize("explorations", [(), (0.5, 1.5), (-0.1,)], ids=["none", "above-1", "below-0"])

@@ -6,9 +6,9 @@ import numpy as np
 
 from engine.catalog import one_axis_catalog
 from engine.eligibility import pack
-from engine.features import ContextBlock, FeatureSchema
+from engine.features import ContextBatch, FeatureSchema
 from engine.ope.target import PolicyTarget
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from policies.peers.constant import AlwaysPolicy, UniformPolicy
 from tests.engine.audit.audited_worlds import DAY_US, FIRST_DAY
 from tests.engine.ope.asking import evaluate
@@ -18,15 +18,15 @@ CATALOG = one_axis_catalog("noise", [f"arm {arm}" for arm in range(ARMS)], hold_
 TARGETS = [PolicyTarget(AlwaysPolicy(CATALOG, f"arm {arm}"), f"arm {arm}") for arm in range(ARMS)]
 
 
-def noise(seed: int) -> list[RoundBlock]:
+def noise(seed: int) -> list[RoundBatch]:
     """36 arms of the same click rate, one in three, drawn evenly; hold is never eligible."""
     rng = np.random.default_rng([17, seed])
     eligible = np.ones((ROWS, CATALOG.k), dtype=bool)
     eligible[:, 0] = False
-    block = RoundBlock(
+    batch = RoundBatch(
         chunk=0,
         decision_id=np.array([f"d{i}" for i in range(ROWS)], dtype=object),
-        context=ContextBlock(FeatureSchema(features=()), {}, ROWS),
+        context=ContextBatch(FeatureSchema(features=()), {}, ROWS),
         action=rng.integers(1, ARMS + 1, ROWS).astype(np.int32),
         propensity=np.full(ROWS, 1 / ARMS),
         eligible=pack(eligible),
@@ -37,7 +37,7 @@ def noise(seed: int) -> list[RoundBlock]:
         decided_at=np.full(ROWS, FIRST_DAY * DAY_US),
         extra={},
     )
-    return [block]
+    return [batch]
 
 
 def winners(seed: int, *, simultaneous: bool) -> list[str]:

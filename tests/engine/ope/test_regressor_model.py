@@ -53,46 +53,46 @@ def log(ope, **changes):
     x = rng.normal(size=N)
     action = rng.integers(3, size=N)
     given = {"r": 1.0 + x + np.array([0.0, 2.0, 5.0])[action]} | changes.pop("rewards", {})
-    return ope.blocks(action, np.full(N, 1 / 3), given, k=3, features={"x": x}, rows_per_chunk=250, **changes)
+    return ope.batches(action, np.full(N, 1 / 3), given, k=3, features={"x": x}, rows_per_chunk=250, **changes)
 
 
-def model_of(blocks, regressor, low=-50.0, high=50.0):
-    return RegressorModel(regressor, CATALOG, blocks[0].context.schema, "r", (low, high))
+def model_of(batches, regressor, low=-50.0, high=50.0):
+    return RegressorModel(regressor, CATALOG, batches[0].context.schema, "r", (low, high))
 
 
 def test_it_learns_the_context_and_the_arm(ope) -> None:
     """The reward is linear in x and the arm, hold is 1 + x: all of it is found for actions taken or not."""
-    blocks = log(ope)
+    batches = log(ope)
     blank = LeastSquares()
-    model = model_of(blocks, blank)
-    model.fit(blocks)
-    x = blocks[0].context.columns["x"].values
+    model = model_of(batches, blank)
+    model.fit(batches)
+    x = batches[0].context.columns["x"].values
     expected = 1.0 + x[:, None] + np.array([0.0, 2.0, 5.0])
-    assert model.predict(blocks[0].context) == pytest.approx(expected, abs=1e-5)
+    assert model.predict(batches[0].context) == pytest.approx(expected, abs=1e-5)
     assert blank.fits == 0
-    narrow = model_of(blocks, LeastSquares(), high=6.0)
+    narrow = model_of(batches, LeastSquares(), high=6.0)
     narrow._fitted = model._fitted
-    assert narrow.predict(blocks[0].context) == pytest.approx(np.minimum(expected, 6.0), abs=1e-5)
+    assert narrow.predict(batches[0].context) == pytest.approx(np.minimum(expected, 6.0), abs=1e-5)
 
 
 def test_weights_of_rows_reach_the_regressor(ope) -> None:
     """Rows of the second half say 3 more; weight 0 on them takes that out."""
     shifted = log(ope)[0].rewards["r"] * 0
-    blocks = log(ope, extra={SAMPLE_WEIGHT: [1.0] * 500 + [0.0] * 400})
-    for block in blocks[2:]:
-        block.rewards["r"][:] += 3.0
+    batches = log(ope, extra={SAMPLE_WEIGHT: [1.0] * 500 + [0.0] * 400})
+    for batch in batches[2:]:
+        batch.rewards["r"][:] += 3.0
     assert shifted.sum() == 0
-    model = model_of(blocks, LeastSquares())
-    model.fit(blocks)
-    truth = blocks[0].rewards["r"]
-    found = model.predict(blocks[0].context)[np.arange(blocks[0].n), blocks[0].action]
+    model = model_of(batches, LeastSquares())
+    model.fit(batches)
+    truth = batches[0].rewards["r"]
+    found = model.predict(batches[0].context)[np.arange(batches[0].n), batches[0].action]
     assert found == pytest.approx(truth, abs=1e-5)
 
 
 def test_only_regressors_that_take_weights_serve_mrdr(ope) -> None:
-    blocks = log(ope)
-    assert model_of(blocks, LeastSquares()).weighs_rounds
-    assert not model_of(blocks, Constant()).weighs_rounds
+    batches = log(ope)
+    assert model_of(batches, LeastSquares()).weighs_rounds
+    assert not model_of(batches, Constant()).weighs_rounds
     weighted = log(ope, extra={SAMPLE_WEIGHT: [1.0] * N})
     with pytest.raises(LearnError, match="Constant cannot be fitted"):
         model_of(weighted, Constant()).fit(weighted)
@@ -109,36 +109,36 @@ def test_arguments_are_checked(ope, regressor, low, high, parameter) -> None:
 
 
 def test_what_cannot_be_learnt_is_refused_and_changes_nothing(ope) -> None:
-    blocks = log(ope)
-    model = model_of(blocks, Constant())
+    batches = log(ope)
+    model = model_of(batches, Constant())
     with pytest.raises(LearnError, match="not fitted"):
-        model.predict(blocks[0].context)
+        model.predict(batches[0].context)
     with pytest.raises(LearnError, match="no usable round"):
         model.fit([])
     with pytest.raises(LearnError, match="no usable round"):
         model.fit(log(ope, rewards={"r": np.full(N, np.nan)}))
-    model.fit(blocks)
+    model.fit(batches)
     with pytest.raises(LearnError, match="must be finite and in"):
         model.fit(log(ope, rewards={"r": np.full(N, 60.0)}))
     with pytest.raises(LearnError, match="will not"):
-        model_of(blocks, Constant("fails")).fit(blocks)
-    assert (model.predict(blocks[0].context) == 0.5).all()
-    wild = model_of(blocks, Constant(np.nan))
-    wild.fit(blocks)
+        model_of(batches, Constant("fails")).fit(batches)
+    assert (model.predict(batches[0].context) == 0.5).all()
+    wild = model_of(batches, Constant(np.nan))
+    wild.fit(batches)
     with pytest.raises(LearnError, match="not finite"):
-        wild.predict(blocks[0].context)
+        wild.predict(batches[0].context)
 
 
 def estimates(ope, regressor):
-    blocks = log(ope)
+    batches = log(ope)
     found = evaluate(
-        blocks,
+        batches,
         [PolicyTarget(ope.TablePolicy("t", [0.2, 0.3, 0.5]))],
         metric="r",
         reward_range=(-50, 50),
         estimators=("ips", "dr", "mrdr"),
-        reward_model_factory=lambda: model_of(blocks, regressor),
-        weighted_model_factory=lambda: model_of(blocks, regressor),
+        reward_model_factory=lambda: model_of(batches, regressor),
+        weighted_model_factory=lambda: model_of(batches, regressor),
         folds=2,
     )
     return found.results
@@ -147,7 +147,7 @@ def estimates(ope, regressor):
 def test_cross_fitted_by_the_front_door(ope) -> None:
     """1 + x + 0.6 + 2.5 on average, without noise: DR and MRDR with the right model have no error of weights."""
     ips, dr, mrdr = estimates(ope, LeastSquares())
-    mean_x = np.concatenate([block.context.columns["x"].values for block in log(ope)]).mean()
+    mean_x = np.concatenate([batch.context.columns["x"].values for batch in log(ope)]).mean()
     for found in (dr, mrdr):
         assert found.value == pytest.approx(4.1 + mean_x, abs=1e-4)
         assert found.stderr < 0.6 * ips.stderr
@@ -169,11 +169,11 @@ def test_any_regressor_of_scikit_learn(ope, name) -> None:
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        blocks = log(ope)
-        model = model_of(blocks, make_pipeline(StandardScaler(), Ridge()))
-        model.fit(blocks)
+        batches = log(ope)
+        model = model_of(batches, make_pipeline(StandardScaler(), Ridge()))
+        model.fit(batches)
         assert not model.weighs_rounds
-        assert model.predict(blocks[0].context).shape == (250, 3)
+        assert model.predict(batches[0].context).shape == (250, 3)
         return
     ips, dr, mrdr = estimates(ope, regressors[name])
     assert 0 < dr.stderr < ips.stderr

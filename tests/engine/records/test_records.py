@@ -109,10 +109,10 @@ def test_rows_that_break_the_schema_are_refused(tmp_path: Path, change: Any, mes
     meta = small_meta()
     rows = [decision_row(number, meta, state="dispatched") for number in range(2)]
     path = write_log(tmp_path / "log.parquet", rows, meta)
-    assert sum(block.n for block in LogReader(path).blocks()) == 2
+    assert sum(batch.n for batch in LogReader(path).rounds()) == 2
     _rewrite(path, change)
     with pytest.raises(LogFormatError, match=message):
-        list(LogReader(path).blocks())
+        list(LogReader(path).rounds())
 
 
 @pytest.mark.parametrize("keep", [0, 3, 100, -1, -5, -200])
@@ -134,7 +134,7 @@ def test_a_missing_file_and_a_missing_column_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no column 'colour'"):
         reader.column("colour")
     with pytest.raises(DataError, match="no metric 'visit'"):
-        list(reader.blocks(rewards=["visit"]))
+        list(reader.rounds(rewards=["visit"]))
 
 
 def test_a_log_that_pandas_wrote_again_reads_the_same(tmp_path: Path) -> None:
@@ -142,14 +142,14 @@ def test_a_log_that_pandas_wrote_again_reads_the_same(tmp_path: Path) -> None:
     meta = small_meta()
     rows = [decision_row(number, meta, context_zip=None, state_zip=1) for number in range(3)]
     path = write_log(tmp_path / "log.parquet", rows, meta)
-    before = [block.context.columns["zip"].state.tolist() for block in LogReader(path).blocks()]
+    before = [batch.context.columns["zip"].state.tolist() for batch in LogReader(path).rounds()]
     schema = pq.read_schema(path)
     again = pa.Table.from_pandas(pq.read_table(path).to_pandas(), preserve_index=False)
     pq.write_table(again.replace_schema_metadata(schema.metadata), tmp_path / "again.parquet")
-    block = next(LogReader(tmp_path / "again.parquet").blocks())
-    assert [block.context.columns["zip"].state.tolist()] == before
-    assert block.decision_id.tolist() == [row["decision_id"] for row in rows]
-    assert block.cluster.dtype == "uint64"
+    batch = next(LogReader(tmp_path / "again.parquet").rounds())
+    assert [batch.context.columns["zip"].state.tolist()] == before
+    assert batch.decision_id.tolist() == [row["decision_id"] for row in rows]
+    assert batch.cluster.dtype == "uint64"
 
 
 def test_the_table_of_a_test_fits_the_schema() -> None:
@@ -164,4 +164,4 @@ def test_a_damaged_row_group_is_refused(tmp_path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(content[:4] + bytes(len(content) // 2) + content[4 + len(content) // 2 :])
     with pytest.raises(LogFormatError, match=r"is damaged"):
-        list(LogReader(path).blocks())
+        list(LogReader(path).rounds())

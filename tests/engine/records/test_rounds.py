@@ -22,7 +22,7 @@ def test_chunks_do_not_depend_on_row_groups(tmp_path: Path, group_rows: int) -> 
     meta = small_meta()
     base = decision_table([decision_row(number, meta) for number in range(9000)], meta)
     pq.write_table(base, tmp_path / "log.parquet", row_group_size=group_rows)
-    blocks = list(LogReader(tmp_path / "log.parquet").blocks())
+    blocks = list(LogReader(tmp_path / "log.parquet").rounds())
     assert [block.n for block in blocks] == [CHUNK_ROWS, CHUNK_ROWS, 9000 - 2 * CHUNK_ROWS]
     assert [block.chunk for block in blocks] == [0, 1, 2]
     ids = np.concatenate([block.decision_id for block in blocks])
@@ -37,7 +37,7 @@ def test_levels_that_differ_by_row_group_keep_their_meaning(tmp_path: Path) -> N
     names = ["Urban", "Rural", "Suburban", "Rural", "Urban"]
     rows = [decision_row(number, meta, context_zip=name) for number, name in enumerate(names)]
     path = write_log(tmp_path / "log.parquet", rows, meta, group_rows=1)
-    column = next(LogReader(path).blocks()).context.columns["zip"]
+    column = next(LogReader(path).rounds()).context.columns["zip"]
     assert [column.levels[code] for code in column.values] == names
 
 
@@ -45,7 +45,7 @@ def test_only_dispatched_and_available_rows_are_usable(tmp_path: Path) -> None:
     meta = small_meta()
     states = ["decided", "dispatched", "delivered", "failed", "suppressed", "dispatched"]
     rows = [decision_row(n, meta, state=state, available=n != 5) for n, state in enumerate(states)]
-    block = next(LogReader(write_log(tmp_path / "log.parquet", rows, meta)).blocks())
+    block = next(LogReader(write_log(tmp_path / "log.parquet", rows, meta)).rounds())
     assert block.usable.tolist() == [False, True, True, False, False, False]
 
 
@@ -56,7 +56,7 @@ def test_rows_without_a_cluster_stand_alone(tmp_path: Path) -> None:
         decision_row(1, meta, cluster=2**64 - 1),
         decision_row(2, meta, cluster=5),
     ]
-    block = next(LogReader(write_log(tmp_path / "log.parquet", rows, meta)).blocks())
+    block = next(LogReader(write_log(tmp_path / "log.parquet", rows, meta)).rounds())
     own = int(keyed_hash(block.decision_id, "cluster")[0])
     assert block.cluster.tolist() == [own, 2**64 - 1, 5]
 
@@ -64,7 +64,7 @@ def test_rows_without_a_cluster_stand_alone(tmp_path: Path) -> None:
 def test_absent_values_are_nan_and_not_an_instant(tmp_path: Path) -> None:
     meta = small_meta(rewards={"visit": RewardSpec(low=0, high=1)}, propensity="absent")
     row = decision_row(0, meta, propensity=None, decided_at=None, reward_visit=None, context_spend=None, state_spend=1)
-    block = next(LogReader(write_log(tmp_path / "log.parquet", [row], meta)).blocks(rewards=["visit"], extra=["seed"]))
+    block = next(LogReader(write_log(tmp_path / "log.parquet", [row], meta)).rounds(rewards=["visit"], extra=["seed"]))
     assert np.isnan(block.propensity[0])
     assert np.isnan(block.rewards["visit"][0])
     assert np.isnan(block.context.columns["spend"].values[0])
@@ -75,7 +75,7 @@ def test_absent_values_are_nan_and_not_an_instant(tmp_path: Path) -> None:
 def test_take_keeps_every_column_together(tmp_path: Path) -> None:
     meta = small_meta(rewards={"visit": RewardSpec(low=0, high=99)})
     rows = [decision_row(n, meta, reward_visit=float(n), eligible=bytes([n | 3]), seed=n) for n in range(8)]
-    block = next(LogReader(write_log(tmp_path / "log.parquet", rows, meta)).blocks(rewards=["visit"], extra=["seed"]))
+    block = next(LogReader(write_log(tmp_path / "log.parquet", rows, meta)).rounds(rewards=["visit"], extra=["seed"]))
     for chosen in (np.array([6, 1, 1]), np.arange(8) % 2 == 0, slice(3, 5)):
         taken = block.take(chosen)
         numbers = np.arange(8)[chosen]

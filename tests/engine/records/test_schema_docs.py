@@ -41,7 +41,7 @@ def test_the_sql_example_reads_the_bit(eligible: list[int]) -> None:
     dense = np.zeros((1, 10), dtype=np.bool_)
     dense[0, eligible] = True
     statement = next(
-        block for block in re.findall(r"```sql\n(.*?)```", schema_markdown(), re.DOTALL) if "hex(" in block
+        batch for batch in re.findall(r"```sql\n(.*?)```", schema_markdown(), re.DOTALL) if "hex(" in batch
     )
     database = sqlite3.connect(":memory:")
     database.execute("CREATE TABLE decision (decision_id TEXT, eligible BLOB)")

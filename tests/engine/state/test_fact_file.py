@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.errors import DataError
-from engine.state.fact_file import COLUMNS, MAKERS, fact_blocks
+from engine.state.fact_file import COLUMNS, MAKERS, fact_batches
 from engine.state.facts import UNKNOWN_KIND, Consent, Event, Fact
 
 AT = "2026-11-01T00:00:00Z"
@@ -29,7 +29,7 @@ STOP: dict[str, Any] = {"fact": "suppression", "contact_id": "c", "at": AT, "rea
 def facts(folder: Path, *rows: dict[str, Any]) -> list[Fact]:
     path = folder / "facts.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return [fact for _, block in fact_blocks(path, "key", 100) for fact in block]
+    return [fact for _, block in fact_batches(path, "key", 100) for fact in block]
 
 
 def test_every_kind_has_its_columns() -> None:
@@ -89,10 +89,10 @@ def test_a_consent_that_does_not_say_how_it_was_given_is_of_unknown_kind(tmp_pat
 
 @pytest.mark.parametrize("name", ["optout_channel_upper_case.jsonl"])
 def test_an_opt_out_of_an_upper_case_channel_is_one_of_the_channel(shared_data: Path, name: str) -> None:
-    listed = [fact for _, block in fact_blocks(shared_data / "faults" / name, "key", 100) for fact in block]
+    listed = [fact for _, block in fact_batches(shared_data / "faults" / name, "key", 100) for fact in block]
     assert listed[-1].channel == "sms"  # type: ignore[union-attr]
 
 
 def test_a_misspelt_end_of_consent_is_refused(shared_data: Path) -> None:
     with pytest.raises(DataError, match="did you mean 'expires_at'"):
-        list(fact_blocks(shared_data / "faults" / "consent_end_misspelt.jsonl", "key", 100))
+        list(fact_batches(shared_data / "faults" / "consent_end_misspelt.jsonl", "key", 100))

@@ -16,7 +16,7 @@ from engine.catalog import Arm, Catalog
 from engine.contacts.contacts import ContactBatch
 from engine.errors import DataError
 from engine.identity import pseudonyms
-from engine.state.fact_file import fact_blocks
+from engine.state.fact_file import fact_batches
 from engine.state.store import SqlState
 from engine.types import MICROSECONDS_PER_S
 
@@ -39,7 +39,7 @@ def record(url: str, path: Path, rows: Sequence[dict[str, Any]]) -> Counter[str]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     counts: Counter[str] = Counter()
     with SqlState(url) as state:
-        for kinds, facts in fact_blocks(path, KEY, 100):
+        for kinds, facts in fact_batches(path, KEY, 100):
             state.record(facts)
             counts.update(kinds)
     return counts
@@ -165,7 +165,7 @@ def test_replies_of_many_lines_in_either_format(tmp_path: Path, ending: str) -> 
         path.write_text(f'fact,contact_id,at,text\nreply,c,2026-11-20T01:00:00Z,"{text}"\n', encoding="utf-8")
     else:
         path.write_text(json.dumps(reply(text, 1)) + "\n", encoding="utf-8")
-    assert [kinds for kinds, _ in fact_blocks(path, KEY, 10)] == [["reply/stop"]]
+    assert [kinds for kinds, _ in fact_batches(path, KEY, 10)] == [["reply/stop"]]
 
 
 # Code, what it means, channels that it closes at least (e-mail, texts), consent that is left.
@@ -217,7 +217,7 @@ def test_a_spelling_of_a_code_closes_what_the_code_closes(
     lines = f"{','.join(row)}\n{','.join(row.values())}\n" if ending == "csv" else json.dumps(row) + "\n"
     path.write_text(lines, encoding="utf-8")
     with SqlState(url) as state:
-        for _, facts in fact_blocks(path, KEY, 100):
+        for _, facts in fact_batches(path, KEY, 100):
             state.record(facts)
     assert seen(url).suppressed[0].tolist() == closed
 

@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.catalog import Arm, Catalog
-from engine.contacts.file import contact_blocks
+from engine.contacts.file import contact_batches
 from engine.errors import DataError, ParameterError, TactfulError
 from engine.features import FeatureSchema
 from engine.mapping.instants import OUTSIDE, instants_of
 from engine.mapping.spec import DecidedAt
 from engine.records.outcomes import read_outcomes
-from engine.state.fact_file import fact_blocks
+from engine.state.fact_file import fact_batches
 from engine.state.facts import PastSend, Profile
 from engine.time.instants import EARLIEST, END, impossible, is_possible, number_hint, value_hint
 from engine.time.localtime import datetime_of, instant_of
@@ -55,7 +55,7 @@ TEXTS: list[tuple[Any, str]] = [
 
 def read(path: Path, rows: list[dict[str, Any]]) -> Any:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return next(iter(contact_blocks(path, FeatureSchema(features=()), CATALOG, NOW)))
+    return next(iter(contact_batches(path, FeatureSchema(features=()), CATALOG, NOW)))
 
 
 @pytest.mark.parametrize(("value", "hint"), [*NUMBERS, *TEXTS, (True, "True is no instant"), (False, "False is no")])
@@ -84,7 +84,7 @@ TYPED = [pa.array([True]), pa.array([date(2026, 1, 1)]), pa.array([46189.375]), 
 def test_no_typed_column_takes_it(tmp_path: Path, column: pa.Array) -> None:
     pq.write_table(pa.table({"contact_id": ["a"], "as_of": column}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match="'as_of'"):
-        list(contact_blocks(tmp_path / "a.parquet", FeatureSchema(features=()), CATALOG, NOW))
+        list(contact_batches(tmp_path / "a.parquet", FeatureSchema(features=()), CATALOG, NOW))
 
 
 @pytest.mark.parametrize("year", [1970, 1989, 2200])
@@ -92,7 +92,7 @@ def test_no_typed_timestamp_of_another_year_is_taken(tmp_path: Path, year: int) 
     stamps = pa.array([datetime(year, 6, 1, tzinfo=UTC)], pa.timestamp("us", tz="UTC"))
     pq.write_table(pa.table({"contact_id": ["a"], "as_of": stamps}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match="must be in the years 1990 to 2199"):
-        list(contact_blocks(tmp_path / "a.parquet", FeatureSchema(features=()), CATALOG, NOW))
+        list(contact_batches(tmp_path / "a.parquet", FeatureSchema(features=()), CATALOG, NOW))
 
 
 @pytest.mark.parametrize(("value", "hint"), NUMBERS)
@@ -102,7 +102,7 @@ def test_no_fact_takes_it(tmp_path: Path, column: str, value: Any, hint: str) ->
     path = tmp_path / "facts.jsonl"
     path.write_text(json.dumps(row | {"at": "2026-01-01T00:00:00Z"} | {column: value}) + "\n")
     with pytest.raises(DataError, match=f"'{column}'") as caught:
-        list(fact_blocks(path, "k", 10))
+        list(fact_batches(path, "k", 10))
     assert hint in caught.value.hint
 
 
@@ -187,7 +187,7 @@ def test_small_inputs_that_went_wrong(shared_data: Path) -> None:
     catalog = Catalog(name="t", channels=("email", "sms", "push"), hours=(9,), arms=(Arm(id="a", approved=True),))
 
     def batch(name: str) -> Any:
-        return next(iter(contact_blocks(faults / name, FeatureSchema(features=()), catalog, NOW)))
+        return next(iter(contact_batches(faults / name, FeatureSchema(features=()), catalog, NOW)))
 
     with pytest.raises(DataError, match="no instant") as caught:
         batch("sends_excel_serial.jsonl")

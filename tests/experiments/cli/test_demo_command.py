@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from engine.contacts.file import contact_blocks
+from engine.contacts.file import contact_batches
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
 from engine.log.parquet import LogReader
@@ -214,7 +214,7 @@ def test_a_contact_file_says_what_the_world_says(tmp_path: Path) -> None:
     rows = world.deciding().nonzero()[0]
     batch = world.contacts(rows)
     pq.write_table(contact_table(world, rows), tmp_path / "c.parquet")
-    (read,) = contact_blocks(tmp_path / "c.parquet", shipped_features("simulated"), scenario.catalog, world.now, 1000)
+    (read,) = contact_batches(tmp_path / "c.parquet", shipped_features("simulated"), scenario.catalog, world.now, 1000)
     layer = Guardrails(load_pack("default"), scenario.catalog)
     ours, _ = layer.eligibility(batch, world.now)
     theirs, _ = layer.eligibility(read, world.now)

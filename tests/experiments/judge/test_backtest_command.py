@@ -138,7 +138,7 @@ def test_nothing_learnt_sees_the_side_that_judges_it(split: str, tmp_path: Path)
     reader = LogReader(honest)
     config = compose_settings("backtest", ["learner.passes=2", "segments.shrink_rows=20"], BacktestConfig)
     _, judge = time_split(reader, 0.5) if split == "time" else contact_split(0.5, config.seed)
-    judged = np.concatenate([judge.keep(block) for block in reader.blocks()])
+    judged = np.concatenate([judge.keep(block) for block in reader.rounds()])
     assert 0.4 < judged.mean() < 0.6
     # The same action-dependent lie in every corrupted row would sway any learner that saw it.
     corrupted = log_with_clusters(

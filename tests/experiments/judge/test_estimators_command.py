@@ -46,7 +46,7 @@ def everything(trial):
     from engine.log.parquet import LogReader
 
     reader = LogReader(trial.log)
-    motives = {str(v) for block in reader.blocks(extra=["context_motive"]) for v in block.extra["context_motive"]}
+    motives = {str(v) for block in reader.rounds(extra=["context_motive"]) for v in block.extra["context_motive"]}
     policies = ", ".join(f"{motive}: uniform" for motive in sorted(motives))
     loggers = (*LOGGERS, f"+evaluation.loggers={{{policies}}}")
     return evaluated(trial, [*ESTIMATORS, "dros:30", "clipped:slope"], *ATTRIBUTES, *loggers)

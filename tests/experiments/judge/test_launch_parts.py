@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.ope.metrics.bound import BoundStack
 from engine.ope.metrics.definition import Margin, Measure, MetricDefinition, MetricStack
 from engine.ope.metrics.gate import Gate
 from engine.ope.metrics.state import StackState
-from engine.ope.target import LoggedTarget, Remembered, TargetBlock
-from engine.records.rounds import RoundBlock
+from engine.ope.target import LoggedTarget, Remembered, TargetBatch
+from engine.records.rounds import RoundBatch
 from experiments.judge.launch.metrics import gate_of, metric_rows
 from experiments.judge.launch.support import WeightHistogram
 from experiments.judge.launch.treatment import TreatmentSums, cell_names, kinds_of
@@ -34,7 +34,7 @@ def definition(margin: Margin, *, layer: str = "delivery", **numerator: object) 
     )
 
 
-def gate_on(margin: Margin, blocks: list[RoundBlock], today: object = TODAY, **changes: object) -> Gate:
+def gate_on(margin: Margin, blocks: list[RoundBatch], today: object = TODAY, **changes: object) -> Gate:
     stack = MetricStack(inputs={"opened": ("opened",)}, metrics={"m": definition(margin, **changes)})  # type: ignore[arg-type]
     state = StackState(BoundStack(stack, CATALOG, FEATURES, frozenset(blocks[0].rewards)), [today, NEW])  # type: ignore[list-item]
     for block in blocks:
@@ -42,7 +42,7 @@ def gate_on(margin: Margin, blocks: list[RoundBlock], today: object = TODAY, **c
     return gate_of(state, "vw", result("vw", "better", low=0.01, high=0.16), stack, 0.05)
 
 
-def log() -> list[RoundBlock]:
+def log() -> list[RoundBatch]:
     return [many(3, 600, chunk) for chunk in range(3)]
 
 
@@ -88,7 +88,7 @@ def test_what_must_be_shown_and_is_too_thin_refuses_and_what_need_not_is_let_thr
     assert "too few events" in found[0].checks[1].reason
 
 
-def gate_money(margin: Margin, blocks: list[RoundBlock], numerator: dict[str, str]) -> Gate:
+def gate_money(margin: Margin, blocks: list[RoundBatch], numerator: dict[str, str]) -> Gate:
     metric = MetricDefinition(
         layer="efficiency", label="m", unit="usd", numerator=(Measure(**numerator),), guardrail=margin
     )
@@ -113,10 +113,10 @@ def test_rows_carry_definitions_and_differences() -> None:
     assert new.difference.value == pytest.approx(new.value - today.value)
 
 
-def context(streak: list[float]) -> ContextBlock:
+def context(streak: list[float]) -> ContextBatch:
     block = rounds([HOLD] * len(streak)).context
     column = replace(block.columns["unopened_streak"], values=np.array(streak))
-    return ContextBlock(FEATURES, {"unopened_streak": column}, len(streak))
+    return ContextBatch(FEATURES, {"unopened_streak": column}, len(streak))
 
 
 def test_treatment_by_hand() -> None:
@@ -170,7 +170,7 @@ def test_a_remembered_target_is_asked_once_a_block() -> None:
     class Counted(Fixed):
         asked = 0
 
-        def probabilities(self, rounds: RoundBlock) -> TargetBlock:
+        def probabilities(self, rounds: RoundBatch) -> TargetBatch:
             Counted.asked += 1
             return super().probabilities(rounds)
 

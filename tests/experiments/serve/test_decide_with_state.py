@@ -14,7 +14,7 @@ import pytest
 
 from engine.catalog import Catalog
 from engine.contacts.contacts import ContactBatch
-from engine.contacts.file import contact_blocks
+from engine.contacts.file import contact_batches
 from engine.decide.batch import decide_batch
 from engine.decide.plan import Plan, decision_meta
 from engine.errors import ConfigError, DataError, ParameterError
@@ -125,7 +125,7 @@ def decide_behind(folder: Path, people: Path, url: str) -> int:
         store.unseen = tuple(row["decision_id"] for row in rows(folder / "first.parquet"))
         guardrails = Guardrails(load_pack(), CATALOG)
         plan = Plan(guardrails, UniformPolicy(), "u", contact_key=KEY, use_case="b", promises=Promises(store))
-        (block,) = contact_blocks(people, FeatureSchema(features=()), CATALOG, NOW)
+        (block,) = contact_batches(people, FeatureSchema(features=()), CATALOG, NOW)
         decided = decide_batch(plan, block, NOW)
     schema = log_schema(decision_meta(plan, block, source="test", policy_folder=""))
     with ParquetFile(folder / "second.parquet", schema) as file:

@@ -117,7 +117,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 def test_records_hold_factors_not_41473_bits(world: World) -> None:
     reader = LogReader(world.log)
-    (block,) = reader.blocks(rewards=["margin"])
+    (block,) = reader.rounds(rewards=["margin"])
     assert block.eligible.shape == (CONTACTS, 16)
     assert block.propensity == pytest.approx(1.0 / block.eligible_counts())
     assert block.was_eligible().all()
@@ -130,7 +130,7 @@ def test_decisions_are_made_and_their_propensities_are_those_of_the_policy(world
         *("--out", tmp_path / "d.parquet", "seed=3", "control_share=0.1", "uniform_share=0.1", "prices.baseline=none"),
     )
     assert out["contacts"] == CONTACTS
-    (block,) = LogReader(tmp_path / "d.parquet").blocks()
+    (block,) = LogReader(tmp_path / "d.parquet").rounds()
     policy, group = TrainedFolder(world.policy).policy(), pq.read_table(tmp_path / "d.parquet")["group"].to_pylist()
     own = policy.block_probability(block.context, block.eligible_blocks(), block.action)
     share = 0.1 / 0.9
@@ -159,7 +159,7 @@ def test_the_policy_is_judged_by_its_joint_propensity(world: World) -> None:
         *("--override-learnt", "the probabilities are in question, not the values"),
     )
     found = {(row["policy"], row["estimator"]): row for row in out["results"]}
-    logged_mean = float(np.mean(next(iter(LogReader(world.log).blocks(rewards=["margin"]))).rewards["margin"]))
+    logged_mean = float(np.mean(next(iter(LogReader(world.log).rounds(rewards=["margin"]))).rewards["margin"]))
     assert found["uniform", "ips"]["value"] == pytest.approx(logged_mean, abs=1e-9)
     assert {row["estimator"] for row in out["skipped"]} == {"dr"}
     assert (str(world.policy), "snips") in found
@@ -205,7 +205,7 @@ def test_what_lists_all_actions_is_refused(world: World, tmp_path: Path) -> None
     assert "exploration=modular" in str(refused(2, *train))
     assert "modular" in str(refused(2, *train, "learner=auto", "exploration=modular"))
     assert "prices" in str(refused(2, *decide, "--out", tmp_path / "d.parquet", "prices.baseline=100"))
-    first = next(iter(LogReader(world.log).blocks())).decision_id[0]
+    first = next(iter(LogReader(world.log).rounds())).decision_id[0]
     assert "modular" in str(refused(3, "explain", "--log", world.log, "--decision", first))
     packs = ("guardrails", "diff", "default", "full", "--catalog", "modular")
     assert "modular" in str(refused(3, *packs, "--contacts", world.contacts, "--now", NOW.isoformat()))

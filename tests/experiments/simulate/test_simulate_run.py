@@ -123,7 +123,7 @@ def test_control_is_compared_but_not_learnt_from(uniform: Path) -> None:
     control = log["group"] == "control"
     assert (log["available"] == ~control).all()
     assert (log.loc[control, "propensity"] == 1.0).all()
-    usable = sum(int(batch.usable.sum()) for batch in LogReader(uniform / "run.parquet").blocks(context=False))
+    usable = sum(int(batch.usable.sum()) for batch in LogReader(uniform / "run.parquet").rounds(context=False))
     assert 0 < usable <= (~control).sum()
     groups = set(pd.read_parquet(uniform / "run.metrics.parquet")["group"])
     assert groups == {"treatment", "control"}

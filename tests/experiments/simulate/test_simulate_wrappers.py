@@ -7,7 +7,7 @@ import pytest
 
 from engine.eligibility import Eligibility
 from engine.errors import ParameterError
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.protocols import FusedPolicy
 from engine.sampling import draw
 from engine.types import BoolArray, FloatArray
@@ -23,7 +23,7 @@ SCENARIO = load_scenario("newsletter")
 SEND = "email|9|time_saver"
 
 
-def offered(n: int = 4000) -> tuple[ContextBlock, Eligibility, FloatArray]:
+def offered(n: int = 4000) -> tuple[ContextBatch, Eligibility, FloatArray]:
     world = World(SCENARIO, n, 3)
     contacts = world.contacts(np.arange(n))
     return contacts.context, world.eligibility(contacts), np.random.default_rng(5).random(n)
@@ -41,7 +41,7 @@ def test_the_slice_by_hand() -> None:
     eligible: BoolArray = np.zeros((1, catalog.k), dtype=np.bool_)
     wanted = catalog.resolve(SEND)
     eligible[0, [0, wanted, wanted + 1]] = True
-    context = ContextBlock(SCENARIO.features, {}, 1)
+    context = ContextBatch(SCENARIO.features, {}, 1)
     found = ExploredPolicy(AlwaysPolicy(catalog, SEND), 0.4).distribution(context, eligible)[0]
     assert found[wanted] == pytest.approx(0.6 + 0.4 / 3)
     assert found[0] == pytest.approx(0.4 / 3)

@@ -10,8 +10,8 @@ import numpy as np
 from engine.catalog import Catalog
 from engine.content.drawing import uniform_actions
 from engine.content.eligibility import BlockEligibility, modular_of
-from engine.features import ContextBlock, FeatureSchema, categorical_column, numeric_column
-from engine.records.rounds import RoundBlock
+from engine.features import ContextBatch, FeatureSchema, categorical_column, numeric_column
+from engine.records.rounds import RoundBatch
 from policies.content.learner import BlockLearner
 from policies.exploring.config import ExplorationConfig
 from policies.vw.arguments import VwConfig
@@ -30,7 +30,7 @@ KINDS = {
 }
 
 
-def contexts(n: int, seed: int = 0) -> ContextBlock:
+def contexts(n: int, seed: int = 0) -> ContextBatch:
     rng = np.random.default_rng(seed)
     state = rng.choice(3, p=[0.9, 0.05, 0.05], size=n).astype(np.uint8)
     columns = {
@@ -39,10 +39,10 @@ def contexts(n: int, seed: int = 0) -> ContextBlock:
             SCHEMA.features[1], rng.integers(2, size=n).astype(np.int32), ("price", "trust"), state
         ),
     }
-    return ContextBlock(SCHEMA, columns, n)
+    return ContextBatch(SCHEMA, columns, n)
 
 
-def rewards(catalog: Catalog, context: ContextBlock, action: Any) -> np.ndarray[Any, Any]:
+def rewards(catalog: Catalog, context: ContextBatch, action: Any) -> np.ndarray[Any, Any]:
     """Warm headlines are worth 1, discounts 1 to those who look for a price; a send costs 0.2."""
     channel, _, arm = catalog.split(action)
     positions = modular_of(catalog).positions(np.maximum(arm, 0))
@@ -51,13 +51,13 @@ def rewards(catalog: Catalog, context: ContextBlock, action: Any) -> np.ndarray[
     return np.where(arm < 0, 0.0, worth)
 
 
-def rounds(catalog: Catalog, n: int = 4096, seed: int = 0, eligibility: BlockEligibility | None = None) -> RoundBlock:
+def rounds(catalog: Catalog, n: int = 4096, seed: int = 0, eligibility: BlockEligibility | None = None) -> RoundBatch:
     """Uniformly drawn actions, their exact propensities and noisy rewards."""
     rng = np.random.default_rng(seed)
     context = contexts(n, seed)
     may = random_eligibility(catalog, n, seed, 0.8) if eligibility is None else eligibility
     action = uniform_actions(may, rng.random(n))
-    return RoundBlock(
+    return RoundBatch(
         chunk=0,
         decision_id=np.array([f"{seed}-{row}" for row in range(n)], dtype=object),
         context=context,

@@ -13,8 +13,8 @@ import pytest
 from engine.catalog import Arm, Catalog
 from engine.eligibility import pack
 from engine.errors import LearnError, ParameterError
-from engine.features import PRESENT, Column, ContextBlock, FeatureSchema, FeatureSpec
-from engine.records.rounds import RoundBlock
+from engine.features import PRESENT, Column, ContextBatch, FeatureSchema, FeatureSpec
+from engine.records.rounds import RoundBatch
 from policies.check import check_policy
 from policies.exploring.config import ExplorationConfig
 from policies.horizon.config import HorizonConfig
@@ -48,12 +48,12 @@ def catalog(*arms: Arm, channels: tuple[str, ...] = ("email",)) -> Catalog:
     return Catalog(name="small", channels=channels, hours=("now",), arms=arms or (Arm(id="news", approved=True),))
 
 
-def block(day: int, state: np.ndarray, action: np.ndarray, money: np.ndarray, eligible: np.ndarray) -> RoundBlock:
+def batch(day: int, state: np.ndarray, action: np.ndarray, money: np.ndarray, eligible: np.ndarray) -> RoundBatch:
     n = len(action)
-    return RoundBlock(
+    return RoundBatch(
         chunk=day,
         decision_id=np.array([f"{day}-{row}" for row in range(n)], dtype=object),
-        context=ContextBlock(
+        context=ContextBatch(
             SCHEMA,
             {"state": Column(state.astype(np.int32), np.full(n, PRESENT, dtype=np.uint8), ("fresh", "tired"))},
             n,
@@ -70,14 +70,14 @@ def block(day: int, state: np.ndarray, action: np.ndarray, money: np.ndarray, el
     )
 
 
-def tiring(contacts: int = 40, days: int = 15) -> list[RoundBlock]:
+def tiring(contacts: int = 40, days: int = 15) -> list[RoundBatch]:
     """A send is worth 1 to the fresh and 0.05 to the tired; who got one is tired the next day, else fresh."""
     generator = np.random.default_rng(1)
     state, out = np.zeros(contacts, dtype=np.int64), []
     for day in range(days):
         action = generator.integers(0, 2, size=contacts)
         money = np.where(action == 1, np.where(state == FRESH, 1.0, 0.05), 0.0)
-        out.append(block(day, state, action, money, np.ones((contacts, 2), dtype=np.bool_)))
+        out.append(batch(day, state, action, money, np.ones((contacts, 2), dtype=np.bool_)))
         state = action
     return out
 
@@ -178,7 +178,7 @@ def test_lost_permission_by_hand() -> None:
     at two messages in five days: 2 messages."""
     wide = catalog(channels=("email", "sms"))
     rounds = [
-        block(day, np.zeros(4), np.full(4, day % 2), np.zeros(4), np.ones((4, 3), dtype=np.bool_)) for day in range(5)
+        batch(day, np.zeros(4), np.full(4, day % 2), np.zeros(4), np.ones((4, 3), dtype=np.bool_)) for day in range(5)
     ]
     panel = panel_of(rounds, wide, 10**6, 0)
     gain = np.tile([1.0, 3.0], (panel.n, 1))
@@ -192,7 +192,7 @@ def test_discounts_are_charged_for_the_orders_that_follow() -> None:
     generator, money, out = np.random.default_rng(2), np.zeros(80), []
     for day in range(20):
         action = generator.integers(1, 3, size=80)
-        out.append(block(day, np.zeros(80), action, money + generator.normal(size=80), np.ones((80, 3), dtype=bool)))
+        out.append(batch(day, np.zeros(80), action, money + generator.normal(size=80), np.ones((80, 3), dtype=bool)))
         money = np.where(action == 2, -1.0, 0.0)
     panel = panel_of(out, arms, 10**6, 0)
     assert echo_slope(panel, arms, "margin", np.ones(panel.n), 1) == pytest.approx(-2.0, abs=0.4)

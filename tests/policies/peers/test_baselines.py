@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from engine.catalog import one_axis_catalog
 from engine.eligibility import pack
 from engine.errors import ConfigError, DataError, EligibilityError, LearnError, MissingPropensityError, ParameterError
-from engine.features import MISSING, PRESENT, STALE, Column, ContextBlock, FeatureSchema, FeatureSpec
+from engine.features import MISSING, PRESENT, STALE, Column, ContextBatch, FeatureSchema, FeatureSpec
 from engine.identity import keyed_hash
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.sampling import check_distribution
 from policies.check import check_policy
 from policies.exploring.action_values import ActionSums
@@ -30,23 +30,23 @@ SCHEMA = FeatureSchema(
 CATALOG = one_axis_catalog("test", ["a", "b"])
 
 
-def context(recency: list[float], place: list[int], state: list[int] | None = None) -> ContextBlock:
+def context(recency: list[float], place: list[int], state: list[int] | None = None) -> ContextBatch:
     n = len(recency)
     states = np.array(state or [PRESENT] * n, dtype=np.uint8)
     columns = {
         "recency": Column(np.where(states == PRESENT, recency, np.nan), states),
         "place": Column(np.array(place, dtype=np.int32), np.zeros(n, dtype=np.uint8), ("town", "land")),
     }
-    return ContextBlock(SCHEMA, columns, n)
+    return ContextBatch(SCHEMA, columns, n)
 
 
-def rounds(block: ContextBlock, action: list[int], reward: list[float], propensity: float = 1 / 3) -> RoundBlock:
-    n = block.n
+def rounds(batch: ContextBatch, action: list[int], reward: list[float], propensity: float = 1 / 3) -> RoundBatch:
+    n = batch.n
     ids = np.array([f"d{i}" for i in range(n)], dtype=object)
-    return RoundBlock(
+    return RoundBatch(
         chunk=0,
         decision_id=ids,
-        context=block,
+        context=batch,
         action=np.array(action, dtype=np.int32),
         propensity=np.full(n, propensity),
         eligible=pack(np.ones((n, 3), dtype=bool)),
@@ -81,7 +81,7 @@ def test_uniform_gives_the_double_that_a_log_of_one_over_k_holds() -> None:
 @given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3).filter(any), min_size=1, max_size=8))
 def test_every_baseline_gives_a_distribution_over_the_eligible(rows: list[list[bool]]) -> None:
     eligible = np.array(rows)
-    block = context([1.0] * len(rows), [0] * len(rows))
+    batch = context([1.0] * len(rows), [0] * len(rows))
     log = rounds(context([1, 2, 3, 4], [0, 1, 0, 1]), [0, 1, 2, 2], [0.0, 1.0, 2.0, 0.0])
     sums = ActionSums("r", 3)
     sums.add(log)
@@ -92,7 +92,7 @@ def test_every_baseline_gives_a_distribution_over_the_eligible(rows: list[list[b
         tune_segments([log], "r", CATALOG, SCHEMA, SegmentConfig(features=("place",))),
     ]
     for policy in policies:
-        check_distribution(policy.distribution(block, eligible), eligible, policy.name)
+        check_distribution(policy.distribution(batch, eligible), eligible, policy.name)
 
 
 def test_always_takes_hold_where_its_action_was_removed_and_the_first_where_hold_was_too() -> None:
@@ -123,9 +123,9 @@ def test_merge_tag_blast_never_holds_while_a_send_is_eligible() -> None:
 
 def test_shrunken_means_by_hand() -> None:
     """Action 1: group 0 has one row with reward 4, group 1 three with 0 -> overall 1; shrink 1: (4 + 1) / 2 = 2.5."""
-    block = rounds(context([1, 1, 1, 1], [0, 1, 1, 1]), [1, 1, 1, 1], [4.0, 0.0, 0.0, 0.0])
+    batch = rounds(context([1, 1, 1, 1], [0, 1, 1, 1]), [1, 1, 1, 1], [4.0, 0.0, 0.0, 0.0])
     sums = ActionSums("r", 3, 2, lambda b: b.context.columns["place"].values.astype(np.int64))
-    sums.add(block)
+    sums.add(batch)
     means = sums.result().means(1.0)
     assert means[0, 1] == pytest.approx(2.5)
     assert means[1, 1] == pytest.approx(0.25)
@@ -138,8 +138,8 @@ def test_segments_find_the_feature_that_matters_and_ignore_the_other() -> None:
     place = rng.integers(0, 2, n)
     action = rng.integers(0, 3, n)
     reward = (action == np.where(place == 0, 1, 2)) * 1.0 + rng.normal(0, 0.3, n)
-    block = rounds(context(list(rng.normal(10, 3, n)), place.tolist()), action.tolist(), reward.tolist())
-    policy = tune_segments([block], "r", CATALOG, SCHEMA, SegmentConfig())
+    batch = rounds(context(list(rng.normal(10, 3, n)), place.tolist()), action.tolist(), reward.tolist())
+    policy = tune_segments([batch], "r", CATALOG, SCHEMA, SegmentConfig())
     assert policy.segmentation.cuts[0].feature == "place"
     best = policy.distribution(context([1, 1], [0, 1]), np.ones((2, 3), dtype=bool)).argmax(axis=1)
     assert best.tolist() == [1, 2]
@@ -149,26 +149,26 @@ def test_segments_of_noise_stay_one_segment_or_lose_nothing() -> None:
     """Rewards that depend on nothing: whatever is chosen must be close to the single best action's value."""
     rng = np.random.default_rng(11)
     n = 4000
-    block = rounds(
+    batch = rounds(
         context(list(rng.normal(0, 1, n)), rng.integers(0, 2, n).tolist()),
         rng.integers(0, 3, n).tolist(),
         rng.normal(1, 1, n).tolist(),
     )
-    policy = tune_segments([block], "r", CATALOG, SCHEMA, SegmentConfig())
+    policy = tune_segments([batch], "r", CATALOG, SCHEMA, SegmentConfig())
     assert policy.segmentation.segments <= 42
 
 
 def test_missing_and_stale_values_are_segments_of_their_own() -> None:
-    block = context([1.0, 2.0, 3.0, 4.0], [0, 0, 0, 0], [PRESENT, PRESENT, MISSING, STALE])
-    cut = fit_cuts(SCHEMA, ["recency"], [block], bins=2)
-    segments = cut.segment_of(block)
+    batch = context([1.0, 2.0, 3.0, 4.0], [0, 0, 0, 0], [PRESENT, PRESENT, MISSING, STALE])
+    cut = fit_cuts(SCHEMA, ["recency"], [batch], bins=2)
+    segments = cut.segment_of(batch)
     assert len(set(segments.tolist())) == 4
     assert segments.max() < cut.segments
 
 
 def test_unseen_levels_fall_into_the_other_cell() -> None:
     cut = fit_cuts(SCHEMA, ["place"], [context([1], [0])], bins=2)
-    unseen = ContextBlock(
+    unseen = ContextBatch(
         SCHEMA,
         {
             "recency": Column(np.ones(1), np.zeros(1, dtype=np.uint8)),
@@ -194,11 +194,11 @@ def test_bad_segment_settings(settings: dict[str, float], message: str) -> None:
 
 
 def test_segments_refuse_what_they_cannot_learn_from() -> None:
-    block = rounds(context([1, 2], [0, 1]), [0, 1], [0.0, 1.0])
+    batch = rounds(context([1, 2], [0, 1]), [0, 1], [0.0, 1.0])
     with pytest.raises(ConfigError, match="unknown features"):
-        tune_segments([block], "r", CATALOG, SCHEMA, SegmentConfig(features=("colour",)))
+        tune_segments([batch], "r", CATALOG, SCHEMA, SegmentConfig(features=("colour",)))
     with pytest.raises(LearnError, match="no rounds"):
-        tune_segments([block.take(slice(0, 0))], "r", CATALOG, SCHEMA, SegmentConfig(features=("place",)))
+        tune_segments([batch.take(slice(0, 0))], "r", CATALOG, SCHEMA, SegmentConfig(features=("place",)))
     without = rounds(context([1, 2], [0, 1]), [0, 1], [0.0, 1.0], propensity=float("nan"))
     with pytest.raises(MissingPropensityError, match="no propensities"):
         tune_segments([without], "r", CATALOG, SCHEMA, SegmentConfig(features=("place",)))

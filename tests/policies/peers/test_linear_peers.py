@@ -119,20 +119,20 @@ def test_bad_normals(mean, deviation):
 
 def test_posterior_is_ridge_regression(world):
     """Against the textbook: w = centre e_1 + inv(I + X'X) X'(r - centre), variance x' inv(I + X'X) x."""
-    block = world.rounds(400, seed=61)
+    batch = world.rounds(400, seed=61)
     sums = LinearSums(world.catalog, world.schema, "y", RANGE, ridge=2.0)
-    sums.add([block.take(slice(0, 150)), block.take(slice(150, 400))])
+    sums.add([batch.take(slice(0, 150)), batch.take(slice(150, 400))])
     posterior = sums.posterior()
     context = world.context(15, seed=62)
     mean, deviation = posterior.predict(context)
     x, new = (
-        np.concatenate([posterior.encoder.encode(one), np.ones((one.n, 1))], axis=1) for one in (block.context, context)
+        np.concatenate([posterior.encoder.encode(one), np.ones((one.n, 1))], axis=1) for one in (batch.context, context)
     )
-    centre = block.rewards["y"].mean()
+    centre = batch.rewards["y"].mean()
     for action in (0, 3, 18):
-        rows = block.action == action
+        rows = batch.action == action
         inverse = np.linalg.inv(2.0 * np.eye(x.shape[1]) + x[rows].T @ x[rows])
-        weights = inverse @ x[rows].T @ (block.rewards["y"][rows] - centre)
+        weights = inverse @ x[rows].T @ (batch.rewards["y"][rows] - centre)
         np.testing.assert_allclose(mean[:, action], centre + new @ weights, atol=1e-7)
         np.testing.assert_allclose(deviation[:, action] ** 2, ((new @ inverse) * new).sum(axis=1), atol=1e-7)
     assert posterior.rounds == 400
@@ -154,8 +154,8 @@ def test_learning_in_pieces_is_learning_at_once(world):
 def test_linucb_by_hand(world):
     """Alpha 0 is greedy; a huge alpha takes what is least known."""
     sums = LinearSums(world.catalog, world.schema, "y", RANGE)
-    block = world.rounds(500, seed=65)
-    sums.add([block.take(block.action != 7)])
+    batch = world.rounds(500, seed=65)
+    sums.add([batch.take(batch.action != 7)])
     posterior, context, every = sums.posterior(), world.context(30, seed=66), all_of(30, world.catalog.k)
     mean, deviation = posterior.predict(context)
     greedy = LinUcb(posterior, 0.0).distribution(context, every)
@@ -200,10 +200,10 @@ def test_refusals(world, learner):
     made = learner(world.catalog, world.schema, "y", RANGE)
     with pytest.raises(LearnError, match="nothing has been learnt"):
         made.policy()
-    block = world.rounds(50, seed=72)
-    bad = block.rewards["y"].copy()
+    batch = world.rounds(50, seed=72)
+    bad = batch.rewards["y"].copy()
     bad[3] = 7.0
-    for rounds in ([replace(block, rewards={"y": bad})], [], [replace(block, usable=np.zeros(50, dtype=bool))]):
+    for rounds in ([replace(batch, rewards={"y": bad})], [], [replace(batch, usable=np.zeros(50, dtype=bool))]):
         with pytest.raises(LearnError):
             made.learn(rounds)
     with pytest.raises(LearnError, match="nothing has been learnt"):

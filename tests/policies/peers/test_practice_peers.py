@@ -10,9 +10,9 @@ import pytest
 from engine.catalog import Arm, Catalog
 from engine.eligibility import pack
 from engine.errors import ConfigError, DataError, EligibilityError, LearnError, MissingPropensityError, ParameterError
-from engine.features import ContextBlock, FeatureSchema, FeatureSpec, categorical_column, numeric_column
+from engine.features import ContextBatch, FeatureSchema, FeatureSpec, categorical_column, numeric_column
 from engine.identity import keyed_hash
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from policies.check import check_policy
 from policies.exploring.action_values import ActionSums
 from policies.peers.constant import BestAction
@@ -43,21 +43,21 @@ CATALOG = Catalog(
 OPENS = {"9": "opens 9", "18": "opens 18"}
 
 
-def context(days, nine=None, eighteen=None) -> ContextBlock:
+def context(days, nine=None, eighteen=None) -> ContextBatch:
     """One row per entry; None is missing."""
     n = len(days)
     columns = {}
     for feature, values in zip(SCHEMA.features, (days, nine or [None] * n, eighteen or [None] * n), strict=True):
         state = np.array([value is None for value in values]).astype(np.uint8)
         columns[feature.name] = numeric_column(feature, np.array([value or 0.0 for value in values]), state)
-    return ContextBlock(SCHEMA, columns, n)
+    return ContextBatch(SCHEMA, columns, n)
 
 
-def rounds(action, reward, propensity=None, eligible=None) -> RoundBlock:
+def rounds(action, reward, propensity=None, eligible=None) -> RoundBatch:
     n = len(action)
     ids = np.array([f"d{row}" for row in range(n)], dtype=object)
     may = np.ones((n, 5), dtype=bool) if eligible is None else np.array(eligible, dtype=bool)
-    return RoundBlock(
+    return RoundBatch(
         chunk=0,
         decision_id=ids,
         context=context([1.0] * n),
@@ -76,17 +76,17 @@ def rounds(action, reward, propensity=None, eligible=None) -> RoundBlock:
 EVERY = np.ones((1, 5), dtype=bool)
 
 
-def chosen(policy, block, eligible=None):
-    may = np.ones((block.n, 5), dtype=bool) if eligible is None else np.array(eligible, dtype=bool)
-    return policy.distribution(block, may).argmax(axis=1).tolist()
+def chosen(policy, batch, eligible=None):
+    may = np.ones((batch.n, 5), dtype=bool) if eligible is None else np.array(eligible, dtype=bool)
+    return policy.distribution(batch, may).argmax(axis=1).tolist()
 
 
 # --- best single action
 
 
-def values_of(block):
+def values_of(batch):
     sums = ActionSums("y", 5)
-    sums.add(block)
+    sums.add(batch)
     return sums.result()
 
 
@@ -195,11 +195,11 @@ def model(world):
 @pytest.mark.parametrize("volume", [0.0, 0.1, 0.37, 1.0])
 def test_volume_is_kept_on_the_log(world, model, volume):
     """At most the share asked for, and nothing that the model says harms."""
-    block = world.rounds(2000, seed=82)
-    policy = tune_volume([block.take(slice(0, 700)), block.take(slice(700, 2000))], model.encoder, model.tables, volume)
-    every = block.eligible_dense()
-    sent = 1.0 - policy.distribution(block.context, every)[:, 0]
-    gains = uplift(model.tables.scores(model.encoder.encode(block.context)), every)
+    batch = world.rounds(2000, seed=82)
+    policy = tune_volume([batch.take(slice(0, 700)), batch.take(slice(700, 2000))], model.encoder, model.tables, volume)
+    every = batch.eligible_dense()
+    sent = 1.0 - policy.distribution(batch.context, every)[:, 0]
+    gains = uplift(model.tables.scores(model.encoder.encode(batch.context)), every)
     assert sent.mean() <= volume
     assert policy.threshold >= 0.0
     np.testing.assert_array_equal(sent == 1.0, gains > policy.threshold)
@@ -210,12 +210,12 @@ def test_volume_is_kept_on_the_log(world, model, volume):
 
 def test_volume_goes_to_whom_it_moves(world, model):
     """The threshold policy at half the volume keeps more than half of what sending to everybody gains."""
-    block = world.rounds(3000, seed=83, eligible_share=1.1)
-    means = world.means(block.context)
+    batch = world.rounds(3000, seed=83, eligible_share=1.1)
+    means = world.means(batch.context)
 
     def gain(volume):
-        policy = tune_volume([block], model.encoder, model.tables, volume)
-        p = policy.distribution(block.context, block.eligible_dense())
+        policy = tune_volume([batch], model.encoder, model.tables, volume)
+        p = policy.distribution(batch.context, batch.eligible_dense())
         return (p * means).sum(axis=1).mean() - 0.5
 
     assert gain(0.4) > 0.6 * gain(1.0) > 0.0
@@ -228,9 +228,9 @@ def test_bad_volumes(world, model):
         tune_volume([], model.encoder, model.tables, 1.1)
     with pytest.raises(LearnError, match="no usable rounds"):
         tune_volume([], model.encoder, model.tables, 0.5)
-    block = world.rounds(10, seed=84)
+    batch = world.rounds(10, seed=84)
     with pytest.raises(LearnError, match="no usable rounds"):
-        tune_volume([replace(block, usable=np.zeros(10, dtype=bool))], model.encoder, model.tables, 0.5)
+        tune_volume([replace(batch, usable=np.zeros(10, dtype=bool))], model.encoder, model.tables, 0.5)
 
 
 # --- recovering difference softmax
@@ -318,7 +318,7 @@ def test_send_time_by_the_part_of_the_day():
     policy = SendTime(CATALOG, schema, np.array([[0.3, 0.2]]), np.array([0.0, 1.0]), {}, usual=usual)
     codes = np.array([0, 1, -1, 2], dtype=np.int32)
     column = categorical_column(schema.features[0], codes, ("morning", "night", "noon"), (codes < 0).astype(np.uint8))
-    assert chosen(policy, ContextBlock(schema, {"part": column}, 4)) == [1, 3, 3, 3]
+    assert chosen(policy, ContextBatch(schema, {"part": column}, 4)) == [1, 3, 3, 3]
     check_policy(policy, CATALOG, schema)
 
 

@@ -87,8 +87,8 @@ def test_vowpal_wabbit_fails(world, trained, monkeypatch):
 @pytest.mark.parametrize("value", [np.inf, 1e9, -np.inf])
 def test_poisoned_rewards_are_refused(world, trained, value):
     made, _ = trained
-    state, block = made.state, world.rounds(50, seed=53)
-    poisoned = replace(block, rewards={"y": np.where(np.arange(50) == 7, value, block.rewards["y"])})
+    state, batch = made.state, world.rounds(50, seed=53)
+    poisoned = replace(batch, rewards={"y": np.where(np.arange(50) == 7, value, batch.rewards["y"])})
     with pytest.raises(LearnError, match="`y`"):
         made.learn([poisoned])
     assert made.state is state
@@ -138,14 +138,14 @@ def test_killed_while_it_is_written(world, trained):
 
 def test_loss_by_hand(world):
     """Zero tables predict 0, so the loss is the mean squared reward; 25 spreads are allowed, or 10 old losses."""
-    block = world.rounds(40, seed=1)
+    batch = world.rounds(40, seed=1)
     made = VwLearner(world.catalog, world.schema, "y", (0.0, 1.0))
-    made.learn([block])
+    made.learn([batch])
     encoder, tables = made.state.encoder, made.tables()
     weights = [field.name for field in fields(tables) if field.name != "limits"]
     nothing = replace(tables, **{name: np.zeros_like(getattr(tables, name)) for name in weights})
-    sample = sample_of([block], "y")
-    assert sample.loss(nothing, encoder) == pytest.approx((block.rewards["y"] ** 2).mean())
+    sample = sample_of([batch], "y")
+    assert sample.loss(nothing, encoder) == pytest.approx((batch.rewards["y"] ** 2).mean())
     shifted = Sample(sample.batches, sample.reward + 100.0)
     with pytest.raises(LearnError):
         require_no_jump(shifted, nothing, None, encoder, unit=0.1)

@@ -134,14 +134,14 @@ def test_equal_to_vowpal_wabbit(world, tmp_path, name, cb_type):
 
 def test_learning_from_one_action_equals_whole_sets_under_bagging(world, tmp_path):
     """All actions eligible: the bag learnt from one-action examples is VW's bag on whole sets, draw by draw."""
-    block = world.rounds(600, seed=34, eligible_share=1.1)
+    batch = world.rounds(600, seed=34, eligible_share=1.1)
     one = VwLearner(
         world.catalog, world.schema, "y", (0.0, 1.0), VwConfig(learning_rate=0.5, ensemble=EnsembleConfig(size=4))
     )
-    one.learn([block])
+    one.learn([batch])
     writer = VwLearner(world.catalog, world.schema, "y", (0.0, 1.0), VwConfig(cb_type="ips"), state=one.state)
     data, model = tmp_path / "whole.txt", tmp_path / "whole.vw"
-    data.write_bytes(writer.examples(block, one.state))
+    data.write_bytes(writer.examples(batch, one.state))
     pairs = " ".join(f"--interactions {pair}" for pair in one.config.interactions)
     wall.train(f"--cb_explore_adf --bag 4 --random_seed 0 --cb_type mtr -b 18 {pairs} -l 0.5", data, model)
     whole = VwLearner(
@@ -261,11 +261,11 @@ def test_votes_need_their_ensemble(world):
 def test_small_updates_of_a_bag_draw_anew(world):
     """One round per update: were the draws the same every time, some members would learn from none of them."""
     learner = VwLearner(world.catalog, world.schema, "y", (0.0, 1.0), VwConfig(ensemble=EnsembleConfig(size=8)))
-    block = world.rounds(120, seed=43)
-    learner.learn([block.take(slice(0, 100))])
+    batch = world.rounds(120, seed=43)
+    learner.learn([batch.take(slice(0, 100))])
     before = [member.linear for member in learner.members()]
     for row in range(100, 120):
-        learner.learn([block.take(slice(row, row + 1))])
+        learner.learn([batch.take(slice(row, row + 1))])
     assert all(not np.array_equal(one.linear, old) for one, old in zip(learner.members(), before, strict=True))
 
 

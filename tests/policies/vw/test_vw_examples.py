@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from engine.catalog import Arm, Catalog, one_axis_catalog
 from engine.encoder import fit_encoder
-from engine.features import Column, ContextBlock, FeatureSchema, FeatureSpec
+from engine.features import Column, ContextBatch, FeatureSchema, FeatureSpec
 from policies.vw.examples import (
     action_lines,
     context_row,
@@ -59,7 +59,7 @@ def made_context():
     zips = Column(
         np.array([0, 1, -1, 1], dtype=np.int32), np.array([0, 0, 2, 0], dtype=np.uint8), ("Urban", "Sur burban")
     )
-    context = ContextBlock(schema, {"age": age, "zip code": zips}, 4)
+    context = ContextBatch(schema, {"age": age, "zip code": zips}, 4)
     encoder = fit_encoder(schema, [context])
     return encoder, context
 
@@ -80,7 +80,7 @@ def test_context_text():
 
 def test_no_features():
     schema = FeatureSchema(features=())
-    empty = ContextBlock(schema, {}, 2)
+    empty = ContextBatch(schema, {}, 2)
     assert context_text(fit_encoder(schema, [empty]), empty).to_pylist() == ["|x", "|x"]
 
 

@@ -50,14 +50,14 @@ def test_axes_of_size_one_learn_too(make_world, shape):
 
 def test_one_action_mtr_equals_whole_set_mtr(world):
     """The same rounds, all actions eligible, as one-action and as whole-set examples: the same scores."""
-    block = world.rounds(1500, seed=4, eligible_share=1.1)
+    batch = world.rounds(1500, seed=4, eligible_share=1.1)
     one = learner_of(world, cb_type="mtr", learning_rate=0.5)
-    one.learn([block])
+    one.learn([batch])
     # The whole set under another type's text, with mtr's arguments and VW's own division by the number of actions.
     text_writer = learner_of(world, cb_type="ips", learning_rate=0.5)
     state = one.state
     tables = one.tables()
-    text = text_writer.examples(block, state)
+    text = text_writer.examples(batch, state)
     scores = whole_set_scores(world, text, state)
     ours = tables.scores(state.encoder.encode(world.context(40, seed=5)))
     np.testing.assert_allclose(ours, scores, atol=2e-5)
@@ -79,10 +79,10 @@ def whole_set_scores(world, text, state):
 
 def test_varying_sets_agree_within_noise(world):
     """VW divides by the running mean number of actions, we by the final one: nearly the same scores."""
-    block = world.rounds(3000, seed=6, eligible_share=0.6)
+    batch = world.rounds(3000, seed=6, eligible_share=0.6)
     one = learner_of(world, cb_type="mtr", learning_rate=0.5)
-    one.learn([block])
-    whole = whole_set_scores(world, learner_of(world, cb_type="ips").examples(block, one.state), one.state)
+    one.learn([batch])
+    whole = whole_set_scores(world, learner_of(world, cb_type="ips").examples(batch, one.state), one.state)
     ours = one.tables().scores(one.state.encoder.encode(world.context(40, seed=5)))
     assert np.abs(ours - whole).max() < 0.05 * ours.std() + 0.01
 
@@ -97,7 +97,7 @@ def test_continuing_equals_learning_in_one_go(world, cb_type):
     twice.learn([second])
     once = learner_of(world, cb_type=cb_type)
     once.learn([first])
-    text = [once.examples(block, once.state) for block in (first, second)]
+    text = [once.examples(batch, once.state) for batch in (first, second)]
     x = start.encoder.encode(world.context(50, seed=9))
     expected = straight_scores(world, once, b"".join(text), x)
     np.testing.assert_allclose(twice.tables().scores(x), expected, atol=1e-6)
@@ -120,19 +120,19 @@ def straight_scores(world, learner, text, x):
 
 
 def test_the_scale_of_rewards_does_not_matter(world):
-    block = world.rounds(2000, seed=10)
+    batch = world.rounds(2000, seed=10)
     plain = learner_of(world)
-    plain.learn([block])
+    plain.learn([batch])
     large = VwLearner(world.catalog, world.schema, "y", (0.0, 1000.0), VwConfig(), GREEDY)
-    large.learn([replace(block, rewards={"y": block.rewards["y"] * 1000.0})])
+    large.learn([replace(batch, rewards={"y": batch.rewards["y"] * 1000.0})])
     x = plain.state.encoder.encode(world.context(30, seed=11))
     np.testing.assert_allclose(large.tables().scores(x) / 1000.0, plain.tables().scores(x), atol=1e-4)
 
 
 def test_same_input_same_bytes_and_iterators(world):
-    blocks = [world.rounds(500, seed=12), world.rounds(500, seed=13)]
+    batches = [world.rounds(500, seed=12), world.rounds(500, seed=13)]
     models = []
-    for rounds in (blocks, iter(blocks), tuple(blocks)):
+    for rounds in (batches, iter(batches), tuple(batches)):
         learner = learner_of(world)
         learner.learn(rounds)
         models.append(learner.tables().linear.tobytes())
@@ -140,27 +140,27 @@ def test_same_input_same_bytes_and_iterators(world):
 
 
 def test_rows_that_may_not_train_are_skipped(world):
-    block = world.rounds(300, seed=14)
-    reward = block.rewards["y"].copy()
+    batch = world.rounds(300, seed=14)
+    reward = batch.rewards["y"].copy()
     reward[:50] = np.nan
-    usable = block.usable.copy()
+    usable = batch.usable.copy()
     usable[100:120] = False
-    bad = block.propensity.copy()
+    bad = batch.propensity.copy()
     bad[:50], bad[100:120] = np.nan, 0.0
     learner = learner_of(world)
-    learner.learn([replace(block, rewards={"y": reward}, usable=usable, propensity=bad)])
+    learner.learn([replace(batch, rewards={"y": reward}, usable=usable, propensity=bad)])
     assert (learner.state.rounds, learner.state.skipped) == (230, 70)
 
 
 def spoil(field, what):
-    def change(block):
+    def change(batch):
         if field == "reward":
-            values = block.rewards["y"].copy()
+            values = batch.rewards["y"].copy()
             values[7] = what
-            return replace(block, rewards={"y": values})
-        values = getattr(block, field).copy()
+            return replace(batch, rewards={"y": values})
+        values = getattr(batch, field).copy()
         values[7] = what
-        return replace(block, **{field: values})
+        return replace(batch, **{field: values})
 
     return change
 
@@ -177,10 +177,10 @@ BAD = {
     "action out of range": spoil("action", 19),
     "action negative": spoil("action", -1),
     "not eligible": spoil("eligible", 0),
-    "no such metric": lambda block: replace(block, rewards={}),
-    "other catalog": lambda block: replace(block, k=block.k + 1),
-    "nothing usable": lambda block: replace(block, usable=np.zeros(block.n, dtype=bool)),
-    "empty": lambda block: block.take(slice(0, 0)),
+    "no such metric": lambda batch: replace(batch, rewards={}),
+    "other catalog": lambda batch: replace(batch, k=batch.k + 1),
+    "nothing usable": lambda batch: replace(batch, usable=np.zeros(batch.n, dtype=bool)),
+    "empty": lambda batch: batch.take(slice(0, 0)),
 }
 
 

@@ -140,12 +140,12 @@ def test_learns(world, learners, name):
 def test_going_on_after_a_reload(world, learners, tmp_path, name, exact):
     """The folder goes on exactly as VW does without a reload, but for rnd."""
     learner = learners[name]
-    blocks = [world.rounds(200, seed=56), world.rounds(200, seed=57)]
+    batches = [world.rounds(200, seed=56), world.rounds(200, seed=57)]
     assert learner.export(tmp_path / "live").version == TrainedFolder(tmp_path / "live").policy().version
     twice, once = TrainedFolder(tmp_path / "live").learner(), TrainedFolder(tmp_path / "live").learner()
-    twice.learn(blocks[:1])
-    twice.learn(blocks[1:])
-    once.learn(blocks)
+    twice.learn(batches[:1])
+    twice.learn(batches[1:])
+    once.learn(batches)
     context, eligible = world.context(40, seed=58), np.ones((40, world.catalog.k), dtype=bool)
     ours, expected = (one.policy().distribution(context, eligible) for one in (twice, once))
     assert twice.state.rounds == once.state.rounds == 900

@@ -25,12 +25,12 @@ def made(world, state=None, config=CONFIG) -> VwLearner:
 @pytest.fixture(scope="module")
 def shards(world):
     """Four shards of 600 rounds, learnt apart from one prepared state."""
-    blocks = [world.rounds(600, seed=100 + shard) for shard in range(4)]
-    prepared = made(world).prepare(blocks)
-    learners = [made(world, prepared) for _ in blocks]
-    for learner, block in zip(learners, blocks, strict=True):
-        learner.learn([block])
-    return blocks, prepared, learners
+    batches = [world.rounds(600, seed=100 + shard) for shard in range(4)]
+    prepared = made(world).prepare(batches)
+    learners = [made(world, prepared) for _ in batches]
+    for learner, batch in zip(learners, batches, strict=True):
+        learner.learn([batch])
+    return batches, prepared, learners
 
 
 def gain(world, learner):
@@ -41,8 +41,8 @@ def gain(world, learner):
 
 
 def test_preparing_learns_nothing(world, shards):
-    blocks, prepared, _ = shards
-    rewards = np.concatenate([block.rewards["y"] for block in blocks])
+    batches, prepared, _ = shards
+    rewards = np.concatenate([batch.rewards["y"] for batch in batches])
     assert (prepared.rounds, prepared.model) == (0, b"")
     assert prepared.centre == pytest.approx(rewards.mean())
     assert prepared.unit == pytest.approx(rewards.std(), rel=1e-2)
@@ -52,17 +52,17 @@ def test_preparing_learns_nothing(world, shards):
 
 def test_one_shard_from_a_prepared_state_is_plain_learning(world, shards):
     """All shards, one after the other, from the prepared state: the same bytes as learning them at once."""
-    blocks, prepared, _ = shards
+    batches, prepared, _ = shards
     plain, begun = made(world), made(world, prepared)
-    plain.learn(blocks)
-    begun.learn(blocks)
+    plain.learn(batches)
+    begun.learn(batches)
     np.testing.assert_array_equal(plain.tables().linear, begun.tables().linear)
 
 
 def test_merged_is_about_as_good_as_all_in_one(world, shards):
-    blocks, prepared, learners = shards
+    batches, prepared, learners = shards
     whole = made(world, prepared)
-    whole.learn(blocks)
+    whole.learn(batches)
     together = merged(learners)
     assert together.state.rounds == 2400
     assert together.state.eligible_sum == whole.state.eligible_sum

@@ -16,10 +16,10 @@ from policies.vw.reward_model import VwResponseModel
 
 def answered(world, n: int, seed: int):
     """Rounds whose answer is likelier where the reward's mean is higher."""
-    block = world.rounds(n, seed)
-    means = world.means(block.context)[np.arange(n), block.action]
+    batch = world.rounds(n, seed)
+    means = world.means(batch.context)[np.arange(n), batch.action]
     answer = (np.random.default_rng(seed).random(n) < means).astype(np.float64)
-    return replace(block, rewards={**block.rewards, "clicked": answer})
+    return replace(batch, rewards={**batch.rewards, "clicked": answer})
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +30,9 @@ def fitted(world):
 
 
 def test_predicted_share_is_the_share_seen(world, fitted):
-    block = answered(world, 3000, 5)
-    own = fitted.predict(block.context)[np.arange(block.n), block.action]
-    assert own.mean() == pytest.approx((block.rewards["clicked"].sum() + 0.5) / (block.n + 1), abs=1e-6)
+    batch = answered(world, 3000, 5)
+    own = fitted.predict(batch.context)[np.arange(batch.n), batch.action]
+    assert own.mean() == pytest.approx((batch.rewards["clicked"].sum() + 0.5) / (batch.n + 1), abs=1e-6)
     assert (own > 0).all()
     assert (own < 1).all()
 
@@ -44,20 +44,20 @@ def test_the_order_of_contexts_is_learnt(world, fitted):
 
 @pytest.mark.parametrize(("value", "share"), [(0.0, 0.5 / 201), (1.0, 200.5 / 201)])
 def test_a_response_that_never_or_always_comes_is_neither_0_nor_1(world, value, share):
-    block = answered(world, 200, 6)
+    batch = answered(world, 200, 6)
     model = VwResponseModel(world.catalog, world.schema, "clicked", (0.0, 1.0))
-    model.fit([replace(block, rewards={"clicked": np.full(200, value)})])
-    assert model.response("unsub").predict(block.context) == pytest.approx(share, abs=1e-6)
+    model.fit([replace(batch, rewards={"clicked": np.full(200, value)})])
+    assert model.response("unsub").predict(batch.context) == pytest.approx(share, abs=1e-6)
 
 
 def test_what_is_no_response_is_refused_and_changes_nothing(world):
-    block = answered(world, 200, 7)
+    batch = answered(world, 200, 7)
     model = VwResponseModel(world.catalog, world.schema, "clicked", (0.0, 1.0))
-    model.fit([block])
-    before = model.response("respond").predict(block.context)
+    model.fit([batch])
+    before = model.response("respond").predict(batch.context)
     with pytest.raises(LearnError, match="0 or 1"):
-        model.fit([replace(block, rewards={"clicked": np.full(200, 0.5)})])
-    np.testing.assert_array_equal(model.response("respond").predict(block.context), before)
+        model.fit([replace(batch, rewards={"clicked": np.full(200, 0.5)})])
+    np.testing.assert_array_equal(model.response("respond").predict(batch.context), before)
 
 
 def test_kept_in_the_folder(world, fitted, tmp_path):

@@ -10,17 +10,17 @@ import pytest
 
 from engine.catalog import one_axis_catalog
 from engine.errors import LearnError, ParameterError
-from engine.features import ContextBlock, FeatureSchema, FeatureSpec, categorical_column, numeric_column
-from engine.records.rounds import RoundBlock
+from engine.features import ContextBatch, FeatureSchema, FeatureSpec, categorical_column, numeric_column
+from engine.records.rounds import RoundBatch
 from policies.vw.arguments import VwConfig
 from policies.vw.reward_model import VwRewardModel
 
 SGD = VwConfig(regression="sgd", learning_rate=0.1, regression_passes=20)
 
 
-def residual_variance(model, block, metric):
-    predicted = model.predict(block.context)[np.arange(block.n), block.action]
-    return float(((block.rewards[metric] - predicted) ** 2).mean())
+def residual_variance(model, batch, metric):
+    predicted = model.predict(batch.context)[np.arange(batch.n), batch.action]
+    return float(((batch.rewards[metric] - predicted) ** 2).mean())
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +48,10 @@ def heartsteps(shared_data):
         "slot": categorical_column(schema.features[2], slots.codes.astype(np.int32), tuple(slots.categories), present),
     }
     send = frame["send"].to_numpy(np.int32)
-    return schema, RoundBlock(
+    return schema, RoundBatch(
         chunk=0,
         decision_id=np.array([str(i) for i in range(n)], dtype=object),
-        context=ContextBlock(schema, columns, n),
+        context=ContextBatch(schema, columns, n),
         action=send,
         propensity=np.where(send == 1, 0.6, 0.4),
         eligible=np.full((n, 1), 3, dtype=np.uint8),
@@ -67,14 +67,14 @@ def heartsteps(shared_data):
 @pytest.mark.parametrize("config", [VwConfig(), SGD])
 def test_close_to_least_squares_on_heartsteps(heartsteps, config):
     """Least squares on the same columns, fitted and judged on the same rows, is the smallest that is possible."""
-    schema, block = heartsteps
+    schema, batch = heartsteps
     model = VwRewardModel(one_axis_catalog("heartsteps", ("send",)), schema, "y_log", (-1.0, 12.0), config)
-    model.fit([block])
-    x = model.fitted.encoder.encode(block.context).astype(np.float64)
-    design = np.column_stack([np.ones(len(x)), x, block.action, x * block.action[:, None]])
-    y = block.rewards["y_log"]
+    model.fit([batch])
+    x = model.fitted.encoder.encode(batch.context).astype(np.float64)
+    design = np.column_stack([np.ones(len(x)), x, batch.action, x * batch.action[:, None]])
+    y = batch.rewards["y_log"]
     least = float(((y - design @ np.linalg.lstsq(design, y, rcond=None)[0]) ** 2).mean())
-    assert least <= residual_variance(model, block, "y_log") < least * 1.002
+    assert least <= residual_variance(model, batch, "y_log") < least * 1.002
 
 
 @pytest.mark.parametrize("config", [VwConfig(), SGD])
@@ -89,19 +89,19 @@ def test_learns_the_interaction_of_context_and_arm(world, config):
 
 
 def test_the_scale_of_rewards_does_not_matter(world):
-    block = world.rounds(500, seed=64)
+    batch = world.rounds(500, seed=64)
     context = world.context(50, seed=65)
     small = VwRewardModel(world.catalog, world.schema, "y", (0.0, 1.0))
-    small.fit([block])
+    small.fit([batch])
     large = VwRewardModel(world.catalog, world.schema, "y", (0.0, 1e4))
-    large.fit([replace(block, rewards={"y": block.rewards["y"] * 1e4})])
+    large.fit([replace(batch, rewards={"y": batch.rewards["y"] * 1e4})])
     np.testing.assert_allclose(large.predict(context) / 1e4, small.predict(context), atol=1e-3)
 
 
 def test_predictions_stay_in_the_declared_range(world):
-    block = world.rounds(100, seed=66)
+    batch = world.rounds(100, seed=66)
     model = VwRewardModel(world.catalog, world.schema, "y", (0.0, 1.0), VwConfig(ridge=0.001))
-    model.fit([replace(block, rewards={"y": (np.arange(100) % 2).astype(float)})])
+    model.fit([replace(batch, rewards={"y": (np.arange(100) % 2).astype(float)})])
     context, tables = world.context(500, seed=67), model.fitted.tables
     free = replace(tables, limits=np.array([-np.inf, np.inf], dtype=np.float32))
     raw = free.scores(model.fitted.encoder.encode(context))
@@ -111,17 +111,17 @@ def test_predictions_stay_in_the_declared_range(world):
 
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_very_few_rows(world, n):
-    block = world.rounds(n, seed=68)
+    batch = world.rounds(n, seed=68)
     model = VwRewardModel(world.catalog, world.schema, "y", (0.0, 1.0))
-    model.fit(iter([block]))
-    assert np.isfinite(model.predict(block.context)).all()
+    model.fit(iter([batch]))
+    assert np.isfinite(model.predict(batch.context)).all()
 
 
 def test_equal_rewards_predict_that_reward(world):
-    block = world.rounds(50, seed=69)
+    batch = world.rounds(50, seed=69)
     model = VwRewardModel(world.catalog, world.schema, "y", (0.0, 1.0))
-    model.fit([replace(block, rewards={"y": np.full(50, 0.25)})])
-    np.testing.assert_allclose(model.predict(block.context), 0.25)
+    model.fit([replace(batch, rewards={"y": np.full(50, 0.25)})])
+    np.testing.assert_allclose(model.predict(batch.context), 0.25)
 
 
 def test_weighting(world):
@@ -129,10 +129,10 @@ def test_weighting(world):
     catalog = one_axis_catalog("t", ("a",))
     schema = FeatureSchema(features=())
     n = 400
-    block = RoundBlock(
+    batch = RoundBatch(
         chunk=0,
         decision_id=np.array([str(i) for i in range(n)], dtype=object),
-        context=ContextBlock(schema, {}, n),
+        context=ContextBatch(schema, {}, n),
         action=np.ones(n, dtype=np.int32),
         propensity=np.where(np.arange(n) % 2, 0.25, 0.75),
         eligible=np.full((n, 1), 3, dtype=np.uint8),
@@ -145,28 +145,28 @@ def test_weighting(world):
     )
     for weighted, expected in ((False, 0.5), (True, 0.75)):
         model = VwRewardModel(catalog, schema, "y", (0.0, 1.0), VwConfig(ridge=1e-6), weighted=weighted)
-        model.fit([block])
-        np.testing.assert_allclose(model.predict(block.context)[:, 1], expected, atol=5e-3)
+        model.fit([batch])
+        np.testing.assert_allclose(model.predict(batch.context)[:, 1], expected, atol=5e-3)
 
 
 def test_refusals_leave_the_model_as_it_was(world):
-    block = world.rounds(60, seed=70)
+    batch = world.rounds(60, seed=70)
     model = VwRewardModel(world.catalog, world.schema, "y", (0.0, 1.0))
     with pytest.raises(LearnError, match="not fitted"):
-        model.predict(block.context)
-    model.fit([block])
+        model.predict(batch.context)
+    model.fit([batch])
     before = model.fitted
-    bad = block.rewards["y"].copy()
+    bad = batch.rewards["y"].copy()
     bad[3] = np.inf
     with pytest.raises(LearnError, match="`y` of a logged round"):
-        model.fit([replace(block, rewards={"y": bad})])
+        model.fit([replace(batch, rewards={"y": bad})])
     with pytest.raises(LearnError, match="no usable round"):
-        model.fit([replace(block, usable=np.zeros(60, dtype=bool))])
+        model.fit([replace(batch, usable=np.zeros(60, dtype=bool))])
     assert model.fitted is before
     with pytest.raises(ParameterError, match="reward_range"):
         VwRewardModel(world.catalog, world.schema, "y", (1.0, 0.0))
     # Propensities do not matter to an unweighted model, and do to a weighted one.
-    without = replace(block, propensity=np.full(60, np.nan))
+    without = replace(batch, propensity=np.full(60, np.nan))
     model.fit([without])
     with pytest.raises(LearnError, match="propensity"):
         VwRewardModel(world.catalog, world.schema, "y", (0.0, 1.0), weighted=True).fit([without])

@@ -17,9 +17,9 @@ RANGE = (0.0, 1.0)
 
 def search(world, start, rounds=1200, seed=91, **keys):
     config = VwConfig(search=SearchConfig(**({"estimator": "ips"} | keys)), **start)
-    block = world.rounds(rounds, seed=seed)
-    blocks = [block.take(slice(0, 500)), block.take(slice(500, rounds))]
-    return choose(blocks, world.catalog, world.schema, "y", RANGE, config)
+    batch = world.rounds(rounds, seed=seed)
+    batches = [batch.take(slice(0, 500)), batch.take(slice(500, rounds))]
+    return choose(batches, world.catalog, world.schema, "y", RANGE, config)
 
 
 @pytest.mark.parametrize("estimator", ["dr", "ips"])
@@ -42,12 +42,12 @@ def test_a_learner_that_cannot_see_the_context_is_replaced(world, estimator):
 def test_the_value_is_the_policys(world):
     """Progressive value against the true value of what the first pieces learn; the error is a few times 0.01."""
     found = search(world, {"learning_rate": 0.5}, passes=(2,), pieces=3, rounds=1500)
-    block = world.rounds(1500, seed=91)
+    batch = world.rounds(1500, seed=91)
     learner = VwLearner(world.catalog, world.schema, "y", RANGE, found.trials[0].config)
     true = []
     for start in (0, 500):
-        learner.learn([block.take(slice(start, start + 500))])
-        part = block.take(slice(start + 500, start + 1000))
+        learner.learn([batch.take(slice(start, start + 500))])
+        part = batch.take(slice(start + 500, start + 1000))
         scores = np.where(part.eligible_dense(), learner.policy().scores(part.context), -np.inf)
         true.append(world.means(part.context)[np.arange(500), scores.argmax(axis=1)])
     assert found.trials[0].value == pytest.approx(np.concatenate(true).mean(), abs=0.04)
@@ -93,10 +93,10 @@ def test_same_log_same_choice(world):
 
 def test_only_the_first_rounds_are_used(world):
     """Rounds beyond the limit change nothing."""
-    block = world.rounds(800, seed=91)
+    batch = world.rounds(800, seed=91)
     config = VwConfig(search=SearchConfig(passes=(2,), pieces=2, rounds=400, estimator="ips"))
-    cut = choose([block.take(slice(0, 400))], world.catalog, world.schema, "y", RANGE, config)
-    assert choose([block], world.catalog, world.schema, "y", RANGE, config) == cut
+    cut = choose([batch.take(slice(0, 400))], world.catalog, world.schema, "y", RANGE, config)
+    assert choose([batch], world.catalog, world.schema, "y", RANGE, config) == cut
 
 
 def test_without_a_search_nothing_is_read(world):

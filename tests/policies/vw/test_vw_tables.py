@@ -9,7 +9,7 @@ import pytest
 
 from engine.eligibility import Eligibility
 from engine.errors import ArtefactError, DataError, EligibilityError, ParameterError
-from engine.features import ContextBlock, FeatureSchema
+from engine.features import ContextBatch, FeatureSchema
 from engine.identity import uniforms
 from engine.protocols import Policy
 from engine.sampling import sample
@@ -220,7 +220,7 @@ def test_policy_contract(world, learner):
     with pytest.raises(ParameterError, match="shape"):
         policy.distribution(context, eligible[:, :-1])
     with pytest.raises(DataError, match="schema"):
-        policy.distribution(ContextBlock(FeatureSchema(features=()), {}, 3), eligible)
+        policy.distribution(ContextBatch(FeatureSchema(features=()), {}, 3), eligible)
     with pytest.raises(ParameterError, match="eligibility"):
         policy.choose(context, random_eligibility(world.catalog, 4, 1), np.zeros(3))
     with pytest.raises(ParameterError, match="eligibility"):

@@ -88,17 +88,17 @@ def test_the_constant_message_by_hand(world):
 
 
 def test_fewer_signals(world):
-    block = world.rounds(300, seed=4)
+    batch = world.rounds(300, seed=4)
     schema = schema_of(world.schema, ["noise", "value"])
     assert schema.names == ("value", "noise")
     learner = VwLearner(world.catalog, schema, "y", (0.0, 1.0), exploration=GREEDY)
-    rounds = NarrowedRounds([block], schema)
+    rounds = NarrowedRounds([batch], schema)
     learner.learn(rounds)
     assert [one.n for one in rounds] == [one.n for one in rounds] == [300]
     policy = NarrowedPolicy(learner.policy(), schema, "less")
     eligible = np.ones((300, world.catalog.k), dtype=bool)
-    own = learner.policy().distribution(narrowed(block.context, schema), eligible)
-    np.testing.assert_array_equal(policy.distribution(block.context, eligible), own)
+    own = learner.policy().distribution(narrowed(batch.context, schema), eligible)
+    np.testing.assert_array_equal(policy.distribution(batch.context, eligible), own)
 
 
 def test_no_signal_at_all_decides_alike_for_everybody(world):

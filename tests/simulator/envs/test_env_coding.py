@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import DataError
-from engine.features import MISSING, PRESENT, STALE, Column, ContextBlock, FeatureSpec
+from engine.features import MISSING, PRESENT, STALE, Column, ContextBatch, FeatureSpec
 from simulator.envs.coding import CLOCK, Coding, scaled
 from simulator.scenario import Scenario, load_scenario
 from simulator.world.world import World
@@ -29,14 +29,14 @@ def spec(unit: str, low: float | None = None) -> FeatureSpec:
     )
 
 
-def encoded(coding: Coding, context: ContextBlock) -> np.ndarray:
+def encoded(coding: Coding, context: ContextBatch) -> np.ndarray:
     out = np.full((context.n, coding.d), np.nan, dtype=np.float32)
     coding.into(out, context, np.ones(context.n, dtype=np.bool_), 0.25, MONDAY)
     return out
 
 
-def changed(context: ContextBlock, name: str, column: Column) -> ContextBlock:
-    return ContextBlock(context.schema, {**context.columns, name: column}, context.n)
+def changed(context: ContextBatch, name: str, column: Column) -> ContextBatch:
+    return ContextBatch(context.schema, {**context.columns, name: column}, context.n)
 
 
 def test_columns_by_hand(scenario: Scenario) -> None:

@@ -81,7 +81,7 @@ def test_the_planner_sees_other_luck_and_leaves_the_world_alone(scenario: Scenar
     assert (world.state.intent == before).all()
     assert set(np.unique(actor.price_usd)) <= {0.0, np.inf}
     again = PricePlanner(steps=4, rollouts=1, prices=(0.0, np.inf)).for_batch(World(scenario, 10, 5, first=20))
-    assert (again.price_usd == actor.price_usd[20:]).all(), "prices must not depend on the block"
+    assert (again.price_usd == actor.price_usd[20:]).all(), "prices must not depend on the batch"
 
 
 @pytest.mark.slow

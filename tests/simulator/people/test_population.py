@@ -1,4 +1,4 @@
-"""The population: shares, ties between traits, and the same contact in any block."""
+"""The population: shares, ties between traits, and the same contact in any batch."""
 
 from __future__ import annotations
 

@@ -126,12 +126,12 @@ def test_no_sms_means_no_sms_delivery() -> None:
 def test_merged_blocks_are_the_whole() -> None:
     scenario = load_scenario("newsletter")
     rng = np.random.default_rng(0)
-    whole, blocks = World(scenario, 90, 4), [World(scenario, 40, 4), World(scenario, 50, 4, first=40)]
+    whole, batches = World(scenario, 90, 4), [World(scenario, 40, 4), World(scenario, 50, 4, first=40)]
     total, parts = Metrics("order"), [Metrics("order"), Metrics("order")]
     for _ in range(20):
         action = rng.integers(0, whole.catalog.k, 90).astype(np.int32)
         total.add(whole.advance(action), whole)
-        for part, world, own in zip(parts, blocks, (action[:40], action[40:]), strict=True):
+        for part, world, own in zip(parts, batches, (action[:40], action[40:]), strict=True):
             part.add(world.advance(own), world)
     parts[1].merge(parts[0])
     assert parts[1].counts == total.counts

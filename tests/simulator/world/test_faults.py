@@ -24,8 +24,8 @@ from tests.simulator.worlds import FAULTS, days, world
 @pytest.mark.parametrize("name", ["newsletter", "onboarding"])
 def test_every_fault_combines_with_scenarios(name: str, fault: str) -> None:
     scenario = with_faults(load_scenario(name), fault)
-    block = World(scenario, 300, 2)
-    for _ in days(block, 9):
+    batch = World(scenario, 300, 2)
+    for _ in days(batch, 9):
         pass
     assert len(scenario.spec.faults) == 1
     assert scenario.spec.faults[0].kind == fault
@@ -48,47 +48,47 @@ def faulty(fault: str, n: int = 2000) -> World:
 
 
 def test_withdrawn_consent_is_gone_for_good() -> None:
-    block, plain_block = faulty("consent_withdrawn"), world("newsletter", 2000)
-    for _ in zip(days(block, 9, sends=False), days(plain_block, 9, sends=False), strict=True):
+    batch, plain_batch = faulty("consent_withdrawn"), world("newsletter", 2000)
+    for _ in zip(days(batch, 9, sends=False), days(plain_batch, 9, sends=False), strict=True):
         pass
-    before, after = plain_block.state.consent[:, 0, 0] == YES, block.state.consent[:, 0, 0] == YES
+    before, after = plain_batch.state.consent[:, 0, 0] == YES, batch.state.consent[:, 0, 0] == YES
     assert not (after & ~before).any()
     assert after.sum() / before.sum() == pytest.approx(0.67, abs=0.04)
-    assert (block.state.withdrew[before & ~after] == 7).all()
-    rows = np.flatnonzero(block.deciding())
-    dense = block.eligibility(block.contacts(rows)).dense()
-    assert not dense[(block.state.consent[rows, :, 0] != YES).all(axis=1), 1:].any()
+    assert (batch.state.withdrew[before & ~after] == 7).all()
+    rows = np.flatnonzero(batch.deciding())
+    dense = batch.eligibility(batch.contacts(rows)).dense()
+    assert not dense[(batch.state.consent[rows, :, 0] != YES).all(axis=1), 1:].any()
 
 
 @pytest.mark.parametrize(("day", "factor"), [(6, 1.0), (7, 100.0), (10, 100.0), (11, 1.0)])
 def test_a_complaint_spike_multiplies_complaints_on_its_channel(day: int, factor: float) -> None:
-    block, plain_block = faulty("complaint_spike", 50), world("newsletter", 50)
-    for one in (block, plain_block):
+    batch, plain_batch = faulty("complaint_spike", 50), world("newsletter", 50)
+    for one in (batch, plain_batch):
         for _ in days(one, day, sends=False):
             pass
     rows = np.arange(50)
     for channel, expected in (("email", factor), ("sms", 1.0)):
-        action = block.catalog.index(block.catalog.channels.index(channel), 0, 0)
-        cells = block.cells(rows, np.full(50, action))
-        spiked, usual = block.chances(cells).complained, plain_block.chances(cells).complained
+        action = batch.catalog.index(batch.catalog.channels.index(channel), 0, 0)
+        cells = batch.cells(rows, np.full(50, action))
+        spiked, usual = batch.chances(cells).complained, plain_batch.chances(cells).complained
         np.testing.assert_allclose(spiked, np.minimum(usual * expected, 0.5))
 
 
 def test_an_outage_loses_every_message_of_its_channel() -> None:
-    block = faulty("channel_outage")
-    for step, (rows, _, _, _) in enumerate(days(block, 12)):
-        sms = block.catalog.channels.index("sms")
-        cells = block.cells(rows, np.full(len(rows), block.catalog.index(sms, 0, 0)))
-        delivered = block.chances(cells).delivered
+    batch = faulty("channel_outage")
+    for step, (rows, _, _, _) in enumerate(days(batch, 12)):
+        sms = batch.catalog.channels.index("sms")
+        cells = batch.cells(rows, np.full(len(rows), batch.catalog.index(sms, 0, 0)))
+        delivered = batch.chances(cells).delivered
         assert (delivered.max() == pytest.approx(0.0)) == (7 <= step < 10)
 
 
 def test_a_stale_feed_ages_what_moves_and_nothing_else() -> None:
-    block = faulty("stale_feed", 300)
-    for step, (_, contacts, _, _) in enumerate(days(block, 18, sends=False)):
+    batch = faulty("stale_feed", 300)
+    for step, (_, contacts, _, _) in enumerate(days(batch, 18, sends=False)):
         stale = {
             spec.name: float((contacts.context.columns[spec.name].state == STALE).mean())
-            for spec in block.scenario.features.features
+            for spec in batch.scenario.features.features
         }
         # Two days at most: on the third day of the fault the visits are too old; it ends after the tenth.
         assert (stale["visits_7d"] > 0.9) == (9 <= step < 17)
@@ -97,10 +97,10 @@ def test_a_stale_feed_ages_what_moves_and_nothing_else() -> None:
 
 def test_broken_randomisation_leans_to_the_first_actions_and_says_nothing() -> None:
     """u^2 for u: of two halves the first comes with 0.71 in place of 0.5; what is logged stays nominal."""
-    block, plain_block = faulty("broken_randomisation", 4000), world("newsletter", 4000)
+    batch, plain_batch = faulty("broken_randomisation", 4000), world("newsletter", 4000)
     actor = PolicyActor(UniformPolicy())
     for step in range(8):
-        turn, usual = turn_of(block), turn_of(plain_block)
+        turn, usual = turn_of(batch), turn_of(plain_batch)
         action, propensity = actor.act(turn)
         honest, _ = actor.act(usual)
         np.testing.assert_allclose(propensity, 1.0 / turn.eligibility.dense().sum(axis=1))
@@ -111,7 +111,7 @@ def test_broken_randomisation_leans_to_the_first_actions_and_says_nothing() -> N
             place = (np.cumsum(turn.eligibility.dense(), axis=1)[np.arange(len(action)), action] - 1)[several]
             width = turn.eligibility.dense().sum(axis=1)[several]
             assert (place < width / 2).mean() > 0.6
-        for one, rows, chosen in ((block, turn.rows, action), (plain_block, usual.rows, honest)):
+        for one, rows, chosen in ((batch, turn.rows, action), (plain_batch, usual.rows, honest)):
             full = np.zeros(one.n, dtype=np.int32)
             full[rows] = chosen
             one.advance(full)

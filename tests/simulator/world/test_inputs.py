@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from engine.contacts.contacts import CONSENT_BASES, EVENTS
-from engine.features import ContextBlock
+from engine.features import ContextBatch
 from engine.time.localtime import DAY_US
 from engine.types import NOT_AN_INSTANT
 from simulator.people.people import NEVER
@@ -155,4 +155,4 @@ def test_inputs_are_the_same_in_any_block() -> None:
     assert second.events is not None
     np.testing.assert_array_equal(first.events.at, second.events.at)
     np.testing.assert_array_equal(first.events.kind, second.events.kind)
-    assert isinstance(first.context, ContextBlock)
+    assert isinstance(first.context, ContextBatch)

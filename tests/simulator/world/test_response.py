@@ -37,24 +37,24 @@ PLAIN = {
 
 
 @pytest.fixture
-def block() -> World:
+def batch() -> World:
     one = world("newsletter", 4, calibration=[], response=PLAIN)
     neutral(one, category=np.array([0, 0, 1, 1], dtype=np.int32))
     one.state.motive[:] = [MOTIVES.index(name) for name in ("price", "trust", "price", "trust")]
     return one
 
 
-def chances(block: World, arm: str, channel: str = "email", hour: int = 12, step: int = 0) -> Chances:
-    rows = np.arange(block.n)
-    wide = np.ones(block.n, dtype=np.int64)
-    catalog = block.catalog
+def chances(batch: World, arm: str, channel: str = "email", hour: int = 12, step: int = 0) -> Chances:
+    rows = np.arange(batch.n)
+    wide = np.ones(batch.n, dtype=np.int64)
+    catalog = batch.catalog
     cells = Cells(rows, wide * catalog.channels.index(channel), wide * hour, wide * catalog.arm_ids.index(arm))
-    return block._response.chances(block.people, block.state, cells, moment(step))
+    return batch._response.chances(batch.people, batch.state, cells, moment(step))
 
 
-def test_the_average_contact_by_hand(block: World) -> None:
+def test_the_average_contact_by_hand(batch: World) -> None:
     """Seen 0.2; click sigmoid(logit 0.1 + 0.5) for trust, sigmoid(logit 0.1 - 0.2) else; order 0.05; 0.004 bounce."""
-    found = chances(block, "social_proof")
+    found = chances(batch, "social_proof")
     np.testing.assert_allclose(found.seen, 0.2)
     np.testing.assert_allclose(found.clicked, expit(logit(0.1) + np.array([-0.2, 0.5, -0.2, 0.5])))
     np.testing.assert_allclose(found.ordered, 0.05)
@@ -63,48 +63,48 @@ def test_the_average_contact_by_hand(block: World) -> None:
     np.testing.assert_allclose(found.orders, found.delivered * 0.2 * found.clicked * 0.05)
 
 
-def test_fatigue_pressure_and_stage_by_hand(block: World) -> None:
+def test_fatigue_pressure_and_stage_by_hand(batch: World) -> None:
     """A stock of 2: 4^(-1/3); a pressure of 3, 2 above the free: 1 + 0.35 * 2 = 1.7 hazards; lapsed: logit - 0.9."""
-    block.state.fatigue[0, 0] = 2.0
-    block.state.pressure[1] = 3.0
-    block.state.stage[2] = STAGES.index("lapsed")
-    found = chances(block, "social_proof")
+    batch.state.fatigue[0, 0] = 2.0
+    batch.state.pressure[1] = 3.0
+    batch.state.stage[2] = STAGES.index("lapsed")
+    found = chances(batch, "social_proof")
     assert found.seen[0] == pytest.approx(0.2 * 4.0 ** (-1 / 3))
     assert found.unsubscribed[1] == pytest.approx(0.0022 * 1.7)
     assert found.complained[1] == pytest.approx(0.00012 * 1.7)
     assert found.seen[2] == pytest.approx(expit(logit(0.2) - 0.9))
 
 
-def test_category_novelty_and_intent_by_hand(block: World) -> None:
+def test_category_novelty_and_intent_by_hand(batch: World) -> None:
     """Own category + 0.3, another - 0.3; sent 15 days ago: half of 0.2 is lost; intent + 0.3 and + 0.6."""
-    block.state.intent[1] = True
-    block.state.arm_step[3, block.catalog.arm_ids.index("new_arrivals")] = 0
-    found = chances(block, "new_arrivals", step=15)
-    assert block.people.categories[0] == "fashion"
+    batch.state.intent[1] = True
+    batch.state.arm_step[3, batch.catalog.arm_ids.index("new_arrivals")] = 0
+    found = chances(batch, "new_arrivals", step=15)
+    assert batch.people.categories[0] == "fashion"
     base = logit(0.1) - 0.2
     expected = base + np.array([0.3, 0.3 + 0.3, -0.3, -0.3 - 0.1])
     np.testing.assert_allclose(found.clicked, expit(expected))
     assert found.ordered[1] == pytest.approx(expit(logit(0.05) + 0.6))
 
 
-def test_a_discount_pulls_the_price_sensitive_and_costs_the_others(block: World) -> None:
+def test_a_discount_pulls_the_price_sensitive_and_costs_the_others(batch: World) -> None:
     """Depth 0.1, pull 4: + 0.4 * (0.7 - 0.3) = + 0.16 and 0.4 * (0.1 - 0.3) = - 0.08."""
-    block.people.price_sensitivity[:] = [0.7, 0.1, 0.3, 0.3]
-    found = chances(block, "ten_percent_off").ordered
+    batch.people.price_sensitivity[:] = [0.7, 0.1, 0.3, 0.3]
+    found = chances(batch, "ten_percent_off").ordered
     np.testing.assert_allclose(found, expit(logit(0.05) + np.array([0.16, -0.08, 0.0, 0.0])))
 
 
-def test_near_a_due_day_more_is_ordered_and_after_the_end_nothing(block: World) -> None:
-    block.state.due_day[:] = [7.0, 8.0, -7.0, np.nan]
-    found = chances(block, "social_proof").ordered
+def test_near_a_due_day_more_is_ordered_and_after_the_end_nothing(batch: World) -> None:
+    batch.state.due_day[:] = [7.0, 8.0, -7.0, np.nan]
+    found = chances(batch, "social_proof").ordered
     np.testing.assert_allclose(found, expit(logit(0.05) + 0.8 * np.array([1, 0, 1, 0])))
-    block.state.finished[:] = True
-    assert not chances(block, "social_proof").ordered.any()
+    batch.state.finished[:] = True
+    assert not chances(batch, "social_proof").ordered.any()
 
 
-def test_a_dead_address_bounces_hard(block: World) -> None:
-    block.state.reachable[0, 0] = False
-    found = chances(block, "social_proof")
+def test_a_dead_address_bounces_hard(batch: World) -> None:
+    batch.state.reachable[0, 0] = False
+    found = chances(batch, "social_proof")
     assert found.hard_bounced[0] == 1.0
     assert found.soft_bounced[0] == found.delivered[0] == 0.0
     assert found.delivered[1] > 0.9

@@ -69,11 +69,11 @@ NUMBERS = st.tuples(*[st.integers(0, 10_000)] * 3)
 
 
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys(COUNTED, NUMBERS)), min_size=1, max_size=5), st.randoms())
-def test_counts_add_up_in_any_order(blocks: list[dict[str, Any]], order: Any) -> None:
-    shuffled = list(blocks)
+def test_counts_add_up_in_any_order(batches: list[dict[str, Any]], order: Any) -> None:
+    shuffled = list(batches)
     order.shuffle(shuffled)
-    first = sum((Counts(1, block) for block in blocks), nothing_on(1, 3))
-    second = sum((Counts(1, block) for block in shuffled), nothing_on(1, 3))
+    first = sum((Counts(1, batch) for batch in batches), nothing_on(1, 3))
+    second = sum((Counts(1, batch) for batch in shuffled), nothing_on(1, 3))
     assert first == second
     assert Counts(**first.to_builtins()) == Counts(1, {name: list(v) for name, v in first.by_channel.items()})
 
@@ -112,10 +112,10 @@ def test_blocks_and_their_order_do_not_matter() -> None:
 
 
 def test_an_outage_is_seen_as_filtering_and_stops_the_channel() -> None:
-    block = World(with_faults(load_scenario("newsletter", {"guardrails": "full"}), "channel_outage"), 4000, 3)
+    batch = World(with_faults(load_scenario("newsletter", {"guardrails": "full"}), "channel_outage"), 4000, 3)
     sms = CHANNELS.index("sms")
     sent: list[int] = []
-    for one in campaign([block], UNIFORM, 11):
+    for one in campaign([batch], UNIFORM, 11):
         sent.append(int((one.happened[0].channel == sms).sum()))
         today = one.ledger.days[-1]
         down = 7 <= one.happened[0].step < 10
@@ -130,10 +130,10 @@ def test_an_outage_is_seen_as_filtering_and_stops_the_channel() -> None:
 
 def test_a_complaint_spike_trips_the_brakes_of_the_full_pack() -> None:
     scenario: Scenario = with_faults(load_scenario("newsletter", {"guardrails": "full"}), "complaint_spike")
-    block = World(scenario, 6000, 3)
+    batch = World(scenario, 6000, 3)
     email = CHANNELS.index("email")
-    steps = list(campaign([block], UNIFORM, 13))
-    rules = [rule for _, rule in block.guardrails.rules]
+    steps = list(campaign([batch], UNIFORM, 13))
+    rules = [rule for _, rule in batch.guardrails.rules]
     on = [tiers_on(rules, one.conditions).get("email complaints") for one in steps]
     assert on[:8] == [None] * 8
     stopped = next(day for day, tier in enumerate(on) if tier in {"stop", "hard"})
@@ -144,10 +144,10 @@ def test_a_complaint_spike_trips_the_brakes_of_the_full_pack() -> None:
 
 def test_what_is_reported_is_what_was_done_earlier() -> None:
     """Complaints, bounces and opt-outs are reported once each, never before the day of the send."""
-    block = World(load_scenario("newsletter", {"guardrails": "default"}), 3000, 8)
+    batch = World(load_scenario("newsletter", {"guardrails": "default"}), 3000, 8)
     did: dict[str, int] = dict.fromkeys(("complaints", "hard_bounces", "opt_outs"), 0)
     told = dict(did)
-    for one in campaign([block], UNIFORM, 14):
+    for one in campaign([batch], UNIFORM, 14):
         happened, today = one.happened[0], one.ledger.days[-1].by_channel
         did["complaints"] += int(happened.complained.sum())
         did["hard_bounces"] += int(happened.bounced_hard.sum())
@@ -172,7 +172,7 @@ def test_in_silence_nothing_is_counted() -> None:
         (lambda: Sender(World(load_scenario("newsletter"), 1, 0).guardrails, "x", 0), "window_days"),
         (lambda: next(campaign([], HoldActor(), 1)), "worlds"),
     ],
-    ids=["a count is missing", "other days", "no window", "no block"],
+    ids=["a count is missing", "other days", "no window", "no batch"],
 )
 def test_what_cannot_be_is_named(build: Any, named: str) -> None:
     with pytest.raises(ParameterError, match=named):

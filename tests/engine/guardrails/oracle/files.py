@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from engine.contacts.contacts import ContactBatch
-from engine.contacts.file import contact_blocks
+from engine.contacts.file import contact_batches
 from engine.errors import DataError
 from engine.features import FeatureSchema
 from engine.guardrails.layer import Guardrails
@@ -252,7 +252,7 @@ def readable(rng: np.random.Generator, n: int, now: datetime) -> list[Row]:
 
 def read(path: Path, rows: list[Row], now: datetime) -> ContactBatch:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    (batch,) = contact_blocks(path, FeatureSchema(features=()), CATALOG, now)
+    (batch,) = contact_batches(path, FeatureSchema(features=()), CATALOG, now)
     return batch
 
 

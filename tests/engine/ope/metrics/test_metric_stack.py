@@ -11,14 +11,14 @@ import pytest
 from engine.catalog import Catalog, catalog_from
 from engine.eligibility import pack
 from engine.errors import ParameterError
-from engine.features import MISSING, PRESENT, Column, ContextBlock, FeatureSchema, schema_from
+from engine.features import MISSING, PRESENT, Column, ContextBatch, FeatureSchema, schema_from
 from engine.ope.metrics.bound import BoundStack
 from engine.ope.metrics.definition import Margin, Measure, MetricDefinition, MetricStack
 from engine.ope.metrics.figures import MetricFigure, demand_of, evidence_of_figure, stack_figures
 from engine.ope.metrics.state import StackState
 from engine.ope.support import SupportRule
-from engine.ope.target import LoggedTarget, Target, TargetBlock
-from engine.records.rounds import RoundBlock
+from engine.ope.target import LoggedTarget, Target, TargetBatch
+from engine.records.rounds import RoundBatch
 from engine.types import FloatArray
 from experiments.study.simulated_metrics import shipped_stack
 
@@ -68,20 +68,20 @@ class Fixed:
     name: str = "fixed"
     knows_all: bool = True
 
-    def probabilities(self, rounds: RoundBlock) -> TargetBlock:
+    def probabilities(self, rounds: RoundBatch) -> TargetBatch:
         full = np.tile(self.probabilities_of, (rounds.n, 1))
-        return TargetBlock(full[np.arange(rounds.n), rounds.action], full, np.zeros(rounds.n))
+        return TargetBatch(full[np.arange(rounds.n), rounds.action], full, np.zeros(rounds.n))
 
 
 def rounds(
     action: list[int], propensity: float | FloatArray = 0.2, chunk: int = 0, streak: float = 0.0, **rewards: list[float]
-) -> RoundBlock:
+) -> RoundBatch:
     n = len(action)
     column = Column(np.full(n, streak), np.zeros(n, dtype=np.uint8))
-    return RoundBlock(
+    return RoundBatch(
         chunk=chunk,
         decision_id=np.array([f"{chunk}/{i}" for i in range(n)], dtype=object),
-        context=ContextBlock(FEATURES, {"unopened_streak": column}, n),
+        context=ContextBatch(FEATURES, {"unopened_streak": column}, n),
         action=np.array(action, dtype=np.int32),
         propensity=np.broadcast_to(np.asarray(propensity, dtype=np.float64), (n,)).copy(),
         eligible=pack(np.ones((n, 5), dtype=np.bool_)),
@@ -108,19 +108,19 @@ OPENS = share(Measure(input="opened", channel="email"), Measure(input="delivered
 
 
 def figures(
-    stack: MetricStack, targets: list[Target], *blocks: RoundBlock, rule: SupportRule | None = None
+    stack: MetricStack, targets: list[Target], *batches: RoundBatch, rule: SupportRule | None = None
 ) -> dict[tuple[str, str], MetricFigure]:
-    bound = BoundStack(stack, CATALOG, FEATURES, frozenset(blocks[0].rewards))
+    bound = BoundStack(stack, CATALOG, FEATURES, frozenset(batches[0].rewards))
     state = StackState(bound, targets)
-    for block in blocks:
-        state.add(block)
+    for batch in batches:
+        state.add(batch)
     return {(one.policy, one.metric): one for one in stack_figures(state, 0.05, rule)}
 
 
 def test_a_ratio_of_weighted_sums_by_hand() -> None:
     """Weights p / 0.2: 3 for e-mail news, 1 for e-mail deals: (3 + 0 + 1) / (3 + 3 + 1) = 4/7; SMS plays no part."""
-    block = rounds([EMAIL, EMAIL, EMAIL_DEAL, SMS], opened=[1, 0, 1, 1], delivered=[1, 1, 1, 1])
-    own = figures(stack_of(opens=OPENS), [LoggedTarget(), Fixed((0.2, 0.6, 0.2, 0, 0))], block, rule=ANYTHING)
+    batch = rounds([EMAIL, EMAIL, EMAIL_DEAL, SMS], opened=[1, 0, 1, 1], delivered=[1, 1, 1, 1])
+    own = figures(stack_of(opens=OPENS), [LoggedTarget(), Fixed((0.2, 0.6, 0.2, 0, 0))], batch, rule=ANYTHING)
     assert own["logged", "opens"].value == pytest.approx(2 / 3)
     assert own["fixed", "opens"].value == pytest.approx(4 / 7)
     # Influences (w o - R w d) / 7: 9/49, -12/49, 3/49; with 4 independent rows the variance is 4/3 of their squares.
@@ -135,8 +135,8 @@ def test_a_ratio_of_weighted_sums_by_hand() -> None:
 
 
 def test_rows_without_a_known_outcome_are_in_neither_sum() -> None:
-    block = rounds([EMAIL] * 4, opened=[1, 0, np.nan, 1], delivered=[1, 1, 1, np.nan])
-    own = figures(stack_of(opens=OPENS), [LoggedTarget()], block, rule=ANYTHING)["logged", "opens"]
+    batch = rounds([EMAIL] * 4, opened=[1, 0, np.nan, 1], delivered=[1, 1, 1, np.nan])
+    own = figures(stack_of(opens=OPENS), [LoggedTarget()], batch, rule=ANYTHING)["logged", "opens"]
     assert (own.value, own.rows) == (0.5, 2)
 
 
@@ -146,8 +146,8 @@ def test_choices_are_read_off_the_policy_without_any_weight() -> None:
         sends=share(Measure(sends=True)),
         tired=share(Measure(sends=True, feature="unopened_streak", at_least=5), Measure(sends=True)),
     )
-    blocks = [rounds([HOLD] * 3, streak=6.0), rounds([EMAIL, SMS, HOLD], chunk=1)]
-    own = figures(stack, [LoggedTarget(), Fixed((0.25, 0.25, 0.5, 0, 0))], *blocks, rule=ANYTHING)
+    batches = [rounds([HOLD] * 3, streak=6.0), rounds([EMAIL, SMS, HOLD], chunk=1)]
+    own = figures(stack, [LoggedTarget(), Fixed((0.25, 0.25, 0.5, 0, 0))], *batches, rule=ANYTHING)
     assert own["fixed", "sends"].value == pytest.approx(0.75)
     assert own["fixed", "sends"].stderr == pytest.approx(0.0, abs=1e-12)
     assert own["fixed", "tired"].value == pytest.approx(0.5)
@@ -168,8 +168,8 @@ def test_discounts_factors_and_sums_of_measures() -> None:
         denominator=(Measure(input="order", sends=True),),
     )
     depth = share(Measure(input="revenue", discounted=True), Measure(input="revenue", sends=True))
-    block = rounds([EMAIL, SMS_DEAL, HOLD], cost=[-0.1, -0.1, 0.0], revenue=[0.0, 10.0, 99.0], order=[0, 1, 1])
-    own = figures(stack_of(cost=cost, depth=depth), [LoggedTarget()], block, rule=ANYTHING)
+    batch = rounds([EMAIL, SMS_DEAL, HOLD], cost=[-0.1, -0.1, 0.0], revenue=[0.0, 10.0, 99.0], order=[0, 1, 1])
+    own = figures(stack_of(cost=cost, depth=depth), [LoggedTarget()], batch, rule=ANYTHING)
     assert own["logged", "cost"].value == pytest.approx(2.2)
     assert own["logged", "depth"].value == pytest.approx(1.0)
 
@@ -197,10 +197,10 @@ def test_what_the_log_cannot_say_is_na_with_the_reason(
 ) -> None:
     given: dict[str, list[float]] = {"opened": [1.0, 0.0] * 20, "delivered": [1.0] * 40}
     action = [int(one) for one in changes.pop("action", [EMAIL] * 40)]
-    block = rounds(action, **(given | changes))
+    batch = rounds(action, **(given | changes))
     names = {measure.input for measure in metric.measures if measure.input}
     stack = MetricStack(inputs={name: (name,) for name in names}, metrics={"m": metric})
-    own = figures(stack, [LoggedTarget()], block)["logged", "m"]
+    own = figures(stack, [LoggedTarget()], batch)["logged", "m"]
     assert own.value is None
     assert own.low is None
     assert own.difference is None
@@ -208,11 +208,11 @@ def test_what_the_log_cannot_say_is_na_with_the_reason(
 
 
 def test_a_feature_that_is_known_of_nobody_is_na() -> None:
-    block = rounds([EMAIL] * 40)
+    batch = rounds([EMAIL] * 40)
     blank = Column(np.full(40, np.nan), np.full(40, MISSING, dtype=np.uint8))
-    block = replace(block, context=ContextBlock(FEATURES, {"unopened_streak": blank}, 40))
+    batch = replace(batch, context=ContextBatch(FEATURES, {"unopened_streak": blank}, 40))
     stack = stack_of(tired=share(Measure(sends=True, feature="unopened_streak", at_least=5), Measure(sends=True)))
-    assert "nothing of it is known" in figures(stack, [LoggedTarget()], block)["logged", "tired"].missing
+    assert "nothing of it is known" in figures(stack, [LoggedTarget()], batch)["logged", "tired"].missing
     assert PRESENT == 0
 
 
@@ -220,8 +220,8 @@ def test_too_little_support_hides_the_figure() -> None:
     """The policy would send SMS deals, which the log did twice in 200 decisions."""
     action = [EMAIL] * 198 + [SMS_DEAL] * 2
     propensity = np.array([0.99] * 198 + [0.01] * 2)
-    block = rounds(action, propensity, opened=[1.0, 0.0] * 100)
-    own = figures(stack_of(o=share(Measure(input="opened"))), [LoggedTarget(), Fixed((0, 0, 0, 0, 1.0))], block)
+    batch = rounds(action, propensity, opened=[1.0, 0.0] * 100)
+    own = figures(stack_of(o=share(Measure(input="opened"))), [LoggedTarget(), Fixed((0, 0, 0, 0, 1.0))], batch)
     assert own["logged", "o"].value == 0.5
     assert own["fixed", "o"].value is None
     assert own["fixed", "o"].thin
@@ -229,18 +229,18 @@ def test_too_little_support_hides_the_figure() -> None:
     assert evidence_of_figure(own["fixed", "o"], 0.5).missing
 
 
-def many(seed: int, n: int, chunk: int = 0) -> RoundBlock:
+def many(seed: int, n: int, chunk: int = 0) -> RoundBatch:
     """A log over five actions, one in 20 e-mails opened; contacts come twice."""
     generator = np.random.default_rng([seed, chunk])
     propensity = np.array([0.3, 0.3, 0.2, 0.1, 0.1])
     action = generator.choice(5, n, p=propensity)
     delivered = (action > 0) & (generator.random(n) < 0.9)
     opened = delivered & (generator.random(n) < 0.05 * (1 + (action == EMAIL_DEAL)))
-    block = rounds(action.tolist(), propensity[action], chunk, opened=opened.tolist(), delivered=delivered.tolist())
-    return replace(block, cluster=block.cluster // np.uint64(2))
+    batch = rounds(action.tolist(), propensity[action], chunk, opened=opened.tolist(), delivered=delivered.tolist())
+    return replace(batch, cluster=batch.cluster // np.uint64(2))
 
 
-def blocks_of(seed: int) -> Iterator[RoundBlock]:
+def batches_of(seed: int) -> Iterator[RoundBatch]:
     yield from (many(seed, 500, chunk) for chunk in range(4))
 
 
@@ -249,9 +249,9 @@ def test_partitions_in_any_order_give_the_same_bytes() -> None:
     bound = BoundStack(stack, CATALOG, FEATURES, frozenset(("opened", "delivered")))
     targets = [LoggedTarget(), Fixed((0.1, 0.1, 0.6, 0.1, 0.1))]
     whole, odd, even = (StackState(bound, targets) for _ in range(3))
-    for place, block in enumerate(blocks_of(1)):
-        whole.add(block)
-        (odd if place % 2 else even).add(block)
+    for place, batch in enumerate(batches_of(1)):
+        whole.add(batch)
+        (odd if place % 2 else even).add(batch)
     odd.merge(even)
     assert stack_figures(odd, 0.05) == stack_figures(whole, 0.05)
 

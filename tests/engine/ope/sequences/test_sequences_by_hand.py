@@ -148,7 +148,7 @@ def test_trajectories_are_the_clusters_in_their_order(ope) -> None:
     """Contact p: rows 2, 0 (by time), q: row 1, r: rows 3, 4, 5, cut after two."""
     import dataclasses
 
-    blocks = ope.blocks(
+    batches = ope.batches(
         [0, 1, 1, 0, 1, 0],
         [0.5, 0.25, 0.5, 0.5, 0.5, 0.5],
         {"r": [1, 2, 3, 4, 5, 6]},
@@ -157,26 +157,26 @@ def test_trajectories_are_the_clusters_in_their_order(ope) -> None:
         rows_per_chunk=4,
     )
     times = np.array([50, 10, 20, 1, 2, 3])
-    blocks = [dataclasses.replace(b, decided_at=times[i * 4 : i * 4 + b.n]) for i, b in enumerate(blocks)]
+    batches = [dataclasses.replace(b, decided_at=times[i * 4 : i * 4 + b.n]) for i, b in enumerate(batches)]
     target = PolicyTarget(ope.TablePolicy("t", [0.2, 0.8]))
-    found = trajectories_of(blocks, target, metric="r", horizon=2)
+    found = trajectories_of(batches, target, metric="r", horizon=2)
     keys = keyed_hash(np.array(["p", "q", "r"], dtype=object), "unit")
     order = np.argsort(keys)
     assert found.weight[np.argsort(order)] == pytest.approx(np.array([[1.6, 0.4], [3.2, 1.0], [0.4, 1.6]]))
     assert found.reward[np.argsort(order)].tolist() == [[3, 1], [2, 0], [4, 5]]
-    parts = [trajectories_of(blocks, LoggedTarget(), metric="r", horizon=2, partition=i, partitions=2) for i in (0, 1)]
+    parts = [trajectories_of(batches, LoggedTarget(), metric="r", horizon=2, partition=i, partitions=2) for i in (0, 1)]
     assert sum(part.reward.sum() for part in parts) == 15
     with pytest.raises(DataError, match="decided_at"):
         trajectories_of(
-            [dataclasses.replace(blocks[0], decided_at=np.full(4, NOT_AN_INSTANT))], target, metric="r", horizon=2
+            [dataclasses.replace(batches[0], decided_at=np.full(4, NOT_AN_INSTANT))], target, metric="r", horizon=2
         )
     with pytest.raises(MissingPropensityError):
-        trajectories_of([dataclasses.replace(blocks[0], propensity=np.full(4, np.nan))], target, metric="r", horizon=2)
+        trajectories_of([dataclasses.replace(batches[0], propensity=np.full(4, np.nan))], target, metric="r", horizon=2)
     with pytest.raises(DataError, match="no trajectories"):
         trajectories_of([], target, metric="r", horizon=2)
     for options in ({"horizon": 0}, {"horizon": 2, "partition": 1}):
         with pytest.raises(ParameterError):
-            trajectories_of(blocks, target, metric="r", **options)
+            trajectories_of(batches, target, metric="r", **options)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def send_log(ope, rows_per_chunk=100, k=2, cluster=None):
     chance = np.where(x < 0.5, 0.4, 0.6)
     action = (rng.random(N) < chance).astype(int)
     reward = np.round(x + action * (x - 0.3), 2)
-    return ope.blocks(
+    return ope.batches(
         action,
         np.where(action == 1, chance, 1 - chance),
         {"r": reward},
@@ -45,25 +45,25 @@ class BySize:
         return np.column_stack([1 - x, x, rest])
 
 
-def arrays(blocks):
-    x = np.concatenate([block.context.columns["x"].values for block in blocks])
-    sent = np.concatenate([block.action == 1 for block in blocks])
-    reward = np.concatenate([block.rewards["r"] for block in blocks])
+def arrays(batches):
+    x = np.concatenate([batch.context.columns["x"].values for batch in batches])
+    sent = np.concatenate([batch.action == 1 for batch in batches])
+    reward = np.concatenate([batch.rewards["r"] for batch in batches])
     return x, effects(sent, reward, np.where(x < 0.5, 0.4, 0.6))
 
 
-def state_of(blocks, targets, logging=None):
+def state_of(batches, targets, logging=None):
     state = UpliftState(targets, "r", logging)
-    for block in blocks:
-        state.add(block)
+    for batch in batches:
+        state.add(batch)
     return state
 
 
 def test_figures_are_those_of_the_functions_on_whole_arrays(ope) -> None:
-    blocks = send_log(ope)
+    batches = send_log(ope)
     always = PolicyTarget(ope.TablePolicy("always", [0, 1]))
-    found, all_sent = state_of(blocks, [PolicyTarget(BySize()), always]).results(0.05, clustered=False)
-    x, effect = arrays(blocks)
+    found, all_sent = state_of(batches, [PolicyTarget(BySize()), always]).results(0.05, clustered=False)
+    x, effect = arrays(batches)
     for figure, expected in ((found.auuc, auuc(x, effect)), (found.qini, qini(x, effect))):
         assert (figure.value, figure.stderr) == pytest.approx((expected.value, expected.stderr))
         assert figure.high - figure.low == pytest.approx(2 * 1.959964 * expected.stderr)
@@ -84,16 +84,16 @@ def test_a_score_that_follows_the_effect_is_found_to_do_so(ope) -> None:
 
 
 def test_partitions_in_any_order_give_the_same(ope) -> None:
-    blocks = send_log(ope)
+    batches = send_log(ope)
     targets = [PolicyTarget(BySize())]
-    parts = state_of(blocks[:2], targets), state_of(blocks[:1:-1], targets)
+    parts = state_of(batches[:2], targets), state_of(batches[:1:-1], targets)
     parts[1].merge(parts[0])
-    assert parts[1].results(0.05, clustered=False) == state_of(blocks, targets).results(0.05, clustered=False)
+    assert parts[1].results(0.05, clustered=False) == state_of(batches, targets).results(0.05, clustered=False)
 
 
 def test_clusters_widen_the_intervals(ope) -> None:
-    blocks = send_log(ope, cluster=np.arange(N) // 100)
-    state = state_of(blocks, [PolicyTarget(BySize())])
+    batches = send_log(ope, cluster=np.arange(N) // 100)
+    state = state_of(batches, [PolicyTarget(BySize())])
     (rows,), (clusters,) = state.results(0.05, clustered=False), state.results(0.05, clustered=True)
     assert rows.everybody.value == clusters.everybody.value
     assert rows.everybody.stderr != clusters.everybody.stderr
@@ -102,25 +102,25 @@ def test_clusters_widen_the_intervals(ope) -> None:
 def test_rows_that_could_only_be_sent_to_or_only_be_held_are_left_out(ope) -> None:
     eligible = np.ones((6, 2), dtype=bool)
     eligible[0, 0] = eligible[1, 1] = False
-    blocks = ope.blocks(
+    batches = ope.batches(
         [1, 0, 1, 0, 1, 0], [1, 1, 0.5, 0.5, 0.5, 0.5], {"r": [9, 9, 1, 0, 1, 0]}, k=2, eligible=eligible
     )
-    (found,) = state_of(blocks, [PolicyTarget(ope.TablePolicy("u", [1, 1]))]).results(0.05, clustered=False)
+    (found,) = state_of(batches, [PolicyTarget(ope.TablePolicy("u", [1, 1]))]).results(0.05, clustered=False)
     assert (found.rows, found.left_out) == (4, 2)
     assert found.everybody.value == pytest.approx(1.0)  # 2 and -0 in turn, over 4 rows
     with pytest.raises(DataError, match="no row of the log"):
-        state_of([blocks[0].take(slice(0, 2))], [PolicyTarget(ope.TablePolicy("u", [1, 1]))]).results(
+        state_of([batches[0].take(slice(0, 2))], [PolicyTarget(ope.TablePolicy("u", [1, 1]))]).results(
             0.05, clustered=False
         )
 
 
 def test_of_several_messages_the_logging_policy_must_be_known(ope) -> None:
     """A uniform log over hold and two messages sends with 2/3, whichever it sent."""
-    blocks = ope.blocks([0, 1, 2], [1 / 3] * 3, {"r": [0, 1, 1]}, k=3)
+    batches = ope.batches([0, 1, 2], [1 / 3] * 3, {"r": [0, 1, 1]}, k=3)
     uniform = PolicyTarget(ope.TablePolicy("u", [1, 1, 1]))
     with pytest.raises(DataError, match="several messages"):
-        state_of(blocks, [uniform])
-    (found,) = state_of(blocks, [uniform], uniform).results(0.05, clustered=False)
+        state_of(batches, [uniform])
+    (found,) = state_of(batches, [uniform], uniform).results(0.05, clustered=False)
     assert found.everybody.value == pytest.approx(1.0)  # 0, 1.5, 1.5
 
 
@@ -131,32 +131,32 @@ def test_what_is_not_known_in_full_is_refused() -> None:
 
 
 def test_quantiles_of_policies_are_those_of_their_weights(ope) -> None:
-    blocks = send_log(ope)
+    batches = send_log(ope)
     one = PolicyTarget(ope.TablePolicy("send", [0, 1]))
-    state = PolicyQuantiles([LoggedTarget(), one], "r", edges_of(blocks, "r"))
-    for block in blocks:
-        state.add(block)
+    state = PolicyQuantiles([LoggedTarget(), one], "r", edges_of(batches, "r"))
+    for batch in batches:
+        state.add(batch)
     found = state.results((0.25, 0.5), 0.05)
-    reward = np.concatenate([block.rewards["r"] for block in blocks])
-    weight = np.concatenate([(block.action == 1) / block.propensity for block in blocks])
+    reward = np.concatenate([batch.rewards["r"] for batch in batches])
+    weight = np.concatenate([(batch.action == 1) / batch.propensity for batch in batches])
     assert found["send"] == quantiles(weight, reward, (0.25, 0.5))
     assert found["logged"] == quantiles(np.ones(N), reward, (0.25, 0.5))
     assert msgspec.to_builtins(found["send"][0])["level"] == 0.25
 
 
 def test_a_policy_that_the_log_holds_nothing_of_has_no_quantiles(ope) -> None:
-    blocks = ope.blocks([0, 0], [0.5, 0.5], {"r": [0, 1]}, k=2)
+    batches = ope.batches([0, 0], [0.5, 0.5], {"r": [0, 1]}, k=2)
     state = PolicyQuantiles([PolicyTarget(ope.TablePolicy("send", [0, 1]))], "r", [0.0, 1.0])
-    state.add(blocks[0])
+    state.add(batches[0])
     assert state.results((0.5,), 0.05) == {"send": ()}
 
 
 def test_edges_are_the_rewards_or_even_steps_of_many(ope) -> None:
-    few = edges_of(ope.blocks([0, 0, 0], [1.0] * 3, {"r": [2, 1, 2]}, k=1), "r")
+    few = edges_of(ope.batches([0, 0, 0], [1.0] * 3, {"r": [2, 1, 2]}, k=1), "r")
     assert few[1:].tolist() == [1.0, 2.0]
     assert few[0] == np.nextafter(1.0, -np.inf)
     n = MOST_VALUES + 1
-    many = edges_of(ope.blocks(np.zeros(n, dtype=int), np.ones(n), {"r": np.arange(n) / 2}, k=1), "r")
+    many = edges_of(ope.batches(np.zeros(n, dtype=int), np.ones(n), {"r": np.arange(n) / 2}, k=1), "r")
     assert (len(many), many[0], many[-1]) == (STEPS + 1, 0.0, MOST_VALUES / 2)
     with pytest.raises(DataError, match="no rows"):
         edges_of([], "r")

@@ -13,7 +13,7 @@ from engine.content.eligibility import modular_of
 from engine.eligibility import unpack
 from engine.log.parquet import LogReader
 from engine.numeric.matmul import matmul
-from engine.records.rounds import RoundBlock
+from engine.records.rounds import RoundBatch
 from engine.time.localtime import DAY_US
 from engine.types import NOT_AN_INSTANT, BoolArray, Float32Array, FloatArray, IntArray, ObjectArray
 
@@ -22,7 +22,7 @@ EXTRA = ("available", "group", "contact_id", "rule_inputs")
 
 
 @dataclass(frozen=True)
-class AuditBlock:
+class AuditBatch:
     """n rows of a log.
 
     Attributes:
@@ -38,7 +38,7 @@ class AuditBlock:
         features: (n, F) 0 or 1, see `FeatureBins`.
     """
 
-    rounds: RoundBlock
+    rounds: RoundBatch
     available: BoolArray
     group: ObjectArray
     day: IntArray
@@ -54,20 +54,20 @@ class AuditBlock:
         return self.rounds.n
 
 
-def blocks_of(
+def batches_of(
     reader: LogReader, groups: ActionGroups, bins: FeatureBins, metrics: tuple[str, ...]
-) -> Iterator[AuditBlock]:
+) -> Iterator[AuditBatch]:
     """The chunks of a log.
 
     Raises:
         LogFormatError: rows that break the schema.
         DataError: unknown metric.
     """
-    for rounds in reader.blocks(rewards=metrics, extra=EXTRA):
-        yield block_of(rounds, groups, bins)
+    for rounds in reader.rounds(rewards=metrics, extra=EXTRA):
+        yield batch_of(rounds, groups, bins)
 
 
-def block_of(rounds: RoundBlock, groups: ActionGroups, bins: FeatureBins) -> AuditBlock:
+def batch_of(rounds: RoundBatch, groups: ActionGroups, bins: FeatureBins) -> AuditBatch:
     """Compute what the checks share; `bins` sees its first rows here."""
     available = rounds.extra["available"].astype(np.bool_)
     known = rounds.decided_at != NOT_AN_INSTANT
@@ -81,7 +81,7 @@ def block_of(rounds: RoundBlock, groups: ActionGroups, bins: FeatureBins) -> Aud
         own = np.flatnonzero(at >= 0)
         of = per_row[own, at[own]]
         weight[own, at[own]] = np.divide(1.0, propensity[own] * of, out=np.zeros(len(own)), where=of > 0)
-    return AuditBlock(
+    return AuditBatch(
         rounds=rounds,
         available=available,
         group=rounds.extra["group"],
@@ -95,7 +95,7 @@ def block_of(rounds: RoundBlock, groups: ActionGroups, bins: FeatureBins) -> Aud
     )
 
 
-def _eligible_counts(rounds: RoundBlock, groups: ActionGroups) -> tuple[FloatArray, IntArray]:
+def _eligible_counts(rounds: RoundBatch, groups: ActionGroups) -> tuple[FloatArray, IntArray]:
     """(u, G) eligible actions by group of each distinct eligible set, and (m,) which set a row has."""
     packed = rounds.eligible
     if not len(packed):
@@ -108,7 +108,7 @@ def _eligible_counts(rounds: RoundBlock, groups: ActionGroups) -> tuple[FloatArr
     return matmul(dense, groups.member.astype(np.float64)), np.asarray(code, dtype=np.int64).ravel()
 
 
-def _modular_counts(rounds: RoundBlock) -> FloatArray:
+def _modular_counts(rounds: RoundBatch) -> FloatArray:
     """(u, G) the same of a modular catalog, from factors: any action, hold, then the axes that have several values."""
     eligible = rounds.eligible_blocks()
     channels, hours, blocks = eligible.marginal_counts()
