@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -18,6 +19,9 @@ settings.load_profile("project")
 os.environ["TACTFUL_CONTACT_KEY"] = "blue heron 04, stone 17"
 
 ROOT = Path(__file__).resolve().parents[1]
+# Jobs in the background of a shell ignore Ctrl-C, and so would every process that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

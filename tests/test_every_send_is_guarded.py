@@ -45,6 +45,7 @@ RECORD_MAKERS = {"engine/decide/table.py", "engine/mapping/importer.py", "engine
 EMIT_DECISIONS = {"decide", "demo", "dispatch", "simulate"}
 EMIT_NONE = {
     "ablate",
+    "catalog",
     "import",
     "audit",
     "monitor",

@@ -50,6 +50,8 @@ _CSV_BUFFER_BYTES: Final = 2 << 20
 _CSV_PART: Final = 1 << 20
 _BROKEN: Final = "\0\0broken"
 _AFTER_QUOTE: Final = "text after a closing quote"
+# So many fields are searched for at once; the memory of a search grows with them.
+_FIELDS_AT_ONCE: Final = 4096
 _DECIMAL: Final = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _LINE_END: Final = re.compile(rb"[\r\n]")
 _SHOWN_NAMES: Final = 10
@@ -323,10 +325,12 @@ class _WholeFields:
         self._ends = (delimiter, b"\r", b"\n")
         self._broken_row = _BROKEN.encode() + delimiter * width + b"\n"
         q, end = re.escape(self._quote), re.escape(delimiter) + rb"\r\n"
-        quoted = rb"%b[^%b]*+(?:%b%b[^%b]*+)*+%b" % (q, q, q, q, q, q)
-        plain = rb"[^%b%b][^%b]*+" % (q, end, end)
-        more = b"" if strict else rb"[^%b]*+" % end
-        self._fields = re.compile(rb"(?:(?:%b%b|%b)?+[%b])*+" % (quoted, more, plain, end))
+        # Nothing here matches in two ways, so that a search never goes back. Possessive quantifiers would say the same,
+        # but the first versions of Python 3.11 match them wrongly.
+        quoted = rb"%b[^%b]*(?:%b%b[^%b]*)*%b(?!%b)" % (q, q, q, q, q, q, q)
+        plain = rb"[^%b%b][^%b]*" % (q, end, end)
+        more = b"" if strict else rb"[^%b]*" % end
+        self._fields = re.compile(rb"(?:(?:%b%b|%b)?[%b]){0,%d}" % (quoted, more, plain, end, _FIELDS_AT_ONCE))
         self._closed_early = re.compile(rb"%b[^%b%b]" % (quoted, q, end))
         self._held, self._ready, self._ended = b"", bytearray(), False
         self._advance()
@@ -365,6 +369,14 @@ class _WholeFields:
                 hint="a quote is missing, or the delimiter is another one",
             )
 
+    def _end_of_fields(self, at: int) -> int:
+        """Where the whole fields from `at` on end."""
+        while True:
+            end = self._fields.match(self._held, at).end()  # type: ignore[union-attr]  # matches the empty text too
+            if end == at:
+                return end
+            at = end
+
     def _take_whole(self) -> int:
         """Hand over what ends with a whole field; up to where that is."""
         if self._quote not in self._held:
@@ -373,7 +385,7 @@ class _WholeFields:
             return at
         at = 0
         while True:
-            end = self._fields.match(self._held, at).end()  # type: ignore[union-attr]  # matches the empty text too
+            end = self._end_of_fields(at)
             self._ready += self._held[at:end]
             early = self._closed_early.match(self._held, end) if self._strict else None
             line_end = early and _LINE_END.search(self._held, early.end())

@@ -17,13 +17,18 @@ LOGS = st.lists(st.tuples(st.floats(0.01, 50), FLOATS), min_size=3, max_size=40)
 ANY = SupportRule(min_ess=0, min_clusters=0, max_weight_share=1, max_square_share=1, mean_weight_slack=99)
 
 
+def _rounding(*rewards: np.ndarray) -> float:
+    """What rounding leaves of an error that is 0: the root of the last bit of a squared sum of so large rewards."""
+    return 1e-7 * max(1.0, *(float(np.abs(values).max()) for values in rewards))
+
+
 @settings(max_examples=80, deadline=None)
 @given(LOGS, st.floats(-50, 50))
 def test_snips_moves_with_a_constant_and_its_error_does_not(rows, shift) -> None:
     weight, reward = np.array(rows).T
     plain, moved = (estimate_of(Snips(), weight, r) for r in (reward, reward + shift))
     assert moved.value == pytest.approx(plain.value + shift, abs=1e-9)
-    assert moved.stderr == pytest.approx(plain.stderr, abs=1e-9)
+    assert moved.stderr == pytest.approx(plain.stderr, abs=_rounding(reward, reward + shift))
     assert reward.min() - 1e-9 <= plain.value <= reward.max() + 1e-9
 
 
@@ -34,7 +39,7 @@ def test_scaled_rewards_scale_everything(rows, factor) -> None:
     for estimator in (Ips(), Snips()):
         plain, scaled = (estimate_of(estimator, weight, r) for r in (reward, reward * factor))
         assert scaled.value == pytest.approx(plain.value * factor, rel=1e-9, abs=1e-9)
-        assert scaled.stderr == pytest.approx(plain.stderr * factor, rel=1e-9, abs=1e-7)
+        assert scaled.stderr == pytest.approx(plain.stderr * factor, rel=1e-9, abs=_rounding(reward * factor))
 
 
 @settings(max_examples=50, deadline=None)
@@ -44,7 +49,7 @@ def test_weights_of_one_give_the_mean_and_its_textbook_error(rewards) -> None:
     for estimator in (Ips(), Snips()):
         found = estimate_of(estimator, np.ones_like(reward), reward)
         assert found.value == pytest.approx(reward.mean(), abs=1e-9)
-        assert found.stderr == pytest.approx(reward.std(ddof=1) / np.sqrt(len(reward)), abs=1e-9)
+        assert found.stderr == pytest.approx(reward.std(ddof=1) / np.sqrt(len(reward)), abs=_rounding(reward))
 
 
 @pytest.mark.parametrize("interval", ["delta", "bootstrap"])
