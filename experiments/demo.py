@@ -26,12 +26,11 @@ from experiments.report.figures import svg_text
 from experiments.report.files import make_folder, write_whole
 from experiments.serve.decide import DecideOutput, DecideRequest, decide_file
 from experiments.settings import BacktestConfig, DecideConfig, compose_settings
-from experiments.simulate.config import SimulateConfig
-from experiments.simulate.contact_file import contact_table
 from experiments.simulate.curves import curves_figure
+from experiments.simulate.outcomes import contact_table
 from experiments.simulate.outputs import SimulateOutput
 from experiments.simulate.run import SimulateRequest, simulate
-from experiments.simulate.run_spec import NOTE
+from experiments.simulate.run_spec import NOTE, SimulateConfig
 from policies.peers.constant import UniformPolicy
 from simulator.rollout import HoldActor, PolicyActor, play
 from simulator.scenario import Scenario, scenario_from

@@ -1,6 +1,6 @@
 """What moved a score: the exact additive parts of the difference between two actions' compiled scores.
 
-A compiled score is a sum (`policies.vw.tables`), so the difference of two is one too. What both actions share (the
+A compiled score is a sum, so the difference of two is one too. What both actions share (the
 context alone) cancels. Each remaining term belongs to a feature, hence to a signal group, or to none (what an action is
 worth to everybody), and to a factor: the channel, the hour, the content, a pair of them, or hold.
 """
@@ -19,8 +19,8 @@ from engine.errors import ParameterError
 from engine.features import ContextBatch, FeatureSchema
 from engine.numeric.matmul import matmul
 from engine.types import HOLD, FloatArray
-from policies.vw.compiled import CompiledPolicy
-from policies.vw.tables import ScoreTables
+from policies.vw.scoring.compiled import CompiledPolicy
+from policies.vw.scoring.tables import ScoreTables
 
 EVERYBODY: Final = "everybody"
 CLIPPING: Final = "clipping"

@@ -5,7 +5,7 @@ better than values. A contact is one independent unit: its total over the horizo
 standard error is that of a mean of such terms. All sums are order-free (`engine.ope.sums.exact`): batches of any size,
 any number of processes and any order of seeds give the same bytes. Memory holds one batch of contacts at a time.
 
-With `conditional` each step counts its expected reward given the latents and the action (`simulator.world.expected`)
+With `conditional` each step counts its expected reward given the latents and the action (`simulator.expected`)
 in place
 of the reward that was drawn: the same value in expectation (Rao & Blackwell), with a smaller error, because few orders
 are large and rare.
@@ -30,12 +30,12 @@ from engine.guardrails.layer import Guardrails
 from engine.ope.sums.exact import add_pairs, segment_sums
 from engine.protocols import Policy
 from engine.types import FloatArray, IntArray
+from simulator.expected import expected_rewards, gains_of, organic_rewards
+from simulator.metrics import Metrics, exact_sum
 from simulator.people.people import present_mask
 from simulator.processes import worker_processes
 from simulator.rollout import Actor, PolicyActor, choose
 from simulator.scenario import Scenario
-from simulator.world.expected import expected_rewards, gains_of, organic_rewards
-from simulator.world.metrics import Metrics, exact_sum
 from simulator.world.world import World
 
 __all__ = ["Comparison", "Planner", "Value", "compare", "expected_rewards", "list_size", "value"]

@@ -19,7 +19,12 @@ from experiments.cli.main import app
 
 PACKAGES = ("engine", "policies", "simulator", "experiments")
 # They draw from the eligible set that they are given; everybody else must have got it from the layer.
-PRIMITIVES = {"engine/sampling.py", "policies/vw/compiled.py", "policies/vw/kernels.py", "policies/vw/jitted.py"}
+PRIMITIVES = {
+    "engine/sampling.py",
+    "policies/vw/scoring/compiled.py",
+    "policies/vw/scoring/kernels.py",
+    "policies/vw/scoring/jitted.py",
+}
 # Hands policies sealed copies of what it is given, and holds their draws against it.
 PRIMITIVES |= {"engine/decide/asking.py"}
 # Draws in each group from the eligible sets that it is given.

@@ -37,7 +37,7 @@ DOCUMENTED = {
 }
 # Modules and names (module:name) that nothing reaches, each with its reason; what is reached again leaves the list.
 TRIED_ALONE = "the form for whole arrays or one row, by which tests try what the batches do"
-KERNEL = "a kernel is found by its name (`policies.vw.kernels.run`)"
+KERNEL = "a kernel is found by its name (`policies.vw.scoring.kernels.run`)"
 GAMMA_GAMMA = "a fit of basket values that no target of the calibration uses"
 EXCEPTIONS = {
     "engine.guardrails.recheck:recheck": TRIED_ALONE,
@@ -47,8 +47,8 @@ EXCEPTIONS = {
     "experiments.demo:shipped_features": "tests read shipped feature schemas by it",
     "policies.content.jitted:choose_rows": KERNEL,
     "policies.content.policy:UniformBlocks": "the uniform policy over blocks with which tests log modular campaigns",
-    "policies.vw.jitted:choose_rows": KERNEL,
-    "policies.vw.jitted:score_rows": KERNEL,
+    "policies.vw.scoring.jitted:choose_rows": KERNEL,
+    "policies.vw.scoring.jitted:score_rows": KERNEL,
     "simulator.calibration.targets.baskets:GammaGamma": GAMMA_GAMMA,
     "simulator.calibration.targets.baskets:fit_gamma_gamma": GAMMA_GAMMA,
     "simulator.calibration.targets.baskets:gamma_gamma_log_likelihood": GAMMA_GAMMA,

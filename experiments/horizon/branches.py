@@ -3,7 +3,7 @@
 Each contact has one moment at random, among those in which something may be sent to it. Up to there the policy acts;
 there one run sends and the other holds; from there on the policy acts again in both. Every draw is keyed by contact and
 step (`simulator.world.world`), so the two runs differ by what the send changed alone, and the difference of their
-conditional rewards (`simulator.world.expected`) is an unbiased value of send over hold with little noise: a rollout of
+conditional rewards (`simulator.expected`) is an unbiased value of send over hold with little noise: a rollout of
 Tesauro & Galperin (NIPS 1996), with common random numbers.
 """
 
@@ -17,10 +17,10 @@ import numpy as np
 from engine.features import ContextBatch
 from engine.guardrails.layer import Guardrails
 from engine.types import HOLD, BoolArray, CodeArray, FloatArray, IntArray
-from policies.vw.compiled import CompiledPolicy
+from policies.vw.scoring.compiled import CompiledPolicy
+from simulator.expected import gains_of, message_gains, organic_rewards, row_parts
 from simulator.rollout import Actor, Turn, acted, turn_of
 from simulator.scenario import Scenario
-from simulator.world.expected import gains_of, message_gains, organic_rewards, row_parts
 from simulator.world.world import World
 
 # Told of every turn and what was chosen; may change the choice.

@@ -20,7 +20,7 @@ from policies.horizon.learner import HorizonLearner
 from policies.horizon.regression import Regression
 from policies.peers.constant import UniformPolicy
 from policies.vw.arguments import VwConfig
-from policies.vw.compiled import CompiledPolicy
+from policies.vw.scoring.compiled import CompiledPolicy
 from simulator.rollout import PolicyActor
 from simulator.scenario import Scenario
 

@@ -22,7 +22,7 @@ from engine.ope.target import Target
 from engine.storage.given import Given, options
 from experiments.judge.audit import AuditGate, passed_gate
 from experiments.judge.contenders import BLAST, LEARNED, NAMED, SEGMENTS, Learned, contenders
-from experiments.judge.evaluate import each_step, model_factory, question_of, summary
+from experiments.judge.evaluate import columns_needed, each_step, model_factory, question_of, summary
 from experiments.judge.launch.metrics import gate_of, metric_rows
 from experiments.judge.launch.recommend import Contest, Launch, recommend
 from experiments.judge.launch.rule_costs import RuleCost
@@ -30,7 +30,6 @@ from experiments.judge.launch.sums import LaunchPass, launch_pass, remembered
 from experiments.judge.launch.support import SupportRow
 from experiments.judge.launch.treatment import TreatmentOutput
 from experiments.judge.launch.volume import MATCHED, VolumeRow, matched_target, volumes
-from experiments.judge.ope_inputs import columns_needed
 from experiments.judge.shared_models import SharedModels
 from experiments.judge.train import learn
 from experiments.outputs import CommandOutput, LogSummary, MetricRow, json_bytes
@@ -43,7 +42,7 @@ from policies.peers.segments import StaticSegments, tune_segments
 from policies.prices.baseline import export_segments, kept_segments
 from policies.registry import Setting
 from policies.trained import export_learner
-from policies.vw.compiled import CompiledPolicy
+from policies.vw.scoring.compiled import CompiledPolicy
 
 # Contacts are grouped by each feature in about so many bins to say who is treated differently.
 GROUP_BINS = 4

@@ -15,9 +15,9 @@ from policies.exploring.config import ExplorationConfig
 from policies.peers.constant import AlwaysPolicy, MergeTagBlast, UniformPolicy
 from policies.peers.segments import StaticSegments
 from policies.registry import Setting, action_values, make
-from policies.vw.compiled import CompiledPolicy
 from policies.vw.learner import VwLearner
 from policies.vw.live_learner import LiveLearner
+from policies.vw.scoring.compiled import CompiledPolicy
 
 LEARNED: Final = "vw"
 GREEDY: Final = "vw_greedy"

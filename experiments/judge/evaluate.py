@@ -14,6 +14,8 @@ from engine.log.parquet import LogReader
 from engine.log.selection import Selection, count
 from engine.log.structure import require_sound
 from engine.ope.estimate import Estimate, Skipped
+from engine.ope.estimators.marginalised import Embedding, action_groups
+from engine.ope.estimators.several_loggers import Loggers, count_loggers
 from engine.ope.evaluate import Progress, evaluate
 from engine.ope.metrics.state import StackState
 from engine.ope.models.regressor import RegressorModel
@@ -28,11 +30,8 @@ from experiments.judge.extra_columns import with_columns
 from experiments.judge.launch.metrics import bound_stack, metric_rows
 from experiments.judge.launch.sums import remembered
 from experiments.judge.learnt_rows import marked
-from experiments.judge.ope_inputs import columns_needed, embedding_of, loggers_of
-from experiments.judge.regressors import regressor_named
-from experiments.judge.shared_models import Factory
-from experiments.judge.specs import parse_spec
-from experiments.judge.tuned_specs import Tuning
+from experiments.judge.shared_models import Factory, regressor_named
+from experiments.judge.specs import Tuning, parse_spec
 from experiments.outputs import CommandOutput, LogSummary, MetricRow, json_bytes
 from experiments.report.evaluation import evaluation_report
 from experiments.report.files import make_folder, tidy, write_table, write_whole
@@ -235,7 +234,7 @@ def question_of(
     """What is asked of a log, with the log's own range, clusters, attributes and loggers.
 
     Raises:
-        DataError: an unknown policy or column; see `experiments.judge.ope_inputs`.
+        DataError: an unknown policy or column; see `experiments.judge.evaluate`.
     """
     spec = reader.meta.rewards[metric]
     return Question(
@@ -335,3 +334,40 @@ def reproduce(request: EvaluateRequest) -> str:
     if request.override_learnt is not None:
         parts.append(f'--override-learnt "{request.override_learnt}"')
     return " ".join(parts)
+
+
+def columns_needed(settings: EvaluationSettings, reader: LogReader) -> tuple[str, ...]:
+    """Stored columns that must be read for them.
+
+    Raises:
+        DataError: an unknown column or policy.
+    """
+    specs = [spec for spec in (settings.logging, *settings.loggers.values()) if spec]
+    names = {name for spec in specs for name in parse_spec(spec, reader)[1]}
+    if settings.logger_column:
+        names.add(reader.column(settings.logger_column))
+    return tuple(sorted(names))
+
+
+def embedding_of(settings: EvaluationSettings, reader: LogReader) -> Embedding | None:
+    """Attributes and logging policy, where both were given.
+
+    Raises:
+        DataError: an unknown logging policy.
+        ParameterError: an unknown attribute, or a logging policy that does not give its whole distribution.
+    """
+    if not settings.attributes or not settings.logging:
+        return None
+    return Embedding(action_groups(reader.meta.catalog, settings.attributes), parse_spec(settings.logging, reader)[0])
+
+
+def loggers_of(settings: EvaluationSettings, rounds: Iterable[RoundBatch], reader: LogReader) -> Loggers | None:
+    """Who decided which row, counted in a pass of its own, where a column says so.
+
+    Raises:
+        DataError: an unknown column or policy, or a logger without a policy while others have one.
+    """
+    if not settings.logger_column:
+        return None
+    policies = [(name, parse_spec(spec, reader)[0]) for name, spec in settings.loggers.items()]
+    return count_loggers(rounds, reader.column(settings.logger_column), policies)

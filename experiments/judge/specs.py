@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+import numpy as np
 
 from engine.content.drawing import BlockChooser
 from engine.content.eligibility import is_modular
 from engine.content.target import AlwaysBlockTarget, BlockTarget, UniformBlockTarget
 from engine.errors import DataError
 from engine.log.parquet import LogReader
+from engine.log.selection import Selection
 from engine.ope.target import ColumnActionTarget, ColumnTarget, LoggedTarget, PolicyTarget, Target
 from engine.protocols import Policy
 from engine.storage.versions import served_folder
-from experiments.judge.tuned_specs import NAMES, Tuning, is_tuned, tuned_target
+from engine.types import KeyArray
+from policies.peers.config import LEARNING, TUNED, PeerConfig
 from policies.peers.constant import AlwaysPolicy, UniformPolicy
+from policies.peers.segments import SegmentConfig
+from policies.registry import Setting, make
 from policies.trained import TrainedFolder
+from policies.vw.arguments import VwConfig
 
+NAMES: Final = tuple(name for name in (*TUNED, *LEARNING) if name != "vw")
 FORMS = (
     "always:ACTION, uniform, logged, column:NAME, column:NAME@action, the folder of a trained policy, or, tuned on "
     f"another log, NAME@TRAINING_LOG with one of {', '.join(NAMES)}"
@@ -34,7 +44,7 @@ def parse_spec(spec: str, reader: LogReader, tuning: Tuning | None = None) -> tu
     Raises:
         DataError: unknown form, action, column or folder, or a trained policy or training log that does not fit the
             log.
-        ConfigError, MissingPropensityError, LearnError: see `experiments.judge.tuned_specs.tuned_target`.
+        ConfigError, MissingPropensityError, LearnError: see `experiments.judge.specs.tuned_target`.
     """
     if is_modular(reader.meta.catalog) and not spec.startswith("column:") and spec != "logged":
         return _over_blocks(spec, reader), ()
@@ -101,3 +111,71 @@ def load_for(folder: Path, reader: LogReader) -> Policy:
             hint="add them to the mapping, or train on this log's features",
         )
     return said.policy()
+
+
+MARK: Final = "@"
+# What learns with Vowpal Wabbit has a trained folder of its own, which names its configuration.
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How rules are tuned for an evaluation.
+
+    Attributes:
+        metric: the reward to maximise, the one that is judged by.
+        peer / segments / model: see `policies.registry.Setting`.
+    """
+
+    metric: str
+    peer: PeerConfig
+    segments: SegmentConfig
+    model: VwConfig
+
+
+def is_tuned(spec: str) -> bool:
+    """Whether a specification asks for a policy that is tuned on another log."""
+    name, mark, _ = spec.partition(MARK)
+    return bool(mark) and name in NAMES
+
+
+def tuned_target(spec: str, reader: LogReader, tuning: Tuning) -> Target:
+    """The policy that a specification means, tuned on its training log.
+
+    Raises:
+        ConfigError: a rule that needs features which the log lacks.
+        DataError: a training log that cannot be read, of other actions or features, without the metric, or one that
+            shares contacts with the log that is to judge.
+        MissingPropensityError, LearnError: a training log from which it cannot be tuned.
+    """
+    name, _, path = spec.partition(MARK)
+    training = LogReader(path)
+    meta, own = training.meta, reader.meta
+    if (meta.catalog.version, meta.features.version) != (own.catalog.version, own.features.version):
+        raise DataError(
+            f"{path} has other actions or features than {reader.path}", hint="tune and judge on parts of one log"
+        )
+    if tuning.metric not in meta.rewards:
+        raise DataError(f"{path} has no metric {tuning.metric!r}", hint=f"the log knows: {sorted(meta.rewards)}")
+    rounds = Selection(training, tuning.metric)
+    shared = np.intersect1d(_clusters(rounds), _clusters(Selection(reader, tuning.metric, context=False)))
+    if len(shared):
+        raise DataError(
+            f"{path} and {reader.path} share {len(shared)} contacts",
+            hint="no policy is judged on what it was tuned on: split by contact first, as `tactful backtest` does",
+        )
+    spec_of = meta.rewards[tuning.metric]
+    setting = Setting(
+        meta.catalog,
+        meta.features,
+        tuning.metric,
+        (spec_of.low, spec_of.high),
+        peer=tuning.peer,
+        segments=tuning.segments,
+        model=tuning.model,
+    )
+    return PolicyTarget(make(name, rounds, setting), spec)
+
+
+def _clusters(rounds: Selection) -> KeyArray:
+    found = [np.unique(block.cluster) for block in rounds]
+    return np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.uint64)

@@ -15,8 +15,7 @@ from experiments.report.page import Picture, environment
 from experiments.report.words import figure_text, interval_text
 
 if TYPE_CHECKING:
-    from experiments.judge.ablate import AblateOutput
-    from experiments.judge.ablate_rows import LiftRow
+    from experiments.judge.ablate import AblateOutput, LiftRow
 
 _COLOURS = {"carries value": "#11734b", "costs value": "#b3261e", "no detectable lift": INK, "insufficient": "#a0a8b0"}
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from engine.types import HOLD, CodeArray, FloatArray, IntArray
 from experiments.season.variants import Restriction
+from simulator.expected import gains_of, organic_rewards
 from simulator.rollout import Actor, HoldActor, Turn, acted
-from simulator.world.expected import gains_of, organic_rewards
 from simulator.world.happened import Happened
 from simulator.world.world import World
 

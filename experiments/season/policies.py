@@ -28,8 +28,8 @@ from policies.peers.constant import UniformPolicy
 from policies.peers.send_time import tune_send_time
 from policies.peers.volume_threshold import tune_volume
 from policies.registry import Setting
-from policies.vw.compiled import CompiledPolicy
 from policies.vw.learner import VwLearner
+from policies.vw.scoring.compiled import CompiledPolicy
 from policies.vw.training import LearnerState
 from simulator.oracles.calendar import CalendarActor
 from simulator.oracles.myopic import MyopicOracle

@@ -33,8 +33,8 @@ from experiments.outputs import CommandOutput, Output
 from experiments.serve.prices import PricesOutput, charged
 from policies.explain import EVERYBODY, Comparison, Part, compare
 from policies.trained import TrainedFolder
-from policies.vw.compiled import CompiledPolicy, EnsemblePolicy
 from policies.vw.responses import ResponseModel, Role
+from policies.vw.scoring.compiled import CompiledPolicy, EnsemblePolicy
 from policies.wrappers.holdback import Holdback, holdback
 
 Key = Callable[[Part], str]

@@ -32,7 +32,7 @@ from policies.prices.pricing import GroupCut, Prices, Problem, find_prices, pric
 from policies.prices.problem import BASELINE, day_problem, group_cut
 from policies.prices.use import Contacts, ContactSample, Use, expected_use, no_use, row_sends, sample_keys
 from policies.trained import TrainedFolder
-from policies.vw.compiled import CompiledPolicy
+from policies.vw.scoring.compiled import CompiledPolicy
 
 # Contacts on which several prices are first looked for.
 _ROUGH: Final = 2_000

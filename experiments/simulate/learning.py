@@ -12,9 +12,8 @@ from typing import Final
 from engine.log.parquet import LogReader
 from engine.log.training_rows import TrainingRows
 from engine.protocols import Learner
-from experiments.simulate.config import SimulateConfig
 from experiments.simulate.policies import Rounds, setting_of, trained
-from experiments.simulate.run_spec import DayPolicy
+from experiments.simulate.run_spec import DayPolicy, SimulateConfig
 from policies.horizon.config import HorizonConfig
 from policies.horizon.panel import WholeLogs
 from policies.peers.constant import UniformPolicy

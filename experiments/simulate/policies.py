@@ -16,14 +16,13 @@ from engine.protocols import Policy
 from engine.records.rounds import RoundBatch
 from engine.storage.artefact import sha256
 from engine.types import BoolArray, FloatArray
-from experiments.simulate.config import SimulateConfig
 from experiments.simulate.outcomes import scenario_metrics
-from experiments.simulate.run_spec import DayPolicy
+from experiments.simulate.run_spec import DayPolicy, SimulateConfig
 from policies.peers.config import LEARNING, TUNED
 from policies.peers.constant import AlwaysPolicy, UniformPolicy
 from policies.registry import Setting, make
 from policies.trained import TrainedFolder
-from policies.vw.compiled import CompiledPolicy
+from policies.vw.scoring.compiled import CompiledPolicy
 from simulator.scenario import Scenario
 
 NEVER, UNIFORM = "never", "uniform"

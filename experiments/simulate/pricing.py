@@ -18,10 +18,9 @@ from engine.protocols import Policy
 from engine.storage.artefact import MANIFEST, sha256
 from engine.types import FloatArray
 from experiments.serve.prices import Pricing, pricing_of, versioned
-from experiments.simulate.config import SimulateConfig
 from experiments.simulate.daily import FinishedDay
 from experiments.simulate.policies import ExploredPolicy
-from experiments.simulate.run_spec import DayPolicy
+from experiments.simulate.run_spec import DayPolicy, SimulateConfig
 from experiments.simulate.workers import Workers
 from policies.prices.config import PriceConfig
 from policies.prices.priced import priced

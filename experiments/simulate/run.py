@@ -21,7 +21,6 @@ from experiments.outputs import json_bytes
 from experiments.report.files import make_folder, write_table, write_whole
 from experiments.serve.prices import shown_prices
 from experiments.simulate.batches import BatchDay, forget, removal_counts
-from experiments.simulate.config import SimulateConfig
 from experiments.simulate.curves import run_curves
 from experiments.simulate.daily import (
     FinishedDay,
@@ -39,7 +38,7 @@ from experiments.simulate.outputs import SimulateOutput
 from experiments.simulate.policies import check_policy, explored, fixed_policy
 from experiments.simulate.pricing import baseline_file, day_prices, footer_prices, last_prices
 from experiments.simulate.run_folder import RunFolder, assemble
-from experiments.simulate.run_spec import NOTE, DayPolicy, RunSpec, log_meta
+from experiments.simulate.run_spec import NOTE, DayPolicy, RunSpec, SimulateConfig, log_meta
 from experiments.simulate.workers import Workers
 from policies.peers.config import LEARNING
 from policies.prices.config import PriceConfig

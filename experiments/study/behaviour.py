@@ -23,8 +23,8 @@ from experiments.study.simulated_rounds import GAIN, decided_step
 from policies.exploring.config import ExplorationConfig
 from policies.peers.constant import UniformPolicy
 from policies.vw.arguments import VwConfig
-from policies.vw.compiled import CompiledPolicy
 from policies.vw.learner import VwLearner
+from policies.vw.scoring.compiled import CompiledPolicy
 from simulator.people.people import HOUR_KINDS, MOTIVES
 from simulator.scenario import Scenario, load_scenario
 from simulator.world.world import World

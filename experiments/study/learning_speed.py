@@ -2,7 +2,7 @@
 
 Each learner begins with nothing, decides for the same contacts with the same luck, and learns at the end of every day
 from what its own decisions brought. A decision is one that had a choice. It is judged by its expected gain over hold
-given the latents (`simulator.world.expected`), against two others in the very same state: the static segments, tuned
+given the latents (`simulator.expected`), against two others in the very same state: the static segments, tuned
 beforehand on a whole randomised slice, and the best eligible action of the step (the myopic oracle), which regret is
 taken to.
 
@@ -42,11 +42,11 @@ from policies.peers.constant import UniformPolicy
 from policies.vw import wall
 from policies.vw.examples import action_lines, context_text
 from policies.vw.learner import VwLearner
+from simulator.expected import gains_of
 from simulator.oracles.myopic import best_sends
 from simulator.processes import worker_processes
 from simulator.rollout import Actor, PolicyActor, Turn, acted
 from simulator.scenario import load_scenario
-from simulator.world.expected import gains_of
 from simulator.world.world import World
 
 # VW's default share of exploration.

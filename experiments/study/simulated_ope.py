@@ -2,7 +2,7 @@
 
 Every replication is a log of fresh contacts over a few days, decided by `engine.decide.batch` with known
 propensities, under the default guardrails. The estimand is the immediate expected reward of another policy in the
-states that the log's policy leads to; its truth is the mean of the closed form (`simulator.world.expected`) over a
+states that the log's policy leads to; its truth is the mean of the closed form (`simulator.expected`) over a
 large population under the same log policy. The reward model of DR is Vowpal Wabbit's, cross-fitted by contact, as in
 the commands.
 """
@@ -29,8 +29,8 @@ from engine.types import HOLD, BoolArray, FloatArray
 from experiments.study.simulated_rounds import EXPECTED, REWARD, decided_step
 from policies.vw.arguments import VwConfig
 from policies.vw.reward_model import VwRewardModel
+from simulator.expected import expected_rewards
 from simulator.scenario import Scenario, load_scenario
-from simulator.world.expected import expected_rewards
 from simulator.world.world import World
 
 DOC: Final = Path(__file__).resolve().parents[2] / "docs" / "simulated-ope.md"

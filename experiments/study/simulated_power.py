@@ -2,7 +2,7 @@
 
 Logs are one day of fresh contacts each, decided by the engine under the default guardrails, so that decisions are
 independent. Policies are mixtures of the one that logs with others whose worth the closed form knows
-(`simulator.world.expected`): the value of one decision is linear in the mixture, so a lift of exactly 3 % and one of
+(`simulator.expected`): the value of one decision is linear in the mixture, so a lift of exactly 3 % and one of
 exactly
 0 % can be mixed. The size comes from the plan's own formula on a pilot log (`engine.ope.plan`), as `tactful plan`
 takes it.
@@ -30,7 +30,7 @@ from engine.records.rounds import CHUNK_ROWS, RoundBatch
 from engine.types import HOLD, BoolArray, FloatArray
 from experiments.study.simulated_ope import RANGE, TRUTH_SEED, Soft, Study, shipped_study
 from experiments.study.simulated_rounds import REWARD, decided_step
-from simulator.world.expected import expected_rewards
+from simulator.expected import expected_rewards
 from simulator.world.world import World
 
 DOC: Final = Path(__file__).resolve().parents[2] / "docs" / "simulated-power.md"

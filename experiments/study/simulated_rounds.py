@@ -13,7 +13,7 @@ from engine.decide.plan import Plan
 from engine.records.rounds import RoundBatch
 from engine.time.localtime import instant_of
 from engine.types import HOLD, ByteArray, IntArray
-from simulator.world.expected import gains_of, organic_rewards
+from simulator.expected import gains_of, organic_rewards
 from simulator.world.happened import Happened
 from simulator.world.world import World
 

@@ -21,8 +21,8 @@ from policies.content.names import (
 from policies.content.tables import BlockTables
 from policies.vw import wall
 from policies.vw.arguments import VwConfig
-from policies.vw.compiler import random_contexts
 from policies.vw.examples import HOLD_FEATURE, channel_features, context_row, escape, hour_features
+from policies.vw.scoring.compiler import random_contexts
 
 PARITY_ACTIONS: Final = 400
 

@@ -69,7 +69,7 @@ def choose_rows(x: Any, tables: Any, combinations: Any, may: Any, explore: Any, 
 
 @_strict
 def _affine_row(x: Any, linear: Any, parts: Any) -> None:
-    """`policies.vw.tables.affine` of one row."""
+    """`policies.vw.scoring.tables.affine` of one row."""
     width = linear.shape[1]
     parts[:] = linear[len(x)]
     for i in range(len(x)):

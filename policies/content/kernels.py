@@ -1,4 +1,4 @@
-"""The numba kernel of assemblies: scores, stages and draw of a row in one go. Optional, as `policies.vw.kernels`."""
+"""The numba kernel of assemblies: scores, stages and draw of a row in one go. Optional, as the other kernels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.types import Float32Array, FloatArray, IntArray
 from policies.content.tables import BlockTables
 from policies.exploring.bounds import check_bounds
 from policies.exploring.config import ExplorationConfig
-from policies.vw.kernels import AVAILABLE, readable, run
+from policies.vw.scoring.kernels import AVAILABLE, readable, run
 
 __all__ = ["AVAILABLE", "choose"]
 

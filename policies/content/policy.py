@@ -43,7 +43,7 @@ class BlockPolicy:
         exploration: without floor and votes, see `policies.content.stages`.
         rounds: rounds that were learnt from.
         links: pairs of slots whose products the tables hold.
-        name / version: see `policies.vw.compiled.CompiledPolicy`.
+        name / version: see `policies.vw.scoring.compiled.CompiledPolicy`.
         fast: use the numba kernel where numba is installed; actions are the same but for rounding at the edge of a
             draw, propensities to 1e-12.
     """

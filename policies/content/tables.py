@@ -21,7 +21,7 @@ from engine.catalog import Catalog
 from engine.content.eligibility import modular_of
 from engine.content.groups import SlotGroup
 from engine.types import Float32Array, FloatArray
-from policies.vw.tables import StoredTables, affine
+from policies.vw.scoring.tables import StoredTables, affine
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ class ExplorationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """Which exploration a policy uses, with its parameters; the ones of other kinds are ignored.
 
     Attributes:
-        kind: greedy, epsilon_greedy, softmax or squarecb; bag or cover, votes of an ensemble (`policies.vw.compiled`).
+        kind: greedy, epsilon_greedy, softmax or squarecb; bag or cover, votes of an ensemble.
         epsilon: exploring share of epsilon_greedy, and uniform share of bag and cover, in [0, 1].
         inverse_temperature: the inverse temperature of softmax, per unit of reward, >= 0.
         gamma_scale / gamma_exponent: squarecb's gamma is gamma_scale * t ** gamma_exponent, where t is the number of

@@ -16,7 +16,7 @@ from engine.numeric.moments import Moments
 from engine.records.rounds import RoundBatch
 from engine.types import Float32Array, FloatArray, IntArray
 from policies.vw.rows import repeatable, trainable
-from policies.vw.tables import affine
+from policies.vw.scoring.tables import affine
 
 _BATCH_ROWS = 64
 Pairs = tuple[IntArray, IntArray]

@@ -13,7 +13,7 @@ from engine.features import ContextBatch
 from engine.records.rounds import RoundBatch
 from engine.types import HOLD, BoolArray, FloatArray
 from policies.exploring.exploration import one_hot_best
-from policies.vw.tables import ScoreTables
+from policies.vw.scoring.tables import ScoreTables
 
 
 class VolumeThreshold:

@@ -17,8 +17,8 @@ from engine.features import ContextBatch
 from engine.protocols import Policy
 from engine.types import HOLD, BoolArray, CodeArray, FloatArray
 from policies.peers.segmentation import Cut
-from policies.vw.compiled import CompiledPolicy, EnsemblePolicy
-from policies.vw.tables import ScoreTables
+from policies.vw.scoring.compiled import CompiledPolicy, EnsemblePolicy
+from policies.vw.scoring.tables import ScoreTables
 
 
 def priced(policy: Policy, table: FloatArray, catalog: Catalog, cut: Cut | None = None) -> Policy:

@@ -18,9 +18,9 @@ from engine.types import BoolArray, FloatArray
 from policies.exploring.config import ExplorationConfig
 from policies.manifest import FORMAT, Manifest
 from policies.vw.arguments import LiveConfig, VwConfig
-from policies.vw.compiled import CompiledPolicy, assembled
 from policies.vw.responses import ResponseNote
-from policies.vw.tables import ScoreTables
+from policies.vw.scoring.compiled import CompiledPolicy, assembled
+from policies.vw.scoring.tables import ScoreTables
 
 MODEL: Final = "model.vw"
 TABLES: Final = "tables.npz"

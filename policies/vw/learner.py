@@ -17,13 +17,13 @@ from engine.records.rounds import RoundBatch
 from policies.exploring.config import ExplorationConfig
 from policies.vw import wall
 from policies.vw.arguments import VwConfig, model_layout
-from policies.vw.compiled import CompiledPolicy, assembled, mean_tables
-from policies.vw.compiler import compile_tables, parity, vote_parity
 from policies.vw.folder import PolicyManifest
 from policies.vw.responses import ResponseModel, notes_of
 from policies.vw.rows import repeatable
-from policies.vw.soundness import Sample, require_finite, require_no_jump, sample_of
-from policies.vw.tables import ScoreTables
+from policies.vw.scoring.compiled import CompiledPolicy, assembled, mean_tables
+from policies.vw.scoring.compiler import compile_tables, parity, vote_parity
+from policies.vw.scoring.soundness import Sample, require_finite, require_no_jump, sample_of
+from policies.vw.scoring.tables import ScoreTables
 from policies.vw.training import LearnerState, Tally, VwTrainer
 
 PARITY_LIMIT: Final = 1e-5

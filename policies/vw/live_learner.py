@@ -15,10 +15,10 @@ from engine.log.training_rows import TrainingRows
 from engine.records.rounds import RoundBatch
 from engine.types import BoolArray
 from policies.vw.arguments import LiveConfig, VwConfig, learning_arguments
-from policies.vw.compiler import random_contexts
 from policies.vw.examples import context_row, context_text
 from policies.vw.folder import LiveManifest
 from policies.vw.live import LivePolicy, LiveSlotPolicy, Slots
+from policies.vw.scoring.compiler import random_contexts
 from policies.vw.training import LearnerState, VwTrainer
 
 

@@ -19,7 +19,7 @@ from engine.encoder import Encoder
 from engine.errors import ParameterError
 from engine.features import ContextBatch
 from engine.types import FloatArray
-from policies.vw.tables import ScoreTables
+from policies.vw.scoring.tables import ScoreTables
 
 Role = Literal["respond", "unsub"]
 ROLES: Final[tuple[Role, ...]] = ("respond", "unsub")

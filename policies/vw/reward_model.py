@@ -20,11 +20,11 @@ from engine.records.rounds import SAMPLE_WEIGHT, RoundBatch
 from engine.types import FloatArray
 from policies.vw import wall
 from policies.vw.arguments import VwConfig, regression_arguments
-from policies.vw.compiler import compile_tables
 from policies.vw.examples import action_lines, context_text, regression_examples
 from policies.vw.responses import ResponseModel, ResponseNote, Role
 from policies.vw.rows import repeatable, trainable
-from policies.vw.tables import ScoreTables
+from policies.vw.scoring.compiler import compile_tables
+from policies.vw.scoring.tables import ScoreTables
 
 _FAR: Final = 40.0
 

@@ -17,7 +17,7 @@ from engine.types import HOLD, BoolArray, FloatArray
 from policies.exploring.action_values import ActionValues
 from policies.exploring.config import ExplorationConfig
 from policies.exploring.exploration import one_hot_best
-from policies.vw.compiled import CompiledPolicy
+from policies.vw.scoring.compiled import CompiledPolicy
 
 
 def schema_of(schema: FeatureSchema, names: Sequence[str]) -> FeatureSchema:

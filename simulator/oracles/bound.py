@@ -35,11 +35,11 @@ import numpy as np
 from engine.errors import ParameterError
 from engine.ope.sums.exact import add_pairs
 from engine.types import FloatArray
+from simulator.expected import message_outlook, organic_rewards, row_parts
+from simulator.metrics import exact_sum
 from simulator.people.people import ACTIVE, GONE, LAPSED, LAPSING, MOTIVES, NEVER, ONBOARDING, STAGES
 from simulator.scenario import Scenario
 from simulator.world.dynamics import BoundShopperDynamics, ShopperDynamics
-from simulator.world.expected import message_outlook, organic_rewards, row_parts
-from simulator.world.metrics import exact_sum
 from simulator.world.shopper_response import ShopperResponse
 from simulator.world.world import World
 

@@ -1,6 +1,6 @@
 """The myopic oracle: knows every latent, and looks no further than the present step.
 
-It takes the eligible action with the highest expected reward of the step (`simulator.world.expected`). It bounds the
+It takes the eligible action with the highest expected reward of the step (`simulator.expected`). It bounds the
 immediate reward of one decision: no policy has a higher expected reward in that step, in that state. It does NOT bound
 the value over a horizon, neither from above nor from below: it ignores fatigue, lost permissions beyond c_u, and the
 habit of discounts, so that a policy that sees less and sends less may be worth more.
@@ -14,8 +14,8 @@ import numpy as np
 
 from engine.eligibility import Eligibility
 from engine.types import HOLD, BoolArray, CodeArray, FloatArray
+from simulator.expected import message_gains, row_parts
 from simulator.rollout import Turn
-from simulator.world.expected import message_gains, row_parts
 
 
 def best_sends(turn: Turn) -> tuple[CodeArray, FloatArray]:

@@ -24,9 +24,9 @@ import numpy as np
 from engine.errors import ParameterError
 from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.types import HOLD, CodeArray, FloatArray
+from simulator.expected import gains_of, message_gains, organic_rewards, row_parts
 from simulator.oracles.myopic import best_sends
 from simulator.rollout import Turn, choose
-from simulator.world.expected import gains_of, message_gains, organic_rewards, row_parts
 from simulator.world.world import World
 
 PRICES: Final = (0.0, 0.15, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0, np.inf)

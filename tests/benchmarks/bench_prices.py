@@ -27,8 +27,8 @@ from policies.exploring.config import ExplorationConfig
 from policies.prices.priced import priced
 from policies.prices.pricing import Costs, Problem, Term, find_prices
 from policies.prices.use import ContactSample, Use, expected_use, no_use
-from policies.vw.compiled import CompiledPolicy
 from policies.vw.learner import VwLearner
+from policies.vw.scoring.compiled import CompiledPolicy
 
 BLOCK = 16_384
 SAMPLE = 20_000

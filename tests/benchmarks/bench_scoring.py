@@ -28,11 +28,12 @@ from synthetic_rounds import reference_catalog, reference_rounds, reference_sche
 
 from engine.eligibility import Eligibility
 from policies.exploring.config import ExplorationConfig
-from policies.vw import kernels, wall
-from policies.vw.compiler import random_contexts
+from policies.vw import wall
 from policies.vw.examples import action_lines, context_row
 from policies.vw.learner import VwLearner
-from policies.vw.tables import BATCH_ROWS
+from policies.vw.scoring import kernels
+from policies.vw.scoring.compiler import random_contexts
+from policies.vw.scoring.tables import BATCH_ROWS
 
 ROUNDS = 5
 CONTACTS = 16_384

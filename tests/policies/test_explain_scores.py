@@ -15,8 +15,8 @@ from engine.errors import ParameterError
 from engine.types import HOLD
 from policies.explain import CLIPPING, EVERYBODY, FACTORS, compare, group_of
 from policies.exploring.config import ExplorationConfig
-from policies.vw.compiled import CompiledPolicy
-from policies.vw.tables import ScoreTables
+from policies.vw.scoring.compiled import CompiledPolicy
+from policies.vw.scoring.tables import ScoreTables
 
 
 def policy_of(catalog: Catalog, encoder: Encoder, seed: int, scale: float, limits=(-np.inf, np.inf)) -> CompiledPolicy:

@@ -14,7 +14,7 @@ from experiments.cli.inputs import Log
 from experiments.report.words import figure_text, interval_text
 
 if TYPE_CHECKING:
-    from experiments.judge.ablate_rows import LiftRow
+    from experiments.judge.ablate import LiftRow
 
 
 def run(

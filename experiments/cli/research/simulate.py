@@ -30,8 +30,8 @@ def run(
     folder. A run that was killed goes on when it is asked for again.
     """
     from experiments.settings import compose_settings
-    from experiments.simulate.config import SimulateConfig
     from experiments.simulate.run import SimulateRequest, simulate
+    from experiments.simulate.run_spec import SimulateConfig
 
     with guarded(as_json=as_json):
         free_out(out, replace=replace)

@@ -19,7 +19,7 @@ from policies.prices.config import PriceConfig
 from policies.prices.pricing import Problem, Term, find_prices
 from policies.prices.problem import BASELINE, COUNTED
 from policies.prices.use import ContactSample, cell_sends, sample_keys
-from policies.vw.compiled import CompiledPolicy
+from policies.vw.scoring.compiled import CompiledPolicy
 
 MATCHED: Final = "vw_matched"
 

@@ -15,7 +15,7 @@ from experiments.cli.main import app
 from experiments.cli.schema import PRINTED, printed
 from experiments.outputs import CommandOutput
 from experiments.settings import BacktestConfig, DecideConfig, EvaluateConfig, compose_settings
-from experiments.simulate.config import SimulateConfig
+from experiments.simulate.run_spec import SimulateConfig
 
 OUTPUTS = {name: printed(name) for name in PRINTED if name.partition("-")[0] not in ("catalog", "guardrails", "state")}
 GROUPS = ("catalog", "guardrails", "state")

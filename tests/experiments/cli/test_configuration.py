@@ -41,7 +41,7 @@ from experiments.settings import (
     TrainConfig,
     compose_settings,
 )
-from experiments.simulate.config import SimulateConfig
+from experiments.simulate.run_spec import SimulateConfig
 from policies.exploring.config import ExplorationConfig
 from policies.peers.config import PeerConfig
 from policies.peers.segments import SegmentConfig

@@ -30,7 +30,7 @@ from experiments.demo import (
 )
 from experiments.judge.backtest import BacktestOutput
 from experiments.judge.launch.recommend import Launch
-from experiments.simulate.contact_file import contact_table
+from experiments.simulate.outcomes import contact_table
 from simulator.rollout import PolicyActor, play
 from simulator.scenario import scenario_from
 from simulator.world.world import World

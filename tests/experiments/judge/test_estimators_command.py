@@ -9,7 +9,7 @@ import pytest
 
 from engine.errors import ConfigError
 from engine.ope.estimators.named import ESTIMATORS
-from experiments.judge.regressors import regressor_named
+from experiments.judge.shared_models import regressor_named
 from tests.experiments.commands import refused, result, run, screen
 
 ATTRIBUTES = ("evaluation.attributes=[channel,discount_depth]", "evaluation.logging=uniform")

@@ -12,8 +12,8 @@ from engine.errors import ParameterError
 from experiments.horizon.branches import BranchPlan, simulate_branches
 from experiments.horizon.simulated import SimulatedConfig, learn_simulated
 from experiments.settings import compose_settings
-from experiments.simulate.config import SimulateConfig
 from experiments.simulate.run import SimulateRequest, simulate
+from experiments.simulate.run_spec import SimulateConfig
 from policies.exploring.config import ExplorationConfig
 from policies.horizon.config import HorizonConfig
 from policies.peers.constant import UniformPolicy

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.settings import compose_settings
-from experiments.simulate.config import SimulateConfig
 from experiments.simulate.outputs import SimulateOutput
 from experiments.simulate.run import SimulateRequest, simulate
+from experiments.simulate.run_spec import SimulateConfig
 
 KEY = "test"
 # Learns on most days: the window closes after a day, and one pass is quick.

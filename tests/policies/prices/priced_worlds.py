@@ -15,8 +15,8 @@ from policies.peers.segmentation import Cut
 from policies.prices.priced import priced
 from policies.prices.pricing import Prices, Problem, Term, find_prices
 from policies.prices.use import Contacts, expected_use
-from policies.vw.compiled import CompiledPolicy
-from policies.vw.tables import ScoreTables
+from policies.vw.scoring.compiled import CompiledPolicy
+from policies.vw.scoring.tables import ScoreTables
 
 SQUARECB = ExplorationConfig(kind="squarecb", gamma_scale=5.0, ceiling=0.3, floor=0.01)
 KINDS = {

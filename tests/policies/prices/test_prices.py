@@ -25,7 +25,7 @@ from policies.prices.pricing import Costs, Problem, Term, find_prices, prices_fr
 from policies.prices.problem import allowance, campaign_use, day_problem, group_cut
 from policies.prices.solve import Dual
 from policies.prices.use import Contacts, ContactSample, cell_sends, expected_use, no_use
-from policies.vw.compiled import CompiledPolicy, EnsemblePolicy, mean_tables
+from policies.vw.scoring.compiled import CompiledPolicy, EnsemblePolicy, mean_tables
 from tests.policies.prices.priced_worlds import KINDS, contacts_of, policy_for, solved, tables_for, total, use_at
 
 # By hand.

@@ -15,7 +15,7 @@ from policies.trained import TrainedFolder
 from policies.vw import learner, wall
 from policies.vw import learner as learning
 from policies.vw.learner import VwLearner
-from policies.vw.soundness import Sample, require_no_jump, sample_of
+from policies.vw.scoring.soundness import Sample, require_no_jump, sample_of
 
 
 @pytest.fixture

@@ -20,10 +20,10 @@ from policies.exploring.exploration import vote_shares, with_minimum
 from policies.trained import TrainedFolder
 from policies.vw import wall
 from policies.vw.arguments import EnsembleConfig, VwConfig, learning_arguments, model_layout
-from policies.vw.compiled import EnsemblePolicy, mean_tables
-from policies.vw.compiler import vote_parity
 from policies.vw.examples import action_lines, context_row
 from policies.vw.learner import VwLearner
+from policies.vw.scoring.compiled import EnsemblePolicy, mean_tables
+from policies.vw.scoring.compiler import vote_parity
 
 EVERY = np.ones((1, 3), dtype=bool)
 

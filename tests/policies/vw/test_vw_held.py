@@ -9,8 +9,8 @@ import pytest
 
 from engine.eligibility import Eligibility
 from policies.exploring.config import ExplorationConfig
-from policies.vw import kernels
 from policies.vw.learner import VwLearner
+from policies.vw.scoring import kernels
 
 ROWS = 60
 

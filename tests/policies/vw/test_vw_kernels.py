@@ -1,4 +1,4 @@
-"""policies/vw/kernels.py at 577 actions: equal to the plain path, and the cache on disk."""
+"""policies/vw/scoring/kernels.py at 577 actions: equal to the plain path, and the cache on disk."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 from engine.eligibility import Eligibility
 from engine.sampling import draw
 from policies.exploring.config import ExplorationConfig, Kind
-from policies.vw import kernels
-from policies.vw.tables import ScoreTables
+from policies.vw.scoring import kernels
+from policies.vw.scoring.tables import ScoreTables
 
 pytestmark = pytest.mark.skipif(not kernels.AVAILABLE, reason="numba is not installed, or switched off")
 
@@ -70,12 +70,13 @@ def test_fused_and_plain_draw_the_same(kind: Kind, levels: int | None, ceiling: 
 PROGRAM = """
 import time
 import numpy as np
-from policies.vw import jitted, kernels
+from policies.vw.scoring import jitted
+from policies.vw.scoring import kernels
 start = time.perf_counter()
 x, out = np.ones((1, 1), dtype=np.float32), np.empty((1, 2))
 one = np.ones((1, 1))
-kernels.run("policies.vw.jitted", "score_rows", x, np.ones((2, 4)), one, one, one, out)
-stats = kernels._compiled("policies.vw.jitted", "score_rows", True).stats
+kernels.run("policies.vw.scoring.jitted", "score_rows", x, np.ones((2, 4)), one, one, one, out)
+stats = kernels._compiled("policies.vw.scoring.jitted", "score_rows", True).stats
 print(out.tolist(), sum(stats.cache_hits.values()), sum(stats.cache_misses.values()), len(stats.cache_path or ""))
 """
 

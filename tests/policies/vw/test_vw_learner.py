@@ -64,7 +64,7 @@ def test_one_action_mtr_equals_whole_set_mtr(world):
 
 
 def whole_set_scores(world, text, state):
-    from policies.vw.compiler import compile_tables
+    from policies.vw.scoring.compiler import compile_tables
 
     config = VwConfig()
     pairs = " ".join(f"--interactions {pair}" for pair in config.interactions)
@@ -105,7 +105,7 @@ def test_continuing_equals_learning_in_one_go(world, cb_type):
 
 def straight_scores(world, learner, text, x):
     from policies.vw.arguments import learning_arguments
-    from policies.vw.compiler import compile_tables
+    from policies.vw.scoring.compiler import compile_tables
 
     state = learner.state
     with tempfile.TemporaryDirectory() as folder:

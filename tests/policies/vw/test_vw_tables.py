@@ -1,4 +1,4 @@
-"""policies/vw/tables.py, compiler.py, kernels.py, compiled.py: equal to VW, and equal with and without numba."""
+"""policies/vw/scoring: equal to VW, and equal with and without numba."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from engine.identity import uniforms
 from engine.protocols import Policy
 from engine.sampling import sample
 from policies.exploring.config import ExplorationConfig
-from policies.vw import kernels, wall
+from policies.vw import wall
 from policies.vw.arguments import VwConfig, model_layout
-from policies.vw.compiler import parity, random_contexts
 from policies.vw.examples import action_lines, context_row
 from policies.vw.learner import VwLearner
-from policies.vw.tables import ScoreTables
+from policies.vw.scoring import kernels
+from policies.vw.scoring.compiler import parity, random_contexts
+from policies.vw.scoring.tables import ScoreTables
 
 EXPLORATIONS = [
     ExplorationConfig(kind="greedy"),

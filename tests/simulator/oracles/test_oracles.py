@@ -10,6 +10,7 @@ import pytest
 
 from engine.errors import ParameterError
 from engine.types import HOLD
+from simulator.expected import expected_rewards
 from simulator.oracles.bound import upper_bound
 from simulator.oracles.calendar import CalendarActor
 from simulator.oracles.myopic import MyopicOracle, best_sends
@@ -17,7 +18,6 @@ from simulator.oracles.planner import PricedActor, PricePlanner, start_gains
 from simulator.rollout import HoldActor, play, turn_of
 from simulator.scenario import Scenario, load_scenario
 from simulator.truth import compare
-from simulator.world.expected import expected_rewards
 from simulator.world.world import World
 
 

@@ -11,7 +11,7 @@ from engine.contacts.contacts import YES
 from engine.errors import ConfigError, ParameterError
 from engine.features import STALE
 from experiments.settings import compose_settings
-from experiments.simulate.config import SimulateConfig
+from experiments.simulate.run_spec import SimulateConfig
 from policies.peers.constant import UniformPolicy
 from simulator.rollout import PolicyActor, turn_of
 from simulator.scenario import faults_from, load_scenario, scenario_from, with_faults

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from simulator.expected import expected_rewards, gains_of, kept, message_gains, organic_rewards
 from simulator.scenario import load_scenario
-from simulator.world.expected import expected_rewards, gains_of, kept, message_gains, organic_rewards
 from simulator.world.world import World
 
 

@@ -12,7 +12,7 @@ from engine.encoder import Encoder
 from engine.errors import LearnError
 from engine.records.rounds import RoundBatch
 from engine.types import FloatArray
-from policies.vw.tables import ScoreTables
+from policies.vw.scoring.tables import ScoreTables
 
 SAMPLE_ROWS: Final = 8192
 PER_BATCH: Final = 512

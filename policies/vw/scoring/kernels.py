@@ -24,14 +24,14 @@ from engine.eligibility import Eligibility
 from engine.types import CodeArray, Float32Array, FloatArray
 from policies.exploring.bounds import check_bounds, floor_cut
 from policies.exploring.config import ExplorationConfig
-from policies.vw.tables import ScoreTables
+from policies.vw.scoring.tables import ScoreTables
 
 AVAILABLE: Final = importlib.util.find_spec("numba") is not None and not os.environ.get("TACTFUL_NO_NUMBA")
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 # It must not be imported before a kernel is used: it imports numba. Below are its codes.
-_JITTED: Final = "policies.vw.jitted"
+_JITTED: Final = "policies.vw.scoring.jitted"
 _EPSILON, _SOFTMAX, _SQUARECB = 0, 1, 2
 
 

@@ -23,7 +23,7 @@ from policies.vw.examples import (
     escape,
     hour_features,
 )
-from policies.vw.tables import ScoreTables
+from policies.vw.scoring.tables import ScoreTables
 
 PARITY_PAIRS: Final = 200_000
 _MARGIN: Final = 1e-5

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from engine.errors import ParameterError
+from simulator.metrics import CONVERSIONS, LAYERS, TIRED_STREAK, Metrics, conversion_of
 from simulator.people.people import MOTIVES
 from simulator.scenario import load_scenario
 from simulator.world.happened import Happened
-from simulator.world.metrics import CONVERSIONS, LAYERS, TIRED_STREAK, Metrics, conversion_of
 from simulator.world.world import World
 
 N = 8

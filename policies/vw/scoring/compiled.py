@@ -19,8 +19,8 @@ from engine.types import BoolArray, CodeArray, Float32Array, FloatArray
 from policies.exploring.bounds import bounded
 from policies.exploring.config import ExplorationConfig
 from policies.exploring.exploration import vote_shares, with_minimum
-from policies.vw import kernels
-from policies.vw.tables import BATCH_ROWS, ScoreTables
+from policies.vw.scoring import kernels
+from policies.vw.scoring.tables import BATCH_ROWS, ScoreTables
 
 
 @dataclass(frozen=True)

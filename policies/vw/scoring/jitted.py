@@ -1,4 +1,4 @@
-"""The bodies of the numba kernels. Imported by `policies.vw.kernels` alone, when a kernel is first used.
+"""The bodies of the numba kernels. Imported by `policies.vw.scoring.kernels` alone, when a kernel is first used.
 
 All of them stand in this one file: numba's cache on disk knows a kernel by the time and size of its own file, so a
 helper in another file could change without the kernel being compiled again.
