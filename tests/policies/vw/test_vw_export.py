@@ -131,7 +131,7 @@ def test_loading_never_imports_vowpal_wabbit(folder, root):
 @pytest.mark.parametrize("off", ["", "1"])
 def test_numba_can_be_switched_off(root, off):
     code = (
-        "from policies.vw import kernels; import importlib.util as u; "
+        "from policies.vw.scoring import kernels; import importlib.util as u; "
         "print(kernels.AVAILABLE, bool(u.find_spec('numba')))"
     )
     environment = {"TACTFUL_NO_NUMBA": off, "PATH": ""}
