@@ -98,12 +98,12 @@ def test_the_slice_has_exact_propensities(slice_: Slice) -> None:
 
 
 def test_decisions_without_a_choice_are_no_choices(slice_: Slice) -> None:
-    for block in slice_.blocks:
+    for block in slice_.batches:
         assert not block.action[~block.usable].any()
         assert (block.propensity[~block.usable] == 1.0).all()
-    assert sum(block.n for block in slice_.choices) == sum(int(block.usable.sum()) for block in slice_.blocks)
+    assert sum(block.n for block in slice_.choices) == sum(int(block.usable.sum()) for block in slice_.batches)
     # What a message brought is the margin of the day but for orders that came by themselves.
-    for block in slice_.blocks:
+    for block in slice_.batches:
         assert (block.rewards[MESSAGE] <= block.rewards[MARGIN] + 1e-9)[block.rewards[MARGIN] >= 0.0].all()
 
 
