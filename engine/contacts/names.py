@@ -31,10 +31,20 @@ _ORDINARY: Final = ("county", "status", "stage", "store", "start", "local", "loc
 # A feature that ships; where a schema does not have it, nobody misses it.
 _SHIPPED: Final = ("consentscope", "consentscopeat")
 # Parts of keys, and whole words, that speak of consent or of its end.
-_SPEAKS: Final = ("consent", "suppress", "unsub", "optout", "optedout", "optsout", "donotcontact", "deceased")
-_STOPS: Final = _SPEAKS[1:]
-_WORDS: Final = ("dnc", "tz")
-_TOGETHER: Final = (frozenset({"opt", "out"}), frozenset({"opted", "out"}), frozenset({"do", "not"}))
+_AGREES: Final = ("consent", "optin", "optedin", "optsin", "permission", "subscri")
+_STOPS: Final = (
+    *("suppress", "unsub", "optout", "optedout", "optsout", "donotcontact", "deceased", "blocklist", "blacklist"),
+    *("robinson", "bounce", "complain"),
+)
+_SPEAKS: Final = (*_AGREES, *_STOPS)
+_WORDS: Final = (
+    *("dnc", "tz", "blocked", "allow", "allows", "allowed", "accepts", "stop", "stopped", "minor", "deleted"),
+    *("excluded", "inactive", "unreachable"),
+)
+_TOGETHER: Final = tuple(
+    frozenset(words.split())
+    for words in ("opt out", "opted out", "opt in", "opted in", "do not", "no marketing", "no contact")
+)
 _CHANNELS: Final = frozenset(name_key(word) for group in CHANNEL_WORDS for word in group)
 _PARTS: Final = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![^\W\d_A-Z])|\d+")
 
@@ -93,6 +103,7 @@ def _speaks_of_consent(words: Collection[str]) -> bool:
     key, said = "".join(words), frozenset(words)
     ends = "expir" in key and not _CHANNELS.isdisjoint(said)
     speaks = any(part in key for part in _SPEAKS) or any(together <= said for together in _TOGETHER)
+    speaks = speaks or ("status" in said and not _CHANNELS.isdisjoint(said))
     return key not in _SHIPPED and (ends or speaks or not said.isdisjoint(_WORDS))
 
 

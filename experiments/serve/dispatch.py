@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -29,7 +29,7 @@ from engine.contacts.contacts import ContactBatch, plain_contacts
 from engine.contacts.file import contact_batches
 from engine.contacts.key import require_same
 from engine.decide.plan import contact_pseudonyms
-from engine.errors import DataError, ParameterError
+from engine.errors import DataError, LogFormatError, ParameterError, StorageError
 from engine.features import FeatureSchema
 from engine.files.parquet import open_parquet
 from engine.files.tables import ENDINGS, kind_of
@@ -172,6 +172,11 @@ def dispatch_file(request: DispatchRequest, advance: Advance | None = None) -> D
     guardrails = Guardrails(pack, reader.meta.catalog)
     said = NOTHING_SAID if request.conditions is None else load_conditions(request.conditions)
     conditions = known_conditions(said, reader.meta.catalog)
+    if request.state is None and reader.mark is not None:
+        raise DataError(
+            f"{named(request.decisions)} was decided over a state store, which holds its sends and knows what has left",
+            hint="give that store with --state in place of --contacts",
+        )
     sends = _sends(reader, request)
     with ExitStack() as stack:
         if request.state is None:
@@ -250,10 +255,19 @@ def _require_current(promised: ReservedSends, reader: LogReader, request: Dispat
 
 
 def _require_free(request: DispatchRequest, run: str | None) -> None:
-    """Refuse to overwrite what is there, unless the very same run wrote it."""
+    """Refuse to overwrite what is there, unless the very same run wrote it; what has left is never overwritten."""
     for path in (request.out, request.reasons):
         if path is not None and path.exists() and not _is_of(path, run):
-            require_free(path, replace=request.replace, inputs=[request.done])
+            require_free(path, replace=request.replace and not _says_what_left(path), inputs=[request.done])
+
+
+def _says_what_left(path: Path) -> bool:
+    """Whether a file is the outcome file of a dispatch in which something left: without it, that would leave again."""
+    if not path.is_file():
+        return False
+    with suppress(DataError, LogFormatError, StorageError):
+        return records.DISPATCHED in read_outcomes(path)[0]["event"].to_pylist()
+    return False
 
 
 def _is_of(path: Path, run: str | None) -> bool:

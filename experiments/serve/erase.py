@@ -32,6 +32,7 @@ from experiments.outputs import Output
 from experiments.report.files import write_whole
 
 _LOG: Final = "log"
+_WAITS: Final = "not looked into yet, and may name a person: make the other files clean, then erase again"
 _DATABASE_ENDINGS: Final = ("", "-wal", "-shm", "-journal")
 Advance = Callable[[float], None]
 
@@ -128,6 +129,9 @@ def erase(request: EraseRequest, advance: Advance | None = None) -> EraseOutput:
         ParameterError: the record would name a person.
         StorageError: a store refused, or the record cannot be written; run it again.
     """
+    if request.record is not None and request.record.exists():
+        hint = "a record of an act is never overwritten: name another file"
+        raise ParameterError("record", "erase", allowed="a name that is free", got=str(request.record), hint=hint)
     files = sorted(_files(request.paths, _databases((*request.states, *request.hot_logs))))
     with ExitStack() as stack:
         stores = [_Store(url, "state", stack.enter_context(ErasableStore(url))) for url in request.states]
@@ -178,7 +182,11 @@ class _Run:
             kinds = {path: kind_of(path) for path in self.files}
             others = [path for path in self.files if kinds[path] != _LOG]
             logs = [path for path in self.files if kinds[path] == _LOG]
-            if self._each(others) and self._each(logs):
+            if not self._each(others):
+                # A log says which decisions are the person's; without it the next run could not find them elsewhere.
+                for path in logs:
+                    self._note(str(path), _LOG, ErasedFile(_LOG, 0, _WAITS))
+            elif self._each(logs):
                 self._erase_stores(acts)
         output = EraseOutput(
             **self._record(),

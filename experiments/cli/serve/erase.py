@@ -115,7 +115,7 @@ def _table(output: EraseOutput) -> Table:
 
 def _lines(output: EraseOutput) -> list[str]:
     lines = [f"{output.removed} rows removed, {output.files} files looked at"]
-    if not output.found:
+    if not output.found and output.clean:
         lines.append("nobody was found: ids are taken as their source writes them, capitals included")
     lines += [f"not given, look there as well: {name}" for name in output.not_given]
     lines += [f"record in {url}: {act}" for url, act in output.acts.items()]

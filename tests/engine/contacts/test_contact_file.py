@@ -199,7 +199,42 @@ def test_a_column_that_may_close_is_never_dropped(tmp_path: Path, nearest: str, 
 
 @pytest.mark.parametrize(
     "name",
-    ["card_expires_at", "quartz", "email_address", "post_code", "consent_scope", "sms_count", "checkout", "options"],
+    [
+        *(
+            "opted_in",
+            "optin_email",
+            "opt-in",
+            "newsletter_optin",
+            "permission_email",
+            "accepts_marketing",
+            "allow_email",
+        ),
+        *("marketing_allowed", "subscribed", "isSubscriber", "blocked", "blocklisted", "Blacklist", "no_marketing"),
+        *("robinson_list", "sms_stop", "stop", "email_bounced", "hard_bounce", "complained", "email_status"),
+        *("deleted", "excluded", "inactive", "is_minor"),
+    ],
+)
+def test_a_column_that_speaks_of_consent_is_never_dropped(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match="is none that is read"):
+        read(write(tmp_path, "csv", [{"contact_id": "a", name: "false"}]))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "stopover",
+        "allowance",
+        "marketing_budget",
+        "status_points",
+        "card_expires_at",
+        "quartz",
+        "email_address",
+        "post_code",
+        "consent_scope",
+        "sms_count",
+        "checkout",
+        "options",
+    ],
 )
 def test_other_columns_are_left_alone(tmp_path: Path, name: str) -> None:
     assert len(read(write(tmp_path, "csv", [{"contact_id": "a", name: "true"}]))) == 1

@@ -169,20 +169,34 @@ def test_what_is_withdrawn_between_decide_and_dispatch_is_not_sent(store_url: st
     assert dispatch(tmp_path, "log.parquet", store_url, "again.parquet").dispatched == 0
 
 
-def test_another_runs_outcome_file_is_replaced_and_never_settles(store_url: str, tmp_path: Path) -> None:
+def test_another_runs_outcome_file_is_kept_and_never_settles(store_url: str, tmp_path: Path) -> None:
     for use_case, (first, end) in {"a": (0, 30), "b": (30, 60)}.items():
         people = contact_file(tmp_path / f"{use_case}.parquet", names(first, end))
         record(tmp_path, store_url, facts_of(names(first, end)))
         decide(tmp_path, people, f"log_{use_case}.parquet", state=store_url, use_case=use_case)
     assert dispatch(tmp_path, "log_a.parquet", store_url).dispatched > 10
     decided = {row["decision_id"] for row in sends(tmp_path / "log_b.parquet")}
-    with pytest.raises(ParameterError, match="free"):
-        dispatch(tmp_path, "log_b.parquet", store_url, replace=False)
-    out = dispatch(tmp_path, "log_b.parquet", store_url, replace=True)
-    events = read_outcomes(tmp_path / "out.parquet")[0].to_pylist()
+    before = (tmp_path / "out.parquet").read_bytes()
+    for replace in (False, True):
+        with pytest.raises(ParameterError, match="free"):
+            dispatch(tmp_path, "log_b.parquet", store_url, replace=replace)
+    assert (tmp_path / "out.parquet").read_bytes() == before
+    out = dispatch(tmp_path, "log_b.parquet", store_url, "other.parquet")
+    events = read_outcomes(tmp_path / "other.parquet")[0].to_pylist()
     assert {row["decision_id"] for row in events} == decided
     assert out.dispatched + out.suppressed == len(decided)
     assert out.unsettled == 0
+
+
+def test_what_a_store_promised_leaves_through_that_store_alone(store_url: str, tmp_path: Path) -> None:
+    """A contact file knows neither what has left nor who withdrew since."""
+    people = contact_file(tmp_path / "c.parquet", names(0, 30))
+    record(tmp_path, store_url, facts_of(names(0, 30)))
+    decide(tmp_path, people, "log.parquet", state=store_url)
+    asked = DispatchRequest(tmp_path / "log.parquet", people, NOW + timedelta(minutes=5), tmp_path / "out.parquet", KEY)
+    with pytest.raises(DataError, match="decided over a state store"):
+        dispatch_file(asked)
+    assert not (tmp_path / "out.parquet").exists()
 
 
 def test_the_same_run_again_decides_the_same_and_reserves_nothing_twice(store_url: str, tmp_path: Path) -> None:

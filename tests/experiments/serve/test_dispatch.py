@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from engine.catalog import catalog_from
 from engine.decide.plan import Plan
-from engine.errors import DataError, EligibilityError
+from engine.errors import DataError, EligibilityError, ParameterError
 from engine.features import FeatureSchema
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
@@ -86,6 +86,8 @@ def dispatch(tmp_path: Path, decided: Path) -> Callable[..., tuple[DispatchOutpu
     ) -> tuple[DispatchOutput, dict[str, str]]:
         table = people() if contacts is None else contacts
         asked = {"decisions": decided, "contacts": write(tmp_path / "now.parquet", table), "now": now} | changes
+        # What has left is never overwritten, and each of these runs is the first of its world.
+        (tmp_path / "outcomes.parquet").unlink(missing_ok=True)
         output = dispatch_file(DispatchRequest(**asked, out=tmp_path / "outcomes.parquet", contact_key=KEY))
         rows = read_outcomes(tmp_path / "outcomes.parquet")[0].to_pylist()
         return output, {row["decision_id"]: row["event"] for row in rows}
@@ -105,6 +107,16 @@ def test_nothing_changed_everything_due_leaves(dispatch, decided: Path) -> None:
     assert (output.decisions, output.dispatched, output.suppressed) == (N, len(now_sends), 0)
     assert output.not_due == len(sends(decided)) - len(now_sends) > 0  # slot 10 is tomorrow
     assert output.holds + len(sends(decided)) == N
+
+
+def test_what_has_left_is_never_overwritten(dispatch, decided: Path, tmp_path: Path) -> None:
+    """Without the file nobody would know what has left, and it would leave again."""
+    dispatch()
+    before = (tmp_path / "outcomes.parquet").read_bytes()
+    asked = DispatchRequest(decided, tmp_path / "now.parquet", NOW, tmp_path / "outcomes.parquet", KEY, replace=True)
+    with pytest.raises(ParameterError, match="free"):
+        dispatch_file(asked)
+    assert (tmp_path / "outcomes.parquet").read_bytes() == before
 
 
 def test_consent_withdrawn_in_between_stops_the_send_and_leaves_the_log(

@@ -299,6 +299,27 @@ def test_what_cannot_be_cleaned_is_no_success(tmp_path: Path) -> None:
     assert "Traceback" not in answer.err
 
 
+def test_logs_that_wait_for_other_files_are_named(tmp_path: Path) -> None:
+    """Nobody says that nobody was found where the log was not looked into."""
+    url = f"sqlite:///{tmp_path}/state.sqlite"
+    world(tmp_path, url)
+    (tmp_path / "notes.csv").write_text(f"contact_id,note\nx,asked by {WHO}\n")
+    answer = call("erase", WHO, "--log", tmp_path / "log.parquet", "--files", tmp_path / "notes.csv")
+    assert answer.code == 3
+    notes = {Path(place["place"]).name: (place["clean"], place["note"]) for place in answer.out["places"]}
+    assert notes["log.parquet"][0] is False
+    assert "make the other files clean" in notes["log.parquet"][1]
+
+
+def test_a_record_is_never_overwritten(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/state.sqlite"
+    world(tmp_path, url)
+    (tmp_path / "act.json").write_text("precious")
+    answer = call("erase", WHO, "--state", url, "--record", tmp_path / "act.json")
+    assert (answer.code, (tmp_path / "act.json").read_text()) == (2, "precious")
+    assert run("erase", WHO, "--state", url, "--record", tmp_path / "new.json")["removed"] > 0
+
+
 def test_a_damaged_file_stops_before_anything_is_removed(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
