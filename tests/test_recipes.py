@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -30,10 +31,11 @@ def run(line: str, copy: Path) -> str:
     """Run one line of a recipe in the copy of the sources."""
     words = shlex.split(line)
     start = {"tactful": ["-m", "experiments.cli"], "python": []}[words[0]]
-    # Nothing of this run's coverage or plugins is wanted in there.
     options = ["-q", "-p", "no:cacheprovider"] if "pytest" in words else []
     command = [sys.executable, "-W", "ignore", *start, *words[1:], *options]
-    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+    # Coverage would count every file of the copy as one more file of ours, hardly run.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "PYTEST"))}
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
     return done.stdout
 
