@@ -31,7 +31,7 @@ _ORDINARY: Final = ("county", "status", "stage", "store", "start", "local", "loc
 # A feature that ships; where a schema does not have it, nobody misses it.
 _SHIPPED: Final = ("consentscope", "consentscopeat")
 # Parts of keys, and whole words, that speak of consent or of its end.
-_AGREES: Final = ("consent", "optin", "optedin", "optsin", "permission", "subscri")
+_AGREES: Final = ("consent", "optin", "optedin", "optsin", "permission")
 _STOPS: Final = (
     *("suppress", "unsub", "optout", "optedout", "optsout", "donotcontact", "deceased", "blocklist", "blacklist"),
     *("robinson", "bounce", "complain"),
@@ -39,7 +39,7 @@ _STOPS: Final = (
 _SPEAKS: Final = (*_AGREES, *_STOPS)
 _WORDS: Final = (
     *("dnc", "tz", "blocked", "allow", "allows", "allowed", "accepts", "stop", "stopped", "minor", "deleted"),
-    *("excluded", "inactive", "unreachable"),
+    *("excluded", "inactive", "unreachable", "subscribed", "subscriber"),
 )
 _TOGETHER: Final = tuple(
     frozenset(words.split())

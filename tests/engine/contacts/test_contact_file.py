@@ -226,6 +226,7 @@ def test_a_column_that_speaks_of_consent_is_never_dropped(tmp_path: Path, name: 
         "allowance",
         "marketing_budget",
         "status_points",
+        "subscription_source",
         "card_expires_at",
         "quartz",
         "email_address",
