@@ -35,7 +35,7 @@ help: ## this list
 demo: $(VENV)/run.stamp ## simulated log -> backtest -> launch decision -> 30 days live, in about a minute
 	$(BIN)/tactful demo --replace
 
-test: $(VENV)/dev.stamp ## every test but the long studies, with the coverage gate (under ten minutes on 2 cores)
+test: $(VENV)/dev.stamp ## every test but the long studies, with the coverage gate (a quarter of an hour on 2 cores)
 	$(ONE_THREAD) $(BIN)/python -m pytest -m "not study" -n $(JOBS) --dist loadfile \
 	  --cov --cov-branch --cov-report=term --cov-fail-under=$(COVERAGE) $(PYTEST_ARGS)
 
