@@ -20,10 +20,10 @@ MARK: Final = "judged on rows it learnt from"
 def span_of(reader: LogReader, metric: str) -> dict[str, int]:
     """The instants of the first and the last row that trains, microseconds UTC; empty where rows have none."""
     first = last = NOT_AN_INSTANT
-    for block in Selection(reader, metric, context=False):
-        if not block.n:
+    for batch in Selection(reader, metric, context=False):
+        if not batch.n:
             continue
-        low, high = int(block.decided_at.min()), int(block.decided_at.max())
+        low, high = int(batch.decided_at.min()), int(batch.decided_at.max())
         if low == NOT_AN_INSTANT:
             return {}
         first = low if first == NOT_AN_INSTANT else min(first, low)

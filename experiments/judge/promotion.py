@@ -130,7 +130,7 @@ def promote(
     notes: list[str] = []
     judged: Judged | None = None
     try:
-        judged = _judged(policy, _serving(live, before), LogReader(log), metric, config, notes, advance)
+        judged = _judged(new, _serving(live, before), LogReader(log), metric, config, notes, advance)
     except TactfulError as error:
         if not override:
             raise
@@ -257,7 +257,7 @@ def _serving(live: Path, now: Pointer | None) -> Path | None:
 
 
 def _judged(
-    policy: Path,
+    trained: TrainedFolder,
     serving: Path | None,
     reader: LogReader,
     metric: str,
@@ -268,19 +268,20 @@ def _judged(
     audit = passed_gate(reader, metric, config.audit, None, option="--override")
     if audit is not None and audit.warned:
         notes.append(f"the audit of the log {gate_sentence(audit)}")
-    new = parse_spec(str(policy), reader)[0]
+    new = parse_spec(str(trained.path), reader)[0]
     today: Target = LoggedTarget()
     if serving is None:
         notes.append("there is no live version yet: judged against what the log did")
     else:
         today = parse_spec(str(serving), reader)[0]
-    side = _unseen(policy, reader, metric, config, notes)
+    side = _unseen(trained, reader, metric, config, notes)
     return judge(reader, new, today, metric, config, side, advance, baseline=LOGGED if serving is None else LIVE)
 
 
-def _unseen(policy: Path, reader: LogReader, metric: str, config: PromoteConfig, notes: list[str]) -> After | None:
+def _unseen(
+    trained: TrainedFolder, reader: LogReader, metric: str, config: PromoteConfig, notes: list[str]
+) -> After | None:
     """The rows that the new version has not learnt from."""
-    trained = TrainedFolder(policy)
     learnt, last_at = trained.training_rows(), trained.source.get(LEARNT_FROM, {}).get("last_at")
     if learnt is None:
         notes.append("the new version does not say which rows it learnt from; a log that it learnt from flatters it")
@@ -297,7 +298,7 @@ def _unseen(policy: Path, reader: LogReader, metric: str, config: PromoteConfig,
             )
         return None
     side = After(last_at)
-    kept = sum(int(side.keep(block).sum()) for block in reader.rounds(context=False))
+    kept = sum(int(side.keep(batch).sum()) for batch in reader.rounds(context=False))
     if kept == 0:
         raise DataError(
             f"the new version learnt from rows as late as all of {reader.path}, so they cannot judge it",

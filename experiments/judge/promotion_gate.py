@@ -84,9 +84,9 @@ class After:
 
     at: int
 
-    def keep(self, block: RoundBatch) -> BoolArray:
+    def keep(self, batch: RoundBatch) -> BoolArray:
         """(n,) bool."""
-        later: BoolArray = block.decided_at > self.at
+        later: BoolArray = batch.decided_at > self.at
         return later
 
 
@@ -133,7 +133,7 @@ def judge(
         elif demand.metric in known:
             found.append(_evidence(reader, new, live, demand.metric, config, side, advance))
     asked = [demand for demand in demands if demand.metric in {one.metric for one in found} or demand.required]
-    rows = sum(block.n for block in Selection(reader, metric, side=side, context=False))
+    rows = sum(batch.n for batch in Selection(reader, metric, side=side, context=False))
     return Judged(gate(asked, found, error=config.error, policy=NEW, baseline=baseline), rows)
 
 
@@ -176,7 +176,7 @@ def _evidence(
     settings = msgspec.structs.replace(config.evaluation, alpha=2 * config.error, simultaneous=False, comparisons=1)
     factory = model_factory(reader, metric, config.model, settings)
     rounds = Selection(reader, metric, side=side)
-    if not any(block.n for block in rounds):
+    if not any(batch.n for batch in rounds):
         return Evidence(metric, None, None, None, settings.alpha, missing="no row of the log knows it")
     found = evaluate(
         rounds,
@@ -214,11 +214,11 @@ def sends_evidence(
             why = f"{target.name} gives the probability of the logged action alone"
             return Evidence(SENDS, None, None, None, alpha, missing=why)
     units, gaps, sums = [], [], np.zeros(2)
-    for block in rounds:
-        both = np.column_stack([_sends(new, block), _sends(live, block)])
+    for batch in rounds:
+        both = np.column_stack([_sends(new, batch), _sends(live, batch)])
         sums += both.sum(axis=0)
         gaps.append(both[:, 0] - both[:, 1])
-        units.append(block.cluster)
+        units.append(batch.cluster)
     gap: FloatArray = np.concatenate([np.zeros(0), *gaps])
     n = len(gap)
     if n == 0:
@@ -242,11 +242,11 @@ def _reach(own: FloatArray, n: int, alpha: float) -> float:
     return float(stdtrit(len(own) - 1, 1 - alpha / 2)) * error
 
 
-def _sends(target: Target, block: RoundBatch) -> FloatArray:
+def _sends(target: Target, batch: RoundBatch) -> FloatArray:
     """(n,) probability of a send; of a log its own choice."""
-    full = target.probabilities(block).full
+    full = target.probabilities(batch).full
     # A target that is asked for the logged actions alone gives None; `sends_evidence` has turned it away.
-    sent: FloatArray = (block.action != HOLD).astype(np.float64) if full is None else 1.0 - full[:, HOLD]
+    sent: FloatArray = (batch.action != HOLD).astype(np.float64) if full is None else 1.0 - full[:, HOLD]
     return sent
 
 

@@ -177,5 +177,5 @@ def tuned_target(spec: str, reader: LogReader, tuning: Tuning) -> Target:
 
 
 def _clusters(rounds: Selection) -> KeyArray:
-    found = [np.unique(block.cluster) for block in rounds]
+    found = [np.unique(batch.cluster) for batch in rounds]
     return np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.uint64)

@@ -199,10 +199,10 @@ class _Sums:
             self.effects.add(audited.day, audited.group, rounds.cluster, reward, before)
             self._count(audited, next(sent_at))
 
-    def _count(self, block: AuditBatch, sent_at: IntArray) -> None:
+    def _count(self, batch: AuditBatch, sent_at: IntArray) -> None:
         if self._reported is None:
             return
-        rounds = block.rounds
+        rounds = batch.rounds
         at = np.where(sent_at == NOT_AN_INSTANT, rounds.decided_at, sent_at)
         happened = self._reported.of(rounds.decision_id)
         # What bounced left as well; its state may say failed.

@@ -175,7 +175,7 @@ class Priced:
     Attributes:
         policy: without prices.
         catalog: the catalog of the actions.
-        blocks: the sample.
+        batches: the sample.
         groups: the groups of a floor.
         uniform: share of the drawn decisions that take a uniform eligible action.
         wrap: what else happens to the policy's distribution.
@@ -183,7 +183,7 @@ class Priced:
 
     policy: Policy
     catalog: Catalog
-    blocks: Sequence[Contacts]
+    batches: Sequence[Contacts]
     groups: GroupCut | None = None
     uniform: float = 0.0
     wrap: Wrap = lambda policy: policy
@@ -200,8 +200,8 @@ class Priced:
         """What any policy is expected to send to the sample."""
         cut = self.groups.cut if self.groups else None
         total = no_use(self.catalog.shape, cut.cells if cut else 1)
-        for block in self.blocks:
-            total = total + expected_use(policy, block, cut, uniform)
+        for batch in self.batches:
+            total = total + expected_use(policy, batch, cut, uniform)
         return total
 
 
@@ -248,14 +248,14 @@ def _errors(problem: Problem, who: Priced, prices: Prices, baseline: Policy | No
     cut = who.groups.cut if who.groups else None
     sums, squares = np.zeros(len(amounts)), np.zeros(len(amounts))
     against = np.array([term.name.startswith(BASELINE) for term in problem.terms], dtype=np.bool_)
-    for block in who.blocks:
-        for rows in np.array_split(np.arange(block.context.n), max(1, block.context.n // 4096)):
-            context, eligible = block.context.take(rows), unpack(block.packed[rows], block.k)
-            sends = row_sends(policy, context, eligible, block.shape)
+    for batch in who.batches:
+        for rows in np.array_split(np.arange(batch.context.n), max(1, batch.context.n // 4096)):
+            context, eligible = batch.context.take(rows), unpack(batch.packed[rows], batch.k)
+            sends = row_sends(policy, context, eligible, batch.shape)
             group = cut.cell_of(context) if cut else np.zeros(len(rows), dtype=np.int64)
             used = np.stack([(amount[group] * sends).sum(axis=(1, 2)) for amount in amounts], axis=1)
             if baseline is not None and against.any():
-                theirs = row_sends(baseline, context, eligible, block.shape)
+                theirs = row_sends(baseline, context, eligible, batch.shape)
                 own = np.stack([(amount[group] * theirs).sum(axis=(1, 2)) for amount in amounts], axis=1)
                 used = used - np.where(against, own, 0.0)
             sums += used.sum(axis=0)
@@ -269,7 +269,7 @@ def _errors(problem: Problem, who: Priced, prices: Prices, baseline: Policy | No
 
 def plan_under_prices(
     plan: Plan,
-    blocks: Iterable[ContactBatch],
+    batches: Iterable[ContactBatch],
     schema: FeatureSchema,
     pricing: Pricing,
     now: datetime,
@@ -278,7 +278,7 @@ def plan_under_prices(
 
     Args:
         plan: the plan with its stores; nothing is promised or taken here.
-        blocks: the contacts that will be decided for.
+        batches: the contacts that will be decided for.
         schema: the schema of their features.
         pricing: what is bounded.
         now: instant of the decisions.
@@ -288,7 +288,7 @@ def plan_under_prices(
     """
     groups = group_cut(pricing.config, schema)
     sample = ContactSample(pricing.config.sample, plan.catalog.shape)
-    for batch in blocks:
+    for batch in batches:
         _offer(plan, batch, sample, now)
     who = Priced(plan.policy, plan.catalog, sample.batches(), groups, plan.slice_probability)
     prices = solve_prices(pricing, who, sample.seen, now, _rough(pricing, who, sample, now))
@@ -323,7 +323,7 @@ def _rough(pricing: Pricing, who: Priced, sample: ContactSample, now: datetime) 
     if min(sample.size, sample.seen) < 4 * _ROUGH:
         return None
     try:
-        return solve_prices(pricing, replace(who, blocks=sample.batches(_ROUGH)), sample.seen, now).price
+        return solve_prices(pricing, replace(who, batches=sample.batches(_ROUGH)), sample.seen, now).price
     except (ParameterError, LearnError):
         # What cannot be met by so few may well be by all.
         return None

@@ -46,8 +46,8 @@ class Consent:
         self.rows = self.sends = self.bare = self.no_record = 0
         self._by_channel = np.zeros(len(catalog.channels))
 
-    def add(self, block: AuditBatch) -> None:
-        inputs = [self.levels(raw) for raw in block.rounds.extra["rule_inputs"]]
+    def add(self, batch: AuditBatch) -> None:
+        inputs = [self.levels(raw) for raw in batch.rounds.extra["rule_inputs"]]
         have = np.array([levels is not None for levels in inputs], dtype=np.bool_)
         if not have.any():
             return
@@ -56,8 +56,8 @@ class Consent:
         self.rows += len(levels)
         self.no_record += int((~recorded.any(axis=1)).sum())
         self._by_channel += recorded.sum(axis=0)
-        action = block.rounds.action[have]
-        sent = np.flatnonzero((action != HOLD) & block.available[have])
+        action = batch.rounds.action[have]
+        sent = np.flatnonzero((action != HOLD) & batch.available[have])
         channel, _, arm = self._catalog.split(action[sent])
         purpose = self._catalog.purpose_codes[arm]
         # Other purposes may rest on another basis than consent (a receipt is part of the purchase).

@@ -39,10 +39,10 @@ class Calendar:
         self._rows = DaySums()
         self._timeless = 0
 
-    def add(self, block: AuditBatch) -> None:
-        self._timeless += int((block.day == NO_DAY).sum())
-        ones = np.ones(block.n)
-        self._rows.add(block.day, lambda rows: np.array([ones[rows].sum()]))
+    def add(self, batch: AuditBatch) -> None:
+        self._timeless += int((batch.day == NO_DAY).sum())
+        ones = np.ones(batch.n)
+        self._rows.add(batch.day, lambda rows: np.array([ones[rows].sum()]))
 
     def merge(self, other: Calendar) -> None:
         self._rows.merge(other._rows)
@@ -146,10 +146,10 @@ class Dispatch:
         self._groups = groups
         self._sums = np.zeros((2, len(groups.names)))
 
-    def add(self, block: AuditBatch) -> None:
-        rows = np.flatnonzero(block.available)
-        member = self._groups.member[block.rounds.action[rows]].astype(np.float64)
-        self._sums += np.stack([member.sum(axis=0), member[~block.rounds.usable[rows]].sum(axis=0)])
+    def add(self, batch: AuditBatch) -> None:
+        rows = np.flatnonzero(batch.available)
+        member = self._groups.member[batch.rounds.action[rows]].astype(np.float64)
+        self._sums += np.stack([member.sum(axis=0), member[~batch.rounds.usable[rows]].sum(axis=0)])
 
     def merge(self, other: Dispatch) -> None:
         self._sums = self._sums + other._sums

@@ -143,14 +143,14 @@ class Maturity:
         self._unknown = dict.fromkeys(metrics, 0)
         self._sums: dict[str, FloatArray] = {name: np.zeros((2, 3, len(groups.names))) for name in metrics}
 
-    def add(self, block: AuditBatch) -> None:
-        usable = block.rounds.usable
+    def add(self, batch: AuditBatch) -> None:
+        usable = batch.rounds.usable
         self._rows += int(usable.sum())
-        parts = np.stack([block.weight, block.weight * block.weight, block.target])
+        parts = np.stack([batch.weight, batch.weight * batch.weight, batch.target])
         for name in self._unknown:
-            unknown = np.isnan(block.rounds.rewards[name])
+            unknown = np.isnan(batch.rounds.rewards[name])
             self._unknown[name] += int((unknown & usable).sum())
-            own = unknown[block.rows]
+            own = unknown[batch.rows]
             self._sums[name] += np.stack([parts[:, own].sum(axis=1), parts[:, ~own].sum(axis=1)])
 
     def merge(self, other: Maturity) -> None:

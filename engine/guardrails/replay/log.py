@@ -178,8 +178,8 @@ def deciding_plan(rounds: Iterable[RoundBatch], policy: Policy | None) -> Decidi
         policy: that is said to have decided; None tries a log of the uniform slice alone.
     """
     squares, products = 0.0, 0.0
-    for block in rounds:
-        slope, target = _propensity_terms(block, policy)
+    for batch in rounds:
+        slope, target = _propensity_terms(batch, policy)
         squares += float(matmul(slope, slope))
         products += float(matmul(slope, target))
     if not np.isfinite(products):
@@ -187,20 +187,20 @@ def deciding_plan(rounds: Iterable[RoundBatch], policy: Policy | None) -> Decidi
     uniform = float(np.clip(products / squares, 0.0, 1.0)) if squares > 0.0 else 0.0
     if policy is None:
         uniform = 1.0
-    for block in rounds:
-        slope, target = _propensity_terms(block, policy)
+    for batch in rounds:
+        slope, target = _propensity_terms(batch, policy)
         if np.abs(slope * uniform - target).max(initial=0.0) > _TOLERANCE:
             return None
     return DecidingPlan(policy, uniform)
 
 
-def _propensity_terms(block: RoundBatch, policy: Policy | None) -> tuple[FloatArray, FloatArray]:
+def _propensity_terms(batch: RoundBatch, policy: Policy | None) -> tuple[FloatArray, FloatArray]:
     """Propensity = own + uniform * slope: (n,) slopes and (n,) propensities less own."""
-    eligible = block.eligible_dense()
-    own = np.zeros(block.n)
+    eligible = batch.eligible_dense()
+    own = np.zeros(batch.n)
     if policy is not None:
-        own = distribution_of(policy, block.context, eligible)[np.arange(block.n), block.action]
-    return 1.0 / eligible.sum(axis=1) - own, block.propensity - own
+        own = distribution_of(policy, batch.context, eligible)[np.arange(batch.n), batch.action]
+    return 1.0 / eligible.sum(axis=1) - own, batch.propensity - own
 
 
 @dataclass(frozen=True)

@@ -81,16 +81,16 @@ class RegressorModel:
             LearnError: no such row, a reward outside the declared range, or a failure of the regressor. The model is
                 then as it was.
         """
-        blocks = [kept for kept in map(self._usable, rounds) if kept.n]
-        if not blocks:
+        batches = [kept for kept in map(self._usable, rounds) if kept.n]
+        if not batches:
             raise LearnError(f"no usable round with a known {self.metric!r}", hint="join the outcomes first")
-        encoder = fit_encoder(self.schema, (block.context for block in blocks))
-        rows = np.concatenate([self._rows(encoder.encode(block.context), block.action) for block in blocks])
-        target = np.concatenate([block.rewards[self.metric] for block in blocks])
+        encoder = fit_encoder(self.schema, (batch.context for batch in batches))
+        rows = np.concatenate([self._rows(encoder.encode(batch.context), batch.action) for batch in batches])
+        target = np.concatenate([batch.rewards[self.metric] for batch in batches])
         low, high = self.reward_range
         if not ((target >= low) & (target <= high) & np.isfinite(target)).all():
             raise LearnError(f"{self.metric!r} must be finite and in [{low:g}, {high:g}]", hint="see the mapping")
-        options = _weights(blocks)
+        options = _weights(batches)
         regressor = copy.deepcopy(self._blank)
         try:
             regressor.fit(rows, target, **options)
@@ -118,8 +118,8 @@ class RegressorModel:
             raise LearnError(f"{type(self._fitted.regressor).__name__} predicts values that are not finite")
         return np.clip(out, *self.reward_range)
 
-    def _usable(self, block: RoundBatch) -> RoundBatch:
-        return block.take(block.usable & ~np.isnan(block.rewards[self.metric]))
+    def _usable(self, batch: RoundBatch) -> RoundBatch:
+        return batch.take(batch.usable & ~np.isnan(batch.rewards[self.metric]))
 
     def _rows(self, encoded: Float32Array, actions: IntArray | Any) -> Float32Array:
         out = np.zeros((len(encoded), encoded.shape[1] + sum(self.catalog.shape)), dtype=np.float32)
@@ -131,10 +131,10 @@ class RegressorModel:
         return out
 
 
-def _weights(blocks: list[RoundBatch]) -> dict[str, FloatArray]:
-    if not any(SAMPLE_WEIGHT in block.extra for block in blocks):
+def _weights(batches: list[RoundBatch]) -> dict[str, FloatArray]:
+    if not any(SAMPLE_WEIGHT in batch.extra for batch in batches):
         return {}
-    return {"sample_weight": np.concatenate([block.extra[SAMPLE_WEIGHT].astype(np.float64) for block in blocks])}
+    return {"sample_weight": np.concatenate([batch.extra[SAMPLE_WEIGHT].astype(np.float64) for batch in batches])}
 
 
 def _slices(n: int) -> Iterator[slice]:

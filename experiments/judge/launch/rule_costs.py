@@ -77,40 +77,40 @@ class RuleCosts:
     rows: int = 0
     sums: dict[str, _Sums] = field(default_factory=dict)
 
-    def add(self, block: RoundBatch) -> None:
-        """Judge a block, if it is in the sample."""
-        if block.chunk % self.stride or not block.n:
+    def add(self, batch: RoundBatch) -> None:
+        """Judge a batch, if it is in the sample."""
+        if batch.chunk % self.stride or not batch.n:
             return
-        self.rows += block.n
-        verdicts = self.rules.verdicts(block)
-        eligible = block.eligible_dense()
+        self.rows += batch.n
+        verdicts = self.rules.verdicts(batch)
+        eligible = batch.eligible_dense()
         gone = {name: verdicts.of(name)[:, 1:] for name in verdicts.removed}
         reasons = np.sum([flags.astype(np.int16) for flags in gone.values()], axis=0)
-        before = self.target.probabilities(block).full
-        scores = None if self.scores is None else self.scores(block.context)
+        before = self.target.probabilities(batch).full
+        scores = None if self.scores is None else self.scores(batch.context)
         for name, flags in gone.items():
             own = self.sums.setdefault(name, _Sums())
             own.removed += int(np.count_nonzero(flags))
             alone = flags & (reasons == 1)
             own.silenced += int(np.count_nonzero(alone.any(axis=1) & ~eligible[:, 1:].any(axis=1)))
             if before is not None:
-                self._without(own, block, eligible, alone, before, scores)
+                self._without(own, batch, eligible, alone, before, scores)
 
     def _without(
         self,
         own: _Sums,
-        block: RoundBatch,
+        batch: RoundBatch,
         eligible: BoolArray,
         alone: BoolArray,
         before: FloatArray,
         scores: FloatArray | None,
     ) -> None:
         """What the policy would do were the rule not there, where that frees anything."""
-        freed = np.column_stack([np.zeros(block.n, dtype=np.bool_), alone]) & ~eligible
+        freed = np.column_stack([np.zeros(batch.n, dtype=np.bool_), alone]) & ~eligible
         rows = np.flatnonzero(freed.any(axis=1))
         if not len(rows):
             return
-        part = block.take(rows)
+        part = batch.take(rows)
         wider = np.packbits(eligible[rows] | freed[rows], axis=1, bitorder="little")
         after = self.target.probabilities(_with_eligible(part, wider)).full
         if after is None:
@@ -147,8 +147,8 @@ class RuleCosts:
         )
 
 
-def _with_eligible(block: RoundBatch, eligible: ByteArray) -> RoundBatch:
-    return replace(block, eligible=eligible)
+def _with_eligible(batch: RoundBatch, eligible: ByteArray) -> RoundBatch:
+    return replace(batch, eligible=eligible)
 
 
 def rule_costs(reader: LogReader, target: Target, scores: Scores | None) -> RuleCosts | None:

@@ -48,20 +48,20 @@ class LaunchPass:
     rewards: tuple[str, ...]
     extra: tuple[str, ...]
 
-    def add(self, block: RoundBatch) -> None:
-        """Sum a block."""
-        if not block.n:
+    def add(self, batch: RoundBatch) -> None:
+        """Sum a batch."""
+        if not batch.n:
             return
         if self.stack is not None:
-            self.stack.add(block)
+            self.stack.add(batch)
         for histogram in self.weights:
-            histogram.add(block)
+            histogram.add(batch)
         if self.treatment is not None:
-            today, new = (target.probabilities(block).full for target in (self.baseline, self.policy))
+            today, new = (target.probabilities(batch).full for target in (self.baseline, self.policy))
             if today is not None and new is not None:
-                self.treatment.add(block.context, today, new)
+                self.treatment.add(batch.context, today, new)
         if self.rules is not None:
-            self.rules.add(block)
+            self.rules.add(batch)
 
 
 def launch_pass(

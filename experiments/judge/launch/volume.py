@@ -59,13 +59,13 @@ def matched_target(
     catalog = learned.catalog
     sample = ContactSample(config.sample, catalog.shape)
     theirs = 0.0
-    for block in rounds:
-        if block.modular is not None:
+    for batch in rounds:
+        if batch.modular is not None:
             return None
-        theirs += float(_counted_sends(baseline, block, catalog).sum())
-        keys = sample_keys(block.decision_id)
+        theirs += float(_counted_sends(baseline, batch, catalog).sum())
+        keys = sample_keys(batch.decision_id)
         rows = np.flatnonzero(sample.wanted(keys))
-        part = block.take(rows)
+        part = batch.take(rows)
         sample.add(keys[rows], np.ones(len(rows), dtype=np.bool_), part.context, part.eligible)
     who = Priced(learned, catalog, sample.batches())
     own = who.use_at(np.zeros((1, catalog.shape[0], catalog.shape[2])))
@@ -96,12 +96,12 @@ def volumes(
     shown = [name for name in targets if name == baseline or not name.startswith("always:")]
     sums = {name: np.zeros(len(catalog.channels)) for name in shown}
     decisions = 0
-    for block in rounds:
-        if block.modular is not None:
+    for batch in rounds:
+        if batch.modular is not None:
             return ()
-        decisions += block.n
+        decisions += batch.n
         for name in shown:
-            sums[name] += _counted_sends(targets[name], block, catalog).sum(axis=1)
+            sums[name] += _counted_sends(targets[name], batch, catalog).sum(axis=1)
     base = float(sums[baseline].sum())
     return tuple(
         VolumeRow(
@@ -116,14 +116,14 @@ def volumes(
     )
 
 
-def _counted_sends(target: Target, block: RoundBatch, catalog: Catalog) -> FloatArray:
+def _counted_sends(target: Target, batch: RoundBatch, catalog: Catalog) -> FloatArray:
     """(C, K) expected promotional sends of a target in some rounds; those of the log are its own actions."""
-    if not block.n:
+    if not batch.n:
         return np.zeros((catalog.shape[0], catalog.shape[2]))
-    full = target.probabilities(block).full
+    full = target.probabilities(batch).full
     if full is None:
-        full = np.zeros((block.n, catalog.k))
-        full[np.arange(block.n), block.action] = 1.0
+        full = np.zeros((batch.n, catalog.k))
+        full[np.arange(batch.n), batch.action] = 1.0
     counted = Term(name=BASELINE, unit="messages", budget=0.0, purposes=COUNTED).counted(catalog)
     sums: FloatArray = cell_sends(full, catalog.shape).sum(axis=0) * counted
     return sums
