@@ -37,6 +37,43 @@ class NumericCoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
         return (self.name, f"{self.name}=missing", f"{self.name}=stale")
 
 
+class SmoothCoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="smooth"):
+    """How one numeric feature is coded for a smooth curve: a standardised value, and hat functions around knots.
+
+    A penalty on the hats alone leaves a straight line; each hat bends it near its knot. So a model that is linear in
+    these columns follows any smooth curve, and shrinks towards a line where the data say little.
+
+    Attributes:
+        centre / scale: of the value, after the logarithm where there is one.
+        logged: whether the logarithm of 1 + value - low is coded: for counts and money, whose large values are far apart.
+        low: smallest value seen; what is smaller counts as it.
+        knots: ascending, in standardised units; at least three. The first and the last have no hat of their own.
+    """
+
+    name: str
+    centre: float
+    scale: float
+    logged: bool
+    low: float
+    knots: tuple[float, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        hats = (f"{self.name}~{number}" for number in range(1, len(self.knots) - 1))
+        return (self.name, *hats, f"{self.name}=missing", f"{self.name}=stale")
+
+    def basis(self, values: FloatArray) -> Float32Array:
+        """(n,) finite values -> (n, knots - 1): the standardised value, then the hats, each in [0, 1]."""
+        own = np.log1p(np.maximum(values - self.low, 0.0)) if self.logged else values
+        own = np.clip((own - self.centre) / self.scale, -CLIP, CLIP)
+        knots = np.asarray(self.knots)
+        inside = np.clip(own, knots[0], knots[-1])
+        left = (inside[:, None] - knots[:-2]) / (knots[1:-1] - knots[:-2])
+        right = (knots[2:] - inside[:, None]) / (knots[2:] - knots[1:-1])
+        hats = np.maximum(np.minimum(left, right), 0.0)
+        return np.column_stack([own, hats]).astype(np.float32)
+
+
 class CategoricalCoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="categorical"):
     """How one categorical feature is coded: an indicator per level, then `other`, `missing`, `stale`."""
 
@@ -48,6 +85,9 @@ class CategoricalCoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         return tuple(f"{self.name}={shown}" for shown in (*map(_shown, self.levels), *SPECIAL))
 
 
+Coding = NumericCoding | CategoricalCoding | SmoothCoding
+
+
 class Encoder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """A fitted encoder.
 
@@ -57,7 +97,7 @@ class Encoder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True
     """
 
     schema_version: str
-    codings: tuple[NumericCoding | CategoricalCoding, ...]
+    codings: tuple[Coding, ...]
 
     @cached_property
     def column_names(self) -> tuple[str, ...]:
@@ -73,7 +113,8 @@ class Encoder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True
 
         Returns:
             Per feature: (n,) position of the row's indicator among the coding's columns, and for a numeric feature
-            its (n,) standardised values (0 unless present; there position 0 means "the value itself"), else None.
+            its (n, m) standardised values (0 unless present; there position 0 means "the values themselves"), which
+            stand in the coding's first m columns, else None.
 
         Raises:
             DataError: the context has another schema.
@@ -94,7 +135,7 @@ class Encoder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True
             position += begin
             flat[position + start] = 1.0
             if values is not None:
-                out[:, start] = values
+                out[:, start : start + values.shape[1]] = values
             start += len(coding.columns)
         return out
 
@@ -146,6 +187,48 @@ def fit_encoder(schema: FeatureSchema, blocks: Iterable[ContextBatch], max_level
     )
 
 
+def smooth_encoder(encoder: Encoder, sample: Iterable[ContextBlock], pieces: int = 6) -> Encoder:
+    """The encoder with smooth curves for its numbers, knots at quantiles of a sample.
+
+    A feature with fewer than `pieces` distinct values in the sample keeps its line: there is nothing to bend.
+
+    Args:
+        encoder: fitted.
+        sample: contexts, held in memory.
+        pieces: of each curve, at least 2: one knot more than pieces.
+
+    Raises:
+        ParameterError: `pieces` below 2.
+    """
+    if pieces < 2:
+        raise ParameterError("pieces", "smooth_encoder", allowed="at least 2", got=pieces)
+    blocks = list(sample)
+    codings: list[Coding] = []
+    for coding in encoder.codings:
+        smooth = None
+        if isinstance(coding, NumericCoding) and blocks:
+            values = np.concatenate([_present(coding.name, block.columns[coding.name]) for block in blocks])
+            smooth = _smooth(coding.name, values, pieces)
+        codings.append(smooth or coding)
+    return msgspec.structs.replace(encoder, codings=tuple(codings))
+
+
+def _smooth(name: str, values: FloatArray, pieces: int) -> SmoothCoding | None:
+    if len(np.unique(values)) <= pieces:
+        return None
+    low = float(values.min())
+    below, middle, above = np.quantile(values, (0.1, 0.5, 0.9))
+    # A long tail upwards and none downwards is the mark of counts and money.
+    logged = bool(low >= 0.0 and above - middle > 2.0 * (middle - below))
+    own = np.log1p(values - low) if logged else values
+    centre, scale = float(own.mean()), float(own.std()) or 1.0
+    standard = np.clip((own - centre) / scale, -CLIP, CLIP)
+    knots = np.unique(np.quantile(standard, np.linspace(0.02, 0.98, pieces + 1)))
+    if len(knots) < 3 or float(np.diff(knots).min()) <= 1e-6:
+        return None
+    return SmoothCoding(name, centre, scale, logged, low, tuple(knots.tolist()))
+
+
 def _present(name: str, column: Column) -> FloatArray:
     values: FloatArray = np.asarray(column.values[column.state == PRESENT], dtype=np.float64)
     if not np.isfinite(values).all():
@@ -165,23 +248,30 @@ def _frequent(counter: Counter[str], max_levels: int) -> tuple[str, ...]:
     return tuple(level for level, _ in ranked[:max_levels])
 
 
-def _part(coding: NumericCoding | CategoricalCoding, column: Column) -> tuple[IntArray, Float32Array | None]:
-    if isinstance(coding, NumericCoding):
-        position: IntArray = column.state.astype(np.int64)
-        return position, _standardised(coding, column.values, column.state == PRESENT)
+def _part(coding: Coding, column: Column) -> tuple[IntArray, Float32Array | None]:
+    if not isinstance(coding, CategoricalCoding):
+        present = column.state == PRESENT
+        values = _standardised(coding, column.values, present)
+        # Behind the values stand `missing` and `stale`.
+        position: IntArray = np.where(present, 0, column.state.astype(np.int64) + values.shape[1] - 1)
+        return position, values
     known = {level: index for index, level in enumerate(coding.levels)}
     other = len(coding.levels)
     lookup = np.array([known.get(level, other) for level in column.levels] or [other], dtype=np.int64)
-    present = lookup[np.where(column.state == PRESENT, column.values, 0).astype(np.int64)]
+    level = lookup[np.where(column.state == PRESENT, column.values, 0).astype(np.int64)]
     absent = other + np.array([0, MISSING, STALE])[column.state]
-    return np.where(column.state == PRESENT, present, absent), None
+    return np.where(column.state == PRESENT, level, absent), None
 
 
-def _standardised(coding: NumericCoding, values: Any, present: BoolArray) -> Float32Array:
-    filled: FloatArray = np.where(present, values, coding.centre).astype(np.float64)
+def _standardised(coding: NumericCoding | SmoothCoding, values: Any, present: BoolArray) -> Float32Array:
+    """(n, m) values of a numeric coding; 0 where absent."""
+    filled: FloatArray = np.where(present, values, 0.0).astype(np.float64)
     if not np.isfinite(filled).all():
         raise DataError(f"feature {coding.name!r} holds a present value that is not finite", hint="mark it as missing")
-    return np.clip((filled - coding.centre) / coding.scale, -CLIP, CLIP).astype(np.float32)
+    if isinstance(coding, SmoothCoding):
+        return np.where(present[:, None], coding.basis(filled), np.float32(0.0))
+    own = np.clip((filled - coding.centre) / coding.scale, -CLIP, CLIP)
+    return np.where(present, own, 0.0).astype(np.float32)[:, None]
 
 
 def _shown(level: str) -> str:

@@ -69,11 +69,12 @@ def context_text(encoder: Encoder, context: ContextBatch) -> pa.StringArray:
         if values is None:
             texts.append(pa.array(names).take(pa.array(position)))
             continue
-        # Shortest decimals that give the float32 back, as VW reads text to float32.
-        written = pc.binary_join_element_wise(f"{names[0]}:", pc.cast(pa.array(values), pa.string()), "")
-        present = pa.array(np.where(position == 0, np.where(values == 0, 3, 0), position))
-        absent = pa.array(["", *names[1:], ""]).take(present)
-        texts.append(pc.if_else(pc.equal(present, 0), written, absent))
+        for name, column in zip(names, values.T, strict=False):
+            # Shortest decimals that give the float32 back, as VW reads text to float32.
+            written = pc.binary_join_element_wise(f"{name}:", pc.cast(pa.array(column), pa.string()), "")
+            texts.append(pc.if_else(pa.array(column == 0), "", written))
+        absent = ["", *names[values.shape[1] :]]
+        texts.append(pa.array(absent).take(pa.array(np.maximum(position - values.shape[1] + 1, 0))))
     if not texts:
         return pa.array(["|x"] * context.n, pa.string())
     return pc.binary_join_element_wise(pa.scalar("|x"), *texts, "")

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.encoder import Encoder
+from engine.encoder import CategoricalCoding, Encoder
 from engine.errors import ArtefactError
 from engine.types import BoolArray, Float32Array, FloatArray
 from policies.exploring.exploration import vote_shares, with_minimum
@@ -96,9 +96,11 @@ def random_contexts(encoder: Encoder, n: int, seed: int) -> Float32Array:
         width = len(coding.columns)
         position = generator.integers(width, size=n)
         out[np.arange(n), start + position] = 1.0
-        if not hasattr(coding, "levels"):
-            values = np.clip(generator.normal(size=n) * 2.0, -8.0, 8.0).astype(np.float32)
-            out[:, start] = np.where(position == 0, values, 0.0)
+        if not isinstance(coding, CategoricalCoding):
+            # The first columns hold values; the last two say missing and stale.
+            numbers = width - 2
+            values = np.clip(generator.normal(size=(n, numbers)) * 2.0, -8.0, 8.0).astype(np.float32)
+            out[:, start : start + numbers] = np.where(position[:, None] < numbers, values, 0.0)
         start += width
     return out
 
