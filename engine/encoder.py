@@ -45,7 +45,7 @@ class SmoothCoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=
 
     Attributes:
         centre / scale: of the value, after the logarithm where there is one.
-        logged: whether the logarithm of 1 + value - low is coded: for counts and money, whose large values are far apart.
+        logged: whether the logarithm of 1 + value - low is coded, for counts and money with large values far apart.
         low: smallest value seen; what is smaller counts as it.
         knots: ascending, in standardised units; at least three. The first and the last have no hat of their own.
     """
@@ -187,7 +187,7 @@ def fit_encoder(schema: FeatureSchema, blocks: Iterable[ContextBatch], max_level
     )
 
 
-def smooth_encoder(encoder: Encoder, sample: Iterable[ContextBlock], pieces: int = 6) -> Encoder:
+def smooth_encoder(encoder: Encoder, sample: Iterable[ContextBatch], pieces: int = 6) -> Encoder:
     """The encoder with smooth curves for its numbers, knots at quantiles of a sample.
 
     A feature with fewer than `pieces` distinct values in the sample keeps its line: there is nothing to bend.
@@ -202,12 +202,12 @@ def smooth_encoder(encoder: Encoder, sample: Iterable[ContextBlock], pieces: int
     """
     if pieces < 2:
         raise ParameterError("pieces", "smooth_encoder", allowed="at least 2", got=pieces)
-    blocks = list(sample)
+    batches = list(sample)
     codings: list[Coding] = []
     for coding in encoder.codings:
         smooth = None
-        if isinstance(coding, NumericCoding) and blocks:
-            values = np.concatenate([_present(coding.name, block.columns[coding.name]) for block in blocks])
+        if isinstance(coding, NumericCoding) and batches:
+            values = np.concatenate([_present(coding.name, batch.columns[coding.name]) for batch in batches])
             smooth = _smooth(coding.name, values, pieces)
         codings.append(smooth or coding)
     return msgspec.structs.replace(encoder, codings=tuple(codings))

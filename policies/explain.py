@@ -8,7 +8,7 @@ worth to everybody), and to a factor: the channel, the hour, the content, a pair
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -18,12 +18,17 @@ from engine.encoder import Encoder
 from engine.errors import ParameterError
 from engine.features import ContextBatch, FeatureSchema
 from engine.numeric.matmul import matmul
-from engine.types import HOLD, FloatArray
+from engine.types import HOLD, Float32Array, FloatArray
+from policies.parts.tables import PartTables
 from policies.vw.scoring.compiled import CompiledPolicy
 from policies.vw.scoring.tables import ScoreTables
 
 EVERYBODY: Final = "everybody"
 CLIPPING: Final = "clipping"
+STAGE: Final = "chance x worth"
+LOSS: Final = "loss of permission"
+_CANCELS: Final = 1e-12
+_NONE: Final = np.zeros(1)
 FACTORS: Final = ("channel", "hour", "content", "channel x hour", "channel x content", "hour x content", "hold")
 
 
@@ -34,7 +39,7 @@ class Part:
     Attributes:
         signal_group: that of the feature, or its own name where its schema gives none; `EVERYBODY` without a feature.
         feature: its name, or "" for what the action is worth to everybody.
-        factor: one of `FACTORS`, or `CLIPPING` where scores are clipped.
+        factor: one of `FACTORS`, `CLIPPING` where scores are clipped, or of parts `STAGE` and `LOSS` against hold.
         value: in the metric's unit; positive speaks for the first action.
     """
 
@@ -90,15 +95,56 @@ def compare(policy: CompiledPolicy, context: ContextBatch, action: int, other: i
         raise ParameterError(
             "context", "compare", allowed=f"one row, actions in 0..{k - 1}", got=(context.n, action, other)
         )
-    x = policy.encoder.encode(context)
-    scores = policy.tables.scores(x)[0]
-    first, second = (_weights(policy.tables, policy.catalog, one) for one in (action, other))
-    parts = _parts(policy.encoder, group_of(context.schema), x[0].astype(np.float64), first, second)
+    x, tables = policy.encoder.encode(context), policy.tables
+    scores = tables.scores(x)[0]
     difference = float(scores[action] - scores[other])
-    clipped = _clipped(policy.tables, x[0], first, second)
+    groups = group_of(context.schema)
+    if isinstance(tables, PartTables):
+        found = _by_part(policy, tables, groups, x, action, other)
+        return Comparison(action, other, difference, found)
+    first, second = (_weights(tables, policy.catalog, one) for one in (action, other))
+    parts = _parts(policy.encoder, groups, x[0].astype(np.float64), first, second)
+    clipped = _clipped(tables, x[0], first, second)
     if clipped:
         parts.append(Part(EVERYBODY, "", CLIPPING, clipped))
     return Comparison(action, other, difference, tuple(parts))
+
+
+def _by_part(
+    policy: CompiledPolicy, tables: PartTables, groups: dict[str, str], x: Float32Array, action: int, other: int
+) -> tuple[Part, ...]:
+    """The terms of a difference of chance x worth + money - losses; they add up to it.
+
+    A product's difference is split evenly, p w - q v = (p - q) (w + v) / 2 + (w - v) (p + q) / 2, and the difference of
+    a chance among the terms of its log odds in proportion. Hold has no chance: what a message has over it by its stage
+    stands as one term.
+    """
+    row, d = x[0].astype(np.float64), policy.encoder.d
+
+    def terms(of: ScoreTables, gap: float) -> list[Part]:
+        first, second = (_weights(of, policy.catalog, one) for one in (action, other))
+        own = _parts(policy.encoder, groups, row, first, second)
+        total = sum(part.value for part in own)
+        # Terms that cancel say nothing of where a difference comes from.
+        if abs(total) < _CANCELS:
+            return [Part(EVERYBODY, "", "content", gap)] if gap else []
+        return [replace(part, value=part.value * gap / total) for part in own]
+
+    if d != tables.d:
+        raise ParameterError("policy", "compare", allowed="tables of its encoder", got=tables.d)
+    money = tables.money.scores(x)[0]
+    found = terms(tables.money, float(money[action] - money[other]))
+    first, second = (tables.parts(x, one) if one != HOLD else {} for one in (action, other))
+    for loss in tables.losses:
+        gap = float(first.get(loss.name, _NONE)[0] - second.get(loss.name, _NONE)[0])
+        found += terms(loss.odds, gap) if HOLD not in (action, other) else [Part(EVERYBODY, "", LOSS, gap)]
+    if tables.chance is not None and tables.worth is not None:
+        p, w, q, v = (float(one.get(name, _NONE)[0]) for one in (first, second) for name in ("chance", "worth"))
+        if HOLD in (action, other):
+            found.append(Part(EVERYBODY, "", STAGE, p * w - q * v))
+        else:
+            found += terms(tables.chance, (p - q) * (w + v) / 2) + terms(tables.worth, (w - v) * (p + q) / 2)
+    return tuple(part for part in found if part.value)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from policies.exploring.action_values import ActionSums, ActionValues
 from policies.exploring.config import ExplorationConfig
 from policies.horizon.learner import HorizonLearner
 from policies.linear.bandits import LinearThompsonLearner, LinUcbLearner
+from policies.parts.learner import PartsLearner
 from policies.peers.config import DAY_PARTS, PeerConfig
 from policies.peers.constant import BestAction, MergeTagBlast
 from policies.peers.fixed_calendar import FixedCalendar
@@ -37,6 +38,7 @@ from policies.vw.reward_model import VwRewardModel
 from policies.vw.training import LearnerState
 
 Rounds = Iterable[RoundBatch]
+Learned = VwLearner | LiveLearner | BlockLearner | PartsLearner
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def begin(
     config: VwConfig,
     exploration: ExplorationConfig | None = None,
     state: LearnerState | None = None,
-) -> VwLearner | LiveLearner | BlockLearner:
+) -> Learned:
     """A learner on Vowpal Wabbit: compiled, or served live where the configuration says `live`.
 
     Of a modular catalog it learns and decides by blocks.
@@ -127,6 +129,8 @@ def begin(
         return BlockLearner(catalog, schema, metric, reward_range, config, exploration, state)
     if config.live is not None:
         return LiveLearner(catalog, schema, metric, reward_range, config.live, config, state)
+    if config.parts is not None:
+        return PartsLearner(catalog, schema, metric, reward_range, config, exploration)
     made = VwLearner if config.horizon is None else HorizonLearner
     return made(catalog, schema, metric, reward_range, config, exploration, state)
 

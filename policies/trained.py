@@ -16,13 +16,14 @@ from engine.storage.artefact import manifest_of
 from policies.content.policy import BlockManifest, BlockPolicy
 from policies.linear.bandits import LinearManifest
 from policies.manifest import FORMAT, Exporting, Manifest
+from policies.parts.folder import PartsManifest
 from policies.vw.folder import LiveManifest, PolicyManifest
 from policies.vw.responses import ResponseModel, Role, load_responses
 from policies.vw.scoring.compiled import CompiledPolicy
 
 # What is foreign is refused in the words of the first kind, which most folders are of.
 KINDS: Final[dict[str, type[Manifest]]] = {
-    made.KIND: made for made in (PolicyManifest, BlockManifest, LiveManifest, LinearManifest)
+    made.KIND: made for made in (PolicyManifest, PartsManifest, BlockManifest, LiveManifest, LinearManifest)
 }
 
 

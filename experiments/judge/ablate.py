@@ -29,6 +29,7 @@ from experiments.report.files import make_folder, write_whole
 from policies.explain import group_of
 from policies.exploring.action_values import ActionSums
 from policies.exploring.config import ExplorationConfig
+from policies.parts.learner import PartsLearner
 from policies.peers.constant import BestAction, MergeTagBlast
 from policies.peers.segments import SegmentConfig, tune_segments
 from policies.vw.arguments import VwConfig
@@ -191,7 +192,10 @@ class _Ablation:
         self, reader: LogReader, metric: str, config: AblateConfig, train: Side, judge: Side, advance: Advance | None
     ) -> None:
         self.reader, self.metric, self.config = reader, metric, config
-        self.train = Selection(reader, metric, side=train)
+        # A learner of parts reads stages and losses beside the metric.
+        also = config.learner.parts.metrics if config.learner.parts is not None else ()
+        known = [name for name in also if name in reader.meta.rewards]
+        self.train = Selection(reader, metric, side=train, rewards=known)
         self.judge = Selection(reader, metric, side=judge)
         self.advance = advance
         self.learner: VwConfig = chosen(reader, metric, config.learner, train).config
@@ -289,9 +293,8 @@ class _Ablation:
         meta = self.reader.meta
         schema = schema_of(meta.features, features)
         spec = meta.rewards[self.metric]
-        learner = VwLearner(
-            meta.catalog, schema, self.metric, (spec.low, spec.high), self.learner, self.config.exploration
-        )
+        made = VwLearner if self.learner.parts is None else PartsLearner
+        learner = made(meta.catalog, schema, self.metric, (spec.low, spec.high), self.learner, self.config.exploration)
         learner.learn(NarrowedRounds(self.train, schema))
         if self.advance is not None:
             self.advance(1.0)

@@ -21,7 +21,7 @@ from engine.ope.metrics.gate import Gate
 from engine.ope.target import Target
 from engine.storage.given import Given, options
 from experiments.judge.audit import AuditGate, passed_gate
-from experiments.judge.contenders import BLAST, LEARNED, NAMED, SEGMENTS, Learned, contenders
+from experiments.judge.contenders import BLAST, LEARNED, NAMED, SEGMENTS, contenders
 from experiments.judge.evaluate import columns_needed, each_step, model_factory, question_of, summary
 from experiments.judge.launch.metrics import gate_of, metric_rows
 from experiments.judge.launch.recommend import Contest, Launch, recommend
@@ -40,7 +40,7 @@ from experiments.settings import BacktestConfig
 from policies.peers.segmentation import Segmentation, fit_cuts
 from policies.peers.segments import StaticSegments, tune_segments
 from policies.prices.baseline import export_segments, kept_segments
-from policies.registry import Setting
+from policies.registry import Learned, Setting
 from policies.trained import export_learner
 from policies.vw.scoring.compiled import CompiledPolicy
 

@@ -10,13 +10,10 @@ from engine.errors import ConfigError, LearnError, TactfulError
 from engine.log.selection import Selection
 from engine.ope.estimate import Skipped
 from engine.ope.target import LoggedTarget, PolicyTarget, Target
-from policies.content.learner import BlockLearner
 from policies.exploring.config import ExplorationConfig
 from policies.peers.constant import AlwaysPolicy, MergeTagBlast, UniformPolicy
 from policies.peers.segments import StaticSegments
-from policies.registry import Setting, action_values, make
-from policies.vw.learner import VwLearner
-from policies.vw.live_learner import LiveLearner
+from policies.registry import Learned, Setting, action_values, make
 from policies.vw.scoring.compiled import CompiledPolicy
 
 LEARNED: Final = "vw"
@@ -26,7 +23,6 @@ BLAST: Final = "merge_tag_blast"
 NAMED: Final = (SEGMENTS, BLAST, "logged", "uniform", LEARNED, GREEDY)
 # More constant actions than this are not judged one by one: nobody would launch the winner of such a contest.
 MAX_CONSTANTS: Final = 120
-Learned = VwLearner | LiveLearner | BlockLearner
 
 
 @dataclass(frozen=True)

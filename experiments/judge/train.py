@@ -26,13 +26,13 @@ from policies.content.learner import BlockLearner
 from policies.exploring.config import ExplorationConfig
 from policies.horizon.panel import WholeLogs
 from policies.manifest import Manifest
+from policies.parts.learner import PartsLearner
 from policies.prices.baseline import SOURCE as BASELINE
-from policies.registry import begin
+from policies.registry import Learned, begin
 from policies.trained import TrainedFolder, export_learner
 from policies.vw.arguments import VwConfig
 from policies.vw.folder import PolicyManifest
 from policies.vw.learner import VwLearner
-from policies.vw.live_learner import LiveLearner
 from policies.vw.responses import Asked, ResponseModel
 from policies.vw.reward_model import VwResponseModel
 from policies.vw.search import Search, choose
@@ -63,7 +63,7 @@ class TrainOutput(CommandOutput, frozen=True, kw_only=True):
 
 def learn(
     reader: LogReader, metric: str, learner: VwConfig, exploration: ExplorationConfig, side: Side | None = None
-) -> VwLearner | LiveLearner | BlockLearner:
+) -> Learned:
     """Learn a policy from one side of a log; where the learner has a search, its parameters are chosen there first.
 
     Raises:
@@ -74,15 +74,15 @@ def learn(
     meta = reader.meta
     config = chosen(reader, metric, learner, side).config
     made = begin(meta.catalog, meta.features, metric, _range(reader, metric), config, exploration)
-    made.learn(_rounds(reader, metric, config, side))
+    made.learn(training_rounds(reader, metric, config, side))
     return made
 
 
-def _rounds(reader: LogReader, metric: str, config: VwConfig, side: Side | None = None) -> Iterable[RoundBatch]:
+def training_rounds(reader: LogReader, metric: str, config: VwConfig, side: Side | None = None) -> Iterable[RoundBatch]:
     """What a learner reads: usable rounds, or whole trajectories."""
-    if config.horizon is None:
+    if config.whole is None or is_modular(reader.meta.catalog):
         return Selection(reader, metric, side=side)
-    return WholeLogs([reader], metric, config.horizon, side)
+    return WholeLogs([reader], metric, config.whole.metrics, side)
 
 
 def chosen(reader: LogReader, metric: str, learner: VwConfig, side: Side | None = None) -> Search:
@@ -143,7 +143,7 @@ def continued(reader: LogReader, metric: str, start: TrainedFolder, before: Trai
     if isinstance(learner, BlockLearner):
         learner = adopted(learner, catalog)
     config = learner.config if isinstance(learner, VwLearner) else VwConfig()
-    learner.learn(before.without(_rounds(reader, metric, config)))
+    learner.learn(before.without(training_rounds(reader, metric, config)))
     return learner
 
 
@@ -242,7 +242,7 @@ def train_on_log(
 def _exported(
     learner: Learner, out: Path, source: dict[str, Any], responses: Sequence[ResponseModel], rows: TrainingRows
 ) -> Manifest:
-    if isinstance(learner, VwLearner):
+    if isinstance(learner, VwLearner | PartsLearner):
         return learner.export(out, source=source, responses=responses, rows=rows)
     if responses:
         raise ParameterError(

@@ -23,7 +23,8 @@ _FREE = ("name", "question", "scenarios", "policies", "baseline", "reference", "
 # Parts of the configuration -> policies that read them; the other parts matter to all.
 _READ_BY = {
     "learner": ("vw", "vw_greedy", "volume"),
-    "exploration": ("vw", "vw_horizon"),
+    "exploration": ("vw", "vw_horizon", "vw_parts"),
+    "parts": ("vw_parts", "vw_parts_greedy"),
     "horizon": ("vw_horizon", "vw_horizon_greedy", "vw_horizon_simulated"),
     "simulated": ("vw_horizon_simulated",),
     "segments": ("segments",),

@@ -10,6 +10,7 @@ from engine.errors import ParameterError
 from experiments.horizon.simulated import SimulatedConfig
 from policies.exploring.config import ExplorationConfig
 from policies.horizon.config import HorizonConfig
+from policies.parts.config import PartsConfig
 from policies.peers.segments import SegmentConfig
 from policies.vw.arguments import VwConfig
 
@@ -107,6 +108,7 @@ class ExperimentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         alpha: 1 - confidence of the intervals.
         workers: processes: time, never results.
         learner / exploration / segments: as of the other commands.
+        parts: the learner of `vw_parts`.
         horizon: the learner of `vw_horizon` and of `vw_horizon_simulated`.
         simulated: what `vw_horizon_simulated` is trained on, in place of the slice; the seed is added to its own.
     """
@@ -129,6 +131,7 @@ class ExperimentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     alpha: float = 0.05
     workers: int = 1
     learner: VwConfig = VwConfig()
+    parts: VwConfig = VwConfig(parts=PartsConfig())
     horizon: VwConfig = VwConfig(horizon=HorizonConfig())
     simulated: SimulatedConfig = SimulatedConfig(contacts=4000, rounds=5)
     exploration: ExplorationConfig = ExplorationConfig()

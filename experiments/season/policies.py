@@ -23,6 +23,7 @@ from policies import registry
 from policies.exploring.config import ExplorationConfig
 from policies.horizon.learner import HorizonLearner
 from policies.linear.ridge import LinearPosterior, LinearSums
+from policies.parts.learner import PartsLearner
 from policies.peers.config import PeerConfig
 from policies.peers.constant import UniformPolicy
 from policies.peers.send_time import tune_send_time
@@ -94,6 +95,20 @@ class SharedLearning:
             self.config.metric,
             self.reward_range,
             self.config.horizon,
+            self.config.exploration,
+        )
+        learner.learn(self.slice.batches)
+        return learner.policy()
+
+    @cached_property
+    def parts_policy(self) -> CompiledPolicy:
+        """VW on the parts of a message's value."""
+        learner = PartsLearner(
+            self.scenario.catalog,
+            self.scenario.features,
+            self.config.metric,
+            self.reward_range,
+            self.config.parts,
             self.config.exploration,
         )
         learner.learn(self.slice.batches)
@@ -178,6 +193,14 @@ def _vw(exploration: ExplorationConfig | None) -> Callable[[SharedLearning], Sub
     return make
 
 
+def _parts(exploration: ExplorationConfig | None) -> Callable[[SharedLearning], Subject]:
+    def make(shared: SharedLearning) -> Subject:
+        policy = shared.parts_policy
+        return PolicyActor(replace(policy, fast=_fast(shared), exploration=exploration or policy.exploration))
+
+    return make
+
+
 def _horizon(exploration: ExplorationConfig | None) -> Callable[[SharedLearning], Subject]:
     def make(shared: SharedLearning) -> Subject:
         policy = shared.horizon_policy
@@ -240,6 +263,8 @@ MAKERS: Final[Mapping[str, Callable[[SharedLearning], Subject]]] = {
     "recovering": lambda shared: recovering(shared.slice),
     "vw": _vw(None),
     "vw_greedy": _vw(GREEDY),
+    "vw_parts": _parts(None),
+    "vw_parts_greedy": _parts(GREEDY),
     "vw_horizon": _horizon(None),
     "vw_horizon_greedy": _horizon(GREEDY),
     "vw_horizon_simulated": _simulated,

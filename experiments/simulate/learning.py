@@ -16,6 +16,7 @@ from experiments.simulate.policies import Rounds, setting_of, trained
 from experiments.simulate.run_spec import DayPolicy, SimulateConfig
 from policies.horizon.config import HorizonConfig
 from policies.horizon.panel import WholeLogs
+from policies.parts.config import PartsConfig
 from policies.peers.constant import UniformPolicy
 from policies.registry import learner
 from policies.trained import TrainedFolder, export_learner
@@ -74,8 +75,8 @@ class Learning:
         return self.folder / f"policy-{step:05d}"
 
     def _learn(self, step: int) -> None:
-        if self.config.policy == VW and self.config.learner.horizon is not None:
-            self._refit(step, self.config.learner.horizon)
+        if self.config.policy == VW and self.config.learner.whole is not None:
+            self._refit(step, self.config.learner.whole)
             return
         before = self.last(step)
         start = before or (Path(self.config.start) if self.config.start is not None else None)
@@ -94,20 +95,20 @@ class Learning:
         for log in logs:
             log.unlink()
 
-    def _refit(self, step: int, horizon: HorizonConfig) -> None:
+    def _refit(self, step: int, whole: HorizonConfig | PartsConfig) -> None:
         """Policy iteration: every so often anew, from all decisions of the memory that are known by now."""
         before, until = self.last(step), self._known_through(step)
         days = self.scenario.step_days
         if until + 1 < self.config.warm_up_days:
             return
-        if before is not None and (until - int(TrainedFolder(before).source["through"])) * days < horizon.refit_days:
+        if before is not None and (until - int(TrainedFolder(before).source["through"])) * days < whole.refit_days:
             return
-        first = max(0, until + 1 - round(horizon.memory_days / days))
+        first = max(0, until + 1 - round(whole.memory_days / days))
         logs = [log for day in range(first, until + 1) if (log := self._kept(day, step)) is not None]
         for day in range(first):
             self._log(day).unlink(missing_ok=True)
         readers = [LogReader(log) for log in logs]
-        rounds = WholeLogs(readers, self.config.metric, horizon)
+        rounds = WholeLogs(readers, self.config.metric, whole.metrics)
         if readers and not rounds.empty():
             one = self._fresh() if self.config.start is None else TrainedFolder(Path(self.config.start)).learner()
             one.learn(rounds)

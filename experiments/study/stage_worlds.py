@@ -16,9 +16,9 @@ import numpy as np
 
 from engine.catalog import Arm, Catalog
 from engine.eligibility import pack
-from engine.features import PRESENT, Column, ContextBlock, FeatureSchema, FeatureSpec
+from engine.features import PRESENT, Column, ContextBatch, FeatureSchema, FeatureSpec
 from engine.identity import keyed_hash
-from engine.rounds import CHUNK_ROWS, RoundBlock
+from engine.records.rounds import CHUNK_ROWS, RoundBatch
 from engine.types import HOLD, FloatArray, IntArray
 
 MOTIVES: Final = ("price", "assortment", "convenience", "trust")
@@ -39,20 +39,20 @@ def catalog() -> Catalog:
 
 def schema() -> FeatureSchema:
     """Five numbers and three levels."""
-    kinds = [(name, "numeric", ()) for name in _NUMERIC]
-    kinds += [("motive", "categorical", MOTIVES), ("tier", "categorical", TIERS), ("device", "categorical", DEVICES)]
+    kinds: list[tuple[str, tuple[str, ...]]] = [(name, ()) for name in _NUMERIC]
+    kinds += [("motive", MOTIVES), ("tier", TIERS), ("device", DEVICES)]
     return FeatureSchema(
         features=tuple(
             FeatureSpec(
                 name=name,
-                type=kind,
+                type="categorical" if levels else "numeric",
                 unit="level" if levels else "count",
                 source="the world",
                 collected_where="nowhere: the world is made up",
                 customer_benefit="Nobody is asked here",
                 levels=levels,
             )
-            for name, kind, levels in kinds
+            for name, levels in kinds
         )
     )
 
@@ -73,13 +73,13 @@ class People:
     def n(self) -> int:
         return len(self.numbers)
 
-    def context(self) -> ContextBlock:
-        """The contacts as a block of contexts."""
+    def context(self) -> ContextBatch:
+        """The contacts as a batch of contexts."""
         state = np.full(self.n, PRESENT, dtype=np.uint8)
         columns = {name: Column(self.numbers[:, i].copy(), state, ()) for i, name in enumerate(_NUMERIC)}
         for i, (name, levels) in enumerate((("motive", MOTIVES), ("tier", TIERS), ("device", DEVICES))):
             columns[name] = Column(self.levels[:, i].astype(np.int32), state, levels)
-        return ContextBlock(schema(), columns, self.n)
+        return ContextBatch(schema(), columns, self.n)
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,8 @@ class StageWorld:
         _, orders, spend, _, _ = people.numbers.T
         own = 0.9 * np.exp(0.55 * (np.log(spend) - 4.0)) * (1.0 + 0.1 * np.log1p(orders))
         by_arm = np.tile(1.0 + self.arm_worth * np.array([-1.0, 0.0, 1.0]), 6)
-        return own[:, None] * by_arm
+        worth: FloatArray = own[:, None] * by_arm
+        return worth
 
     def gain(self, people: People) -> FloatArray:
         """(n, 19) expected USD of every action over hold, its cost included."""
@@ -151,7 +152,7 @@ class StageWorld:
         # What does not act through the click is the same money, spread over everybody who got the send.
         return np.column_stack([np.zeros(people.n), self.chance(people) * self.worth(people) - cost])
 
-    def log(self, rows: int, seed: int, hold_share: float = 0.1) -> list[RoundBlock]:
+    def log(self, rows: int, seed: int, hold_share: float = 0.1) -> list[RoundBatch]:
         """Decisions at random: hold with `hold_share`, else any send alike."""
         people, rng = self.people(rows, seed), np.random.default_rng([seed, 2])
         action = np.where(rng.random(rows) < hold_share, HOLD, 1 + rng.integers(18, size=rows)).astype(np.int32)
@@ -169,7 +170,7 @@ class StageWorld:
         money = organic + bought - cost
         ids = np.array([f"w{seed}-{row}" for row in range(rows)], dtype=object)
         cluster, context = keyed_hash(ids, "cluster"), people.context()
-        whole = RoundBlock(
+        whole = RoundBatch(
             chunk=0,
             decision_id=ids,
             context=context,

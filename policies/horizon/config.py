@@ -56,6 +56,11 @@ class HorizonConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     alarm: bool = True
     seed: int = 0
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Metrics that are read beside the money, where the log has them."""
+        return (self.clicked, self.money, *self.lost)
+
     def __post_init__(self) -> None:
         for name in ("ridge", "value_ridge", "continuation_ridge", "horizon_days"):
             _require(0.0 <= getattr(self, name) < math.inf, name, "finite and at least 0", getattr(self, name))

@@ -17,7 +17,6 @@ from engine.log.selection import Side
 from engine.log.structure import require_sound
 from engine.records.rounds import RoundBatch
 from engine.types import HOLD, NOT_AN_INSTANT, BoolArray, CodeArray, FloatArray, IntArray
-from policies.horizon.config import HorizonConfig
 
 US_PER_DAY: Final = 86_400_000_000
 # Cells (decision, action) that are held at once, as float64: 120 MB an array.
@@ -162,16 +161,15 @@ class WholeLogs:
     Args:
         readers: the readers of logs of the same catalog and features.
         metric: the money; rows of which it is not known yet stay, as steps of a trajectory.
-        config: names further metrics; those that every log knows are read.
+        also: names of further metrics; those that every log knows are read.
         side: one side of a split, or None for all rows.
     """
 
     def __init__(
-        self, readers: Sequence[LogReader], metric: str, config: HorizonConfig, side: Side | None = None
+        self, readers: Sequence[LogReader], metric: str, also: Iterable[str], side: Side | None = None
     ) -> None:
         self._readers, self._side, self._sound = tuple(readers), side, False
-        asked = (metric, config.clicked, config.money, *config.lost)
-        known = [name for name in asked if all(name in reader.meta.rewards for reader in self._readers)]
+        known = [name for name in also if all(name in reader.meta.rewards for reader in self._readers)]
         self._rewards = tuple(dict.fromkeys((metric, *known)))
 
     def __iter__(self) -> Iterator[RoundBatch]:

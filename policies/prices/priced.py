@@ -16,6 +16,7 @@ from engine.errors import ParameterError
 from engine.features import ContextBatch
 from engine.protocols import Policy
 from engine.types import HOLD, BoolArray, CodeArray, FloatArray
+from policies.parts.tables import PartTables
 from policies.peers.segmentation import Cut
 from policies.vw.scoring.compiled import CompiledPolicy, EnsemblePolicy
 from policies.vw.scoring.tables import ScoreTables
@@ -109,12 +110,16 @@ class GroupedPolicy:
 
 def _priced(policy: CompiledPolicy, price: FloatArray) -> CompiledPolicy:
     if isinstance(policy, EnsemblePolicy):
-        members = tuple(_tables(member, price) for member in policy.members)
+        members = tuple(_cheaper(member, price) for member in policy.members)
         return replace(policy, tables=_tables(policy.tables, price), members=members)
     return replace(policy, tables=_tables(policy.tables, price))
 
 
-def _tables(tables: ScoreTables, price: FloatArray) -> ScoreTables:
+def _tables(tables: ScoreTables | PartTables, price: FloatArray) -> ScoreTables | PartTables:
+    return tables.less(price) if isinstance(tables, PartTables) else _cheaper(tables, price)
+
+
+def _cheaper(tables: ScoreTables, price: FloatArray) -> ScoreTables:
     if np.isfinite(tables.limits).any():
         raise ParameterError("limits", "prices", allowed="scores that are not clipped", got=tables.limits.tolist())
     return replace(tables, channel_arm=(tables.channel_arm.astype(np.float64) - price).astype(np.float32))

@@ -15,6 +15,7 @@ import msgspec
 
 from engine.errors import ParameterError
 from policies.horizon.config import HorizonConfig
+from policies.parts.config import PartsConfig
 
 PAIRS = ("xc", "xh", "xa", "ch", "ca", "ha")
 
@@ -215,6 +216,7 @@ class VwConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         ensemble: several models at once, for the explorations bag and cover; null is one model.
         search: values among which to choose first (`policies.vw.search.choose`); null learns with the values above.
         horizon: learn what a message is worth over a horizon (`policies.horizon`); null learns the reward as it is.
+        parts: learn the parts of a message's value (`policies.parts`); null learns the reward as it is.
         live: an exploration that VW serves itself; mtr alone, without an ensemble or a search. null compiles.
     """
 
@@ -233,7 +235,13 @@ class VwConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ensemble: EnsembleConfig | None = None
     search: SearchConfig | None = None
     horizon: HorizonConfig | None = None
+    parts: PartsConfig | None = None
     live: LiveConfig | None = None
+
+    @property
+    def whole(self) -> HorizonConfig | PartsConfig | None:
+        """The part of the configuration of a learner that is fitted to all decisions at once, and anew each time."""
+        return self.parts or self.horizon
 
     def __post_init__(self) -> None:
         _require(self.learning_rate > 0, "learning_rate", "finite and above 0", self.learning_rate)

@@ -19,6 +19,7 @@ from engine.types import BoolArray, CodeArray, Float32Array, FloatArray
 from policies.exploring.bounds import bounded
 from policies.exploring.config import ExplorationConfig
 from policies.exploring.exploration import vote_shares, with_minimum
+from policies.parts.tables import PartTables
 from policies.vw.scoring import kernels
 from policies.vw.scoring.tables import BATCH_ROWS, ScoreTables
 
@@ -41,7 +42,7 @@ class CompiledPolicy:
 
     catalog: Catalog
     encoder: Encoder
-    tables: ScoreTables
+    tables: ScoreTables | PartTables
     exploration: ExplorationConfig
     rounds: int
     name: str = "vw"
@@ -51,7 +52,7 @@ class CompiledPolicy:
     @property
     def fused(self) -> bool:
         """Whether `choose` runs in one kernel."""
-        return self.fast and kernels.AVAILABLE
+        return self.fast and kernels.AVAILABLE and isinstance(self.tables, ScoreTables)
 
     def scores(self, context: ContextBatch) -> FloatArray:
         """(n, k) predicted rewards of every action, eligible or not.
@@ -59,7 +60,11 @@ class CompiledPolicy:
         Raises:
             DataError: the context has another schema.
         """
-        return self.tables.scores(self.encoder.encode(context))
+        x = self.encoder.encode(context)
+        if isinstance(self.tables, PartTables) and self.fast and kernels.AVAILABLE:
+            # Bit for bit the same: the kernel repeats the sums of the tables in their order.
+            return self.tables.scores(x, lambda tables, rows: kernels.scores(rows, tables))
+        return self.tables.scores(x)
 
     def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         """(n, k) probabilities; rows sum to 1, removed actions have exactly 0.
@@ -108,10 +113,11 @@ class CompiledPolicy:
             )
         if self.fused:
             return self._choose_fast(context, eligibility, uniform)
-        action = np.empty(context.n, dtype=np.int32)
-        propensity = np.empty(context.n, dtype=np.float64)
-        for start in range(0, context.n, BATCH_ROWS):
-            rows = slice(start, min(start + BATCH_ROWS, context.n))
+        action, propensity = np.zeros(context.n, dtype=np.int32), np.ones(context.n)
+        # Where only hold is left it is certain, and nothing has to be scored.
+        some = np.flatnonzero(eligibility.sendable())
+        for start in range(0, len(some), BATCH_ROWS):
+            rows = some[start : start + BATCH_ROWS]
             probabilities = self.distribution(context.take(rows), eligibility.take(rows).dense())
             action[rows], propensity[rows] = draw(probabilities, uniform[rows])
         return action, propensity
@@ -125,7 +131,8 @@ class CompiledPolicy:
         some = len(rows) < context.n
         x = self.encoder.encode(context.take(rows) if some else context)
         left, draws = (eligibility.take(rows), uniform[rows]) if some else (eligibility, uniform)
-        action[rows], propensity[rows] = kernels.choose(x, self.tables, left, self.exploration, self.rounds, draws)
+        if isinstance(self.tables, ScoreTables):
+            action[rows], propensity[rows] = kernels.choose(x, self.tables, left, self.exploration, self.rounds, draws)
         return action, propensity
 
 

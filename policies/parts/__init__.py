@@ -1,0 +1,1 @@
+"""What a message is worth, part by part: the chance of a stage, the worth of the stage, costs and losses."""

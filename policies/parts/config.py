@@ -1,0 +1,87 @@
+"""How the learner of parts learns."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import msgspec
+
+from engine.errors import ParameterError
+
+AUTO: Final = "auto"
+# The metric that says whether a message was seen.
+SEEN: Final = "opened"
+
+
+class PartsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The value of a message as chance x worth - costs - losses (docs/parts.md).
+
+    Attributes:
+        stage: metric (0 or 1) that stands between a message and its money; "auto" takes the first of `stages` that the
+            log has, "" none: the money itself is then modelled, pooled and shrunk.
+        stages: names that "auto" looks for, the nearest to the money last.
+        lost: metrics (0 or 1) that end a permission.
+        cost: metric of the log that says which part of the money is the cost of the send; "" where there is none.
+        match: context feature that an arm's attribute is held against, by the name of the attribute; an attribute needs
+            no entry where a feature has its name.
+        smooth: whether numbers enter as smooth curves; null chooses by held-out rows.
+        pieces: of each curve.
+        ridges: penalties, in rows, among which held-out rows choose for the chance.
+        worth_ridges: the same for the worth of a stage.
+        past: whether to look for what acts past the stage.
+        horizon_days: over which a lost permission is missed; half of it on average.
+        discount_days: for how long a discount that was seen is used on orders that come anyway; 0 charges nothing.
+        discount_factor: multiplies the charge of a discount, for what no short log shows.
+        spend: metrics that say what a contact spends; a discount is charged on the first that the log has, else on the
+            metric that is maximised.
+        money_days: most days of a contact's spending that one decision covers; fewer where decisions follow sooner.
+        choice_rows: most rows on which penalties and terms are chosen.
+        passes: most passes of one regression.
+        refit_days: in a simulation, days between two fits.
+        memory_days: in a simulation, days of the log that are learnt from.
+        seed: of the split into rows that fit and rows that choose.
+    """
+
+    stage: str = AUTO
+    stages: tuple[str, ...] = ("replied", "visited", "visit", "viewed", "click", "clicked")
+    lost: tuple[str, ...] = ("unsubscribed", "complained")
+    cost: str = "send_cost"
+    match: dict[str, str] = msgspec.field(default_factory=lambda: {"category": "product_affinity"})
+    smooth: bool | None = None
+    pieces: int = 6
+    ridges: tuple[float, ...] = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+    worth_ridges: tuple[float, ...] = (30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
+    past: bool = True
+    horizon_days: float = 90.0
+    discount_days: float = 3.0
+    discount_factor: float = 2.0
+    spend: tuple[str, ...] = ("revenue", "spend", "margin")
+    money_days: float = 3.0
+    choice_rows: int = 150_000
+    passes: int = 40
+    refit_days: int = 7
+    memory_days: int = 60
+    seed: int = 0
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Metrics that are read beside the money, where the log has them."""
+        return (*self.stages, self.stage, *self.lost, self.cost, SEEN, *self.spend)
+
+    def __post_init__(self) -> None:
+        for name in ("ridges", "worth_ridges"):
+            values = getattr(self, name)
+            if not values or list(values) != sorted(set(values)) or not all(0.0 < v < math.inf for v in values):
+                raise ParameterError(name, "PartsConfig", allowed="positive and ascending, at least one", got=values)
+        for name in ("horizon_days", "discount_days", "discount_factor"):
+            _require(0.0 <= getattr(self, name) < math.inf, name, "finite and at least 0", getattr(self, name))
+        _require(0.0 < self.money_days < math.inf, "money_days", "finite and above 0", self.money_days)
+        least_of = {"pieces": 2, "choice_rows": 1000, "passes": 2, "refit_days": 1, "memory_days": 1, "seed": 0}
+        for name, least in least_of.items():
+            _require(getattr(self, name) >= least, name, f"at least {least}", getattr(self, name))
+
+
+def _require(holds: bool, name: str, allowed: str, value: float) -> None:
+    if not holds:
+        raise ParameterError(name, "PartsConfig", allowed=allowed, got=value)

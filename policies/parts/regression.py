@@ -1,0 +1,332 @@
+"""One part: Vowpal Wabbit's regression of a target on context and action; held-out rows choose terms and penalty.
+
+bfgs minimises the loss over all rows plus a squared-norm penalty (`--l2`, in units of rows): neither the order of rows
+nor a step size plays a part, so every part is the same whatever the batches were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy.optimize import brentq
+from scipy.special import expit, log_expit
+
+from engine.errors import LearnError
+from engine.features import ContextBatch
+from engine.identity import unit_of
+from engine.types import CodeArray, FloatArray, IntArray, KeyArray
+from policies.parts.terms import Terms, own_scores
+from policies.vw import wall
+from policies.vw.arguments import VwConfig
+from policies.vw.scoring.tables import ScoreTables
+
+Kind = Literal["chance", "money"]
+MODEL: Final = "model.vw"
+_FIT_SHARE: Final = 0.7
+_FAR: Final = 40.0
+_PARITY_ROWS: Final = 256
+
+
+@dataclass(frozen=True)
+class Rows:
+    """n rows to regress on.
+
+    Attributes:
+        context: of the rows.
+        action: (n,) in [0, k).
+        target: (n,) 0 or 1 for a chance, finite for money.
+        cluster: (n,) key of the contact; rows of one contact stay on one side of every split.
+    """
+
+    context: ContextBatch
+    action: CodeArray
+    target: FloatArray
+    cluster: KeyArray
+
+    @property
+    def n(self) -> int:
+        return len(self.action)
+
+    def take(self, rows: slice | IntArray) -> Rows:
+        """The rows of a slice or an index array."""
+        return Rows(self.context.take(rows), self.action[rows], self.target[rows], self.cluster[rows])
+
+
+Stream = Callable[[], Iterable[Rows]]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A part.
+
+    Attributes:
+        terms: of the regression.
+        tables: log odds for a chance, money for money.
+        kind: of the target.
+        interactions / ridge: what was chosen, or given.
+        rows: that it was fitted on.
+        mean: of the target over them.
+        gain: mean held-out loss saved per row against the mean alone, with its standard error; None where nothing was
+            held out.
+        parity: largest |score - Vowpal Wabbit's prediction| over some of the rows, before the constant was set.
+        model: bytes of Vowpal Wabbit's model.
+    """
+
+    terms: Terms
+    tables: ScoreTables
+    kind: Kind
+    interactions: tuple[str, ...]
+    ridge: float
+    rows: int
+    mean: float
+    gain: tuple[float, float] | None = None
+    parity: float = 0.0
+    model: bytes = b""
+
+    def all(self, context: ContextBatch) -> FloatArray:
+        """(n, k) chance or money of every action."""
+        scores = self.tables.scores(self.terms.encoder.encode(context))
+        out: FloatArray = expit(scores) if self.kind == "chance" else scores
+        return out
+
+    def own(self, context: ContextBatch, action: CodeArray | IntArray) -> FloatArray:
+        """(n,) of each row's own action."""
+        scores = own_scores(self.tables, self.terms.encoder.encode(context), action, self.terms.catalog)
+        out: FloatArray = expit(scores) if self.kind == "chance" else scores
+        return out
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What held-out rows choose among.
+
+    Attributes:
+        terms: kinds of terms, the plainest first.
+        interactions: sets of pairs, the plainest first.
+        ridges: ascending.
+        rows: most rows that take part.
+        passes: of one regression.
+        seed: of the split.
+    """
+
+    terms: Sequence[Terms]
+    interactions: Sequence[tuple[str, ...]]
+    ridges: Sequence[float]
+    rows: int
+    passes: int
+    seed: int
+
+
+def regress(stream: Stream, kind: Kind, choice: Choice, config: VwConfig) -> Fitted:
+    """Choose terms, pairs and penalty on held-out rows, then fit on all of them.
+
+    Pairs are chosen at the middle penalty and with the first terms, then the terms, then the penalty: each by the mean
+    loss on contacts that were not fitted on. A plainer one is kept unless another is better.
+
+    Args:
+        stream: hands out the rows, anew at each call.
+        kind: of the target.
+        choice: see `Choice`.
+        config: bits of the models.
+
+    Raises:
+        LearnError: no rows, or a failure of Vowpal Wabbit.
+    """
+    counted = sum(batch.n for batch in stream())
+    if not counted:
+        raise LearnError("no rows to learn a part from", hint="join the outcomes first")
+    middle = choice.ridges[len(choice.ridges) // 2]
+    best = (choice.terms[0], choice.interactions[0], middle)
+    gain = None
+    options = len(choice.terms) * len(choice.interactions) * len(choice.ridges)
+    if options > 1:
+        bench = _Bench(stream, kind, choice, config, counted)
+        # Money is so noisy that the luckiest of many terms would win: they have to be clearly better.
+        errors = 1.0 if kind == "money" else 0.0
+        best = bench.best([(choice.terms[0], pairs, middle) for pairs in choice.interactions], errors)
+        best = bench.best([best, *((terms, *best[1:]) for terms in choice.terms[1:])], errors)
+        best = bench.best([best, *((*best[:2], ridge) for ridge in choice.ridges if ridge != best[2])])
+        gain = bench.gain(best)
+    terms, interactions, ridge = best
+    with wall.scratch() as folder:
+        data = folder / "rows.txt"
+        centre, scale = _moments(stream(), kind)
+        _write(data, terms, stream(), kind, centre, scale)
+        tables, model = _fit(data, folder, terms, interactions, ridge, kind, choice.passes, config, scale)
+        parity = _parity(folder / MODEL, tables, terms, stream(), config, scale)
+    shifted = _calibrated(tables, terms, stream, kind, centre)
+    mean = float(sum(batch.target.sum() for batch in stream()) / counted)
+    return Fitted(terms, shifted, kind, interactions, ridge, counted, mean, gain, parity, model)
+
+
+_Candidate = tuple[Terms, tuple[str, ...], float]
+
+
+class _Bench:
+    """Rows that fit and rows that choose, and what candidates lose on the latter."""
+
+    def __init__(self, stream: Stream, kind: Kind, choice: Choice, config: VwConfig, rows: int) -> None:
+        self._kind, self._choice, self._config = kind, choice, config
+        share = min(1.0, choice.rows / rows)
+        self._fit, self._held = [], []
+        for batch in stream():
+            unit = unit_of(batch.cluster, f"parts/{choice.seed}")
+            # Whole contacts: first who takes part, then on which side.
+            self._fit.append(batch.take(np.flatnonzero(unit < share * _FIT_SHARE)))
+            self._held.append(batch.take(np.flatnonzero((unit >= share * _FIT_SHARE) & (unit < share))))
+        self._losses: dict[tuple[int, tuple[str, ...], float], FloatArray] = {}
+
+    def best(self, candidates: Sequence[_Candidate], errors: float = 0.0) -> _Candidate:
+        """The one with the least mean loss; the first stays unless another saves more than so many standard errors."""
+        if not self._some:
+            return candidates[0]
+        first = self._loss(candidates[0])
+        saved = [first - self._loss(one) for one in candidates]
+        clear = [float(one.mean()) - errors * float(one.std()) / np.sqrt(len(one)) for one in saved]
+        clear[0] = 0.0
+        return candidates[int(np.argmax(clear))]
+
+    def gain(self, chosen: _Candidate) -> tuple[float, float] | None:
+        """What a candidate saves against the mean of the rows that fit, per held-out row, and its standard error."""
+        if not self._some:
+            return None
+        target = np.concatenate([batch.target for batch in self._held])
+        mean = float(np.concatenate([batch.target for batch in self._fit]).mean())
+        plain = _loss(np.full(len(target), _link(mean, self._kind)), target, self._kind)
+        saved = plain - self._loss(chosen)
+        return float(saved.mean()), float(saved.std() / np.sqrt(len(saved)))
+
+    @property
+    def _some(self) -> bool:
+        return sum(batch.n for batch in self._fit) > 0 and sum(batch.n for batch in self._held) > 1
+
+    def _loss(self, one: _Candidate) -> FloatArray:
+        terms, interactions, ridge = one
+        key = (id(terms), interactions, ridge)
+        if key not in self._losses:
+            with wall.scratch() as folder:
+                data = folder / "rows.txt"
+                centre, scale = _moments(self._fit, self._kind)
+                _write(data, terms, self._fit, self._kind, centre, scale)
+                tables, _ = _fit(
+                    data, folder, terms, interactions, ridge, self._kind, self._choice.passes, self._config, scale
+                )
+            tables = _calibrated(tables, terms, lambda: self._fit, self._kind, centre)
+            parts = [
+                _loss(
+                    own_scores(tables, terms.encoder.encode(batch.context), batch.action, terms.catalog),
+                    batch.target,
+                    self._kind,
+                )
+                for batch in self._held
+            ]
+            self._losses[key] = np.concatenate(parts)
+        return self._losses[key]
+
+
+def _loss(scores: FloatArray, target: FloatArray, kind: Kind) -> FloatArray:
+    """(n,) logistic or squared loss."""
+    if kind == "chance":
+        out: FloatArray = -log_expit(np.where(target > 0.0, scores, -scores))
+        return out
+    return (scores - target) ** 2
+
+
+def _link(mean: float, kind: Kind) -> float:
+    if kind == "money":
+        return mean
+    inside = min(max(mean, 1e-6), 1.0 - 1e-6)
+    return float(np.log(inside / (1.0 - inside)))
+
+
+def _moments(batches: Iterable[Rows], kind: Kind) -> tuple[float, float]:
+    """Centre and unit of the target as Vowpal Wabbit learns it."""
+    target = np.concatenate([batch.target for batch in batches])
+    if kind == "chance":
+        return _link(float(target.mean()), kind), 1.0
+    return float(target.mean()), float(target.std()) or 1.0
+
+
+def _write(data: Path, terms: Terms, batches: Iterable[Rows], kind: Kind, centre: float, scale: float) -> None:
+    with data.open("wb") as stream:
+        for batch in batches:
+            if not batch.n:
+                continue
+            if kind == "chance":
+                # Label, importance, and the log odds of the mean as what the penalty shrinks towards.
+                labels = pa.array(np.where(batch.target > 0.0, "1", "-1"))
+                heads = pc.binary_join_element_wise(labels, pa.scalar(f" 1 {centre:.9g} "), "")
+            else:
+                standard = ((batch.target - centre) / scale).astype(np.float32)
+                heads = pc.binary_join_element_wise(pc.cast(pa.array(standard), pa.string()), pa.scalar(" "), "")
+            lines = pc.binary_join_element_wise(heads, terms.texts(batch.context, batch.action), pa.scalar("\n"), "")
+            stream.write("".join(lines.to_pylist()).encode())
+
+
+def _fit(
+    data: Path,
+    folder: Path,
+    terms: Terms,
+    interactions: tuple[str, ...],
+    ridge: float,
+    kind: Kind,
+    passes: int,
+    config: VwConfig,
+    scale: float,
+) -> tuple[ScoreTables, bytes]:
+    path = folder / MODEL
+    pairs = "".join(f" --interactions {pair}" for pair in interactions)
+    loss = " --loss_function logistic" if kind == "chance" else ""
+    arguments = f"-b {config.bit_precision}{pairs} --bfgs --predict_only_model --l2 {ridge:.9g}{loss}"
+    wall.train(arguments, data, path, passes=passes, durable=False)
+    with wall.load(path, bits=config.bit_precision, batch=True) as model:
+        return terms.tables(model, config, interactions, scale), path.read_bytes()
+
+
+def _parity(
+    path: Path, tables: ScoreTables, terms: Terms, batches: Iterable[Rows], config: VwConfig, scale: float
+) -> float:
+    """How far the tables are from Vowpal Wabbit's own predictions, on rows of the log.
+
+    Vowpal Wabbit clamps a prediction to the targets that it has seen; rows at a clamp tell nothing.
+    """
+    first = next((batch for batch in batches if batch.n), None)
+    if first is None:
+        return 0.0
+    some = first.take(slice(0, _PARITY_ROWS))
+    ours = own_scores(tables, terms.encoder.encode(some.context), some.action, terms.catalog)
+    with wall.load(path, bits=config.bit_precision, batch=True) as model:
+        theirs = np.array([scale * model.value(text) for text in terms.texts(some.context, some.action).to_pylist()])
+    inside = (theirs > theirs.min()) & (theirs < theirs.max()) if len(np.unique(theirs)) > 2 else np.ones(some.n, bool)
+    return float(np.abs(ours - theirs)[inside].max(initial=0.0))
+
+
+def _calibrated(tables: ScoreTables, terms: Terms, stream: Stream, kind: Kind, centre: float) -> ScoreTables:
+    """The tables with the constant that makes the mean prediction on the rows the mean seen.
+
+    The penalty shrinks the constant too; half an event is added to what was seen, so that no chance is ever 0.
+    """
+    scores = [
+        own_scores(tables, terms.encoder.encode(batch.context), batch.action, terms.catalog)
+        for batch in stream()
+        if batch.n
+    ]
+    own: FloatArray = np.concatenate(scores) + centre
+    target = np.concatenate([batch.target for batch in stream()])
+    if not np.isfinite(own).all():
+        raise LearnError("a part diverged: its predictions are not finite", hint="raise the penalties")
+    if kind == "money":
+        shift = float(target.mean() - own.mean())
+    else:
+        share = (float(target.sum()) + 0.5) / (len(target) + 1.0)
+        low, high = _link(share, kind) - float(own.max()) - _FAR, _link(share, kind) - float(own.min()) + _FAR
+        shift = float(brentq(lambda by: float(expit(own + by).mean()) - share, low, high, xtol=1e-9))
+    base = tables.base.astype(np.float64)
+    base[-1] += centre + shift
+    return replace(tables, base=base.astype(np.float32))

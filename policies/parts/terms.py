@@ -1,0 +1,193 @@
+"""The terms of a regression on context and action, as Vowpal Wabbit's text and as score tables.
+
+Beside channel, hour and arm an action has its arm's attributes, and a contact may have what an attribute says: a
+motive, a category, a locale. Both meet in match terms, one weight for all arms, so that an arm which is rarely sent
+still says whom it is for. All of them are linear in the encoded context, so the tables hold them exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine.catalog import Arm, Catalog
+from engine.encoder import CategoricalCoding, Encoder
+from engine.features import ContextBatch
+from engine.types import CodeArray, Float32Array, FloatArray, IntArray
+from policies.vw import wall
+from policies.vw.arguments import VwConfig
+from policies.vw.examples import arm_features, channel_features, context_text, escape, hour_features
+from policies.vw.scoring.compiler import compile_tables
+from policies.vw.scoring.tables import ScoreTables
+
+# Namespaces: x context, c channel, h hour slot, a arm, t attributes of the arm, m matches.
+PAIRS: Final = ("xc", "xh", "xa", "xt", "ch", "ca", "ha")
+
+
+@dataclass(frozen=True)
+class Match:
+    """An attribute of the arms and the feature of the context that has the same levels.
+
+    Attributes:
+        attribute: of the arms; also the name of the term.
+        feature: of the context.
+        columns: (K,) column of the encoded context that says that the contact has the arm's level; -1 where none does.
+    """
+
+    attribute: str
+    feature: str
+    columns: tuple[int, ...]
+
+
+def matches(catalog: Catalog, encoder: Encoder, aliases: Mapping[str, str]) -> tuple[Match, ...]:
+    """Every attribute that some arm has and that a categorical feature of the context can answer.
+
+    Args:
+        catalog: of the arms.
+        encoder: of the context.
+        aliases: attribute -> feature, where their names differ.
+    """
+    columns = {name: position for position, name in enumerate(encoder.column_names)}
+    known = {coding.name for coding in encoder.codings if isinstance(coding, CategoricalCoding)}
+    levels = [_levels(arm) for arm in catalog.arms]
+    found = []
+    for attribute in sorted({name for one in levels for name in one}):
+        feature = attribute if attribute in known else aliases.get(attribute, "")
+        at = tuple(columns.get(f"{feature}={one.get(attribute, '')}", -1) for one in levels)
+        if feature in known and max(at) >= 0:
+            found.append(Match(attribute, feature, at))
+    return tuple(found)
+
+
+def _levels(arm: Arm) -> dict[str, str]:
+    own = {name: value for name, value in arm.attributes.items() if isinstance(value, str)}
+    own |= {name: value for name, value in (("category", arm.category), ("locale", arm.locale)) if value}
+    return own
+
+
+def _attributes(arm: Arm) -> dict[str, float]:
+    """The arm's attributes as features with values."""
+    own = {f"{name}={value}": 1.0 for name, value in _levels(arm).items()}
+    own |= {name: float(value) for name, value in arm.attributes.items() if not isinstance(value, str)}
+    return own | ({"discount_depth": 10.0 * arm.discount_depth} if arm.discount_depth else {})
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a regression may use.
+
+    Attributes:
+        catalog: the actions.
+        encoder: of the context.
+        matches: see `matches`.
+        actions: whether the action plays a part at all; without it only the context does.
+    """
+
+    catalog: Catalog
+    encoder: Encoder
+    matches: tuple[Match, ...] = ()
+    actions: bool = True
+
+    @cached_property
+    def attributes(self) -> tuple[dict[str, float], ...]:
+        """(K,) attributes of every arm that at least two arms do not share, scaled to [-1, 1]."""
+        own = [_attributes(arm) for arm in self.catalog.arms]
+        names = sorted({name for one in own for name in one})
+        kept = [name for name in names if len({one.get(name, 0.0) for one in own}) > 1]
+        largest = {name: max(abs(one.get(name, 0.0)) for one in own) for name in kept}
+        return tuple({name: one[name] / largest[name] for name in kept if one.get(name)} for one in own)
+
+    @cached_property
+    def lines(self) -> tuple[str, ...]:
+        """(k,) the action's own text; hold's is empty."""
+        if not self.actions:
+            return ("",) * self.catalog.k
+        arms = [
+            f" |a {arm}"
+            + (" |t" + "".join(f" {escape(name)}:{value:.9g}" for name, value in own.items()) if own else "")
+            for arm, own in zip(arm_features(self.catalog), self.attributes, strict=True)
+        ]
+        heads = [
+            (f" |c {channel}" if channel else "") + (f" |h {hour}" if hour else "")
+            for channel in channel_features(self.catalog)
+            for hour in hour_features(self.catalog)
+        ]
+        return ("", *(head + arm for head in heads for arm in arms))
+
+    def texts(self, context: ContextBatch, action: CodeArray | IntArray) -> pa.StringArray:
+        """(n,) features of each row's context and action, without a label."""
+        own = pa.array(self.lines).take(pa.array(action))
+        shown = context_text(self.encoder, context)
+        matched = self._matched(context, action)
+        return pc.binary_join_element_wise(shown, own, *matched, "")
+
+    def _matched(self, context: ContextBatch, action: CodeArray | IntArray) -> list[pa.Array]:
+        if not self.matches or not self.actions:
+            return []
+        x = self.encoder.encode(context)
+        _, _, arm = self.catalog.split(action)
+        arm = np.maximum(arm, 0)
+        sent = action > 0
+        out = []
+        for match in self.matches:
+            column = np.asarray(match.columns)[arm]
+            hit = sent & (column >= 0) & (x[np.arange(context.n), np.maximum(column, 0)] > 0)
+            out.append(pc.if_else(pa.array(hit), f" |m {escape(match.attribute)}", ""))
+        return out
+
+    def tables(self, model: wall.Model, config: VwConfig, interactions: tuple[str, ...], scale: float) -> ScoreTables:
+        """The weights of a regression as tables, before any shift.
+
+        Args:
+            model: loaded.
+            config: bits of the model.
+            interactions: pairs that it was learnt with.
+            scale: multiplies every weight.
+        """
+        found = compile_tables(model, self.encoder, self.catalog, _plain(config, interactions), scale=scale, shift=0.0)
+        arm = found.arm.astype(np.float64)
+        context = [model.hash_of("x", escape(name)) for name in self.encoder.column_names]
+        for row, own in enumerate(self.attributes if self.actions else ()):
+            for name, value in own.items():
+                feature = model.hash_of("t", escape(name))
+                arm[row, -1] += scale * value * model.weight(feature)
+                if "xt" in interactions:
+                    arm[row, :-1] += scale * value * np.array([model.weight(one, feature) for one in context])
+        for match in self.matches if self.actions else ():
+            weight = scale * model.weight(model.hash_of("m", escape(match.attribute)))
+            for row, column in enumerate(match.columns):
+                if column >= 0:
+                    arm[row, column] += weight
+        tables = replace(found, arm=arm.astype(np.float32), hold=np.zeros_like(found.hold))
+        return tables if self.actions else _context_alone(tables)
+
+
+def _plain(config: VwConfig, interactions: tuple[str, ...]) -> VwConfig:
+    return msgspec.structs.replace(config, interactions=tuple(pair for pair in interactions if pair != "xt"))
+
+
+def _context_alone(tables: ScoreTables) -> ScoreTables:
+    """The tables without anything that an action adds: its weights were never learnt."""
+    names = ("hold", "channel", "hour", "arm", "channel_hour", "channel_arm", "hour_arm")
+    return replace(tables, **{name: np.zeros_like(getattr(tables, name)) for name in names})
+
+
+def own_scores(tables: ScoreTables, x: Float32Array, action: CodeArray | IntArray, catalog: Catalog) -> FloatArray:
+    """(n,) score of each row's own action, without the (n, k) of all of them."""
+    channel, hour, arm = catalog.split(action)
+    sent = action > 0
+    c, h, a = (np.maximum(one, 0) for one in (channel, hour, arm))
+    base = tables.base.astype(np.float64)
+    wide = np.column_stack([x.astype(np.float64), np.ones(len(x))])
+    vectors = tables.channel[c].astype(np.float64) + tables.hour[h] + tables.arm[a]
+    vectors = base + np.where(sent[:, None], vectors, tables.hold.astype(np.float64))
+    pairs = tables.channel_hour[c, h].astype(np.float64) + tables.channel_arm[c, a] + tables.hour_arm[h, a]
+    scores: FloatArray = (wide * vectors).sum(axis=1) + np.where(sent, pairs, 0.0)
+    return scores
