@@ -146,13 +146,14 @@ def regress(stream: Stream, kind: Kind, choice: Choice, config: VwConfig) -> Fit
     gain = None
     options = len(choice.terms) * len(choice.interactions) * len(choice.ridges)
     if options > 1:
-        bench = _Bench(stream, kind, choice, config, counted)
-        # Money is so noisy that the luckiest of many terms would win: they have to be clearly better.
-        errors = 1.0 if kind == "money" else 0.0
-        best = bench.best([(choice.terms[0], pairs, middle) for pairs in choice.interactions], errors)
-        best = bench.best([best, *((terms, *best[1:]) for terms in choice.terms[1:])], errors)
-        best = bench.best([best, *((*best[:2], ridge) for ridge in choice.ridges if ridge != best[2])])
-        gain = bench.gain(best)
+        with wall.scratch() as folder:
+            bench = _Bench(stream, kind, choice, config, counted, folder)
+            # Money is so noisy that the luckiest of many terms would win: they have to be clearly better.
+            errors = 1.0 if kind == "money" else 0.0
+            best = bench.best([(choice.terms[0], pairs, middle) for pairs in choice.interactions], errors)
+            best = bench.best([best, *((terms, *best[1:]) for terms in choice.terms[1:])], errors)
+            best = bench.walked(best)
+            gain = bench.gain(best)
     terms, interactions, ridge = best
     with wall.scratch() as folder:
         data = folder / "rows.txt"
@@ -171,8 +172,8 @@ _Candidate = tuple[Terms, tuple[str, ...], float]
 class _Bench:
     """Rows that fit and rows that choose, and what candidates lose on the latter."""
 
-    def __init__(self, stream: Stream, kind: Kind, choice: Choice, config: VwConfig, rows: int) -> None:
-        self._kind, self._choice, self._config = kind, choice, config
+    def __init__(self, stream: Stream, kind: Kind, choice: Choice, config: VwConfig, rows: int, folder: Path) -> None:
+        self._kind, self._choice, self._config, self._folder = kind, choice, config, folder
         share = min(1.0, choice.rows / rows)
         self._fit, self._held = [], []
         for batch in stream():
@@ -180,6 +181,7 @@ class _Bench:
             # Whole contacts: first who takes part, then on which side.
             self._fit.append(batch.take(np.flatnonzero(unit < share * _FIT_SHARE)))
             self._held.append(batch.take(np.flatnonzero((unit >= share * _FIT_SHARE) & (unit < share))))
+        self._centre, self._scale = _moments(self._fit, kind) if self._some else (0.0, 1.0)
         self._losses: dict[tuple[int, tuple[str, ...], float], FloatArray] = {}
 
     def best(self, candidates: Sequence[_Candidate], errors: float = 0.0) -> _Candidate:
@@ -191,6 +193,20 @@ class _Bench:
         clear = [float(one.mean()) - errors * float(one.std()) / np.sqrt(len(one)) for one in saved]
         clear[0] = 0.0
         return candidates[int(np.argmax(clear))]
+
+    def walked(self, start: _Candidate) -> _Candidate:
+        """The start with the penalty that its neighbours do not better: away from it, as far as held-out rows gain."""
+        ridges = list(self._choice.ridges)
+        at, found = ridges.index(start[2]), start
+        for path in (ridges[at + 1 :], ridges[:at][::-1]):
+            for ridge in path:
+                following = (*found[:2], ridge)
+                if self.best([found, following]) == found:
+                    break
+                found = following
+            if found != start:
+                break
+        return found
 
     def gain(self, chosen: _Candidate) -> tuple[float, float] | None:
         """What a candidate saves against the mean of the rows that fit, per held-out row, and its standard error."""
@@ -210,14 +226,13 @@ class _Bench:
         terms, interactions, ridge = one
         key = (id(terms), interactions, ridge)
         if key not in self._losses:
-            with wall.scratch() as folder:
-                data = folder / "rows.txt"
-                centre, scale = _moments(self._fit, self._kind)
-                _write(data, terms, self._fit, self._kind, centre, scale)
-                tables, _ = _fit(
-                    data, folder, terms, interactions, ridge, self._kind, self._choice.passes, self._config, scale
-                )
-            tables = _calibrated(tables, terms, lambda: self._fit, self._kind, centre)
+            # Pairs and penalties read the very same text: it is written and parsed once for each kind of terms.
+            data = self._folder / f"{self._choice.terms.index(terms)}.txt"
+            if not data.exists():
+                _write(data, terms, self._fit, self._kind, self._centre, self._scale)
+            passes, config, scale = self._choice.passes, self._config, self._scale
+            tables, _ = _fit(data, self._folder, terms, interactions, ridge, self._kind, passes, config, scale)
+            tables = _calibrated(tables, terms, lambda: self._fit, self._kind, self._centre)
             parts = [
                 _loss(
                     own_scores(tables, terms.encoder.encode(batch.context), batch.action, terms.catalog),
@@ -284,7 +299,7 @@ def _fit(
     pairs = "".join(f" --interactions {pair}" for pair in interactions)
     loss = " --loss_function logistic" if kind == "chance" else ""
     arguments = f"-b {config.bit_precision}{pairs} --bfgs --predict_only_model --l2 {ridge:.9g}{loss}"
-    wall.train(arguments, data, path, passes=passes, durable=False)
+    wall.train(arguments, data, path, passes=passes, durable=False, cache=data.with_suffix(".cache"))
     with wall.load(path, bits=config.bit_precision, batch=True) as model:
         return terms.tables(model, config, interactions, scale), path.read_bytes()
 

@@ -55,6 +55,7 @@ def train(
     passes: int = 1,
     *,
     durable: bool = True,
+    cache: Path | None = None,
 ) -> None:
     """Run VW over a text file; the model appears whole under `model_out` or not at all.
 
@@ -65,6 +66,7 @@ def train(
         model_in: continue from this model.
         passes: passes over the data, through VW's binary cache.
         durable: return when the model is on the disk; not needed in a folder that is thrown away.
+        cache: where VW's binary cache is kept for the next run over the same data; null throws it away.
 
     Raises:
         LearnError: VW refused the arguments or the data, or wrote no model.
@@ -78,7 +80,8 @@ def train(
             start = ["-i", str(model_in)] if model_in else []
             if passes > 1:
                 # Without --holdout_off every tenth row would be kept from learning.
-                start += ["--passes", str(passes), "--cache_file", f"{part}.cache", "-k", "--holdout_off"]
+                start += ["--passes", str(passes), "--cache_file", str(cache or f"{part}.cache"), "--holdout_off"]
+                start += [] if cache else ["-k"]
             _run([*start, *arguments.split(), "-d", str(data), "-f", str(part), "--no_stdin"])
             if not part.is_file() or part.stat().st_size == 0:
                 raise LearnError(f"Vowpal Wabbit wrote no model for {arguments!r}", hint="is the disk full?")
