@@ -26,6 +26,7 @@ from policies.vw.scoring.tables import ScoreTables
 EVERYBODY: Final = "everybody"
 CLIPPING: Final = "clipping"
 STAGE: Final = "chance x worth"
+MONEY: Final = "money"
 LOSS: Final = "loss of permission"
 _CANCELS: Final = 1e-12
 _NONE: Final = np.zeros(1)
@@ -110,6 +111,35 @@ def compare(policy: CompiledPolicy, context: ContextBatch, action: int, other: i
     return Comparison(action, other, difference, tuple(parts))
 
 
+def in_words(policy: CompiledPolicy, context: ContextBatch, action: int) -> str | None:
+    """The parts of an action's score as one sum: "0.0310 chance of clicked x 9.2000 - 0.0120 sending = 0.2732".
+
+    Args:
+        policy: None is said of one that knows no parts.
+        context: one row.
+        action: hold or a send.
+
+    Raises:
+        DataError: the context has another schema.
+    """
+    tables = policy.tables
+    if not isinstance(tables, PartTables):
+        return None
+    x = policy.encoder.encode(context)
+    parts = {name: float(value[0]) for name, value in tables.parts(x, action).items()}
+    summands = []
+    if "chance" in parts:
+        summands.append(f"{parts.pop('chance'):.4f} chance of {tables.stage} x {parts.pop('worth'):.4f}")
+    money = "beside it" if summands else "expected money"
+    for name, value in parts.items():
+        # As many decimals as are printed; a float32 that was rounded is no part of its own.
+        if abs(value) < 5e-5 and summands:
+            continue
+        sign = ("- " if value < 0.0 else "+ ") if summands else ("-" if value < 0.0 else "")
+        summands.append(f"{sign}{abs(value):.4f} {money if name == MONEY else name}")
+    return f"{' '.join(summands)} = {float(tables.scores(x)[0, action]):.4f}"
+
+
 def _by_part(
     policy: CompiledPolicy, tables: PartTables, groups: dict[str, str], x: Float32Array, action: int, other: int
 ) -> tuple[Part, ...]:
@@ -134,7 +164,7 @@ def _by_part(
         raise ParameterError("policy", "compare", allowed="tables of its encoder", got=tables.d)
     money = tables.money.scores(x)[0]
     found = terms(tables.money, float(money[action] - money[other]))
-    first, second = (tables.parts(x, one) if one != HOLD else {} for one in (action, other))
+    first, second = (tables.parts(x, one) for one in (action, other))
     for loss in tables.losses:
         gap = float(first.get(loss.name, _NONE)[0] - second.get(loss.name, _NONE)[0])
         found += terms(loss.odds, gap) if HOLD not in (action, other) else [Part(EVERYBODY, "", LOSS, gap)]

@@ -4,8 +4,11 @@ policy, the learner, the response models and the record of training rows.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, Final
+
+import msgspec
 
 from engine.catalog import Catalog
 from engine.errors import ArtefactError
@@ -124,6 +127,21 @@ class TrainedFolder:
             ArtefactError: a record that is damaged.
         """
         return TrainingRows.read(self.path) if FILE in self.manifest.files else None
+
+    def copied(self, path: Path) -> Manifest:
+        """Write the folder once more, without what its manifest says of the training log.
+
+        Raises:
+            ArtefactError: a record of rows that is damaged.
+            StorageError: the disk refused a write.
+        """
+
+        def write(part: Path) -> None:
+            for name in self.manifest.files:
+                if name != FILE:
+                    shutil.copyfile(self.path / name, part / name)
+
+        return msgspec.structs.replace(self.manifest, source={}).publish(path, write, self.training_rows())
 
 
 def export_learner(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from engine.time.localtime import datetime_of
 from engine.types import HOLD, NOT_AN_INSTANT, BoolArray, FloatArray
 from experiments.outputs import CommandOutput, Output
 from experiments.serve.prices import PricesOutput, charged
-from policies.explain import EVERYBODY, Comparison, Part, compare
+from policies.explain import EVERYBODY, Comparison, Part, compare, in_words
 from policies.trained import TrainedFolder
 from policies.vw.responses import ResponseModel, Role
 from policies.vw.scoring.compiled import CompiledPolicy, EnsemblePolicy
@@ -76,6 +76,8 @@ class ExplainOutput(CommandOutput, frozen=True, kw_only=True):
         comparisons: the chosen action against hold and against the runner-up.
         notes: what else to know.
         prices: prices of the budgets that the decision was made under; null where there were none.
+        in_parts: action -> its score as one sum of parts: of the chosen action and of those that it is compared with;
+            empty where the policy did not learn parts.
     """
 
     decision_id: str
@@ -92,6 +94,7 @@ class ExplainOutput(CommandOutput, frozen=True, kw_only=True):
     comparisons: tuple[ComparisonRow, ...] = ()
     notes: tuple[str, ...] = ()
     prices: PricesOutput | None = None
+    in_parts: dict[str, str] = {}
 
 
 def explain_decision(log: Given, decision_id: str, policy_folder: Path | None = None) -> ExplainOutput:
@@ -165,6 +168,7 @@ def _explained(
         held = holdback(
             seen.scores, eligible, action, group=group, suppressed=suppressed, limited=limited, price=dear.price
         )
+    compared = comparisons(policy, context, seen.scores, eligible, action)
     return ExplainOutput(
         decision_id=batch.column("decision_id")[0].as_py(),
         decided_at=datetime_of(int(instants(batch.column("decided_at"))[0])).isoformat(),
@@ -177,10 +181,18 @@ def _explained(
         p_respond=seen.response("respond", action),
         p_unsub=seen.response("unsub", action),
         holdback=None if held is None else holdback_row(held, names),
-        comparisons=comparisons(policy, context, seen.scores, eligible, action),
+        comparisons=compared,
         notes=(*policy_notes(policy, responses), *dear.notes),
         prices=dear.prices,
+        in_parts=_in_parts(policy, context, dict.fromkeys((names[action], *(row.against for row in compared)))),
     )
+
+
+def _in_parts(policy: Policy, context: ContextBatch, actions: Iterable[str]) -> dict[str, str]:
+    if not isinstance(policy, CompiledPolicy):
+        return {}
+    said = {name: in_words(policy, context, policy.catalog.action_names.index(name)) for name in actions}
+    return {name: words for name, words in said.items() if words is not None}
 
 
 def _by_limits(

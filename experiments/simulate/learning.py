@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from engine.content.eligibility import is_modular
 from engine.log.parquet import LogReader
 from engine.log.training_rows import TrainingRows
 from engine.protocols import Learner
@@ -17,9 +18,12 @@ from experiments.simulate.run_spec import DayPolicy, SimulateConfig
 from policies.horizon.config import HorizonConfig
 from policies.horizon.panel import WholeLogs
 from policies.parts.config import PartsConfig
+from policies.parts.folder import PartsManifest
+from policies.parts.learner import PartsLearner
 from policies.peers.constant import UniformPolicy
 from policies.registry import learner
 from policies.trained import TrainedFolder, export_learner
+from policies.vw.folder import PolicyManifest
 from simulator.scenario import Scenario
 
 VW: Final = "vw"
@@ -75,8 +79,8 @@ class Learning:
         return self.folder / f"policy-{step:05d}"
 
     def _learn(self, step: int) -> None:
-        if self.config.policy == VW and self.config.learner.whole is not None:
-            self._refit(step, self.config.learner.whole)
+        if (whole := self._whole()) is not None:
+            self._refit(step, whole)
             return
         before = self.last(step)
         start = before or (Path(self.config.start) if self.config.start is not None else None)
@@ -110,12 +114,32 @@ class Learning:
         readers = [LogReader(log) for log in logs]
         rounds = WholeLogs(readers, self.config.metric, whole.metrics)
         if readers and not rounds.empty():
-            one = self._fresh() if self.config.start is None else TrainedFolder(Path(self.config.start)).learner()
+            one, start = self._refitted()
             one.learn(rounds)
-            start = None if self.config.start is None else Path(self.config.start)
             export_learner(
                 one, self._at(step), source={"through": until}, rows=_learnt(logs, self.config.metric, start)
             )
+
+    def _whole(self) -> HorizonConfig | PartsConfig | None:
+        """The configuration of a learner that is fitted anew each time; a start keeps its own."""
+        if self.config.policy != VW or is_modular(self.scenario.catalog):
+            return None
+        if self.config.start is None:
+            return self.config.learner.whole
+        started = TrainedFolder(Path(self.config.start)).manifest
+        return started.config.whole if isinstance(started, PolicyManifest) else None
+
+    def _refitted(self) -> tuple[Learner, Path | None]:
+        """What a refit begins from, and the folder whose rows it knows already."""
+        if self.config.start is None:
+            return self._fresh(), None
+        start = Path(self.config.start)
+        said = TrainedFolder(start).manifest
+        if isinstance(said, PartsManifest):
+            # Parts are fitted to all rows at once: until the first fit the start decides, and then it is forgotten.
+            given = (said.catalog, said.features, said.metric, said.reward_range)
+            return PartsLearner(*given, said.config, said.exploration), None
+        return TrainedFolder(start).learner(), start
 
     def _kept(self, day: int, step: int) -> Path | None:
         """The log of a day as it became known first: a run that was killed reads the same."""

@@ -43,7 +43,7 @@ from experiments.simulate.workers import Workers
 from policies.peers.config import LEARNING
 from policies.prices.config import PriceConfig
 from policies.prices.pricing import Prices
-from policies.trained import TrainedFolder, export_learner
+from policies.trained import TrainedFolder
 from simulator.scenario import Scenario, scenario_from, with_faults
 from simulator.world.sender import Sender
 
@@ -310,8 +310,7 @@ class _Run:
         if not folders:
             return None
         out = self.request.beside(".policy")
-        trained = TrainedFolder(folders[-1])
-        export_learner(trained.learner(), out, rows=trained.training_rows())
+        TrainedFolder(folders[-1]).copied(out)
         return out
 
 

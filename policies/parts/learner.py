@@ -8,8 +8,9 @@ of a send a over hold is put together:
 
 This is the surrogate index of Athey, Chetty, Imbens & Kang (NBER 26463, 2019, equation 3.1); it holds where messages
 act through the stage alone. What acts past it is looked for in what the parts leave over, and is added only where
-held-out rows show it by two standard errors. Without a stage the money itself is regressed, pooled and shrunk, by the
-same held-out rows.
+held-out rows show it by two standard errors. Where a stage is also reached after a hold (a visit that nobody asked
+for), hold has a chance x worth of its own. A row whose stage is not known yet says nothing of the stage. Without a
+stage the money itself is regressed, pooled and shrunk, by the same held-out rows.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from engine.encoder import Encoder, SmoothCoding, fit_encoder, smooth_encoder
 from engine.errors import ArtefactError, LearnError, ParameterError
 from engine.features import FeatureSchema
 from engine.log.training_rows import TrainingRows
+from engine.names import known_name
 from engine.records.rounds import RoundBatch
 from engine.types import HOLD, NOT_AN_INSTANT, BoolArray, FloatArray
 from policies.exploring.config import ExplorationConfig
@@ -60,7 +62,8 @@ class Tally:
 
     Attributes:
         rounds / skipped / eligible: that train, that do not, and their eligible actions.
-        sends / stages: sends among them, and those that reached the stage.
+        sends / stages: sends among them, and those that are known to have reached the stage.
+        held: decisions to hold after which the stage was reached all the same.
         contacts / days: distinct contacts, and the days from the first to the last decision; 0 where not known.
         gap_days: mean days between two decisions of a contact, also those that do not train; infinite without any.
         cost: (k - 1,) mean cost of a send by channel and arm, USD, at least 0.
@@ -72,6 +75,7 @@ class Tally:
     eligible: int
     sends: int
     stages: int
+    held: int
     contacts: int
     days: float
     gap_days: float
@@ -111,6 +115,7 @@ class PartsState:
             "stage": self.stage,
             "sends": self.tally.sends,
             "stages": self.tally.stages,
+            "stages_after_hold": self.tally.held,
             "said": list(self.said),
             "discount_charge_usd": self.charge.tolist(),
             "prices_usd": {loss.name: loss.price.tolist() for loss in self.tables.losses},
@@ -242,6 +247,9 @@ class PartsLearner:
             responses=notes_of(responses),
             tables=tuple(stored),
             losses={loss.name: tuple(loss.price.tolist()) for loss in state.tables.losses},
+            stage=state.stage,
+            held=state.tables.held,
+            fees={name: tuple(map(tuple, fee.tolist())) for name, fee in state.tables.fees.items()},
             parts=state.summary(),
         )
 
@@ -291,13 +299,15 @@ class _Log:
         self.opened = SEEN if SEEN in known else ""
 
     def _stage(self, known: set[str], config: PartsConfig) -> str:
+        if not config.stage:
+            return ""
         if config.stage != AUTO:
-            if config.stage and config.stage not in known:
-                raise LearnError(
-                    f"the rounds have no metric {config.stage!r} to take as the stage",
-                    hint=f"they know {sorted(known)}",
-                )
-            return config.stage
+            between = sorted(known - {self.metric})
+            said = f"it is a metric (0 or 1) of the log between a message and {self.metric!r}; '' models that itself"
+            return known_name(config.stage, between, owner="learner.parts", parameter="stage", hint=said)
+        if self.metric in (*config.stages, *config.lost, SEEN):
+            # What comes before the money is no money: a click is not what brings an opening about.
+            return ""
         named = [name for name in config.stages if name in known and name != self.metric]
         return named[-1] if named else ""
 
@@ -309,9 +319,10 @@ class _Log:
 
     def tally(self) -> Tally:
         channels, hours, arms = self.catalog.shape
-        rounds = skipped = eligible = sends = stages = decisions = 0
+        rounds = skipped = eligible = sends = stages = held = decisions = 0
         first, last, seen = None, None, set()
-        cost, opened, by_cell = (np.zeros((channels, arms)) for _ in range(3))
+        # Sums and counts of what is known, by channel and arm.
+        cost, priced, opened, asked = (np.zeros((channels, arms)) for _ in range(4))
         for batch in self._rounds:
             kept = trainable(batch, self.metric, self._range, self.catalog, propensities=True)
             rounds, skipped, decisions = rounds + kept.n, skipped + batch.n - kept.n, decisions + batch.n
@@ -320,33 +331,36 @@ class _Log:
             sends += int(sent.sum())
             if self.stage:
                 stages += int((reached(kept, self.stage) & sent).sum())
+                held += int((reached(kept, self.stage) & ~sent).sum())
             seen.update(np.unique(batch.cluster).tolist())
             at = batch.decided_at[batch.decided_at != NOT_AN_INSTANT]
             if len(at):
                 first = int(at.min()) if first is None else min(first, int(at.min()))
                 last = int(at.max()) if last is None else max(last, int(at.max()))
-            channel, _, arm = self.catalog.split(kept.action[sent])
-            np.add.at(by_cell, (channel, arm), 1.0)
-            if self.cost:
-                np.add.at(cost, (channel, arm), -np.nan_to_num(kept.rewards[self.cost][sent]))
-            if self.opened:
-                np.add.at(opened, (channel, arm), reached(kept, self.opened)[sent].astype(np.float64))
+            for name, sums, counts in ((self.cost, cost, priced), (self.opened, opened, asked)):
+                if name:
+                    told = np.flatnonzero(sent & ~np.isnan(kept.rewards[name]))
+                    channel, _, arm = self.catalog.split(kept.action[told])
+                    np.add.at(sums, (channel, arm), kept.rewards[name][told])
+                    np.add.at(counts, (channel, arm), 1.0)
         if not rounds:
             raise LearnError(f"no usable round with a known {self.metric!r}", hint="join the outcomes first")
-        mean = np.maximum(cost / np.maximum(by_cell, 1.0), 0.0)
-        by_channel = by_cell.sum(axis=1)
-        share = np.where(by_channel > 0, opened.sum(axis=1) / np.maximum(by_channel, 1.0), 1.0)
+        mean = np.maximum(-cost / np.maximum(priced, 1.0), 0.0)
         # A channel whose messages nobody is ever seen to open does not report it.
-        share = np.where(share > 0.0, share, 1.0) if self.opened else np.ones(channels)
+        share = opened.sum(axis=1) / np.maximum(asked.sum(axis=1), 1.0)
+        share = np.where(share > 0.0, share, 1.0)
         days = 0.0 if first is None or last is None else (last - first) / US_PER_DAY
         each = np.repeat(mean[:, None, :], hours, axis=1).ravel()
         gap = days * len(seen) / (decisions - len(seen)) if decisions > len(seen) and days else np.inf
-        return Tally(rounds, skipped, eligible, sends, stages, len(seen), days, gap, each, share)
+        return Tally(rounds, skipped, eligible, sends, stages, held, len(seen), days, gap, each, share)
 
     def organic_spend(self) -> float:
         """Mean spending of the decisions that reached no stage; what is not known is left out."""
-        spent = [batch.rewards[self.spend][~reached(batch, self.stage)] for batch in self.batches()]
-        return float(np.nanmean(np.concatenate(spent)))
+        total = rows = 0.0
+        for batch in self.batches():
+            spent = batch.rewards[self.spend][missed(batch, self.stage)]
+            total, rows = total + float(np.nansum(spent)), rows + int((~np.isnan(spent)).sum())
+        return total / max(rows, 1.0)
 
     def rows(self, wanted: Callable[[RoundBatch], BoolArray], target: Callable[[RoundBatch], Any]) -> Stream:
         """Rows of each batch that `wanted(batch)` says, with `target(batch)` as their target."""
@@ -362,9 +376,15 @@ class _Log:
 
 
 def reached(batch: RoundBatch, name: str) -> BoolArray:
-    """(n,) whether a stage was reached; what is not known counts as not."""
-    hit: BoolArray = np.nan_to_num(batch.rewards[name]) > 0.0
+    """(n,) whether a stage is known to have been reached."""
+    hit: BoolArray = batch.rewards[name] > 0.0
     return hit
+
+
+def missed(batch: RoundBatch, name: str) -> BoolArray:
+    """(n,) whether a stage is known not to have been reached; what is pending is neither this nor reached."""
+    out: BoolArray = batch.rewards[name] <= 0.0
+    return out
 
 
 def _sent(batch: RoundBatch) -> BoolArray:
@@ -394,14 +414,16 @@ class _Build:
     def by_stage(self, sample: list[RoundBatch]) -> PartsState:
         """Chance x worth, what acts past the stage, costs, losses and the charge of discounts."""
         stage = self.log.stage
-        chance = self._fit("chance", self._events(stage), "chance", self.terms, _CHANCE_PAIRS, self.parts.ridges)
+        held = self.tally.held > 0
+        events = self._events(stage, held=held)
+        chance = self._fit("chance", events, "chance", self.terms, _CHANCE_PAIRS, self.parts.ridges)
         whole = chance.terms
         alone = replace(whole, actions=False)
-        organic = self._organic(alone, lambda batch: ~reached(batch, stage))
+        organic = self._organic(alone, lambda batch: missed(batch, stage))
         worth = self._fit(
             "worth",
             self.log.rows(
-                lambda batch: reached(batch, stage) & _sent(batch),
+                lambda batch: reached(batch, stage) & (_sent(batch) | held),
                 lambda batch: self._money(batch) - organic.own(batch.context, batch.action),
             ),
             "money",
@@ -409,12 +431,12 @@ class _Build:
             ((),),
             self.parts.worth_ridges,
         )
-        tables = PartTables(chance.tables, worth.tables, zero_tables(chance.tables))
+        tables = PartTables(chance.tables, worth.tables, zero_tables(chance.tables), (), held, stage)
         tables = replace(tables, money=self._past(whole, organic, tables))
         gain = self._gain(tables, whole.encoder, sample)
         tables = replace(tables, losses=self._losses(whole, gain))
         charge = self._charge()
-        tables = tables.less(self._costs() + charge * self.tally.opened[:, None])
+        tables = tables.less(self._costs(), "sending").less(charge * self.tally.opened[:, None], "discount")
         return PartsState(whole.encoder, tables, self.fitted, self.tally, stage, charge, tuple(self.said))
 
     def by_money(self) -> PartsState:
@@ -428,7 +450,13 @@ class _Build:
             _MONEY_PAIRS,
             self.parts.worth_ridges,
         )
-        self.said.append("The log has no stage between a message and its money, so the money itself was modelled.")
+        stage, sends = self.log.stage, self.tally.stages
+        why = (
+            f"Only {sends} sends reached the stage {stage}, fewer than {LEAST_STAGES}"
+            if stage
+            else "The log has no stage between a message and its money"
+        )
+        self.said.append(f"{why}, so the money itself was modelled.")
         zero = np.zeros(len(self.log.catalog.arms))
         tables = PartTables(None, None, money.tables)
         return PartsState(money.terms.encoder, tables, self.fitted, self.tally, "", zero, tuple(self.said))
@@ -446,8 +474,11 @@ class _Build:
         self.fitted[name] = regress(stream, kind, choice, self.config)
         return self.fitted[name]
 
-    def _events(self, name: str) -> Stream:
-        return self.log.rows(_sent, lambda batch: reached(batch, name))
+    def _events(self, name: str, *, held: bool = False) -> Stream:
+        """Sends of which it is known whether the event followed; decisions to hold too where they are asked for."""
+        return self.log.rows(
+            lambda batch: ~np.isnan(batch.rewards[name]) & (_sent(batch) | held), lambda batch: reached(batch, name)
+        )
 
     def _money(self, batch: RoundBatch) -> FloatArray:
         """(n,) money without the cost of the send."""
@@ -475,7 +506,7 @@ class _Build:
             worth = (
                 np.maximum(own_scores(tables.worth, x, batch.action, self.log.catalog), 0.0) if tables.worth else 0.0
             )
-            return self._money(batch) - modelled - np.where(_sent(batch), chance * worth, 0.0)
+            return self._money(batch) - modelled - np.where(_sent(batch) | tables.held, chance * worth, 0.0)
 
         every = self.log.rows(lambda batch: np.ones(batch.n, dtype=np.bool_), left)
         found = self._fit("past", every, "money", [whole], _MONEY_PAIRS, self.parts.worth_ridges)
@@ -492,7 +523,8 @@ class _Build:
         channels, _, _ = self.log.catalog.shape
         found = []
         for batch in sample:
-            gain = np.maximum(tables.scores(encoder.encode(batch.context))[:, 1:] - self.tally.cost, 0.0)
+            scores = tables.scores(encoder.encode(batch.context))
+            gain = np.maximum(scores[:, 1:] - scores[:, :1] - self.tally.cost, 0.0)
             gain = np.where(batch.eligible_dense()[:, 1:], gain, np.nan).reshape(batch.n, channels, -1)
             found.append(np.fmax.reduce(gain, axis=2))
         return np.concatenate(found)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
 import numpy as np
 from scipy.special import expit
 
-from engine.types import Float32Array, FloatArray
+from engine.types import HOLD, Float32Array, FloatArray
 from policies.vw.scoring.tables import BATCH_ROWS, ScoreTables
 
 Scored = Callable[[ScoreTables, Float32Array], FloatArray]
@@ -32,19 +32,27 @@ class Loss:
 
 @dataclass(frozen=True)
 class PartTables:
-    """Score of a send = chance x worth + money - sum over losses of chance x price; of hold = its money.
+    """Score of a send = chance x worth + money - sum over losses of chance x price.
+
+    Hold's is its money, and chance x worth where the stage is also reached without a message.
 
     Attributes:
         chance: tables of the log odds of the stage; None where there is no stage.
         worth: USD of a stage that is reached; it never counts as less than nothing.
         money: USD that is added: costs, charges, what acts past the stage, prices; without a stage all of it.
         losses: what a send may cost later.
+        held: whether the stage is also reached after a hold.
+        stage: its name, for explanations.
+        fees: name -> (C, K) USD a send by which `money` has been lowered already, for explanations.
     """
 
     chance: ScoreTables | None
     worth: ScoreTables | None
     money: ScoreTables
     losses: tuple[Loss, ...] = ()
+    held: bool = False
+    stage: str = ""
+    fees: Mapping[str, FloatArray] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -88,28 +96,39 @@ class PartTables:
     def _batch(self, x: Float32Array, scored: Scored) -> FloatArray:
         total = scored(self.money, x)
         if self.chance is not None and self.worth is not None:
-            reached, worth = expit(scored(self.chance, x)[:, 1:]), scored(self.worth, x)[:, 1:]
-            total[:, 1:] += reached * np.maximum(worth, 0.0)
+            first = HOLD if self.held else HOLD + 1
+            reached, worth = expit(scored(self.chance, x)[:, first:]), scored(self.worth, x)[:, first:]
+            total[:, first:] += reached * np.maximum(worth, 0.0)
         for loss in self.losses:
             if loss.price.any():
                 total[:, 1:] -= expit(scored(loss.odds, x)[:, 1:]) * loss.price[self._channel]
         return total
 
     def parts(self, x: Float32Array, action: int) -> dict[str, FloatArray]:
-        """(n,) each part of one send's score, by name; `chance` and `worth` are factors, the rest are summands."""
+        """(n,) each part of one action's score, by name; `chance` and `worth` are factors, the rest are summands.
+
+        What was named when it was taken from the money stands under its name; all parts add up to the score.
+        """
         out: dict[str, FloatArray] = {}
-        if self.chance is not None and self.worth is not None:
+        if self.chance is not None and self.worth is not None and (self.held or action != HOLD):
             out["chance"] = expit(self.chance.scores(x)[:, action])
             out["worth"] = np.maximum(self.worth.scores(x)[:, action], 0.0)
         out["money"] = self.money.scores(x)[:, action]
-        for loss in self.losses:
+        if action != HOLD:
+            channels, hours, arms = self.shape
+            channel, _, arm = np.unravel_index(action - 1, (channels, hours, arms))
+            for name, fee in self.fees.items():
+                out["money"] = out["money"] + fee[channel, arm]
+                out[name] = np.full(len(x), -fee[channel, arm])
+        for loss in self.losses if action != HOLD else ():
             out[loss.name] = -expit(loss.odds.scores(x)[:, action]) * loss.price[self._channel[action - 1]]
         return out
 
-    def less(self, price: FloatArray) -> PartTables:
-        """The same with a price (C, K) taken from every send."""
+    def less(self, price: FloatArray, name: str = "") -> PartTables:
+        """The same with a price (C, K) taken from every send; a named one stays apart in explanations."""
         cheaper = (self.money.channel_arm.astype(np.float64) - price).astype(np.float32)
-        return replace(self, money=replace(self.money, channel_arm=cheaper))
+        fees = {**self.fees, name: price} if name else self.fees
+        return replace(self, money=replace(self.money, channel_arm=cheaper), fees=fees)
 
     def stored(self) -> dict[str, ScoreTables]:
         """Every table by the name of its file."""
@@ -120,6 +139,6 @@ class PartTables:
 
 def zero_tables(like: ScoreTables) -> ScoreTables:
     """Tables of zeros, not clipped."""
-    empty = {field.name: np.zeros_like(getattr(like, field.name)) for field in fields(like)}
+    empty = {one.name: np.zeros_like(getattr(like, one.name)) for one in fields(like)}
     empty["limits"] = np.array([-np.inf, np.inf], dtype=np.float32)
     return ScoreTables(**empty)

@@ -38,6 +38,7 @@ def _lines(output: ExplainOutput) -> list[str]:
         f"chosen: {output.action} with propensity {output.propensity:.6g} (group {output.group})",
         f"expected {output.metric}: {figure_text(output.expected_value)}; {chances}",
     ]
+    lines += [f"{action} in parts: {words}" for action, words in output.in_parts.items()]
     held = output.holdback
     if held is not None and held.reason is not None:
         best = f"; the best was {held.best} at {figure_text(held.best_expected_value)}" if held.best else ""
