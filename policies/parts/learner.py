@@ -49,7 +49,7 @@ LEAST_STAGES: Final = 20
 PARITY_LIMIT: Final = 1e-4
 US_PER_DAY: Final = 86_400_000_000
 # Contexts that are held in memory to place the knots of curves, and to price a permission.
-_SAMPLE_BATCHES: Final = 16
+_SAMPLE_ROWS: Final = 131_072
 # Pairs among which held-out rows choose, the plainest first.
 _CHANCE_PAIRS: Final = ((), ("xc",), ("xc", "xt"), ("xc", "xh", "xa", "ca"), ("xc", "xh", "xa", "xt", "ch", "ca", "ha"))
 _MONEY_PAIRS: Final = ((), ("xc",), ("xc", "xh", "xa", "ca"))
@@ -317,6 +317,16 @@ class _Log:
             if kept.n:
                 yield kept
 
+    def first(self, rows: int) -> list[RoundBatch]:
+        """At most so many rows, the first ones."""
+        found: list[RoundBatch] = []
+        for batch in self.batches():
+            if rows <= 0:
+                break
+            found.append(batch.take(slice(0, rows)))
+            rows -= batch.n
+        return found
+
     def tally(self) -> Tally:
         channels, hours, arms = self.catalog.shape
         rounds = skipped = eligible = sends = stages = held = decisions = 0
@@ -356,11 +366,10 @@ class _Log:
 
     def organic_spend(self) -> float:
         """Mean spending of the decisions that reached no stage; what is not known is left out."""
-        total = rows = 0.0
-        for batch in self.batches():
-            spent = batch.rewards[self.spend][missed(batch, self.stage)]
-            total, rows = total + float(np.nansum(spent)), rows + int((~np.isnan(spent)).sum())
-        return total / max(rows, 1.0)
+        told = [batch.rewards[self.spend][missed(batch, self.stage)] for batch in self.batches()]
+        spent = np.concatenate(told)
+        known = spent[~np.isnan(spent)]
+        return float(known.mean()) if len(known) else 0.0
 
     def rows(self, wanted: Callable[[RoundBatch], BoolArray], target: Callable[[RoundBatch], Any]) -> Stream:
         """Rows of each batch that `wanted(batch)` says, with `target(batch)` as their target."""
@@ -395,7 +404,7 @@ def _sent(batch: RoundBatch) -> BoolArray:
 def _learnt(log: _Log, schema: FeatureSchema, config: VwConfig, parts: PartsConfig) -> PartsState:
     tally = log.tally()
     line = fit_encoder(schema, (batch.context for batch in log.batches()), config.max_levels)
-    sample = [batch for batch, _ in zip(log.batches(), range(_SAMPLE_BATCHES), strict=False)]
+    sample = log.first(_SAMPLE_ROWS)
     curve = smooth_encoder(line, (batch.context for batch in sample), parts.pieces)
     encoders = {None: (line, curve), False: (line,), True: (curve,)}[parts.smooth]
     terms = [Terms(log.catalog, one, matches(log.catalog, one, parts.match)) for one in dict.fromkeys(encoders)]

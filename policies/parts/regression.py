@@ -28,6 +28,9 @@ from policies.vw.scoring.tables import ScoreTables
 
 Kind = Literal["chance", "money"]
 MODEL: Final = "model.vw"
+# A pass that betters the loss by a smaller share is the last one. Vowpal Wabbit's own 1e-3 stops short of the minimum:
+# on 60,000 rows of the world of stages 0.1531 USD a decision, with this 0.1564, with 1e-5 0.1564 in twice the time.
+TERMINATION: Final = 3e-4
 _FIT_SHARE: Final = 0.7
 _FAR: Final = 40.0
 _PARITY_ROWS: Final = 256
@@ -162,7 +165,7 @@ def regress(stream: Stream, kind: Kind, choice: Choice, config: VwConfig) -> Fit
         tables, model = _fit(data, folder, terms, interactions, ridge, kind, choice.passes, config, scale)
         parity = _parity(folder / MODEL, tables, terms, stream(), config, scale)
     shifted = _calibrated(tables, terms, stream, kind, centre)
-    mean = float(sum(batch.target.sum() for batch in stream()) / counted)
+    mean = float(np.concatenate([batch.target for batch in stream()]).mean())
     return Fitted(terms, shifted, kind, interactions, ridge, counted, mean, gain, parity, model)
 
 
@@ -298,7 +301,7 @@ def _fit(
     path = folder / MODEL
     pairs = "".join(f" --interactions {pair}" for pair in interactions)
     loss = " --loss_function logistic" if kind == "chance" else ""
-    arguments = f"-b {config.bit_precision}{pairs} --bfgs --predict_only_model --l2 {ridge:.9g}{loss}"
+    arguments = f"-b {config.bit_precision}{pairs} --bfgs --termination {TERMINATION:g} --predict_only_model --l2 {ridge:.9g}{loss}"
     wall.train(arguments, data, path, passes=passes, durable=False, cache=data.with_suffix(".cache"))
     with wall.load(path, bits=config.bit_precision, batch=True) as model:
         return terms.tables(model, config, interactions, scale), path.read_bytes()
