@@ -129,8 +129,9 @@ class Choice:
 def regress(stream: Stream, kind: Kind, choice: Choice, config: VwConfig) -> Fitted:
     """Choose terms, pairs and penalty on held-out rows, then fit on all of them.
 
-    Pairs are chosen at the middle penalty and with the first terms, then the terms, then the penalty: each by the mean
-    loss on contacts that were not fitted on. A plainer one is kept unless another is better.
+    Pairs are chosen at the middle penalty and with the plainest terms that know the action, then the terms, then the
+    penalty, and once more at that penalty: each by the mean loss on contacts that were not fitted on. A plainer one is
+    kept unless another is better.
 
     Args:
         stream: hands out the rows, anew at each call.
@@ -151,11 +152,7 @@ def regress(stream: Stream, kind: Kind, choice: Choice, config: VwConfig) -> Fit
     if options > 1:
         with wall.scratch() as folder:
             bench = _Bench(stream, kind, choice, config, counted, folder)
-            # Money is so noisy that the luckiest of many terms would win: they have to be clearly better.
-            errors = 1.0 if kind == "money" else 0.0
-            best = bench.best([(choice.terms[0], pairs, middle) for pairs in choice.interactions], errors)
-            best = bench.best([best, *((terms, *best[1:]) for terms in choice.terms[1:])], errors)
-            best = bench.walked(best)
+            best = bench.chosen(best)
             gain = bench.gain(best)
     terms, interactions, ridge = best
     with wall.scratch() as folder:
@@ -196,6 +193,22 @@ class _Bench:
         clear = [float(one.mean()) - errors * float(one.std()) / np.sqrt(len(one)) for one in saved]
         clear[0] = 0.0
         return candidates[int(np.argmax(clear))]
+
+    def chosen(self, plainest: _Candidate) -> _Candidate:
+        """The best of all: a search by coordinates, twice, as what is worth its terms depends on the penalty."""
+        # Money is so noisy that the luckiest of many terms would win: they have to be clearly better.
+        errors = 1.0 if self._kind == "money" else 0.0
+        # Without the action no pair of an action says anything.
+        whole = [terms for terms in self._choice.terms if terms.actions] or list(self._choice.terms)
+        best = plainest
+        for _ in range(2):
+            plain, ridge = (*plainest[:2], best[2]), best[2]
+            best = self.best([plain, *((whole[0], pairs, ridge) for pairs in self._choice.interactions)], errors)
+            best = self.best([best, *((terms, *best[1:]) for terms in whole[1:])], errors)
+            best = self.walked(best)
+            if best[2] == ridge:
+                break
+        return best
 
     def walked(self, start: _Candidate) -> _Candidate:
         """The start with the penalty that its neighbours do not better: away from it, as far as held-out rows gain."""
@@ -301,7 +314,8 @@ def _fit(
     path = folder / MODEL
     pairs = "".join(f" --interactions {pair}" for pair in interactions)
     loss = " --loss_function logistic" if kind == "chance" else ""
-    arguments = f"-b {config.bit_precision}{pairs} --bfgs --termination {TERMINATION:g} --predict_only_model --l2 {ridge:.9g}{loss}"
+    optimiser = f"--bfgs --termination {TERMINATION:g} --predict_only_model --l2 {ridge:.9g}"
+    arguments = f"-b {config.bit_precision}{pairs} {optimiser}{loss}"
     wall.train(arguments, data, path, passes=passes, durable=False, cache=data.with_suffix(".cache"))
     with wall.load(path, bits=config.bit_precision, batch=True) as model:
         return terms.tables(model, config, interactions, scale), path.read_bytes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -169,7 +169,7 @@ def test_batches_do_not_matter(kind: Kind, target: str) -> None:
     choice = Choice([replace(terms, actions=False), terms], [(), ("xc",)], [3.0, 30.0, 300.0], 10**6, 40, 0)
     whole = regress(lambda: [rows], kind, choice, CONFIG)
     cuts = [0, 1, 1, 400, 1499, 1500]
-    cut = regress(lambda: [rows.take(slice(a, b)) for a, b in zip(cuts, cuts[1:], strict=False)], kind, choice, CONFIG)
+    cut = regress(lambda: [rows.take(slice(a, b)) for a, b in pairwise(cuts)], kind, choice, CONFIG)
     assert (cut.ridge, cut.interactions, cut.gain, cut.mean) == (
         whole.ridge,
         whole.interactions,
