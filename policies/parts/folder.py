@@ -21,7 +21,6 @@ class PartsManifest(PolicyManifest, frozen=True, kw_only=True):
         tables: names of the parts that have a table.
         losses: metric -> (C,) USD that the event costs.
         stage: the metric that stands in between; "" where the money itself was modelled.
-        held: whether the stage is also reached after a hold.
         fees: name -> (C, K) USD a send that the money was lowered by: the cost of sending, the charge of discounts.
         parts: what was chosen, and why (`policies.parts.learner.PartsState.summary`).
     """
@@ -31,7 +30,6 @@ class PartsManifest(PolicyManifest, frozen=True, kw_only=True):
     tables: tuple[str, ...]
     losses: dict[str, tuple[float, ...]]
     stage: str
-    held: bool
     fees: dict[str, tuple[tuple[float, ...], ...]]
     parts: dict[str, Any]
 
@@ -56,9 +54,8 @@ class PartsManifest(PolicyManifest, frozen=True, kw_only=True):
             Loss(name, found[f"loss_{name}"], np.array(price)) for name, price in sorted(self.losses.items())
         )
         fees = {name: np.array(fee) for name, fee in self.fees.items()}
-        tables = PartTables(
-            found.get("chance"), found.get("worth"), found["money"], losses, self.held, self.stage, fees
-        )
+        parts = (found.get("chance"), found.get("worth"), found["money"])
+        tables = PartTables(*parts, losses, found.get("held"), self.stage, fees)
         return CompiledPolicy(
             self.catalog, self.encoder, tables, self.exploration, self.rounds, self.name, self.version
         )

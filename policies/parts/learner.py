@@ -8,9 +8,8 @@ of a send a over hold is put together:
 
 This is the surrogate index of Athey, Chetty, Imbens & Kang (NBER 26463, 2019, equation 3.1); it holds where messages
 act through the stage alone. What acts past it is looked for in what the parts leave over, and is added only where
-held-out rows show it by two standard errors. Where a stage is also reached after a hold (a visit that nobody asked
-for), hold has a chance x worth of its own. A row whose stage is not known yet says nothing of the stage. Without a
-stage the money itself is regressed, pooled and shrunk, by the same held-out rows.
+held-out rows show it by two standard errors. Without a stage the money itself is regressed, pooled and shrunk, by the
+same held-out rows.
 """
 
 from __future__ import annotations
@@ -21,32 +20,32 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from scipy.special import expit
 
 from engine.catalog import Catalog
 from engine.encoder import Encoder, SmoothCoding, fit_encoder, smooth_encoder
 from engine.errors import ArtefactError, LearnError, ParameterError
 from engine.features import FeatureSchema
 from engine.log.training_rows import TrainingRows
-from engine.names import known_name
 from engine.records.rounds import RoundBatch
-from engine.types import HOLD, NOT_AN_INSTANT, BoolArray, FloatArray
+from engine.types import BoolArray, FloatArray
 from policies.exploring.config import ExplorationConfig
-from policies.parts.config import AUTO, SEEN, PartsConfig
+from policies.parts.config import PartsConfig
 from policies.parts.folder import PartsManifest
-from policies.parts.regression import Choice, Fitted, Kind, Rows, Stream, regress
+from policies.parts.log import PartsLog, Tally, is_send, missed, reached
+from policies.parts.regression import Choice, Fitted, Kind, Stream, regress
 from policies.parts.tables import Loss, PartTables, zero_tables
-from policies.parts.terms import Terms, matches, own_scores
+from policies.parts.terms import Terms, matches
 from policies.vw import wall
 from policies.vw.arguments import VwConfig
 from policies.vw.responses import ResponseModel, notes_of
-from policies.vw.rows import repeatable, trainable
+from policies.vw.rows import repeatable
 from policies.vw.scoring.compiled import CompiledPolicy
 from policies.vw.scoring.tables import ScoreTables
 
 # With fewer stages that were reached their worth cannot be told from that of any other decision.
 LEAST_STAGES: Final = 20
 PARITY_LIMIT: Final = 1e-4
+SENDING: Final = "sending"
 US_PER_DAY: Final = 86_400_000_000
 # Contexts that are held in memory to place the knots of curves, and to price a permission.
 _SAMPLE_ROWS: Final = 131_072
@@ -54,33 +53,6 @@ _SAMPLE_ROWS: Final = 131_072
 _CHANCE_PAIRS: Final = ((), ("xc",), ("xc", "xt"), ("xc", "xh", "xa", "ca"), ("xc", "xh", "xa", "xt", "ch", "ca", "ha"))
 _MONEY_PAIRS: Final = ((), ("xc",), ("xc", "xh", "xa", "ca"))
 _CLEAR: Final = 2.0
-
-
-@dataclass(frozen=True)
-class Tally:
-    """What one pass over the rounds counts.
-
-    Attributes:
-        rounds / skipped / eligible: that train, that do not, and their eligible actions.
-        sends / stages: sends among them, and those that are known to have reached the stage.
-        held: decisions to hold after which the stage was reached all the same.
-        contacts / days: distinct contacts, and the days from the first to the last decision; 0 where not known.
-        gap_days: mean days between two decisions of a contact, also those that do not train; infinite without any.
-        cost: (k - 1,) mean cost of a send by channel and arm, USD, at least 0.
-        opened: (C,) share of sends that were seen; 1 where the log does not say.
-    """
-
-    rounds: int
-    skipped: int
-    eligible: int
-    sends: int
-    stages: int
-    held: int
-    contacts: int
-    days: float
-    gap_days: float
-    cost: FloatArray
-    opened: FloatArray
 
 
 @dataclass(frozen=True)
@@ -115,7 +87,6 @@ class PartsState:
             "stage": self.stage,
             "sends": self.tally.sends,
             "stages": self.tally.stages,
-            "stages_after_hold": self.tally.held,
             "said": list(self.said),
             "discount_charge_usd": self.charge.tolist(),
             "prices_usd": {loss.name: loss.price.tolist() for loss in self.tables.losses},
@@ -248,7 +219,6 @@ class PartsLearner:
             tables=tuple(stored),
             losses={loss.name: tuple(loss.price.tolist()) for loss in state.tables.losses},
             stage=state.stage,
-            held=state.tables.held,
             fees={name: tuple(map(tuple, fee.tolist())) for name, fee in state.tables.fees.items()},
             parts=state.summary(),
         )
@@ -274,148 +244,27 @@ class PartsLearner:
             LearnError: a reward outside the declared range, no usable round, or a failure of Vowpal Wabbit. The learner
                 is then as it was.
         """
-        log = _Log(repeatable(rounds), self.catalog, self.metric, self.reward_range, self._parts)
+        log = PartsLog(repeatable(rounds), self.catalog, self.metric, self.reward_range, self._parts)
         self._state = _learnt(log, self.schema, self.config, self._parts)
 
 
-class _Log:
-    """The rows that may train, and what the log knows of them."""
-
-    def __init__(
-        self,
-        rounds: Iterable[RoundBatch],
-        catalog: Catalog,
-        metric: str,
-        reward_range: tuple[float, float],
-        config: PartsConfig,
-    ) -> None:
-        self.catalog, self.metric = catalog, metric
-        self._rounds, self._range = rounds, reward_range
-        known = next((set(batch.rewards) for batch in rounds), set())
-        self.stage = self._stage(known, config)
-        self.cost = config.cost if config.cost in known and config.cost != metric else ""
-        self.lost = tuple(name for name in config.lost if name in known and name != metric)
-        self.spend = next((name for name in config.spend if name in known), metric)
-        self.opened = SEEN if SEEN in known else ""
-
-    def _stage(self, known: set[str], config: PartsConfig) -> str:
-        if not config.stage:
-            return ""
-        if config.stage != AUTO:
-            between = sorted(known - {self.metric})
-            said = f"it is a metric (0 or 1) of the log between a message and {self.metric!r}; '' models that itself"
-            return known_name(config.stage, between, owner="learner.parts", parameter="stage", hint=said)
-        if self.metric in (*config.stages, *config.lost, SEEN):
-            # What comes before the money is no money: a click is not what brings an opening about.
-            return ""
-        named = [name for name in config.stages if name in known and name != self.metric]
-        return named[-1] if named else ""
-
-    def batches(self) -> Iterable[RoundBatch]:
-        for batch in self._rounds:
-            kept = trainable(batch, self.metric, self._range, self.catalog, propensities=True)
-            if kept.n:
-                yield kept
-
-    def first(self, rows: int) -> list[RoundBatch]:
-        """At most so many rows, the first ones."""
-        found: list[RoundBatch] = []
-        for batch in self.batches():
-            if rows <= 0:
-                break
-            found.append(batch.take(slice(0, rows)))
-            rows -= batch.n
-        return found
-
-    def tally(self) -> Tally:
-        channels, hours, arms = self.catalog.shape
-        rounds = skipped = eligible = sends = stages = held = decisions = 0
-        first, last, seen = None, None, set()
-        # Sums and counts of what is known, by channel and arm.
-        cost, priced, opened, asked = (np.zeros((channels, arms)) for _ in range(4))
-        for batch in self._rounds:
-            kept = trainable(batch, self.metric, self._range, self.catalog, propensities=True)
-            rounds, skipped, decisions = rounds + kept.n, skipped + batch.n - kept.n, decisions + batch.n
-            eligible += int(kept.eligible_counts().sum())
-            sent = kept.action != HOLD
-            sends += int(sent.sum())
-            if self.stage:
-                stages += int((reached(kept, self.stage) & sent).sum())
-                held += int((reached(kept, self.stage) & ~sent).sum())
-            seen.update(np.unique(batch.cluster).tolist())
-            at = batch.decided_at[batch.decided_at != NOT_AN_INSTANT]
-            if len(at):
-                first = int(at.min()) if first is None else min(first, int(at.min()))
-                last = int(at.max()) if last is None else max(last, int(at.max()))
-            for name, sums, counts in ((self.cost, cost, priced), (self.opened, opened, asked)):
-                if name:
-                    told = np.flatnonzero(sent & ~np.isnan(kept.rewards[name]))
-                    channel, _, arm = self.catalog.split(kept.action[told])
-                    np.add.at(sums, (channel, arm), kept.rewards[name][told])
-                    np.add.at(counts, (channel, arm), 1.0)
-        if not rounds:
-            raise LearnError(f"no usable round with a known {self.metric!r}", hint="join the outcomes first")
-        mean = np.maximum(-cost / np.maximum(priced, 1.0), 0.0)
-        # A channel whose messages nobody is ever seen to open does not report it.
-        share = opened.sum(axis=1) / np.maximum(asked.sum(axis=1), 1.0)
-        share = np.where(share > 0.0, share, 1.0)
-        days = 0.0 if first is None or last is None else (last - first) / US_PER_DAY
-        each = np.repeat(mean[:, None, :], hours, axis=1).ravel()
-        gap = days * len(seen) / (decisions - len(seen)) if decisions > len(seen) and days else np.inf
-        return Tally(rounds, skipped, eligible, sends, stages, held, len(seen), days, gap, each, share)
-
-    def organic_spend(self) -> float:
-        """Mean spending of the decisions that reached no stage; what is not known is left out."""
-        told = [batch.rewards[self.spend][missed(batch, self.stage)] for batch in self.batches()]
-        spent = np.concatenate(told)
-        known = spent[~np.isnan(spent)]
-        return float(known.mean()) if len(known) else 0.0
-
-    def rows(self, wanted: Callable[[RoundBatch], BoolArray], target: Callable[[RoundBatch], Any]) -> Stream:
-        """Rows of each batch that `wanted(batch)` says, with `target(batch)` as their target."""
-
-        def stream() -> Iterable[Rows]:
-            for batch in self.batches():
-                rows = np.flatnonzero(wanted(batch))
-                if len(rows):
-                    kept = batch.take(rows)
-                    yield Rows(kept.context, kept.action, np.asarray(target(kept), dtype=np.float64), kept.cluster)
-
-        return stream
-
-
-def reached(batch: RoundBatch, name: str) -> BoolArray:
-    """(n,) whether a stage is known to have been reached."""
-    hit: BoolArray = batch.rewards[name] > 0.0
-    return hit
-
-
-def missed(batch: RoundBatch, name: str) -> BoolArray:
-    """(n,) whether a stage is known not to have been reached; what is pending is neither this nor reached."""
-    out: BoolArray = batch.rewards[name] <= 0.0
-    return out
-
-
-def _sent(batch: RoundBatch) -> BoolArray:
-    sent: BoolArray = batch.action != HOLD
-    return sent
-
-
-def _learnt(log: _Log, schema: FeatureSchema, config: VwConfig, parts: PartsConfig) -> PartsState:
-    tally = log.tally()
+def _learnt(log: PartsLog, schema: FeatureSchema, config: VwConfig, parts: PartsConfig) -> PartsState:
+    tally = log.tally
     line = fit_encoder(schema, (batch.context for batch in log.batches()), config.max_levels)
     sample = log.first(_SAMPLE_ROWS)
     curve = smooth_encoder(line, (batch.context for batch in sample), parts.pieces)
     encoders = {None: (line, curve), False: (line,), True: (curve,)}[parts.smooth]
     terms = [Terms(log.catalog, one, matches(log.catalog, one, parts.match)) for one in dict.fromkeys(encoders)]
     build = _Build(log, terms, tally, config, parts)
-    return build.by_stage(sample) if log.stage and tally.stages >= LEAST_STAGES else build.by_money()
+    if not log.stage or tally.stages < LEAST_STAGES:
+        return build.by_money()
+    return build.by_event() if log.stage == log.metric else build.by_stage(sample)
 
 
 class _Build:
     """Fits the parts, one after the other. The first one chooses between lines and curves for all of them."""
 
-    def __init__(self, log: _Log, terms: list[Terms], tally: Tally, config: VwConfig, parts: PartsConfig) -> None:
+    def __init__(self, log: PartsLog, terms: list[Terms], tally: Tally, config: VwConfig, parts: PartsConfig) -> None:
         self.log, self.terms, self.tally, self.config, self.parts = log, terms, tally, config, parts
         self.fitted: dict[str, Fitted] = {}
         self.said: list[str] = []
@@ -423,16 +272,15 @@ class _Build:
     def by_stage(self, sample: list[RoundBatch]) -> PartsState:
         """Chance x worth, what acts past the stage, costs, losses and the charge of discounts."""
         stage = self.log.stage
-        held = self.tally.held > 0
-        events = self._events(stage, held=held)
-        chance = self._fit("chance", events, "chance", self.terms, _CHANCE_PAIRS, self.parts.ridges)
+        chance = self._fit("chance", self._events(stage), "chance", self.terms, _CHANCE_PAIRS, self.parts.ridges)
         whole = chance.terms
         alone = replace(whole, actions=False)
+        held = self._held(alone)
         organic = self._organic(alone, lambda batch: missed(batch, stage))
         worth = self._fit(
             "worth",
             self.log.rows(
-                lambda batch: reached(batch, stage) & (_sent(batch) | held),
+                lambda batch: reached(batch, stage) & (is_send(batch) | (held is not None)),
                 lambda batch: self._money(batch) - organic.own(batch.context, batch.action),
             ),
             "money",
@@ -445,19 +293,37 @@ class _Build:
         gain = self._gain(tables, whole.encoder, sample)
         tables = replace(tables, losses=self._losses(whole, gain))
         charge = self._charge()
-        tables = tables.less(self._costs(), "sending").less(charge * self.tally.opened[:, None], "discount")
+        tables = tables.less(self._costs(), SENDING).less(charge * self.tally.opened[:, None], "discount")
         return PartsState(whole.encoder, tables, self.fitted, self.tally, stage, charge, tuple(self.said))
+
+    def by_event(self) -> PartsState:
+        """The chance of the event that is maximised itself: it is worth one, whatever else it costs."""
+        chance = self._fit(
+            "chance", self._events(self.log.stage), "chance", self.terms, _CHANCE_PAIRS, self.parts.ridges
+        )
+        one = zero_tables(chance.tables)
+        one = replace(one, base=np.append(one.base[:-1], np.float32(1.0)))
+        held = self._held(replace(chance.terms, actions=False))
+        tables = PartTables(chance.tables, one, zero_tables(chance.tables), (), held, self.log.stage)
+        self.said.append("What is maximised happens or does not, so its chance is modelled.")
+        no_charge = np.zeros(len(self.log.catalog.arms))
+        return PartsState(
+            chance.terms.encoder, tables, self.fitted, self.tally, self.log.stage, no_charge, tuple(self.said)
+        )
+
+    def _held(self, alone: Terms) -> ScoreTables | None:
+        """Log odds that the stage is reached without a message; None where that is too rare to tell."""
+        if self.tally.held_stages < LEAST_STAGES:
+            return None
+        return self._fit(
+            "held", self._events(self.log.stage, sent=False), "chance", [alone], ((),), self.parts.ridges
+        ).tables
 
     def by_money(self) -> PartsState:
         """The money itself: regressed on context and action, by as many terms as held-out rows ask for."""
         every = lambda batch: np.ones(batch.n, dtype=np.bool_)  # noqa: E731 - a mask of all rows
         money = self._fit(
-            "money",
-            self.log.rows(every, lambda batch: batch.rewards[self.log.metric]),
-            "money",
-            [replace(self.terms[0], actions=False), *self.terms],
-            _MONEY_PAIRS,
-            self.parts.worth_ridges,
+            "money", self.log.rows(every, self._money), "money", self.terms, _MONEY_PAIRS, self.parts.worth_ridges
         )
         stage, sends = self.log.stage, self.tally.stages
         why = (
@@ -467,7 +333,7 @@ class _Build:
         )
         self.said.append(f"{why}, so the money itself was modelled.")
         zero = np.zeros(len(self.log.catalog.arms))
-        tables = PartTables(None, None, money.tables)
+        tables = PartTables(None, None, money.tables).less(self._costs(), SENDING)
         return PartsState(money.terms.encoder, tables, self.fitted, self.tally, "", zero, tuple(self.said))
 
     def _fit(
@@ -483,17 +349,17 @@ class _Build:
         self.fitted[name] = regress(stream, kind, choice, self.config)
         return self.fitted[name]
 
-    def _events(self, name: str, *, held: bool = False) -> Stream:
-        """Sends of which it is known whether the event followed; decisions to hold too where they are asked for."""
+    def _events(self, name: str, *, sent: bool = True) -> Stream:
+        """Sends, or holds, of which it is known whether the event followed."""
         return self.log.rows(
-            lambda batch: ~np.isnan(batch.rewards[name]) & (_sent(batch) | held), lambda batch: reached(batch, name)
+            lambda batch: ~np.isnan(batch.rewards[name]) & (is_send(batch) == sent), lambda batch: reached(batch, name)
         )
 
     def _money(self, batch: RoundBatch) -> FloatArray:
         """(n,) money without the cost of the send."""
         money = batch.rewards[self.log.metric]
         at = np.maximum(batch.action - 1, 0)
-        out: FloatArray = money + np.where(_sent(batch), self.tally.cost[at], 0.0)
+        out: FloatArray = money + np.where(is_send(batch), self.tally.cost[at], 0.0)
         return out
 
     def _organic(self, alone: Terms, wanted: Callable[[RoundBatch], BoolArray]) -> Fitted:
@@ -511,11 +377,7 @@ class _Build:
         def left(batch: RoundBatch) -> FloatArray:
             x = whole.encoder.encode(batch.context)
             modelled = organic.own(batch.context, batch.action)
-            chance = expit(own_scores(tables.chance, x, batch.action, self.log.catalog)) if tables.chance else 0.0
-            worth = (
-                np.maximum(own_scores(tables.worth, x, batch.action, self.log.catalog), 0.0) if tables.worth else 0.0
-            )
-            return self._money(batch) - modelled - np.where(_sent(batch) | tables.held, chance * worth, 0.0)
+            return self._money(batch) - modelled - tables.own_stage(x, batch.action, self.log.catalog)
 
         every = self.log.rows(lambda batch: np.ones(batch.n, dtype=np.bool_), left)
         found = self._fit("past", every, "money", [whole], _MONEY_PAIRS, self.parts.worth_ridges)
@@ -532,8 +394,7 @@ class _Build:
         channels, _, _ = self.log.catalog.shape
         found = []
         for batch in sample:
-            scores = tables.scores(encoder.encode(batch.context))
-            gain = np.maximum(scores[:, 1:] - scores[:, :1] - self.tally.cost, 0.0)
+            gain = np.maximum(tables.scores(encoder.encode(batch.context))[:, 1:] - self.tally.cost, 0.0)
             gain = np.where(batch.eligible_dense()[:, 1:], gain, np.nan).reshape(batch.n, channels, -1)
             found.append(np.fmax.reduce(gain, axis=2))
         return np.concatenate(found)

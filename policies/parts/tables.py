@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 from scipy.special import expit
 
-from engine.types import HOLD, Float32Array, FloatArray
+from engine.catalog import Catalog
+from engine.types import CodeArray, Float32Array, FloatArray, IntArray
 from policies.vw.scoring.tables import BATCH_ROWS, ScoreTables
 
 Scored = Callable[[ScoreTables, Float32Array], FloatArray]
@@ -32,16 +33,14 @@ class Loss:
 
 @dataclass(frozen=True)
 class PartTables:
-    """Score of a send = chance x worth + money - sum over losses of chance x price.
-
-    Hold's is its money, and chance x worth where the stage is also reached without a message.
+    """Score of a send = chance x worth + money - sum over losses of chance x price; of hold = its money.
 
     Attributes:
         chance: tables of the log odds of the stage; None where there is no stage.
         worth: USD of a stage that is reached; it never counts as less than nothing.
         money: USD that is added: costs, charges, what acts past the stage, prices; without a stage all of it.
         losses: what a send may cost later.
-        held: whether the stage is also reached after a hold.
+        held: tables of the log odds of the stage after a hold; None where it is never reached without a message.
         stage: its name, for explanations.
         fees: name -> (C, K) USD a send by which `money` has been lowered already, for explanations.
     """
@@ -50,7 +49,7 @@ class PartTables:
     worth: ScoreTables | None
     money: ScoreTables
     losses: tuple[Loss, ...] = ()
-    held: bool = False
+    held: ScoreTables | None = None
     stage: str = ""
     fees: Mapping[str, FloatArray] = field(default_factory=dict)
 
@@ -96,13 +95,24 @@ class PartTables:
     def _batch(self, x: Float32Array, scored: Scored) -> FloatArray:
         total = scored(self.money, x)
         if self.chance is not None and self.worth is not None:
-            first = HOLD if self.held else HOLD + 1
-            reached, worth = expit(scored(self.chance, x)[:, first:]), scored(self.worth, x)[:, first:]
-            total[:, first:] += reached * np.maximum(worth, 0.0)
+            reached, worth = expit(scored(self.chance, x)[:, 1:]), np.maximum(scored(self.worth, x), 0.0)
+            total[:, 1:] += reached * worth[:, 1:]
+            if self.held is not None:
+                total[:, 0] += expit(scored(self.held, x)[:, 0]) * worth[:, 0]
         for loss in self.losses:
             if loss.price.any():
                 total[:, 1:] -= expit(scored(loss.odds, x)[:, 1:]) * loss.price[self._channel]
         return total
+
+    def own_stage(self, x: Float32Array, action: CodeArray, catalog: Catalog) -> FloatArray:
+        """(n,) chance x worth of each row's own action, without the (n, k) of all of them."""
+        if self.chance is None or self.worth is None:
+            return np.zeros(len(x))
+        odds = own_scores(self.chance, x, action, catalog)
+        no = np.full(len(x), -np.inf) if self.held is None else own_scores(self.held, x, action, catalog)
+        worth = np.maximum(own_scores(self.worth, x, action, catalog), 0.0)
+        out: FloatArray = expit(np.where(action > 0, odds, no)) * worth
+        return out
 
     def parts(self, x: Float32Array, action: int) -> dict[str, FloatArray]:
         """(n,) each part of one action's score, by name; `chance` and `worth` are factors, the rest are summands.
@@ -110,17 +120,17 @@ class PartTables:
         What was named when it was taken from the money stands under its name; all parts add up to the score.
         """
         out: dict[str, FloatArray] = {}
-        if self.chance is not None and self.worth is not None and (self.held or action != HOLD):
-            out["chance"] = expit(self.chance.scores(x)[:, action])
+        odds = self.chance if action else self.held
+        if odds is not None and self.worth is not None:
+            out["chance"] = expit(odds.scores(x)[:, action])
             out["worth"] = np.maximum(self.worth.scores(x)[:, action], 0.0)
         out["money"] = self.money.scores(x)[:, action]
-        if action != HOLD:
-            channels, hours, arms = self.shape
-            channel, _, arm = np.unravel_index(action - 1, (channels, hours, arms))
+        if action:
+            channel, _, arm = np.unravel_index(action - 1, self.shape)
             for name, fee in self.fees.items():
                 out["money"] = out["money"] + fee[channel, arm]
                 out[name] = np.full(len(x), -fee[channel, arm])
-        for loss in self.losses if action != HOLD else ():
+        for loss in self.losses if action else ():
             out[loss.name] = -expit(loss.odds.scores(x)[:, action]) * loss.price[self._channel[action - 1]]
         return out
 
@@ -132,7 +142,7 @@ class PartTables:
 
     def stored(self) -> dict[str, ScoreTables]:
         """Every table by the name of its file."""
-        named = {"chance": self.chance, "worth": self.worth, "money": self.money}
+        named = {"chance": self.chance, "worth": self.worth, "money": self.money, "held": self.held}
         named |= {f"loss_{loss.name}": loss.odds for loss in self.losses}
         return {name: tables for name, tables in named.items() if tables is not None}
 
@@ -142,3 +152,17 @@ def zero_tables(like: ScoreTables) -> ScoreTables:
     empty = {one.name: np.zeros_like(getattr(like, one.name)) for one in fields(like)}
     empty["limits"] = np.array([-np.inf, np.inf], dtype=np.float32)
     return ScoreTables(**empty)
+
+
+def own_scores(tables: ScoreTables, x: Float32Array, action: CodeArray | IntArray, catalog: Catalog) -> FloatArray:
+    """(n,) score of each row's own action, without the (n, k) of all of them."""
+    channel, hour, arm = catalog.split(action)
+    sent = action > 0
+    c, h, a = (np.maximum(one, 0) for one in (channel, hour, arm))
+    base = tables.base.astype(np.float64)
+    wide = np.column_stack([x.astype(np.float64), np.ones(len(x))])
+    vectors = tables.channel[c].astype(np.float64) + tables.hour[h] + tables.arm[a]
+    vectors = base + np.where(sent[:, None], vectors, tables.hold.astype(np.float64))
+    pairs = tables.channel_hour[c, h].astype(np.float64) + tables.channel_arm[c, a] + tables.hour_arm[h, a]
+    scores: FloatArray = (wide * vectors).sum(axis=1) + np.where(sent, pairs, 0.0)
+    return scores
