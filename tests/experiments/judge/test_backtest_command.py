@@ -79,7 +79,8 @@ def test_files(against_nothing: dict[str, Any]) -> None:
     assert set(files) == {"report", "json", "results", "policy"}
     assert json.loads(files["json"].read_text()) == against_nothing
     assert {path.name for path in files["policy"].iterdir()} == {
-        *("manifest.json", "model.vw", "tables.npz", "training_rows.npy")
+        *("manifest.json", "training_rows.npy", "chance.npz", "chance.vw", "held.npz", "held.vw"),
+        *("money.npz", "worth.npz"),
     }
     assert not [path for path in files["report"].parent.iterdir() if path.name.endswith(".part")]
     table = pq.read_table(files["results"]).to_pandas()
@@ -129,14 +130,16 @@ def log_with_clusters(path: Path, rewards: np.ndarray, spends: np.ndarray) -> Pa
     return write_log(path, rows, meta)
 
 
+@pytest.mark.parametrize("learner", ["mtr", "parts"])
 @pytest.mark.parametrize("split", ["contact", "time"])
-def test_nothing_learnt_sees_the_side_that_judges_it(split: str, tmp_path: Path) -> None:
+def test_nothing_learnt_sees_the_side_that_judges_it(split: str, learner: str, tmp_path: Path) -> None:
     """All rewards and contexts of the judging side are corrupted; what is learnt stays the same to the byte."""
     rng = np.random.default_rng(5)
     rewards, spends = rng.integers(2, size=3000), rng.normal(size=3000)
     honest = log_with_clusters(tmp_path / "honest.parquet", rewards, spends)
     reader = LogReader(honest)
-    config = compose_settings("backtest", ["learner.passes=2", "segments.shrink_rows=20"], BacktestConfig)
+    asked = [f"learner={learner}", "learner.passes=2", "segments.shrink_rows=20"]
+    config = compose_settings("backtest", asked, BacktestConfig)
     _, judge = time_split(reader, 0.5) if split == "time" else contact_split(0.5, config.seed)
     judged = np.concatenate([judge.keep(block) for block in reader.rounds()])
     assert 0.4 < judged.mean() < 0.6
@@ -148,14 +151,15 @@ def test_nothing_learnt_sees_the_side_that_judges_it(split: str, tmp_path: Path)
         tmp_path / "swapped.parquet", np.where(judged, rewards, 1 - rewards), np.where(judged, spends, 1e3)
     )
     learnt = [prepare(BacktestRequest(log, "y", tmp_path, split=split), config) for log in (honest, corrupted, swapped)]
-    tables: list[dict[str, bytes]] = []
-    models: list[bytes] = []
+    tables: list[dict[tuple[str, str], bytes]] = []
+    models: list[dict[str, bytes]] = []
     segments: list[tuple[object, bytes]] = []
     for number, prepared in enumerate(learnt):
-        prepared.learner.export(tmp_path / f"policy{number}")
-        with np.load(tmp_path / f"policy{number}" / "tables.npz") as archive:
-            tables.append({name: archive[name].tobytes() for name in archive.files})
-        models.append((tmp_path / f"policy{number}" / "model.vw").read_bytes())
+        folder = tmp_path / f"policy{number}"
+        prepared.learner.export(folder)
+        found = {path.name: np.load(path) for path in sorted(folder.glob("*.npz"))}
+        tables.append({(file, name): one[name].tobytes() for file, one in found.items() for name in one.files})
+        models.append({path.name: path.read_bytes() for path in sorted(folder.glob("*.vw"))})
         segments.append((prepared.segments.segmentation, prepared.segments._preference.tobytes()))
     assert tables[0] == tables[1]
     assert models[0] == models[1]

@@ -61,7 +61,7 @@ def log(place: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def policy(place: Path, log: Path) -> Path:
-    run("train", "--log", log, "--metric", "y", "--out", place / "policy")
+    run("train", "--log", log, "--metric", "y", "--out", place / "policy", "learner=mtr")
     return place / "policy"
 
 

@@ -44,7 +44,7 @@ def log(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def policies(log: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two versions from one log that explore a little differently."""
     folder = tmp_path_factory.mktemp("versions")
-    asked = ("train", "--log", log, "--metric", "clicked", "--out", folder / "a")
+    asked = ("train", "--log", log, "--metric", "clicked", "--out", folder / "a", "learner=mtr")
     run(*asked, "exploration=epsilon_greedy", "exploration.epsilon=0.05")
     learner = TrainedFolder(folder / "a").learner()
     learner.exploration = msgspec.structs.replace(learner.exploration, epsilon=0.052)

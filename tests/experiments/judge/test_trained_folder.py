@@ -22,7 +22,7 @@ from tests.experiments.conftest import Demo
 @pytest.fixture(scope="module")
 def trained(hillstrom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("train") / "policy"
-    out = run("train", "--log", hillstrom, "--metric", "visit", "--out", folder, "learner.passes=2")
+    out = run("train", "--log", hillstrom, "--metric", "visit", "--out", folder, "learner=mtr", "learner.passes=2")
     assert (out["metric"], out["rows"], out["actions"], out["folder"]) == ("visit", 32_000, 3, str(folder))
     assert 0 <= out["parity"] <= 1e-5
     return folder
@@ -40,7 +40,9 @@ def test_a_folder_is_a_policy(trained: Path, hillstrom: Path, tmp_path: Path) ->
 
 
 def test_the_same_command_makes_the_same_policy(trained: Path, hillstrom: Path, tmp_path: Path) -> None:
-    run("train", "--log", hillstrom, "--metric", "visit", "--out", tmp_path / "again", "learner.passes=2")
+    run(
+        "train", "--log", hillstrom, "--metric", "visit", "--out", tmp_path / "again", "learner=mtr", "learner.passes=2"
+    )
     for name in ("model.vw", "tables.npz", "manifest.json"):
         assert (tmp_path / "again" / name).read_bytes() == (trained / name).read_bytes()
 
@@ -56,7 +58,7 @@ def cut(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
-@pytest.mark.parametrize("name", ["model.vw", "tables.npz", "manifest.json"])
+@pytest.mark.parametrize("name", ["money.npz", "chance.npz", "chance.vw", "manifest.json"])
 def test_a_damaged_folder_is_refused(name: str, damage: Callable[[Path], None], demo: Demo, tmp_path: Path) -> None:
     folder = tmp_path / "policy"
     shutil.copytree(demo.policy, folder)
@@ -121,10 +123,12 @@ def test_rows_that_were_learnt_from_are_not_learnt_again(trained: Path, hillstro
     assert not (tmp_path / "again").exists()
 
 
-def test_a_folder_without_a_record_of_its_rows_is_not_gone_on_from(demo: Demo, tmp_path: Path) -> None:
+def test_a_folder_without_a_record_of_its_rows_is_not_gone_on_from(
+    trained: Path, hillstrom: Path, tmp_path: Path
+) -> None:
     """Whether rows would count twice cannot be told."""
-    export_learner(TrainedFolder(demo.policy).learner(), tmp_path / "silent")
-    asked = ("train", "--log", demo.log, "--metric", "margin", "--from", tmp_path / "silent")
+    export_learner(TrainedFolder(trained).learner(), tmp_path / "silent")
+    asked = ("train", "--log", hillstrom, "--metric", "visit", "--from", tmp_path / "silent")
     error, hint = refused(3, *asked, "--out", tmp_path / "policy")
     assert "keeps no record" in error
     assert "--from" in hint
