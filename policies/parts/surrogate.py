@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from engine.catalog import Catalog
 from engine.errors import LearnError
 from engine.log.parquet import LogReader
 from engine.records.rounds import RoundBatch
@@ -70,22 +71,29 @@ class SurrogateLog(LogReader):
 
     def _extended(self, batches: Iterator[RoundBatch], rewards: Sequence[str]) -> Iterator[RoundBatch]:
         for batch in batches:
-            known = {**batch.rewards, STAGE_WORTH: self._worth(batch)}
+            known = {**batch.rewards, STAGE_WORTH: stage_worth(batch, self._parts, self.meta.catalog)}
             asked = {name: known[name] for name in rewards} or {STAGE_WORTH: known[STAGE_WORTH]}
             yield replace(batch, rewards=asked).sealed()
 
-    def _worth(self, batch: RoundBatch) -> FloatArray:
-        """(n,) the metric; NaN where it is not known whether the stage was reached."""
-        tables, catalog = self._parts.tables, self.meta.catalog
-        x = self._parts.encoder.encode(batch.context)
-        worth = np.zeros(batch.n)
-        if tables.worth is not None:
-            worth = np.maximum(own_scores(tables.worth, x, batch.action, catalog), 0.0)
-        counts = (batch.action != HOLD) | (tables.held is not None)
-        out = batch.rewards[self._parts.stage] * np.where(counts, worth, 0.0)
-        out += own_scores(tables.money, x, batch.action, catalog)
-        channel = np.maximum(catalog.split(batch.action)[0], 0)
-        for loss in tables.losses:
-            price = np.where(batch.action != HOLD, loss.price[channel], 0.0)
-            out -= np.nan_to_num(batch.rewards[loss.name]) * price
-        return out
+
+def stage_worth(batch: RoundBatch, state: PartsState, catalog: Catalog) -> FloatArray:
+    """(n,) the metric of each decision, USD; NaN where it is not known whether the stage was reached.
+
+    Args:
+        batch: with the stage and the losses of the parts among its rewards.
+        state: what was learnt, with a stage.
+        catalog: the actions.
+    """
+    tables = state.tables
+    x = state.encoder.encode(batch.context)
+    worth = np.zeros(batch.n)
+    if tables.worth is not None:
+        worth = np.maximum(own_scores(tables.worth, x, batch.action, catalog), 0.0)
+    counts = (batch.action != HOLD) | (tables.held is not None)
+    out = batch.rewards[state.stage] * np.where(counts, worth, 0.0)
+    out += own_scores(tables.money, x, batch.action, catalog)
+    channel = np.maximum(catalog.split(batch.action)[0], 0)
+    for loss in tables.losses:
+        price = np.where(batch.action != HOLD, loss.price[channel], 0.0)
+        out -= np.nan_to_num(batch.rewards[loss.name]) * price
+    return out
