@@ -51,8 +51,8 @@ class Match:
 def matches(catalog: Catalog, encoder: Encoder, aliases: Mapping[str, str]) -> tuple[Match, ...]:
     """Every attribute of the arms with every categorical feature that says the same of the contact.
 
-    A feature says the same where it has the attribute's name or alias, or at least two of its levels. The name of an
-    arm counts as an attribute.
+    A feature says the same where it has the attribute's name or alias, or at least two of its levels. An arm's own name
+    counts as an attribute.
 
     Args:
         catalog: of the arms.
