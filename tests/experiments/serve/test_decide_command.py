@@ -158,7 +158,7 @@ def test_responses_are_explained_where_they_were_learnt(demo: Demo, tmp_path: Pa
     logs = tmp_path / "log.parquet", tmp_path / "next.parquet"
     for log, first in zip(logs, (0, 4000), strict=True):
         pq.write_table(pq.read_table(demo.log).slice(first, 4000), log)
-    asked = ("--also", "clicked,unsub=unsubscribed")
+    asked = ("--also", "clicked,unsub=unsubscribed", "learner=mtr")
     out = run("train", "--log", logs[0], "--metric", "margin", "--out", tmp_path / "policy", *asked)
     assert out["responses"] == {"respond": "clicked", "unsub": "unsubscribed"}
     start = ("--out", tmp_path / "on", "--from", tmp_path / "policy")
