@@ -199,6 +199,9 @@ def train_on_log(
     reader = LogReader(log)
     source: dict[str, Any] = {}
     kept: tuple[ResponseModel, ...] = ()
+    if start is not None:
+        # A folder that cannot be learnt on says so before any work is done.
+        TrainedFolder(served_folder(start)).learner()
     audit = passed_gate(reader, metric, config.audit, override_audit)
     spans = span_of(reader, metric)
     rows = TrainingRows.of(Selection(reader, metric, context=False))

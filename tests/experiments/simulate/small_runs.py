@@ -12,7 +12,14 @@ from experiments.simulate.run_spec import SimulateConfig
 KEY = "test"
 # Learns on most days: the window closes after a day, and one pass is quick.
 LEARNS = (
-    *("policy=vw", "warm_up_days=2", "scenario.attribution_window_days=1", "learner.passes=1", "uniform_share=0.2"),
+    *(
+        "policy=vw",
+        "learner=mtr",
+        "warm_up_days=2",
+        "scenario.attribution_window_days=1",
+        "learner.passes=1",
+        "uniform_share=0.2",
+    ),
     *("+scenario.delay.late_share=0.2", "+scenario.delay.duplicate_share=0.2", "+scenario.delay.lost_share=0.1"),
 )
 

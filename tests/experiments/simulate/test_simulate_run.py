@@ -197,6 +197,31 @@ def test_a_given_log_and_a_trained_folder(learnt: Path, uniform: Path, tmp_path:
     assert row["probability"] == pytest.approx(out["propensity"], abs=1e-9)
 
 
+def test_parts_are_fitted_anew_in_the_loop(tmp_path: Path) -> None:
+    """Every day here, from all that is known; the same bytes however it is cut; a start decides until the first fit."""
+    quick = ("learner.parts.refit_days=1", "learner.parts.smooth=false", "learner.parts.worth_ridges=[1000]")
+    asked = (*LEARNS, "learner=parts", *quick)
+    small_run(tmp_path / "a" / "run.parquet", *asked)
+    small_run(tmp_path / "b" / "run.parquet", *asked, "block_rows=37", "workers=2")
+    assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
+    folder = tmp_path / "a" / "run.policy"
+    first = TrainedFolder(folder)
+    assert first.kind == "tactful-parts-policy"
+    assert first.source == {}
+    # Whatever learner is configured, a start keeps its own, and what it knew is not counted as learnt again.
+    small_run(tmp_path / "c" / "run.parquet", *LEARNS, "days=5", f"start={folder}", "seed=5")
+    versions = pq.read_table(tmp_path / "c" / "run.parquet")["policy_version"].to_pylist()
+    second = TrainedFolder(tmp_path / "c" / "run.policy")
+    assert versions[0] == first.version
+    assert len(set(versions)) > 1
+    assert second.kind == first.kind
+    rows, before = second.training_rows(), first.training_rows()
+    assert rows is not None
+    assert before is not None
+    assert len(rows) == second.manifest.rounds
+    assert set(before.keys.tolist()) - set(rows.keys.tolist())
+
+
 def mean_weight(path: Path, days: slice) -> tuple[float, float]:
     """Mean weight of holding on some days of a log, and its standard error by contact."""
     log = pq.read_table(path, columns=["decided_at", "action", "propensity", "cluster"]).to_pandas()
