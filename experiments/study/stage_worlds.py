@@ -4,7 +4,8 @@ A contact has an age, counts and money with long tails, a motive, a tier and a d
 that is logistic in smooth functions of them, in the channel, the hour, the arm, and in whether the arm's motive is the
 contact's. A click is worth what the contact's spending says. Orders that come without any message are most of the
 money and nearly all of the noise. `through` is the share of the effect that acts through the click; the rest is
-bought without one.
+bought without one. `python -m experiments.study.stage_worlds` prints what the learner of parts and one of the money
+itself earn in each.
 """
 
 from __future__ import annotations
@@ -13,13 +14,20 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import typer
 
 from engine.catalog import Arm, Catalog
 from engine.eligibility import pack
+from engine.errors import LearnError
 from engine.features import PRESENT, Column, ContextBatch, FeatureSchema, FeatureSpec
 from engine.identity import keyed_hash
 from engine.records.rounds import CHUNK_ROWS, RoundBatch
 from engine.types import HOLD, FloatArray, IntArray
+from policies.exploring.config import ExplorationConfig
+from policies.parts.config import PartsConfig
+from policies.registry import begin
+from policies.vw.arguments import VwConfig
+from policies.vw.scoring.compiled import CompiledPolicy
 
 MOTIVES: Final = ("price", "assortment", "convenience", "trust")
 TIERS: Final = ("bronze", "silver", "gold")
@@ -194,3 +202,55 @@ class StageWorld:
 def reward_range() -> tuple[float, float]:
     """Declared (low, high) of the money."""
     return _RANGE
+
+
+WORLDS: Final = {
+    "through the click": StageWorld(),
+    "weak": StageWorld(strength=0.5),
+    "worth differs by arm": StageWorld(arm_worth=0.6),
+    "half beside the click": StageWorld(through=0.5),
+    "all beside the click": StageWorld(through=0.0),
+    "beside it, by arm": StageWorld(through=0.0, arm_worth=0.6),
+    "null": StageWorld(strength=0.0),
+}
+# The learner of parts, and one of the money itself as conf/learner/mtr.yaml has it.
+LEARNERS: Final = {"parts": VwConfig(parts=PartsConfig()), "money": VwConfig(learning_rate=0.005, passes=16)}
+
+
+@dataclass(frozen=True)
+class Earned:
+    """USD per decision over hold, on people who are not in the log.
+
+    Attributes:
+        learnt: by the greedy policy that was learnt.
+        constant / oracle: by the best action for all, and by the best for each.
+    """
+
+    learnt: float
+    constant: float
+    oracle: float
+
+
+def earned(world: StageWorld, config: VwConfig, rows: int, seed: int) -> Earned:
+    """What a policy earns that was learnt from so many rows."""
+    learner = begin(catalog(), schema(), MONEY, reward_range(), config, ExplorationConfig(kind="greedy"))
+    learner.learn(world.log(rows, seed))
+    policy, people = learner.policy(), world.people(20_000, seed + 1000)
+    if not isinstance(policy, CompiledPolicy):
+        raise LearnError(f"a {type(policy).__name__} has no scores", hint="learn a compiled policy")
+    gain = world.gain(people)
+    chosen = policy.scores(people.context()).argmax(axis=1)
+    return Earned(world.value(chosen, people), float(gain.mean(axis=0).max()), float(gain.max(axis=1).mean()))
+
+
+def main(rows: int = 40_000, seeds: tuple[int, ...] = (1, 2, 3)) -> None:
+    """Print the table."""
+    for name, world in WORLDS.items():
+        for learner, config in LEARNERS.items():
+            found = [earned(world, config, rows, seed) for seed in seeds]
+            mean = np.mean([(one.learnt, one.constant, one.oracle) for one in found], axis=0)
+            typer.echo(f"{name:22} {learner:6} learnt {mean[0]:+.4f}, constant {mean[1]:+.4f}, oracle {mean[2]:+.4f}")
+
+
+if __name__ == "__main__":
+    main()
