@@ -16,6 +16,7 @@ from engine.records.rounds import RoundBatch
 from experiments.horizon.simulated import learn_simulated
 from experiments.season.actors import LinearActor, SparingActor
 from experiments.season.config import ExperimentConfig
+from experiments.season.observable import best_observable
 from experiments.season.recovering import recovering
 from experiments.season.rounds import REWARD_RANGE, LearningActor, Slice, randomised_slice
 from experiments.season.variants import Restriction
@@ -259,6 +260,11 @@ def _learning_on(shared: SharedLearning, actor: Actor, learn: Callable[[Sequence
     return LearningActor(actor, learn, every) if days else actor
 
 
+def _best_observable(shared: SharedLearning) -> Subject:
+    slice_config = shared.config.slice
+    return best_observable(shared.scenario, slice_config, shared.seed, shared.restriction, shared.guardrails)
+
+
 def _planner(shared: SharedLearning) -> Subject:
     return PricePlanner(steps=shared.steps, rollouts=shared.config.oracle.rollouts)
 
@@ -283,11 +289,12 @@ MAKERS: Final[Mapping[str, Callable[[SharedLearning], Subject]]] = {
     "vw_horizon": _horizon(None),
     "vw_horizon_greedy": _horizon(GREEDY),
     "vw_horizon_simulated": _simulated,
+    "best_observable": _best_observable,
     "myopic_oracle": lambda _: MyopicOracle(),
     "planner": _planner,
 }
-# Policies that know the latents: references, never candidates.
-ORACLES: Final = ("myopic_oracle", "planner")
+# Policies that learnt from latents or know them: references, never candidates.
+ORACLES: Final = ("best_observable", "myopic_oracle", "planner")
 
 
 def require_known(policies: Sequence[str]) -> None:
