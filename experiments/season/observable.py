@@ -79,7 +79,7 @@ def best_observable(
     encoder = smooth_encoder(line, contexts, _PIECES)
     target = np.concatenate(gains)
     scale = float(target.std()) or 1.0
-    teacher = MLPRegressor(_LAYERS, early_stopping=True, max_iter=60, random_state=seed)
+    teacher = MLPRegressor(hidden_layer_sizes=_LAYERS, early_stopping=True, max_iter=60, random_state=seed)
     teacher.fit(encoder.encode(stacked(contexts)), target / scale)
     return ObservableActor(encoder, teacher, scale)
 

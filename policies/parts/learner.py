@@ -31,6 +31,7 @@ from engine.types import BoolArray, FloatArray
 from policies.exploring.config import ExplorationConfig
 from policies.parts.config import PartsConfig
 from policies.parts.folder import PartsManifest
+from policies.parts.leftover import leftover_by_arm
 from policies.parts.log import PartsLog, Tally, is_send, missed, reached
 from policies.parts.regression import Choice, Fitted, Kind, Stream, regress
 from policies.parts.tables import Loss, PartTables, zero_tables
@@ -288,13 +289,27 @@ class _Build:
             ((),),
             self.parts.worth_ridges,
         )
-        tables = PartTables(chance.tables, worth.tables, zero_tables(chance.tables), (), held, stage)
+        worths = self._worth_by_arm(worth, organic)
+        tables = PartTables(chance.tables, worths, zero_tables(chance.tables), (), held, stage)
         tables = replace(tables, money=self._past(whole, organic, tables))
         gain = self._gain(tables, whole.encoder, sample)
         tables = replace(tables, losses=self._losses(whole, gain))
         charge = self._charge()
         tables = tables.less(self._costs(), SENDING).less(charge * self.tally.opened[:, None], "discount")
         return PartsState(whole.encoder, tables, self.fitted, self.tally, stage, charge, tuple(self.said))
+
+    def _worth_by_arm(self, worth: Fitted, organic: Fitted) -> ScoreTables:
+        """Worth of a stage with what channels and arms have over each other, shrunk, where that is more than chance."""
+        if worth.terms.actions:
+            return worth.tables
+        left = self.log.rows(
+            lambda batch: reached(batch, self.log.stage) & is_send(batch),
+            lambda batch: (
+                self._money(batch) - organic.own(batch.context, batch.action) - worth.own(batch.context, batch.action)
+            ),
+        )
+        by_arm = leftover_by_arm(left, self.log.catalog, over_hold=False)
+        return replace(worth.tables, channel_arm=(worth.tables.channel_arm + by_arm).astype(np.float32))
 
     def by_event(self) -> PartsState:
         """The chance of the event that is maximised itself: it is worth one, whatever else it costs."""
@@ -381,11 +396,15 @@ class _Build:
 
         every = self.log.rows(lambda batch: np.ones(batch.n, dtype=np.bool_), left)
         found = self._fit("past", every, "money", [whole], _MONEY_PAIRS, self.parts.worth_ridges)
-        if found.gain is None or not found.gain[0] > _CLEAR * found.gain[1]:
+        if found.gain is not None and found.gain[0] > _CLEAR * found.gain[1]:
+            self.said.append("Messages also act past the stage; what does was added.")
+            return over_hold(found.tables)
+        by_arm = leftover_by_arm(every, self.log.catalog, over_hold=True)
+        if not by_arm.any():
             self.said.append("Nothing is seen to act past the stage.")
             return none
-        self.said.append("Messages also act past the stage; what does was added.")
-        return over_hold(found.tables)
+        self.said.append("Messages also act past the stage; what channels and arms bring there was added, shrunk.")
+        return replace(none, channel_arm=by_arm.astype(np.float32))
 
     def _gain(self, tables: PartTables, encoder: Encoder, sample: list[RoundBatch]) -> FloatArray:
         """(n, C) the best gain of each sampled decision on each channel, at least 0, before losses; NaN where none of
