@@ -30,17 +30,21 @@ from engine.log.training_rows import TrainingRows
 from engine.records.rounds import RoundBatch
 from engine.types import HOLD, NOT_AN_INSTANT, BoolArray, FloatArray
 from policies.exploring.config import ExplorationConfig
+from policies.parts.bags import assembled_bags, bagged
 from policies.parts.config import AUTO, SEEN, PartsConfig
-from policies.parts.folder import PartsManifest
+from policies.parts.folder import PRACTICE, PartsManifest, stored_bags
+from policies.parts.practice import Charged, left_words, safe_policy
 from policies.parts.regression import Choice, Fitted, Kind, Rows, Stream, regress
 from policies.parts.tables import Loss, PartTables, zero_tables
 from policies.parts.terms import Terms, matches, own_scores
+from policies.peers.segments import StaticSegments, tune_segments
 from policies.vw import wall
 from policies.vw.arguments import VwConfig
 from policies.vw.responses import ResponseModel, notes_of
 from policies.vw.rows import repeatable, trainable
 from policies.vw.scoring.compiled import CompiledPolicy
 from policies.vw.scoring.tables import ScoreTables
+from policies.wrappers.safe import SafePolicy
 
 # With fewer stages that were reached their worth cannot be told from that of any other decision.
 LEAST_STAGES: Final = 20
@@ -91,6 +95,8 @@ class PartsState:
         stage: the metric that was taken as the stage; "" for none.
         charge: (K,) USD that a stage's chance of each arm's discount costs in later orders.
         said: sentences on what was chosen, and why.
+        bags: the parts in every bag, without losses, which are the same in all of them.
+        practice: what is left only where the bags agree; None without safety.
     """
 
     encoder: Encoder
@@ -100,6 +106,8 @@ class PartsState:
     stage: str
     charge: FloatArray
     said: tuple[str, ...] = field(default=())
+    bags: tuple[PartTables, ...] = ()
+    practice: StaticSegments | None = None
 
     @property
     def rounds(self) -> int:
@@ -168,7 +176,8 @@ class PartsLearner:
 
     @property
     def policy_name(self) -> str:
-        return f"vw_parts_{self.exploration.kind}"
+        safe = "safe_" if self._parts.safety else ""
+        return f"vw_parts_{safe}{self.exploration.kind}"
 
     @property
     def state(self) -> PartsState:
@@ -182,15 +191,16 @@ class PartsLearner:
         return self._state
 
     def policy(self) -> CompiledPolicy:
-        """The policy learnt so far, compiled.
+        """The policy learnt so far, compiled; with `safety` it leaves the practice only where the bags agree.
 
         Raises:
             LearnError: nothing has been learnt yet.
         """
         state = self.state
-        return CompiledPolicy(
-            self.catalog, state.encoder, state.tables, self.exploration, state.rounds, self.policy_name
-        )
+        plain = (self.catalog, state.encoder, state.tables, self.exploration, state.rounds, self.policy_name)
+        if state.practice is None:
+            return CompiledPolicy(*plain)
+        return SafePolicy(*plain, bags=state.bags, practice=state.practice, confidence=self._parts.confidence)
 
     def export(
         self,
@@ -221,7 +231,7 @@ class PartsLearner:
                 f"a part's scores differ from Vowpal Wabbit's by {measured:.3g}, allowed is {limit:.3g}",
                 hint="raise learner.parts.ridges: weights this large point to a model that follows noise",
             )
-        stored = state.tables.stored()
+        stored = state.tables.stored() | stored_bags(state.bags, state.tables)
         manifest = PartsManifest(
             catalog=self.catalog,
             features=self.schema,
@@ -243,6 +253,8 @@ class PartsLearner:
             tables=tuple(stored),
             losses={loss.name: tuple(loss.price.tolist()) for loss in state.tables.losses},
             parts=state.summary(),
+            bags=len(state.bags),
+            practice=None if state.practice is None else state.practice.segmentation.cuts,
         )
 
         def write(part: Path) -> None:
@@ -250,6 +262,8 @@ class PartsLearner:
                 tables.save(part / f"{name}.npz")
             for name, fitted in state.fitted.items():
                 (part / f"{name}.vw").write_bytes(fitted.model)
+            if state.practice is not None:
+                state.practice.save(part / PRACTICE)
             for response in responses:
                 response.tables.save(part / response.note.file)
 
@@ -380,7 +394,13 @@ def _learnt(log: _Log, schema: FeatureSchema, config: VwConfig, parts: PartsConf
     encoders = {None: (line, curve), False: (line,), True: (curve,)}[parts.smooth]
     terms = [Terms(log.catalog, one, matches(log.catalog, one, parts.match)) for one in dict.fromkeys(encoders)]
     build = _Build(log, terms, tally, config, parts)
-    return build.by_stage(sample) if log.stage and tally.stages >= LEAST_STAGES else build.by_money()
+    state = build.by_stage(sample) if log.stage and tally.stages >= LEAST_STAGES else build.by_money()
+    if not parts.safety:
+        return state
+    charged = Charged(log.batches, log.metric, log.catalog, state.charge, state.tally.opened, state.tables.losses)
+    practice = tune_segments(charged, log.metric, log.catalog, schema, parts.segments)
+    policy = safe_policy(log.catalog, state.encoder, state.tables, state.rounds, state.bags, practice, parts)
+    return replace(state, practice=practice, said=(*state.said, left_words(policy, practice, sample)))
 
 
 class _Build:
@@ -389,6 +409,7 @@ class _Build:
     def __init__(self, log: _Log, terms: list[Terms], tally: Tally, config: VwConfig, parts: PartsConfig) -> None:
         self.log, self.terms, self.tally, self.config, self.parts = log, terms, tally, config, parts
         self.fitted: dict[str, Fitted] = {}
+        self.streams: dict[str, Stream] = {}
         self.said: list[str] = []
 
     def by_stage(self, sample: list[RoundBatch]) -> PartsState:
@@ -411,11 +432,15 @@ class _Build:
         )
         tables = PartTables(chance.tables, worth.tables, zero_tables(chance.tables))
         tables = replace(tables, money=self._past(whole, organic, tables))
+        acts_past = bool(tables.money.arm.any() or tables.money.channel.any())
         gain = self._gain(tables, whole.encoder, sample)
         tables = replace(tables, losses=self._losses(whole, gain))
         charge = self._charge()
-        tables = tables.less(self._costs() + charge * self.tally.opened[:, None])
-        return PartsState(whole.encoder, tables, self.fitted, self.tally, stage, charge, tuple(self.said))
+        taken = self._costs() + charge * self.tally.opened[:, None]
+        bags = self._bags(tables, "past" if acts_past else "", taken)
+        return PartsState(
+            whole.encoder, tables.less(taken), self.fitted, self.tally, stage, charge, tuple(self.said), bags
+        )
 
     def by_money(self) -> PartsState:
         """The money itself: regressed on context and action, by as many terms as held-out rows ask for."""
@@ -431,7 +456,8 @@ class _Build:
         self.said.append("The log has no stage between a message and its money, so the money itself was modelled.")
         zero = np.zeros(len(self.log.catalog.arms))
         tables = PartTables(None, None, money.tables)
-        return PartsState(money.terms.encoder, tables, self.fitted, self.tally, "", zero, tuple(self.said))
+        bags = self._bags(tables, "money", np.zeros_like(tables.money.channel_arm, dtype=np.float64))
+        return PartsState(money.terms.encoder, tables, self.fitted, self.tally, "", zero, tuple(self.said), bags)
 
     def _fit(
         self,
@@ -444,7 +470,21 @@ class _Build:
     ) -> Fitted:
         choice = Choice(terms, pairs, ridges, self.parts.choice_rows, self.parts.passes, self.parts.seed)
         self.fitted[name] = regress(stream, kind, choice, self.config)
+        self.streams[name] = stream
         return self.fitted[name]
+
+    def _bags(self, tables: PartTables, money: str, taken: FloatArray) -> tuple[PartTables, ...]:
+        """The parts in every bag, with what `money` was fitted as, and (C, K) USD taken from every send."""
+        drawn = {
+            name: bagged(
+                self.fitted[name], self.streams[name], self.parts.drawn, self.parts.passes, self.config, self.parts.seed
+            )
+            for name in ("chance", "worth", money)
+            if name in self.fitted
+        }
+        if money == "past":
+            drawn["money"] = tuple(map(over_hold, drawn.pop("past")))
+        return tuple(one.less(taken) for one in assembled_bags(tables, drawn, self.parts.drawn))
 
     def _events(self, name: str) -> Stream:
         return self.log.rows(_sent, lambda batch: reached(batch, name))
