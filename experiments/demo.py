@@ -31,6 +31,7 @@ from experiments.simulate.outcomes import contact_table
 from experiments.simulate.outputs import SimulateOutput
 from experiments.simulate.run import SimulateRequest, simulate
 from experiments.simulate.run_spec import NOTE, SimulateConfig
+from policies.parts.surrogate import STAGE_WORTH
 from policies.peers.constant import UniformPolicy
 from simulator.rollout import HoldActor, PolicyActor, play
 from simulator.scenario import Scenario, scenario_from
@@ -128,7 +129,9 @@ def demo(folder: Path, contacts: int, seed: int, say: Say) -> DemoOutput:
     log = folder / "log.parquet"
     simulated = simulate(SimulateRequest(log, DEMO_KEY), config)
     say("2/5 backtest: learned policy and tuned segments on one half of the log, judged on the other")
-    settings = compose_settings("backtest", [f"seed={seed}"], BacktestConfig)
+    settings = compose_settings(
+        "backtest", [f"seed={seed}", "learner=parts", f"judged_by={STAGE_WORTH}"], BacktestConfig
+    )
     asked = BacktestRequest(log, METRIC, folder / "backtest")
     prepared = prepare(asked, settings)
     judged = judge_prepared(prepared, asked, settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from hydra import compose, initialize_config_module
@@ -58,6 +58,9 @@ class BacktestConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         deciding_estimator: the estimator that the launch verdict rests on, fixed before any result is seen; one of
             `estimators`.
         estimators: that every policy is judged by.
+        judged_by: what the verdict is about, fixed before any result is seen: `metric`, or `stage_worth`: what the
+            stages of the learner of parts are worth, whose noise is far smaller (docs/parts.md). The segments are tuned
+            on the same.
         metric_stack: the metrics of a campaign and what a launch must not do to them; None leaves them out.
         gate_error: one-sided error of each demand of the promotion gate, in (0, 0.5).
         prices: sample and tolerance of the volume-matched comparison.
@@ -74,6 +77,7 @@ class BacktestConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     gate_error: float = 0.05
     prices: PriceConfig = PriceConfig()
     deciding_estimator: str = "dr"
+    judged_by: Literal["metric", "stage_worth"] = "metric"
     estimators: tuple[str, ...] = ("ips", "clipped", "snips", "dm", "dr")
     seed: int = 0
     peers: tuple[str, ...] = ()

@@ -134,7 +134,7 @@ def _by_part(
         raise ParameterError("policy", "compare", allowed="tables of its encoder", got=tables.d)
     money = tables.money.scores(x)[0]
     found = terms(tables.money, float(money[action] - money[other]))
-    first, second = (tables.parts(x, one) if one != HOLD else {} for one in (action, other))
+    first, second = (tables.parts(x, one) for one in (action, other))
     for loss in tables.losses:
         gap = float(first.get(loss.name, _NONE)[0] - second.get(loss.name, _NONE)[0])
         found += terms(loss.odds, gap) if HOLD not in (action, other) else [Part(EVERYBODY, "", LOSS, gap)]

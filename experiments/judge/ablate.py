@@ -193,9 +193,8 @@ class _Ablation:
     ) -> None:
         self.reader, self.metric, self.config = reader, metric, config
         # A learner of parts reads stages and losses beside the metric.
-        also = config.learner.parts.metrics if config.learner.parts is not None else ()
-        known = [name for name in also if name in reader.meta.rewards]
-        self.train = Selection(reader, metric, side=train, rewards=known)
+        also = () if config.learner.parts is None else config.learner.parts.metrics(reader.meta.rewards)
+        self.train = Selection(reader, metric, side=train, rewards=also)
         self.judge = Selection(reader, metric, side=judge)
         self.advance = advance
         self.learner: VwConfig = chosen(reader, metric, config.learner, train).config

@@ -37,6 +37,8 @@ from experiments.provenance import provenance
 from experiments.report.files import make_folder, tidy, write_table, write_whole
 from experiments.report.launch import launch_page, render_launch
 from experiments.settings import BacktestConfig
+from policies.parts.learner import PartsLearner
+from policies.parts.surrogate import STAGE_WORTH, SurrogateLog
 from policies.peers.segmentation import Segmentation, fit_cuts
 from policies.peers.segments import StaticSegments, tune_segments
 from policies.prices.baseline import export_segments, kept_segments
@@ -110,6 +112,7 @@ class Prepared:
 
     Attributes:
         reader: the log.
+        metric: what the verdict is about.
         learner: the trained bandit.
         segments: the tuned segments.
         targets: everything to be judged, by name.
@@ -120,6 +123,7 @@ class Prepared:
     """
 
     reader: LogReader
+    metric: str
     learner: Learned
     segments: StaticSegments
     targets: dict[str, Target]
@@ -151,9 +155,12 @@ def prepare(request: BacktestRequest, config: BacktestConfig, reader: LogReader 
     _check_baseline(request.baseline, reader, config.peers)
     train, judge = _sides(request, reader, config.seed)
     learner = learn(reader, request.metric, config.learner, config.exploration, train)
-    rounds = Selection(reader, request.metric, side=train)
-    segments = tune_segments(rounds, request.metric, reader.meta.catalog, reader.meta.features, config.segments)
-    setting = _setting(reader, request.metric, config)
+    metric = request.metric
+    if config.judged_by == STAGE_WORTH:
+        reader, metric = _surrogate(reader, learner), STAGE_WORTH
+    rounds = Selection(reader, metric, side=train)
+    segments = tune_segments(rounds, metric, reader.meta.catalog, reader.meta.features, config.segments)
+    setting = _setting(reader, metric, config)
     everybody = contenders(rounds, learner, segments, config.peers, setting)
     targets = dict(everybody.targets)
     if request.baseline not in targets:
@@ -167,7 +174,7 @@ def prepare(request: BacktestRequest, config: BacktestConfig, reader: LogReader 
     if matched is not None:
         targets[MATCHED] = matched
     groups = fit_cuts(reader.meta.features, reader.meta.features.names, (batch.context for batch in rounds), GROUP_BINS)
-    return Prepared(reader, learner, segments, remembered(targets), train, judge, groups, everybody.missing)
+    return Prepared(reader, metric, learner, segments, remembered(targets), train, judge, groups, everybody.missing)
 
 
 def backtest(request: BacktestRequest, config: BacktestConfig, advance: Advance | None = None) -> BacktestOutput:
@@ -201,19 +208,19 @@ def judge_prepared(
     """
     folder = make_folder(request.out)
     source = {} if audit is None else {"audit": msgspec.to_builtins(audit)}
-    learnt = TrainingRows.of(Selection(prepared.reader, request.metric, side=prepared.train, context=False))
+    learnt = TrainingRows.of(Selection(prepared.reader, prepared.metric, side=prepared.train, context=False))
     if request.baseline == SEGMENTS:
         source |= _kept_segments(prepared, folder, learnt)
     manifest = export_learner(prepared.learner, folder / "policy", source=source or None, rows=learnt)
-    models = SharedModels(model_factory(prepared.reader, request.metric, config.model, config.evaluation))
-    run = _Run(prepared.reader, request, config, prepared.judge, prepared.targets, models, advance)
+    models = SharedModels(model_factory(prepared.reader, prepared.metric, config.model, config.evaluation))
+    run = _Run(prepared.reader, prepared.metric, request, config, prepared.judge, prepared.targets, models, advance)
     also = _launch_pass(prepared, request, config)
     found = run.against(request.baseline, config.estimators, also=also)
     rows = found.results
     comparisons = run.comparisons()
     gate = _gate(rows, also, config)
     output = BacktestOutput(
-        log=_summary(prepared.reader, request.metric),
+        log=_summary(prepared.reader, prepared.metric),
         audit=audit,
         results=rows,
         launch=_launch(rows, comparisons, request, run.nothing, config.deciding_estimator, gate),
@@ -239,7 +246,7 @@ def judge_prepared(
             "segments": [cut.feature for cut in prepared.segments.segmentation.cuts],
         },
     )
-    rounds = Selection(prepared.reader, request.metric, side=prepared.judge)
+    rounds = Selection(prepared.reader, prepared.metric, side=prepared.judge)
     volume = volumes(prepared.targets, rounds, prepared.reader.meta.catalog, request.baseline)
     return _write(msgspec.structs.replace(output, volume=volume), request, config, folder)
 
@@ -265,6 +272,7 @@ class _Run:
     """The evaluation part of a log, and everything to be judged on it."""
 
     reader: LogReader
+    metric: str
     request: BacktestRequest
     config: BacktestConfig
     side: Side
@@ -288,8 +296,8 @@ class _Run:
         names = list(self.targets) if only is None else list(only)
         asked = [*columns_needed(self.config.evaluation, self.reader), *(() if also is None else also.extra)]
         rewards = () if also is None else also.rewards
-        rounds = Selection(self.reader, self.request.metric, side=self.side, extra=asked, rewards=rewards)
-        evaluation, metric, base = self.config.evaluation, self.request.metric, self.targets[baseline]
+        rounds = Selection(self.reader, self.metric, side=self.side, extra=asked, rewards=rewards)
+        evaluation, metric, base = self.config.evaluation, self.metric, self.targets[baseline]
         return evaluate(
             rounds,
             [self.targets[name] for name in names],
@@ -315,6 +323,18 @@ class _Run:
             found = self.against(other, [self.config.deciding_estimator], only)
             rows += found.results
         return tuple(rows)
+
+
+def _surrogate(reader: LogReader, learner: Learned) -> SurrogateLog:
+    if not isinstance(learner, PartsLearner):
+        raise ParameterError(
+            "judged_by",
+            "backtest",
+            allowed="metric, unless the learner is parts",
+            got=STAGE_WORTH,
+            hint="choose learner=parts",
+        )
+    return SurrogateLog(reader, learner.state)
 
 
 def _sides(request: BacktestRequest, reader: LogReader, seed: int) -> tuple[Side, Side]:

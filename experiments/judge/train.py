@@ -82,7 +82,7 @@ def training_rounds(reader: LogReader, metric: str, config: VwConfig, side: Side
     """What a learner reads: usable rounds, or whole trajectories."""
     if config.whole is None or is_modular(reader.meta.catalog):
         return Selection(reader, metric, side=side)
-    return WholeLogs([reader], metric, config.whole.metrics, side)
+    return WholeLogs([reader], metric, config.whole.metrics(reader.meta.rewards), side)
 
 
 def chosen(reader: LogReader, metric: str, learner: VwConfig, side: Side | None = None) -> Search:

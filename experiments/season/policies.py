@@ -25,6 +25,7 @@ from policies.horizon.learner import HorizonLearner
 from policies.linear.ridge import LinearPosterior, LinearSums
 from policies.parts.config import PartsConfig
 from policies.parts.learner import PartsLearner
+from policies.parts.surrogate import STAGE_WORTH, stage_worth
 from policies.peers.config import PeerConfig
 from policies.peers.constant import UniformPolicy
 from policies.peers.send_time import tune_send_time
@@ -103,18 +104,18 @@ class SharedLearning:
         return learner.policy()
 
     @cached_property
-    def parts_policy(self) -> CompiledPolicy:
+    def parts(self) -> PartsLearner:
         """VW on the parts of a message's value."""
-        return self._parts_policy(self.config.parts)
+        return self._parts_learner(self.config.parts)
 
     @cached_property
     def safe_policy(self) -> CompiledPolicy:
         """The same, held to segments tuned on the same rows wherever its bags do not agree."""
         config = self.config.parts
         parts = msgspec.structs.replace(config.parts or PartsConfig(), safety="segments")
-        return self._parts_policy(msgspec.structs.replace(config, parts=parts))
+        return self._parts_learner(msgspec.structs.replace(config, parts=parts)).policy()
 
-    def _parts_policy(self, config: VwConfig) -> CompiledPolicy:
+    def _parts_learner(self, config: VwConfig) -> PartsLearner:
         learner = PartsLearner(
             self.scenario.catalog,
             self.scenario.features,
@@ -124,7 +125,7 @@ class SharedLearning:
             self.config.exploration,
         )
         learner.learn(self.slice.batches)
-        return learner.policy()
+        return learner
 
     @cached_property
     def posterior(self) -> LinearPosterior:
@@ -171,6 +172,19 @@ def tuned(name: str, shared: SharedLearning) -> Actor:
     return SparingActor(registry.make(name, shared.slice.choices, setting))
 
 
+def _segments_of_parts(shared: SharedLearning) -> Subject:
+    """Segments tuned on what the stages are worth: the same log, losses and charges as `vw_parts`."""
+    config, scenario, state = shared.config, shared.scenario, shared.parts.state
+    rounds = [
+        replace(batch, rewards={STAGE_WORTH: stage_worth(batch, state, scenario.catalog)})
+        for batch in shared.slice.choices
+    ]
+    worths = np.concatenate([batch.rewards[STAGE_WORTH] for batch in rounds])
+    reward_range = float(np.nanmin(worths)) - 1.0, float(np.nanmax(worths)) + 1.0
+    setting = Setting(scenario.catalog, scenario.features, STAGE_WORTH, reward_range, segments=config.segments)
+    return SparingActor(registry.make("segments", rounds, setting))
+
+
 def _send_time(shared: SharedLearning) -> Subject:
     """Send-time optimisation; without a usual hour in the schema the population's hours decide."""
     catalog, schema = shared.scenario.catalog, shared.scenario.features
@@ -207,7 +221,7 @@ def _vw(exploration: ExplorationConfig | None) -> Callable[[SharedLearning], Sub
 
 def _parts(exploration: ExplorationConfig | None) -> Callable[[SharedLearning], Subject]:
     def make(shared: SharedLearning) -> Subject:
-        policy = shared.parts_policy
+        policy = shared.parts.policy()
         return PolicyActor(replace(policy, fast=_fast(shared), exploration=exploration or policy.exploration))
 
     return make
@@ -269,6 +283,7 @@ MAKERS: Final[Mapping[str, Callable[[SharedLearning], Subject]]] = {
     "never": lambda _: HoldActor(),
     "uniform": lambda _: SparingActor(UniformPolicy()),
     "segments": partial(tuned, "segments"),
+    "segments_of_parts": _segments_of_parts,
     "merge_tag": partial(tuned, "merge_tag"),
     "best_action": partial(tuned, "best_action"),
     "calendar": _calendar,

@@ -108,7 +108,8 @@ class Learning:
         for day in range(first):
             self._log(day).unlink(missing_ok=True)
         readers = [LogReader(log) for log in logs]
-        rounds = WholeLogs(readers, self.config.metric, whole.metrics)
+        known = readers[0].meta.rewards if readers else ()
+        rounds = WholeLogs(readers, self.config.metric, whole.metrics(known))
         if readers and not rounds.empty():
             one = self._fresh() if self.config.start is None else TrainedFolder(Path(self.config.start)).learner()
             one.learn(rounds)

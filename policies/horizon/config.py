@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import msgspec
 
@@ -56,10 +57,9 @@ class HorizonConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     alarm: bool = True
     seed: int = 0
 
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Metrics that are read beside the money, where the log has them."""
-        return (self.clicked, self.money, *self.lost)
+    def metrics(self, known: Iterable[str]) -> tuple[str, ...]:
+        """The metrics of a log that are read beside the money."""
+        return tuple(name for name in (self.clicked, self.money, *self.lost) if name in set(known))
 
     def __post_init__(self) -> None:
         for name in ("ridge", "value_ridge", "continuation_ridge", "horizon_days"):

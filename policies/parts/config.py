@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Final, Literal
 
 import msgspec
@@ -11,8 +12,6 @@ from engine.errors import ParameterError
 from policies.peers.segments import SegmentConfig
 
 AUTO: Final = "auto"
-# The metric that says whether a message was seen.
-SEEN: Final = "opened"
 # Bags of a safe policy where nobody says how many; with fewer than the least a standard deviation says nothing.
 SAFE_BAGS: Final = 8
 LEAST_BAGS: Final = 4
@@ -24,8 +23,9 @@ class PartsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     Attributes:
         stage: metric (0 or 1) that stands between a message and its money; "auto" takes the first of `stages` that the
             log has, "" none: the money itself is then modelled, pooled and shrunk.
-        stages: names that "auto" looks for, the nearest to the money last.
-        lost: metrics (0 or 1) that end a permission.
+        stages: words that "auto" looks for in the names of metrics, in this order, whatever their endings.
+        lost: words of metrics (0 or 1) that end a permission.
+        seen: words of the metric (0 or 1) that says whether a message was seen.
         cost: metric of the log that says which part of the money is the cost of the send; "" where there is none.
         match: context feature that an arm's attribute is held against, by the name of the attribute; an attribute needs
             no entry where a feature has its name.
@@ -54,8 +54,9 @@ class PartsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """
 
     stage: str = AUTO
-    stages: tuple[str, ...] = ("replied", "visited", "visit", "viewed", "click", "clicked")
-    lost: tuple[str, ...] = ("unsubscribed", "complained")
+    stages: tuple[str, ...] = ("click", "visit", "reply", "response", "view")
+    lost: tuple[str, ...] = ("unsubscribe", "unsub", "opt out", "complain", "complaint", "spam")
+    seen: tuple[str, ...] = ("open", "read", "seen")
     cost: str = "send_cost"
     match: dict[str, str] = msgspec.field(default_factory=lambda: {"category": "product_affinity"})
     smooth: bool | None = None
@@ -78,10 +79,9 @@ class PartsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     memory_days: int = 60
     seed: int = 0
 
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Metrics that are read beside the money, where the log has them."""
-        return (*self.stages, self.stage, *self.lost, self.cost, SEEN, *self.spend)
+    def metrics(self, known: Iterable[str]) -> tuple[str, ...]:
+        """The metrics of a log that are read beside the money: all of them, since names are found by their words."""
+        return tuple(known)
 
     @property
     def drawn(self) -> int:

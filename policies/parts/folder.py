@@ -62,7 +62,7 @@ class PartsManifest(PolicyManifest, frozen=True, kw_only=True):
         losses = tuple(
             Loss(name, found[f"loss_{name}"], np.array(price)) for name, price in sorted(self.losses.items())
         )
-        tables = PartTables(found.get("chance"), found.get("worth"), found["money"], losses)
+        tables = PartTables(found.get("chance"), found.get("worth"), found["money"], losses, found.get("held"))
         plain = (self.catalog, self.encoder, tables, self.exploration, self.rounds, self.name, self.version)
         if self.practice is None or self.config.parts is None:
             return CompiledPolicy(*plain)

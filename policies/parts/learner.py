@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from scipy.special import expit
 
 from engine.catalog import Catalog
 from engine.encoder import Encoder, SmoothCoding, fit_encoder, smooth_encoder
@@ -28,20 +27,21 @@ from engine.errors import ArtefactError, LearnError, ParameterError
 from engine.features import FeatureSchema
 from engine.log.training_rows import TrainingRows
 from engine.records.rounds import RoundBatch
-from engine.types import HOLD, NOT_AN_INSTANT, BoolArray, FloatArray
+from engine.types import BoolArray, FloatArray
 from policies.exploring.config import ExplorationConfig
 from policies.parts.bags import assembled_bags, bagged
-from policies.parts.config import AUTO, SEEN, PartsConfig
+from policies.parts.config import PartsConfig
 from policies.parts.folder import PRACTICE, PartsManifest, stored_bags
+from policies.parts.log import PartsLog, Tally, is_send, reached
 from policies.parts.practice import Charged, left_words, safe_policy
-from policies.parts.regression import Choice, Fitted, Kind, Rows, Stream, regress
+from policies.parts.regression import Choice, Fitted, Kind, Stream, regress
 from policies.parts.tables import Loss, PartTables, zero_tables
-from policies.parts.terms import Terms, matches, own_scores
+from policies.parts.terms import Terms, matches
 from policies.peers.segments import StaticSegments, tune_segments
 from policies.vw import wall
 from policies.vw.arguments import VwConfig
 from policies.vw.responses import ResponseModel, notes_of
-from policies.vw.rows import repeatable, trainable
+from policies.vw.rows import repeatable
 from policies.vw.scoring.compiled import CompiledPolicy
 from policies.vw.scoring.tables import ScoreTables
 from policies.wrappers.safe import SafePolicy
@@ -56,31 +56,6 @@ _SAMPLE_BATCHES: Final = 16
 _CHANCE_PAIRS: Final = ((), ("xc",), ("xc", "xt"), ("xc", "xh", "xa", "ca"), ("xc", "xh", "xa", "xt", "ch", "ca", "ha"))
 _MONEY_PAIRS: Final = ((), ("xc",), ("xc", "xh", "xa", "ca"))
 _CLEAR: Final = 2.0
-
-
-@dataclass(frozen=True)
-class Tally:
-    """What one pass over the rounds counts.
-
-    Attributes:
-        rounds / skipped / eligible: that train, that do not, and their eligible actions.
-        sends / stages: sends among them, and those that reached the stage.
-        contacts / days: distinct contacts, and the days from the first to the last decision; 0 where not known.
-        gap_days: mean days between two decisions of a contact, also those that do not train; infinite without any.
-        cost: (k - 1,) mean cost of a send by channel and arm, USD, at least 0.
-        opened: (C,) share of sends that were seen; 1 where the log does not say.
-    """
-
-    rounds: int
-    skipped: int
-    eligible: int
-    sends: int
-    stages: int
-    contacts: int
-    days: float
-    gap_days: float
-    cost: FloatArray
-    opened: FloatArray
 
 
 @dataclass(frozen=True)
@@ -280,121 +255,22 @@ class PartsLearner:
             LearnError: a reward outside the declared range, no usable round, or a failure of Vowpal Wabbit. The learner
                 is then as it was.
         """
-        log = _Log(repeatable(rounds), self.catalog, self.metric, self.reward_range, self._parts)
+        log = PartsLog(repeatable(rounds), self.catalog, self.metric, self.reward_range, self._parts)
         self._state = _learnt(log, self.schema, self.config, self._parts)
 
 
-class _Log:
-    """The rows that may train, and what the log knows of them."""
-
-    def __init__(
-        self,
-        rounds: Iterable[RoundBatch],
-        catalog: Catalog,
-        metric: str,
-        reward_range: tuple[float, float],
-        config: PartsConfig,
-    ) -> None:
-        self.catalog, self.metric = catalog, metric
-        self._rounds, self._range = rounds, reward_range
-        known = next((set(batch.rewards) for batch in rounds), set())
-        self.stage = self._stage(known, config)
-        self.cost = config.cost if config.cost in known and config.cost != metric else ""
-        self.lost = tuple(name for name in config.lost if name in known and name != metric)
-        self.spend = next((name for name in config.spend if name in known), metric)
-        self.opened = SEEN if SEEN in known else ""
-
-    def _stage(self, known: set[str], config: PartsConfig) -> str:
-        if config.stage != AUTO:
-            if config.stage and config.stage not in known:
-                raise LearnError(
-                    f"the rounds have no metric {config.stage!r} to take as the stage",
-                    hint=f"they know {sorted(known)}",
-                )
-            return config.stage
-        named = [name for name in config.stages if name in known and name != self.metric]
-        return named[-1] if named else ""
-
-    def batches(self) -> Iterable[RoundBatch]:
-        for batch in self._rounds:
-            kept = trainable(batch, self.metric, self._range, self.catalog, propensities=True)
-            if kept.n:
-                yield kept
-
-    def tally(self) -> Tally:
-        channels, hours, arms = self.catalog.shape
-        rounds = skipped = eligible = sends = stages = decisions = 0
-        first, last, seen = None, None, set()
-        cost, opened, by_cell = (np.zeros((channels, arms)) for _ in range(3))
-        for batch in self._rounds:
-            kept = trainable(batch, self.metric, self._range, self.catalog, propensities=True)
-            rounds, skipped, decisions = rounds + kept.n, skipped + batch.n - kept.n, decisions + batch.n
-            eligible += int(kept.eligible_counts().sum())
-            sent = kept.action != HOLD
-            sends += int(sent.sum())
-            if self.stage:
-                stages += int((reached(kept, self.stage) & sent).sum())
-            seen.update(np.unique(batch.cluster).tolist())
-            at = batch.decided_at[batch.decided_at != NOT_AN_INSTANT]
-            if len(at):
-                first = int(at.min()) if first is None else min(first, int(at.min()))
-                last = int(at.max()) if last is None else max(last, int(at.max()))
-            channel, _, arm = self.catalog.split(kept.action[sent])
-            np.add.at(by_cell, (channel, arm), 1.0)
-            if self.cost:
-                np.add.at(cost, (channel, arm), -np.nan_to_num(kept.rewards[self.cost][sent]))
-            if self.opened:
-                np.add.at(opened, (channel, arm), reached(kept, self.opened)[sent].astype(np.float64))
-        if not rounds:
-            raise LearnError(f"no usable round with a known {self.metric!r}", hint="join the outcomes first")
-        mean = np.maximum(cost / np.maximum(by_cell, 1.0), 0.0)
-        by_channel = by_cell.sum(axis=1)
-        share = np.where(by_channel > 0, opened.sum(axis=1) / np.maximum(by_channel, 1.0), 1.0)
-        # A channel whose messages nobody is ever seen to open does not report it.
-        share = np.where(share > 0.0, share, 1.0) if self.opened else np.ones(channels)
-        days = 0.0 if first is None or last is None else (last - first) / US_PER_DAY
-        each = np.repeat(mean[:, None, :], hours, axis=1).ravel()
-        gap = days * len(seen) / (decisions - len(seen)) if decisions > len(seen) and days else np.inf
-        return Tally(rounds, skipped, eligible, sends, stages, len(seen), days, gap, each, share)
-
-    def organic_spend(self) -> float:
-        """Mean spending of the decisions that reached no stage; what is not known is left out."""
-        spent = [batch.rewards[self.spend][~reached(batch, self.stage)] for batch in self.batches()]
-        return float(np.nanmean(np.concatenate(spent)))
-
-    def rows(self, wanted: Callable[[RoundBatch], BoolArray], target: Callable[[RoundBatch], Any]) -> Stream:
-        """Rows of each batch that `wanted(batch)` says, with `target(batch)` as their target."""
-
-        def stream() -> Iterable[Rows]:
-            for batch in self.batches():
-                rows = np.flatnonzero(wanted(batch))
-                if len(rows):
-                    kept = batch.take(rows)
-                    yield Rows(kept.context, kept.action, np.asarray(target(kept), dtype=np.float64), kept.cluster)
-
-        return stream
-
-
-def reached(batch: RoundBatch, name: str) -> BoolArray:
-    """(n,) whether a stage was reached; what is not known counts as not."""
-    hit: BoolArray = np.nan_to_num(batch.rewards[name]) > 0.0
-    return hit
-
-
-def _sent(batch: RoundBatch) -> BoolArray:
-    sent: BoolArray = batch.action != HOLD
-    return sent
-
-
-def _learnt(log: _Log, schema: FeatureSchema, config: VwConfig, parts: PartsConfig) -> PartsState:
-    tally = log.tally()
+def _learnt(log: PartsLog, schema: FeatureSchema, config: VwConfig, parts: PartsConfig) -> PartsState:
+    tally = log.tally
     line = fit_encoder(schema, (batch.context for batch in log.batches()), config.max_levels)
     sample = [batch for batch, _ in zip(log.batches(), range(_SAMPLE_BATCHES), strict=False)]
     curve = smooth_encoder(line, (batch.context for batch in sample), parts.pieces)
     encoders = {None: (line, curve), False: (line,), True: (curve,)}[parts.smooth]
     terms = [Terms(log.catalog, one, matches(log.catalog, one, parts.match)) for one in dict.fromkeys(encoders)]
     build = _Build(log, terms, tally, config, parts)
-    state = build.by_stage(sample) if log.stage and tally.stages >= LEAST_STAGES else build.by_money()
+    if not log.stage or tally.stages < LEAST_STAGES:
+        state = build.by_money()
+    else:
+        state = build.by_event() if log.is_event else build.by_stage(sample)
     if not parts.safety:
         return state
     charged = Charged(log.batches, log.metric, log.catalog, state.charge, state.tally.opened, state.tables.losses)
@@ -406,7 +282,7 @@ def _learnt(log: _Log, schema: FeatureSchema, config: VwConfig, parts: PartsConf
 class _Build:
     """Fits the parts, one after the other. The first one chooses between lines and curves for all of them."""
 
-    def __init__(self, log: _Log, terms: list[Terms], tally: Tally, config: VwConfig, parts: PartsConfig) -> None:
+    def __init__(self, log: PartsLog, terms: list[Terms], tally: Tally, config: VwConfig, parts: PartsConfig) -> None:
         self.log, self.terms, self.tally, self.config, self.parts = log, terms, tally, config, parts
         self.fitted: dict[str, Fitted] = {}
         self.streams: dict[str, Stream] = {}
@@ -418,11 +294,12 @@ class _Build:
         chance = self._fit("chance", self._events(stage), "chance", self.terms, _CHANCE_PAIRS, self.parts.ridges)
         whole = chance.terms
         alone = replace(whole, actions=False)
+        held = self._held(alone)
         organic = self._organic(alone, lambda batch: ~reached(batch, stage))
         worth = self._fit(
             "worth",
             self.log.rows(
-                lambda batch: reached(batch, stage) & _sent(batch),
+                lambda batch: reached(batch, stage) & (is_send(batch) | (held is not None)),
                 lambda batch: self._money(batch) - organic.own(batch.context, batch.action),
             ),
             "money",
@@ -430,7 +307,7 @@ class _Build:
             ((),),
             self.parts.worth_ridges,
         )
-        tables = PartTables(chance.tables, worth.tables, zero_tables(chance.tables))
+        tables = PartTables(chance.tables, worth.tables, zero_tables(chance.tables), held=held)
         tables = replace(tables, money=self._past(whole, organic, tables))
         acts_past = bool(tables.money.arm.any() or tables.money.channel.any())
         gain = self._gain(tables, whole.encoder, sample)
@@ -442,22 +319,42 @@ class _Build:
             whole.encoder, tables.less(taken), self.fitted, self.tally, stage, charge, tuple(self.said), bags
         )
 
+    def by_event(self) -> PartsState:
+        """The chance of the event that is maximised itself: it is worth one, whatever else it costs."""
+        chance = self._fit(
+            "chance", self._events(self.log.stage), "chance", self.terms, _CHANCE_PAIRS, self.parts.ridges
+        )
+        one = zero_tables(chance.tables)
+        one = replace(one, base=np.append(one.base[:-1], np.float32(1.0)))
+        held = self._held(replace(chance.terms, actions=False))
+        tables = PartTables(chance.tables, one, zero_tables(chance.tables), held=held)
+        self.said.append("What is maximised happens or does not, so its chance is modelled.")
+        no_charge = np.zeros(len(self.log.catalog.arms))
+        bags = self._bags(tables, "", np.zeros(self._costs().shape))
+        return PartsState(
+            chance.terms.encoder, tables, self.fitted, self.tally, self.log.stage, no_charge, tuple(self.said), bags
+        )
+
+    def _held(self, alone: Terms) -> ScoreTables | None:
+        """Log odds that the stage is reached without a message; None where that is too rare to tell."""
+        if self.tally.held_stages < LEAST_STAGES:
+            return None
+        stream = self.log.rows(lambda batch: ~is_send(batch), lambda batch: reached(batch, self.log.stage))
+        return self._fit("held", stream, "chance", [alone], ((),), self.parts.ridges).tables
+
     def by_money(self) -> PartsState:
         """The money itself: regressed on context and action, by as many terms as held-out rows ask for."""
         every = lambda batch: np.ones(batch.n, dtype=np.bool_)  # noqa: E731 - a mask of all rows
         money = self._fit(
-            "money",
-            self.log.rows(every, lambda batch: batch.rewards[self.log.metric]),
-            "money",
-            [replace(self.terms[0], actions=False), *self.terms],
-            _MONEY_PAIRS,
-            self.parts.worth_ridges,
+            "money", self.log.rows(every, self._money), "money", self.terms, _MONEY_PAIRS, self.parts.worth_ridges
         )
         self.said.append("The log has no stage between a message and its money, so the money itself was modelled.")
         zero = np.zeros(len(self.log.catalog.arms))
         tables = PartTables(None, None, money.tables)
-        bags = self._bags(tables, "money", np.zeros_like(tables.money.channel_arm, dtype=np.float64))
-        return PartsState(money.terms.encoder, tables, self.fitted, self.tally, "", zero, tuple(self.said), bags)
+        bags = self._bags(tables, "money", self._costs())
+        return PartsState(
+            money.terms.encoder, tables.less(self._costs()), self.fitted, self.tally, "", zero, tuple(self.said), bags
+        )
 
     def _fit(
         self,
@@ -479,7 +376,7 @@ class _Build:
             name: bagged(
                 self.fitted[name], self.streams[name], self.parts.drawn, self.parts.passes, self.config, self.parts.seed
             )
-            for name in ("chance", "worth", money)
+            for name in ("chance", "held", "worth", money)
             if name in self.fitted
         }
         if money == "past":
@@ -487,13 +384,13 @@ class _Build:
         return tuple(one.less(taken) for one in assembled_bags(tables, drawn, self.parts.drawn))
 
     def _events(self, name: str) -> Stream:
-        return self.log.rows(_sent, lambda batch: reached(batch, name))
+        return self.log.rows(is_send, lambda batch: reached(batch, name))
 
     def _money(self, batch: RoundBatch) -> FloatArray:
         """(n,) money without the cost of the send."""
         money = batch.rewards[self.log.metric]
         at = np.maximum(batch.action - 1, 0)
-        out: FloatArray = money + np.where(_sent(batch), self.tally.cost[at], 0.0)
+        out: FloatArray = money + np.where(is_send(batch), self.tally.cost[at], 0.0)
         return out
 
     def _organic(self, alone: Terms, wanted: Callable[[RoundBatch], BoolArray]) -> Fitted:
@@ -511,11 +408,7 @@ class _Build:
         def left(batch: RoundBatch) -> FloatArray:
             x = whole.encoder.encode(batch.context)
             modelled = organic.own(batch.context, batch.action)
-            chance = expit(own_scores(tables.chance, x, batch.action, self.log.catalog)) if tables.chance else 0.0
-            worth = (
-                np.maximum(own_scores(tables.worth, x, batch.action, self.log.catalog), 0.0) if tables.worth else 0.0
-            )
-            return self._money(batch) - modelled - np.where(_sent(batch), chance * worth, 0.0)
+            return self._money(batch) - modelled - tables.own_stage(x, batch.action, self.log.catalog)
 
         every = self.log.rows(lambda batch: np.ones(batch.n, dtype=np.bool_), left)
         found = self._fit("past", every, "money", [whole], _MONEY_PAIRS, self.parts.worth_ridges)

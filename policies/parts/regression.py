@@ -21,7 +21,8 @@ from engine.errors import LearnError
 from engine.features import ContextBatch
 from engine.identity import unit_of
 from engine.types import CodeArray, FloatArray, IntArray, KeyArray
-from policies.parts.terms import Terms, own_scores
+from policies.parts.tables import own_scores
+from policies.parts.terms import Terms
 from policies.vw import wall
 from policies.vw.arguments import VwConfig
 from policies.vw.scoring.tables import ScoreTables

@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 from scipy.special import expit
 
-from engine.types import Float32Array, FloatArray
+from engine.catalog import Catalog
+from engine.types import CodeArray, Float32Array, FloatArray, IntArray
 from policies.vw.scoring.tables import BATCH_ROWS, ScoreTables
 
 Scored = Callable[[ScoreTables, Float32Array], FloatArray]
@@ -39,12 +40,14 @@ class PartTables:
         worth: USD of a stage that is reached; it never counts as less than nothing.
         money: USD that is added: costs, charges, what acts past the stage, prices; without a stage all of it.
         losses: what a send may cost later.
+        held: tables of the log odds of the stage after a hold; None where it is never reached without a message.
     """
 
     chance: ScoreTables | None
     worth: ScoreTables | None
     money: ScoreTables
     losses: tuple[Loss, ...] = ()
+    held: ScoreTables | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -88,21 +91,34 @@ class PartTables:
     def _batch(self, x: Float32Array, scored: Scored) -> FloatArray:
         total = scored(self.money, x)
         if self.chance is not None and self.worth is not None:
-            reached, worth = expit(scored(self.chance, x)[:, 1:]), scored(self.worth, x)[:, 1:]
-            total[:, 1:] += reached * np.maximum(worth, 0.0)
+            reached, worth = expit(scored(self.chance, x)[:, 1:]), np.maximum(scored(self.worth, x), 0.0)
+            total[:, 1:] += reached * worth[:, 1:]
+            if self.held is not None:
+                total[:, 0] += expit(scored(self.held, x)[:, 0]) * worth[:, 0]
         for loss in self.losses:
             if loss.price.any():
                 total[:, 1:] -= expit(scored(loss.odds, x)[:, 1:]) * loss.price[self._channel]
         return total
 
+    def own_stage(self, x: Float32Array, action: CodeArray, catalog: Catalog) -> FloatArray:
+        """(n,) chance x worth of each row's own action, without the (n, k) of all of them."""
+        if self.chance is None or self.worth is None:
+            return np.zeros(len(x))
+        odds = own_scores(self.chance, x, action, catalog)
+        no = np.full(len(x), -np.inf) if self.held is None else own_scores(self.held, x, action, catalog)
+        worth = np.maximum(own_scores(self.worth, x, action, catalog), 0.0)
+        out: FloatArray = expit(np.where(action > 0, odds, no)) * worth
+        return out
+
     def parts(self, x: Float32Array, action: int) -> dict[str, FloatArray]:
-        """(n,) each part of one send's score, by name; `chance` and `worth` are factors, the rest are summands."""
+        """(n,) each part of one action's score, by name; `chance` and `worth` are factors, the rest are summands."""
         out: dict[str, FloatArray] = {}
         if self.chance is not None and self.worth is not None:
-            out["chance"] = expit(self.chance.scores(x)[:, action])
+            odds = self.chance if action else self.held
+            out["chance"] = np.zeros(len(x)) if odds is None else expit(odds.scores(x)[:, action])
             out["worth"] = np.maximum(self.worth.scores(x)[:, action], 0.0)
         out["money"] = self.money.scores(x)[:, action]
-        for loss in self.losses:
+        for loss in self.losses if action else ():
             out[loss.name] = -expit(loss.odds.scores(x)[:, action]) * loss.price[self._channel[action - 1]]
         return out
 
@@ -113,7 +129,7 @@ class PartTables:
 
     def stored(self) -> dict[str, ScoreTables]:
         """Every table by the name of its file."""
-        named = {"chance": self.chance, "worth": self.worth, "money": self.money}
+        named = {"chance": self.chance, "worth": self.worth, "money": self.money, "held": self.held}
         named |= {f"loss_{loss.name}": loss.odds for loss in self.losses}
         return {name: tables for name, tables in named.items() if tables is not None}
 
@@ -123,3 +139,17 @@ def zero_tables(like: ScoreTables) -> ScoreTables:
     empty = {field.name: np.zeros_like(getattr(like, field.name)) for field in fields(like)}
     empty["limits"] = np.array([-np.inf, np.inf], dtype=np.float32)
     return ScoreTables(**empty)
+
+
+def own_scores(tables: ScoreTables, x: Float32Array, action: CodeArray | IntArray, catalog: Catalog) -> FloatArray:
+    """(n,) score of each row's own action, without the (n, k) of all of them."""
+    channel, hour, arm = catalog.split(action)
+    sent = action > 0
+    c, h, a = (np.maximum(one, 0) for one in (channel, hour, arm))
+    base = tables.base.astype(np.float64)
+    wide = np.column_stack([x.astype(np.float64), np.ones(len(x))])
+    vectors = tables.channel[c].astype(np.float64) + tables.hour[h] + tables.arm[a]
+    vectors = base + np.where(sent[:, None], vectors, tables.hold.astype(np.float64))
+    pairs = tables.channel_hour[c, h].astype(np.float64) + tables.channel_arm[c, a] + tables.hour_arm[h, a]
+    scores: FloatArray = (wide * vectors).sum(axis=1) + np.where(sent, pairs, 0.0)
+    return scores

@@ -20,34 +20,39 @@ import pyarrow.compute as pc
 from engine.catalog import Arm, Catalog
 from engine.encoder import CategoricalCoding, Encoder
 from engine.features import ContextBatch
-from engine.types import CodeArray, Float32Array, FloatArray, IntArray
+from engine.types import CodeArray, IntArray
 from policies.vw import wall
 from policies.vw.arguments import VwConfig
 from policies.vw.examples import arm_features, channel_features, context_text, escape, hour_features
 from policies.vw.scoring.compiler import compile_tables
 from policies.vw.scoring.tables import ScoreTables
 
+# So many levels that an attribute and a feature share are no accident.
+_SHARED_LEVELS: Final = 2
 # Namespaces: x context, c channel, h hour slot, a arm, t attributes of the arm, m matches.
 PAIRS: Final = ("xc", "xh", "xa", "xt", "ch", "ca", "ha")
 
 
 @dataclass(frozen=True)
 class Match:
-    """An attribute of the arms and the feature of the context that has the same levels.
+    """An attribute of the arms and a feature of the context that has the same levels.
 
     Attributes:
-        attribute: of the arms; also the name of the term.
+        name: of the term.
         feature: of the context.
         columns: (K,) column of the encoded context that says that the contact has the arm's level; -1 where none does.
     """
 
-    attribute: str
+    name: str
     feature: str
     columns: tuple[int, ...]
 
 
 def matches(catalog: Catalog, encoder: Encoder, aliases: Mapping[str, str]) -> tuple[Match, ...]:
-    """Every attribute that some arm has and that a categorical feature of the context can answer.
+    """Every attribute of the arms with every categorical feature that says the same of the contact.
+
+    A feature says the same where it has the attribute's name or alias, or at least two of its levels. An arm's own name
+    counts as an attribute.
 
     Args:
         catalog: of the arms.
@@ -55,14 +60,17 @@ def matches(catalog: Catalog, encoder: Encoder, aliases: Mapping[str, str]) -> t
         aliases: attribute -> feature, where their names differ.
     """
     columns = {name: position for position, name in enumerate(encoder.column_names)}
-    known = {coding.name for coding in encoder.codings if isinstance(coding, CategoricalCoding)}
-    levels = [_levels(arm) for arm in catalog.arms]
+    known = {coding.name: set(coding.levels) for coding in encoder.codings if isinstance(coding, CategoricalCoding)}
+    levels = [{**_levels(arm), "arm": arm.id} for arm in catalog.arms]
     found = []
     for attribute in sorted({name for one in levels for name in one}):
-        feature = attribute if attribute in known else aliases.get(attribute, "")
-        at = tuple(columns.get(f"{feature}={one.get(attribute, '')}", -1) for one in levels)
-        if feature in known and max(at) >= 0:
-            found.append(Match(attribute, feature, at))
+        values = {one[attribute] for one in levels if attribute in one}
+        for feature, own in known.items():
+            if feature in (attribute, aliases.get(attribute)) or len(values & own) >= _SHARED_LEVELS:
+                at = tuple(columns.get(f"{feature}={one.get(attribute, '')}", -1) for one in levels)
+                if max(at) >= 0:
+                    name = attribute if feature == attribute else f"{attribute} = {feature}"
+                    found.append(Match(name, feature, at))
     return tuple(found)
 
 
@@ -139,7 +147,7 @@ class Terms:
         for match in self.matches:
             column = np.asarray(match.columns)[arm]
             hit = sent & (column >= 0) & (x[np.arange(context.n), np.maximum(column, 0)] > 0)
-            out.append(pc.if_else(pa.array(hit), f" |m {escape(match.attribute)}", ""))
+            out.append(pc.if_else(pa.array(hit), f" |m {escape(match.name)}", ""))
         return out
 
     def tables(self, model: wall.Model, config: VwConfig, interactions: tuple[str, ...], scale: float) -> ScoreTables:
@@ -161,7 +169,7 @@ class Terms:
                 if "xt" in interactions:
                     arm[row, :-1] += scale * value * np.array([model.weight(one, feature) for one in context])
         for match in self.matches if self.actions else ():
-            weight = scale * model.weight(model.hash_of("m", escape(match.attribute)))
+            weight = scale * model.weight(model.hash_of("m", escape(match.name)))
             for row, column in enumerate(match.columns):
                 if column >= 0:
                     arm[row, column] += weight
@@ -177,17 +185,3 @@ def _context_alone(tables: ScoreTables) -> ScoreTables:
     """The tables without anything that an action adds: its weights were never learnt."""
     names = ("hold", "channel", "hour", "arm", "channel_hour", "channel_arm", "hour_arm")
     return replace(tables, **{name: np.zeros_like(getattr(tables, name)) for name in names})
-
-
-def own_scores(tables: ScoreTables, x: Float32Array, action: CodeArray | IntArray, catalog: Catalog) -> FloatArray:
-    """(n,) score of each row's own action, without the (n, k) of all of them."""
-    channel, hour, arm = catalog.split(action)
-    sent = action > 0
-    c, h, a = (np.maximum(one, 0) for one in (channel, hour, arm))
-    base = tables.base.astype(np.float64)
-    wide = np.column_stack([x.astype(np.float64), np.ones(len(x))])
-    vectors = tables.channel[c].astype(np.float64) + tables.hour[h] + tables.arm[a]
-    vectors = base + np.where(sent[:, None], vectors, tables.hold.astype(np.float64))
-    pairs = tables.channel_hour[c, h].astype(np.float64) + tables.channel_arm[c, a] + tables.hour_arm[h, a]
-    scores: FloatArray = (wide * vectors).sum(axis=1) + np.where(sent, pairs, 0.0)
-    return scores

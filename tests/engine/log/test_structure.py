@@ -12,7 +12,6 @@ from engine.log.parquet import LogReader
 from engine.log.selection import Selection
 from engine.log.structure import Structure, accept, require_sound, structure_of
 from engine.records.schema import RewardSpec
-from policies.horizon.config import HorizonConfig
 from policies.horizon.panel import WholeLogs
 from tests.logs import decision_row, small_meta, write_log
 
@@ -62,7 +61,7 @@ def test_nobody_reads_them_to_learn_or_to_judge(case: str, tmp_path: Path) -> No
     with pytest.raises(DataError, match="rows"):
         next(iter(Selection(reader, "y")))
     with pytest.raises(DataError, match="rows"):
-        next(iter(WholeLogs([reader], "y", HorizonConfig().metrics)))
+        next(iter(WholeLogs([reader], "y", ())))
     accept(reader)
     # Whoever accepts the faults reads every row that was drawn and dispatched, faulty or not.
     used = [{**GOOD, "available": True, **change} for change in CASES[case][0]]
@@ -86,7 +85,7 @@ def test_logs_that_are_read_together_are_compared(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="3 of 6 rows repeat"):
         require_sound(one, LogReader(one.path))
     with pytest.raises(DataError, match="repeat"):
-        next(iter(WholeLogs([one, other], "y", HorizonConfig().metrics)))
+        next(iter(WholeLogs([one, other], "y", ())))
     require_sound(one, log_of(tmp_path / "3.parquet", {}, {}, first=3))
 
 
