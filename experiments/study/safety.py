@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -26,8 +27,17 @@ WORLDS: Final = {
     "no effects": StageWorld(strength=0.0),
 }
 CONFIDENCES: Final = (0.8, 0.9, 0.95)
-SIZES: Final = ((2000, 20), (8000, 10))
+SIZES: Final = ((2000, 20), (8000, 6))
 _PEOPLE: Final = 20_000
+DOCS: Final = Path(__file__).parents[2] / "docs"
+_HEAD: Final = """# What a safe policy costs, and what it protects from
+
+Made by `python -m experiments.study.safety`: small logs of worlds in plain arrays with exact truth, in which messages
+act through a click (`experiments/study/stage_worlds.py`). The [safe policy](safety.md) leaves segments that were tuned
+on the same rows only where its bags agree; `parts` is the same learner without safety. Means over logs with their
+standard error; USD are true values, not estimates.
+
+"""
 
 
 @dataclass(frozen=True)
@@ -117,8 +127,8 @@ def study(sizes: Sequence[tuple[int, int]], workers: int) -> str:
 
 
 def main() -> None:
-    """Run the study and print its table."""
-    print(study(SIZES, os.cpu_count() or 1))
+    """Run the study and write its page."""
+    (DOCS / "safety-study.md").write_text(_HEAD + study(SIZES, os.cpu_count() or 1), encoding="utf-8")
 
 
 if __name__ == "__main__":
