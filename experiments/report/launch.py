@@ -155,7 +155,7 @@ def _answer(output: BacktestOutput, learned: Estimate, baseline: str, names: Nam
         return STAY, stay, f"No. {capital(new)} does worse on {metric} than {today}."
     if learned.verdict == "no difference":
         return STAY, stay, f"No. The log does not show that {new} does better on {metric} than {today}."
-    return UNKNOWN, stay, f"The log cannot say: it holds too little that speaks for {new}."
+    return UNKNOWN, stay, f"The log cannot say: it holds too little that speaks for {new}. Nothing should change."
 
 
 def _harm(output: BacktestOutput) -> str:
@@ -193,8 +193,8 @@ def _because(output: BacktestOutput, learned: Estimate, baseline: str, names: Na
         found.append(f"{capital(names(baseline))} against {names(today.difference.baseline)}: {said}{tail}.")
         if output.launch.policy not in (LEARNED, baseline):
             found.append(
-                f"By the fixed order of the rule, {names(output.launch.policy)} is what the log supports: neither "
-                "policy is shown to beat it."
+                f"By the fixed order of the rule, {names(output.launch.policy)} is what the log supports: it is shown "
+                f"to do better than {names(baseline)}."
             )
     if output.gate is not None:
         passed = [check for check in output.gate.checks if check.role == "guardrail" and check.verdict == "pass"]

@@ -24,7 +24,7 @@ _FREE = ("name", "question", "scenarios", "policies", "baseline", "reference", "
 _READ_BY = {
     "learner": ("vw", "vw_greedy", "volume"),
     "exploration": ("vw", "vw_horizon", "vw_parts"),
-    "parts": ("vw_parts", "vw_parts_greedy", "segments_of_parts"),
+    "parts": ("vw_parts", "vw_parts_greedy", "vw_parts_safe", "segments_of_parts"),
     "horizon": ("vw_horizon", "vw_horizon_greedy", "vw_horizon_simulated"),
     "simulated": ("vw_horizon_simulated",),
     "segments": ("segments",),

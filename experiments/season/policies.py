@@ -24,6 +24,7 @@ from policies import registry
 from policies.exploring.config import ExplorationConfig
 from policies.horizon.learner import HorizonLearner
 from policies.linear.ridge import LinearPosterior, LinearSums
+from policies.parts.config import PartsConfig
 from policies.parts.learner import PartsLearner
 from policies.parts.surrogate import STAGE_WORTH, stage_worth
 from policies.peers.config import PeerConfig
@@ -31,6 +32,7 @@ from policies.peers.constant import UniformPolicy
 from policies.peers.send_time import tune_send_time
 from policies.peers.volume_threshold import tune_volume
 from policies.registry import Setting
+from policies.vw.arguments import VwConfig
 from policies.vw.learner import VwLearner
 from policies.vw.scoring.compiled import CompiledPolicy
 from policies.vw.training import LearnerState
@@ -105,12 +107,22 @@ class SharedLearning:
     @cached_property
     def parts(self) -> PartsLearner:
         """VW on the parts of a message's value."""
+        return self._parts_learner(self.config.parts)
+
+    @cached_property
+    def safe_policy(self) -> CompiledPolicy:
+        """The same, held to segments tuned on the same rows wherever its bags do not agree."""
+        config = self.config.parts
+        parts = msgspec.structs.replace(config.parts or PartsConfig(), safety="segments")
+        return self._parts_learner(msgspec.structs.replace(config, parts=parts)).policy()
+
+    def _parts_learner(self, config: VwConfig) -> PartsLearner:
         learner = PartsLearner(
             self.scenario.catalog,
             self.scenario.features,
             self.config.metric,
             self.reward_range,
-            self.config.parts,
+            config,
             self.config.exploration,
         )
         learner.learn(self.slice.batches)
@@ -216,6 +228,10 @@ def _parts(exploration: ExplorationConfig | None) -> Callable[[SharedLearning], 
     return make
 
 
+def _safe(shared: SharedLearning) -> Subject:
+    return PolicyActor(replace(shared.safe_policy, fast=_fast(shared), exploration=GREEDY))
+
+
 def _horizon(exploration: ExplorationConfig | None) -> Callable[[SharedLearning], Subject]:
     def make(shared: SharedLearning) -> Subject:
         policy = shared.horizon_policy
@@ -286,6 +302,7 @@ MAKERS: Final[Mapping[str, Callable[[SharedLearning], Subject]]] = {
     "vw_greedy": _vw(GREEDY),
     "vw_parts": _parts(None),
     "vw_parts_greedy": _parts(GREEDY),
+    "vw_parts_safe": _safe,
     "vw_horizon": _horizon(None),
     "vw_horizon_greedy": _horizon(GREEDY),
     "vw_horizon_simulated": _simulated,

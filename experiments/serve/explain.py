@@ -32,10 +32,12 @@ from engine.types import HOLD, NOT_AN_INSTANT, BoolArray, FloatArray
 from experiments.outputs import CommandOutput, Output
 from experiments.serve.prices import PricesOutput, charged
 from policies.explain import EVERYBODY, Comparison, Part, compare, in_words
+from policies.prices.priced import GroupedPolicy
 from policies.trained import TrainedFolder
 from policies.vw.responses import ResponseModel, Role
 from policies.vw.scoring.compiled import CompiledPolicy, EnsemblePolicy
 from policies.wrappers.holdback import Holdback, holdback
+from policies.wrappers.safe import SafePolicy
 
 Key = Callable[[Part], str]
 
@@ -166,7 +168,14 @@ def _explained(
     if seen.scores is not None:
         suppressed = batch.column("state")[0].as_py() == SUPPRESSED
         held = holdback(
-            seen.scores, eligible, action, group=group, suppressed=suppressed, limited=limited, price=dear.price
+            seen.scores,
+            eligible,
+            action,
+            group=group,
+            suppressed=suppressed,
+            limited=limited,
+            practice=_practice_holds(dear.policy, context, eligible[None, :]),
+            price=dear.price,
         )
     compared = comparisons(policy, context, seen.scores, eligible, action)
     return ExplainOutput(
@@ -193,6 +202,13 @@ def _in_parts(policy: Policy, context: ContextBatch, actions: Iterable[str]) -> 
         return {}
     said = {name: in_words(policy, context, policy.catalog.action_names.index(name)) for name in actions}
     return {name: words for name, words in said.items() if words is not None}
+
+
+def _practice_holds(policy: Policy, context: ContextBatch, eligible: BoolArray) -> bool:
+    """Whether a safe policy stays with a practice that sends nothing."""
+    if isinstance(policy, GroupedPolicy):
+        policy = policy.members[int(policy.cut.cell_of(context)[0])]
+    return isinstance(policy, SafePolicy) and policy.holds(context, eligible)
 
 
 def _by_limits(
@@ -338,6 +354,11 @@ def policy_notes(policy: Policy, responses: dict[Role, ResponseModel]) -> tuple[
         notes.append(f"{policy.name} is not compiled from a linear model, so its scores cannot be taken apart")
     if isinstance(policy, EnsemblePolicy) and policy.exploration.votes:
         notes.append("several models vote; scores and their parts are of the models' mean")
+    if isinstance(policy, SafePolicy):
+        notes.append(
+            f"today's practice stays unless another action is better with {100 * policy.confidence:g} % confidence; "
+            "scores and their parts are of the fit to all rows"
+        )
     missing = [f"p_{role}" for role in ("respond", "unsub") if role not in responses]
     if missing:
         notes.append(f"{' and '.join(missing)}: n/a, the policy was trained without a model (tactful train --also)")

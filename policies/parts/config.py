@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from engine.errors import ParameterError
+from policies.peers.segments import SegmentConfig
 
 AUTO: Final = "auto"
+# Bags of a safe policy where nobody says how many; with fewer than the least a standard deviation says nothing.
+SAFE_BAGS: Final = 8
+LEAST_BAGS: Final = 4
 
 
 class PartsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -36,6 +40,12 @@ class PartsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         spend: metrics that say what a contact spends; a discount is charged on the first that the log has, else on the
             metric that is maximised.
         money_days: most days of a contact's spending that one decision covers; fewer where decisions follow sooner.
+        bags: fits to contacts drawn anew, which say how far each part could be another; null is 8 where `safety` needs
+            them, else none.
+        safety: practice that is left only where the bags agree that another action is better (docs/safety.md):
+            "segments" tunes segments on the same rows with the same charges; "" is none.
+        confidence: with which an action has to be better than the practice, one-sided.
+        segments: how the segments of `safety` are made.
         choice_rows: most rows on which penalties and terms are chosen.
         passes: most passes of one regression.
         refit_days: in a simulation, days between two fits.
@@ -59,6 +69,10 @@ class PartsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     discount_factor: float = 2.0
     spend: tuple[str, ...] = ("revenue", "spend", "margin")
     money_days: float = 3.0
+    bags: int | None = None
+    safety: Literal["", "segments"] = ""
+    confidence: float = 0.9
+    segments: SegmentConfig = SegmentConfig()
     choice_rows: int = 150_000
     passes: int = 40
     refit_days: int = 7
@@ -69,6 +83,11 @@ class PartsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         """The metrics of a log that are read beside the money: all of them, since names are found by their words."""
         return tuple(known)
 
+    @property
+    def drawn(self) -> int:
+        """Bags to be fitted."""
+        return self.bags if self.bags is not None else SAFE_BAGS if self.safety else 0
+
     def __post_init__(self) -> None:
         for name in ("ridges", "worth_ridges"):
             values = getattr(self, name)
@@ -77,9 +96,29 @@ class PartsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         for name in ("horizon_days", "discount_days", "discount_factor"):
             _require(0.0 <= getattr(self, name) < math.inf, name, "finite and at least 0", getattr(self, name))
         _require(0.0 < self.money_days < math.inf, "money_days", "finite and above 0", self.money_days)
+        require_confidence(self.confidence, "PartsConfig")
+        if self.drawn < (LEAST_BAGS if self.safety else 0):
+            raise ParameterError(
+                "bags",
+                "PartsConfig",
+                allowed=f"at least {LEAST_BAGS} with safety={self.safety}" if self.safety else "at least 0",
+                got=self.drawn,
+                hint="leave it null for 8 bags" if self.safety else "0 fits none",
+            )
         least_of = {"pieces": 2, "choice_rows": 1000, "passes": 2, "refit_days": 1, "memory_days": 1, "seed": 0}
         for name, least in least_of.items():
             _require(getattr(self, name) >= least, name, f"at least {least}", getattr(self, name))
+
+
+def require_confidence(confidence: float, owner: str) -> None:
+    """Refuse a confidence that bounds nothing.
+
+    Raises:
+        ParameterError: it does not lie between 0.5 and 1.
+    """
+    if not 0.5 < confidence < 1.0:
+        hint = "0.9 leaves the practice only where nine of ten such logs would agree"
+        raise ParameterError("confidence", owner, allowed="above 0.5 and below 1", got=confidence, hint=hint)
 
 
 def _require(holds: bool, name: str, allowed: str, value: float) -> None:

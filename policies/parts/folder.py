@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, Final, NoReturn
 
 import numpy as np
 
 from engine.errors import ArtefactError
 from policies.parts.tables import Loss, PartTables
+from policies.peers.segmentation import Cut, Segmentation
+from policies.peers.segments import StaticSegments
 from policies.vw.folder import PolicyManifest
 from policies.vw.scoring.compiled import CompiledPolicy
 from policies.vw.scoring.tables import ScoreTables
+from policies.wrappers.safe import SafePolicy
+
+# The segments that a safe policy leaves only where the bags agree.
+PRACTICE: Final = "practice.npz"
 
 
 class PartsManifest(PolicyManifest, frozen=True, kw_only=True):
@@ -23,6 +31,8 @@ class PartsManifest(PolicyManifest, frozen=True, kw_only=True):
         stage: the metric that stands in between; "" where the money itself was modelled.
         fees: name -> (C, K) USD a send that the money was lowered by: the cost of sending, the charge of discounts.
         parts: what was chosen, and why (`policies.parts.learner.PartsState.summary`).
+        bags: bags whose tables lie beside those of all rows.
+        practice: the cuts of the segments that are left only where the bags agree; null without safety.
     """
 
     KIND: ClassVar[str] = "tactful-parts-policy"
@@ -32,6 +42,8 @@ class PartsManifest(PolicyManifest, frozen=True, kw_only=True):
     stage: str
     fees: dict[str, tuple[tuple[float, ...], ...]]
     parts: dict[str, Any]
+    bags: int = 0
+    practice: tuple[Cut, ...] | None = None
 
     @property
     def table_files(self) -> tuple[str, ...]:
@@ -48,6 +60,7 @@ class PartsManifest(PolicyManifest, frozen=True, kw_only=True):
             name: ScoreTables.load(folder / file, self.catalog, self.encoder.d)
             for name, file in zip(self.tables, self.table_files, strict=True)
         }
+        drawn = [_bag(found, bag) for bag in range(self.bags)]
         if "money" not in found or any(f"loss_{name}" not in found for name in self.losses):
             raise ArtefactError(f"{folder} lacks tables that its manifest names", hint="train again")
         losses = tuple(
@@ -56,9 +69,12 @@ class PartsManifest(PolicyManifest, frozen=True, kw_only=True):
         fees = {name: np.array(fee) for name, fee in self.fees.items()}
         parts = (found.get("chance"), found.get("worth"), found["money"])
         tables = PartTables(*parts, losses, found.get("held"), self.stage, fees)
-        return CompiledPolicy(
-            self.catalog, self.encoder, tables, self.exploration, self.rounds, self.name, self.version
-        )
+        plain = (self.catalog, self.encoder, tables, self.exploration, self.rounds, self.name, self.version)
+        if self.practice is None or self.config.parts is None:
+            return CompiledPolicy(*plain)
+        practice = StaticSegments.load(folder / PRACTICE, Segmentation(self.practice), self.catalog.k)
+        bags = tuple(replace(tables, losses=(), **own) for own in drawn)
+        return SafePolicy(*plain, bags=bags, practice=practice, confidence=self.config.parts.confidence)
 
     def read_learner(self, folder: Path) -> NoReturn:
         """Refuse to learn on: every part is a fit to all rows, and the folder does not keep the rows.
@@ -70,3 +86,23 @@ class PartsManifest(PolicyManifest, frozen=True, kw_only=True):
             f"{folder} holds parts, which are fitted to all rows at once and cannot go on from a folder",
             hint="train anew on all the logs that it is to know: give --log once for each, without --from",
         )
+
+
+def stored_bags(bags: Sequence[PartTables], tables: PartTables) -> dict[str, ScoreTables]:
+    """The tables of the bags by the names of their files, without those that are the same as of all rows."""
+    common = tables.stored()
+    return {
+        f"bag{bag}_{name}": own
+        for bag, parts in enumerate(bags)
+        for name, own in parts.stored().items()
+        if not _same(own, common[name])
+    }
+
+
+def _same(one: ScoreTables, other: ScoreTables) -> bool:
+    return all(np.array_equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(ScoreTables))
+
+
+def _bag(found: dict[str, ScoreTables], bag: int) -> dict[str, Any]:
+    head = f"bag{bag}_"
+    return {name.removeprefix(head): own for name, own in found.items() if name.startswith(head)}

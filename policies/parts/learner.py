@@ -29,19 +29,23 @@ from engine.log.training_rows import TrainingRows
 from engine.records.rounds import RoundBatch
 from engine.types import BoolArray, FloatArray
 from policies.exploring.config import ExplorationConfig
+from policies.parts.bags import assembled_bags, bagged
 from policies.parts.config import PartsConfig
-from policies.parts.folder import PartsManifest
+from policies.parts.folder import PRACTICE, PartsManifest, stored_bags
 from policies.parts.leftover import leftover_by_arm
 from policies.parts.log import PartsLog, Tally, is_send, missed, reached
+from policies.parts.practice import Charged, left_words, safe_policy
 from policies.parts.regression import Choice, Fitted, Kind, Stream, regress
 from policies.parts.tables import Loss, PartTables, zero_tables
 from policies.parts.terms import Terms, matches
+from policies.peers.segments import StaticSegments, tune_segments
 from policies.vw import wall
 from policies.vw.arguments import VwConfig
 from policies.vw.responses import ResponseModel, notes_of
 from policies.vw.rows import repeatable
 from policies.vw.scoring.compiled import CompiledPolicy
 from policies.vw.scoring.tables import ScoreTables
+from policies.wrappers.safe import SafePolicy
 
 # With fewer stages that were reached their worth cannot be told from that of any other decision.
 LEAST_STAGES: Final = 20
@@ -54,6 +58,9 @@ _SAMPLE_ROWS: Final = 131_072
 _CHANCE_PAIRS: Final = ((), ("xc",), ("xc", "xt"), ("xc", "xh", "xa", "ca"), ("xc", "xh", "xa", "xt", "ch", "ca", "ha"))
 _MONEY_PAIRS: Final = ((), ("xc",), ("xc", "xh", "xa", "ca"))
 _CLEAR: Final = 2.0
+
+# (C, K) USD that every send is lowered by, and what it is.
+Fees = tuple[tuple[FloatArray, str], ...]
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,8 @@ class PartsState:
         stage: the metric that was taken as the stage; "" for none.
         charge: (K,) USD that a stage's chance of each arm's discount costs in later orders.
         said: sentences on what was chosen, and why.
+        bags: the parts in every bag, without losses, which are the same in all of them.
+        practice: what is left only where the bags agree; None without safety.
     """
 
     encoder: Encoder
@@ -77,6 +86,8 @@ class PartsState:
     stage: str
     charge: FloatArray
     said: tuple[str, ...] = field(default=())
+    bags: tuple[PartTables, ...] = ()
+    practice: StaticSegments | None = None
 
     @property
     def rounds(self) -> int:
@@ -145,7 +156,8 @@ class PartsLearner:
 
     @property
     def policy_name(self) -> str:
-        return f"vw_parts_{self.exploration.kind}"
+        safe = "safe_" if self._parts.safety else ""
+        return f"vw_parts_{safe}{self.exploration.kind}"
 
     @property
     def state(self) -> PartsState:
@@ -159,15 +171,16 @@ class PartsLearner:
         return self._state
 
     def policy(self) -> CompiledPolicy:
-        """The policy learnt so far, compiled.
+        """The policy learnt so far, compiled; with `safety` it leaves the practice only where the bags agree.
 
         Raises:
             LearnError: nothing has been learnt yet.
         """
         state = self.state
-        return CompiledPolicy(
-            self.catalog, state.encoder, state.tables, self.exploration, state.rounds, self.policy_name
-        )
+        plain = (self.catalog, state.encoder, state.tables, self.exploration, state.rounds, self.policy_name)
+        if state.practice is None:
+            return CompiledPolicy(*plain)
+        return SafePolicy(*plain, bags=state.bags, practice=state.practice, confidence=self._parts.confidence)
 
     def export(
         self,
@@ -198,7 +211,7 @@ class PartsLearner:
                 f"a part's scores differ from Vowpal Wabbit's by {measured:.3g}, allowed is {limit:.3g}",
                 hint="raise learner.parts.ridges: weights this large point to a model that follows noise",
             )
-        stored = state.tables.stored()
+        stored = state.tables.stored() | stored_bags(state.bags, state.tables)
         manifest = PartsManifest(
             catalog=self.catalog,
             features=self.schema,
@@ -222,6 +235,8 @@ class PartsLearner:
             stage=state.stage,
             fees={name: tuple(map(tuple, fee.tolist())) for name, fee in state.tables.fees.items()},
             parts=state.summary(),
+            bags=len(state.bags),
+            practice=None if state.practice is None else state.practice.segmentation.cuts,
         )
 
         def write(part: Path) -> None:
@@ -229,6 +244,8 @@ class PartsLearner:
                 tables.save(part / f"{name}.npz")
             for name, fitted in state.fitted.items():
                 (part / f"{name}.vw").write_bytes(fitted.model)
+            if state.practice is not None:
+                state.practice.save(part / PRACTICE)
             for response in responses:
                 response.tables.save(part / response.note.file)
 
@@ -258,8 +275,15 @@ def _learnt(log: PartsLog, schema: FeatureSchema, config: VwConfig, parts: Parts
     terms = [Terms(log.catalog, one, matches(log.catalog, one, parts.match)) for one in dict.fromkeys(encoders)]
     build = _Build(log, terms, tally, config, parts)
     if not log.stage or tally.stages < LEAST_STAGES:
-        return build.by_money()
-    return build.by_event() if log.stage == log.metric else build.by_stage(sample)
+        state = build.by_money()
+    else:
+        state = build.by_event() if log.stage == log.metric else build.by_stage(sample)
+    if not parts.safety:
+        return state
+    charged = Charged(log.batches, log.metric, log.catalog, state.charge, state.tally.opened, state.tables.losses)
+    practice = tune_segments(charged, log.metric, log.catalog, schema, parts.segments)
+    policy = safe_policy(log.catalog, state.encoder, state.tables, state.rounds, state.bags, practice, parts)
+    return replace(state, practice=practice, said=(*state.said, left_words(policy, practice, sample)))
 
 
 class _Build:
@@ -268,6 +292,7 @@ class _Build:
     def __init__(self, log: PartsLog, terms: list[Terms], tally: Tally, config: VwConfig, parts: PartsConfig) -> None:
         self.log, self.terms, self.tally, self.config, self.parts = log, terms, tally, config, parts
         self.fitted: dict[str, Fitted] = {}
+        self.streams: dict[str, Stream] = {}
         self.said: list[str] = []
 
     def by_stage(self, sample: list[RoundBatch]) -> PartsState:
@@ -292,11 +317,15 @@ class _Build:
         worths = self._worth_by_arm(worth, organic)
         tables = PartTables(chance.tables, worths, zero_tables(chance.tables), (), held, stage)
         tables = replace(tables, money=self._past(whole, organic, tables))
+        acts_past = bool(tables.money.arm.any() or tables.money.channel.any())
         gain = self._gain(tables, whole.encoder, sample)
         tables = replace(tables, losses=self._losses(whole, gain))
         charge = self._charge()
-        tables = tables.less(self._costs(), SENDING).less(charge * self.tally.opened[:, None], "discount")
-        return PartsState(whole.encoder, tables, self.fitted, self.tally, stage, charge, tuple(self.said))
+        fees = ((self._costs(), SENDING), (charge * self.tally.opened[:, None], "discount"))
+        bags = self._bags(tables, "past" if acts_past else "", fees)
+        return PartsState(
+            whole.encoder, _less(tables, fees), self.fitted, self.tally, stage, charge, tuple(self.said), bags
+        )
 
     def _worth_by_arm(self, worth: Fitted, organic: Fitted) -> ScoreTables:
         """Worth of a stage with what channels and arms have over each other, shrunk, where that is more than chance."""
@@ -322,8 +351,9 @@ class _Build:
         tables = PartTables(chance.tables, one, zero_tables(chance.tables), (), held, self.log.stage)
         self.said.append("What is maximised happens or does not, so its chance is modelled.")
         no_charge = np.zeros(len(self.log.catalog.arms))
+        bags = self._bags(tables, "", ())
         return PartsState(
-            chance.terms.encoder, tables, self.fitted, self.tally, self.log.stage, no_charge, tuple(self.said)
+            chance.terms.encoder, tables, self.fitted, self.tally, self.log.stage, no_charge, tuple(self.said), bags
         )
 
     def _held(self, alone: Terms) -> ScoreTables | None:
@@ -348,8 +378,12 @@ class _Build:
         )
         self.said.append(f"{why}, so the money itself was modelled.")
         zero = np.zeros(len(self.log.catalog.arms))
-        tables = PartTables(None, None, money.tables).less(self._costs(), SENDING)
-        return PartsState(money.terms.encoder, tables, self.fitted, self.tally, "", zero, tuple(self.said))
+        fees = ((self._costs(), SENDING),)
+        tables = PartTables(None, None, money.tables)
+        bags = self._bags(tables, "money", fees)
+        return PartsState(
+            money.terms.encoder, _less(tables, fees), self.fitted, self.tally, "", zero, tuple(self.said), bags
+        )
 
     def _fit(
         self,
@@ -362,7 +396,21 @@ class _Build:
     ) -> Fitted:
         choice = Choice(terms, pairs, ridges, self.parts.choice_rows, self.parts.passes, self.parts.seed)
         self.fitted[name] = regress(stream, kind, choice, self.config)
+        self.streams[name] = stream
         return self.fitted[name]
+
+    def _bags(self, tables: PartTables, money: str, fees: Fees) -> tuple[PartTables, ...]:
+        """The parts in every bag, with what `money` was fitted as, less what every send costs."""
+        drawn = {
+            name: bagged(
+                self.fitted[name], self.streams[name], self.parts.drawn, self.parts.passes, self.config, self.parts.seed
+            )
+            for name in ("chance", "held", "worth", money)
+            if name in self.fitted
+        }
+        if money == "past":
+            drawn["money"] = tuple(map(over_hold, drawn.pop("past")))
+        return tuple(_less(one, fees) for one in assembled_bags(tables, drawn, self.parts.drawn))
 
     def _events(self, name: str, *, sent: bool = True) -> Stream:
         """Sends, or holds, of which it is known whether the event followed."""
@@ -459,6 +507,12 @@ class _Build:
                 "not one that this log shows."
             )
         return charge
+
+
+def _less(tables: PartTables, fees: Fees) -> PartTables:
+    for fee, name in fees:
+        tables = tables.less(fee, name)
+    return tables
 
 
 def over_hold(tables: ScoreTables) -> ScoreTables:

@@ -46,12 +46,14 @@ class Rows:
         action: (n,) in [0, k).
         target: (n,) 0 or 1 for a chance, finite for money.
         cluster: (n,) key of the contact; rows of one contact stay on one side of every split.
+        weight: (n,) how often each row counts, whole numbers from 1 on; None is once.
     """
 
     context: ContextBatch
     action: CodeArray
     target: FloatArray
     cluster: KeyArray
+    weight: IntArray | None = None
 
     @property
     def n(self) -> int:
@@ -59,7 +61,13 @@ class Rows:
 
     def take(self, rows: slice | IntArray) -> Rows:
         """The rows of a slice or an index array."""
-        return Rows(self.context.take(rows), self.action[rows], self.target[rows], self.cluster[rows])
+        weight = None if self.weight is None else self.weight[rows]
+        return Rows(self.context.take(rows), self.action[rows], self.target[rows], self.cluster[rows], weight)
+
+    @property
+    def counts(self) -> IntArray:
+        """(n,) how often each row counts."""
+        return np.ones(self.n, dtype=np.int64) if self.weight is None else self.weight
 
 
 Stream = Callable[[], Iterable[Rows]]
@@ -155,19 +163,36 @@ def regress(stream: Stream, kind: Kind, choice: Choice, config: VwConfig) -> Fit
             bench = _Bench(stream, kind, choice, config, counted, folder)
             best = bench.chosen(best)
             gain = bench.gain(best)
+    tables, model, parity = _fitted(stream, kind, best, choice.passes, config)
     terms, interactions, ridge = best
+    mean = float(np.concatenate([batch.target for batch in stream()]).mean())
+    return Fitted(terms, tables, kind, interactions, ridge, counted, mean, gain, parity, model)
+
+
+_Candidate = tuple[Terms, tuple[str, ...], float]
+
+
+def refit(one: Fitted, stream: Stream, passes: int, config: VwConfig) -> ScoreTables:
+    """The tables of a part with the terms and the penalty that were chosen for it, fitted on other rows.
+
+    Raises:
+        LearnError: a failure of Vowpal Wabbit.
+    """
+    return _fitted(stream, one.kind, (one.terms, one.interactions, one.ridge), passes, config)[0]
+
+
+def _fitted(
+    stream: Stream, kind: Kind, chosen: _Candidate, passes: int, config: VwConfig
+) -> tuple[ScoreTables, bytes, float]:
+    """Tables, the bytes of Vowpal Wabbit's model, and how far its predictions are from the tables'."""
+    terms, interactions, ridge = chosen
     with wall.scratch() as folder:
         data = folder / "rows.txt"
         centre, scale = _moments(stream(), kind)
         _write(data, terms, stream(), kind, centre, scale)
-        tables, model = _fit(data, folder, terms, interactions, ridge, kind, choice.passes, config, scale)
+        tables, model = _fit(data, folder, terms, interactions, ridge, kind, passes, config, scale)
         parity = _parity(folder / MODEL, tables, terms, stream(), config, scale)
-    shifted = _calibrated(tables, terms, stream, kind, centre)
-    mean = float(np.concatenate([batch.target for batch in stream()]).mean())
-    return Fitted(terms, shifted, kind, interactions, ridge, counted, mean, gain, parity, model)
-
-
-_Candidate = tuple[Terms, tuple[str, ...], float]
+    return _calibrated(tables, terms, stream, kind, centre), model, parity
 
 
 class _Bench:
@@ -279,7 +304,8 @@ def _link(mean: float, kind: Kind) -> float:
 
 def _moments(batches: Iterable[Rows], kind: Kind) -> tuple[float, float]:
     """Centre and unit of the target as Vowpal Wabbit learns it."""
-    target = np.concatenate([batch.target for batch in batches])
+    pairs = [(batch.target, batch.counts) for batch in batches]
+    target = np.repeat(*(np.concatenate(side) for side in zip(*pairs, strict=True)))
     if kind == "chance":
         return _link(float(target.mean()), kind), 1.0
     return float(target.mean()), float(target.std()) or 1.0
@@ -290,13 +316,14 @@ def _write(data: Path, terms: Terms, batches: Iterable[Rows], kind: Kind, centre
         for batch in batches:
             if not batch.n:
                 continue
+            counts = pc.cast(pa.array(batch.counts), pa.string())
             if kind == "chance":
                 # Label, importance, and the log odds of the mean as what the penalty shrinks towards.
-                labels = pa.array(np.where(batch.target > 0.0, "1", "-1"))
-                heads = pc.binary_join_element_wise(labels, pa.scalar(f" 1 {centre:.9g} "), "")
+                labels = pa.array(np.where(batch.target > 0.0, "1 ", "-1 "))
+                heads = pc.binary_join_element_wise(labels, counts, pa.scalar(f" {centre:.9g} "), "")
             else:
-                standard = ((batch.target - centre) / scale).astype(np.float32)
-                heads = pc.binary_join_element_wise(pc.cast(pa.array(standard), pa.string()), pa.scalar(" "), "")
+                standard = pc.cast(pa.array(((batch.target - centre) / scale).astype(np.float32)), pa.string())
+                heads = pc.binary_join_element_wise(standard, pa.scalar(" "), counts, pa.scalar(" "), "")
             lines = pc.binary_join_element_wise(heads, terms.texts(batch.context, batch.action), pa.scalar("\n"), "")
             stream.write("".join(lines.to_pylist()).encode())
 
@@ -346,12 +373,12 @@ def _calibrated(tables: ScoreTables, terms: Terms, stream: Stream, kind: Kind, c
     The penalty shrinks the constant too; half an event is added to what was seen, so that no chance is ever 0.
     """
     scores = [
-        own_scores(tables, terms.encoder.encode(batch.context), batch.action, terms.catalog)
+        np.repeat(own_scores(tables, terms.encoder.encode(batch.context), batch.action, terms.catalog), batch.counts)
         for batch in stream()
         if batch.n
     ]
     own: FloatArray = np.concatenate(scores) + centre
-    target = np.concatenate([batch.target for batch in stream()])
+    target = np.concatenate([np.repeat(batch.target, batch.counts) for batch in stream()])
     if not np.isfinite(own).all():
         raise LearnError("a part diverged: its predictions are not finite", hint="raise the penalties")
     if kind == "money":

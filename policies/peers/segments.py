@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Literal
 
 import msgspec
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.errors import ParameterError
+from engine.errors import ArtefactError, ParameterError
 from engine.features import ContextBatch, FeatureSchema
 from engine.identity import fold_of
 from engine.records.rounds import RoundBatch
@@ -66,6 +67,26 @@ class StaticSegments:
     def preference(self) -> FloatArray:
         """(segments, k) what the actions are ranked by."""
         return self._preference
+
+    def save(self, path: Path) -> None:
+        """Write what the actions are ranked by; the cuts are kept elsewhere."""
+        np.savez(path, preference=self.preference)
+
+    @classmethod
+    def load(cls, path: Path, segmentation: Segmentation, k: int) -> StaticSegments:
+        """The segments of a file that `save` wrote.
+
+        Raises:
+            ArtefactError: no such file, or one that does not fit the cuts and the k actions.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                preference = stored["preference"]
+        except (OSError, ValueError, KeyError) as error:
+            raise ArtefactError(f"{path} holds no segments: {error}", hint="make the folder again") from error
+        if preference.shape != (segmentation.segments, k) or preference.dtype != np.float64:
+            raise ArtefactError(f"{path} does not fit its catalog", hint="make the folder again")
+        return cls(segmentation, preference)
 
     def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         """Give one-hot probabilities, (n, k).

@@ -56,7 +56,7 @@ def export_segments(
     )
 
     def write(part: Path) -> None:
-        np.savez(part / PREFERENCE, preference=segments.preference)
+        segments.save(part / PREFERENCE)
 
     plain = msgspec.to_builtins(manifest)
     plain.pop("version")
@@ -76,15 +76,10 @@ def load_baseline(folder: Path, catalog: Catalog, schema: FeatureSchema) -> Poli
         return trained.policy()
     try:
         made = msgspec.convert(plain, SegmentsManifest)
-        with np.load(folder / PREFERENCE, allow_pickle=False) as stored:
-            preference = stored["preference"]
-    except (msgspec.ValidationError, OSError, ValueError, KeyError) as error:
+    except msgspec.ValidationError as error:
         raise ArtefactError(f"{folder} holds no segments: {error}", hint="run the backtest again") from error
     _require_same(folder, (made.catalog_version, made.schema_version), catalog, schema)
-    segmentation = Segmentation(made.cuts)
-    if preference.shape != (segmentation.segments, catalog.k) or preference.dtype != np.float64:
-        raise ArtefactError(f"{folder} does not fit its catalog", hint="run the backtest again")
-    return StaticSegments(segmentation, preference)
+    return StaticSegments.load(folder / PREFERENCE, Segmentation(made.cuts), catalog.k)
 
 
 def kept_segments(segments: StaticSegments) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from engine.records.schema import CONTROL, UNIFORM_SLICE
 from engine.types import HOLD, BoolArray, FloatArray
 
 Reason = Literal[
-    "control", "guardrails", "limits", "low_expected_value", "price", "uniform_slice", "exploration", "suppressed"
-]
+    "control", "guardrails", "limits", "low_expected_value", "price", "uniform_slice", "practice", "exploration",
+    "suppressed",
+]  # fmt: skip
 SENTENCES: Final[dict[str, str]] = {
     "control": "the contact is in the control group, which is held out",
     "guardrails": "the guardrails left no message to send",
@@ -21,6 +22,7 @@ SENTENCES: Final[dict[str, str]] = {
     "low_expected_value": "no message that may be sent is worth more than sending none",
     "price": "no message that may be sent is worth more than sending none after its price",
     "uniform_slice": "a message was worth more, but this decision was drawn uniformly",
+    "practice": "a message seemed worth more, but not surely enough to leave the practice of sending none",
     "exploration": "a message was worth more, but exploration drew no message",
     "suppressed": "a message was drawn but found no room in the state store",
 }
@@ -58,6 +60,7 @@ def holdback(
     group: str,
     suppressed: bool = False,
     limited: bool = False,
+    practice: bool = False,
     price: FloatArray | None = None,
 ) -> Holdback:
     """The flag and the reason of one decision.
@@ -69,6 +72,7 @@ def holdback(
         group: the group of the decision, one of `engine.records.schema.GROUPS`.
         suppressed: whether the send was suppressed at once.
         limited: whether set-level limits removed the last send.
+        practice: whether a safe policy stays with a practice that sends nothing.
         price: (k,) charged for each action when the policy chose; None is none.
 
     Raises:
@@ -82,13 +86,15 @@ def holdback(
     best = int(sends[net[sends].argmax()]) if len(sends) else None
     held = best is None or float(net[best]) <= float(net[HOLD])
     value = None if best is None else float(scores[best])
-    reason = _reason(scores, sends, action, held=held, group=group, suppressed=suppressed, limited=limited)
+    reason = _reason(
+        scores, sends, action, held=held, group=group, suppressed=suppressed, limited=limited, practice=practice
+    )
     return Holdback(held, best, value, hold, reason)
 
 
 def _reason(
     scores: FloatArray, sends: np.ndarray[tuple[int], np.dtype[np.int64]], action: int, *, held: bool, group: str,
-    suppressed: bool, limited: bool,
+    suppressed: bool, limited: bool, practice: bool,
 ) -> Reason | None:  # fmt: skip
     if action != HOLD:
         return "suppressed" if suppressed else None
@@ -98,4 +104,6 @@ def _reason(
         return "limits" if limited else "guardrails"
     if held:
         return "low_expected_value" if float(scores[sends].max()) <= float(scores[HOLD]) else "price"
-    return "uniform_slice" if group == UNIFORM_SLICE else "exploration"
+    if group == UNIFORM_SLICE:
+        return "uniform_slice"
+    return "practice" if practice else "exploration"

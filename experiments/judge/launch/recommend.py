@@ -42,12 +42,13 @@ class Contest:
 
 
 def recommend(contest: Contest) -> Launch:
-    """Recommend the learned policy only where it is shown to be better, else the simplest that is shown to help.
+    """Recommend the learned policy only where it is shown to be better, else today's practice.
 
     The order is fixed: (1) the learned policy, if better than the baseline and no guardrail metric stands against it;
-    (2) the baseline, if better than doing nothing; (3) doing nothing. Too little support for the first question is
-    said, and never read as "better". A learned policy that is better and that the gate refuses changes nothing: the
-    baseline stays, unless it is shown to be worse than doing nothing.
+    (2) doing nothing, if the log can judge the learned policy and shows the baseline to be worse than doing nothing;
+    (3) the baseline. What a log cannot tell apart is no reason to change: doing nothing is an extreme like any other,
+    and it costs every sale that messages bring. So too little support, or intervals too wide to show a difference,
+    always leave things as they are.
     """
     learned, today = contest.learned, contest.today
     refused = refusals(contest.gate)
@@ -59,15 +60,18 @@ def recommend(contest: Contest) -> Launch:
         NO_DIFFERENCE: _sentence(learned, "is not shown to differ from"),
     }.get(learned.verdict, f"the log supports {learned.policy} too little to judge it")
     baseline = learned.difference.baseline if learned.difference else "the baseline"
-    stays = learned.verdict == BETTER and today is not None and today.verdict != WORSE
-    if stays or today is None or today.difference is None:
+    if today is None or today.difference is None:
         return Launch(policy=baseline, verdict=learned.verdict, reason=f"{why}; stay with {baseline}")
-    if today.verdict == BETTER:
-        reason = f"{why}; {_sentence(today, 'is better than')}"
-        return Launch(policy=today.policy, verdict=learned.verdict, reason=reason)
     nothing = today.difference.baseline
-    reason = f"{why}; nor is {today.policy} shown to be better than {nothing}"
-    return Launch(policy=nothing, verdict=learned.verdict, reason=reason)
+    if today.verdict == WORSE and learned.verdict in (BETTER, WORSE, NO_DIFFERENCE):
+        reason = f"{why}; {_sentence(today, 'is worse than')}"
+        return Launch(policy=nothing, verdict=learned.verdict, reason=reason)
+    known = {
+        BETTER: f"; {_sentence(today, 'is better than')}",
+        WORSE: f", although {_sentence(today, 'is worse than')}",
+    }.get(today.verdict, f", which is not shown to be worse than {nothing}")
+    reason = f"{why}; stay with {baseline}{known}"
+    return Launch(policy=baseline, verdict=learned.verdict, reason=reason)
 
 
 def refusals(gate: Gate | None) -> str:

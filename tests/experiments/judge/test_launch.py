@@ -39,9 +39,14 @@ def row(policy: str, verdict: str, baseline: str, value: float = 0.1) -> Estimat
         ("no difference", "better", "static_segments", "no difference"),
         ("worse", "better", "static_segments", "worse"),
         ("insufficient", "better", "static_segments", "insufficient"),
-        ("no difference", "no difference", "hold", "no difference"),
+        ("no difference", "no difference", "static_segments", "no difference"),
+        ("no difference", "insufficient", "static_segments", "no difference"),
         ("worse", "worse", "hold", "worse"),
-        ("insufficient", "insufficient", "hold", "insufficient"),
+        ("no difference", "worse", "hold", "no difference"),
+        ("worse", "no difference", "static_segments", "worse"),
+        ("insufficient", "insufficient", "static_segments", "insufficient"),
+        ("insufficient", "no difference", "static_segments", "insufficient"),
+        ("insufficient", "worse", "static_segments", "insufficient"),
     ],
 )
 def test_only_what_is_shown_to_be_better_is_launched(learned: str, today: str, policy: str, verdict: str) -> None:

@@ -19,7 +19,7 @@ CASES = {
     "launch": example("better", launch="vw"),
     "refused": example("better", unsubscribes="undecided"),
     "no-difference": example("no difference"),
-    "insufficient": example("insufficient", launch="always:hold"),
+    "insufficient": example("insufficient"),
     "bare": example("worse", metrics=(), gate=None, treatment=None, rules=(), comparisons=()),
 }
 
@@ -129,10 +129,18 @@ def test_a_refusal_names_what_refuses() -> None:
 
 def test_too_little_data_is_no_answer() -> None:
     tone, badge, said = answer(CASES["insufficient"])
-    assert (tone, badge) == ("unknown", "Do not launch")
+    assert (tone, badge) == ("unknown", "Stay with today's segments")
     assert said.startswith("The log cannot say")
-    assert "no message at all is what the log supports" in said
+    assert "Nothing should change" in said
+    assert "no message at all is what the log supports" not in said
     assert "$0.02" not in said
+
+
+def test_silence_is_advised_only_where_it_is_shown_to_be_better() -> None:
+    shown = example("no difference", launch="always:hold")
+    _, badge, said = answer(shown)
+    assert badge == "Do not launch"
+    assert "no message at all is what the log supports: it is shown to do better than today's segments" in said
 
 
 def test_what_is_not_known_is_not_called_unharmed() -> None:
