@@ -9,6 +9,7 @@ import numpy as np
 
 from engine.errors import ArtefactError
 from policies.parts.tables import Loss, PartTables
+from policies.parts.waiting import Waiting
 from policies.vw.folder import PolicyManifest
 from policies.vw.scoring.compiled import CompiledPolicy
 from policies.vw.scoring.tables import ScoreTables
@@ -21,6 +22,7 @@ class PartsManifest(PolicyManifest, frozen=True, kw_only=True):
         tables: names of the parts that have a table.
         losses: metric -> (C,) USD that the event costs.
         parts: what was chosen, and why (`policies.parts.learner.PartsState.summary`).
+        waiting: what a send so soon after the last one is charged (`policies.parts.waiting.Waiting`); null: nothing.
     """
 
     KIND: ClassVar[str] = "tactful-parts-policy"
@@ -28,6 +30,7 @@ class PartsManifest(PolicyManifest, frozen=True, kw_only=True):
     tables: tuple[str, ...]
     losses: dict[str, tuple[float, ...]]
     parts: dict[str, Any]
+    waiting: dict[str, Any] | None = None
 
     @property
     def table_files(self) -> tuple[str, ...]:
@@ -49,7 +52,9 @@ class PartsManifest(PolicyManifest, frozen=True, kw_only=True):
         losses = tuple(
             Loss(name, found[f"loss_{name}"], np.array(price)) for name, price in sorted(self.losses.items())
         )
-        tables = PartTables(found.get("chance"), found.get("worth"), found["money"], losses)
+        tables = PartTables(
+            found.get("chance"), found.get("worth"), found["money"], losses, Waiting.read(self.waiting, self.encoder.d)
+        )
         return CompiledPolicy(
             self.catalog, self.encoder, tables, self.exploration, self.rounds, self.name, self.version
         )

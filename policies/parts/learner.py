@@ -26,12 +26,15 @@ from engine.catalog import Catalog
 from engine.encoder import Encoder, SmoothCoding, fit_encoder, smooth_encoder
 from engine.errors import ArtefactError, LearnError, ParameterError
 from engine.features import FeatureSchema
+from engine.identity import unit_of
 from engine.log.training_rows import TrainingRows
+from engine.names import did_you_mean
 from engine.records.rounds import RoundBatch
 from engine.types import HOLD, NOT_AN_INSTANT, BoolArray, FloatArray
 from policies.exploring.config import ExplorationConfig
 from policies.parts.config import AUTO, SEEN, PartsConfig
 from policies.parts.folder import PartsManifest
+from policies.parts.frequency import Subject, frequency
 from policies.parts.regression import Choice, Fitted, Kind, Rows, Stream, regress
 from policies.parts.tables import Loss, PartTables, zero_tables
 from policies.parts.terms import Terms, matches, own_scores
@@ -91,6 +94,7 @@ class PartsState:
         stage: the metric that was taken as the stage; "" for none.
         charge: (K,) USD that a stage's chance of each arm's discount costs in later orders.
         said: sentences on what was chosen, and why.
+        frequency: the rules of waiting that were tried, as plain data.
     """
 
     encoder: Encoder
@@ -100,6 +104,7 @@ class PartsState:
     stage: str
     charge: FloatArray
     said: tuple[str, ...] = field(default=())
+    frequency: dict[str, Any] = field(default_factory=dict)
 
     @property
     def rounds(self) -> int:
@@ -112,6 +117,7 @@ class PartsState:
             "sends": self.tally.sends,
             "stages": self.tally.stages,
             "said": list(self.said),
+            "frequency": self.frequency,
             "discount_charge_usd": self.charge.tolist(),
             "prices_usd": {loss.name: loss.price.tolist() for loss in self.tables.losses},
             "parts": {
@@ -140,7 +146,7 @@ class PartsLearner:
         exploration: of the policies handed out, one that explores by scores.
 
     Raises:
-        ParameterError: a configuration without parts, or an exploration by votes.
+        ParameterError: a configuration without parts, an exploration by votes, or `recency` that is no numeric feature.
     """
 
     def __init__(
@@ -164,6 +170,13 @@ class PartsLearner:
                 got=self.exploration.kind,
             )
         self._parts = config.parts
+        numeric = {spec.name for spec in schema.features if spec.type == "numeric"}
+        named = self._parts.recency
+        if named not in (AUTO, "", *numeric):
+            hint = f"{did_you_mean(named, numeric)}the schema has {', '.join(sorted(numeric)) or 'none'}"
+            raise ParameterError(
+                "recency", "PartsConfig", allowed='a numeric feature, "auto" or ""', got=named, hint=hint
+            )
         self._state = state
 
     @property
@@ -243,6 +256,7 @@ class PartsLearner:
             tables=tuple(stored),
             losses={loss.name: tuple(loss.price.tolist()) for loss in state.tables.losses},
             parts=state.summary(),
+            waiting=None if state.tables.waiting is None else state.tables.waiting.to_builtins(),
         )
 
         def write(part: Path) -> None:
@@ -306,6 +320,15 @@ class _Log:
             kept = trainable(batch, self.metric, self._range, self.catalog, propensities=True)
             if kept.n:
                 yield kept
+
+    def whole_contacts(self, config: PartsConfig) -> list[RoundBatch]:
+        """Every decision, those that do not train included, of as many contacts as `choice_rows` holds."""
+        share = config.choice_rows / sum(batch.n for batch in self._rounds)
+        salt = f"parts/contacts/{config.seed}"
+        return [
+            batch if share >= 1.0 else batch.take(np.flatnonzero(unit_of(batch.cluster, salt) < share))
+            for batch in self._rounds
+        ]
 
     def tally(self) -> Tally:
         channels, hours, arms = self.catalog.shape
@@ -415,7 +438,12 @@ class _Build:
         tables = replace(tables, losses=self._losses(whole, gain))
         charge = self._charge()
         tables = tables.less(self._costs() + charge * self.tally.opened[:, None])
-        return PartsState(whole.encoder, tables, self.fitted, self.tally, stage, charge, tuple(self.said))
+        found = frequency(
+            Subject(self.log.whole_contacts(self.parts), whole, tables, stage, self.log.metric), self.parts
+        )
+        said = (*self.said, *found.said)
+        tables = replace(tables, waiting=found.waiting)
+        return PartsState(whole.encoder, tables, self.fitted, self.tally, stage, charge, said, found.summary)
 
     def by_money(self) -> PartsState:
         """The money itself: regressed on context and action, by as many terms as held-out rows ask for."""

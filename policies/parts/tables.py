@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import expit
 
 from engine.types import Float32Array, FloatArray
+from policies.parts.waiting import Waiting
 from policies.vw.scoring.tables import BATCH_ROWS, ScoreTables
 
 Scored = Callable[[ScoreTables, Float32Array], FloatArray]
@@ -32,19 +33,21 @@ class Loss:
 
 @dataclass(frozen=True)
 class PartTables:
-    """Score of a send = chance x worth + money - sum over losses of chance x price; of hold = its money.
+    """Score of a send = chance x worth + money - sum over losses of chance x price - waiting; of hold = its money.
 
     Attributes:
         chance: tables of the log odds of the stage; None where there is no stage.
         worth: USD of a stage that is reached; it never counts as less than nothing.
         money: USD that is added: costs, charges, what acts past the stage, prices; without a stage all of it.
         losses: what a send may cost later.
+        waiting: what a send so soon after the last one is charged; None charges nothing.
     """
 
     chance: ScoreTables | None
     worth: ScoreTables | None
     money: ScoreTables
     losses: tuple[Loss, ...] = ()
+    waiting: Waiting | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -65,7 +68,8 @@ class PartTables:
         return self.money.limits
 
     @cached_property
-    def _channel(self) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    def channel(self) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+        """(k - 1,) channel of every send."""
         channels, hours, arms = self.shape
         return np.repeat(np.arange(channels), hours * arms)
 
@@ -92,7 +96,9 @@ class PartTables:
             total[:, 1:] += reached * np.maximum(worth, 0.0)
         for loss in self.losses:
             if loss.price.any():
-                total[:, 1:] -= expit(scored(loss.odds, x)[:, 1:]) * loss.price[self._channel]
+                total[:, 1:] -= expit(scored(loss.odds, x)[:, 1:]) * loss.price[self.channel]
+        if self.waiting is not None:
+            total[:, 1:] -= self.waiting.charge(x, total[:, 1:] - total[:, :1])[:, None]
         return total
 
     def parts(self, x: Float32Array, action: int) -> dict[str, FloatArray]:
@@ -103,7 +109,10 @@ class PartTables:
             out["worth"] = np.maximum(self.worth.scores(x)[:, action], 0.0)
         out["money"] = self.money.scores(x)[:, action]
         for loss in self.losses:
-            out[loss.name] = -expit(loss.odds.scores(x)[:, action]) * loss.price[self._channel[action - 1]]
+            out[loss.name] = -expit(loss.odds.scores(x)[:, action]) * loss.price[self.channel[action - 1]]
+        if self.waiting is not None:
+            gains = replace(self, waiting=None).scores(x)
+            out["waiting"] = -self.waiting.charge(x, gains[:, 1:] - gains[:, :1])
         return out
 
     def less(self, price: FloatArray) -> PartTables:
