@@ -228,8 +228,8 @@ class _Search:
         )
         sendable = np.concatenate([part[2] for part in parts])[order]
         self.caps = caps_of(self.history, sendable)
-        edges, least = bins_of(pressure, expected)
-        return Field(self.history, pressed, self._lent(eligible, sendable), best, edges, least, self._signal())
+        edges, least, most = bins_of(pressure, expected)
+        return Field(self.history, pressed, self._lent(eligible, sendable), best, edges, least, most, self._signal())
 
     def _lent(self, eligible: Offer, sendable: BoolArray) -> Offer:
         """A decision that a cap closed gets the offer of the contact's last open one: a rule meets its own caps."""
@@ -321,7 +321,7 @@ class _Search:
         supported = [
             name
             for name in names
-            if name == NO_WAITING.name or max(one.unsupported for one in judged[name]) <= _UNSUPPORTED
+            if name == NO_WAITING.name or max(one.rested for one in judged[name]) <= _UNSUPPORTED
         ]
 
         def modelled(name: str, side: int, contacts: BoolArray) -> float:
@@ -334,7 +334,7 @@ class _Search:
             picked.append(max(own, key=own.__getitem__))
         both = {name: modelled(name, 0, everybody) + modelled(name, 1, everybody) for name in supported}
         chosen = max(both, key=both.__getitem__)
-        tested = _advantage(judged, picked)
+        tested = advantage(judged, picked)
         summary |= self._shown(ground, judged, chosen, tested, rules)
         said = self._said(ground, names, supported, chosen, tested, summary)
         taken = chosen != NO_WAITING.name and tested[0] > TAKEN * tested[1]
@@ -355,7 +355,7 @@ class _Search:
         for name, (first, second) in judged.items():
             share = first.decisions / (first.decisions + second.decisions)
             value = share * first.value + (1.0 - share) * second.value
-            gap, error = _advantage(judged, [name, name])
+            gap, error = advantage(judged, [name, name])
             tried.append(
                 {
                     "rule": name,
@@ -364,7 +364,8 @@ class _Search:
                     "advantage": gap,
                     "low": gap - SHOWN * error,
                     "high": gap + SHOWN * error,
-                    "unsupported": max(first.unsupported, second.unsupported),
+                    "rested": max(first.rested, second.rested),
+                    "beyond": max(first.beyond, second.beyond),
                 }
             )
         rule = rules[chosen]
@@ -403,7 +404,7 @@ class _Search:
         return f"Messages wait by the rule '{chosen}' on {ground.signal.feature}: {found} on the log."
 
 
-def _advantage(judged: dict[str, list[Judged]], picked: Sequence[str]) -> tuple[float, float]:
+def advantage(judged: dict[str, list[Judged]], picked: Sequence[str]) -> tuple[float, float]:
     """What the picked rules add to no waiting, each judged on the half that did not pick it, and the standard error."""
     value, variance = 0.0, 0.0
     sizes = []

@@ -96,7 +96,7 @@ class Field:
         pressure: how messages press.
         eligible / best: of each decision the best eligible send, and the best one, eligible or not.
         edges: ascending pressures that part the bins.
-        least: pressure below which the log has hardly any messages.
+        least / most: pressures below and above which the log has hardly any messages.
         signal: what the rules read.
     """
 
@@ -106,6 +106,7 @@ class Field:
     best: Offer
     edges: FloatArray
     least: float
+    most: float
     signal: Signal
 
     @property
@@ -120,7 +121,8 @@ class Played:
     Attributes:
         stage / lost: (contacts, bins) USD that messages bring by the stage, and lose.
         money: (contacts,) USD that is added.
-        sends / rested: (contacts,) messages, and those of them at a pressure below any that the log knows.
+        sends: (contacts,) messages.
+        rested / beyond: (contacts,) those of them at a pressure below, or above, what the log knows.
     """
 
     stage: FloatArray
@@ -128,6 +130,7 @@ class Played:
     money: FloatArray
     sends: FloatArray
     rested: FloatArray
+    beyond: FloatArray
 
     @property
     def total(self) -> FloatArray:
@@ -154,7 +157,7 @@ def replay(field: Field, rule: Rule, effects: Effects, caps: Sequence[tuple[floa
     Each sequence is run twice, the first time only to begin the second one with the messages of the rule.
     """
     history, contacts = field.history, len(field.history.start)
-    played = Played(*(np.zeros(shape) for shape in 2 * ((contacts, field.bins),) + 3 * ((contacts,),)))
+    played = Played(*(np.zeros(shape) for shape in 2 * ((contacts, field.bins),) + 4 * ((contacts,),)))
     pressure, before = np.zeros(contacts), np.full(contacts, -np.inf)
     recent = np.full((contacts, _REMEMBERED), -np.inf)
     steps = history.steps()
@@ -188,6 +191,7 @@ def replay(field: Field, rule: Rule, effects: Effects, caps: Sequence[tuple[floa
                 played.money[who] += offer.money[send]
                 played.sends[who] += 1.0
                 played.rested[who] += pressed[send] < field.least
+                played.beyond[who] += pressed[send] > field.most
     return played
 
 
@@ -243,8 +247,8 @@ def seen_of(
     )
 
 
-def bins_of(pressure: FloatArray, expected: FloatArray) -> tuple[FloatArray, float]:
-    """Edges of the bins, from the lowest pressure on, and the pressure below which the log has hardly any messages.
+def bins_of(pressure: FloatArray, expected: FloatArray) -> tuple[FloatArray, float, float]:
+    """Edges of the bins, from the lowest pressure on, and where the log's messages begin and end.
 
     Args:
         pressure: (m,) before each of the log's messages.
@@ -260,7 +264,8 @@ def bins_of(pressure: FloatArray, expected: FloatArray) -> tuple[FloatArray, flo
             edges.append(value)
             begun = total
     least = values[min(int(np.searchsorted(events, LEAST_EVENTS)), len(values) - 1)]
-    return np.array(edges), float(least)
+    most = values[min(int(np.searchsorted(events, events[-1] - LEAST_EVENTS)), len(values) - 1)]
+    return np.array(edges), float(least), float(most)
 
 
 @dataclass(frozen=True)
@@ -270,14 +275,15 @@ class Judged:
     Attributes:
         value: USD per decision.
         influence: (contacts,) what each contact adds to the error of the value: its variance is the sum of squares.
-        unsupported: share of the rule's messages in states in which the log has too few.
+        rested / beyond: shares of the rule's messages at lower, or higher, pressures than the log knows.
         sends: messages per decision.
         decisions: of the contacts.
     """
 
     value: float
     influence: FloatArray
-    unsupported: float
+    rested: float
+    beyond: float
     sends: float
     decisions: float
 
@@ -307,5 +313,5 @@ def judge(played: Played, seen: Seen, decisions: FloatArray, held: BoolArray) ->
     out = np.zeros(len(decisions))
     out[held] = (influence - value * decisions[held]) / n
     sends = float(played.sends[held].sum())
-    unsupported = float(played.rested[held].sum()) / sends if sends else 0.0
-    return Judged(float(value), out, unsupported, sends / n, n)
+    rested, beyond = (float(share[held].sum()) / max(sends, 1.0) for share in (played.rested, played.beyond))
+    return Judged(float(value), out, rested, beyond, sends / n, n)
