@@ -319,9 +319,7 @@ class _Search:
             for name in names
         }
         supported = [
-            name
-            for name in names
-            if name == NO_WAITING.name or max(one.rested for one in judged[name]) <= _UNSUPPORTED
+            name for name in names if name == NO_WAITING.name or max(one.rested for one in judged[name]) <= _UNSUPPORTED
         ]
 
         def modelled(name: str, side: int, contacts: BoolArray) -> float:

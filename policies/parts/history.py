@@ -16,7 +16,7 @@ from engine.types import HOLD, BoolArray, Float32Array, FloatArray, IntArray
 
 US_PER_DAY: Final = 86_400_000_000
 # Windows of days in which caps and features count messages.
-WINDOWS: Final = (1, 7, 14, 28, 30)
+WINDOWS: Final = (1, 2, 3, 5, 7, 10, 14, 21, 28, 30)
 # A feature says what the log says where so large a share of its rows agree.
 _AGREES: Final = 0.9
 _FEWEST: Final = 50
@@ -149,7 +149,7 @@ def signals(history: History, encoder: Encoder) -> tuple[Signal, ...]:
     """
     found = []
     own = [(0.0, history.since, np.ones(history.n, dtype=np.bool_))]
-    own += [(float(window), history.counted(window), history.whole(window)) for window in WINDOWS[1:]]
+    own += [(float(window), history.counted(window), history.whole(window)) for window in WINDOWS]
     for coding in encoder.codings:
         if isinstance(coding, CategoricalCoding):
             continue

@@ -23,12 +23,13 @@ from engine.types import Float32Array, FloatArray
 
 # A charge of so many times the best gain leaves no send worth it.
 HELD: Final = 2.0
+# In steps of the log.
 SPACINGS: Final = tuple(range(2, 15))
 FACTORS: Final = (0.5, 1.0, 1.5)
 MIXED: Final = 0.5
 _LONGEST_DAYS: Final = 42
 _EDGE: Final = 0.01
-_HALVINGS: Final = 60
+_HALVINGS: Final = 40
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def encoded(rule: Rule, feature: str, encoder: Encoder) -> Waiting:
 def every_days(days: float, step: float) -> Rule:
     """Send at most every so many days; half of a step earlier counts as then."""
     edge = days - step / 2.0
-    return Rule(f"at most every {days:g} days", (edge - _EDGE, edge), (HELD, 0.0), (0.0, 0.0))
+    return Rule(f"at most every {days:.3g} days", (edge - _EDGE, edge), (HELD, 0.0), (0.0, 0.0))
 
 
 def at_most(messages: int, window: float) -> Rule:
@@ -190,7 +191,7 @@ def candidates(step: float, rested: FloatArray, offered: FloatArray, recovered: 
         offered: (m,) the same as a share of the contact's best gain, eligible or not.
         recovered: (T,) share of the gain that is there t steps after the last message, messages coming so often.
     """
-    rules = [NO_WAITING, *(every_days(float(days), step) for days in SPACINGS if days > step)]
+    rules = [NO_WAITING, *(every_days(steps * step, step) for steps in SPACINGS)]
     days = tuple((step * np.arange(1, len(recovered) + 1)).tolist())
     if not (recovered.max(initial=0.0) > 0.0 and rested.max(initial=0.0) > 0.0):
         return tuple(rules)

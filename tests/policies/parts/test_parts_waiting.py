@@ -13,7 +13,7 @@ from policies.parts.waiting import HELD, NO_WAITING, Rule, Waiting, at_most, can
 
 
 @given(rise=st.lists(st.floats(0.0, 1.0), min_size=2, max_size=12))
-@settings(max_examples=60)
+@settings(max_examples=20, deadline=None)
 def test_of_one_gain_the_renewal_finds_the_best_spacing(rise):
     """With every decision alike the rule is a spacing: the one with the most gain per step."""
     recovered = np.cumsum(rise) / max(sum(rise), 1e-9)

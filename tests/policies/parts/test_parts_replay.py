@@ -22,11 +22,16 @@ def offer(n: int, worth: float = 1.0) -> Offer:
     return Offer(np.zeros(n), np.full(n, worth), np.zeros(n), np.zeros((0, n)), np.zeros((0, n)))
 
 
-def field(days: int, contacts: int, signal: Signal = Signal("since"), sent: np.ndarray | None = None) -> Field:
+SINCE = Signal("since")
+
+
+def field(days: int, contacts: int, signal: Signal = SINCE, sent: np.ndarray | None = None) -> Field:
     """Contacts that are decided on every day."""
     n = days * contacts
     at = np.tile(np.arange(float(days)), contacts)
-    history = History((), np.arange(n), np.repeat(np.arange(contacts), days), at, np.zeros(n, bool) if sent is None else sent)
+    history = History(
+        (), np.arange(n), np.repeat(np.arange(contacts), days), at, np.zeros(n, bool) if sent is None else sent
+    )
     return Field(history, Pressure(2.0, adds=False), offer(n), offer(n), np.array([0.4]), 0.1, 0.9, signal)
 
 
@@ -91,7 +96,7 @@ def truth(world: FatigueWorld, spacing: int, contacts: int, seed: int) -> float:
 
 
 def often(day: int) -> float:
-    """Twelve days with a message nearly every day, then on every other, then on every fifth: every rule is among them."""
+    """Twelve days with a message nearly daily, then on every other one, then on every fifth: every rule is there."""
     return (0.02, 0.5, 0.8)[day // 12 % 3]
 
 
@@ -165,7 +170,7 @@ def test_an_estimate_is_near_the_truth():
 
 
 def test_what_the_log_never_did_is_understated():
-    """A log of every other day knows no pressure of daily messages: no waiting looks better than it is, and it is said."""
+    """A log of every other day knows no pressure of daily messages: no waiting looks better than it is; that is said."""
     found = [judged(LAWS, seed, hold=lambda _: 0.5) for seed in range(6)]
     assert min(one[NO_WAITING.name][0].beyond for one in found) > 0.5
     assert max(one[NO_WAITING.name][0].rested for one in found) == 0.0

@@ -143,7 +143,10 @@ def test_a_log_without_variation_says_what_to_add(tired):
     ("change", "said"),
     [
         (lambda batch: replace(batch, decided_at=np.full(batch.n, np.iinfo(np.int64).min)), "when it decided"),
-        (lambda batch: replace(batch, cluster=np.arange(batch.n, dtype=np.uint64) + np.uint64(batch.chunk * 5000)), "two decisions"),
+        (
+            lambda batch: replace(batch, cluster=np.arange(batch.n, dtype=np.uint64) + np.uint64(batch.chunk * 5000)),
+            "two decisions",
+        ),
         (lambda batch: replace(batch, action=np.where(np.arange(batch.n) < 2, batch.action, HOLD)), "fewer than"),
     ],
 )
