@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from experiments.study import stage_worlds
-from experiments.study.fatigue_worlds import COUNT, MONEY, FatigueWorld, every
+from experiments.study.fatigue_worlds import COUNT, FatigueWorld, every
 from policies.exploring.config import ExplorationConfig
 from policies.parts.config import PartsConfig
 from policies.parts.learner import PartsLearner
@@ -30,6 +30,7 @@ WORLDS: Final = {
 }
 _DAYS: Final = 60
 _CONTACTS: Final = 1500
+_SEED: Final = 9
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def measure(world: FatigueWorld, contacts: int, days: int, seed: int, config: Pa
     learner = PartsLearner(
         stage_worlds.catalog(),
         world.schema(),
-        MONEY,
+        stage_worlds.MONEY,
         stage_worlds.reward_range(),
         VwConfig(parts=config),
         ExplorationConfig(kind="greedy"),
@@ -68,15 +69,15 @@ def measure(world: FatigueWorld, contacts: int, days: int, seed: int, config: Pa
     learner.learn(log)
     policy = learner.policy()
     none = replace(policy, tables=replace(learner.state.tables, waiting=None))
-    spaced = {d: world.value(none, _CONTACTS, _DAYS, seed + 1000, every(d))[0] for d in range(2, 15)}
+    spaced = {d: world.value(none, _CONTACTS, _DAYS, _SEED, every(d))[0] for d in range(2, 15)}
     best = max(spaced, key=lambda d: spaced[d])
     return Found(
         sum(batch.n for batch in log),
-        world.value(none, _CONTACTS, _DAYS, seed + 1000)[0],
-        world.value(policy, _CONTACTS, _DAYS, seed + 1000)[0],
+        world.value(none, _CONTACTS, _DAYS, _SEED)[0],
+        world.value(policy, _CONTACTS, _DAYS, _SEED)[0],
         spaced[best],
         best,
-        world.oracle(_CONTACTS, _DAYS, seed + 1000),
+        world.oracle(_CONTACTS, _DAYS, _SEED),
         learner.state.said[-1],
     )
 
@@ -88,12 +89,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--days", type=int, default=35)
     parser.add_argument("--logs", type=int, default=2)
     given = parser.parse_args(arguments)
-    config = PartsConfig(past=False)
+    config = PartsConfig(past=False, smooth=True, ridges=(30.0,), worth_ridges=(300.0,))
     for name, world in WORLDS.items():
         for seed in range(1, given.logs + 1):
             found = measure(world, given.contacts, given.days, seed, config)
             sys.stdout.write(
-                f"{name}, log {seed} of {found.rows:,} rows: without waiting {found.without:.2f}, waits {found.waits:.2f}, "
+                f"{name}, log {seed} of {found.rows:,} rows: without {found.without:.2f}, with {found.waits:.2f}, "
                 f"at most every {found.days} days {found.spaced:.2f}, oracle {found.oracle:.2f}. {found.said}\n"
             )
             sys.stdout.flush()

@@ -46,7 +46,7 @@ def test_nothing_beats_the_oracle(world):
 
 
 def test_without_fatigue_the_oracle_sends_whenever_it_pays():
-    """Nobody leaves and nothing tires: the sum over moods of what the best message brings, where it brings something."""
+    """Nobody leaves and nothing tires: the sum over moods of what the best message brings, if anything."""
     world = FatigueWorld(depth=0.0, leaving=0.0)
     gains = world.gains(world.stage.people(300, 2))
     a_day = sum(

@@ -1,4 +1,4 @@
-"""policies/parts/fatigue.py: pressures by hand, the curve against an isotonic reference, and what noise alone leaves."""
+"""policies/parts/fatigue.py: pressures by hand, the curve against an isotonic reference, what noise alone leaves."""
 
 from __future__ import annotations
 

@@ -11,7 +11,8 @@ from engine.errors import ParameterError
 from engine.features import MISSING, Column
 from engine.types import HOLD
 from experiments.study import stage_worlds
-from experiments.study.fatigue_worlds import COUNT, LEFT, MONEY, SINCE, FatigueWorld, every
+from experiments.study.fatigue_worlds import COUNT, LEFT, SINCE, FatigueWorld, every
+from experiments.study.stage_worlds import MONEY
 from policies.explain import WAITING, compare
 from policies.exploring.config import ExplorationConfig
 from policies.parts.config import PartsConfig

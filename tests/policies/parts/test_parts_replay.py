@@ -1,4 +1,4 @@
-"""policies/parts/replay.py: rules replayed by hand, and the estimate of a rule's value against a world's exact truth."""
+"""policies/parts/replay.py: rules replayed by hand, and estimates of their values against exact truth."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_an_estimate_is_near_the_truth():
 
 
 def test_what_the_log_never_did_is_understated():
-    """A log of every other day knows no pressure of daily messages: no waiting looks better than it is; that is said."""
+    """A log of every other day knows no pressure of daily messages: no waiting looks too good; that is said."""
     found = [judged(LAWS, seed, hold=lambda _: 0.5) for seed in range(6)]
     assert min(one[NO_WAITING.name][0].beyond for one in found) > 0.5
     assert max(one[NO_WAITING.name][0].rested for one in found) == 0.0
