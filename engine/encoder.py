@@ -251,7 +251,7 @@ def _frequent(counter: Counter[str], max_levels: int) -> tuple[str, ...]:
 def _part(coding: Coding, column: Column) -> tuple[IntArray, Float32Array | None]:
     if not isinstance(coding, CategoricalCoding):
         present = column.state == PRESENT
-        values = _standardised(coding, column.values, present)
+        values = standardised(coding, column.values, present)
         # Behind the values stand `missing` and `stale`.
         position: IntArray = np.where(present, 0, column.state.astype(np.int64) + values.shape[1] - 1)
         return position, values
@@ -263,8 +263,17 @@ def _part(coding: Coding, column: Column) -> tuple[IntArray, Float32Array | None
     return np.where(column.state == PRESENT, level, absent), None
 
 
-def _standardised(coding: NumericCoding | SmoothCoding, values: Any, present: BoolArray) -> Float32Array:
-    """(n, m) values of a numeric coding; 0 where absent."""
+def standardised(coding: NumericCoding | SmoothCoding, values: Any, present: BoolArray) -> Float32Array:
+    """(n, m) encoded values of a numeric coding; 0 where absent.
+
+    Args:
+        coding: fitted.
+        values: (n,).
+        present: (n,) whether there is a value.
+
+    Raises:
+        DataError: a present value that is not finite.
+    """
     filled: FloatArray = np.where(present, values, 0.0).astype(np.float64)
     if not np.isfinite(filled).all():
         raise DataError(f"feature {coding.name!r} holds a present value that is not finite", hint="mark it as missing")

@@ -28,6 +28,7 @@ CLIPPING: Final = "clipping"
 STAGE: Final = "chance x worth"
 MONEY: Final = "money"
 LOSS: Final = "loss of permission"
+WAITING: Final = "waiting"
 _CANCELS: Final = 1e-12
 _NONE: Final = np.zeros(1)
 FACTORS: Final = ("channel", "hour", "content", "channel x hour", "channel x content", "hour x content", "hold")
@@ -40,7 +41,8 @@ class Part:
     Attributes:
         signal_group: that of the feature, or its own name where its schema gives none; `EVERYBODY` without a feature.
         feature: its name, or "" for what the action is worth to everybody.
-        factor: one of `FACTORS`, `CLIPPING` where scores are clipped, or of parts `STAGE` and `LOSS` against hold.
+        factor: one of `FACTORS`, `CLIPPING` where scores are clipped, or of parts against hold `STAGE`, `LOSS` and
+            `WAITING`.
         value: in the metric's unit; positive speaks for the first action.
     """
 
@@ -168,6 +170,9 @@ def _by_part(
     for loss in tables.losses:
         gap = float(first.get(loss.name, _NONE)[0] - second.get(loss.name, _NONE)[0])
         found += terms(loss.odds, gap) if HOLD not in (action, other) else [Part(EVERYBODY, "", LOSS, gap)]
+    if tables.waiting is not None:
+        gap = float(first.get(WAITING, _NONE)[0] - second.get(WAITING, _NONE)[0])
+        found.append(Part(groups[tables.waiting.feature], tables.waiting.feature, WAITING, gap))
     if tables.chance is not None and tables.worth is not None:
         p, w, q, v = (float(one.get(name, _NONE)[0]) for one in (first, second) for name in ("chance", "worth"))
         if HOLD in (action, other):

@@ -26,6 +26,7 @@ from policies.content.learner import BlockLearner
 from policies.exploring.config import ExplorationConfig
 from policies.horizon.panel import WholeLogs
 from policies.manifest import Manifest
+from policies.parts.folder import PartsManifest
 from policies.parts.learner import PartsLearner
 from policies.prices.baseline import SOURCE as BASELINE
 from policies.registry import Learned, begin
@@ -47,6 +48,8 @@ class TrainOutput(CommandOutput, frozen=True, kw_only=True):
         parity: null where VW serves the policy itself.
         responses: models of p_respond and p_unsub: role -> metric.
         audit: what the audit of the log said before anything was learnt; null where none ran.
+        said: of a learner of parts, sentences on what was chosen and why.
+        frequency: of a learner of parts, the rules of waiting that were tried on the log (docs/frequency.md).
     """
 
     policy: str
@@ -59,6 +62,8 @@ class TrainOutput(CommandOutput, frozen=True, kw_only=True):
     known_rows: int = 0
     responses: dict[str, str] = {}
     audit: AuditGate | None = None
+    said: tuple[str, ...] = ()
+    frequency: dict[str, Any] = {}
 
 
 def learn(
@@ -228,6 +233,7 @@ def train_on_log(
     responses = fit_responses(reader, also, config.learner) if also else kept
     manifest = _exported(learner, out, source, responses, rows)
     compiled = manifest if isinstance(manifest, PolicyManifest) else None
+    parts = manifest.parts if isinstance(manifest, PartsManifest) else {}
     return TrainOutput(
         policy=manifest.name,
         folder=str(out),
@@ -239,6 +245,8 @@ def train_on_log(
         version=manifest.version,
         audit=audit,
         responses={} if compiled is None else {note.role: note.metric for note in compiled.responses},
+        said=tuple(parts.get("said", ())),
+        frequency=parts.get("frequency", {}),
     )
 
 

@@ -35,7 +35,7 @@ DEVICES: Final = ("android", "ios", "desktop")
 MONEY: Final = "margin"
 CLICKED: Final = "clicked"
 _NUMERIC: Final = ("age", "orders_365d", "spend_365d_usd", "days_since_order", "visits_30d")
-_COST_USD: Final = np.array([0.001, 0.03, 0.003])
+COST_USD: Final = np.array([0.001, 0.03, 0.003])
 _RANGE: Final = (-1000.0, 5000.0)
 
 
@@ -156,7 +156,7 @@ class StageWorld:
 
     def gain(self, people: People) -> FloatArray:
         """(n, 19) expected USD of every action over hold, its cost included."""
-        cost = np.repeat(_COST_USD, 6)
+        cost = np.repeat(COST_USD, 6)
         # What does not act through the click is the same money, spread over everybody who got the send.
         return np.column_stack([np.zeros(people.n), self.chance(people) * self.worth(people) - cost])
 
@@ -174,7 +174,7 @@ class StageWorld:
         bought = np.where(rng.random(rows) < self.through, through, beside)
         organic_rate = 0.02 * (1.0 + np.log1p(people.numbers[:, 1]))
         organic = np.where(rng.random(rows) < organic_rate, 25.0 * rng.gamma(1.5, 0.67, rows), 0.0) * self.noise
-        cost = np.where(sent, np.repeat(_COST_USD, 6)[at], 0.0)
+        cost = np.where(sent, np.repeat(COST_USD, 6)[at], 0.0)
         money = organic + bought - cost
         ids = np.array([f"w{seed}-{row}" for row in range(rows)], dtype=object)
         cluster, context = keyed_hash(ids, "cluster"), people.context()

@@ -34,6 +34,8 @@ class PartsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         ridges: penalties, in rows, among which held-out rows choose for the chance.
         worth_ridges: the same for the worth of a stage.
         past: whether to look for what acts past the stage.
+        recency: numeric feature that says how many days ago the last message went, or how many went lately; "auto"
+            looks for one that agrees with the log, "" lets no message wait.
         horizon_days: over which a lost permission is missed; half of it on average.
         discount_days: for how long a discount that was seen is used on orders that come anyway; 0 charges nothing.
         discount_factor: multiplies the charge of a discount, for what no short log shows.
@@ -64,6 +66,7 @@ class PartsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     ridges: tuple[float, ...] = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
     worth_ridges: tuple[float, ...] = (30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
     past: bool = True
+    recency: str = AUTO
     horizon_days: float = 90.0
     discount_days: float = 3.0
     discount_factor: float = 2.0

@@ -11,6 +11,7 @@ import numpy as np
 
 from engine.errors import ArtefactError
 from policies.parts.tables import Loss, PartTables
+from policies.parts.waiting import Waiting
 from policies.peers.segmentation import Cut, Segmentation
 from policies.peers.segments import StaticSegments
 from policies.vw.folder import PolicyManifest
@@ -33,6 +34,7 @@ class PartsManifest(PolicyManifest, frozen=True, kw_only=True):
         parts: what was chosen, and why (`policies.parts.learner.PartsState.summary`).
         bags: bags whose tables lie beside those of all rows.
         practice: the cuts of the segments that are left only where the bags agree; null without safety.
+        waiting: what a send so soon after the last one is charged (`policies.parts.waiting.Waiting`); null: nothing.
     """
 
     KIND: ClassVar[str] = "tactful-parts-policy"
@@ -44,6 +46,7 @@ class PartsManifest(PolicyManifest, frozen=True, kw_only=True):
     parts: dict[str, Any]
     bags: int = 0
     practice: tuple[Cut, ...] | None = None
+    waiting: dict[str, Any] | None = None
 
     @property
     def table_files(self) -> tuple[str, ...]:
@@ -68,7 +71,8 @@ class PartsManifest(PolicyManifest, frozen=True, kw_only=True):
         )
         fees = {name: np.array(fee) for name, fee in self.fees.items()}
         parts = (found.get("chance"), found.get("worth"), found["money"])
-        tables = PartTables(*parts, losses, found.get("held"), self.stage, fees)
+        waiting = Waiting.read(self.waiting, self.encoder.d)
+        tables = PartTables(*parts, losses, found.get("held"), self.stage, fees, waiting)
         plain = (self.catalog, self.encoder, tables, self.exploration, self.rounds, self.name, self.version)
         if self.practice is None or self.config.parts is None:
             return CompiledPolicy(*plain)

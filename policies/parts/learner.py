@@ -26,12 +26,14 @@ from engine.encoder import Encoder, SmoothCoding, fit_encoder, smooth_encoder
 from engine.errors import ArtefactError, LearnError, ParameterError
 from engine.features import FeatureSchema
 from engine.log.training_rows import TrainingRows
+from engine.names import did_you_mean
 from engine.records.rounds import RoundBatch
 from engine.types import BoolArray, FloatArray
 from policies.exploring.config import ExplorationConfig
 from policies.parts.bags import assembled_bags, bagged
-from policies.parts.config import PartsConfig
+from policies.parts.config import AUTO, PartsConfig
 from policies.parts.folder import PRACTICE, PartsManifest, stored_bags
+from policies.parts.frequency import Subject, frequency
 from policies.parts.leftover import leftover_by_arm
 from policies.parts.log import PartsLog, Tally, is_send, missed, reached
 from policies.parts.practice import Charged, left_words, safe_policy
@@ -77,6 +79,7 @@ class PartsState:
         said: sentences on what was chosen, and why.
         bags: the parts in every bag, without losses, which are the same in all of them.
         practice: what is left only where the bags agree; None without safety.
+        frequency: the rules of waiting that were tried, as plain data.
     """
 
     encoder: Encoder
@@ -88,6 +91,7 @@ class PartsState:
     said: tuple[str, ...] = field(default=())
     bags: tuple[PartTables, ...] = ()
     practice: StaticSegments | None = None
+    frequency: dict[str, Any] = field(default_factory=dict)
 
     @property
     def rounds(self) -> int:
@@ -100,6 +104,7 @@ class PartsState:
             "sends": self.tally.sends,
             "stages": self.tally.stages,
             "said": list(self.said),
+            "frequency": self.frequency,
             "discount_charge_usd": self.charge.tolist(),
             "prices_usd": {loss.name: loss.price.tolist() for loss in self.tables.losses},
             "parts": {
@@ -128,7 +133,7 @@ class PartsLearner:
         exploration: of the policies handed out, one that explores by scores.
 
     Raises:
-        ParameterError: a configuration without parts, or an exploration by votes.
+        ParameterError: a configuration without parts, an exploration by votes, or `recency` that is no numeric feature.
     """
 
     def __init__(
@@ -152,6 +157,13 @@ class PartsLearner:
                 got=self.exploration.kind,
             )
         self._parts = config.parts
+        numeric = {spec.name for spec in schema.features if spec.type == "numeric"}
+        named = self._parts.recency
+        if named not in (AUTO, "", *numeric):
+            hint = f"{did_you_mean(named, numeric)}the schema has {', '.join(sorted(numeric)) or 'none'}"
+            raise ParameterError(
+                "recency", "PartsConfig", allowed='a numeric feature, "auto" or ""', got=named, hint=hint
+            )
         self._state = state
 
     @property
@@ -237,6 +249,7 @@ class PartsLearner:
             parts=state.summary(),
             bags=len(state.bags),
             practice=None if state.practice is None else state.practice.segmentation.cuts,
+            waiting=None if state.tables.waiting is None else state.tables.waiting.to_builtins(),
         )
 
         def write(part: Path) -> None:
@@ -323,8 +336,15 @@ class _Build:
         charge = self._charge()
         fees = ((self._costs(), SENDING), (charge * self.tally.opened[:, None], "discount"))
         bags = self._bags(tables, "past" if acts_past else "", fees)
+        tables = _less(tables, fees)
+        found = frequency(
+            Subject(self.log.whole_contacts(self.parts), whole, tables, stage, self.log.metric), self.parts
+        )
+        said = (*self.said, *found.said)
+        tables = replace(tables, waiting=found.waiting)
+        bags = tuple(replace(one, waiting=found.waiting) for one in bags)
         return PartsState(
-            whole.encoder, _less(tables, fees), self.fitted, self.tally, stage, charge, tuple(self.said), bags
+            whole.encoder, tables, self.fitted, self.tally, stage, charge, said, bags, None, found.summary
         )
 
     def _worth_by_arm(self, worth: Fitted, organic: Fitted) -> ScoreTables:

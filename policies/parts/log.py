@@ -13,6 +13,7 @@ import numpy as np
 
 from engine.catalog import Catalog
 from engine.errors import LearnError
+from engine.identity import unit_of
 from engine.names import known_name
 from engine.records.rounds import RoundBatch
 from engine.types import HOLD, NOT_AN_INSTANT, BoolArray, FloatArray, IntArray
@@ -129,6 +130,15 @@ class PartsLog:
             found.append(batch.take(slice(0, rows)))
             rows -= batch.n
         return found
+
+    def whole_contacts(self, config: PartsConfig) -> list[RoundBatch]:
+        """Every decision, those that do not train included, of as many contacts as `choice_rows` holds."""
+        share = config.choice_rows / sum(batch.n for batch in self._rounds)
+        salt = f"parts/contacts/{config.seed}"
+        return [
+            batch if share >= 1.0 else batch.take(np.flatnonzero(unit_of(batch.cluster, salt) < share))
+            for batch in self._rounds
+        ]
 
     @cached_property
     def tally(self) -> Tally:

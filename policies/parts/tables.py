@@ -11,6 +11,7 @@ from scipy.special import expit
 
 from engine.catalog import Catalog
 from engine.types import CodeArray, Float32Array, FloatArray, IntArray
+from policies.parts.waiting import Waiting
 from policies.vw.scoring.tables import BATCH_ROWS, ScoreTables
 
 Scored = Callable[[ScoreTables, Float32Array], FloatArray]
@@ -33,7 +34,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class PartTables:
-    """Score of a send = chance x worth + money - sum over losses of chance x price; of hold = its money.
+    """Score of a send = chance x worth + money - sum over losses of chance x price - waiting; of hold = its money.
 
     Attributes:
         chance: tables of the log odds of the stage; None where there is no stage.
@@ -43,6 +44,7 @@ class PartTables:
         held: tables of the log odds of the stage after a hold; None where it is never reached without a message.
         stage: its name, for explanations.
         fees: name -> (C, K) USD a send by which `money` has been lowered already, for explanations.
+        waiting: what a send so soon after the last one is charged; None charges nothing.
     """
 
     chance: ScoreTables | None
@@ -52,6 +54,7 @@ class PartTables:
     held: ScoreTables | None = None
     stage: str = ""
     fees: Mapping[str, FloatArray] = field(default_factory=dict)
+    waiting: Waiting | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -72,7 +75,8 @@ class PartTables:
         return self.money.limits
 
     @cached_property
-    def _channel(self) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    def channel(self) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+        """(k - 1,) channel of every send."""
         channels, hours, arms = self.shape
         return np.repeat(np.arange(channels), hours * arms)
 
@@ -101,7 +105,9 @@ class PartTables:
                 total[:, 0] += expit(scored(self.held, x)[:, 0]) * worth[:, 0]
         for loss in self.losses:
             if loss.price.any():
-                total[:, 1:] -= expit(scored(loss.odds, x)[:, 1:]) * loss.price[self._channel]
+                total[:, 1:] -= expit(scored(loss.odds, x)[:, 1:]) * loss.price[self.channel]
+        if self.waiting is not None:
+            total[:, 1:] -= self.waiting.charge(x, total[:, 1:] - total[:, :1])[:, None]
         return total
 
     def own_stage(self, x: Float32Array, action: CodeArray, catalog: Catalog) -> FloatArray:
@@ -131,7 +137,10 @@ class PartTables:
                 out["money"] = out["money"] + fee[channel, arm]
                 out[name] = np.full(len(x), -fee[channel, arm])
         for loss in self.losses if action else ():
-            out[loss.name] = -expit(loss.odds.scores(x)[:, action]) * loss.price[self._channel[action - 1]]
+            out[loss.name] = -expit(loss.odds.scores(x)[:, action]) * loss.price[self.channel[action - 1]]
+        if action and self.waiting is not None:
+            gains = replace(self, waiting=None).scores(x)
+            out["waiting"] = -self.waiting.charge(x, gains[:, 1:] - gains[:, :1])
         return out
 
     def less(self, price: FloatArray, name: str = "") -> PartTables:

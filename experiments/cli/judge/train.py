@@ -60,4 +60,5 @@ def run(
         if output.known_rows:
             lines.append(f"{output.known_rows:,} rows of the log were learnt from before, so they were passed over")
         lines += [f"audit: {gate_sentence(output.audit)}"]
+        lines += output.said
         show(output, [table], lines, as_json=as_json)
