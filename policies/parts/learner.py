@@ -327,9 +327,9 @@ class _Build:
             ((),),
             self.parts.worth_ridges,
         )
-        worths = self._worth_by_arm(worth, organic)
+        valued, worths = self._valued(worth, organic)
         tables = PartTables(chance.tables, worths, zero_tables(chance.tables), (), held, stage)
-        tables = replace(tables, money=self._past(whole, organic, tables))
+        tables = replace(tables, money=self._past(whole, organic, tables, tested=valued))
         acts_past = bool(tables.money.arm.any() or tables.money.channel.any())
         gain = self._gain(tables, whole.encoder, sample)
         tables = replace(tables, losses=self._losses(whole, gain))
@@ -347,10 +347,17 @@ class _Build:
             whole.encoder, tables, self.fitted, self.tally, stage, charge, said, bags, None, found.summary
         )
 
-    def _worth_by_arm(self, worth: Fitted, organic: Fitted) -> ScoreTables:
-        """Worth of a stage with what channels and arms have over each other, shrunk, where that is more than chance."""
+    def _valued(self, worth: Fitted, organic: Fitted) -> tuple[bool, ScoreTables]:
+        """Whether the stage is worth anything, and its worth: with what channels and arms have over each other, shrunk.
+
+        A stage whose mean worth is not two of its errors above 0 says nothing of the money; then none counts.
+        """
+        money = np.concatenate([rows.target for rows in self.streams["worth"]()])
+        if not money.mean() > _CLEAR * money.std() / np.sqrt(len(money)):
+            self.said.append(f"The stage {self.log.stage} is not seen to be worth anything, so it counts for nothing.")
+            return False, zero_tables(worth.tables)
         if worth.terms.actions:
-            return worth.tables
+            return True, worth.tables
         left = self.log.rows(
             lambda batch: reached(batch, self.log.stage) & is_send(batch),
             lambda batch: (
@@ -358,7 +365,7 @@ class _Build:
             ),
         )
         by_arm = leftover_by_arm(left, self.log.catalog, over_hold=False)
-        return replace(worth.tables, channel_arm=(worth.tables.channel_arm + by_arm).astype(np.float32))
+        return True, replace(worth.tables, channel_arm=(worth.tables.channel_arm + by_arm).astype(np.float32))
 
     def by_event(self) -> PartsState:
         """The chance of the event that is maximised itself: it is worth one, whatever else it costs."""
@@ -451,8 +458,8 @@ class _Build:
             "organic", self.log.rows(wanted, self._money), "money", [alone], ((),), self.parts.worth_ridges
         )
 
-    def _past(self, whole: Terms, organic: Fitted, tables: PartTables) -> ScoreTables:
-        """What acts past the stage, over what hold leaves over; zeros where held-out rows do not show it."""
+    def _past(self, whole: Terms, organic: Fitted, tables: PartTables, *, tested: bool) -> ScoreTables:
+        """What acts past the stage, over what hold leaves over; zeros where it is not shown, if it has to be."""
         none = zero_tables(tables.money)
         if not self.parts.past:
             return none
@@ -467,7 +474,7 @@ class _Build:
         if found.gain is not None and found.gain[0] > _CLEAR * found.gain[1]:
             self.said.append("Messages also act past the stage; what does was added.")
             return over_hold(found.tables)
-        by_arm = leftover_by_arm(every, self.log.catalog, over_hold=True)
+        by_arm = leftover_by_arm(every, self.log.catalog, over_hold=True, tested=tested)
         if not by_arm.any():
             self.said.append("Nothing is seen to act past the stage.")
             return none
