@@ -28,7 +28,6 @@ from engine.catalog import Catalog
 from engine.contacts.contacts import ContactBatch, plain_contacts
 from engine.contacts.file import contact_batches
 from engine.contacts.key import require_same
-from engine.decide.plan import contact_pseudonyms
 from engine.errors import DataError, LogFormatError, ParameterError, StorageError
 from engine.features import FeatureSchema
 from engine.files.parquet import open_parquet
@@ -40,6 +39,7 @@ from engine.guardrails.layer import Guardrails
 from engine.guardrails.lint.protections import warnings_of
 from engine.guardrails.pack import load_pack, pack_from, require_people
 from engine.guardrails.recheck import Chosen, recheck_batch
+from engine.identity import contact_pseudonyms
 from engine.log.parquet import LogReader, instants
 from engine.log.several import APART
 from engine.log.whole_file import ParquetFile

@@ -17,10 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
-from engine.decide.plan import contact_pseudonyms
 from engine.erasure import stores
 from engine.errors import StorageError
-from engine.identity import pseudonyms
+from engine.identity import contact_pseudonyms, pseudonyms
 from engine.log.parquet import LogReader
 from engine.log.sql import SqlLog
 from engine.log.whole_file import ParquetFile
