@@ -7,7 +7,6 @@ with its row. Contacts are named as in contact files and stored under their pseu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -18,7 +17,7 @@ from engine.contacts.columns import ColumnBatch, file_batches, flags, instants, 
 from engine.errors import DataError, ParameterError
 from engine.files.ids import ids_of
 from engine.files.tables import ENDINGS
-from engine.identity import pseudonyms
+from engine.identity import contact_pseudonyms
 from engine.names import did_you_mean, found
 from engine.state.facts import GRANTED, UNKNOWN_KIND, Consent, Event, Fact, PastSend, Profile, Suppression
 from engine.state.replies import Answer, code_of, reply_of
@@ -126,7 +125,7 @@ def _facts(batch: ColumnBatch, contact_key: str) -> tuple[list[str], list[Fact]]
     contacts = _required(batch, "contact_id", partial(_ids, batch, "contact_id"))
     meant = {name: found(name, MAKERS) for name in set(written)}
     kinds = [meant[name] or name for name in written]
-    who = pseudonyms(np.array(contacts, dtype=object), f"contact/{contact_key}")
+    who = contact_pseudonyms(np.array(contacts, dtype=object), contact_key)
     columns = {name: _values(batch, name) for name in batch.columns if name not in ("fact", "contact_id")}
     facts: list[Fact] = []
     for row in range(batch.n):
@@ -144,18 +143,17 @@ def _named(batch: ColumnBatch) -> ColumnBatch:
         DataError: a column that no fact has, or two that mean the same.
     """
     known = tuple(dict.fromkeys((*_OF_EVERY, *(name for names in COLUMNS.values() for name in names))))
-    columns: dict[str, pa.Array] = {}
-    for name, column in batch.columns.items():
-        meant = found(name, known)
-        if meant is None:
+
+    def meant(header: str) -> tuple[str, ...]:
+        name = found(header, known)
+        if name is None:
             raise DataError(
-                f"{batch.source}: no fact has a column {name!r}",
-                hint=f"{did_you_mean(name, known)}docs/state.md lists the columns of each fact; take others out",
+                f"{batch.source}: no fact has a column {header!r}",
+                hint=f"{did_you_mean(header, known)}docs/state.md lists the columns of each fact; take others out",
             )
-        if meant in columns:
-            raise DataError(f"{batch.source}: two columns are called {meant!r}, one of them {name!r}")
-        columns[meant] = column
-    return replace(batch, columns=columns)
+        return (name,)
+
+    return batch.renamed(meant)
 
 
 def _fact(
