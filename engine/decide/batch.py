@@ -30,14 +30,15 @@ from engine.decide.asking import EligibleSets
 from engine.decide.decided import Decided, joined, read_back
 from engine.decide.drawing import DistributionDrawer, Drawer, FusedDrawer, LimitedDrawer, draw_in_groups
 from engine.decide.groups import groups_of
-from engine.decide.plan import Plan, contact_pseudonyms, decision_ids
+from engine.decide.plan import Plan, decision_ids
 from engine.decide.table import DecisionRows, Draws, decision_table
 from engine.eligibility import DenseEligibility, Eligibility, pack
 from engine.errors import DataError, StorageError, TactfulError
 from engine.guardrails.counts import Unknowns
-from engine.identity import keyed_hash, uniforms
+from engine.identity import contact_pseudonyms, keyed_hash, uniforms
 from engine.limits.batch import Settlement
 from engine.protocols import FusedPolicy, Policy
+from engine.state.reading.stricter import Beside
 from engine.state.sends.promises import Committed, Promises
 from engine.time.localtime import instant_of
 from engine.types import CodeArray, IntArray, ObjectArray
@@ -79,8 +80,9 @@ def decide_batch(plan: Plan, contacts: ContactBatch, now: datetime) -> Decided:
 def _decide(plan: Plan, contacts: ContactBatch, now: datetime, now_at: int, ids: ObjectArray) -> Decided | None:
     """Decide for contacts of whom the store knows no decision; None where another run has decided some meanwhile."""
     who = contact_pseudonyms(contacts.contact_id, plan.contact_key)
+    beside = Beside()
     if plan.promises is not None:
-        contacts = plan.promises.contacts(contacts, who, ids.tolist(), plan.catalog, now_at)
+        contacts, beside = plan.promises.contacts(contacts, who, ids.tolist(), plan.catalog, now_at)
     # Rules see the pseudonyms that the log keeps, so that what they hash can be repeated from the log alone.
     seen = replace(contacts, contact_id=who)
     eligibility, removed = plan.guardrails.judged(seen, now, plan.sender)
@@ -102,6 +104,7 @@ def _decide(plan: Plan, contacts: ContactBatch, now: datetime, now_at: int, ids:
         Counter(reason for reasons in committed.refused for reason in reasons),
         Counter(name for one in draws.shortages or () for name in {shortage.limit for shortage in one}),
         Unknowns.of(seen),
+        beside,
         sequence=committed.sequence,
     )
 

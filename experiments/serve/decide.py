@@ -314,7 +314,8 @@ def _output(plan: Plan, request: DecideRequest, total: Summary) -> DecideOutput:
             by_channel[channel] = by_channel.get(channel, 0) + times
     rules = total.removed.rules
     words = plan.guardrails.words
-    warnings = total.unknowns.sentences(plan.guardrails.inputs, stored=request.state is not None)
+    unknowns = total.unknowns.sentences(plan.guardrails.inputs, stored=request.state is not None)
+    warnings = (*unknowns, *total.beside.sentences())
     return DecideOutput(
         warnings=(*warnings_of(plan.guardrails), *warnings, *nothing_left(total.removed, words)),
         rules={name: words[name] for name in rules if name in words},
