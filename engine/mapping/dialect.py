@@ -13,15 +13,16 @@ import yaml
 
 from engine.errors import ConfigError, ParameterError
 from engine.files.documents import load_yaml
-from engine.mapping.cells import fraction
+from engine.mapping.cells import fraction, text_of
 from engine.mapping.expression import Expression, compile_expression
 from engine.mapping.instants import check_instants
-from engine.mapping.spec import Mapping
-from engine.names import did_you_mean
+from engine.mapping.spec import Mapping, Scalar
+from engine.names import CHANNEL_WORDS, USUAL_CHANNELS, did_you_mean, found, may_mean
 
 _PACKAGE: Final = "conf"
 _FOLDER: Final = "mapping"
 _HINT: Final = "docs/mapping.md tells every key"
+_SHORT: Final = 3
 
 
 def shipped_mappings() -> tuple[str, ...]:
@@ -96,6 +97,7 @@ def _expression_texts(mapping: Mapping) -> Iterator[tuple[str, str]]:
 
 def _check_values(mapping: Mapping) -> None:
     expressions(mapping)
+    _check_channel(mapping.catalog.channel.constant)
     if mapping.propensity.constant is not None:
         fraction(mapping.propensity.constant, owner="propensity.constant")
     for name, value in mapping.propensity.per_arm.items():
@@ -104,6 +106,22 @@ def _check_values(mapping: Mapping) -> None:
         check_instants(mapping.decided_at)
     if not mapping.rewards:
         raise ConfigError("`rewards` must name at least one metric, got none")
+
+
+def _check_channel(constant: Scalar | None) -> None:
+    """Refuse a channel that the mapping names itself and that is a slip away from a usual one.
+
+    Another name is another channel (`letter`, `web`); so is one of three letters, which is too near to too much.
+    """
+    name = "" if constant is None else text_of(constant)
+    words = tuple(word for group in CHANNEL_WORDS for word in group)
+    near = may_mean(name, words) if len(name) > _SHORT else frozenset()
+    if near and found(name, words) is None:
+        raise ConfigError(
+            f"`catalog.channel.constant` must be the name of a channel, got {name!r}, which is one slip away from "
+            f"{' and '.join(map(repr, sorted(near)))}",
+            hint=f"{did_you_mean(name, words)}usual channels: {', '.join(USUAL_CHANNELS)}; others are called otherwise",
+        )
 
 
 def _read(name_or_path: str | Path) -> tuple[str, str]:
