@@ -38,7 +38,7 @@ from engine.guardrails.counts import Unknowns
 from engine.identity import contact_pseudonyms, keyed_hash, uniforms
 from engine.limits.batch import Settlement
 from engine.protocols import FusedPolicy, Policy
-from engine.state.reading.stricter import Beside
+from engine.state.reading.stricter import Beside, unread_of
 from engine.state.sends.promises import Committed, Promises
 from engine.time.localtime import instant_of
 from engine.types import CodeArray, IntArray, ObjectArray
@@ -82,6 +82,8 @@ def _decide(plan: Plan, contacts: ContactBatch, now: datetime, now_at: int, ids:
     who = contact_pseudonyms(contacts.contact_id, plan.contact_key)
     beside = Beside()
     if plan.promises is not None:
+        # A dispatch has no ids: what it reads under other spellings is found by what is noted here.
+        plan.promises.store.note_ids(contacts.contact_id.tolist(), plan.contact_key)
         contacts, beside = plan.promises.contacts(contacts, who, ids.tolist(), plan.catalog, now_at)
     # Rules see the pseudonyms that the log keeps, so that what they hash can be repeated from the log alone.
     seen = replace(contacts, contact_id=who)
@@ -210,6 +212,9 @@ def _decide_or_read(
         _require_settings(plan, found.settings)
         known = found.position >= 0
         before = read_back(plan.catalog, found.table.take(pa.array(found.position[known])), found.sequence)
+        # What the file lacks is said again, so that a run that is repeated writes the very same file.
+        part = contacts.take(known)
+        before = replace(before, unknowns=Unknowns.of_features(part), beside=Beside(unread=unread_of(part)))
         if known.all():
             return before
         rest = np.flatnonzero(~known)

@@ -6,7 +6,7 @@ Both are counted from factors: nothing of shape (n, k) is built.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Final
 
@@ -180,6 +180,7 @@ class Unknowns:
         suppressed: of whom nobody knows on any channel whether it is suppressed.
         sends: contacts of whom nobody knows what was sent.
         strangers: all of these at once.
+        seen: contacts whose features were counted; more than n where some were decided by an earlier run.
         absent: feature -> contacts without a value.
         unusable: feature -> contacts without a value, or with one that is too old or not dated.
     """
@@ -191,6 +192,7 @@ class Unknowns:
     sends: int = 0
     strangers: int = 0
     _: KW_ONLY
+    seen: int = 0
     absent: Counter[str] = field(default_factory=Counter)
     unusable: Counter[str] = field(default_factory=Counter)
 
@@ -202,15 +204,21 @@ class Unknowns:
         suppressed: BoolArray = (contacts.suppressed == UNKNOWN).all(axis=1)
         sends: BoolArray = ~contacts.history_known
         every = consent & zone & suppressed & sends
-        counts = [int(part.sum()) for part in (consent, zone, suppressed, sends, every)]
+        counts: list[Any] = [int(part.sum()) for part in (consent, zone, suppressed, sends, every)]
+        return cls(contacts.n, *counts) + cls.of_features(contacts)
+
+    @classmethod
+    def of_features(cls, contacts: ContactBatch) -> Unknowns:
+        """Count the features alone, of contacts that the rules do not see again."""
         features = contacts.context.columns.items()
         absent = Counter({name: int((column.state == MISSING).sum()) for name, column in features})
         unusable = Counter({name: int((column.state != PRESENT).sum()) for name, column in features})
-        return cls(contacts.n, *counts, absent=absent, unusable=unusable)
+        return cls(seen=contacts.n, absent=absent, unusable=unusable)
 
     def __add__(self, other: Unknowns) -> Unknowns:
-        counts = (mine + theirs for mine, theirs in zip(self._counts(), other._counts(), strict=True))
-        return Unknowns(*counts, absent=self.absent + other.absent, unusable=self.unusable + other.unusable)
+        counts: Iterator[Any] = (mine + theirs for mine, theirs in zip(self._counts(), other._counts(), strict=True))
+        absent, unusable = self.absent + other.absent, self.unusable + other.unusable
+        return Unknowns(*counts, seen=self.seen + other.seen, absent=absent, unusable=unusable)
 
     def _counts(self) -> tuple[int, ...]:
         return self.contacts, self.consent, self.zone, self.suppressed, self.sends, self.strangers
@@ -235,11 +243,11 @@ class Unknowns:
 
     def _features(self) -> tuple[str, ...]:
         """A feature that every contact lacks is more often a column that was called otherwise than nobody's value."""
-        if not self.contacts:
+        if not self.seen:
             return ()
-        all_of = f"{self.contacts:,} of {self.contacts:,} contacts"
-        none = [name for name, times in self.absent.items() if times == self.contacts]
-        old = [name for name, times in self.unusable.items() if times == self.contacts and name not in none]
+        all_of = f"{self.seen:,} of {self.seen:,} contacts"
+        none = [name for name, times in self.absent.items() if times == self.seen]
+        old = [name for name, times in self.unusable.items() if times == self.seen and name not in none]
         said = []
         if none:
             said.append(f"{all_of} have no value of {_named(none)}: see docs/contacts.md")

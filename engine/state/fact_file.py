@@ -22,7 +22,7 @@ from engine.names import did_you_mean, found
 from engine.state.facts import GRANTED, UNKNOWN_KIND, Consent, Event, Fact, PastSend, Profile, Suppression
 from engine.state.replies import Answer, code_of, reply_of
 from engine.storage.given import Given, files_of
-from engine.types import NOT_AN_INSTANT
+from engine.types import NOT_AN_INSTANT, ObjectArray
 
 Row = Mapping[str, Any]
 
@@ -96,7 +96,9 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
 _DATED: Final = ("suppression", "event", "profile", "send", "reply", "provider_code")
 
 
-def fact_batches(path: Given, contact_key: str, rows: int) -> Iterator[tuple[list[str], list[Fact]]]:
+def fact_batches(
+    path: Given, contact_key: str, rows: int, met: Callable[[ObjectArray, ObjectArray], None] | None = None
+) -> Iterator[tuple[list[str], list[Fact]]]:
     """Read files of facts batch by batch.
 
     Names of columns and facts are understood as `engine.names` does; what is none of them is refused.
@@ -106,6 +108,7 @@ def fact_batches(path: Given, contact_key: str, rows: int) -> Iterator[tuple[lis
             glob, or several of these.
         contact_key: key of the contacts' pseudonyms, as at the decision.
         rows: the most facts that a batch may hold.
+        met: told the contact ids of each batch and their pseudonyms, before its facts are given.
 
     Yields:
         What each row is (of a reply and a provider's code also what it was read as, as in `reply/stop`), and the facts.
@@ -116,16 +119,19 @@ def fact_batches(path: Given, contact_key: str, rows: int) -> Iterator[tuple[lis
     """
     for file in files_of(path, what="fact", endings=ENDINGS):
         for batch in file_batches(file, rows):
-            yield _facts(batch, contact_key)
+            yield _facts(batch, contact_key, met)
 
 
-def _facts(batch: ColumnBatch, contact_key: str) -> tuple[list[str], list[Fact]]:
+def _facts(
+    batch: ColumnBatch, contact_key: str, met: Callable[[ObjectArray, ObjectArray], None] | None
+) -> tuple[list[str], list[Fact]]:
     batch = _named(batch)
     written = _required(batch, "fact", text)
     contacts = _required(batch, "contact_id", partial(_ids, batch, "contact_id"))
     meant = {name: found(name, MAKERS) for name in set(written)}
     kinds = [meant[name] or name for name in written]
-    who = contact_pseudonyms(np.array(contacts, dtype=object), contact_key)
+    ids: ObjectArray = np.array(contacts, dtype=object)
+    who = contact_pseudonyms(ids, contact_key)
     columns = {name: _values(batch, name) for name in batch.columns if name not in ("fact", "contact_id")}
     facts: list[Fact] = []
     for row in range(batch.n):
@@ -133,6 +139,8 @@ def _facts(batch: ColumnBatch, contact_key: str) -> tuple[list[str], list[Fact]]
         if isinstance(made, Answer):
             kinds[row] = f"{kinds[row]}/{made.read}"
         facts += made.facts if isinstance(made, Answer) else (made,)
+    if met is not None:
+        met(ids, who)
     return kinds, facts
 
 

@@ -101,6 +101,11 @@ def stricter(store: ContactBatch, file: ContactBatch, now_at: int) -> tuple[Cont
 def _beside(store: ContactBatch, both: ContactBatch, file: ContactBatch) -> Beside:
     closed = ((store.consent == YES) & (both.consent != YES)).any(axis=(1, 2))
     closed |= ((store.suppressed == NO) & (both.suppressed != NO)).any(axis=1)
+    return Beside(store.n, int(closed.sum()), unread_of(file))
+
+
+def unread_of(file: ContactBatch) -> Counter[str]:
+    """What a file says that is read from the store alone -> contacts of whom it says it."""
     said = {
         "a time zone": file.zone_code >= 0,
         "a locale": file.locale_code >= 0,
@@ -112,4 +117,4 @@ def _beside(store: ContactBatch, both: ContactBatch, file: ContactBatch) -> Besi
             blank = np.isnan(column) if column.dtype.kind == "f" else (column == UNKNOWN) | (column == NOT_AN_INSTANT)
             said[f"`{name}`"] = ~blank
     counts = {name: int(rows.sum()) for name, rows in said.items()}
-    return Beside(store.n, int(closed.sum()), Counter({name: times for name, times in counts.items() if times}))
+    return Counter({name: times for name, times in counts.items() if times})

@@ -32,6 +32,8 @@ class DecidingState(StateReader, Protocol):
 
     def shares(self, store: object) -> bool: ...
 
+    def note_ids(self, ids: Sequence[str], contact_key: str) -> None: ...
+
 
 @dataclass(frozen=True)
 class Promises:

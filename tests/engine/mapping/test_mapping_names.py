@@ -53,7 +53,7 @@ def test_a_constant_channel_that_is_a_slip_is_refused_with_the_nearest_name(
     mapped: dict[str, Any], name: str, near: str
 ) -> None:
     mapped["catalog"]["channel"] = {"constant": name}
-    with pytest.raises(ConfigError, match="catalog.channel.constant") as caught:
+    with pytest.raises(ConfigError, match=r"catalog\.channel\.constant") as caught:
         mapping_from(mapped)
     assert caught.value.hint.startswith(f"did you mean {near!r}? ")
 
