@@ -15,6 +15,7 @@ from engine.audit.rule import AuditRule
 from engine.errors import DataError, ParameterError
 from engine.log.parquet import LogReader
 from engine.log.selection import Selection
+from engine.names import did_you_mean
 from engine.ope.evaluate import evaluate
 from engine.ope.metrics.gate import Demand, Evidence, Gate, Rule, evidence_of, gate
 from engine.ope.settings import EvaluationSettings
@@ -122,7 +123,8 @@ def judge(
     """
     known = reader.meta.rewards
     if metric not in known:
-        raise DataError(f"{reader.path} has no metric {metric!r}", hint=f"the log knows: {sorted(known)}")
+        hint = f"{did_you_mean(metric, known)}its metrics are {', '.join(sorted(known)) or 'none: join it first'}"
+        raise DataError(f"{reader.path} has no metric {metric!r}", hint=hint)
     demands = demands_of(metric, config)
     found = []
     for demand in demands:
@@ -222,7 +224,10 @@ def sends_evidence(
     gap: FloatArray = np.concatenate([np.zeros(0), *gaps])
     n = len(gap)
     if n == 0:
-        raise DataError("there are no rows to judge on", hint="give a later log")
+        raise DataError(
+            "no decision of the log is left to judge on: the new version learnt from all of them, or none was sent",
+            hint="give a log of later decisions",
+        )
     mean_new, mean_live = sums / n
     difference = float(mean_new - mean_live)
     own: FloatArray = gap - difference
