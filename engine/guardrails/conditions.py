@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from engine.errors import ConfigError, ParameterError
+from engine.errors import ConfigError, ParameterError, reason_of
 from engine.files.documents import load_yaml
 from engine.names import near_key
 
@@ -120,5 +120,7 @@ def load_conditions(path: str | Path) -> Conditions:
     try:
         data = load_yaml(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}", hint="give a yaml or JSON file of conditions") from error
+        raise ConfigError(
+            f"{path} cannot be read: {reason_of(error)}", hint="give a yaml or JSON file of conditions"
+        ) from error
     return conditions_from(data, source=str(path))

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import msgspec
 import yaml
 
-from engine.errors import ConfigError, EligibilityError, ParameterError
+from engine.errors import ConfigError, EligibilityError, ParameterError, reason_of
 from engine.files.documents import load_yaml
 from engine.names import near_key
 
@@ -149,6 +149,6 @@ def read_pack(name_or_path: str | Path = DEFAULT_PACK) -> Any:
         return load_yaml(raw)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(
-            f"guardrail pack {text!r} cannot be read: {error}",
+            f"guardrail pack {text!r} cannot be read: {reason_of(error)}",
             hint=f"give the name of a shipped pack ({DEFAULT_PACK!r}) or the path of a .yaml file",
         ) from error

@@ -11,7 +11,7 @@ import msgspec
 import yaml
 
 from engine.catalog import Catalog
-from engine.errors import ConfigError, ParameterError
+from engine.errors import ConfigError, ParameterError, reason_of
 from engine.files.documents import load_yaml
 from engine.limits.kinds import BudgetLimit, DepthLimit, RampLimit, SetLimit, VolumeLimit
 from engine.names import did_you_mean, near_key
@@ -101,7 +101,8 @@ def load_limits(name_or_path: str | Path) -> LimitSet:
         data = load_yaml(raw)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(
-            f"limits {text!r} cannot be read: {error}", hint="give the name of shipped limits or the path of a .yaml"
+            f"limits {text!r} cannot be read: {reason_of(error)}",
+            hint="give the name of shipped limits or the path of a .yaml",
         ) from error
     return limits_from(data, source=text)
 

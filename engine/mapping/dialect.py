@@ -11,7 +11,7 @@ from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 import msgspec
 import yaml
 
-from engine.errors import ConfigError, ParameterError
+from engine.errors import ConfigError, ParameterError, reason_of
 from engine.files.documents import load_yaml
 from engine.mapping.cells import fraction
 from engine.mapping.expression import Expression, compile_expression
@@ -116,7 +116,7 @@ def _read(name_or_path: str | Path) -> tuple[str, str]:
         return path.read_text(encoding="utf-8"), str(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"no mapping {str(name_or_path)!r}: neither shipped nor a readable file ({error})",
+            f"no mapping {str(name_or_path)!r}: neither shipped nor a readable file ({reason_of(error)})",
             hint=f"{did_you_mean(str(name_or_path), shipped)}shipped: {', '.join(shipped)}; or give a path",
         ) from error
 

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from engine.errors import ArtefactError, ParameterError, StorageError
+from engine.errors import ArtefactError, ParameterError, StorageError, reason_of
 from engine.log.training_rows import TrainingRows
 from engine.storage.parts import disk_errors, new_folder
 
@@ -80,7 +80,7 @@ def verified(folder: Path, *kinds: str) -> dict[str, Any]:
         manifest = json.loads(path.read_text())
     except OSError as error:
         raise ArtefactError(
-            f"{folder} is no trained folder: {error}", hint="give the folder that training wrote"
+            f"{folder} is no trained folder: {reason_of(error)}", hint="give the folder that training wrote"
         ) from error
     except (ValueError, RecursionError) as error:
         raise ArtefactError(f"{path} cannot be read: {error}", hint=again) from error

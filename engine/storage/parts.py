@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from engine.errors import StorageError
+from engine.errors import StorageError, reason_of
 
 _AT_FDCWD: Final = -100
 _EXCHANGE: Final = 2
@@ -104,7 +104,7 @@ def disk_errors(what: str, hint: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"cannot {what}: {error}", hint=hint) from error
+        raise StorageError(f"cannot {what}: {reason_of(error)}", hint=hint) from error
 
 
 @contextlib.contextmanager

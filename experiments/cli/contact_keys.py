@@ -11,7 +11,7 @@ import typer
 
 from engine.contacts.key import FILE_VARIABLE, KEY_VARIABLE, SIMULATED_KEY, ContactKey, find_key, given_key
 from engine.storage.given import Given
-from experiments.cli.console import errors
+from experiments.cli.console import errors, make_places
 from experiments.outputs import KeyOutput
 
 KeyFile = Annotated[
@@ -49,6 +49,8 @@ def key_of_store(url: str, file: Path | None, *, owner: str, create: bool = Fals
 
     path = file_of(url, owner=owner)
     expected = None
+    if create:
+        make_places(path)
     if not create or (path is not None and path.exists()):
         with SqlState(url) if create else SqlState.existing(url) as store:
             expected = store.key_fingerprint()

@@ -120,9 +120,8 @@ def judge(
         DataError: no such metric, or no rows.
         ParameterError: a setting outside its range.
     """
+    reader.require_metric(metric)
     known = reader.meta.rewards
-    if metric not in known:
-        raise DataError(f"{reader.path} has no metric {metric!r}", hint=f"the log knows: {sorted(known)}")
     demands = demands_of(metric, config)
     found = []
     for demand in demands:

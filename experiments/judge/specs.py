@@ -154,8 +154,7 @@ def tuned_target(spec: str, reader: LogReader, tuning: Tuning) -> Target:
         raise DataError(
             f"{path} has other actions or features than {reader.path}", hint="tune and judge on parts of one log"
         )
-    if tuning.metric not in meta.rewards:
-        raise DataError(f"{path} has no metric {tuning.metric!r}", hint=f"the log knows: {sorted(meta.rewards)}")
+    training.require_metric(tuning.metric)
     rounds = Selection(training, tuning.metric)
     shared = np.intersect1d(_clusters(rounds), _clusters(Selection(reader, tuning.metric, context=False)))
     if len(shared):
