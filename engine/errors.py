@@ -61,6 +61,10 @@ def reason_of(error: BaseException) -> str:
         if error.errno is not None and _NUMBERED.search(text):
             # A library that repeats the system's words after words of its own.
             text = os.strerror(error.errno)
+    mark = getattr(error, "problem_mark", None)
+    if mark is not None:
+        # Of yaml, which calls every text that it is given "<unicode string>".
+        text = f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', None) or text}"
     return placed(text)
 
 

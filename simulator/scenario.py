@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from importlib import resources
 from typing import Any, Final, Literal, get_type_hints
 
 import msgspec
@@ -17,7 +16,7 @@ from engine.classes import class_named
 from engine.content.eligibility import refuse_modular
 from engine.errors import ConfigError, ParameterError
 from engine.features import FeatureSchema, schema_from
-from engine.files.documents import load_yaml
+from engine.files.shipped import read_yaml
 from engine.guardrails.pack import Pack, load_pack
 from simulator.people.population import Population, ShopperPopulation
 from simulator.people.register import Register
@@ -242,12 +241,7 @@ def shipped_yaml(group: str, name: str) -> Any:
     Raises:
         ConfigError: no such file.
     """
-    folder = resources.files("conf") / group
-    file = folder / f"{name}.yaml"
-    if not file.is_file():
-        known = sorted(one.name.removesuffix(".yaml") for one in folder.iterdir() if one.name.endswith(".yaml"))
-        raise ConfigError(f"there is no {group} {name!r}", hint=f"one of {', '.join(known)}")
-    return load_yaml(file.read_text(encoding="utf-8"))
+    return read_yaml(group, name, what=group, paths=False)
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

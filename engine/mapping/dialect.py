@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
 
-from engine.errors import ConfigError, ParameterError, reason_of
+from engine.errors import ConfigError, ParameterError
 from engine.files.documents import load_yaml
+from engine.files.shipped import shipped_names, yaml_text
 from engine.mapping.cells import fraction
 from engine.mapping.expression import Expression, compile_expression
 from engine.mapping.instants import check_instants
 from engine.mapping.spec import Mapping
 from engine.names import did_you_mean
 
-_PACKAGE: Final = "conf"
 _FOLDER: Final = "mapping"
 _HINT: Final = "docs/mapping.md tells every key"
 
 
 def shipped_mappings() -> tuple[str, ...]:
     """Names of the mappings that ship with Tactful."""
-    folder = resources.files(_PACKAGE) / _FOLDER
-    return tuple(sorted(Path(item.name).stem for item in folder.iterdir() if item.name.endswith(".yaml")))
+    return shipped_names(_FOLDER)
 
 
 def load_mapping(name_or_path: str | Path) -> Mapping:
@@ -107,18 +105,9 @@ def _check_values(mapping: Mapping) -> None:
 
 
 def _read(name_or_path: str | Path) -> tuple[str, str]:
-    path = Path(name_or_path)
-    shipped = shipped_mappings()
-    if str(name_or_path) in shipped:
-        item = resources.files(_PACKAGE) / _FOLDER / f"{name_or_path}.yaml"
-        return item.read_text(encoding="utf-8"), f"mapping {name_or_path!r}"
-    try:
-        return path.read_text(encoding="utf-8"), str(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"no mapping {str(name_or_path)!r}: neither shipped nor a readable file ({reason_of(error)})",
-            hint=f"{did_you_mean(str(name_or_path), shipped)}shipped: {', '.join(shipped)}; or give a path",
-        ) from error
+    text = yaml_text(_FOLDER, name_or_path, what="mapping")
+    named = str(name_or_path) in shipped_mappings()
+    return text, f"mapping {name_or_path!r}" if named else str(name_or_path)
 
 
 def _check_keys(data: Any, kind: Any, source: str, path: str) -> None:
