@@ -35,6 +35,16 @@ _ARRAY: Final = re.compile(rf"\barray\((\[{_QUOTED}\])(?:, (?:dtype|shape)=[^()]
 _NUMBERED: Final = re.compile(r"\[errno -?\d+\]", re.IGNORECASE)
 _PART: Final = re.compile(r"(?<![^/'\"\s(`])\.([^/\n]+?)\.\d+-\d+\.(?:part|old)\b")
 
+# The names that msgspec has for types, in words.
+_WORDS: Final = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "keys with values",
+}
+
 
 def plain(text: str) -> str:
     """The text with the values that numpy wraps in it as a person writes them: 3.0 for np.float64(3.0)."""
@@ -65,7 +75,14 @@ def reason_of(error: BaseException) -> str:
     if mark is not None:
         # Of yaml, which calls every text that it is given "<unicode string>".
         text = f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', None) or text}"
-    return placed(text)
+    return placed(types_in_words(text) if text.startswith("Expected `") else text)
+
+
+def types_in_words(expected: str) -> str:
+    """Msgspec's words for what it wants: "`int | null` >= 1" is "a whole number or null >= 1"."""
+    return re.sub(
+        r"`(.*?)`", lambda found: " or ".join(_WORDS.get(one, one) for one in found[1].split(" | ")), expected
+    )
 
 
 def placed(text: str) -> str:

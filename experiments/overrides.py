@@ -17,7 +17,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from engine.errors import ConfigError, ParameterError, shown
+from engine.errors import ConfigError, ParameterError, shown, types_in_words
 from engine.names import did_you_mean
 
 WHERE: Final = "docs/configuration.md lists keys and groups"
@@ -28,15 +28,6 @@ _QUOTED: Final = re.compile(r"'([^']+)'")
 _UNKNOWN: Final = re.compile(r"unknown field `(.*?)`")
 _MISSING: Final = re.compile(r"missing required field `(.*?)`")
 _EXPECTED: Final = re.compile(r"^Expected (.*?)(?:, got .*)?$")
-# The names that msgspec has for types, in words.
-_WORDS: Final = {
-    "int": "a whole number",
-    "float": "a number",
-    "str": "a text",
-    "bool": "true or false",
-    "array": "a list",
-    "object": "keys with values",
-}
 
 Compose = Callable[[Sequence[str]], Mapping[str, Any]]
 
@@ -173,7 +164,8 @@ def not_valid(command: str, kind: type, plain: Mapping[str, Any], error: Excepti
         return ConfigError(f"`{full}` of {command} is missing", hint=f"it has no default; {WHERE}")
     full = ".".join(steps) or "the configuration"
     if (expected := _EXPECTED.match(said)) is not None:
-        return ConfigError(f"`{full}` of {command} must be {_in_words(expected[1])}, got {shown(value)}", hint=WHERE)
+        allowed = types_in_words(expected[1])
+        return ConfigError(f"`{full}` of {command} must be {allowed}, got {shown(value)}", hint=WHERE)
     if choices := _choices(inside):
         near = did_you_mean(str(value), choices)
         allowed = ", ".join(choices)
@@ -285,13 +277,6 @@ def _fits(value: Any, kind: Any) -> bool:
     except (msgspec.ValidationError, ValueError):
         return False
     return True
-
-
-def _in_words(expected: str) -> str:
-    """Msgspec's words for what it wants: "`int | null` >= 1" is "a whole number or null >= 1"."""
-    return re.sub(
-        r"`(.*?)`", lambda found: " or ".join(_WORDS.get(one, one) for one in found[1].split(" | ")), expected
-    )
 
 
 def _first_line(error: Exception) -> str:

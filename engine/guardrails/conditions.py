@@ -108,7 +108,7 @@ def conditions_from(data: Any, *, source: str = "conditions") -> Conditions:
         return msgspec.convert(data, Conditions)
     except (msgspec.ValidationError, ParameterError) as error:
         hint = f"{near_key(str(error), Conditions)}see docs/brakes.md"
-        raise ConfigError(f"{source} holds no conditions: {error}", hint=hint) from error
+        raise ConfigError(f"{source} holds no conditions: {reason_of(error)}", hint=hint) from error
 
 
 def load_conditions(path: str | Path) -> Conditions:

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from engine.errors import ConfigError, EligibilityError, ParameterError
+from engine.errors import ConfigError, EligibilityError, ParameterError, reason_of
 from engine.files.shipped import read_yaml
 from engine.names import near_key
 
@@ -120,7 +120,7 @@ def pack_from(data: Any, *, source: str = "guardrail pack") -> Pack:
         return msgspec.convert(data, Pack)
     except (msgspec.ValidationError, ParameterError) as error:
         hint = f"{near_key(str(error), Pack)}see docs/guardrails.md"
-        raise ConfigError(f"{source} is no guardrail pack: {error}", hint=hint) from error
+        raise ConfigError(f"{source} is no guardrail pack: {reason_of(error)}", hint=hint) from error
 
 
 def load_pack(name_or_path: str | Path = DEFAULT_PACK) -> Pack:

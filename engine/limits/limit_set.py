@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from engine.catalog import Catalog
-from engine.errors import ConfigError, ParameterError
+from engine.errors import ConfigError, ParameterError, reason_of
 from engine.files.shipped import read_yaml
 from engine.limits.kinds import BudgetLimit, DepthLimit, RampLimit, SetLimit, VolumeLimit
 from engine.names import did_you_mean, near_key
@@ -81,7 +81,7 @@ def limits_from(data: Any, *, source: str = "limits") -> LimitSet:
         return msgspec.convert(data, LimitSet)
     except (msgspec.ValidationError, ParameterError) as error:
         hint = f"{near_key(str(error), LimitSet)}see docs/limits.md"
-        raise ConfigError(f"{source} holds no limits: {error}", hint=hint) from error
+        raise ConfigError(f"{source} holds no limits: {reason_of(error)}", hint=hint) from error
 
 
 def load_limits(name_or_path: str | Path) -> LimitSet:

@@ -10,7 +10,7 @@ from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 import msgspec
 import yaml
 
-from engine.errors import ConfigError, ParameterError
+from engine.errors import ConfigError, ParameterError, reason_of, shown
 from engine.files.documents import load_yaml
 from engine.files.shipped import shipped_names, yaml_text
 from engine.mapping.cells import fraction
@@ -57,12 +57,12 @@ def mapping_from(data: Any, *, source: str = "mapping") -> Mapping:
         ConfigError: as `load_mapping`.
     """
     if not isinstance(data, dict):
-        raise ConfigError(f"{source}: a mapping must be a table of keys, got {type(data).__name__}", hint=_HINT)
+        raise ConfigError(f"{source}: a mapping must be a table of keys, got {shown(data)}", hint=_HINT)
     _check_keys(data, Mapping, source, "")
     try:
         mapping = msgspec.convert(data, Mapping)
     except (msgspec.ValidationError, ParameterError) as error:
-        raise ConfigError(f"{source}: {error}", hint=_hint_for(str(error))) from error
+        raise ConfigError(f"{source}: {reason_of(error)}", hint=_hint_for(str(error))) from error
     try:
         _check_values(mapping)
     except (ConfigError, ParameterError) as error:

@@ -199,7 +199,7 @@ def lists_from(data: Any, *, source: str = "opt-out lists") -> Lists:
     try:
         return msgspec.convert(data, Lists)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{source} are no opt-out lists: {error}", hint="see docs/optout.md") from error
+        raise ConfigError(f"{source} are no opt-out lists: {reason_of(error)}", hint="see docs/optout.md") from error
 
 
 @lru_cache(maxsize=8)

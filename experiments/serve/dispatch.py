@@ -30,7 +30,7 @@ from engine.contacts.contacts import ContactBatch, plain_contacts
 from engine.contacts.file import contact_batches
 from engine.contacts.key import require_same
 from engine.decide.plan import contact_pseudonyms
-from engine.errors import DataError, LogFormatError, ParameterError, StorageError
+from engine.errors import DataError, LogFormatError, ParameterError, StorageError, reason_of
 from engine.features import FeatureSchema
 from engine.files.parquet import open_parquet
 from engine.files.tables import ENDINGS, kind_of
@@ -232,7 +232,8 @@ def footer_of(path: Path) -> Footer | None:
     try:
         return msgspec.json.decode(text, type=Footer)
     except msgspec.MsgspecError as error:
-        raise DataError(f"{path} has a footer that cannot be read: {error}", hint="the file is damaged") from error
+        why = reason_of(error)
+        raise DataError(f"{path} has a footer that cannot be read: {why}", hint="the file is damaged") from error
 
 
 @dataclass(frozen=True)

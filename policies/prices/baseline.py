@@ -114,7 +114,7 @@ def named_baseline(trained: TrainedFolder) -> Policy | None:
         preference = flat.reshape(segmentation.segments, int(kept["actions"]))
     except (KeyError, ValueError, zlib.error, msgspec.ValidationError) as error:
         raise ArtefactError(
-            f"{trained.path} keeps a baseline that cannot be read: {error}",
+            f"{trained.path} keeps a baseline that cannot be read: {reason_of(error)}",
             hint="give one with prices.baseline=FOLDER, or say prices.allow_more_volume=true",
         ) from error
     return StaticSegments(segmentation, preference)

@@ -245,7 +245,7 @@ def published_from(data: Any, *, source: str = "the figures") -> Published:
         return msgspec.convert(data, Published)
     except (msgspec.ValidationError, ParameterError) as error:
         raise ConfigError(
-            f"{source} are no published figures: {error}", hint="see docs/calibration-targets.md"
+            f"{source} are no published figures: {reason_of(error)}", hint="see docs/calibration-targets.md"
         ) from error
 
 
