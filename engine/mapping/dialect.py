@@ -42,7 +42,7 @@ def load_mapping(name_or_path: str | Path) -> Mapping:
     try:
         data = load_yaml(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{source} is no yaml: {' '.join(str(error).split())}", hint=_HINT) from error
+        raise ConfigError(f"{source} is no yaml: {reason_of(error)}", hint=_HINT) from error
     return mapping_from(data, source=source)
 
 
