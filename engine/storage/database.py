@@ -96,7 +96,7 @@ def require_store(url: str, table: str, *, owner: str, hint: str) -> None:
     parsed, path = _parsed(url, owner), file_of(url, owner=owner)
     if path is not None:
         if path.is_dir():
-            raise DataError(f"{path} is a folder, no store of contact state", hint="name the SQLite file")
+            raise StorageError(f"{path} is a folder, no store of contact state", hint="name the SQLite file")
         there = path.exists() and _file_has(path, table)
     else:
         engine = _engine(parsed, 30.0, 1)

@@ -94,8 +94,8 @@ def test_every_mistake_is_named(mapped: Mapped, path: str, value: Any, words: li
     ("text", "words"),
     [
         ("a: [1", "no yaml"),
-        ("- a\n- b", "table of keys, got list"),
-        ("", "got NoneType"),
+        ("- a\n- b", "table of keys, got \\['a', 'b'\\]"),
+        ("", "got None"),
         ("name: a\nname: b", "'name' is given twice"),
         ("name: !!python/object/apply:os.getcwd []", "no yaml"),
     ],
