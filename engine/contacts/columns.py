@@ -238,6 +238,4 @@ def file_batches(path: Path, rows: int) -> Iterator[ColumnBatch]:
             yield ColumnBatch(columns, first, n, path.name, headed)
         first += n
     if first == 1:
-        raise DataError(
-            f"{path.name} holds no contacts", hint="an empty file is more often a failed export than nobody"
-        )
+        raise DataError(f"{path} holds no contacts", hint="an empty file is more often a failed export than nobody")

@@ -45,7 +45,7 @@ class SqlState(SqlStore):
 
     def __init__(self, url: str, *, busy_timeout_s: float = 30.0, connections: int = 5, behind: bool = False) -> None:
         self._engine = open_database(
-            url, prepare, owner="SqlState", busy_timeout_s=busy_timeout_s, connections=connections
+            url, prepare, owner="the state store", busy_timeout_s=busy_timeout_s, connections=connections
         )
         self._reader = ContactReader(self._engine)
         self._writer = FactWriter(self._engine)
@@ -90,7 +90,7 @@ class SqlState(SqlStore):
             ParameterError, ConfigError, StorageError: raised as by the class.
         """
         hint = "make a new store with tactful state record --create"
-        require_store(url, CONTACT.name, owner="SqlState", hint=hint)
+        require_store(url, CONTACT.name, owner="the state store", hint=hint)
 
     def use_key(self, contact_key: str) -> None:
         """See `engine.state.erased.bind_key`."""

@@ -15,7 +15,6 @@ from engine.audit.rule import AuditRule
 from engine.errors import DataError, ParameterError
 from engine.log.parquet import LogReader
 from engine.log.selection import Selection
-from engine.names import did_you_mean
 from engine.ope.evaluate import evaluate
 from engine.ope.metrics.gate import Demand, Evidence, Gate, Rule, evidence_of, gate
 from engine.ope.settings import EvaluationSettings
@@ -121,10 +120,8 @@ def judge(
         DataError: no such metric, or no rows.
         ParameterError: a setting outside its range.
     """
+    reader.require_metric(metric)
     known = reader.meta.rewards
-    if metric not in known:
-        hint = f"{did_you_mean(metric, known)}its metrics are {', '.join(sorted(known)) or 'none: join it first'}"
-        raise DataError(f"{reader.path} has no metric {metric!r}", hint=hint)
     demands = demands_of(metric, config)
     found = []
     for demand in demands:

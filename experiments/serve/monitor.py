@@ -17,7 +17,7 @@ from engine.audit.batch import AuditBatch, batch_of
 from engine.audit.checks.credited import slips
 from engine.audit.findings import settle
 from engine.audit.rule import AuditRule
-from engine.errors import DataError
+from engine.errors import DataError, reason_of
 from engine.guardrails.brakes import Brake
 from engine.guardrails.conditions import NOTHING_SAID, Conditions, load_conditions
 from engine.guardrails.layer import Guardrails
@@ -219,8 +219,7 @@ class _Sums:
 
 def _reader(logs: Given, metric: str) -> LogReader:
     reader = LogReader(logs)
-    if metric not in reader.meta.rewards:
-        raise DataError(f"{reader.path} has no metric {metric!r}", hint=f"the log knows: {sorted(reader.meta.rewards)}")
+    reader.require_metric(metric)
     require_sound(reader)
     return reader
 
@@ -315,7 +314,7 @@ def offline_rows(path: Path, metric: str, live: Mapping[str, Sequence[DayEffect]
         report = msgspec.json.decode(path.read_bytes(), type=_Report)
     except (OSError, msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
         raise DataError(
-            f"{path} is no report of a backtest: {error}", hint="give report.json of `tactful backtest`"
+            f"{path} is no report of a backtest: {reason_of(error)}", hint="give report.json of `tactful backtest`"
         ) from error
     rows = [row for row in (*report.comparisons, *report.results) if row.difference is not None]
     if {row.metric for row in rows} - {metric}:
