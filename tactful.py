@@ -98,7 +98,7 @@ True
 ...     tactful.load_pack("lenient")
 ... except tactful.TactfulError as error:
 ...     print(error.hint)
-give the name of a shipped pack ('default') or the path of a .yaml file
+shipped: default, full, journeys, permission; or give the path of a .yaml file
 """
 # ruff: noqa: PLC0414 - "import X as X" is how type checkers are told that a name is handed on
 

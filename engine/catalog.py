@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from engine.content.modular import Modular, arm_fields
-from engine.errors import ConfigError, DataError, ParameterError
+from engine.errors import ConfigError, DataError, ParameterError, reason_of
 from engine.names import did_you_mean, name_key, near_key
 from engine.sealing import sealed
 from engine.time.instants import SPAN
@@ -270,7 +270,7 @@ def catalog_from(data: Any, *, source: str = "catalog") -> Catalog:
         return msgspec.convert(data, Catalog)
     except (msgspec.ValidationError, ParameterError) as error:
         hint = f"{near_key(str(error), Catalog)}see docs/catalog.md for every key"
-        raise ConfigError(f"{source} is no catalog: {error}", hint=hint) from error
+        raise ConfigError(f"{source} is no catalog: {reason_of(error)}", hint=hint) from error
 
 
 def one_axis_catalog(

@@ -17,6 +17,7 @@ TactfulError                     1   itself: an error that is none of these, a d
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any, ClassVar, Final
 
@@ -30,6 +31,19 @@ _SCALAR: Final = re.compile(
 )
 _TRUTH: Final = re.compile(r"\bnp\.(True|False)_")
 _ARRAY: Final = re.compile(rf"\barray\((\[{_QUOTED}\])(?:, (?:dtype|shape)=[^()]*(?:\([^()]*\))?)*\)")
+
+_NUMBERED: Final = re.compile(r"\[errno -?\d+\]", re.IGNORECASE)
+_PART: Final = re.compile(r"(?<![^/'\"\s(`])\.([^/\n]+?)\.\d+-\d+\.(?:part|old)\b")
+
+# The names that msgspec has for types, in words.
+_WORDS: Final = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "keys with values",
+}
 
 
 def plain(text: str) -> str:
@@ -49,6 +63,33 @@ def shown(value: Any) -> str:
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
+def reason_of(error: BaseException) -> str:
+    """What an error of the system or of a library says, without numbers of errors and temporary names of files."""
+    text = str(error)
+    if isinstance(error, OSError):
+        text = error.strerror or text
+        if error.errno is not None and _NUMBERED.search(text):
+            # A library that repeats the system's words after words of its own.
+            text = os.strerror(error.errno)
+    mark = getattr(error, "problem_mark", None)
+    if mark is not None:
+        # Of yaml, which calls every text that it is given "<unicode string>".
+        text = f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', None) or text}"
+    return placed(types_in_words(text) if text.startswith("Expected `") else text)
+
+
+def types_in_words(expected: str) -> str:
+    """Msgspec's words for what it wants: "`int | null` >= 1" is "a whole number or null >= 1"."""
+    return re.sub(
+        r"`(.*?)`", lambda found: " or ".join(_WORDS.get(one, one) for one in found[1].split(" | ")), expected
+    )
+
+
+def placed(text: str) -> str:
+    """The text with files that are being written under the names that they will have (`engine.storage.parts`)."""
+    return _PART.sub(r"\1", text)
+
+
 class TactfulError(Exception):
     """Base of the tree: a message, and a hint that says what to do next."""
 
@@ -61,6 +102,11 @@ class TactfulError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = plain(hint)
+
+    def rename(self, name: str, known: str) -> None:
+        """Say the name that the user knows for one that the program made up."""
+        self.message, self.hint = self.message.replace(name, known), self.hint.replace(name, known)
+        self.args = (self.message,)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what the error says: not every kind can be made again from its own arguments."""

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 import msgspec
 import numpy as np
 
-from engine.errors import ConfigError, DataError, ParameterError
+from engine.errors import ConfigError, DataError, ParameterError, reason_of
 from engine.sealing import sealed
 from engine.types import ByteArray, CodeArray, FloatArray
 
@@ -121,7 +121,7 @@ def schema_from(data: Any, *, source: str = "feature schema") -> FeatureSchema:
     try:
         return msgspec.convert(data, FeatureSchema)
     except (msgspec.ValidationError, ParameterError) as error:
-        raise ConfigError(f"{source} is no feature schema: {error}", hint="see docs/features.md") from error
+        raise ConfigError(f"{source} is no feature schema: {reason_of(error)}", hint="see docs/features.md") from error
 
 
 @dataclass(frozen=True)

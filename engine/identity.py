@@ -61,6 +61,14 @@ def pseudonyms(strings: ObjectArray, key: str) -> ObjectArray:
     return np.array([text[i : i + 32] for i in range(0, len(text), 32)], dtype=object)
 
 
+def contact_pseudonyms(contact_ids: ObjectArray, contact_key: str) -> ObjectArray:
+    """(n,) the names of contacts in every log, imported ones as well, and in every store of contact state.
+
+    One function and one salt, so that a contact of an imported log is found among those of a live one.
+    """
+    return pseudonyms(contact_ids, f"contact/{contact_key}")
+
+
 def uniforms(decision_ids: ObjectArray, seed: int) -> FloatArray:
     """(n,) decision ids -> (n,) floats in [0, 1) with 53 random bits: one uniform per decision, keyed by both."""
     bits = keyed_hash(decision_ids, f"uniform/{seed}") >> np.uint64(11)

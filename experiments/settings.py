@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import msgspec
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from engine.audit.rule import AuditRule
 from engine.decide.groups import require_shares
-from engine.errors import ConfigError, ParameterError
+from engine.errors import ParameterError
 from engine.log.join import MetricSpec
 from engine.ope.metrics.definition import MetricStack
 from engine.ope.settings import EvaluationSettings
+from experiments.overrides import not_composed, not_valid
 from policies.exploring.config import ExplorationConfig
 from policies.peers.config import PEER_NAMES, PeerConfig
 from policies.peers.segments import SegmentConfig
@@ -130,21 +129,21 @@ def compose_settings(command: str, overrides: Sequence[str], kind: type[T]) -> T
         kind: the struct that the result must fit.
 
     Raises:
-        ConfigError: unknown key, wrong type or a value out of range, with Hydra's or the struct's own words.
+        ConfigError: unknown key or option, wrong type or a value out of range; it names the full key.
     """
+
+    def plain(texts: Sequence[str]) -> dict[str, Any]:
+        composed = OmegaConf.to_container(compose(config_name=command, overrides=list(texts)), resolve=True)
+        return cast("dict[str, Any]", composed)
+
     GlobalHydra.instance().clear()
+    with initialize_config_module(version_base="1.3", config_module="conf"):
+        try:
+            found = plain(overrides)
+        except Exception as error:
+            loader = GlobalHydra.instance().config_loader()
+            raise not_composed(command, overrides, kind, loader, plain, error) from error
     try:
-        with initialize_config_module(version_base="1.3", config_module="conf"):
-            composed = compose(config_name=command, overrides=list(overrides))
-            plain = OmegaConf.to_container(composed, resolve=True)
-    except (HydraException, OmegaConfBaseException, ValueError, RecursionError) as error:
-        raise ConfigError(
-            f"the configuration of `{command}` cannot be composed: {error}",
-            hint="overrides are key=value; see conf/ and docs/configuration.md",
-        ) from error
-    try:
-        return msgspec.convert(plain, kind)
+        return msgspec.convert(found, kind)
     except (msgspec.ValidationError, ParameterError) as error:
-        raise ConfigError(
-            f"the configuration of `{command}` is not valid: {error}", hint=f"{kind.__name__} lists every key"
-        ) from error
+        raise not_valid(command, kind, found, error) from error

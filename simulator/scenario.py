@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from importlib import resources
 from typing import Any, Final, Literal, get_type_hints
 
 import msgspec
@@ -15,9 +14,9 @@ import msgspec
 from engine.catalog import Catalog, catalog_from
 from engine.classes import class_named
 from engine.content.eligibility import refuse_modular
-from engine.errors import ConfigError, ParameterError
+from engine.errors import ConfigError, ParameterError, reason_of
 from engine.features import FeatureSchema, schema_from
-from engine.files.documents import load_yaml
+from engine.files.shipped import read_yaml
 from engine.guardrails.pack import Pack, load_pack
 from simulator.people.population import Population, ShopperPopulation
 from simulator.people.register import Register
@@ -158,7 +157,8 @@ def scenario_from(data: Any, packages: tuple[str, ...] = (), *, source: str = "s
     try:
         spec = msgspec.convert(data, ScenarioSpec)
     except (msgspec.ValidationError, ParameterError) as error:
-        raise ConfigError(f"{source} is no scenario: {error}", hint="see docs/simulator.md for every key") from error
+        why = reason_of(error)
+        raise ConfigError(f"{source} is no scenario: {why}", hint="see docs/simulator.md for every key") from error
     features = _features(spec.features)
     fitted: dict[str, Any] = {}
     for name in spec.calibration:
@@ -203,7 +203,7 @@ def make_part(kind: str, params: Mapping[str, Any], packages: tuple[str, ...] = 
         return msgspec.convert(_with_defaults(part, values), part)
     except (msgspec.ValidationError, ParameterError) as error:
         raise ConfigError(
-            f"the {kind} {name!r} cannot use its parameters: {error}", hint="see docs/simulator-numbers.md"
+            f"the {kind} {name!r} cannot use its parameters: {reason_of(error)}", hint="see docs/simulator-numbers.md"
         ) from error
 
 
@@ -242,12 +242,7 @@ def shipped_yaml(group: str, name: str) -> Any:
     Raises:
         ConfigError: no such file.
     """
-    folder = resources.files("conf") / group
-    file = folder / f"{name}.yaml"
-    if not file.is_file():
-        known = sorted(one.name.removesuffix(".yaml") for one in folder.iterdir() if one.name.endswith(".yaml"))
-        raise ConfigError(f"there is no {group} {name!r}", hint=f"one of {', '.join(known)}")
-    return load_yaml(file.read_text(encoding="utf-8"))
+    return read_yaml(group, name, what=group, paths=False)
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -283,7 +278,7 @@ def faults_from(data: Any, *, source: str = "fault scenario") -> tuple[Fault, ..
         return msgspec.convert(data, FaultFile).faults
     except (msgspec.ValidationError, ParameterError) as error:
         raise ConfigError(
-            f"{source} is no fault scenario: {error}", hint="see docs/simulator.md for every fault"
+            f"{source} is no fault scenario: {reason_of(error)}", hint="see docs/simulator.md for every fault"
         ) from error
 
 

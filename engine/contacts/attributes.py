@@ -22,6 +22,8 @@ from engine.types import NOT_AN_INSTANT, PURPOSES, CodeArray, IntArray
 
 LINE_TYPES: Final = ("mobile", "landline", "voip", "")
 CONSENT_DETAILS: Final = ("consent_at", "consent_basis", "consent_expires_at")
+# Where a file has a column of consent or suppression: beside a store an empty cell closes, a lacking column does not.
+CONSENT_TOLD, SUPPRESSED_TOLD = "consent_told", "suppressed_told"
 COLUMNS: Final = ("line_type", "lists", "profiling_objection", "motive_price", "due_at")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_ .-]*")
 
@@ -119,23 +121,25 @@ def consent_of(batch: ColumnBatch, catalog: Catalog, now_at: int) -> tuple[Level
     """
     shape = (batch.n, len(catalog.channels), len(PURPOSES))
     levels = np.full(shape, UNKNOWN, dtype=np.int8)
+    told = np.zeros(shape, dtype=np.bool_)
     given_at, expires_at = (np.full(shape, NOT_AN_INSTANT, dtype=np.int64) for _ in range(2))
     basis = np.full(shape, UNKNOWN, dtype=np.int8)
     found = False
     for position, channel in enumerate(catalog.channels):
         for purpose_position, purpose in enumerate(PURPOSES):
             name = f"consent_{channel}_{purpose}"
+            where = (slice(None), position, purpose_position)
+            told[where] = batch.tells(name)
             if batch.column(name) is None:
                 continue
             found = True
-            where = (slice(None), position, purpose_position)
             given_at[where] = batch.instants(f"{name}_at")
             expires_at[where] = batch.instants(f"{name}_expires_at")
             basis[where] = _consent_bases(batch, f"{name}_basis")
             levels[where] = _consent_levels(batch, name, given_at[where], now_at)
     columns: tuple[NDArray[Any], ...] = (given_at, basis, expires_at)
     details = dict(zip(CONSENT_DETAILS, columns, strict=True)) if found else {}
-    return levels, details
+    return levels, details | ({CONSENT_TOLD: told} if told.any() else {})
 
 
 def _consent_levels(batch: ColumnBatch, name: str, given_at: IntArray, now_at: int) -> LevelArray:

@@ -6,8 +6,8 @@ takes either.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.errors import DataError
-from engine.files.tables import numbers_of, table_batches
+from engine.files.tables import kind_of, numbers_of, table_batches
+from engine.names import name_key
 from engine.time.instants import ISO_HINT, SPAN, impossible, iso_instants, number_hint, value_hint
 from engine.types import MICROSECONDS_PER_S, NOT_AN_INSTANT, BoolArray, CodeArray, FloatArray, IntArray
 
@@ -34,17 +35,51 @@ class ColumnBatch:
         first_row: number of the first row in the file, from 1.
         n: rows.
         source: the file, for errors.
+        headed: whether the file names its columns once, so that an empty cell is one; in JSON lines each row has its
+            own, and what is empty is as good as absent.
     """
 
     columns: dict[str, pa.Array]
     first_row: int
     n: int
     source: str
+    headed: bool = False
 
     def column(self, name: str) -> pa.Array | None:
         """A column; one that the file lacks, or that holds nothing but null, is None."""
         found = self.columns.get(name)
         return None if found is None or pa.types.is_null(found.type) else found
+
+    def tells(self, name: str) -> BoolArray:
+        """(n,) which rows have a cell of a column, be it empty."""
+        if name in self.columns and self.headed:
+            return np.ones(self.n, dtype=np.bool_)
+        found = self.column(name)
+        return np.zeros(self.n, dtype=np.bool_) if found is None else known(found)
+
+    def renamed(self, meant: Callable[[str], tuple[str, ...]]) -> ColumnBatch:
+        """The batch under the names that its headers mean.
+
+        Args:
+            meant: from a header to the names by which its column is read, itself where nobody reads it.
+
+        Raises:
+            DataError: two headers that are one name (`engine.names.name_key`), or that mean the same.
+        """
+        columns: dict[str, pa.Array] = {}
+        written: dict[str, str] = {}
+        for header, column in self.columns.items():
+            names = meant(header)
+            for name in (*names, name_key(header)):
+                other = written.setdefault(name, header)
+                if other != header:
+                    raise DataError(
+                        f"{self.source}: the columns {other!r} and {header!r} have the same name: case, blanks, "
+                        "hyphens, underscores and other words for a channel make no difference",
+                        hint="rename or drop one of them",
+                    )
+            columns |= dict.fromkeys(names, column)
+        return replace(self, columns=columns)
 
     def instants(self, name: str) -> IntArray:
         """(n,) microseconds since 1970 UTC of a column (`instants`); `NOT_AN_INSTANT` where the file lacks it."""
@@ -82,6 +117,11 @@ def text(column: pa.Array) -> pa.Array:
 def _mask(column: pa.Array) -> BoolArray:
     mask: BoolArray = column.fill_null(False).to_numpy(zero_copy_only=False).astype(np.bool_)
     return mask
+
+
+def matches(column: pa.Array, pattern: str) -> BoolArray:
+    """(n,) which texts a regular expression (RE2) finds something in; false for null."""
+    return _mask(pc.match_substring_regex(column, pattern))
 
 
 def known(column: pa.Array) -> BoolArray:
@@ -151,7 +191,7 @@ def instants(batch: ColumnBatch, name: str, column: pa.Array) -> IntArray:
     if not is_text(column) and not pa.types.is_dictionary(column.type):
         return _epoch(batch, name, column)
     column = text(column)
-    plain = _mask(pc.match_substring_regex(column, r"^-?\d+(\.\d+)?$"))
+    plain = matches(column, r"^-?\d+(\.\d+)?$")
     if plain.any() and (plain == known(column)).all():
         return _epoch(batch, name, column)
     return _iso(batch, name, column)
@@ -173,7 +213,7 @@ def _epoch(batch: ColumnBatch, name: str, column: pa.Array) -> IntArray:
 
 def _iso(batch: ColumnBatch, name: str, column: pa.Array) -> IntArray:
     present = known(column)
-    naive = present & ~_mask(pc.match_substring_regex(column, _OFFSET))
+    naive = present & ~matches(column, _OFFSET)
     batch.fail(name, naive, column, "must have a UTC offset", ISO_HINT)
     instants = iso_instants(column.to_pylist())
     batch.fail(name, present & (instants == NOT_AN_INSTANT), column, "must be an instant", ISO_HINT)
@@ -192,12 +232,10 @@ def file_batches(path: Path, rows: int) -> Iterator[ColumnBatch]:
     Raises:
         DataError: no such file, another kind of file, a damaged one, or one without rows.
     """
-    first = 1
+    first, headed = 1, kind_of(path) != "jsonl"
     for columns, n in table_batches(path, rows):
         if n:
-            yield ColumnBatch(columns, first, n, path.name)
+            yield ColumnBatch(columns, first, n, path.name, headed)
         first += n
     if first == 1:
-        raise DataError(
-            f"{path.name} holds no contacts", hint="an empty file is more often a failed export than nobody"
-        )
+        raise DataError(f"{path} holds no contacts", hint="an empty file is more often a failed export than nobody")

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.contacts.columns import ColumnBatch, coded, instants, is_text, known, text
-from engine.errors import DataError
+from engine.errors import DataError, reason_of
 from engine.files.documents import decode_json
 from engine.names import did_you_mean
 from engine.time.instants import SPAN, value_hint
@@ -152,7 +152,8 @@ def _from_text(batch: ColumnBatch, layout: Layout, column: pa.Array) -> pa.Array
                 decode_json(cell)
         except (msgspec.MsgspecError, RecursionError, ValueError) as error:
             raise DataError(
-                f"{batch.source}: column {layout.name!r} cannot be read in row {batch.first_row + row}: {error}",
+                f"{batch.source}: column {layout.name!r} cannot be read in row {batch.first_row + row}: "
+                f"{reason_of(error)}",
                 hint=layout.hint,
             ) from error
         rows.append(None if decoded is None else [_plain(layout, one) for one in decoded])

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from engine.catalog import Catalog
 from engine.contacts.attributes import COLUMNS as ATTRIBUTES
-from engine.contacts.attributes import CONSENT_DETAILS, AttributeReader, consent_of
+from engine.contacts.attributes import CONSENT_DETAILS, CONSENT_TOLD, SUPPRESSED_TOLD, AttributeReader, consent_of
 from engine.contacts.columns import ColumnBatch, coded, file_batches, flags, known, numbers
 from engine.contacts.contacts import UNKNOWN, ContactBatch, LevelArray
 from engine.contacts.histories import events_of, sends_of
@@ -46,7 +46,7 @@ from engine.types import NOT_AN_INSTANT, CodeArray, IntArray, KeyArray, ObjectAr
 
 DEFAULT_ROWS: Final = 8192
 # Inputs that the reader makes itself, so that a rule's `reads` never fetches the raw column.
-OF_THE_CONTRACT: Final = frozenset({*PLACES, *ATTRIBUTES, *CONSENT_DETAILS, "events"})
+OF_THE_CONTRACT: Final = frozenset({*PLACES, *ATTRIBUTES, *CONSENT_DETAILS, CONSENT_TOLD, SUPPRESSED_TOLD, "events"})
 
 
 def contact_batches(
@@ -101,6 +101,8 @@ class _Reader:
         consent, details = consent_of(batch, self._catalog, self._now_at)
         places = self._places.read(batch, as_of, self._now_at)
         extra = {**places.extra, **details, **self._attributes.read(batch)}
+        told = np.stack([batch.tells(f"suppressed_{channel}") for channel in self._catalog.channels], axis=1)
+        extra |= {SUPPRESSED_TOLD: told} if told.any() else {}
         levels = {**self._places.levels(), **self._attributes.levels()}
         own = {name: _objects(batch, name) for name in self._extra if name in batch.columns}
         return ContactBatch(

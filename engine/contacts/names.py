@@ -2,7 +2,8 @@
 
 Columns that nobody reads are left alone. But a column that ends a consent, suppresses a channel or says where a contact
 is would be missed under a misspelt name, so such a name is an error. So is one that speaks of consent, suppression or
-an opt-out in words of its own (`email_suppressed`, `opt_out_sms`, `do not contact`).
+an opt-out in words of its own (`email_suppressed`, `opt_out_sms`, `do not contact`, the `status` of a mailing list),
+and one whose cells do (`unsubscribed`, `bounced`, `cleaned`), whatever it is called.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
+import pyarrow as pa
+
 from engine.catalog import Catalog
-from engine.contacts.columns import ColumnBatch
-from engine.errors import DataError
+from engine.contacts.columns import ColumnBatch, is_text, matches
+from engine.errors import DataError, ParameterError
 from engine.names import CHANNEL_WORDS, USUAL_CHANNELS, channel_of, did_you_mean, may_mean, name_key, usual_channel
 from engine.types import PURPOSES
 
@@ -27,7 +30,7 @@ _NEEDED: Final = (
 )
 _OTHERS: Final = ("contact_id", "as_of", "line_type", "lists", "profiling_objection", "motive_price", "due_at", "sends")
 # Words of their own that happen to be near a name of ours.
-_ORDINARY: Final = ("county", "status", "stage", "store", "start", "local", "locality")
+_ORDINARY: Final = ("county", "stage", "store", "start", "local", "locality")
 # A feature that ships; where a schema does not have it, nobody misses it.
 _SHIPPED: Final = ("consentscope", "consentscopeat")
 # Parts of keys, and whole words, that speak of consent or of its end.
@@ -39,7 +42,25 @@ _STOPS: Final = (
 _SPEAKS: Final = (*_AGREES, *_STOPS)
 _WORDS: Final = (
     *("dnc", "tz", "blocked", "allow", "allows", "allowed", "accepts", "stop", "stopped", "minor", "deleted"),
-    *("excluded", "inactive", "unreachable", "subscribed", "subscriber"),
+    *("excluded", "inactive", "unreachable", "subscribed", "subscriber", "cleaned", "undeliverable", "disabled"),
+    *("revoked", "withdrawn", "quarantined", "unconfirmed"),
+)
+# Whole names, of which the words alone say something else (`active_days`, `clean_time` of a mailing list).
+_WHOLE: Final = ("active", "isactive", "enabled", "isenabled", "cleantime", "cleancampaign")
+# A status is one of being reachable, unless the name says whose other status it is.
+_OTHER_STATUS: Final = (
+    *("points", "order", "orders", "payment", "marital", "civil", "employment", "loyalty", "ticket", "shipping"),
+    *("shipment", "invoice", "billing", "job", "vip", "tier", "relationship", "family", "tax", "residence", "home"),
+    *("cart", "booking", "return", "refund", "credit", "student", "smoking"),
+)
+# What has a state that is none of a country: `email_marketing_state`.
+_HAVE_STATES: Final = ("marketing", "subscription", "newsletter", "email", "sms", "push")
+# Cells by which mailing systems say that somebody has left or cannot be reached: short, and beginning with such a word.
+_LEFT: Final = (
+    r"(?i)^\W*((e-?mail|sms|status|has|hard|soft|spam)[\W_]+)?"
+    r"(un[\W_]?subscri|opt(ed)?[\W_]*out|bounced|(hard|soft)[\W_]*bounce|cleaned|suppressed|complained|spam[\W_]*complaint|"
+    r"do[\W_]*not[\W_]*(contact|e-?mail|text|send|mail|call)|dnc\b|bl(oc|ac)k[\W_]?listed|(not|never)[\W_]*subscribed|"
+    r"undeliverable|deceased)[^.,;:]{0,16}\W*$"
 )
 _TOGETHER: Final = tuple(
     frozenset(words.split())
@@ -54,43 +75,43 @@ class ColumnNames:
     """The names that columns of a file may have.
 
     Attributes:
-        by_key: key of a name -> the name by which it is read; "" where nobody reads it.
-        others: columns that features and rules name themselves.
+        by_key: key of a name -> the names by which it is read; none where nobody reads it.
+        needed: of these names, those without which a contact may get more.
     """
 
-    by_key: dict[str, str]
-    others: frozenset[str]
+    by_key: dict[str, tuple[str, ...]]
+    needed: frozenset[str]
 
     def named(self, batch: ColumnBatch) -> ColumnBatch:
         """The batch under the names by which its columns are read.
 
         Raises:
-            DataError: a name that is near one of ours and none of them, or two columns of one name.
+            DataError: a name that is near one of ours and none of them, two columns of one name, or a column that
+                nobody reads and whose cells say that contacts have left.
         """
-        if all(name in self.others or self.by_key.get(name_key(name)) == name for name in batch.columns):
-            return batch
-        columns = {}
-        for name, column in batch.columns.items():
-            meant = name if name in self.others else self._meant(name, batch.source)
-            if meant in columns:
-                raise DataError(f"{batch.source}: two columns are called {meant!r}, one of them {name!r}")
-            columns[meant] = column
-        return replace(batch, columns=columns)
+        return batch.renamed(lambda name: self._meant(batch, name))
 
-    def _meant(self, name: str, source: str) -> str:
-        key = name_key(name)
-        meant = self.by_key.get(key)
+    def _meant(self, batch: ColumnBatch, name: str) -> tuple[str, ...]:
+        meant = self.by_key.get(name_key(name))
         if meant is not None:
-            return meant or name
-        known = frozenset(self.by_key.values()) - {"", *_OTHERS}
+            return meant or (name,)
         words = _words_of(name)
-        if (key not in _ORDINARY and may_mean(name, known)) or _speaks_of_consent(words):
-            near = _nearest(words, known) or did_you_mean(name, known)
-            raise DataError(
-                f"{source}: column {name!r} is none that is read",
-                hint=f"{near}docs/contacts.md lists the columns; rename or drop this one",
-            )
-        return name
+        speaks = _speaks_of_consent(words)
+        if speaks or (name_key(name) not in _ORDINARY and may_mean(name, self.needed)):
+            near = _nearest(words, self.needed) or ("" if speaks else did_you_mean(name, self.needed))
+            raise DataError(f"{batch.source}: column {name!r} is none that is read", hint=f"{near}{_SETTLE}")
+        column = batch.columns[name]
+        column = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+        if is_text(column):
+            said = "is none that is read, but says who must not be reached"
+            batch.fail(name, matches(column, _LEFT), column, said, _SETTLE)
+        return (name,)
+
+
+_SETTLE: Final = (
+    "write what it says as suppressed_CHANNEL or consent_CHANNEL_PURPOSE, or drop it; a column that says nothing of "
+    "the kind may be declared as a feature; docs/contacts.md lists the columns"
+)
 
 
 def _words_of(name: str) -> list[str]:
@@ -103,7 +124,8 @@ def _speaks_of_consent(words: Collection[str]) -> bool:
     key, said = "".join(words), frozenset(words)
     ends = "expir" in key and not _CHANNELS.isdisjoint(said)
     speaks = any(part in key for part in _SPEAKS) or any(together <= said for together in _TOGETHER)
-    speaks = speaks or ("status" in said and not _CHANNELS.isdisjoint(said))
+    speaks = speaks or ("status" in said and (said.isdisjoint(_OTHER_STATUS) or not _CHANNELS.isdisjoint(said)))
+    speaks = speaks or ("state" in said and not said.isdisjoint(_HAVE_STATES)) or key in _WHOLE
     return key not in _SHIPPED and (ends or speaks or not said.isdisjoint(_WORDS))
 
 
@@ -127,14 +149,34 @@ def column_names(catalog: Catalog, others: Collection[str]) -> ColumnNames:
     Args:
         catalog: gives the channels.
         others: columns that features and rules name themselves.
+
+    Raises:
+        ParameterError: two of the others that no header could tell apart.
     """
-    by_key = {name_key(name): name for name in (*_NEEDED, *_OTHERS)}
+    by_key: dict[str, tuple[str, ...]] = {}
+
+    def add(written: str, read: str | None) -> None:
+        key = name_key(written)
+        by_key[key] = tuple(dict.fromkeys((*by_key.get(key, ()), *(() if read is None else (read,)))))
+
+    for name in (*_NEEDED, *_OTHERS):
+        add(name, name)
     words = dict.fromkeys(word for group in CHANNEL_WORDS for word in group)
     for word in (*words, *catalog.channels):
         channel = channel_of(word, catalog.channels)
         for purpose in PURPOSES:
             for part in _CONSENT:
-                read = "" if channel is None else f"consent_{channel}_{purpose}{part}"
-                by_key[name_key(f"consent_{word}_{purpose}{part}")] = read
-        by_key[name_key(f"suppressed_{word}")] = "" if channel is None else f"suppressed_{channel}"
-    return ColumnNames(by_key, frozenset(others))
+                end = f"{purpose}{part}"
+                add(f"consent_{word}_{end}", None if channel is None else f"consent_{channel}_{end}")
+        add(f"suppressed_{word}", None if channel is None else f"suppressed_{channel}")
+    needed = frozenset(name for names in by_key.values() for name in names) - {*_OTHERS}
+    same: dict[str, set[str]] = {}
+    for name in others:
+        add(name, name)
+        same.setdefault(name_key(name), set()).add(name)
+    twice = [sorted(names) for names in same.values() if len(names) > 1]
+    if twice:
+        raise ParameterError(
+            "features", "a contact file", allowed="of different names, whatever their case and blanks", got=twice[0]
+        )
+    return ColumnNames(by_key, needed)

@@ -30,14 +30,15 @@ from engine.decide.asking import EligibleSets
 from engine.decide.decided import Decided, joined, read_back
 from engine.decide.drawing import DistributionDrawer, Drawer, FusedDrawer, LimitedDrawer, draw_in_groups
 from engine.decide.groups import groups_of
-from engine.decide.plan import Plan, contact_pseudonyms, decision_ids
+from engine.decide.plan import Plan, decision_ids
 from engine.decide.table import DecisionRows, Draws, decision_table
 from engine.eligibility import DenseEligibility, Eligibility, pack
 from engine.errors import DataError, StorageError, TactfulError
 from engine.guardrails.counts import Unknowns
-from engine.identity import keyed_hash, uniforms
+from engine.identity import contact_pseudonyms, keyed_hash, uniforms
 from engine.limits.batch import Settlement
 from engine.protocols import FusedPolicy, Policy
+from engine.state.reading.stricter import Beside, unread_of
 from engine.state.sends.promises import Committed, Promises
 from engine.time.localtime import instant_of
 from engine.types import CodeArray, IntArray, ObjectArray
@@ -79,8 +80,11 @@ def decide_batch(plan: Plan, contacts: ContactBatch, now: datetime) -> Decided:
 def _decide(plan: Plan, contacts: ContactBatch, now: datetime, now_at: int, ids: ObjectArray) -> Decided | None:
     """Decide for contacts of whom the store knows no decision; None where another run has decided some meanwhile."""
     who = contact_pseudonyms(contacts.contact_id, plan.contact_key)
+    beside = Beside()
     if plan.promises is not None:
-        contacts = plan.promises.contacts(contacts, who, ids.tolist(), plan.catalog, now_at)
+        # A dispatch has no ids: what it reads under other spellings is found by what is noted here.
+        plan.promises.store.note_ids(contacts.contact_id.tolist(), plan.contact_key)
+        contacts, beside = plan.promises.contacts(contacts, who, ids.tolist(), plan.catalog, now_at)
     # Rules see the pseudonyms that the log keeps, so that what they hash can be repeated from the log alone.
     seen = replace(contacts, contact_id=who)
     eligibility, removed = plan.guardrails.judged(seen, now, plan.sender)
@@ -102,6 +106,7 @@ def _decide(plan: Plan, contacts: ContactBatch, now: datetime, now_at: int, ids:
         Counter(reason for reasons in committed.refused for reason in reasons),
         Counter(name for one in draws.shortages or () for name in {shortage.limit for shortage in one}),
         Unknowns.of(seen),
+        beside,
         sequence=committed.sequence,
     )
 
@@ -207,6 +212,9 @@ def _decide_or_read(
         _require_settings(plan, found.settings)
         known = found.position >= 0
         before = read_back(plan.catalog, found.table.take(pa.array(found.position[known])), found.sequence)
+        # What the file lacks is said again, so that a run that is repeated writes the very same file.
+        part = contacts.take(known)
+        before = replace(before, unknowns=Unknowns.of_features(part), beside=Beside(unread=unread_of(part)))
         if known.all():
             return before
         rest = np.flatnonzero(~known)

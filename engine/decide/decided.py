@@ -14,6 +14,7 @@ from engine.content.eligibility import is_modular
 from engine.guardrails.counts import RemovalCounts, Unknowns
 from engine.limits.reasons import recorded_reasons
 from engine.records import schema as records
+from engine.state.reading.stricter import Beside
 from engine.types import HOLD, BoolArray, CodeArray, IntArray
 
 
@@ -29,6 +30,7 @@ class Decided:
         reasons: cap -> sends that it refused.
         limited: set-level limit -> contacts from whom it took some send.
         unknowns: contacts of whom the rules could not know something.
+        beside: what the contact file said beside a state store.
         read: of the rows, those that were decided by an earlier run and read from the store.
         sequence: number of the store's newest change among the rows; 0 without a store.
     """
@@ -40,6 +42,7 @@ class Decided:
     reasons: Mapping[str, int] = field(default_factory=dict)
     limited: Mapping[str, int] = field(default_factory=dict)
     unknowns: Unknowns = field(default_factory=Unknowns)
+    beside: Beside = field(default_factory=Beside)
     read: int = 0
     sequence: int = 0
 
@@ -52,7 +55,7 @@ class Summary:
         by_action: action index -> times chosen; without what was suppressed at once.
         removed: sums of the batches' removals.
         suppressed: sends that were suppressed at once.
-        reasons / limited / unknowns / read: sums of those of `Decided`.
+        reasons / limited / unknowns / beside / read: sums of those of `Decided`.
         sequence: the largest of the batches'.
     """
 
@@ -62,6 +65,7 @@ class Summary:
     reasons: Counter[str] = field(default_factory=Counter)
     limited: Counter[str] = field(default_factory=Counter)
     unknowns: Unknowns = field(default_factory=Unknowns)
+    beside: Beside = field(default_factory=Beside)
     read: int = 0
     sequence: int = 0
 
@@ -73,6 +77,7 @@ class Summary:
         self.reasons.update(decided.reasons)
         self.limited.update(decided.limited)
         self.unknowns = self.unknowns + decided.unknowns
+        self.beside = self.beside + decided.beside
         self.read += decided.read
         self.sequence = max(self.sequence, decided.sequence)
 
@@ -112,6 +117,7 @@ def joined(one: Decided, one_rows: IntArray, other: Decided, other_rows: IntArra
         Counter(one.reasons) + Counter(other.reasons),
         Counter(one.limited) + Counter(other.limited),
         one.unknowns + other.unknowns,
+        one.beside + other.beside,
         read=one.read + other.read,
         sequence=max(one.sequence, other.sequence),
     )

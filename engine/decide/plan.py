@@ -104,11 +104,6 @@ def decision_ids(contact_ids: ObjectArray, plan: Plan, now_at: int) -> ObjectArr
     return pseudonyms(contact_ids, f"decision/{plan.contact_key}/{plan.use_case}/{now_at}")
 
 
-def contact_pseudonyms(contact_ids: ObjectArray, contact_key: str) -> ObjectArray:
-    """(n,) what the log keeps as `contact_id`."""
-    return pseudonyms(contact_ids, f"contact/{contact_key}")
-
-
 def decision_meta(plan: Plan, contacts: ContactBatch, *, source: str, policy_folder: str) -> LogMeta:
     """The footer of a file of these decisions."""
     return LogMeta(

@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 
 from engine.erasure.persons import Persons
 from engine.erasure.traces import NAMED, bytes_name, left_in_bytes, names_in, old_spellings
-from engine.errors import DataError, StorageError
+from engine.errors import DataError, StorageError, reason_of
 from engine.files.ids import composed, plain_id
 from engine.files.parquet import open_parquet
 from engine.files.stream import GZIP, marked_encoding
@@ -302,7 +302,9 @@ def _erase_lines(path: Path, judge: Judge, persons: Persons) -> tuple[int, str]:
             sync(path.parent)
         except OSError as error:
             temporary.unlink(missing_ok=True)
-            raise StorageError(f"cannot rewrite {path}: {error}", hint="the file is as it was; free space") from error
+            raise StorageError(
+                f"cannot rewrite {path}: {reason_of(error)}", hint="the file is as it was; free space"
+            ) from error
     with _reading(path):
         return removed, left_in_bytes(path, persons)
 
@@ -363,7 +365,7 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, EOFError, UnicodeError, csv.Error, zlib.error, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} cannot be read: {error}", hint="is it damaged?") from error
+        raise DataError(f"{path} cannot be read: {reason_of(error)}", hint="is it damaged?") from error
 
 
 def _starts_with(path: Path, magic: bytes) -> bool:

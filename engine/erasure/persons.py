@@ -12,8 +12,7 @@ from unicodedata import normalize
 import numpy as np
 
 from engine.contacts.key import SIMULATED_KEY
-from engine.decide.plan import contact_pseudonyms
-from engine.identity import pseudonyms
+from engine.identity import contact_pseudonyms, pseudonyms
 
 _PSEUDONYM: Final = re.compile(r"[0-9a-f]{32}")
 # Shorter ids and plain numbers occur by chance: as a count, a price, a row number.
@@ -72,6 +71,7 @@ def persons_of(ids: Sequence[str], keys: Iterable[str]) -> Persons:
     stored, imported = set(given), set()
     for key in {*keys, SIMULATED_KEY}:
         stored |= set(contact_pseudonyms(array, key).tolist())
+        # Imported logs of earlier versions have another salt.
         imported |= set(pseudonyms(array, key).tolist())
     return Persons(frozenset(spelt), frozenset(stored | imported), frozenset(stored))
 

@@ -15,7 +15,7 @@ from typing import IO, Final
 
 import pyarrow as pa
 
-from engine.errors import DataError
+from engine.errors import DataError, reason_of
 
 MOST_EXPANSION: Final = 200
 """A gzip file may unpack to so many times its size ..."""
@@ -70,7 +70,9 @@ def readable(path: Path, encoding: str = "utf-8") -> Iterator[None]:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path} is a damaged gzip file: {error}", hint="it is truncated: copy it again") from error
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} cannot be read: {error}", hint="it is truncated or damaged: copy it again") from error
+        raise DataError(
+            f"{path} cannot be read: {reason_of(error)}", hint="it is truncated or damaged: copy it again"
+        ) from error
 
 
 def require_content(path: Path) -> None:

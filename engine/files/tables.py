@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from engine.errors import DataError
+from engine.errors import DataError, shown
 from engine.files.documents import decode_json
 from engine.files.parquet import open_parquet, parquet_batches
 from engine.files.stream import LONGEST_FIELD, LONGEST_LINE, open_text, readable, require_content
@@ -430,9 +430,9 @@ def _json_lines(path: Path, rows: int) -> Iterator[Columns]:
 
 def _object(path: Path, row: int, record: Any) -> dict[str, Any]:
     if isinstance(record, ValueError):
-        raise DataError(f"{path.name}: row {row} is no JSON object: {record}") from record
+        raise DataError(f"{path}: row {row} is no JSON object: {record}") from record
     if not isinstance(record, dict):
-        raise DataError(f"{path.name}: row {row} is no JSON object, got {type(record).__name__}")
+        raise DataError(f"{path}: row {row} is no JSON object, got {shown(record)}")
     return record
 
 
@@ -440,7 +440,7 @@ def _typed(path: Path, name: str, values: list[Any]) -> pa.Array:
     try:
         return pa.array(values)
     except (pa.ArrowException, OverflowError, ValueError) as error:
-        raise DataError(f"{path.name}: column {name!r} mixes kinds of values: {error}") from error
+        raise DataError(f"{path}: column {name!r} mixes kinds of values: {error}") from error
 
 
 def numbers_of(texts: pa.Array) -> FloatArray:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from engine.errors import ConfigError, ParameterError
+from engine.errors import ConfigError, ParameterError, reason_of
 from engine.files.documents import load_yaml
 from engine.names import near_key
 
@@ -108,7 +108,7 @@ def conditions_from(data: Any, *, source: str = "conditions") -> Conditions:
         return msgspec.convert(data, Conditions)
     except (msgspec.ValidationError, ParameterError) as error:
         hint = f"{near_key(str(error), Conditions)}see docs/brakes.md"
-        raise ConfigError(f"{source} holds no conditions: {error}", hint=hint) from error
+        raise ConfigError(f"{source} holds no conditions: {reason_of(error)}", hint=hint) from error
 
 
 def load_conditions(path: str | Path) -> Conditions:
@@ -120,5 +120,7 @@ def load_conditions(path: str | Path) -> Conditions:
     try:
         data = load_yaml(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}", hint="give a yaml or JSON file of conditions") from error
+        raise ConfigError(
+            f"{path} cannot be read: {reason_of(error)}", hint="give a yaml or JSON file of conditions"
+        ) from error
     return conditions_from(data, source=str(path))

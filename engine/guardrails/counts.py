@@ -5,8 +5,9 @@ Both are counted from factors: nothing of shape (n, k) is built.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -14,12 +15,15 @@ from numpy.typing import NDArray
 
 from engine.catalog import Catalog
 from engine.contacts.contacts import UNKNOWN, ContactBatch
+from engine.features import MISSING, PRESENT
 from engine.guardrails.rule import Verdict
 from engine.numeric.matmul import matmul
 from engine.types import PURPOSES, BoolArray, Float32Array, IntArray
 
 # Rules that a sentence names.
 _SHOWN = 3
+# Features that a sentence names.
+_FEATURES_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -176,6 +180,9 @@ class Unknowns:
         suppressed: of whom nobody knows on any channel whether it is suppressed.
         sends: contacts of whom nobody knows what was sent.
         strangers: all of these at once.
+        seen: contacts whose features were counted; more than n where some were decided by an earlier run.
+        absent: feature -> contacts without a value.
+        unusable: feature -> contacts without a value, or with one that is too old or not dated.
     """
 
     contacts: int = 0
@@ -184,6 +191,10 @@ class Unknowns:
     suppressed: int = 0
     sends: int = 0
     strangers: int = 0
+    _: KW_ONLY
+    seen: int = 0
+    absent: Counter[str] = field(default_factory=Counter)
+    unusable: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def of(cls, contacts: ContactBatch) -> Unknowns:
@@ -193,16 +204,27 @@ class Unknowns:
         suppressed: BoolArray = (contacts.suppressed == UNKNOWN).all(axis=1)
         sends: BoolArray = ~contacts.history_known
         every = consent & zone & suppressed & sends
-        return cls(contacts.n, *(int(part.sum()) for part in (consent, zone, suppressed, sends, every)))
+        counts: list[Any] = [int(part.sum()) for part in (consent, zone, suppressed, sends, every)]
+        return cls(contacts.n, *counts) + cls.of_features(contacts)
+
+    @classmethod
+    def of_features(cls, contacts: ContactBatch) -> Unknowns:
+        """Count the features alone, of contacts that the rules do not see again."""
+        features = contacts.context.columns.items()
+        absent = Counter({name: int((column.state == MISSING).sum()) for name, column in features})
+        unusable = Counter({name: int((column.state != PRESENT).sum()) for name, column in features})
+        return cls(seen=contacts.n, absent=absent, unusable=unusable)
 
     def __add__(self, other: Unknowns) -> Unknowns:
-        return Unknowns(*(mine + theirs for mine, theirs in zip(self._counts(), other._counts(), strict=True)))
+        counts: Iterator[Any] = (mine + theirs for mine, theirs in zip(self._counts(), other._counts(), strict=True))
+        absent, unusable = self.absent + other.absent, self.unusable + other.unusable
+        return Unknowns(*counts, seen=self.seen + other.seen, absent=absent, unusable=unusable)
 
     def _counts(self) -> tuple[int, ...]:
         return self.contacts, self.consent, self.zone, self.suppressed, self.sends, self.strangers
 
     def sentences(self, inputs: Collection[str], *, stored: bool) -> tuple[str, ...]:
-        """What most contacts lack.
+        """What most contacts lack, and the features that all of them lack.
 
         Args:
             inputs: what the rules of the pack read; consent is always among it.
@@ -210,10 +232,31 @@ class Unknowns:
         """
         if stored and self.contacts and self.strangers == self.contacts:
             why = "nothing was recorded about them there: see docs/state.md"
-            return (f"none of {self.contacts:,} contacts is known to the state store: {why}",)
+            return (f"none of {self.contacts:,} contacts is known to the state store: {why}", *self._features())
         where = "docs/state.md" if stored else "docs/contacts.md"
-        return tuple(
+        lacking = (
             f"{getattr(self, name):,} of {self.contacts:,} contacts {said}: see {where}"
             for name, said in _SAID.items()
             if getattr(self, name) > SHARE * self.contacts and (name == "consent" or name in inputs)
         )
+        return (*lacking, *self._features())
+
+    def _features(self) -> tuple[str, ...]:
+        """A feature that every contact lacks is more often a column that was called otherwise than nobody's value."""
+        if not self.seen:
+            return ()
+        all_of = f"{self.seen:,} of {self.seen:,} contacts"
+        none = [name for name, times in self.absent.items() if times == self.seen]
+        old = [name for name, times in self.unusable.items() if times == self.seen and name not in none]
+        said = []
+        if none:
+            said.append(f"{all_of} have no value of {_named(none)}: see docs/contacts.md")
+        if old:
+            said.append(f"{all_of} have no value of {_named(old)} that is dated and new enough: see docs/contacts.md")
+        return tuple(said)
+
+
+def _named(features: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in features[:_FEATURES_SHOWN])
+    more = len(features) - _FEATURES_SHOWN
+    return f"the feature{'s' if len(features) > 1 else ''} {shown}" + (f" and {more} more" if more > 0 else "")

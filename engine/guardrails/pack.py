@@ -6,15 +6,13 @@ import datetime as dt
 import hashlib
 import json
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
-import yaml
 
-from engine.errors import ConfigError, EligibilityError, ParameterError
-from engine.files.documents import load_yaml
+from engine.errors import ConfigError, EligibilityError, ParameterError, reason_of
+from engine.files.shipped import read_yaml
 from engine.names import near_key
 
 DEFAULT_PACK: Final = "default"
@@ -122,7 +120,7 @@ def pack_from(data: Any, *, source: str = "guardrail pack") -> Pack:
         return msgspec.convert(data, Pack)
     except (msgspec.ValidationError, ParameterError) as error:
         hint = f"{near_key(str(error), Pack)}see docs/guardrails.md"
-        raise ConfigError(f"{source} is no guardrail pack: {error}", hint=hint) from error
+        raise ConfigError(f"{source} is no guardrail pack: {reason_of(error)}", hint=hint) from error
 
 
 def load_pack(name_or_path: str | Path = DEFAULT_PACK) -> Pack:
@@ -140,15 +138,4 @@ def read_pack(name_or_path: str | Path = DEFAULT_PACK) -> Any:
     Raises:
         ConfigError: no such pack, or no yaml.
     """
-    text = str(name_or_path)
-    try:
-        if text.endswith((".yaml", ".yml")):
-            raw = Path(text).read_text(encoding="utf-8")
-        else:
-            raw = (resources.files("conf") / "guardrails" / f"{text}.yaml").read_text(encoding="utf-8")
-        return load_yaml(raw)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(
-            f"guardrail pack {text!r} cannot be read: {error}",
-            hint=f"give the name of a shipped pack ({DEFAULT_PACK!r}) or the path of a .yaml file",
-        ) from error
+    return read_yaml("guardrails", name_or_path, what="guardrail pack")

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from engine.classes import class_named
-from engine.errors import ConfigError, ParameterError
+from engine.errors import ConfigError, ParameterError, reason_of
 from engine.guardrails import rules
 from engine.guardrails.pack import RuleEntry
 from engine.guardrails.rule import Rule
@@ -66,7 +66,7 @@ def make_rule(name: str, params: dict[str, Any], packages: tuple[str, ...] = ())
         rule = msgspec.convert(params, kind)
     except (msgspec.ValidationError, ParameterError) as error:
         raise ConfigError(
-            f"rule {name!r} cannot use its parameters: {error}",
+            f"rule {name!r} cannot use its parameters: {reason_of(error)}",
             hint=f"{near_key(str(error), kind)}see docs/guardrails.md",
         ) from error
     if not isinstance(rule, Rule):

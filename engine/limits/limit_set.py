@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import yaml
 
 from engine.catalog import Catalog
-from engine.errors import ConfigError, ParameterError
-from engine.files.documents import load_yaml
+from engine.errors import ConfigError, ParameterError, reason_of
+from engine.files.shipped import read_yaml
 from engine.limits.kinds import BudgetLimit, DepthLimit, RampLimit, SetLimit, VolumeLimit
 from engine.names import did_you_mean, near_key
 from engine.time.localtime import require_zone
@@ -83,7 +81,7 @@ def limits_from(data: Any, *, source: str = "limits") -> LimitSet:
         return msgspec.convert(data, LimitSet)
     except (msgspec.ValidationError, ParameterError) as error:
         hint = f"{near_key(str(error), LimitSet)}see docs/limits.md"
-        raise ConfigError(f"{source} holds no limits: {error}", hint=hint) from error
+        raise ConfigError(f"{source} holds no limits: {reason_of(error)}", hint=hint) from error
 
 
 def load_limits(name_or_path: str | Path) -> LimitSet:
@@ -92,18 +90,7 @@ def load_limits(name_or_path: str | Path) -> LimitSet:
     Raises:
         ConfigError: no such limits, no yaml, or no valid limits.
     """
-    text = str(name_or_path)
-    try:
-        if text.endswith((".yaml", ".yml")):
-            raw = Path(text).read_text(encoding="utf-8")
-        else:
-            raw = (resources.files("conf") / "limits" / f"{text}.yaml").read_text(encoding="utf-8")
-        data = load_yaml(raw)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(
-            f"limits {text!r} cannot be read: {error}", hint="give the name of shipped limits or the path of a .yaml"
-        ) from error
-    return limits_from(data, source=text)
+    return limits_from(read_yaml("limits", name_or_path, what="set of limits"), source=str(name_or_path))
 
 
 def _refuse_unknown(data: Any) -> None:

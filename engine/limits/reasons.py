@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.errors import DataError
+from engine.errors import DataError, reason_of
 from engine.guardrails.layer import Removal
 from engine.limits.admission import Admission
 from engine.limits.costs import Costs
@@ -99,7 +99,7 @@ def recorded_reasons(rule_inputs: bytes) -> RecordedReasons:
     try:
         return msgspec.json.decode(rule_inputs, type=RecordedReasons)
     except msgspec.MsgspecError as error:
-        raise DataError(f"rule inputs cannot be read: {error}", hint="the record is damaged") from error
+        raise DataError(f"rule inputs cannot be read: {reason_of(error)}", hint="the record is damaged") from error
 
 
 def removed_by_limits(

@@ -10,7 +10,7 @@ import msgspec
 import pyarrow as pa
 
 from engine.catalog import Catalog
-from engine.errors import LogFormatError
+from engine.errors import LogFormatError, reason_of
 from engine.files.parquet import UNREADABLE, open_parquet
 from engine.guardrails.pack import pack_from
 from engine.log.action_names import CHECKED, NamedActions
@@ -73,7 +73,8 @@ class LogFile:
         try:
             return msgspec.json.decode(found, type=Mark)
         except msgspec.MsgspecError as error:
-            raise LogFormatError(f"{self.path} has a damaged footer: {error}", hint="write it again") from error
+            why = reason_of(error)
+            raise LogFormatError(f"{self.path} has a damaged footer: {why}", hint="write it again") from error
 
     @property
     def settings(self) -> bytes | None:

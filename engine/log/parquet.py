@@ -17,6 +17,7 @@ from engine.log.columns import conform, instants, labels
 from engine.log.file import ENDINGS, LogFile
 from engine.log.several import in_order, refuse_repeats, together
 from engine.log.whole_file import ParquetFile
+from engine.names import did_you_mean
 from engine.records import schema as records
 from engine.records.rounds import CHUNK_ROWS, RoundBatch
 from engine.records.schema import LogMeta
@@ -102,10 +103,24 @@ class LogReader:
         for candidate in (name, records.RAW + name, records.CONTEXT + name):
             if candidate in self.schema.names:
                 return candidate
+        raw = [one.removeprefix(records.RAW) for one in self.schema.names if one.startswith(records.RAW)]
+        features = list(self.meta.features.names)
+        near = did_you_mean(name.removeprefix(records.RAW), (*raw, *features))
         raise DataError(
             f"{self.path} has no column {name!r}",
-            hint=f"raw columns: {list(self.meta.raw_columns)}; features: {list(self.meta.features.names)}",
+            hint=f"{near}raw columns: {', '.join(raw) or 'none'}; features: {', '.join(features) or 'none'}",
         )
+
+    def require_metric(self, metric: str, *, hint: str = "") -> None:
+        """Refuse a metric that the log does not have.
+
+        Raises:
+            DataError: with the nearest one, all of them, and what the caller adds.
+        """
+        known = sorted(self.meta.rewards)
+        if metric not in known:
+            said = f"{did_you_mean(metric, known)}the log knows: {', '.join(known) or 'none'}"
+            raise DataError(f"{self.path} has no metric {metric!r}", hint=f"{said}{hint}")
 
     def can_hold(self) -> bool:
         """Whether hold was eligible in any row: logs of others may never have held."""
@@ -138,10 +153,7 @@ class LogReader:
             LogFormatError: a row group that cannot be decoded, or rows that break the schema.
         """
         for metric in rewards:
-            if metric not in self.meta.rewards:
-                raise DataError(
-                    f"{self.path} has no metric {metric!r}", hint=f"the log knows: {sorted(self.meta.rewards)}"
-                )
+            self.require_metric(metric)
         wanted = ["decision_id", "cluster", "decided_at", "action", "propensity", "eligible", "available", "state"]
         if context:
             for name in self.meta.features.names:

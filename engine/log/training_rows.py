@@ -16,7 +16,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from engine.errors import ArtefactError
+from engine.errors import ArtefactError, reason_of
 from engine.identity import keyed_hash
 from engine.records.rounds import RoundBatch
 from engine.types import BoolArray, KeyArray
@@ -87,7 +87,7 @@ class TrainingRows:
         try:
             keys = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise ArtefactError(f"{path} cannot be read: {error}", hint="train again") from error
+            raise ArtefactError(f"{path} cannot be read: {reason_of(error)}", hint="train again") from error
         if keys.dtype != np.uint64 or keys.ndim != 1 or (keys[1:] <= keys[:-1]).any():
             raise ArtefactError(f"{path} is no record of training rows", hint="train again")
         return cls(keys)

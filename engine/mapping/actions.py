@@ -17,6 +17,7 @@ from engine.mapping.cells import first_groups, fraction, numbers, text_of
 from engine.mapping.needs import Scan, axis_cells, held_rows
 from engine.mapping.sources import Source, TextBatch, rows_of
 from engine.mapping.spec import Attributes, Axis, Mapping, Scalar, ValuesFrom
+from engine.names import did_you_mean
 from engine.types import HOLD, BoolArray, ByteArray, FloatArray, IntArray, ObjectArray
 
 UNKNOWN: Final = "unknown"
@@ -312,7 +313,8 @@ def check_eligible_names(mapping: Mapping, catalog: Catalog) -> None:
     if unknown:
         raise ConfigError(
             f"`eligible.expressions` must name values of the axis {spec.axis}, got {unknown}",
-            hint=f"it has: {', '.join(_axis_values(catalog, spec.axis)[:20])}",
+            hint=f"{did_you_mean(unknown[0], _axis_values(catalog, spec.axis))}it has: "
+            f"{', '.join(_axis_values(catalog, spec.axis)[:20])}",
         )
 
 

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
 
-from engine.errors import ConfigError, ParameterError
+from engine.errors import ConfigError, ParameterError, reason_of, shown
 from engine.files.documents import load_yaml
-from engine.mapping.cells import fraction
+from engine.files.shipped import shipped_names, yaml_text
+from engine.mapping.cells import fraction, text_of
 from engine.mapping.expression import Expression, compile_expression
 from engine.mapping.instants import check_instants
-from engine.mapping.spec import Mapping
-from engine.names import did_you_mean
+from engine.mapping.spec import Mapping, Scalar
+from engine.names import CHANNEL_WORDS, USUAL_CHANNELS, did_you_mean, found, may_mean
 
-_PACKAGE: Final = "conf"
 _FOLDER: Final = "mapping"
 _HINT: Final = "docs/mapping.md tells every key"
+_SHORT: Final = 3
 
 
 def shipped_mappings() -> tuple[str, ...]:
     """Names of the mappings that ship with Tactful."""
-    folder = resources.files(_PACKAGE) / _FOLDER
-    return tuple(sorted(Path(item.name).stem for item in folder.iterdir() if item.name.endswith(".yaml")))
+    return shipped_names(_FOLDER)
 
 
 def load_mapping(name_or_path: str | Path) -> Mapping:
@@ -44,7 +43,7 @@ def load_mapping(name_or_path: str | Path) -> Mapping:
     try:
         data = load_yaml(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{source} is no yaml: {' '.join(str(error).split())}", hint=_HINT) from error
+        raise ConfigError(f"{source} is no yaml: {reason_of(error)}", hint=_HINT) from error
     return mapping_from(data, source=source)
 
 
@@ -59,12 +58,12 @@ def mapping_from(data: Any, *, source: str = "mapping") -> Mapping:
         ConfigError: as `load_mapping`.
     """
     if not isinstance(data, dict):
-        raise ConfigError(f"{source}: a mapping must be a table of keys, got {type(data).__name__}", hint=_HINT)
+        raise ConfigError(f"{source}: a mapping must be a table of keys, got {shown(data)}", hint=_HINT)
     _check_keys(data, Mapping, source, "")
     try:
         mapping = msgspec.convert(data, Mapping)
     except (msgspec.ValidationError, ParameterError) as error:
-        raise ConfigError(f"{source}: {error}", hint=_hint_for(str(error))) from error
+        raise ConfigError(f"{source}: {reason_of(error)}", hint=_hint_for(str(error))) from error
     try:
         _check_values(mapping)
     except (ConfigError, ParameterError) as error:
@@ -96,6 +95,7 @@ def _expression_texts(mapping: Mapping) -> Iterator[tuple[str, str]]:
 
 def _check_values(mapping: Mapping) -> None:
     expressions(mapping)
+    _check_channel(mapping.catalog.channel.constant)
     if mapping.propensity.constant is not None:
         fraction(mapping.propensity.constant, owner="propensity.constant")
     for name, value in mapping.propensity.per_arm.items():
@@ -106,19 +106,26 @@ def _check_values(mapping: Mapping) -> None:
         raise ConfigError("`rewards` must name at least one metric, got none")
 
 
-def _read(name_or_path: str | Path) -> tuple[str, str]:
-    path = Path(name_or_path)
-    shipped = shipped_mappings()
-    if str(name_or_path) in shipped:
-        item = resources.files(_PACKAGE) / _FOLDER / f"{name_or_path}.yaml"
-        return item.read_text(encoding="utf-8"), f"mapping {name_or_path!r}"
-    try:
-        return path.read_text(encoding="utf-8"), str(path)
-    except (OSError, UnicodeDecodeError) as error:
+def _check_channel(constant: Scalar | None) -> None:
+    """Refuse a channel that the mapping names itself and that is a slip away from a usual one.
+
+    Another name is another channel (`letter`, `web`); so is one of three letters, which is too near to too much.
+    """
+    name = "" if constant is None else text_of(constant)
+    words = tuple(word for group in CHANNEL_WORDS for word in group)
+    near = may_mean(name, words) if len(name) > _SHORT else frozenset()
+    if near and found(name, words) is None:
         raise ConfigError(
-            f"no mapping {str(name_or_path)!r}: neither shipped nor a readable file ({error})",
-            hint=f"{did_you_mean(str(name_or_path), shipped)}shipped: {', '.join(shipped)}; or give a path",
-        ) from error
+            f"`catalog.channel.constant` must be the name of a channel, got {name!r}, which is one slip away from "
+            f"{' and '.join(map(repr, sorted(near)))}",
+            hint=f"{did_you_mean(name, words)}usual channels: {', '.join(USUAL_CHANNELS)}; others are called otherwise",
+        )
+
+
+def _read(name_or_path: str | Path) -> tuple[str, str]:
+    text = yaml_text(_FOLDER, name_or_path, what="mapping")
+    named = str(name_or_path) in shipped_mappings()
+    return text, f"mapping {name_or_path!r}" if named else str(name_or_path)
 
 
 def _check_keys(data: Any, kind: Any, source: str, path: str) -> None:

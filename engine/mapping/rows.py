@@ -14,7 +14,7 @@ import pyarrow as pa
 from engine.catalog import Catalog
 from engine.features import MISSING, PRESENT, FeatureSpec
 from engine.files.ids import SeenHashes, is_unseen, trimmed_objects
-from engine.identity import keyed_hash, pseudonyms
+from engine.identity import contact_pseudonyms, keyed_hash
 from engine.log.parquet import labels
 from engine.mapping.actions import UNKNOWN, ActionReader, eligible_bits, propensity_table
 from engine.mapping.cells import is_one_of, joined, numbers, text_of
@@ -186,7 +186,7 @@ class RowConverter:
         people = np.array([f"row/{i}" for i in ids], dtype=object)
         if mapping.contact is not None:
             people = self._key(mapping.contact, "contact", batch, faults)
-        found = {"contact_id": pa.array(pseudonyms(_hashable(people), self.contact_key), pa.string())}
+        found = {"contact_id": pa.array(contact_pseudonyms(_hashable(people), self.contact_key), pa.string())}
         if mapping.cluster is not None:
             key = mapping.cluster
             units = people if key == "contact" else self._key(key, "cluster", batch, faults)

@@ -13,6 +13,7 @@ from engine.errors import DataError
 from engine.numeric.matmul import matmul
 from engine.protocols import Policy
 from engine.records.rounds import RoundBatch
+from engine.records.schema import RAW
 from engine.sampling import SUM_TOLERANCE, check_distribution
 from engine.types import BoolArray, FloatArray, ObjectArray
 
@@ -114,19 +115,19 @@ class ColumnTarget:
         Raises:
             DataError: the column is absent, no number, or not in [0, 1].
         """
-        raw = _column(rounds, self.column)
+        raw, shown = _column(rounds, self.column), self.column.removeprefix(RAW)
         try:
             logged = np.asarray(raw, dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise DataError(
-                f"column {self.column!r} must hold probabilities in [0, 1]: {error}",
-                hint=f"if it holds the action that the target would take, ask for column:{self.column}@action",
+                f"column {shown!r} must hold probabilities in [0, 1]: {error}",
+                hint=f"if it holds the action that the target would take, ask for column:{shown}@action",
             ) from error
         bad = ~((logged >= 0) & (logged <= 1))
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
             raise DataError(
-                f"column {self.column!r} must hold probabilities in [0, 1], got {float(logged[row])!r} for decision "
+                f"column {shown!r} must hold probabilities in [0, 1], got {float(logged[row])!r} for decision "
                 f"{rounds.decision_id[row]!r} ({int(bad.sum())} such rows in this batch)",
                 hint="it is the target's probability of the logged action, not a score",
             )

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, reason_of
 from engine.files.documents import load_yaml
 from engine.optout.words import words_of
 
@@ -199,7 +199,7 @@ def lists_from(data: Any, *, source: str = "opt-out lists") -> Lists:
     try:
         return msgspec.convert(data, Lists)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{source} are no opt-out lists: {error}", hint="see docs/optout.md") from error
+        raise ConfigError(f"{source} are no opt-out lists: {reason_of(error)}", hint="see docs/optout.md") from error
 
 
 @lru_cache(maxsize=8)
@@ -218,5 +218,5 @@ def load_lists(path: Path | None = None) -> Lists:
             parts = [load_yaml((shipped / name).read_text(encoding="utf-8")) for name in names]
             data = {key: value for part in parts for key, value in part.items()}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"opt-out lists cannot be read: {error}", hint="see docs/optout.md") from error
+        raise ConfigError(f"opt-out lists cannot be read: {reason_of(error)}", hint="see docs/optout.md") from error
     return lists_from(data, source=str(path or "conf/optout/keywords.yaml"))

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from engine.catalog import Catalog
-from engine.errors import LogFormatError, ParameterError
+from engine.errors import LogFormatError, ParameterError, reason_of
 from engine.features import FeatureSchema
 from engine.types import IntArray, ObjectArray
 
@@ -270,7 +270,7 @@ def meta_of(schema: pa.Schema, *, source: str) -> LogMeta:
         return msgspec.json.decode(footer, type=LogMeta)
     except (msgspec.DecodeError, msgspec.ValidationError, ParameterError, RecursionError) as error:
         raise LogFormatError(
-            f"{source} has a footer that cannot be read: {error}",
+            f"{source} has a footer that cannot be read: {reason_of(error)}",
             hint="it was written by another version; import the log again",
         ) from error
 

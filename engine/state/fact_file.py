@@ -7,7 +7,6 @@ with its row. Contacts are named as in contact files and stored under their pseu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -18,12 +17,12 @@ from engine.contacts.columns import ColumnBatch, file_batches, flags, instants, 
 from engine.errors import DataError, ParameterError
 from engine.files.ids import ids_of
 from engine.files.tables import ENDINGS
-from engine.identity import pseudonyms
+from engine.identity import contact_pseudonyms
 from engine.names import did_you_mean, found
 from engine.state.facts import GRANTED, UNKNOWN_KIND, Consent, Event, Fact, PastSend, Profile, Suppression
 from engine.state.replies import Answer, code_of, reply_of
 from engine.storage.given import Given, files_of
-from engine.types import NOT_AN_INSTANT
+from engine.types import NOT_AN_INSTANT, ObjectArray
 
 Row = Mapping[str, Any]
 
@@ -97,7 +96,9 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
 _DATED: Final = ("suppression", "event", "profile", "send", "reply", "provider_code")
 
 
-def fact_batches(path: Given, contact_key: str, rows: int) -> Iterator[tuple[list[str], list[Fact]]]:
+def fact_batches(
+    path: Given, contact_key: str, rows: int, met: Callable[[ObjectArray, ObjectArray], None] | None = None
+) -> Iterator[tuple[list[str], list[Fact]]]:
     """Read files of facts batch by batch.
 
     Names of columns and facts are understood as `engine.names` does; what is none of them is refused.
@@ -107,6 +108,7 @@ def fact_batches(path: Given, contact_key: str, rows: int) -> Iterator[tuple[lis
             glob, or several of these.
         contact_key: key of the contacts' pseudonyms, as at the decision.
         rows: the most facts that a batch may hold.
+        met: told the contact ids of each batch and their pseudonyms, before its facts are given.
 
     Yields:
         What each row is (of a reply and a provider's code also what it was read as, as in `reply/stop`), and the facts.
@@ -117,16 +119,19 @@ def fact_batches(path: Given, contact_key: str, rows: int) -> Iterator[tuple[lis
     """
     for file in files_of(path, what="fact", endings=ENDINGS):
         for batch in file_batches(file, rows):
-            yield _facts(batch, contact_key)
+            yield _facts(batch, contact_key, met)
 
 
-def _facts(batch: ColumnBatch, contact_key: str) -> tuple[list[str], list[Fact]]:
+def _facts(
+    batch: ColumnBatch, contact_key: str, met: Callable[[ObjectArray, ObjectArray], None] | None
+) -> tuple[list[str], list[Fact]]:
     batch = _named(batch)
     written = _required(batch, "fact", text)
     contacts = _required(batch, "contact_id", partial(_ids, batch, "contact_id"))
     meant = {name: found(name, MAKERS) for name in set(written)}
     kinds = [meant[name] or name for name in written]
-    who = pseudonyms(np.array(contacts, dtype=object), f"contact/{contact_key}")
+    ids: ObjectArray = np.array(contacts, dtype=object)
+    who = contact_pseudonyms(ids, contact_key)
     columns = {name: _values(batch, name) for name in batch.columns if name not in ("fact", "contact_id")}
     facts: list[Fact] = []
     for row in range(batch.n):
@@ -134,6 +139,8 @@ def _facts(batch: ColumnBatch, contact_key: str) -> tuple[list[str], list[Fact]]
         if isinstance(made, Answer):
             kinds[row] = f"{kinds[row]}/{made.read}"
         facts += made.facts if isinstance(made, Answer) else (made,)
+    if met is not None:
+        met(ids, who)
     return kinds, facts
 
 
@@ -144,18 +151,17 @@ def _named(batch: ColumnBatch) -> ColumnBatch:
         DataError: a column that no fact has, or two that mean the same.
     """
     known = tuple(dict.fromkeys((*_OF_EVERY, *(name for names in COLUMNS.values() for name in names))))
-    columns: dict[str, pa.Array] = {}
-    for name, column in batch.columns.items():
-        meant = found(name, known)
-        if meant is None:
+
+    def meant(header: str) -> tuple[str, ...]:
+        name = found(header, known)
+        if name is None:
             raise DataError(
-                f"{batch.source}: no fact has a column {name!r}",
-                hint=f"{did_you_mean(name, known)}docs/state.md lists the columns of each fact; take others out",
+                f"{batch.source}: no fact has a column {header!r}",
+                hint=f"{did_you_mean(header, known)}docs/state.md lists the columns of each fact; take others out",
             )
-        if meant in columns:
-            raise DataError(f"{batch.source}: two columns are called {meant!r}, one of them {name!r}")
-        columns[meant] = column
-    return replace(batch, columns=columns)
+        return (name,)
+
+    return batch.renamed(meant)
 
 
 def _fact(

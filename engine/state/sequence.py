@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from engine.errors import StorageError
+from engine.errors import StorageError, reason_of
 from engine.state.tables import SEQUENCE, STORE
 from engine.storage.database import is_postgresql, reading, writing
 
@@ -138,7 +138,7 @@ class Witness:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise StorageError(f"cannot read {self.path}: {error}", hint="make it readable") from error
+            raise StorageError(f"cannot read {self.path}: {reason_of(error)}", hint="make it readable") from error
         seen = self._mark(text)
         if seen is None:
             return
@@ -179,7 +179,8 @@ class Witness:
                 os.close(descriptor)
         except OSError as error:
             raise StorageError(
-                f"cannot write {self.path}: {error}", hint="the folder must be writable for those who use the store"
+                f"cannot write {self.path}: {reason_of(error)}",
+                hint="the folder must be writable for those who use the store",
             ) from error
 
     def _mark(self, text: bytes) -> Mark | None:

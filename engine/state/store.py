@@ -12,7 +12,7 @@ from engine.catalog import Catalog
 from engine.contacts.contacts import ContactBatch
 from engine.errors import TactfulError
 from engine.log.parquet import LogReader
-from engine.state import erased
+from engine.state import erased, spellings
 from engine.state.facts import Fact
 from engine.state.protocols import History, Refused, Reserved
 from engine.state.reading.reader import ContactReader
@@ -45,7 +45,7 @@ class SqlState(SqlStore):
 
     def __init__(self, url: str, *, busy_timeout_s: float = 30.0, connections: int = 5, behind: bool = False) -> None:
         self._engine = open_database(
-            url, prepare, owner="SqlState", busy_timeout_s=busy_timeout_s, connections=connections
+            url, prepare, owner="the state store", busy_timeout_s=busy_timeout_s, connections=connections
         )
         self._reader = ContactReader(self._engine)
         self._writer = FactWriter(self._engine)
@@ -90,7 +90,7 @@ class SqlState(SqlStore):
             ParameterError, ConfigError, StorageError: raised as by the class.
         """
         hint = "make a new store with tactful state record --create"
-        require_store(url, CONTACT.name, owner="SqlState", hint=hint)
+        require_store(url, CONTACT.name, owner="the state store", hint=hint)
 
     def use_key(self, contact_key: str) -> None:
         """See `engine.state.erased.bind_key`."""
@@ -108,6 +108,14 @@ class SqlState(SqlStore):
         """
         with reading(self._engine, "look for erased contacts") as connection:
             return set(erased.erased_at(connection, contact_ids))
+
+    def note_ids(self, ids: Sequence[str], contact_key: str) -> None:
+        """See `engine.state.spellings.note_ids`."""
+        spellings.note_ids(self._engine, ids, contact_key)
+
+    def strangers(self, contact_ids: Sequence[str]) -> dict[str, str | None]:
+        """See `engine.state.spellings.strangers`."""
+        return spellings.strangers(self._engine, contact_ids)
 
     def record(self, facts: Sequence[Fact]) -> int:
         """See `FactWriter.record`."""

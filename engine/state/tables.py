@@ -17,7 +17,7 @@ from engine.errors import StorageError
 from engine.storage.database import is_postgresql
 
 METADATA: Final = sa.MetaData()
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 DIGEST_LENGTH: Final = 64
 
 RESERVED: Final = "reserved"
@@ -145,6 +145,14 @@ SEND_LOCK: Final = sa.Table(
     METADATA,
     sa.Column("contact_id", sa.Text(), primary_key=True, comment="whoever holds this row decides on the contact"),
 )
+SPELLING: Final = sa.Table(
+    "spelling",
+    METADATA,
+    sa.Column("contact_id", sa.Text(), primary_key=True, comment="pseudonym"),
+    _text("composed", "pseudonym of the same id with its accents composed (NFC)"),
+    _text("folded", "keyed hash of the id without case, blanks and differences of Unicode form"),
+    sa.Index("spelling_by_folded", "folded"),
+)
 SEND_OWED: Final = sa.Table(
     "send_owed",
     METADATA,
@@ -211,7 +219,9 @@ def prepare(connection: sa.Connection) -> None:
         _add_columns(connection, EVENT, ("source", "event_id"))
     METADATA.create_all(connection)
     _require_columns(connection)
-    if STORE.name not in present:
+    if STORE.name in present:
+        connection.execute(sa.update(STORE).values(version=SCHEMA_VERSION))
+    else:
         first = {"one": 1, "version": SCHEMA_VERSION, "store_id": uuid4().hex, "sequence": 0}
         connection.execute(sa.insert(STORE), [first])
 

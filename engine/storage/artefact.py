@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from engine.errors import ArtefactError, ParameterError, StorageError
+from engine.errors import ArtefactError, ParameterError, StorageError, reason_of
 from engine.log.training_rows import TrainingRows
 from engine.storage.parts import disk_errors, new_folder
 
@@ -79,8 +79,10 @@ def verified(folder: Path, *kinds: str) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text())
     except OSError as error:
+        absent = f"it holds no {MANIFEST}" if Path(folder).is_dir() else f"{folder} does not exist"
+        why = reason_of(error) if path.exists() else "it is a file" if Path(folder).is_file() else absent
         raise ArtefactError(
-            f"{folder} is no trained folder: {error}", hint="give the folder that training wrote"
+            f"{folder} is no trained folder: {why}", hint="give the folder that training wrote"
         ) from error
     except (ValueError, RecursionError) as error:
         raise ArtefactError(f"{path} cannot be read: {error}", hint=again) from error
@@ -119,7 +121,8 @@ def manifest_of(folder: Path, form: int, kinds: Mapping[str, type[M]]) -> M:
     try:
         return msgspec.convert(data, kinds[data["kind"]])
     except (msgspec.ValidationError, ParameterError) as error:
-        raise ArtefactError(f"{folder} has a manifest that cannot be used: {error}", hint="train again") from error
+        why = reason_of(error)
+        raise ArtefactError(f"{folder} has a manifest that cannot be used: {why}", hint="train again") from error
 
 
 def sha256(path: Path) -> str:

@@ -56,8 +56,8 @@ def open_database(
         raise ParameterError("connections", owner, allowed="1 or more", got=connections)
     engine = _engine(_parsed(url, owner), busy_timeout_s, connections)
     try:
-        _require_sound(engine, owner)
-        with writing(engine, f"open {owner}") as connection:
+        _require_sound(engine)
+        with writing(engine, f"open the store {_place(engine.url)}") as connection:
             if is_postgresql(connection):
                 # Two processes that open an empty database at once would both create the tables.
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATE_LOCK)))
@@ -95,17 +95,18 @@ def require_store(url: str, table: str, *, owner: str, hint: str) -> None:
     """
     parsed, path = _parsed(url, owner), file_of(url, owner=owner)
     if path is not None:
+        if path.is_dir():
+            raise StorageError(f"{path} is a folder, no store of contact state", hint="name the SQLite file")
         there = path.exists() and _file_has(path, table)
     else:
         engine = _engine(parsed, 30.0, 1)
         try:
-            with reading(engine, f"open {owner}") as connection:
+            with reading(engine, f"open the store {_place(parsed)}") as connection:
                 there = sa.inspect(connection).has_table(table)
         finally:
             engine.dispose()
     if not there:
-        shown = parsed.render_as_string() if path is None else str(path)
-        raise DataError(f"there is no store of contact state at {shown}", hint=f"check the URL; {hint}")
+        raise DataError(f"there is no store of contact state at {_place(parsed)}", hint=f"check the URL; {hint}")
 
 
 def _file_has(path: Path, table: str) -> bool:
@@ -120,7 +121,7 @@ def _file_has(path: Path, table: str) -> bool:
         return True
 
 
-def _require_sound(engine: sa.Engine, owner: str) -> None:
+def _require_sound(engine: sa.Engine) -> None:
     """Refuse an SQLite file with damaged pages; a process checks each file once, and no large one.
 
     Raises:
@@ -135,7 +136,7 @@ def _require_sound(engine: sa.Engine, owner: str) -> None:
     file = (os.path.realpath(str(engine.url.database)), found.st_ino)
     if file in _SOUND or not 0 < found.st_size <= CHECKED_BYTES:
         return
-    with reading(engine, f"open {owner}") as connection:
+    with reading(engine, f"open the store {_place(engine.url)}") as connection:
         said = connection.exec_driver_sql("PRAGMA quick_check(3)").scalars().all()
     if said != ["ok"]:
         raise StorageError(
@@ -143,6 +144,11 @@ def _require_sound(engine: sa.Engine, owner: str) -> None:
             hint="restore a copy; `tactful state rebuild` puts back what logs and outcomes know since",
         )
     _SOUND.add(file)
+
+
+def _place(url: sa.URL) -> str:
+    """A store as people name it: its file, or its URL without the password."""
+    return str(url.database) if url.get_backend_name() == "sqlite" else url.render_as_string()
 
 
 class SqlStore:

@@ -20,11 +20,11 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from engine.errors import StorageError
+from engine.errors import StorageError, reason_of
 
 _AT_FDCWD: Final = -100
 _EXCHANGE: Final = 2
@@ -104,7 +104,7 @@ def disk_errors(what: str, hint: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"cannot {what}: {error}", hint=hint) from error
+        raise StorageError(f"cannot {what}: {reason_of(error)}", hint=hint) from error
 
 
 @contextlib.contextmanager
@@ -153,6 +153,36 @@ def scratch_folder(beside: Path | None = None) -> Iterator[Path]:
         yield part.path
     finally:
         part.discard()
+
+
+@contextlib.contextmanager
+def alone_with(files: Sequence[Path], what: str) -> Iterator[None]:
+    """Let one process of this machine at a time work on files that it reads; the kernel frees them when it dies.
+
+    Args:
+        files: which; one that is not there, or on a file system without locks, is not held.
+        what: the work, for the error: "dispatch".
+
+    Raises:
+        StorageError: another process is at work on one of them.
+    """
+    with contextlib.ExitStack() as stack:
+        for path in sorted(files):
+            try:
+                descriptor = os.open(path, os.O_RDONLY)
+            except OSError:
+                continue
+            stack.callback(os.close, descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise StorageError(
+                    f"another {what} is running on {path}, so this one did nothing",
+                    hint="wait until it has ended, then run this again if something is left to do",
+                ) from error
+            except OSError:
+                continue
+        yield
 
 
 def remove_leftovers(folder: Path) -> None:

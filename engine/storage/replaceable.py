@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from engine.errors import ParameterError
+from engine.errors import ParameterError, StorageError
 from engine.storage.given import Given, given_paths
 
 _SQLITE: Final = b"SQLite format 3\x00"
@@ -40,7 +40,9 @@ def require_replaceable(path: Path, *, inputs: Sequence[Given | None] = (), link
         )
 
 
-def require_free(path: Path, *, replace: bool, within: Sequence[str] = (), inputs: Sequence[Given | None] = ()) -> None:
+def require_free(
+    path: Path, *, replace: bool, within: Sequence[str] = (), inputs: Sequence[Given | None] = (), folder: bool = False
+) -> None:
     """Refuse an output that is there already, unless it is to be replaced and may be.
 
     Args:
@@ -48,11 +50,17 @@ def require_free(path: Path, *, replace: bool, within: Sequence[str] = (), input
         replace: whether to overwrite it was said.
         within: names that will be written in the folder, where only those matter.
         inputs: what the same command reads, which is never overwritten.
+        folder: whether the output is a folder, which stands there whole or not at all.
 
     Raises:
+        StorageError: a folder stands in the place of a file, or a file in that of a folder.
         ParameterError: it is there, and `replace` is false or it must not be replaced (`require_replaceable`).
     """
     require_replaceable(path, inputs=() if within else inputs, links=bool(within))
+    if within and path.is_file():
+        raise StorageError(f"cannot write into {path}: it is a file", hint="name a folder")
+    if path.is_dir() and not (within or folder):
+        raise StorageError(f"cannot write {path}: it is a folder", hint="name a file in it")
     for name in within:
         require_replaceable(path / name, inputs=inputs)
     if replace or not path.exists():

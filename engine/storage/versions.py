@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from engine.errors import ArtefactError, StorageError
+from engine.errors import ArtefactError, StorageError, reason_of
 from engine.storage.artefact import MANIFEST, verified
 from engine.storage.parts import disk_errors, new_file, new_folder, sync
 
@@ -93,7 +93,7 @@ def read_pointer(live: Path) -> Pointer:
         pointer = Pointer(str(data["version"]), int(data["sequence"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtefactError(
-            f"{path} cannot be read: {error}", hint="give a folder that `tactful promote` made"
+            f"{path} cannot be read: {reason_of(error)}", hint="give a folder that `tactful promote` made"
         ) from error
     if data.get("check") != _check(pointer):
         raise ArtefactError(

@@ -53,24 +53,44 @@ def signer() -> str:
         return f"{os.getuid()}@{socket.gethostname()}"
 
 
-def free_out(out: Path | None, *names: str, replace: bool, inputs: Sequence[Given | None] = ()) -> None:
+def free_out(
+    out: Path | None, *names: str, replace: bool, inputs: Sequence[Given | None] = (), folder: bool = False
+) -> None:
     """Refuse to write over what is there, before any work is done, unless `--replace` was said and may be obeyed.
+
+    The folder of an output that may be written is made where it is missing, so that every output has a place.
 
     Args:
         out: a file, or a folder.
         names: what will be written in the folder, where it may hold other things too.
         replace: whether it was said.
         inputs: what the command reads; None where an option was left out.
+        folder: whether the output is a folder that appears whole.
 
     Raises:
         ParameterError: the file, or a folder with something in it, is there; or it is an input, a store or no plain
             file, which even `--replace` does not overwrite.
+        StorageError: its folder cannot be made.
     """
     # Help and other commands need no Parquet.
     from engine.storage.replaceable import require_free
 
     if out is not None:
-        require_free(out, replace=replace, within=names, inputs=inputs)
+        require_free(out, replace=replace, within=names, inputs=inputs, folder=folder)
+        make_places(out)
+
+
+def make_places(*outputs: Path | None) -> None:
+    """Make the folders in which files are going to be written, where they are missing.
+
+    Raises:
+        StorageError: a folder cannot be made.
+    """
+    from experiments.report.files import make_folder
+
+    for out in outputs:
+        if out is not None:
+            make_folder(out.parent)
 
 
 def show(output: Output, tables: Sequence[Table], lines: Sequence[str], *, as_json: bool) -> None:

@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from engine.contacts.key import FILE_VARIABLE, KEY_VARIABLE, SIMULATED_KEY, ContactKey, find_key, given_key
+from engine.errors import StorageError
 from engine.storage.given import Given
 from experiments.cli.console import errors
 from experiments.outputs import KeyOutput
@@ -49,6 +50,9 @@ def key_of_store(url: str, file: Path | None, *, owner: str, create: bool = Fals
 
     path = file_of(url, owner=owner)
     expected = None
+    if create and path is not None and not path.parent.is_dir():
+        # Not made, as that of an output is: a mistyped URL would make another store.
+        raise StorageError(f"the folder {path.parent} does not exist", hint="check the URL, or make the folder")
     if not create or (path is not None and path.exists()):
         with SqlState(url) if create else SqlState.existing(url) as store:
             expected = store.key_fingerprint()

@@ -8,7 +8,7 @@ import sys
 import traceback
 from typing import Final
 
-from engine.errors import ConfigError, DataError, StorageError, TactfulError
+from engine.errors import ConfigError, DataError, StorageError, TactfulError, placed, reason_of
 
 TRACEBACK: Final = "TACTFUL_TRACEBACK"
 INTERRUPTED: Final = 130
@@ -39,11 +39,11 @@ def as_ours(error: Exception) -> TactfulError:
         return error
     if os.environ.get(TRACEBACK) and sys.stderr is not None:
         traceback.print_exception(error)
-    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    said = f"{type(error).__name__}: {reason_of(error)}" if str(error) else type(error).__name__
     if isinstance(error, OSError):
         kind = StorageError if error.errno in _REFUSED else DataError
-        named = f"{error.filename}: " if error.filename else ""
-        return kind(f"{named}{error.strerror or error}", hint="check the file, its rights and the space on the disk")
+        named = f"{placed(str(error.filename))}: " if error.filename else ""
+        return kind(f"{named}{reason_of(error)}", hint="check the file, its rights and the space on the disk")
     if isinstance(error, UnicodeError):
         return DataError(f"a text cannot be read or written: {error}", hint="give files, names and values as UTF-8")
     if isinstance(error, ValueError) and "null byte" in str(error):
@@ -62,7 +62,6 @@ def as_ours(error: Exception) -> TactfulError:
 
 def cannot_write(error: Exception) -> StorageError:
     """Standard output is full or closed; the program's other results stand where they were written."""
-    reason = getattr(error, "strerror", None) or error
     return StorageError(
-        f"cannot write to standard output: {reason}", hint="the files that the command writes are complete"
+        f"cannot write to standard output: {reason_of(error)}", hint="the files that the command writes are complete"
     )

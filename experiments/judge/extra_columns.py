@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from engine.errors import DataError
+from engine.errors import DataError, TactfulError
 from engine.files.ids import ids_of
 from engine.files.tables import table_batches
 from engine.log.parquet import LogReader
@@ -44,8 +44,13 @@ def with_columns(log: Given, columns: Path | None) -> Iterator[LogReader]:
     side = _side_table(columns)
     with scratch_folder() as folder:
         path = folder / "log.parquet"
-        _write_joined(reader, side, path, columns)
-        yield LogReader(path)
+        try:
+            _write_joined(reader, side, path, columns)
+            yield LogReader(path)
+        except TactfulError as error:
+            # Nobody has heard of the joined file; its rows are the log's.
+            error.rename(str(path), f"{reader.path} with {columns}")
+            raise
 
 
 @dataclass(frozen=True)

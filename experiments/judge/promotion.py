@@ -27,6 +27,7 @@ from engine.storage.versions import (
     read_pointer,
     version_folder,
 )
+from engine.time.localtime import datetime_of
 from experiments.judge.audit import gate_sentence, passed_gate
 from experiments.judge.learnt_rows import LEARNT_FROM, MARK
 from experiments.judge.promotion_gate import LIVE, LOGGED, After, Judged, PromoteConfig, judge
@@ -301,11 +302,15 @@ def _unseen(
     kept = sum(int(side.keep(batch).sum()) for batch in reader.rounds(context=False))
     if kept == 0:
         raise DataError(
-            f"the new version learnt from rows as late as all of {reader.path}, so they cannot judge it",
-            hint="give a later log",
+            f"no decision of {reader.path} is later than the last one that the new version learnt from "
+            f"({datetime_of(last_at).isoformat()}), so none of them can judge it",
+            hint="give a log of later decisions, or learnt_rows=keep, which is said in every output",
         )
     if kept < reader.rows:
-        notes.append(f"{reader.rows - kept} of {reader.rows} rows are not later than what the new version learnt from")
+        notes.append(
+            f"{reader.rows - kept} of {reader.rows} rows were left out: they are not later than the last decision that "
+            f"the new version learnt from ({datetime_of(last_at).isoformat()})"
+        )
     return side
 
 
@@ -320,13 +325,17 @@ def _change(
 ) -> Pointer | None:
     if folder.pointer != before:
         raise GateError(
-            f"another version was promoted to {folder.path} while this one was judged", hint="judge it again"
+            f"another version was promoted to {folder.path} while this one was judged",
+            hint="run the same command again: it judges against the version that serves now",
         )
     if not serve:
         folder.note(REFUSED, {**entry, "version": version})
         return None
     if folder.keep(policy, TrainedFolder(policy).kind) != version:
-        raise GateError(f"{policy} changed while it was judged", hint="judge it again")
+        raise GateError(
+            f"{policy} changed while it was judged, so that nobody has judged what lies there now",
+            hint="run the same command again when nothing writes to that folder",
+        )
     return folder.switch(version, PROMOTED, entry)
 
 

@@ -120,9 +120,8 @@ def judge(
         DataError: no such metric, or no rows.
         ParameterError: a setting outside its range.
     """
+    reader.require_metric(metric)
     known = reader.meta.rewards
-    if metric not in known:
-        raise DataError(f"{reader.path} has no metric {metric!r}", hint=f"the log knows: {sorted(known)}")
     demands = demands_of(metric, config)
     found = []
     for demand in demands:
@@ -222,7 +221,10 @@ def sends_evidence(
     gap: FloatArray = np.concatenate([np.zeros(0), *gaps])
     n = len(gap)
     if n == 0:
-        raise DataError("there are no rows to judge on", hint="give a later log")
+        raise DataError(
+            "no decision of the log is left to judge on: the new version learnt from all of them, or none was sent",
+            hint="give a log of later decisions",
+        )
     mean_new, mean_live = sums / n
     difference = float(mean_new - mean_live)
     own: FloatArray = gap - difference

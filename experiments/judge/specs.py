@@ -14,6 +14,7 @@ from engine.content.target import AlwaysBlockTarget, BlockTarget, UniformBlockTa
 from engine.errors import DataError
 from engine.log.parquet import LogReader
 from engine.log.selection import Selection
+from engine.names import did_you_mean
 from engine.ope.target import ColumnActionTarget, ColumnTarget, LoggedTarget, PolicyTarget, Target
 from engine.protocols import Policy
 from engine.storage.versions import served_folder
@@ -60,7 +61,8 @@ def parse_spec(spec: str, reader: LogReader, tuning: Tuning | None = None) -> tu
         return PolicyTarget(load_for(served_folder(Path(spec)), reader), spec), ()
     if tuning is not None and is_tuned(spec):
         return tuned_target(spec, reader, tuning), ()
-    raise DataError(f"unknown policy {spec!r}", hint=f"a policy is {FORMS}")
+    near = did_you_mean(spec.partition(MARK)[0], ("uniform", "logged", *NAMES))
+    raise DataError(f"unknown policy {spec!r}", hint=f"{near}a policy is {FORMS}")
 
 
 def _over_blocks(spec: str, reader: LogReader) -> Target:
@@ -154,8 +156,7 @@ def tuned_target(spec: str, reader: LogReader, tuning: Tuning) -> Target:
         raise DataError(
             f"{path} has other actions or features than {reader.path}", hint="tune and judge on parts of one log"
         )
-    if tuning.metric not in meta.rewards:
-        raise DataError(f"{path} has no metric {tuning.metric!r}", hint=f"the log knows: {sorted(meta.rewards)}")
+    training.require_metric(tuning.metric)
     rounds = Selection(training, tuning.metric)
     shared = np.intersect1d(_clusters(rounds), _clusters(Selection(reader, tuning.metric, context=False)))
     if len(shared):

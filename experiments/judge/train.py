@@ -103,8 +103,7 @@ def chosen(reader: LogReader, metric: str, learner: VwConfig, side: Side | None 
 
 
 def _range(reader: LogReader, metric: str) -> tuple[float, float]:
-    if metric not in reader.meta.rewards:
-        raise DataError(f"{reader.path} has no metric {metric!r}", hint=f"the log knows: {sorted(reader.meta.rewards)}")
+    reader.require_metric(metric)
     if reader.meta.propensity != "logged":
         raise MissingPropensityError(
             f"{reader.path} has no propensities, so a bandit cannot learn from it",
@@ -281,10 +280,8 @@ def fit_responses(reader: LogReader, asked: Sequence[Asked], config: VwConfig) -
 
 
 def _fit_response(reader: LogReader, asked: Asked, config: VwConfig) -> ResponseModel:
-    rewards = reader.meta.rewards
-    if asked.metric not in rewards:
-        raise DataError(f"{reader.path} has no metric {asked.metric!r}", hint=f"the log knows: {sorted(rewards)}")
-    spec = rewards[asked.metric]
+    reader.require_metric(asked.metric)
+    spec = reader.meta.rewards[asked.metric]
     if spec.low < 0 or spec.high > 1:
         raise ParameterError(
             "also", "train", allowed="metrics in [0, 1]", got=f"{asked.metric} in [{spec.low:g}, {spec.high:g}]"

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pandas as pd
 
-from engine.errors import StorageError
+from engine.errors import StorageError, reason_of
 from engine.files.parquet import seal
 from engine.ope.estimate import Estimate
 from engine.storage.parts import new_file
@@ -24,8 +24,10 @@ def make_folder(path: Path) -> Path:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise StorageError(f"{path} is a file, and no folder can be made there", hint="give another --out") from error
     except OSError as error:
-        raise StorageError(f"cannot create the folder {path}: {error}", hint="give another --out") from error
+        raise StorageError(f"cannot create the folder {path}: {reason_of(error)}", hint="give another --out") from error
     return path
 
 
@@ -72,4 +74,6 @@ def _writing(path: Path) -> Iterator[Path]:
         with new_file(path) as part:
             yield part
     except OSError as error:
-        raise StorageError(f"cannot write {path}: {error}", hint="free space, or give another --out") from error
+        raise StorageError(
+            f"cannot write {path}: {reason_of(error)}", hint="free space, or give another --out"
+        ) from error

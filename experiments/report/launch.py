@@ -22,7 +22,7 @@ from experiments.report.launch_details import (
 )
 from experiments.report.launch_metrics import GateLine, Layer, gate_lines, layers_of
 from experiments.report.page import environment
-from experiments.report.words import VERDICTS, Names, amount, between, capital, interval_text
+from experiments.report.words import VERDICTS, Names, amount, between, capital, interval_text, unbroken
 
 if TYPE_CHECKING:
     from engine.ope.estimate import Estimate
@@ -316,4 +316,4 @@ def _listed(names: Sequence[str]) -> str:
 def render_launch(page: LaunchPage) -> str:
     """The launch report as HTML; every text is escaped."""
     rendered = environment().get_template("launch.html.j2").render(page=page, interval=interval_text)
-    return rendered.lstrip()
+    return unbroken(rendered.lstrip())

@@ -34,8 +34,8 @@ VERDICTS: Final[Mapping[str, str]] = {
     "undecided": "not shown",
     "n/a": "not known",
 }
-# A minus, and what keeps a line from breaking after it, or before a unit.
-MINUS: Final = "\u2212\u2060"
+MINUS: Final = "\u2212"
+# What keeps a line from breaking before a unit.
 GLUE: Final = "\u00a0"
 
 
@@ -95,6 +95,11 @@ def amount(value: float | None, unit: str, *, signed: bool = False, like: float 
     if unit == "share":
         return f"{sign}{number}{GLUE}{'pts' if signed else '%'}"
     return f"{sign}${number}" if unit == "usd" else f"{sign}{number}"
+
+
+def unbroken(page: str) -> str:
+    """A page in which no line ends between the minus and the dollar of an amount; a terminal would show the joiner."""
+    return page.replace(f"{MINUS}$", f"{MINUS}\u2060$")
 
 
 def between(low: float | None, high: float | None, unit: str, *, signed: bool = False) -> str:

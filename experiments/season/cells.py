@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 import msgspec
 import numpy as np
 
-from engine.errors import StorageError
+from engine.errors import StorageError, reason_of
 from engine.types import FloatArray
 from experiments.report.files import write_whole
 from experiments.season.config import ExperimentConfig
@@ -129,7 +129,7 @@ def read_cell(path: Path) -> Cell:
             arrays = {name: stored[name] for name in stored.files}
         note = msgspec.json.decode(arrays.pop("note").tobytes(), type=CellNote)
     except (OSError, ValueError, KeyError, BadZipFile, msgspec.DecodeError) as error:
-        raise StorageError(f"{path} cannot be read: {error}", hint="remove it and run again") from error
+        raise StorageError(f"{path} cannot be read: {reason_of(error)}", hint="remove it and run again") from error
     return Cell(_played(arrays, note), note)
 
 

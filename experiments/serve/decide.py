@@ -153,7 +153,7 @@ def parse_now(text: str) -> datetime:
         now = datetime.fromisoformat(text)
     except ValueError as error:
         allowed = "ISO 8601, as 2026-11-22T15:00:00+00:00"
-        raise ParameterError("now", "decide", allowed=allowed, got=text, hint=value_hint(text)) from error
+        raise ParameterError("now", "this command", allowed=allowed, got=text, hint=value_hint(text)) from error
     if now.tzinfo is None:
         raise ParameterError(
             "now",
@@ -162,7 +162,7 @@ def parse_now(text: str) -> datetime:
             got=text,
             hint="an instant without an offset means another one in every zone",
         )
-    instant_of(now, owner="decide")
+    instant_of(now, owner="this command")
     return now
 
 
@@ -314,7 +314,8 @@ def _output(plan: Plan, request: DecideRequest, total: Summary) -> DecideOutput:
             by_channel[channel] = by_channel.get(channel, 0) + times
     rules = total.removed.rules
     words = plan.guardrails.words
-    warnings = total.unknowns.sentences(plan.guardrails.inputs, stored=request.state is not None)
+    unknowns = total.unknowns.sentences(plan.guardrails.inputs, stored=request.state is not None)
+    warnings = (*unknowns, *total.beside.sentences())
     return DecideOutput(
         warnings=(*warnings_of(plan.guardrails), *warnings, *nothing_left(total.removed, words)),
         rules={name: words[name] for name in rules if name in words},

@@ -11,6 +11,7 @@ finds its own file and settles what the file says, or, where there is none, does
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
@@ -28,8 +29,7 @@ from engine.catalog import Catalog
 from engine.contacts.contacts import ContactBatch, plain_contacts
 from engine.contacts.file import contact_batches
 from engine.contacts.key import require_same
-from engine.decide.plan import contact_pseudonyms
-from engine.errors import DataError, LogFormatError, ParameterError, StorageError
+from engine.errors import DataError, LogFormatError, ParameterError, StorageError, reason_of
 from engine.features import FeatureSchema
 from engine.files.parquet import open_parquet
 from engine.files.tables import ENDINGS, kind_of
@@ -40,6 +40,7 @@ from engine.guardrails.layer import Guardrails
 from engine.guardrails.lint.protections import warnings_of
 from engine.guardrails.pack import load_pack, pack_from, require_people
 from engine.guardrails.recheck import Chosen, recheck_batch
+from engine.identity import contact_pseudonyms
 from engine.log.parquet import LogReader, instants
 from engine.log.several import APART
 from engine.log.whole_file import ParquetFile
@@ -49,6 +50,7 @@ from engine.state.sends.settlements import Owed
 from engine.state.sequence import Mark, in_folder
 from engine.state.store import SqlState
 from engine.storage.given import Given, files_of, given_paths, named
+from engine.storage.parts import alone_with
 from engine.storage.replaceable import require_free, require_replaceable
 from engine.time.localtime import instant_of
 from engine.types import HOLD, NOT_AN_INSTANT, IntArray, ObjectArray
@@ -152,7 +154,8 @@ def dispatch_file(request: DispatchRequest, advance: Advance | None = None) -> D
         DataError: contacts or outcomes that cannot be read, no store under the URL, or a log without a guardrail pack.
         EligibilityError: a pack that must not start.
         LogFormatError: no decision log.
-        StorageError: the outcomes cannot be written, or the store is an older copy.
+        StorageError: the outcomes cannot be written, the store is an older copy, or another dispatch of these decisions
+            is at work.
     """
     for path in (request.out, request.reasons):
         if path is not None:
@@ -160,6 +163,13 @@ def dispatch_file(request: DispatchRequest, advance: Advance | None = None) -> D
     if request.state is None:
         _require_free(request, None)
     reader = LogReader(request.decisions)
+    # Two runs at once would take the sends in turns, each name those of the other as unsettled, and one of them write
+    # over the outcome file of the other.
+    with alone_with(reader.paths, "dispatch"):
+        return _dispatch_alone(request, reader, advance)
+
+
+def _dispatch_alone(request: DispatchRequest, reader: LogReader, advance: Advance | None) -> DispatchOutput:
     if request.contact_key:
         require_same(reader.meta.contact_key, request.contact_key, where=str(request.decisions))
     if request.pack is None and reader.meta.pack is None:
@@ -180,6 +190,7 @@ def dispatch_file(request: DispatchRequest, advance: Advance | None = None) -> D
     sends = _sends(reader, request)
     with ExitStack() as stack:
         if request.state is None:
+            _require_free(request, None)
             return _dispatch(_Job(guardrails, request, conditions, sends), advance)
         store = stack.enter_context(SqlState.existing(request.state))
         if request.contact_key:
@@ -221,7 +232,8 @@ def footer_of(path: Path) -> Footer | None:
     try:
         return msgspec.json.decode(text, type=Footer)
     except msgspec.MsgspecError as error:
-        raise DataError(f"{path} has a footer that cannot be read: {error}", hint="the file is damaged") from error
+        why = reason_of(error)
+        raise DataError(f"{path} has a footer that cannot be read: {why}", hint="the file is damaged") from error
 
 
 @dataclass(frozen=True)
@@ -257,8 +269,18 @@ def _require_current(promised: ReservedSends, reader: LogReader, request: Dispat
 def _require_free(request: DispatchRequest, run: str | None) -> None:
     """Refuse to overwrite what is there, unless the very same run wrote it; what has left is never overwritten."""
     for path in (request.out, request.reasons):
-        if path is not None and path.exists() and not _is_of(path, run):
-            require_free(path, replace=request.replace and not _says_what_left(path), inputs=[request.done])
+        if path is None or not path.exists() or _is_of(path, run):
+            continue
+        if _says_what_left(path):
+            after = "the store knows what left" if request.state is not None else f"say --done {shlex.quote(str(path))}"
+            raise ParameterError(
+                "out",
+                "dispatch",
+                allowed="a name that is free",
+                got=str(path),
+                hint=f"it says which messages left, so it is never overwritten: name another file; {after}",
+            )
+        require_free(path, replace=request.replace, inputs=[request.done])
 
 
 def _says_what_left(path: Path) -> bool:
@@ -325,6 +347,8 @@ def _dispatch(job: _Job, advance: Advance | None) -> DispatchOutput:
     unknown = run.suppress_unknown()
     names, state = due["decision_id"].to_numpy(dtype=object), run.state
     events = _events(request, names, state, owed)
+    # A run on other decisions may have written there meanwhile; better a send that somebody settles than one lost.
+    _require_free(request, job.run or None)
     footer = None if promised is None else Footer(job.run, promised.mark())
     _write(request, events, run.reasons, footer)
     if promised is not None:

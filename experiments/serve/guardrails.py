@@ -8,21 +8,19 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import yaml
 
 from engine.catalog import Catalog, catalog_from
 from engine.contacts.contacts import ContactBatch
 from engine.contacts.file import contact_batches
 from engine.content.eligibility import refuse_modular
-from engine.errors import ConfigError, DataError
+from engine.errors import DataError
 from engine.features import FeatureSchema, schema_from
-from engine.files.documents import load_yaml
+from engine.files.shipped import read_yaml
 from engine.guardrails.conditions import NOTHING_SAID, Conditions, load_conditions
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.lint.flaws import ERROR, Flaw
@@ -76,7 +74,7 @@ def catalog_named(name: str) -> Catalog:
     Raises:
         ConfigError: no such file, no yaml, or no catalog.
     """
-    return catalog_from(_yaml("catalog", name), source=name)
+    return catalog_from(read_yaml("catalog", name, what="catalog"), source=name)
 
 
 def features_named(name: str | None) -> FeatureSchema:
@@ -87,7 +85,7 @@ def features_named(name: str | None) -> FeatureSchema:
     """
     if name is None:
         return FeatureSchema(features=())
-    return schema_from(_yaml("features", name), source=name)
+    return schema_from(read_yaml("features", name, what="feature schema"), source=name)
 
 
 def bound(pack: str, catalog: Catalog) -> Guardrails:
@@ -118,21 +116,6 @@ def blocks(setting: Setting, catalog: Catalog, extra: tuple[str, ...], rows: int
     """
     schema = features_named(setting.features)
     return contact_batches(setting.contacts, schema, catalog, setting.now, rows, extra)
-
-
-def _yaml(folder: str, name: str) -> Any:
-    try:
-        if name.endswith((".yaml", ".yml")):
-            return load_yaml(Path(name).read_text(encoding="utf-8"))
-        return load_yaml((resources.files("conf") / folder / f"{name}.yaml").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        shipped = sorted(
-            file.name[:-5] for file in (resources.files("conf") / folder).iterdir() if ".yaml" in file.name
-        )
-        raise ConfigError(
-            f"{folder} {name!r} cannot be read: {error}",
-            hint=f"give the path of a .yaml file, or a shipped name: {', '.join(shipped)}",
-        ) from error
 
 
 class LintOutput(Output, frozen=True, kw_only=True):

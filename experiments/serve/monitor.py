@@ -9,13 +9,15 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import yaml
 
 from engine.audit.audit import AuditSums
 from engine.audit.batch import AuditBatch, batch_of
+from engine.audit.checks.credited import slips
 from engine.audit.findings import settle
 from engine.audit.rule import AuditRule
-from engine.errors import DataError
+from engine.errors import DataError, reason_of
 from engine.guardrails.brakes import Brake
 from engine.guardrails.conditions import NOTHING_SAID, Conditions, load_conditions
 from engine.guardrails.layer import Guardrails
@@ -72,7 +74,7 @@ class MonitorOutput(Output, frozen=True, kw_only=True):
         raised: escalations that are on, the strongest first.
         silent: rule -> why it could not be judged.
         conditions: the sender's side for the next decisions, as plain data.
-        notes: notes that the logs carry.
+        notes: notes that the logs carry, and events of the outcomes that look like slips of a state or a watched event.
         files: report.html, report.json and conditions.yaml, where --out was given.
     """
 
@@ -148,7 +150,7 @@ def monitor(
         raised=tuple(judged.raised),
         silent=judged.silent,
         conditions=after.to_builtins(),
-        notes=(*reader.meta.notes, *_unheard(last)),
+        notes=(*reader.meta.notes, *_unheard(last), *sums.slips),
     )
     return output if out is None else _written(output, out, judged, after)
 
@@ -170,6 +172,7 @@ class _Sums:
         watched = sorted({one.event for one in rule.escalations if one.watch == "rate"} | set(COUNTED))
         until = 2**62 if now_at is None else now_at
         self._reported = None if outcomes is None else Reported(outcomes, watched, until)
+        self.slips = () if outcomes is None else slips(_counted(outcomes), watched)
         settles = sorted({one.settle_hours for one in rule.escalations if one.watch == "rate"} | {0.0})
         self._rates = {hours: RateSums(meta.catalog, watched) for hours in settles}
 
@@ -216,8 +219,7 @@ class _Sums:
 
 def _reader(logs: Given, metric: str) -> LogReader:
     reader = LogReader(logs)
-    if metric not in reader.meta.rewards:
-        raise DataError(f"{reader.path} has no metric {metric!r}", hint=f"the log knows: {sorted(reader.meta.rewards)}")
+    reader.require_metric(metric)
     require_sound(reader)
     return reader
 
@@ -228,6 +230,12 @@ def _brakes(reader: LogReader) -> list[Brake]:
         return []
     guardrails = Guardrails(pack_from(reader.meta.pack), reader.meta.catalog, (), reader.meta.features)
     return [brake for _, rule in guardrails.rules if isinstance(brake := getattr(rule, "brake", None), Brake)]
+
+
+def _counted(outcomes: pa.Table) -> dict[str, int]:
+    """Event -> rows."""
+    counts = pc.value_counts(outcomes.column("event").cast(pa.string())).to_pylist()
+    return {one["values"]: one["counts"] for one in counts}
 
 
 def _unheard(reader: LogReader) -> list[str]:
@@ -306,7 +314,7 @@ def offline_rows(path: Path, metric: str, live: Mapping[str, Sequence[DayEffect]
         report = msgspec.json.decode(path.read_bytes(), type=_Report)
     except (OSError, msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
         raise DataError(
-            f"{path} is no report of a backtest: {error}", hint="give report.json of `tactful backtest`"
+            f"{path} is no report of a backtest: {reason_of(error)}", hint="give report.json of `tactful backtest`"
         ) from error
     rows = [row for row in (*report.comparisons, *report.results) if row.difference is not None]
     if {row.metric for row in rows} - {metric}:

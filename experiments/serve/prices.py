@@ -16,11 +16,11 @@ from engine.catalog import Catalog
 from engine.contacts.contacts import ContactBatch
 from engine.content.eligibility import is_modular
 from engine.decide.groups import held_out
-from engine.decide.plan import Plan, contact_pseudonyms, decision_ids
+from engine.decide.plan import Plan, decision_ids
 from engine.eligibility import unpack
 from engine.errors import ArtefactError, LearnError, ParameterError
 from engine.features import ContextBatch, FeatureSchema
-from engine.identity import keyed_hash
+from engine.identity import contact_pseudonyms, keyed_hash
 from engine.log.parquet import LogReader
 from engine.protocols import Policy
 from engine.time.localtime import instant_of
@@ -339,7 +339,7 @@ def _offer(plan: Plan, batch: ContactBatch, sample: ContactSample, now: datetime
     contacts = batch.take(rows)
     who = contact_pseudonyms(contacts.contact_id, plan.contact_key)
     if plan.promises is not None:
-        contacts = plan.promises.contacts(contacts, who, ids[rows].tolist(), plan.catalog, now_at)
+        contacts, _ = plan.promises.contacts(contacts, who, ids[rows].tolist(), plan.catalog, now_at)
     eligibility, _ = plan.guardrails.eligibility(replace(contacts, contact_id=who), now, plan.sender)
     drawn = ~held_out(keyed_hash(who, "cluster"), plan)
     sample.add(keys[rows], drawn, contacts.context, eligibility.packed())

@@ -221,11 +221,7 @@ def _prices(
             f"{named(request.log)} has no propensities, so no price can be estimated",
             hint="leave --metric out to count only",
         )
-    if request.metric not in reader.meta.rewards:
-        raise DataError(
-            f"{named(request.log)} has no metric {request.metric!r}",
-            hint=f"the log knows: {sorted(reader.meta.rewards)}; `tactful join` adds outcomes to decisions",
-        )
+    reader.require_metric(request.metric, hint="; `tactful join` adds outcomes to decisions")
     plan = _plan(request, reader)
     chosen = []
     for name in others:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from engine.audit.checks.credited import slips
 from engine.contacts.columns import file_batches, text
 from engine.errors import DataError, ParameterError
 from engine.files.tables import ENDINGS
@@ -21,12 +22,13 @@ from engine.state.fact_file import fact_batches
 from engine.state.rebuild import Rebuilt
 from engine.state.sends.settlements import BY_HAND
 from engine.state.sequence import in_folder
+from engine.state.spellings import speaks_against
 from engine.state.store import SqlState
 from engine.state.tables import DISPATCHED, FAILED
 from engine.state.writer import KnownOtherwiseError
 from engine.storage.given import Given, files_of, given_paths, named
 from engine.time.localtime import DAY_US, instant_of
-from engine.types import MICROSECONDS_PER_S
+from engine.types import MICROSECONDS_PER_S, ObjectArray
 from experiments.outputs import CommandOutput, KeyOutput, Output
 from experiments.serve.dispatch import footer_of
 
@@ -34,6 +36,10 @@ BLOCK_ROWS: Final = 8192
 # Records of decisions are kept for so long, so that a run of such a day can be repeated.
 KEPT_DAYS: Final = 30
 _ENDS: Final = "dispatched: the message went out; failed: the provider did not take it"
+
+# How many contacts, and how much of a pseudonym, are shown.
+_CONTACTS_SHOWN: Final = 5
+_PSEUDONYM_SHOWN: Final = 8
 
 Advance = Callable[[float], None]
 _FACTS: Final = (
@@ -56,6 +62,11 @@ class StateRecordOutput(CommandOutput, frozen=True, kw_only=True):
         contact_key: the key under which the contacts are stored.
         replies: what raw replies were read as (stop, doubt, start, help, none) -> rows.
         provider_codes: what providers' codes mean (suppress, count, pause, doubt) -> rows.
+        unknown_contacts: contacts of whom the store knows nothing but what speaks against sends (opt-outs, refusals,
+            bounces ...), of those whom this file says it of.
+        unknown_shown: the first of these, masked -> the beginning of the pseudonym of a known contact whose id differs
+            in case, blanks or Unicode form alone, to whom it applies as well; null where there is none.
+        spelt_otherwise: how many of them have such a known contact.
         unusual_channels: channel that is none of the usual ones -> facts that name it; where a catalog does not know it
             either, their refusals and stops close every channel.
     """
@@ -69,6 +80,9 @@ class StateRecordOutput(CommandOutput, frozen=True, kw_only=True):
     replies: dict[str, int] = {}
     provider_codes: dict[str, int] = {}
     unusual_channels: dict[str, int] = {}
+    unknown_contacts: int = 0
+    unknown_shown: dict[str, str | None] = {}
+    spelt_otherwise: int = 0
 
 
 class StateExpireOutput(Output, frozen=True, kw_only=True):
@@ -145,10 +159,18 @@ def record_file(
     counts: Counter[str] = Counter()
     read: dict[str, Counter[str]] = {"reply": Counter(), "provider_code": Counter()}
     unusual: Counter[str] = Counter()
+    against: dict[str, str] = {}
+    spelt: dict[str, str] = {}
     new = made = 0
     with SqlState(state) if create else SqlState.existing(state) as store:
         store.use_key(contact_key)
-        for kinds, batch in fact_batches(facts, contact_key, BLOCK_ROWS):
+
+        def met(ids: ObjectArray, who: ObjectArray) -> None:
+            store.note_ids(ids.tolist(), contact_key)
+            spelt.clear()
+            spelt.update(zip(who.tolist(), ids.tolist(), strict=True))
+
+        for kinds, batch in fact_batches(facts, contact_key, BLOCK_ROWS, met):
             try:
                 new += store.record(batch)
             except KnownOtherwiseError as error:
@@ -156,6 +178,8 @@ def record_file(
                 at = f"row {counts.total() + error.position + 1}: " if len(batch) == len(kinds) else ""
                 raise DataError(f"{named(facts)}: {at}{error.message}", hint=error.hint) from error
             made += len(batch)
+            stops = {fact.contact_id for fact in batch if speaks_against(fact)}
+            against |= {who: _masked(spelt[who]) for who in stops}
             channels = (getattr(fact, "channel", None) for fact in batch)
             unusual.update(channel for channel in channels if channel is not None and channel not in USUAL_CHANNELS)
             for kind, _, verdict in (kind.partition("/") for kind in kinds):
@@ -164,6 +188,9 @@ def record_file(
                     read[kind][verdict] += 1
             if advance is not None:
                 advance(len(kinds))
+        unknown = store.strangers(list(against))
+    shown = {against[who]: near and near[:_PSEUDONYM_SHOWN] for who, near in _first(unknown, _CONTACTS_SHOWN)}
+    alike = sum(near is not None for near in unknown.values())
     return StateRecordOutput(
         facts=named(facts),
         rows=counts.total(),
@@ -173,8 +200,41 @@ def record_file(
         unusual_channels=dict(sorted(unusual.items())),
         replies=dict(read["reply"]),
         provider_codes=dict(read["provider_code"]),
-        warnings=_to_settle(read["reply"]["doubt"], read["provider_code"]),
+        unknown_contacts=len(unknown),
+        unknown_shown=shown,
+        spelt_otherwise=alike,
+        warnings=(
+            *_to_settle(read["reply"]["doubt"], read["provider_code"]),
+            *_of_strangers(len(unknown), len(against), alike, shown),
+        ),
     )
+
+
+def _first(unknown: Mapping[str, str | None], most: int) -> list[tuple[str, str | None]]:
+    """The first contacts, those first that have a known one of nearly their name."""
+    return sorted(unknown.items(), key=lambda item: item[1] is None)[:most]
+
+
+def _masked(name: str) -> str:
+    """Enough of an id to find its row in the file, too little to know the person."""
+    return f"{name[0]}***{name[-1]} ({len(name)} characters)"
+
+
+def _of_strangers(unknown: int, contacts: int, alike: int, shown: Mapping[str, str | None]) -> tuple[str, ...]:
+    if not unknown:
+        return ()
+    named = ", ".join(name + (f" (spelt like the known {near})" if near else "") for name, near in shown.items())
+    said = (
+        f"the store knows nothing else of {unknown:,} of {contacts:,} contacts whose opt-outs, refusals or bounces are "
+        f"recorded: {named}; an id with a slip stops nobody, see docs/state.md"
+    )
+    if not alike:
+        return (said,)
+    applies = (
+        f"{alike:,} of them differ from a known contact in case, blanks or Unicode form alone: what is recorded closes "
+        "that contact as well"
+    )
+    return said, applies
 
 
 def _to_settle(doubts: int, codes: Counter[str]) -> tuple[str, ...]:
@@ -305,7 +365,7 @@ class StateRebuildOutput(Output, frozen=True, kw_only=True):
         limits: set-level limits whose use was put back.
         unsettled: sends of the store that are open now.
         sequence: number of the store's last change.
-        said: what cannot be rebuilt, in sentences.
+        said: what cannot be rebuilt, and events of the outcomes that look like slips of a state, in sentences.
     """
 
     decisions: int
@@ -355,7 +415,7 @@ def rebuild_store(
         limits=tuple(sorted(done.limits)),
         unsettled=unsettled,
         sequence=mark.sequence,
-        said=_sentences(done, unsettled),
+        said=(*_sentences(done, unsettled), *slips(Counter(map(str, together["event"])))),
     )
 
 

@@ -13,12 +13,12 @@ import pyarrow as pa
 
 from engine.decide.batch import decide_batch
 from engine.decide.groups import held_out
-from engine.decide.plan import Plan, contact_pseudonyms, decision_ids
+from engine.decide.plan import Plan, decision_ids
 from engine.files.parquet import read_parquet
 from engine.guardrails.conditions import NOTHING_SAID, Conditions
 from engine.guardrails.counts import RemovalCounts, RuleCount
 from engine.guardrails.layer import Guardrails
-from engine.identity import keyed_hash
+from engine.identity import contact_pseudonyms, keyed_hash
 from engine.log.join import join
 from engine.log.parquet import conform_to
 from engine.log.whole_file import ParquetFile

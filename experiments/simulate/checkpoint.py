@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from engine.errors import StorageError
+from engine.errors import StorageError, reason_of
 from engine.types import IntArray
 from experiments.report.files import write_whole
 from simulator.world.state import State
@@ -43,7 +43,9 @@ def load_batch(path: Path, world: World) -> IntArray:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except (OSError, ValueError, BadZipFile) as error:
-        raise StorageError(f"{path} cannot be read: {error}", hint="remove the folder and run again") from error
+        raise StorageError(
+            f"{path} cannot be read: {reason_of(error)}", hint="remove the folder and run again"
+        ) from error
     decided: IntArray = arrays.pop("decided")
     if len(decided) != world.n:
         raise StorageError(f"{path} is of another batch of contacts", hint="remove the folder and run again")

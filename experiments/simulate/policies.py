@@ -12,6 +12,7 @@ from engine.errors import ConfigError, DataError
 from engine.features import ContextBatch
 from engine.log.parquet import LogReader
 from engine.log.selection import Selection
+from engine.names import did_you_mean
 from engine.protocols import Policy
 from engine.records.rounds import RoundBatch
 from engine.storage.artefact import sha256
@@ -59,9 +60,10 @@ def check_policy(config: SimulateConfig, scenario: Scenario) -> dict[str, Any]:
 def _folder_version(name: str, scenario: Scenario) -> str:
     folder = Path(name)
     if not folder.is_dir():
+        known = (NEVER, UNIFORM, *TUNED, *LEARNING)
         raise ConfigError(
             f"unknown policy {name!r}",
-            hint=f"one of {', '.join((NEVER, UNIFORM, *TUNED, *LEARNING))}, always:ACTION, or a trained folder",
+            hint=f"{did_you_mean(name, known)}one of {', '.join(known)}, always:ACTION, or a trained folder",
         )
     manifest = TrainedFolder(folder).manifest
     if (manifest.catalog.version, manifest.features.version) != (scenario.catalog.version, scenario.features.version):

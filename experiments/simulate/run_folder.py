@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from engine.errors import ConfigError, StorageError
+from engine.errors import ConfigError, StorageError, reason_of
 from engine.files.parquet import parquet_batches
 from engine.log.parquet import conform
 from engine.log.whole_file import ParquetFile
@@ -51,7 +51,7 @@ class RunFolder:
             os.close(self._lock)
             raise StorageError(f"another process works in {self.folder}", hint="wait for it, or end it") from error
         except OSError as error:
-            raise StorageError(f"cannot write {self.folder}: {error}", hint="give another --out") from error
+            raise StorageError(f"cannot write {self.folder}: {reason_of(error)}", hint="give another --out") from error
         try:
             self._check()
             yield self

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.errors import ArtefactError
+from engine.errors import ArtefactError, reason_of
 from engine.features import FeatureSchema
 from engine.log.training_rows import TrainingRows
 from engine.protocols import Policy
@@ -77,7 +77,7 @@ def load_baseline(folder: Path, catalog: Catalog, schema: FeatureSchema) -> Poli
     try:
         made = msgspec.convert(plain, SegmentsManifest)
     except msgspec.ValidationError as error:
-        raise ArtefactError(f"{folder} holds no segments: {error}", hint="run the backtest again") from error
+        raise ArtefactError(f"{folder} holds no segments: {reason_of(error)}", hint="run the backtest again") from error
     _require_same(folder, (made.catalog_version, made.schema_version), catalog, schema)
     return StaticSegments.load(folder / PREFERENCE, Segmentation(made.cuts), catalog.k)
 
@@ -109,7 +109,7 @@ def named_baseline(trained: TrainedFolder) -> Policy | None:
         preference = flat.reshape(segmentation.segments, int(kept["actions"]))
     except (KeyError, ValueError, zlib.error, msgspec.ValidationError) as error:
         raise ArtefactError(
-            f"{trained.path} keeps a baseline that cannot be read: {error}",
+            f"{trained.path} keeps a baseline that cannot be read: {reason_of(error)}",
             hint="give one with prices.baseline=FOLDER, or say prices.allow_more_volume=true",
         ) from error
     return StaticSegments(segmentation, preference)

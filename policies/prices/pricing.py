@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.errors import DataError, ParameterError
+from engine.errors import DataError, ParameterError, reason_of
 from engine.types import BoolArray, FloatArray
 from policies.peers.segmentation import Cut
 from policies.prices.solve import Dual
@@ -208,7 +208,8 @@ def prices_from(data: Any, *, source: str = "prices") -> Prices:
     try:
         return msgspec.convert(data, Prices)
     except msgspec.ValidationError as error:
-        raise DataError(f"{source} holds no prices: {error}", hint="it was written by another version") from error
+        why = reason_of(error)
+        raise DataError(f"{source} holds no prices: {why}", hint="it was written by another version") from error
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import numpy as np
 import vowpalwabbit
 from vowpalwabbit import pyvw
 
-from engine.errors import ArtefactError, LearnError
+from engine.errors import ArtefactError, LearnError, reason_of
 from engine.storage.parts import scratch_folder, sync
 from engine.types import FloatArray
 
@@ -43,7 +43,8 @@ def scratch() -> Iterator[Path]:
             yield folder
     except OSError as error:
         raise LearnError(
-            f"cannot write temporary files for training: {error}", hint="free space, or set TMPDIR to another disk"
+            f"cannot write temporary files for training: {reason_of(error)}",
+            hint="free space, or set TMPDIR to another disk",
         ) from error
 
 

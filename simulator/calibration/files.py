@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from engine.errors import ConfigError, DataError
+from engine.errors import ConfigError, DataError, reason_of
 from simulator.calibration.fit import Goal, Row
 from simulator.scenario import shipped_yaml
 
@@ -92,7 +92,7 @@ def load_calibration(name: str) -> CalibrationFile:
         return msgspec.convert(shipped_yaml("calibration", name), CalibrationFile)
     except msgspec.ValidationError as error:
         raise ConfigError(
-            f"conf/calibration/{name}.yaml is no calibration: {error}",
+            f"conf/calibration/{name}.yaml is no calibration: {reason_of(error)}",
             hint="write it anew with `tactful calibrate`; see docs/calibration.md",
         ) from error
 

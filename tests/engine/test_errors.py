@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pickle
 
+import msgspec
 import numpy as np
 import pytest
+import yaml
 
 from engine import errors
+from engine.errors import placed, reason_of
+from engine.files.documents import load_yaml
 
 
 def test_the_parameter_template_names_everything() -> None:
@@ -100,3 +104,21 @@ def test_values_of_any_length_fit_into_an_error() -> None:
 def test_the_template_knows_every_scalar_of_numpy() -> None:
     for kind in set(np.sctypeDict.values()) - {np.object_, np.void, np.datetime64}:
         assert "np." not in errors.shown(kind(1)), kind
+
+
+def test_a_reason_has_no_numbers_and_no_temporary_names() -> None:
+    gone = FileNotFoundError(2, "No such file or directory", "nodir/.x.parquet.123-0.part")
+    assert reason_of(gone) == "No such file or directory"
+    library = OSError(2, "Failed to open local file '.x.123-0.part'. Detail: [errno 2] No such file or directory")
+    assert reason_of(library) == "No such file or directory"
+    assert reason_of(ValueError("in 'a/.x.parquet.123-0.part', row 3")) == "in 'a/x.parquet', row 3"
+    assert placed("a.b.1-2.part and .hidden stay") == "a.b.1-2.part and .hidden stay"
+
+
+def test_a_reason_of_yaml_says_where_and_one_of_msgspec_what() -> None:
+    with pytest.raises(yaml.YAMLError) as broken:
+        load_yaml("a: [1\n")
+    assert reason_of(broken.value).startswith("line 2, column 1: expected ',' or ']'")
+    with pytest.raises(msgspec.ValidationError) as wrong:
+        msgspec.convert({"a": "x"}, dict[str, int])
+    assert reason_of(wrong.value).startswith("Expected a whole number, got a text")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -46,6 +46,21 @@ def misspelt(unread: Iterable[str], read: Sequence[str]) -> dict[str, str]:
         if near:
             found[event] = keys[near[0]]
     return dict(sorted(found.items()))
+
+
+def slips(events: Mapping[str, int], read: Sequence[str] = ()) -> tuple[str, ...]:
+    """Sentences on events of nearly the name of a state or of an event that is read.
+
+    Args:
+        events: event of the outcomes -> rows.
+        read: events that are read, besides the states.
+    """
+    near = misspelt([event for event in events if event not in {*_KNOWN, *STATES, *read}], read)
+    shown = [
+        f"the event {event!r} ({_rows(events[event])}) is not read: did you mean {near[event]!r}?" for event in near
+    ]
+    more = len(shown) - _SHOWN
+    return (*shown[:_SHOWN], *([f"{more} other events look like slips as well"] if more > 0 else []))
 
 
 def _key(event: str) -> str:

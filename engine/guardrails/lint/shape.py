@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from engine.errors import ConfigError, ParameterError
+from engine.errors import ConfigError, ParameterError, shown
 from engine.guardrails.layer import REQUIRED_RULE
 from engine.guardrails.lint.flaws import Flaw, Linted, did_you_mean, error
 from engine.guardrails.lint.schema import pack_schema
@@ -43,7 +43,7 @@ def usable_rules(
         packages: packages from which rules may be imported.
     """
     if not isinstance(data, dict):
-        report(error("shape", PACK, f"a pack is a mapping, got {type(data).__name__}"))
+        report(error("shape", PACK, f"a pack is a mapping, got {shown(data)}"))
         return None, ()
     schema = pack_schema()["$defs"]
     head = _known_keys(data, schema["Pack"], schema, PACK, report)
@@ -76,7 +76,7 @@ def _check_whole(rules: list[Any], report: Report, *, part: bool) -> None:
 
 def _linted(raw: Any, position: int, schema: Schema, report: Report, packages: tuple[str, ...]) -> Linted | None:
     if not isinstance(raw, dict):
-        report(error("shape", f"rules[{position}]", f"a rule entry is a mapping, got {type(raw).__name__}"))
+        report(error("shape", f"rules[{position}]", f"a rule entry is a mapping, got {shown(raw)}"))
         return None
     where = str(raw.get("id") or f"rules[{position}]")
     name = raw.get("rule")

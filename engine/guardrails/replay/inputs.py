@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.catalog import Catalog
 from engine.contacts.contacts import EVENTS, SENT_DETAIL, UNKNOWN, ContactBatch, Events, plain_contacts
-from engine.errors import DataError
+from engine.errors import DataError, reason_of
 from engine.types import PURPOSES
 
 _NO_SENDS: Final[tuple[tuple[int, int, int], ...]] = ()
@@ -94,7 +94,7 @@ def _decoded(inputs: Sequence[bytes], catalog: Catalog) -> list[RuleInputs]:
         seen = [decode(entry) for entry in inputs]
     except msgspec.MsgspecError as error:
         raise DataError(
-            f"rule inputs cannot be read: {error}", hint="the record is damaged or of another version"
+            f"rule inputs cannot be read: {reason_of(error)}", hint="the record is damaged or of another version"
         ) from error
     channels = len(catalog.channels)
     if any(len(one.consent) != channels * len(PURPOSES) or len(one.suppressed) != channels for one in seen):

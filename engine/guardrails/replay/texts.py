@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from engine.contacts.contacts import EVENTS, ContactBatch, Events
-from engine.errors import DataError
+from engine.errors import DataError, reason_of
 from engine.types import IntArray
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -53,7 +53,7 @@ def rule_inputs(
             *_lists("refused", refused),
         ]
     except (TypeError, msgspec.MsgspecError) as error:
-        raise DataError(f"an input of the rules cannot be written as JSON: {error}") from error
+        raise DataError(f"an input of the rules cannot be written as JSON: {reason_of(error)}") from error
     return _object(members).cast(pa.binary())
 
 

@@ -28,6 +28,7 @@ from engine.state.reading.levels import (
     profiling_objections,
     standing_events,
 )
+from engine.state.spellings import closed_by, kin_of
 from engine.state.tables import CONSENT, CONTACT, DISPATCHED, DISPATCHING, EVENT, RESERVED, SEND, SUPPRESSION
 from engine.storage.database import among, not_among, reading, stored_values
 from engine.types import NOT_AN_INSTANT, IntArray, ObjectArray
@@ -56,6 +57,7 @@ class ContactReader:
     ) -> ContactBatch:
         """What the guardrail rules read of n contacts, as one consistent snapshot.
 
+        What speaks against an id that is spelt alike closes the contact as well (`engine.state.spellings`).
         A contact without a profile is unknown: no zone, no known history, suppression unknown; rules block it.
 
         Args:
@@ -84,7 +86,9 @@ class ContactReader:
         self, row_of: dict[str, int], back: IntArray, catalog: Catalog, now_at: int, without: Sequence[str]
     ) -> ContactBatch:
         with reading(self.engine, "read contacts") as connection:
-            profiles = _fetch(connection, CONTACT, _PROFILE, row_of)
+            kin = kin_of(connection, row_of)
+            row_of = dict(kin.row_of)
+            profiles = _profiles(connection, row_of, kin.same)
             consents = _fetch(connection, CONSENT, CONSENT_COLUMNS, row_of)
             suppressions = _with_erased(
                 connection, _fetch(connection, SUPPRESSION, SUPPRESSION_COLUMNS, row_of), row_of
@@ -95,7 +99,8 @@ class ContactReader:
         _require_words(consents, "status", STATUSES)
         _require_words(consents, "kind", CONSENT_KINDS)
         _require_words(events, "kind", EVENT_KINDS)
-        n = len(row_of)
+        names = [name for name in row_of if name not in kin.same]
+        n = len(names)
         parts = _profile_part(profiles, n)
         known = parts.pop("known")
         folded = fold_consents(consents, n, catalog.channels, now_at)
@@ -112,7 +117,7 @@ class ContactReader:
         extra["consent_expires_at"] = folded.expires_at
         sent, levels = send_part(*_csr(sends, n), catalog.channels)
         batch = plain_contacts(
-            np.array(list(row_of), dtype=object),
+            np.array(names, dtype=object),
             catalog,
             consent=folded.level,
             suppressed=suppressed,
@@ -124,6 +129,7 @@ class ContactReader:
             **parts,
             **sent,
         )
+        batch = closed_by(batch, kin.closes)
         return batch if np.array_equal(back, np.arange(n)) else batch.take(back)
 
     def history(self, contact_ids: ObjectArray, *, now_at: int) -> History:
@@ -181,6 +187,16 @@ def _fetch(
     # Column by column: to ask each row for its attributes by name took most of the time of a batch.
     owners, *columns = zip(*rows, strict=True) if rows else [()] * (1 + len(names))
     return {"owner": tuple(row_of[contact] for contact in owners), **dict(zip(names, columns, strict=True))}
+
+
+def _profiles(connection: sa.Connection, row_of: Mapping[str, int], same: Mapping[str, int]) -> Columns:
+    """Profiles; of a contact that has two, under two forms of its id, the one under the form that is read today."""
+    found = _fetch(connection, CONTACT, _PROFILE, {name: row for name, row in row_of.items() if name not in same})
+    if not same:
+        return found
+    more = _fetch(connection, CONTACT, _PROFILE, same)
+    new = [at for at, owner in enumerate(more["owner"]) if owner not in set(found["owner"])]
+    return {name: (*column, *(more[name][at] for at in new)) for name, column in found.items()}
 
 
 def _with_erased(connection: sa.Connection, suppressions: Columns, row_of: Mapping[str, int]) -> Columns:

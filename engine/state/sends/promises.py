@@ -16,6 +16,7 @@ from engine.guardrails.layer import Guardrails
 from engine.guardrails.recheck import MAX_DELAY_S
 from engine.guardrails.rules.topic_cap import TOPIC
 from engine.state.protocols import Refused, StateReader
+from engine.state.reading.stricter import Beside, stricter
 from engine.state.sends.caps import SendRequest
 from engine.state.sends.decisions import Answers, NewDecisions, Recorded, Settling
 from engine.state.sends.pack_caps import caps_of
@@ -30,6 +31,8 @@ class DecidingState(StateReader, Protocol):
     def commit(self, new: NewDecisions, *, decided_at: int, lease_s: float) -> tuple[pa.Table, Answers, int] | None: ...
 
     def shares(self, store: object) -> bool: ...
+
+    def note_ids(self, ids: Sequence[str], contact_key: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,13 @@ class Promises:
 
     def contacts(
         self, contacts: ContactBatch, who: ObjectArray, ids: Sequence[str], catalog: Catalog, now_at: int
-    ) -> ContactBatch:
+    ) -> tuple[ContactBatch, Beside]:
         """Features and columns of one's own from the contacts given, everything that rules read from the store.
 
+        What the contacts given say against a send closes as well (`engine.state.reading.stricter`).
+
         Args:
-            contacts: contacts as the file has them.
+            contacts: contacts as the file has them, aged to `now_at`.
             who: (n,) their pseudonyms.
             ids: their decision ids: promises made for these very decisions are left out, so that a run can be
                 repeated.
@@ -60,7 +65,10 @@ class Promises:
         known = self.store.batch(who, catalog, now_at=now_at, without=ids)
         own = {name: column for name, column in contacts.extra.items() if name not in OF_THE_CONTRACT}
         extra = {name: column for name, column in known.extra.items() if name in OF_THE_CONTRACT}
-        return replace(known, contact_id=contacts.contact_id, context=contacts.context, extra=own | extra)
+        both, beside = stricter(replace(known, extra=extra), contacts, now_at)
+        return replace(
+            both, contact_id=contacts.contact_id, context=contacts.context, extra={**own, **both.extra}
+        ), beside
 
     def commit(
         self,

@@ -63,10 +63,10 @@ def run(
 
     with guarded(as_json=as_json):
         spec = load_mapping(mapping)
-        found = key_beside(out, key_file, owner="import")
         inputs: list[Given | None] = [source, mapping, key_file]
         free_out(out, replace=replace, inputs=inputs)
         free_out(rejects_path(out), replace=True, inputs=inputs)
+        found = key_beside(out, key_file, owner="import")
         with progress("importing", None) as advance:
             report = import_log(
                 spec,

@@ -49,7 +49,9 @@ def run(
     if not output.promoted:
         reason = output.gate.reason if output.gate else "not judged"
         errors.print(f"error: not promoted: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
-        errors.print("hint: what was live is live; give a longer log, or --override REASON", markup=False)
+        serves = f"version {output.previous} goes on serving" if output.previous else "nothing serves, as before"
+        hint = f"hint: {serves}; judge on a log with more rows, or promote all the same with --override REASON"
+        errors.print(hint, markup=False, soft_wrap=True)
         raise typer.Exit(GateError.exit_code)
 
 
@@ -65,8 +67,12 @@ def _table(gate: Gate) -> Table:
 
 
 def _lines(output: PromoteOutput) -> list[str]:
-    done = f"serves now as number {output.sequence}" if output.promoted else "was refused"
-    lines = [f"version {output.version} {done} in {output.live}; before: {output.previous or 'none'}"]
+    before = output.previous or "none"
+    if output.promoted:
+        done = f"serves now in {output.live}, as change number {output.sequence}; before: {before}"
+    else:
+        done = f"was not promoted to {output.live}; what serves there: {before}"
+    lines = [f"version {output.version} {done}"]
     if output.overridden:
         lines.append(f"the gate was overridden: {output.overridden}")
     return [*lines, *([output.gate.reason] if output.gate else []), *output.notes]

@@ -41,7 +41,7 @@ def run(
     from policies.vw.responses import asked_for
 
     with guarded(as_json=as_json):
-        free_out(out, replace=replace or start == out, inputs=[log])
+        free_out(out, replace=replace or start == out, inputs=[log], folder=True)
         if start is not None and overrides:
             raise ParameterError(
                 "overrides", "train --from", allowed="none: the folder keeps its own", got=overrides, hint="drop --from"

@@ -32,7 +32,7 @@ def run(
     from experiments.demo import METRIC, demo
 
     with guarded(as_json=as_json):
-        free_out(out, replace=replace)
+        free_out(out, replace=replace, folder=True)
         output = demo(out, contacts, seed, lambda line: errors.print(line, highlight=False))
         judged = output.backtest
         deciding = [row for row in judged.results if row.estimator == "dr" and not row.policy.startswith("always:")]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from experiments.cli.console import REPORT, Json, Overrides, Replace, free_out, guarded, progress, show
+from experiments.cli.console import REPORT, Json, Overrides, Replace, free_out, guarded, make_places, progress, show
 
 if TYPE_CHECKING:
     from experiments.season.outputs import ExperimentOutput, SeasonRow
@@ -37,6 +37,7 @@ def run(
 
     with guarded(as_json=as_json):
         free_out(out, *REPORT, replace=replace)
+        make_places(docs)
         config = compose_settings("experiment", overrides or [], ExperimentConfig)
         cells = cells_of(asked(config, sweep=sweep))
         request = ExperimentRequest(out, sweep, tuple(overrides or ()))

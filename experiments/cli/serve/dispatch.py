@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from engine.errors import UnsettledError
-from experiments.cli.console import Json, Replace, end, free_out, guarded, progress, show
+from experiments.cli.console import Json, Replace, end, free_out, guarded, make_places, progress, show
 from experiments.cli.contact_keys import KeyFile, key_if_given, key_line, key_of_log, key_output
 from experiments.cli.inputs import Decisions, Done, OptionalContacts
 
@@ -50,6 +50,7 @@ def run(
         instant = parse_now(now)
         # What else is there may be this very run's own, which goes on: `dispatch_file` tells.
         free_out(out, replace=True, inputs=[decisions, contacts, conditions, key_file])
+        make_places(reasons)
         # A store knows its contacts by the pseudonyms of the log: a key is compared there, and not needed.
         found = key_if_given(key_file, owner="dispatch")
         if found is None and state is None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from experiments.cli.console import Json, errors, guarded, progress, show
+from experiments.cli.console import Json, errors, guarded, make_places, progress, show
 from experiments.cli.contact_keys import KeyFile, announced
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def run(
     with guarded(as_json=as_json):
         names = tuple(dict.fromkeys([*_clean(contacts or []), *_read(ids)]))
         places, states = tuple(paths or ()), tuple(state or ())
+        make_places(record)
         request = EraseRequest(
             names,
             datetime.now(UTC),
@@ -79,7 +80,7 @@ def _clean(names: list[str]) -> list[str]:
 
 def _read(ids: Path | None) -> list[str]:
     """Ids of a file or of standard input, one a line."""
-    from engine.errors import DataError
+    from engine.errors import DataError, reason_of
 
     if ids is None:
         return []
@@ -90,7 +91,9 @@ def _read(ids: Path | None) -> list[str]:
             with ids.open(encoding="utf-8-sig") as file:
                 text = file.read(_LARGEST_LIST + 1)
     except (OSError, UnicodeError) as error:
-        raise DataError(f"the ids cannot be read from {ids}: {error}", hint="UTF-8 text, one id a line") from error
+        raise DataError(
+            f"the ids cannot be read from {ids}: {reason_of(error)}", hint="UTF-8 text, one id a line"
+        ) from error
     if len(text) > _LARGEST_LIST:
         raise DataError(f"{ids} holds more than {_LARGEST_LIST} characters", hint="erase so many in several runs")
     return _clean(text.splitlines())

@@ -20,7 +20,7 @@ from typing import Any, Final, Self
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.errors import ArtefactError, ParameterError
+from engine.errors import ArtefactError, ParameterError, reason_of
 from engine.types import Float32Array, FloatArray
 
 BATCH_ROWS: Final = 512
@@ -51,7 +51,7 @@ class StoredTables(ABC):
                 arrays: dict[str, Any] = {name: stored[name] for name in stored.files}
             tables = cls(**arrays)
         except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
-            raise ArtefactError(f"{path} holds no score tables: {error}", hint="train again") from error
+            raise ArtefactError(f"{path} holds no score tables: {reason_of(error)}", hint="train again") from error
         for name, shape in cls.shapes(catalog, d).items():
             array = arrays[name]
             if array.shape != shape or array.dtype != np.float32:

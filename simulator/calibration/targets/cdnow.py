@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from engine.errors import DataError, ParameterError
+from engine.errors import DataError, ParameterError, reason_of
 from engine.types import FloatArray, IntArray
 from simulator.calibration.targets.bg_nbd import BgNbd
 from simulator.calibration.targets.tables import check_numbers
@@ -179,7 +179,9 @@ def _lines(path: Path) -> pd.DataFrame:
         raw = path.read_bytes()
         text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("ascii")
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DataError(f"{path.name} cannot be read: {error}", hint="give the path of CDNOW_master.txt") from error
+        raise DataError(
+            f"{path.name} cannot be read: {reason_of(error)}", hint="give the path of CDNOW_master.txt"
+        ) from error
     lines = [line.split() for line in text.splitlines() if line.strip()]
     lines = lines[1:] if lines and tuple(lines[0]) == COLUMNS else lines
     if not lines:

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import yaml
 
-from engine.errors import ConfigError, ParameterError
+from engine.errors import ConfigError, ParameterError, reason_of
 from engine.files.documents import load_yaml
 from engine.types import FloatArray
 
@@ -245,7 +245,7 @@ def published_from(data: Any, *, source: str = "the figures") -> Published:
         return msgspec.convert(data, Published)
     except (msgspec.ValidationError, ParameterError) as error:
         raise ConfigError(
-            f"{source} are no published figures: {error}", hint="see docs/calibration-targets.md"
+            f"{source} are no published figures: {reason_of(error)}", hint="see docs/calibration-targets.md"
         ) from error
 
 
@@ -260,7 +260,9 @@ def load_published(path: Path | None = None) -> Published:
         text = shipped.read_text(encoding="utf-8") if path is None else path.read_text(encoding="utf-8")
         data = load_yaml(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"figures cannot be read: {error}", hint="see docs/calibration-targets.md") from error
+        raise ConfigError(
+            f"figures cannot be read: {reason_of(error)}", hint="see docs/calibration-targets.md"
+        ) from error
     return published_from(data, source=str(path or "conf/moments/published.yaml"))
 
 

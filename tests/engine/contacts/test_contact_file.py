@@ -212,6 +212,8 @@ def test_a_column_that_may_close_is_never_dropped(tmp_path: Path, nearest: str, 
         *("marketing_allowed", "subscribed", "isSubscriber", "blocked", "blocklisted", "Blacklist", "no_marketing"),
         *("robinson_list", "sms_stop", "stop", "email_bounced", "hard_bounce", "complained", "email_status"),
         *("deleted", "excluded", "inactive", "is_minor"),
+        *("status", "Status", "MEMBER_STATUS", "subscription status", "customerStatus", "mc_status", "status_2"),
+        *("email_marketing_state", "Email Marketing State", "cleaned", "CLEAN_TIME", "is_active", "Active", "Disabled"),
     ],
 )
 def test_a_column_that_speaks_of_consent_is_never_dropped(tmp_path: Path, name: str) -> None:
@@ -225,7 +227,7 @@ def test_a_column_that_speaks_of_consent_is_never_dropped(tmp_path: Path, name: 
         "stopover",
         "allowance",
         "marketing_budget",
-        "status_points",
+        *("status_points", "order_status", "marital status", "loyaltyStatus", "active_days", "mailing_state"),
         "subscription_source",
         "card_expires_at",
         "quartz",
@@ -239,6 +241,128 @@ def test_a_column_that_speaks_of_consent_is_never_dropped(tmp_path: Path, name: 
 )
 def test_other_columns_are_left_alone(tmp_path: Path, name: str) -> None:
     assert len(read(write(tmp_path, "csv", [{"contact_id": "a", name: "true"}]))) == 1
+
+
+LEFT = (
+    *(
+        "unsubscribed",
+        " Unsubscribed ",
+        "UNSUBSCRIBED",
+        "un-subscribed",
+        "Email unsubscribed",
+        "opted_out",
+        "Opted-out",
+    ),
+    *("bounced", "Hard bounce", "soft_bounced", "Opted-out", "cleaned", "suppressed", "complained", "DNC"),
+    *("do not contact", "Do_Not_Email", "Blocklisted", "blacklisted", "Never subscribed", "not_subscribed", "deceased"),
+    "Spam complaint",
+)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("cell", LEFT)
+def test_cells_that_say_who_has_left_are_never_dropped(tmp_path: Path, kind: str, cell: str) -> None:
+    """A mailing export that calls its column in a way of its own."""
+    rows = [{"contact_id": "a", "lane": "subscribed"}, {"contact_id": "b", "lane": cell}]
+    with pytest.raises(DataError, match=r"'lane' is none that is read, but says who .* in row 2"):
+        read(write(tmp_path, kind, rows))
+
+
+def test_cells_of_dictionaries_say_who_has_left(tmp_path: Path) -> None:
+    path = tmp_path / "contacts.parquet"
+    pq.write_table(pa.table({"contact_id": ["a"], "lane": pa.array(["bounced"]).dictionary_encode()}), path)
+    with pytest.raises(DataError, match="'lane' is none that is read"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *(
+            "subscribed",
+            "active",
+            "clean",
+            "cleaner",
+            "opted in",
+            "complaint",
+            "bounce house",
+            "suppression is a topic",
+        ),
+        *("we talked about how she was unsubscribed", "unsubscribing people, a novel", "", "suppression is a topic"),
+    ],
+)
+def test_other_cells_are_left_alone(tmp_path: Path, cell: str) -> None:
+    assert len(read(write(tmp_path, "csv", [{"contact_id": "a", "lane": cell}]))) == 1
+
+
+def test_a_status_that_is_declared_is_a_feature(tmp_path: Path) -> None:
+    schema = schema_from({"features": [{"name": "status", "type": "categorical", **WORDS}]})
+    path = write(tmp_path, "csv", [{"contact_id": "a", "Status": "unsubscribed"}])
+    (batch,) = contact_batches(path, schema, CATALOG, NOW)
+    assert batch.context.columns["status"].levels == ("unsubscribed",)
+    with pytest.raises(DataError, match="'Status' is none that is read") as caught:
+        read(path)
+    assert "suppressed_CHANNEL" in caught.value.hint
+    assert "declared as a feature" in caught.value.hint
+
+
+SPELLINGS = ("visits", "Visits", "VISITS", " visits ", "vis-its", "\uff56isits", "vi_sits")
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_features_are_found_by_any_spelling(tmp_path: Path, kind: str, name: str) -> None:
+    rows = [{"Contact ID": "a", name: 3.5, name.upper() + " AT": FRESH, "STAGE": "new"}]
+    (batch,) = read(write_exactly(tmp_path, kind, rows))
+    assert batch.context.columns["visits"].state.tolist() == [PRESENT]
+    assert batch.context.columns["visits"].values.tolist() == [3.5]
+    assert batch.context.columns["stage"].state.tolist() == [PRESENT]
+
+
+def write_exactly(folder: Path, kind: str, rows: list[dict[str, object]]) -> Path:
+    """`write`, with no columns but those of the rows."""
+    if kind != "parquet":
+        return write(folder, kind, rows)
+    path = folder / "contacts.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("visits", "Visits"),
+        ("VISITS_AT", "visits at"),
+        ("topics", "TOPICS"),
+        ("suppressed_sms", "Suppressed text"),
+        ("consent_email_promotional", "CONSENT-email-promotional"),
+        ("contact_id", "ContactID"),
+        ("shoe size", "Shoe_Size"),  # which nobody reads: a file says what it says once
+        ("suppressed_fax", "Suppressed-Fax"),
+    ],
+)
+def test_two_headers_of_one_name_are_an_error_that_names_both(tmp_path: Path, one: str, other: str) -> None:
+    path = write_exactly(tmp_path, "jsonl", [{"contact_id": "a", one: "1", other: "1"}])
+    with pytest.raises(DataError) as caught:
+        read(path, extra=("topics",))
+    assert f"the columns {one!r} and {other!r} have the same name" in str(caught.value)
+
+
+def test_an_own_column_is_read_beside_the_one_of_the_contract(tmp_path: Path) -> None:
+    """A feature whose name differs from one of ours in its case takes nothing away from the rules."""
+    name = "Consent email promotional"
+    schema = schema_from({"features": [{"name": name, "type": "categorical", **WORDS}]})
+    path = write_exactly(tmp_path, "csv", [{"contact_id": "a", name: "false"}])
+    (batch,) = contact_batches(path, schema, CATALOG, NOW)
+    assert batch.consent[0, 0, 0] == 0
+    assert batch.context.columns[name].levels == ("false",)
+
+
+def test_features_that_no_header_could_tell_apart_are_refused(tmp_path: Path) -> None:
+    schema = schema_from({"features": [{"name": name, "type": "numeric", **WORDS} for name in ("age", "Age")]})
+    path = write_exactly(tmp_path, "csv", [{"contact_id": "a", "age": 3}])
+    with pytest.raises(ParameterError, match="'Age', 'age'"):
+        list(contact_batches(path, schema, CATALOG, NOW))
 
 
 def test_a_declared_feature_may_speak_of_consent(tmp_path: Path) -> None:

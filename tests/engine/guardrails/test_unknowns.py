@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from engine.catalog import Arm, Catalog
 from engine.contacts.contacts import ContactBatch, plain_contacts
+from engine.features import MISSING, PRESENT, STALE, ContextBatch, numeric_column, schema_from
 from engine.guardrails.counts import RemovalCounts, RuleCount, Unknowns, nothing_left
 from engine.guardrails.layer import Guardrails
 from engine.guardrails.pack import load_pack
@@ -103,3 +104,36 @@ def test_every_rule_of_a_pack_has_words(pack: str) -> None:
         assert name == entry.rule
         assert len(rest.split()) >= 4
     assert words["C1"] == "consent: removes every action whose channel and purpose lack a granted consent record"
+
+
+def with_features(n: int, **states: Sequence[int]) -> ContactBatch:
+    """n contacts of whom everything but some features is known; the features have the given states."""
+    words = {"unit": "u", "source": "s", "collected_where": "w", "customer_benefit": "something good for people"}
+    schema = schema_from({"features": [{"name": name, "type": "numeric", **words} for name in states]})
+    columns = {
+        name: numeric_column(spec, np.ones(n), np.array(states[name], dtype=np.uint8))
+        for name, spec in zip(states, schema.features, strict=True)
+    }
+    known = people(n, consent=n, zone=n, suppressed=n, sends=n)
+    return replace(known, context=ContextBatch(schema, columns, n))
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_feature_that_every_contact_lacks_is_said(stored: bool) -> None:
+    """Two of three contacts without `some` are every day's business; `none` and `old` are columns that went astray."""
+    batch = with_features(
+        3, some=[PRESENT, MISSING, MISSING], none=[MISSING] * 3, old=[STALE, MISSING, STALE], more=[MISSING] * 3
+    )
+    parts = Unknowns.of(batch.take(np.array([0]))) + Unknowns.of(batch.take(np.array([1, 2])))
+    assert parts == Unknowns.of(batch)
+    assert parts.sentences(CORE, stored=stored) == (
+        "3 of 3 contacts have no value of the features 'none', 'more': see docs/contacts.md",
+        "3 of 3 contacts have no value of the feature 'old' that is dated and new enough: see docs/contacts.md",
+    )
+
+
+def test_strangers_of_a_store_have_their_features_from_the_file() -> None:
+    batch = replace(people(2), context=with_features(2, none=[MISSING] * 2).context)
+    strangers, features = Unknowns.of(batch).sentences(CORE, stored=True)
+    assert strangers.startswith("none of 2 contacts is known")
+    assert features.startswith("2 of 2 contacts have no value of the feature 'none'")

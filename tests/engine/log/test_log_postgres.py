@@ -75,5 +75,5 @@ def test_two_writers_of_one_decision_agree_or_one_is_refused(postgres_url: str) 
 
 def test_a_server_that_is_not_there_is_a_storage_error(tmp_path: Path) -> None:
     pytest.importorskip("psycopg")
-    with pytest.raises(StorageError, match="cannot open SqlLog"):
+    with pytest.raises(StorageError, match="cannot open the store "):
         SqlLog(f"postgresql://tactful@/postgres?host={tmp_path}")

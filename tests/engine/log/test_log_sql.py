@@ -258,7 +258,7 @@ def test_a_timeout_must_be_positive(url: str) -> None:
 
 
 def test_a_missing_folder_is_a_storage_error(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="cannot open SqlLog"):
+    with pytest.raises(StorageError, match="cannot open the store "):
         SqlLog(f"sqlite:///{tmp_path / 'no' / 'hot.db'}")
 
 

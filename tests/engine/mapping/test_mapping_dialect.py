@@ -94,8 +94,8 @@ def test_every_mistake_is_named(mapped: Mapped, path: str, value: Any, words: li
     ("text", "words"),
     [
         ("a: [1", "no yaml"),
-        ("- a\n- b", "table of keys, got list"),
-        ("", "got NoneType"),
+        ("- a\n- b", "table of keys, got \\['a', 'b'\\]"),
+        ("", "got None"),
         ("name: a\nname: b", "'name' is given twice"),
         ("name: !!python/object/apply:os.getcwd []", "no yaml"),
     ],
@@ -112,7 +112,7 @@ def test_a_name_that_is_not_shipped(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'hillstrom'"):
         load_mapping("hilstrom")
     (tmp_path / "latin.yaml").write_bytes(b"name: \xff")
-    with pytest.raises(ConfigError, match="neither shipped nor"):
+    with pytest.raises(ConfigError, match="cannot be read"):
         load_mapping(tmp_path / "latin.yaml")
 
 

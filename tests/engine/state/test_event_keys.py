@@ -117,9 +117,9 @@ def test_a_store_of_a_newer_version_is_refused_and_left_alone(store_url: str) ->
         state.record([COMPLAINT])
     engine = open_database(store_url, lambda _: None, owner="test")
     with engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE store SET version = 3")
+        connection.exec_driver_sql("UPDATE store SET version = 4")
     engine.dispose()
-    with pytest.raises(StorageError, match="schema version 3, this Tactful reads up to 2"):
+    with pytest.raises(StorageError, match="schema version 4, this Tactful reads up to 3"):
         SqlState(store_url)
 
 

@@ -54,7 +54,7 @@ def test_every_kind_has_its_columns() -> None:
         (CONSENT | {"purpose": "marketing"}, r"got 'marketing' .hint: .*marketing is promotional"),
         (CONSENT | {"fact": "withdrawal", "purpose": "marketing"}, r"hint: .*marketing is promotional"),
         (CONSENT | {"fact": "consnet"}, r"fact 'consnet' is none of.*did you mean 'consent'"),
-        (CONSENT | {"At ": AT}, "two columns are called 'at'"),
+        (CONSENT | {"At ": AT}, "the columns 'at' and 'At' have the same name"),
         (CONSENT | {"purpose": "promotonal"}, r"row 1: .*did you mean 'promotional'"),
         ({"fact": "event", "contact_id": "c", "at": AT, "kind": "unsubscrib"}, "did you mean 'unsubscribe'"),
     ],

@@ -76,7 +76,8 @@ def test_plain_files_and_folders_are_replaced(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "other").write_text("read", encoding="utf-8")
     for name in ("file", "folder", "new"):
-        require_free(tmp_path / name, replace=True, inputs=[tmp_path / "other", None, "missing", [tmp_path / "gone"]])
+        inputs = [tmp_path / "other", None, "missing", [tmp_path / "gone"]]
+        require_free(tmp_path / name, replace=True, inputs=inputs, folder=name == "folder")
 
 
 @pytest.mark.parametrize("way", ["itself", "hard link", "linked folder", "folder", "glob", "dots", "linked input"])

@@ -344,6 +344,31 @@ def test_side_columns_must_fit_the_log(demo: Demo, tmp_path: Path) -> None:
         assert named in answer.out["error"]
 
 
+@pytest.mark.parametrize(
+    ("policy", "metric", "said"),
+    [
+        ("column:my_chioce@action", "order", "my_choice"),
+        ("column:my_choice@action", "ordre", "order"),
+        ("column:my_choice", "order", "column:my_choice@action"),
+        ("column:my_choice@action", "order", ""),
+    ],
+)
+def test_errors_of_side_columns_name_the_files_that_were_given(
+    demo: Demo, tmp_path: Path, policy: str, metric: str, said: str
+) -> None:
+    """The joined file is ours and temporary; whoever reads the error has never heard of it."""
+    side = tmp_path / "mine.csv"
+    ids = pq.read_table(demo.log)["decision_id"].to_pylist()
+    pd.DataFrame({"decision_id": ids, "my_choice": "no such action" if not said else "hold"}).to_csv(side, index=False)
+    asked = ("evaluate", "--log", demo.log, "--metric", metric, "--policy", policy, "--estimator", "ips")
+    error, hint = refused(3, *asked, "--columns", side)
+    assert not any(part in f"{error} {hint}" for part in (".part", "/tactful", "raw_my"))
+    assert said in hint
+    if "ordre" in metric or "chioce" in policy:
+        assert error.startswith(f"{demo.log} with {side} has no ")
+        assert hint.startswith(f"did you mean '{said}'? ")
+
+
 LIMITED = """
 import resource, sys
 from experiments.cli.main import app

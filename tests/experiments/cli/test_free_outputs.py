@@ -9,8 +9,9 @@ import typer
 
 from engine.errors import ParameterError
 from engine.storage.replaceable import require_free
+from experiments.cli.console import free_out
 from experiments.cli.main import app
-from tests.experiments.commands import refused
+from tests.experiments.commands import call, refused
 
 LOG, CONTACTS = "missing.parquet", "people.parquet"
 ASKED = {
@@ -67,12 +68,48 @@ def test_what_is_there_is_refused_before_any_work(command: str, tmp_path: Path) 
 
 def test_empty_folders_and_new_names_are_free(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    require_free(tmp_path / "empty", replace=False)
+    require_free(tmp_path / "empty", replace=False, folder=True)
     require_free(tmp_path / "new", replace=False)
     (tmp_path / "empty" / "x").touch()
     with pytest.raises(ParameterError, match="free"):
-        require_free(tmp_path / "empty", replace=False)
-    require_free(tmp_path / "empty", replace=True)
+        require_free(tmp_path / "empty", replace=False, folder=True)
+    require_free(tmp_path / "empty", replace=True, folder=True)
+
+
+FILES = ("import", "decide", "dispatch", "join", "simulate")
+
+
+@pytest.mark.parametrize("command", ASKED)
+def test_a_missing_folder_of_an_output_is_made(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is refused then is the input: not the place of the output, and not a contact key that has no place."""
+    monkeypatch.delenv("TACTFUL_CONTACT_KEY")
+    monkeypatch.chdir(tmp_path)
+    place = tmp_path / "none" / "yet"
+    slip = {"simulate": ("first=-1",), "calibrate": ("nothing",), "experiment": ("days=0",)}.get(command, ())
+    if command == "demo":
+        free_out(place / "out.parquet", replace=False)
+    else:
+        said, _ = refused_somehow(command, *ASKED[command], *slip, "--out", place / "out.parquet")
+        assert "none/yet" not in said
+    assert place.is_dir()
+
+
+@pytest.mark.parametrize("command", ASKED)
+def test_the_wrong_kind_of_place_is_refused_before_any_work(command: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir() if command in FILES else out.write_text("mine", encoding="utf-8")
+    code = 2 if command in ("train", "demo") else 5
+    said, _ = refused(code, command, *ASKED[command], "--out", out, *(() if code == 2 else ("--replace",)))
+    assert str(out) in said
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    said, _ = refused(5, command, *ASKED[command], "--out", tmp_path / "file" / "out.parquet")
+    assert said.startswith(f"{tmp_path / 'file'} is a file")
+
+
+def refused_somehow(*arguments: object) -> tuple[str, str]:
+    answer = call(*arguments)
+    assert answer.code in (2, 3, 4, 7), answer
+    return answer.out["error"], answer.out["hint"]
 
 
 OWN = {

@@ -15,6 +15,7 @@ from engine.errors import DataError
 from experiments.cli.console import errors, guarded, show
 from experiments.cli.terminal import one_line, printable
 from experiments.judge.promotion import RollbackOutput
+from experiments.report.words import amount, between, percent, unbroken
 
 NASTY = {
     "an escape sequence": ("\x1b[31mred\x1b[0m", "\\x1b[31mred\\x1b[0m"),
@@ -76,6 +77,15 @@ def test_a_line_end_forges_no_message() -> None:
     with contextlib.redirect_stderr(err), contextlib.suppress(Exception), guarded(as_json=False):
         raise DataError("no action 'a\nerror: all is well\r\n\thint: go on'")
     assert err.getvalue() == "error: no action 'a error: all is well hint: go on'\n"
+
+
+def test_our_own_signs_reach_the_terminal_as_they_are() -> None:
+    """Only a character of the user's may need an escape; a page gets the joiner that no terminal shows."""
+    for unit in ("share", "usd", "count"):
+        for text in (amount(-0.25, unit, signed=True), between(-2.5, -0.25, unit, signed=True), percent(0.0004)):
+            assert printable(text) == text
+    assert printable("a\u2060b") == "a\\u2060b"
+    assert unbroken(f"<b>{amount(-0.25, 'usd')}</b>") == "<b>\u2212\u2060$0.250</b>"
 
 
 @given(st.text())

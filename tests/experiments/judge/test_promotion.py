@@ -113,6 +113,7 @@ def test_what_is_not_shown_to_be_no_worse_is_refused(
     validate("promote", out)
     assert out["promoted"] is False
     assert f"not promoted: {out['gate']['reason']}" in printed.err
+    assert f"hint: version {before.version} goes on serving; judge on a log with more rows" in printed.err
     assert read_pointer(live) == before
     (refusal,) = history(live)[1:]
     assert (refusal["event"], refusal["gate"]["reason"]) == ("refused", out["gate"]["reason"])
@@ -122,9 +123,11 @@ def test_what_is_not_shown_to_be_no_worse_is_refused(
 
 
 def test_rows_that_it_learnt_from_do_not_judge_it(live: Path, policies: tuple[Path, Path], log: Path) -> None:
-    with pytest.raises(DataError, match="learnt from") as caught:
+    with pytest.raises(
+        DataError, match=r"is later than the last one that .* learnt from \(20\d\d-\d\d-\d\dT"
+    ) as caught:
         promoted(policies[1], live, log, "learnt_rows=drop")
-    assert caught.value.hint == "give a later log"
+    assert caught.value.hint.startswith("give a log of later decisions, or learnt_rows=keep")
     forced = promoted(policies[1], live, log, "learnt_rows=drop", override="it must")
     assert forced.gate is None
     assert any("not judged" in note for note in forced.notes)
@@ -138,6 +141,10 @@ def test_damage_and_wrong_arguments(live: Path, policies: tuple[Path, Path], log
             rollback(live, Signature("me", NOW), wrong)
     with pytest.raises(StorageError):
         promoted(policies[1], policies[0], log, "guarded=[]", override="because")
+    arguments = (live, log, "martgin", config_of(), Signature("me", NOW, "update"))
+    with pytest.raises(DataError, match="has no metric 'martgin'") as caught:
+        promote(policies[1], *arguments)
+    assert "[" not in caught.value.hint
     broken = tmp_path / "broken"
     shutil.copytree(policies[1], broken)
     (broken / "tables.npz").write_bytes(b"x")

@@ -75,7 +75,7 @@ def test_what_changed_is_said_on_the_screen(catalogs: tuple[Path, Path]) -> None
         (2, ("modular", "--most", 0), "at least 1"),
         (2, ("modular", "--arm", "a", "--block", "proof_none"), "without --arm"),
         (3, ("modular", "--arm", "headline_plain"), "no arm 'headline_plain'"),
-        (4, ("nonsense",), "cannot be read"),
+        (4, ("nonsense",), "there is no catalog 'nonsense'"),
     ],
 )
 def test_what_cannot_be_shown_is_refused(code: int, words: tuple[object, ...], said: str) -> None:

@@ -278,7 +278,7 @@ def test_explain_names_a_contact_that_is_not_there(folder: Path) -> None:
     assert "offset" in answered("explain", "--contact", "c1", *words[:2], "--now", "2026-09-01T14:00", code=2)["error"]
     unknown = ["--contacts", folder / "contacts.parquet", "--now", NOW, "--catalog", "nonsense"]
     hint = answered("explain", "--contact", "c1", *unknown, code=4)["hint"]
-    assert "shipped name: " in hint
+    assert "shipped: browse_abandonment, " in hint
     assert "default, demo" in hint
 
 

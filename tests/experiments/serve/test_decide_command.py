@@ -17,6 +17,8 @@ from tests.experiments.commands import refused, run, screen
 from tests.experiments.conftest import Demo
 
 NOW = "2026-09-15T14:00:00+00:00"
+# Nobody in the demonstration has anything to renew.
+NO_RENEWALS = "500 of 500 contacts have no value of the feature 'days_to_renewal': see docs/contacts.md"
 
 
 def decide(demo: Demo, out: Path, *overrides: str, contacts: Path | None = None) -> dict[str, Any]:
@@ -200,16 +202,35 @@ def test_contacts_without_consent_are_no_silent_zero(as_table: bool, demo: Demo,
     out = run("decide", *paths)
     assert out["held"] == 500
     assert out["warnings"][0] == sentence
-    assert out["warnings"][1].startswith("the rules leave no send to any of 500 contacts: ")
-    assert words in out["warnings"][1]
+    lacking = NO_RENEWALS.replace("feature 'days_to_renewal'", "features 'days_to_renewal', 'consent_scope'")
+    assert out["warnings"][1] == lacking
+    assert out["warnings"][2].startswith("the rules leave no send to any of 500 contacts: ")
+    assert words in out["warnings"][2]
     assert set(out["rules"]) == set(out["removed"])
     assert out["rules"]["C1"] == words.removeprefix("C1 ")
     assert LogReader(tmp_path / "d").meta.notes == tuple(out["warnings"])
 
 
-def test_contacts_of_the_demonstration_need_no_warning(decided: tuple[dict[str, Any], Path]) -> None:
-    assert decided[0]["warnings"] == []
-    assert LogReader(decided[1]).meta.notes == ()
+def test_a_feature_that_is_called_otherwise_is_no_silent_gap(demo: Demo, tmp_path: Path) -> None:
+    """Any spelling of a feature is the feature; another name leaves every contact without it, and that is said."""
+    contacts = pq.read_table(demo.contacts)
+    feature = LogReader(demo.log).meta.features.names[0]
+    plain = decide(demo, tmp_path / "plain.parquet")
+    for name, spelt in (("spelt", f" {feature.upper().replace('_', ' ')} "), ("lost", "something else")):
+        renamed = [spelt if column == feature else column for column in contacts.schema.names]
+        pq.write_table(contacts.rename_columns(renamed), tmp_path / f"{name}.contacts.parquet")
+    spelt = decide(demo, tmp_path / "spelt.parquet", contacts=tmp_path / "spelt.contacts.parquet")
+    assert pq.read_table(tmp_path / "spelt.parquet").equals(pq.read_table(tmp_path / "plain.parquet"))
+    assert spelt["warnings"] == plain["warnings"] == [NO_RENEWALS]
+    lost = decide(demo, tmp_path / "lost.parquet", contacts=tmp_path / "lost.contacts.parquet")
+    sentence = NO_RENEWALS.replace("feature 'days", f"features {feature!r}, 'days")
+    assert lost["warnings"] == [sentence]
+    assert LogReader(tmp_path / "lost.parquet").meta.notes == (sentence,)
+
+
+def test_contacts_of_the_demonstration_need_no_other_warning(decided: tuple[dict[str, Any], Path]) -> None:
+    assert decided[0]["warnings"] == [NO_RENEWALS]
+    assert LogReader(decided[1]).meta.notes == (NO_RENEWALS,)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
-from engine.decide.plan import contact_pseudonyms
+from engine.identity import contact_pseudonyms
 from engine.state.facts import Event, Suppression
 from engine.state.sends.decisions import packed
 from engine.state.store import SqlState

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -136,3 +137,16 @@ def test_without_outcomes_and_conditions_nothing_is_claimed(launched: Launched) 
     out = run("monitor", "--log", launched(""), "--metric", "margin")
     assert "complaints" in out["silent"]
     assert "killed" not in out["conditions"]
+
+
+def test_outcomes_with_a_slip_are_said(launched: Launched, sender: Path, tmp_path: Path) -> None:
+    """As join says it: a misspelt state or watched event would count for nothing in silence."""
+    log = launched("")
+    (name,) = pq.read_table(log, columns=["decision_id"])["decision_id"].to_pylist()[:1]
+    rows = ["decision_id,event,at", *(f"{name},{event},2026-07-02T10:00:00Z" for event in ("faild", "unsubscibed"))]
+    (tmp_path / "slips.csv").write_text("\n".join(rows) + "\n")
+    given = ("--outcomes", tmp_path / "slips.csv", "--conditions", sender)
+    notes = call("monitor", "--log", log, "--metric", "margin", *given).out["notes"]
+    assert "the event 'faild' (1 row) is not read: did you mean 'failed'?" in notes
+    assert "the event 'unsubscibed' (1 row) is not read: did you mean 'unsubscribed'?" in notes
+    assert not [one for one in watched(log, "--conditions", sender)[1]["notes"] if "is not read" in one]

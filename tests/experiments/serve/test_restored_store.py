@@ -120,6 +120,18 @@ def test_a_rebuilt_store_holds_every_cap_and_limit(world: dict[str, Any]) -> Non
     assert (twice.decisions, twice.sends, twice.limits) == (0, {}, ())
 
 
+def test_an_outcome_with_a_slip_is_said(world: dict[str, Any]) -> None:
+    """A state with a slip says nothing of its send, which counts as taken; that must not happen in silence."""
+    folder, url = world["folder"], world["url"]
+    (name, *_) = sent(folder, "log.parquet")
+    lines = ["decision_id,event,at", f"{name},faild,2026-11-03T11:30:00Z", f"{name},opened,2026-11-03T11:40:00Z"]
+    (folder / "slip.csv").write_text("\n".join(lines) + "\n")
+    world["restore"]()
+    said = rebuild_store(url, [folder / "log.parquet"], [folder / "slip.csv"], LATER).said
+    assert [one for one in said if "faild" in one] == ["the event 'faild' (1 row) is not read: did you mean 'failed'?"]
+    assert not [one for one in said if "opened" in one]
+
+
 def test_due_sends_without_an_outcome_count_and_wait_to_be_settled(world: dict[str, Any]) -> None:
     """Only the sender knows whether they left, so they are not sent again."""
     folder, url = world["folder"], world["url"]

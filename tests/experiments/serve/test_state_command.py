@@ -63,7 +63,9 @@ def test_the_store_decides_as_the_file_does(demo: Demo, url: str, tmp_path: Path
     """The same facts from either side: the same draws from the same sets."""
     by_file = decide(demo, tmp_path / "file.parquet")
     by_state = decide(demo, tmp_path / "state.parquet", "--state", url)
-    assert {**by_file, "log": ""} == {**by_state, "log": ""}
+    warnings = [one for one in by_state["warnings"] if not one.startswith("the contact file says a time zone (")]
+    assert len(warnings) < len(by_state["warnings"])
+    assert {**by_file, "log": ""} == {**by_state, "log": "", "warnings": warnings}
     ours, theirs = (pq.read_table(tmp_path / f"{name}.parquet").drop(["rule_inputs"]) for name in ("state", "file"))
     assert ours.equals(theirs)
     decide(demo, tmp_path / "again.parquet", "--state", url)
@@ -172,6 +174,7 @@ def test_raw_replies_are_read_counted_and_forgotten(tmp_path: Path) -> None:
         "1 replies are in doubt",
         "1 provider codes are in doubt",
         "1 provider codes blame the sender, not the contact",
+        "the store knows nothing else of 4 of 4 contacts whose opt-outs, refusals or bounces are recorded",
     ]
     again = run("state", "record", "--state", url, "--facts", path)
     assert (again["new"], again["known"]) == (0, found["new"])
