@@ -35,7 +35,7 @@ from policies.parts.surrogate import STAGE_WORTH
 from policies.peers.constant import UniformPolicy
 from simulator.rollout import HoldActor, PolicyActor, play
 from simulator.scenario import Scenario, scenario_from
-from simulator.truth import Comparison, Subject, compare
+from simulator.truth import Comparison, Subject, Value, compare
 from simulator.world.world import World
 
 METRIC: Final = "margin"
@@ -55,10 +55,12 @@ class LivePolicy(Output, frozen=True, kw_only=True):
     """One policy of the demonstration: what the log said of it, and what then happened.
 
     Attributes:
-        offline / offline_low / offline_high: USD per decision by the deciding estimator, with its interval; null where
-            it is not defined.
+        offline / offline_low / offline_high: what the log said of the policy less the static segments, USD per decision
+            by the deciding estimator, with its interval; null for the segments themselves, and where it is not defined.
         offline_verdict: against the static segments, on the log.
-        live: USD per decision over the live days; `live_first` over as many of them as the backtest saw.
+        live: USD per decision over the live days.
+        live_first: `live` less that of the static segments, over as many days as the backtest saw; null for the
+            segments themselves.
         live_stderr: Monte Carlo standard error of `live`, by contact.
         difference / difference_low / difference_high: `live` less that of the static segments under the same luck, with
             its 95 % interval; null for the segments themselves.
@@ -74,7 +76,7 @@ class LivePolicy(Output, frozen=True, kw_only=True):
     offline_verdict: str
     live: float
     live_stderr: float
-    live_first: float
+    live_first: float | None
     difference: float | None
     difference_low: float | None
     difference_high: float | None
@@ -218,8 +220,13 @@ def live_rows(
     offline = {row.policy: row for row in judged.results if row.estimator == estimator}
     named = {LEARNED: LEARNED, SEGMENTS: SEGMENTS, SILENCE: "always:hold"}
     rows = {}
+
+    def _first(value: Value) -> float:
+        return float(value.reward_by_step[:KNOWN_DAYS].sum()) / decisions.first
+
     for name, value in compared.values.items():
         known = offline.get(named[name])
+        said = None if known is None or name == SEGMENTS else known.difference
         low = high = mean = None
         if name != SEGMENTS:
             gap = compared.difference(name, SEGMENTS)
@@ -227,13 +234,13 @@ def live_rows(
             low, high = (bound / decisions.whole for bound in gap.interval())
         start, end = value.list_by_step[0], value.list_by_step[-1]
         rows[name] = LivePolicy(
-            offline=known.value if known else None,
-            offline_low=known.low if known else None,
-            offline_high=known.high if known else None,
+            offline=said.value if said else None,
+            offline_low=said.low if said else None,
+            offline_high=said.high if said else None,
             offline_verdict=known.verdict if known else "",
             live=value.mean / decisions.whole,
             live_stderr=value.stderr / decisions.whole,
-            live_first=float(value.reward_by_step[:KNOWN_DAYS].sum()) / decisions.first,
+            live_first=None if name == SEGMENTS else _first(value) - _first(compared.values[SEGMENTS]),
             difference=mean,
             difference_low=low,
             difference_high=high,
@@ -265,20 +272,22 @@ def sentences(live: dict[str, LivePolicy], judged: BacktestOutput) -> tuple[str,
             f"decision (95 % interval {row.difference_low:+.5f} to {row.difference_high:+.5f})."
         )
     said += _followed(live, judged.launch.policy)
-    for name in (LEARNED, SEGMENTS):
+    for name in (LEARNED, SILENCE):
         row = live[name]
-        if row.offline is None or row.offline_low is None or row.offline_high is None:
+        if row.offline is None or row.offline_low is None or row.offline_high is None or row.live_first is None:
             said.append(f"The log gave no estimate with an interval for {name}.")
             continue
         inside = row.offline_low <= row.live_first <= row.offline_high
         said.append(
-            f"{name}: the log estimated {row.offline:.4f} USD per decision ({row.offline_low:.4f} to "
-            f"{row.offline_high:.4f}); its first {KNOWN_DAYS} days live brought {row.live_first:.4f}, "
-            f"{'inside' if inside else 'outside'} that interval, all {LIVE_DAYS} days {row.live:.4f}."
+            f"{name} against {SEGMENTS}: the log estimated {row.offline:+.4f} USD per decision "
+            f"({row.offline_low:+.4f} to {row.offline_high:+.4f}); the first {KNOWN_DAYS} days live brought "
+            f"{row.live_first:+.4f}, {'inside' if inside else 'outside'} that interval."
         )
     said.append(
-        "The two need not agree: the estimate values single decisions in the states that the log's policy led to, by "
-        "money that came within three days; live days also hold late clicks, refunds, fatigue and lost permissions."
+        "The log is judged by what its clicks are worth, less costs, lost permissions and a charge for discounts: "
+        "orders that come by themselves are most of the money and nearly all of its noise. The estimate values single "
+        "decisions in the states that the log's policy led to; live days hold all money, with late clicks, refunds and "
+        "fatigue."
     )
     return tuple(said)
 
