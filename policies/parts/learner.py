@@ -329,7 +329,7 @@ class _Build:
         )
         valued, worths = self._valued(worth, organic)
         tables = PartTables(chance.tables, worths, zero_tables(chance.tables), (), held, stage)
-        tables = replace(tables, money=self._past(whole, organic, tables, tested=valued))
+        tables = replace(tables, money=self._past(whole, organic, tables, valued=valued))
         acts_past = bool(tables.money.arm.any() or tables.money.channel.any())
         gain = self._gain(tables, whole.encoder, sample)
         tables = replace(tables, losses=self._losses(whole, gain))
@@ -458,8 +458,8 @@ class _Build:
             "organic", self.log.rows(wanted, self._money), "money", [alone], ((),), self.parts.worth_ridges
         )
 
-    def _past(self, whole: Terms, organic: Fitted, tables: PartTables, *, tested: bool) -> ScoreTables:
-        """What acts past the stage, over what hold leaves over; zeros where it is not shown, if it has to be."""
+    def _past(self, whole: Terms, organic: Fitted, tables: PartTables, *, valued: bool) -> ScoreTables:
+        """What acts past the stage, over what hold leaves over; zeros where a stage of value explains it."""
         none = zero_tables(tables.money)
         if not self.parts.past:
             return none
@@ -474,7 +474,9 @@ class _Build:
         if found.gain is not None and found.gain[0] > _CLEAR * found.gain[1]:
             self.said.append("Messages also act past the stage; what does was added.")
             return over_hold(found.tables)
-        by_arm = leftover_by_arm(every, self.log.catalog, over_hold=True, tested=tested)
+        # Where nothing is known of a send's value, the sends of today are taken to bring what they cost.
+        practice = None if valued else self.tally.mean_cost
+        by_arm = leftover_by_arm(every, self.log.catalog, over_hold=True, practice=practice)
         if not by_arm.any():
             self.said.append("Nothing is seen to act past the stage.")
             return none

@@ -22,15 +22,16 @@ _CLEAR: Final = 2.0
 _LEAST_ROWS: Final = 20
 
 
-def leftover_by_arm(stream: Stream, catalog: Catalog, *, over_hold: bool, tested: bool = True) -> FloatArray:
+def leftover_by_arm(stream: Stream, catalog: Catalog, *, over_hold: bool, practice: float | None = None) -> FloatArray:
     """(C, K) what sends of each channel and arm leave over, USD; 0 where chance explains it.
 
     Args:
         stream: rows with what is left over as their target.
         catalog: the actions.
         over_hold: take it less what holds leave over; else only what cells have over each other counts.
-        tested: count the common mean beyond two of its errors alone, and differences beyond chance; else both are
-            shrunk, and no test has to be passed.
+        practice: USD that a mean send is taken to bring at least, unless the log shows that it does not: who sends
+            today goes on where nobody can tell. Differences are then shrunk without a test. None takes nothing for granted,
+            and differences count beyond chance alone.
     """
     channels, _, arms = catalog.shape
     sums = np.zeros((3, channels * arms + 1))
@@ -46,22 +47,26 @@ def leftover_by_arm(stream: Stream, catalog: Catalog, *, over_hold: bool, tested
         mean = total / np.maximum(count, 1.0)
         spread = (squares[1:] - count[1:] * mean[1:] ** 2)[known].sum() / (count[1:][known] - 1.0).sum()
         held = (squares[0] / count[0] - mean[0] ** 2) / count[0] if over_hold else np.inf
-        out[known] = _shrunk(mean[1:][known] - (mean[0] if over_hold else 0.0), spread / count[1:][known], held, tested)
+        out[known] = _shrunk(
+            mean[1:][known] - (mean[0] if over_hold else 0.0), spread / count[1:][known], held, practice
+        )
     return out.reshape(channels, arms)
 
 
-def _shrunk(over: FloatArray, variance: FloatArray, held: float, tested: bool) -> FloatArray:
+def _shrunk(over: FloatArray, variance: FloatArray, held: float, practice: float | None) -> FloatArray:
     """Cells' means with their variances, shrunk; `held` is the variance of what they are taken over."""
     if not (variance > 0.0).all():
         return np.zeros(len(over))
     weight = 1.0 / variance
     centre = float((weight * over).sum() / weight.sum())
     error = 1.0 / float(weight.sum()) + held
-    least = _CLEAR if tested else 1.0
-    common = centre * (1.0 - error / centre**2) if centre**2 > least**2 * error else 0.0
+    if centre**2 > _CLEAR**2 * error:
+        common = centre * (1.0 - error / centre**2)
+    else:
+        common = 0.0 if practice is None else max(centre, practice)
     q, freedom = float((weight * (over - centre) ** 2).sum()), len(over) - 1
     between = 0.0
-    if freedom and q > (chdtri(freedom, _ERROR) if tested else freedom):
+    if freedom and q > (chdtri(freedom, _ERROR) if practice is None else freedom):
         between = (q - freedom) / float(weight.sum() - (weight**2).sum() / weight.sum())
     out: FloatArray = common + between / (between + variance) * (over - centre)
     return out

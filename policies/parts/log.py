@@ -40,7 +40,7 @@ class Tally:
         held_stages: decisions to hold after which the stage was reached all the same.
         contacts / days: distinct contacts, and the days from the first to the last decision; 0 where not known.
         gap_days: mean days between two decisions of a contact, also those that do not train; infinite without any.
-        cost: (k - 1,) cost of a send by channel and arm, USD, at least 0.
+        cost: (k - 1,) cost of a send by channel and arm, USD, at least 0; `mean_cost` that of the sends of the log.
         opened: (C,) share of sends that were seen; 1 where the log does not say.
         cost_from: where the cost was found: the name of a metric, "money" or "".
     """
@@ -55,6 +55,7 @@ class Tally:
     days: float
     gap_days: float
     cost: FloatArray
+    mean_cost: float
     opened: FloatArray
     cost_from: str
 
@@ -186,7 +187,8 @@ class PartsLog:
         gap = days * len(seen) / (decisions - len(seen)) if decisions > len(seen) and days else np.inf
         each = np.repeat(mean[:, None, :], hours, axis=1).ravel()
         found = self.cost or ("money" if mean.any() else "")
-        return Tally(rounds, skipped, eligible, sends, stages, held, len(seen), days, gap, each, share, found)
+        usual = float(max(-cost.sum() / max(priced.sum(), 1.0), 0.0) if self.cost else mean.mean())
+        return Tally(rounds, skipped, eligible, sends, stages, held, len(seen), days, gap, each, usual, share, found)
 
     def organic_spend(self) -> float:
         """Mean spending of the decisions that reached no stage; what is not known is left out."""
