@@ -30,8 +30,8 @@ def leftover_by_arm(stream: Stream, catalog: Catalog, *, over_hold: bool, practi
         catalog: the actions.
         over_hold: take it less what holds leave over; else only what cells have over each other counts.
         practice: USD that a mean send is taken to bring at least, unless the log shows that it does not: who sends
-            today goes on where nobody can tell. Differences are then shrunk without a test. None takes nothing for granted,
-            and differences count beyond chance alone.
+            today goes on where nobody can tell. Differences are then shrunk without a test. None takes nothing for
+            granted, and differences count beyond chance alone.
     """
     channels, _, arms = catalog.shape
     sums = np.zeros((3, channels * arms + 1))
