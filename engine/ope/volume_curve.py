@@ -6,9 +6,12 @@ of hold, so its value is self-normalised importance sampling with the weight
 
     w_v = K_v [A = a*] / p + (1 - K_v) [A = hold] / p
 
-(Swaminathan & Joachims, NIPS 2015). All shares share their rows, so their errors move together, and one band holds for
-the whole curve: max-t over the influences of contacts, or of buckets of them where they are many, so that memory does
-not grow with the log.
+(Swaminathan & Joachims, NIPS 2015). Where nothing but one action is eligible it is taken at every share. The mean of
+w_v is 1 wherever the log could have taken what the policy takes. A share where it is not (of a log that never held,
+say) has no figure: self-normalising would value other contacts in the place of those that the log says nothing about.
+
+All shares share their rows, so their errors move together, and one band holds for the whole curve: max-t over the
+influences of contacts, or of buckets of them where they are many, so that memory does not grow with the log.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import numpy as np
 from engine.errors import ParameterError
 from engine.ope.intervals.simultaneous import max_t_quantile
 from engine.ope.sums.bootstrap import BucketSums
+from engine.ope.support import SupportRule
 from engine.types import BoolArray, FloatArray, KeyArray
 
 SHARES: Final = tuple(place / 20 for place in range(1, 21))
@@ -48,8 +52,8 @@ class VolumePoint(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         share: that was asked for.
-        kept: share of the log's decisions with an eligible send that get one.
-        sends_per_1000: expected messages per 1,000 decisions.
+        kept: share of the log's decisions with a choice that get a send.
+        sends_per_1000: expected messages per 1,000 decisions, of those with a choice.
         effective: effective rows of the weights.
         bands: metric -> its figure; null where the log supports too little.
     """
@@ -112,8 +116,9 @@ class CurveRows:
 
     Attributes:
         cluster: (n,) keys of the contacts.
-        sendable: (n,) whether a send was eligible.
-        send / hold: (n,) 1 / propensity where the log took the best eligible send, or held; else 0.
+        sendable: (n,) whether there was a choice: a send was eligible, and so was hold.
+        send / hold: (n,) 1 / propensity where the log took the best eligible send, or what is done without it: hold,
+            or that send where hold was not eligible; else 0.
         keep: ranking -> (n, G) probability to be kept, where something may be sent.
         rewards: metric -> (n,); NaN where it is not known.
     """
@@ -133,27 +138,41 @@ class VolumeSums:
         rankings / metrics: names.
         shares: ascending, in (0, 1].
         seed: of the buckets and the resamples.
+        rule: how far the mean weight may lie from 1, how many units there must be, and how much of a variance one of
+            them may carry.
     """
 
     def __init__(
-        self, rankings: Sequence[str], metrics: Sequence[str], shares: Sequence[float] = SHARES, seed: int = 0
+        self,
+        rankings: Sequence[str],
+        metrics: Sequence[str],
+        shares: Sequence[float] = SHARES,
+        seed: int = 0,
+        rule: SupportRule | None = None,
     ) -> None:
         self.rankings, self.metrics, self.shares = tuple(rankings), tuple(metrics), tuple(shares)
         self._seed, self._rows, self._sendable = seed, 0, 0
+        self._rule = SupportRule() if rule is None else rule
         self._kept = {name: np.zeros(len(self.shares), dtype=np.int64) for name in self.rankings}
         # Per ranking and share: the weight squared; per metric the weight of known rows, the weighted reward, its size
         # and its square.
-        columns = 1 + len(self.rankings) * len(self.shares) * (1 + _PER_METRIC * len(self.metrics))
+        columns = len(self.rankings) * len(self.shares) * (1 + _PER_METRIC * len(self.metrics))
         self._sums = BucketSums(columns, seed)
+        # All rows, also those without a weight; per metric those that know it.
+        self._counts = BucketSums(1 + len(self.metrics), seed)
 
     def add(self, rows: CurveRows) -> None:
         """Sum some decisions; rows of one contact may come apart."""
         self._rows += len(rows.cluster)
         self._sendable += int(rows.sendable.sum())
+        if not len(rows.cluster):
+            return
+        each = [np.ones(len(rows.cluster)), *(~np.isnan(rows.rewards[name]) for name in self.metrics)]
+        self._counts.add(rows.cluster, np.stack(each, axis=1).astype(np.float64))
         some = np.flatnonzero((rows.send > 0.0) | (rows.hold > 0.0))
         known = {name: ~np.isnan(rows.rewards[name][some]) for name in self.metrics}
         reward = {name: np.where(known[name], rows.rewards[name][some], 0.0) for name in self.metrics}
-        columns = [np.ones((len(some), 1))]
+        columns = []
         for name in self.rankings:
             keep = np.where(rows.sendable[:, None], rows.keep[name], 0.0)
             self._kept[name] += np.rint(keep * _NANO).astype(np.int64).sum(axis=0)
@@ -173,11 +192,13 @@ class VolumeSums:
             alpha: error of each whole curve of each metric, in (0, 1).
             draws: resamples of the largest |t|.
         """
-        units, size = self._sums.units(), len(self.shares)
+        counts, size = self._counts.buckets(), len(self.shares)
+        filled = counts[:, 0] > 0
+        counts, units = counts[filled], self._sums.buckets()[filled]
         width = size * (1 + _PER_METRIC * len(self.metrics))
         out = []
         for place, name in enumerate(self.rankings):
-            own = units[:, 1 + place * width : 1 + (place + 1) * width]
+            own = units[:, place * width : (place + 1) * width]
             bands: dict[str, list[Band | None]] = {}
             effective = np.zeros(size)
             for at, metric in enumerate(self.metrics):
@@ -188,6 +209,7 @@ class VolumeSums:
                 if not at:
                     effective = _effective(weight, own[:, :size])
                 fine = (effective >= LEAST_EFFECTIVE) & (_effective(events, squared) >= LEAST_EVENTS)
+                fine &= self._supported(weight, counts[:, 1 + at])
                 bands[metric] = self._bands(weight, product, fine, alpha, draws)
             kept = self._kept[name] / _NANO
             out.append(
@@ -207,16 +229,28 @@ class VolumeSums:
             )
         return tuple(out)
 
+    def _supported(self, weight: FloatArray, known: FloatArray) -> BoolArray:
+        """(G,) whether the mean weight of the known rows is near 1, of (u, G) sums of weights and (u,) rows."""
+        rows = max(float(known.sum()), 1.0)
+        mean = weight.sum(axis=0) / rows
+        spread = np.sqrt(((weight - mean * known[:, None]) ** 2).sum(axis=0)) / rows
+        allowed = self._rule.mean_weight_sigmas * spread + self._rule.mean_weight_slack
+        supported: BoolArray = (np.abs(mean - 1.0) <= allowed) & (np.count_nonzero(known) >= self._rule.min_clusters)
+        return supported
+
     def _bands(
         self, weight: FloatArray, product: FloatArray, fine: BoolArray, alpha: float, draws: int
     ) -> list[Band | None]:
         total = weight.sum(axis=0)
-        fine = fine & (total > 0.0)
+        safe = np.where(total > 0.0, total, 1.0)
+        value = product.sum(axis=0) / safe
+        influence = (product - value * weight) / safe
+        square = influence**2
+        fine = fine & (total > 0.0) & (square.max(axis=0) <= self._rule.max_cluster_error_share * square.sum(axis=0))
         out: list[Band | None] = [None] * len(fine)
-        if not fine.any() or len(weight) < 2:
+        if not fine.any():
             return out
-        value = product[:, fine].sum(axis=0) / total[fine]
-        influence = (product[:, fine] - value * weight[:, fine]) / total[fine]
+        value, influence = value[fine], influence[:, fine]
         error = np.sqrt((influence**2).sum(axis=0) * len(weight) / (len(weight) - 1))
         reach = max_t_quantile(influence, draws, self._seed, alpha)
         for place, g in enumerate(np.flatnonzero(fine).tolist()):

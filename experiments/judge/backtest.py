@@ -19,7 +19,6 @@ from engine.ope.estimators.named import estimators_named
 from engine.ope.evaluate import Evaluation, evaluate
 from engine.ope.metrics.gate import Gate
 from engine.ope.target import Target
-from engine.protocols import Policy
 from engine.storage.given import Given, options
 from experiments.judge.audit import AuditGate, passed_gate
 from experiments.judge.contenders import BLAST, LEARNED, NAMED, SEGMENTS, contenders
@@ -33,7 +32,15 @@ from experiments.judge.launch.treatment import TreatmentOutput
 from experiments.judge.launch.volume import MATCHED, VolumeRow, matched_target, volumes
 from experiments.judge.shared_models import SharedModels
 from experiments.judge.train import learn
-from experiments.judge.volume_curve import CurvePass, VolumeCurve, harms_of, recency_feature
+from experiments.judge.volume_curve import (
+    CurvePass,
+    VolumeCurve,
+    asked_curve,
+    harms_of,
+    no_scores,
+    recency_feature,
+    scored,
+)
 from experiments.outputs import CommandOutput, LogSummary, MetricRow, json_bytes
 from experiments.provenance import provenance
 from experiments.report.files import make_folder, tidy, write_table, write_whole
@@ -161,8 +168,14 @@ def prepare(request: BacktestRequest, config: BacktestConfig, reader: LogReader 
     reader = LogReader(request.log) if reader is None else reader
     refuse_modular(reader.meta.catalog, "a backtest")
     _check_baseline(request.baseline, reader, config.peers)
+    recency_feature(reader.meta.features, request.recency, volume=request.volume)
     train, judge = _sides(request, reader, config.seed)
     learner = learn(reader, request.metric, config.learner, config.exploration, train)
+    if request.volume and scored(learner.policy()) is None:
+        raise no_scores(
+            f"what {LEARNED} sends",
+            "leave --volume out, or choose learner=mtr or learner=parts without learner.parts.safety",
+        )
     metric = request.metric
     if config.judged_by == STAGE_WORTH:
         reader, metric = _surrogate(reader, learner), STAGE_WORTH
@@ -389,18 +402,15 @@ def _launch_pass(prepared: Prepared, request: BacktestRequest, config: BacktestC
         config.metric_stack,
         prepared.groups,
         scores,
-        _curve(prepared, request, config, learned) if request.volume else None,
+        _curve(prepared, request, config) if request.volume else None,
     )
 
 
-def _curve(prepared: Prepared, request: BacktestRequest, config: BacktestConfig, learned: Policy) -> CurvePass:
+def _curve(prepared: Prepared, request: BacktestRequest, config: BacktestConfig) -> CurvePass | None:
     """The volume curve, its rankings cut on the training side."""
-    meta = prepared.reader.meta
-    if not isinstance(learned, CompiledPolicy):
-        raise DataError(
-            f"{learned.name} has no scores, so it does not rank contacts by what a send brings",
-            hint="leave --volume out, or choose learner=mtr or learner=parts",
-        )
+    meta, learned = prepared.reader.meta, scored(prepared.learner.policy())
+    if learned is None:
+        return None
     recency = recency_feature(meta.features, request.recency)
     metrics = (prepared.metric, *harms_of(meta.rewards, prepared.metric))
     contexts = Selection(prepared.reader, prepared.metric, side=prepared.train)
@@ -450,7 +460,5 @@ def reproduce(request: BacktestRequest) -> str:
     return (
         f"tactful backtest {options('--log', request.log)} --metric {request.metric} --out {request.out} "
         f'--train-fraction {request.train_fraction:g} --split {request.split} --baseline "{request.baseline}"'
-        f"{overridden}"
-        + (" --volume" if request.volume else "")
-        + (f" --recency {request.recency}" if request.recency else "")
+        f"{overridden}" + asked_curve(request.volume, request.recency)
     )

@@ -32,7 +32,15 @@ from experiments.judge.launch.sums import remembered
 from experiments.judge.learnt_rows import marked
 from experiments.judge.shared_models import Factory, regressor_named
 from experiments.judge.specs import Tuning, parse_spec
-from experiments.judge.volume_curve import CurvePass, VolumeCurve, asked_curve, harms_of, recency_feature, scored_policy
+from experiments.judge.volume_curve import (
+    CurvePass,
+    VolumeCurve,
+    asked_curve,
+    harms_of,
+    no_scores,
+    recency_feature,
+    scored_policy,
+)
 from experiments.outputs import CommandOutput, LogSummary, MetricRow, json_bytes
 from experiments.report.evaluation import evaluation_report
 from experiments.report.files import make_folder, tidy, write_table, write_whole
@@ -137,11 +145,7 @@ def evaluate_log(request: EvaluateRequest, config: EvaluateConfig, advance: Adva
         extra = sorted({name for _, names in parsed for name in names} | set(baseline_columns) | set(asked))
         judged = remembered({target.name: target for target in (baseline, *(target for target, _ in parsed))})
         beside = _beside(request, config, reader, list(judged.values()))
-        rewards = (
-            *(() if beside.stack is None else beside.stack.bound.needed),
-            *(harms_of(reader.meta.rewards, request.metric) if request.volume else ()),
-        )
-        rounds = Selection(reader, request.metric, extra=extra, rewards=rewards)
+        rounds = Selection(reader, request.metric, extra=extra, rewards=beside.rewards)
         make_model = model_factory(reader, request.metric, config.model, config.evaluation)
         question = question_of(
             reader,
@@ -227,9 +231,9 @@ def _curve(request: EvaluateRequest, config: EvaluateConfig, reader: LogReader, 
     """
     scored = next((found for target in targets if (found := scored_policy(target)) is not None), None)
     if scored is None:
-        raise DataError(
-            "no policy has scores, so none ranks contacts by what a send brings",
-            hint="give --policy FOLDER with a folder that tactful train or backtest made by a compiled learner",
+        raise no_scores(
+            f"what {', '.join(target.name for target in targets)} would send",
+            "give --policy FOLDER with a folder of tactful train or backtest, without learner.parts.safety",
         )
     recency = recency_feature(reader.meta.features, request.recency)
     metrics = (request.metric, *harms_of(reader.meta.rewards, request.metric))
@@ -245,6 +249,7 @@ def _beside(request: EvaluateRequest, config: EvaluateConfig, reader: LogReader,
         DataError: no policy has scores for a volume curve.
         MissingPropensityError: asked of a log without propensities.
     """
+    recency_feature(reader.meta.features, request.recency, volume=request.volume)
     stack = _stack(config, reader, targets)
     if not request.quantiles and not request.uplift and not request.volume:
         return _Beside(stack, None, None, None)

@@ -8,16 +8,18 @@ from typing import Final
 
 import numpy as np
 
-from engine.errors import DataError
+from engine.errors import DataError, ParameterError
 from engine.features import PRESENT, FeatureSchema
 from engine.names import known_name
 from engine.ope.target import PolicyTarget, Remembered, Target
 from engine.ope.volume_curve import SHARES, Curve, CurveRows, Cutoffs, VolumeSums
+from engine.protocols import Policy
 from engine.records.rounds import RoundBatch
 from engine.types import HOLD, BoolArray, FloatArray
 from experiments.outputs import Output
 from policies.prices.use import sample_keys
 from policies.vw.scoring.compiled import CompiledPolicy
+from policies.wrappers.safe import SafePolicy
 
 LEARNT, RECENCY, RANDOM = "learnt", "recency", "random"
 # Metrics that are shown beside the value, where the log has them.
@@ -37,8 +39,8 @@ class VolumeCurve(Output, frozen=True, kw_only=True):
         recency: feature of the recency ranking; "" where the features have none.
         alpha: error of each curve's band.
         curves: of each ranking.
-        prices: per share of the learnt ranking, what a send has to bring more than none, in the metric's unit; null
-            where nothing is held back.
+        prices: per share of the learnt ranking, what a send's score has to bring more than hold's, in the unit that
+            the policy learnt; null where nothing is held back.
         chosen: share of the highest value of the learnt ranking; null where no share is supported.
         price: of the chosen share; null where there is none, or it is not above 0.
         overrides: of `decide` and `simulate`, that charge this price.
@@ -61,9 +63,9 @@ class Ranked:
     """The best message of n decisions, and how each ranking orders them.
 
     Attributes:
-        sendable: (n,) whether a send is eligible.
+        sendable: (n,) whether there is a choice: a send is eligible, and so is hold.
         best: (n,) the eligible send of the highest score; hold where there is none.
-        effect: (n,) its score less hold's; 0 where there is none.
+        effect: (n,) its score less hold's; 0 where there is no choice.
         recent: (n,) the more recent the higher, -inf where it is not known; None without the feature.
     """
 
@@ -73,12 +75,21 @@ class Ranked:
     recent: FloatArray | None
 
 
-def recency_feature(schema: FeatureSchema, asked: str = "") -> str:
+def recency_feature(schema: FeatureSchema, asked: str = "", *, volume: bool = True) -> str:
     """The feature of the recency ranking: the one that was asked for, else the first that is known, else "".
 
+    Args:
+        schema: of the log.
+        asked: by name.
+        volume: whether there is a curve to rank for.
+
     Raises:
-        ParameterError: no such numeric feature; it names the nearest.
+        ParameterError: no such numeric feature; it names the nearest. Or one was asked for and no curve.
     """
+    if asked and not volume:
+        raise ParameterError(
+            "recency", "volume", allowed="only with --volume", got=asked, hint="add --volume, or leave --recency out"
+        )
     numeric = [spec.name for spec in schema.features if spec.type == "numeric"]
     if not asked:
         return next((name for name in _RECENT if name in numeric), "")
@@ -96,7 +107,7 @@ class CurvePass:
         seed: of the resamples.
 
     Raises:
-        DataError: no decision with an eligible send.
+        DataError: no decision with a choice between a send and hold.
     """
 
     def __init__(
@@ -116,13 +127,15 @@ class CurvePass:
         """Rank some decisions."""
         eligible, scores = batch.eligible_dense(), self.policy.scores(batch.context)
         sends = np.where(eligible[:, 1:], scores[:, 1:], -np.inf)
-        sendable: BoolArray = np.asarray(eligible[:, 1:].any(axis=1))
-        best = np.where(sendable, 1 + sends.argmax(axis=1), HOLD)
+        some = eligible[:, 1:].any(axis=1)
+        sendable: BoolArray = some & eligible[:, HOLD]
+        best = np.where(some, 1 + sends.argmax(axis=1), HOLD)
         effect = np.where(sendable, scores[np.arange(batch.n), best] - scores[:, HOLD], 0.0)
         recent = None
         if self.recency:
             column = batch.context.columns[self.recency]
-            recent = np.where(column.state == PRESENT, -np.nan_to_num(column.values.astype(np.float64)), -np.inf)
+            days = column.values.astype(np.float64)
+            recent = np.where((column.state == PRESENT) & ~np.isnan(days), -days, -np.inf)
         return Ranked(sendable, best, effect, recent)
 
     def add(self, batch: RoundBatch) -> None:
@@ -131,6 +144,7 @@ class CurvePass:
             return
         found = self.rank(batch)
         inverse = 1.0 / batch.propensity
+        otherwise = np.where(batch.eligible_dense()[:, HOLD], HOLD, found.best)
         keep = {LEARNT: self._cuts[LEARNT].keep(found.effect)}
         if found.recent is not None:
             keep[RECENCY] = self._cuts[RECENCY].keep(found.recent)
@@ -140,7 +154,7 @@ class CurvePass:
                 batch.cluster,
                 found.sendable,
                 np.where(found.sendable & (batch.action == found.best), inverse, 0.0),
-                np.where(batch.action == HOLD, inverse, 0.0),
+                np.where(batch.action == otherwise, inverse, 0.0),
                 keep,
                 batch.rewards,
             )
@@ -183,7 +197,10 @@ class CurvePass:
                 kept = [_smallest(kept)]
         keys, effect, recent = _smallest(kept)
         if not len(keys):
-            raise DataError("no decision of the log has an eligible send, so there is no volume to choose")
+            raise DataError(
+                "no decision of the log has a choice between a send and hold, so there is no volume to choose",
+                hint="where the log held, name that action as `hold` in the mapping",
+            )
         return effect, recent
 
 
@@ -199,10 +216,19 @@ def asked_curve(volume: bool, recency: str) -> str:
 
 
 def scored_policy(target: Target) -> CompiledPolicy | None:
-    """The policy of a target, where it has scores."""
+    """The policy of a target, where its scores alone say what it sends."""
     inner = target.target if isinstance(target, Remembered) else target
-    policy = inner.policy if isinstance(inner, PolicyTarget) else None
-    return policy if isinstance(policy, CompiledPolicy) else None
+    return scored(inner.policy) if isinstance(inner, PolicyTarget) else None
+
+
+def scored(policy: Policy) -> CompiledPolicy | None:
+    """The policy where its scores alone say what it sends; of one that keeps to a practice no price gives a share."""
+    return policy if isinstance(policy, CompiledPolicy) and not isinstance(policy, SafePolicy) else None
+
+
+def no_scores(who: str, hint: str) -> DataError:
+    """The error where a policy has no curve."""
+    return DataError(f"{who} is not chosen by scores alone, so no price gives a share of its sends", hint=hint)
 
 
 def price_overrides(channels: Sequence[str], price: float) -> tuple[str, ...]:

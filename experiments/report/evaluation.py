@@ -66,7 +66,7 @@ def evaluation_report(output: EvaluateOutput, baseline: str, command: str) -> Re
         rows=output.results,
         pictures=[
             *pictures(output.results, baseline, output.log.metric),
-            *([curve_picture(output.volume_curve)] if output.volume_curve else []),
+            *([drawn] if output.volume_curve and (drawn := curve_picture(output.volume_curve)).svg else []),
         ],
         facts={
             "baseline": baseline,

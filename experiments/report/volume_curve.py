@@ -19,8 +19,11 @@ _PER = 1000.0
 
 
 def curve_picture(found: VolumeCurve) -> Picture:
-    """One panel a metric, per 1,000 decisions, with the bands of every ranking and the chosen share."""
-    metrics = list(found.curves[0].points[0].bands)
+    """One panel a metric that has figures, per 1,000 decisions, with each ranking's band and the chosen share."""
+    points = [point for curve in found.curves for point in curve.points]
+    metrics = [name for name in points[0].bands if any(point.bands[name] for point in points)]
+    if not metrics:
+        return Picture("", " ".join(curve_lines(found)))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.6, 0.4 + 2.5 * len(metrics)), layout="constrained")
         for place, metric in enumerate(metrics):
@@ -59,13 +62,14 @@ def curve_lines(found: VolumeCurve) -> list[str]:
     """What the curve says, in sentences."""
     confidence = f"{100 * (1 - found.alpha):g} %"
     if found.chosen is None:
-        return ["The log supports no share of sends well enough for a volume curve."]
+        return [f"The log supports no share of sends well enough for a volume curve of {found.metric}."]
     place = [point.share for point in found.curves[0].points].index(found.chosen)
     said = []
     for curve in found.curves:
         band = curve.points[place].bands[found.metric]
         if band is not None:
-            figures = [amount(_PER * value, found.unit) for value in (band.value, band.low, band.high)]
+            unit = "usd" if found.unit == "usd" else ""
+            figures = [amount(_PER * value, unit) for value in (band.value, band.low, band.high)]
             said.append(f"{curve.ranking} {figures[0]} ({figures[1]} to {figures[2]})")
     best = (
         f"The learnt ranking is highest where {percent(found.chosen)} of the sends are kept: {found.metric} per 1,000 "
@@ -76,7 +80,7 @@ def curve_lines(found: VolumeCurve) -> list[str]:
         lines.append("No price is needed for that volume.")
     else:
         lines.append(
-            f"A price of {found.price:.4g} {'USD' if found.unit == 'usd' else found.unit} a send gives that volume: "
+            f"A price of {found.price:.4g} a send, in the unit of the policy's scores, gives that volume: "
             f"{' '.join(found.overrides)}"
         )
     if not found.recency:

@@ -124,6 +124,39 @@ def test_a_rate_without_events_has_no_figure() -> None:
         assert point.bands["left"].low < 1 / 3 < point.bands["left"].high
 
 
+def test_a_log_that_never_held_has_figures_only_where_nearly_all_is_kept() -> None:
+    """Of 2,700 rows with weights none says what silence brings, however many there are."""
+    rows = world(8)
+    sent = rows.sendable & (rows.hold == 0.0)
+    rows = CurveRows(
+        *(one[sent | ~rows.sendable] for one in (rows.cluster, rows.sendable, 0.7 * rows.send, rows.hold)),
+        {name: keep[sent | ~rows.sendable] for name, keep in rows.keep.items()},
+        {"value": rows.rewards["value"][sent | ~rows.sendable]},
+    )
+    sums = VolumeSums((LEARNT, RANDOM), ("value",))
+    sums.add(rows)
+    for curve in sums.curves(0.1, 400):
+        shown = [point.share for point in curve.points if point.bands["value"]]
+        assert 1.0 in shown
+        assert min(shown) >= 0.9
+        assert all(point.effective > 300 for point in curve.points[:10])
+
+
+def test_propensities_that_are_not_those_of_the_log_give_no_figure() -> None:
+    rows = world(9)
+    wrong = CurveRows(rows.cluster, rows.sendable, 2.0 * rows.send, rows.hold, rows.keep, rows.rewards)
+    assert len(figures(rows)[LEARNT]) == len(SHARES)
+    assert len(figures(wrong)[LEARNT]) < 5
+
+
+def test_one_contact_that_decides_the_error_gives_no_figure() -> None:
+    """Ninety orders of one contact are not ninety contacts."""
+    rows = world(10)
+    rows.cluster[:90] = rows.cluster[0]
+    rows.rewards["value"][:90] += 200.0
+    assert len(figures(rows)[LEARNT]) == 0
+
+
 @pytest.mark.slow
 def test_bands_hold_for_the_whole_curve_and_random_is_a_line() -> None:
     """300 logs at 90 %: both curves lie within their bands at all 20 shares in 86 to 95 % of them."""

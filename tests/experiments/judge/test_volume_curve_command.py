@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from engine.errors import DataError
 from engine.features import FeatureSchema
 from engine.log.parquet import LogReader
 from engine.log.selection import Selection
@@ -17,7 +18,8 @@ from engine.ope.evaluate import evaluate
 from engine.ope.settings import EvaluationSettings
 from engine.ope.setup import Question
 from engine.ope.target import LoggedTarget, PolicyTarget
-from experiments.judge.volume_curve import SHARES, price_overrides, recency_feature
+from engine.ope.volume_curve import CurveRows
+from experiments.judge.volume_curve import SHARES, CurvePass, price_overrides, recency_feature
 from policies.prices.priced import priced
 from policies.trained import TrainedFolder
 from policies.vw.scoring.compiled import CompiledPolicy
@@ -25,7 +27,11 @@ from tests.experiments.commands import refused, run
 from tests.experiments.simulate.small_runs import small_run
 
 SETTINGS = EvaluationSettings()
-GREEDY = ("learner.passes=1", "exploration=greedy")
+GREEDY = ("learner=mtr", "learner.passes=1", "exploration=greedy")
+PARTS = (
+    *("learner=parts", "learner.parts.smooth=false", "learner.parts.ridges=[30.0]"),
+    *("learner.parts.worth_ridges=[300.0]", "exploration=greedy"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -127,12 +133,56 @@ def test_the_page_of_a_backtest_has_the_picture(logs, tmp_path: Path) -> None:
 
 def test_refusals(logs, tmp_path: Path) -> None:
     asked = ("--log", logs[2], "--metric", "opened")
-    error, hint = refused(4, "evaluate", *asked, "--policy", "uniform", "--volume")
-    assert "no policy has scores" in error
+    error, hint = refused(3, "evaluate", *asked, "--policy", "uniform", "--volume")
+    assert "uniform would send is not chosen by scores alone" in error
     assert "tactful train" in hint
     named = ("--policy", logs[1], "--override-learnt", "a test", "--volume", "--recency", "days_since_purchas")
     error, hint = refused(4, "evaluate", *asked, *named)
     assert "days_since_purchase" in f"{error} {hint}"
+    # A backtest refuses before it learns, or makes its folder.
+    asked = ("backtest", *asked, "--out", tmp_path / "no")
+    error, hint = refused(4, *asked, "--volume", "--recency", "days_since_purchas")
+    assert "days_since_purchase" in f"{error} {hint}"
+    error, hint = refused(4, *asked, "--recency", "days_since_purchase")
+    assert "only with --volume" in error
+    assert "add --volume" in hint
+    assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.slow
+def test_the_worth_of_a_stage_has_a_curve_and_a_safe_policy_has_none(logs, tmp_path: Path) -> None:
+    asked = ("backtest", "--log", logs[2], "--metric", "margin", "--volume", *PARTS)
+    out = run(*asked, "--out", tmp_path / "parts", "judged_by=stage_worth")
+    curve = out["volume_curve"]
+    assert (curve["metric"], curve["unit"]) == ("stage_worth", "usd")
+    assert set(curve["curves"][0]["points"][0]["bands"]) == {"stage_worth", "unsubscribed", "complained"}
+    # Cut on the training side, kept on the other.
+    assert all(point["kept"] == pytest.approx(point["share"], abs=0.05) for point in points(out))
+    safe = ("learner.parts.safety=segments", "learner.parts.bags=4")
+    error, hint = refused(3, *asked, "--out", tmp_path / "safe", *safe)
+    assert "not chosen by scores alone" in error
+    assert "without learner.parts.safety" in hint
+
+
+def test_what_must_be_sent_is_sent_at_every_share(logs) -> None:
+    """Where hold is not eligible there is no choice: the row counts in full with its best message, kept or not."""
+    scored = TrainedFolder(logs[1]).scored()
+    rounds = list(Selection(LogReader(logs[2]), "opened"))
+    batch = rounds[0].take(rounds[0].action > 0)
+    must = replace(
+        batch, eligible=batch.eligible & np.where(np.arange(batch.eligible.shape[1]) == 0, 254, 255).astype(np.uint8)
+    )
+    made = CurvePass(scored, ("opened",), "", rounds, 0)
+    ranked = made.rank(must)
+    assert not ranked.sendable.any()
+    np.testing.assert_array_equal(ranked.best, made.rank(batch).best)
+    caught: list[CurveRows] = []
+    made._sums.add = caught.append  # type: ignore[method-assign]
+    made.add(must)
+    np.testing.assert_array_equal(caught[0].hold > 0, must.action == ranked.best)
+    assert not caught[0].send.any()
+    with pytest.raises(DataError, match="no decision of the log has a choice"):
+        CurvePass(scored, ("opened",), "", [must], 0)
 
 
 def test_what_a_price_is_written_as() -> None:
