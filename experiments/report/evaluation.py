@@ -66,7 +66,7 @@ def evaluation_report(output: EvaluateOutput, baseline: str, command: str) -> Re
         rows=output.results,
         pictures=[
             *pictures(output.results, baseline, output.log.metric),
-            *([drawn] if output.volume_curve and (drawn := curve_picture(output.volume_curve)).svg else []),
+            *([curve] if output.volume_curve and (curve := curve_picture(output.volume_curve)).svg else []),
         ],
         facts={
             "baseline": baseline,

@@ -137,13 +137,13 @@ def test_refusals(logs, tmp_path: Path) -> None:
     assert "uniform would send is not chosen by scores alone" in error
     assert "tactful train" in hint
     named = ("--policy", logs[1], "--override-learnt", "a test", "--volume", "--recency", "days_since_purchas")
-    error, hint = refused(4, "evaluate", *asked, *named)
+    error, hint = refused(2, "evaluate", *asked, *named)
     assert "days_since_purchase" in f"{error} {hint}"
     # A backtest refuses before it learns, or makes its folder.
     asked = ("backtest", *asked, "--out", tmp_path / "no")
-    error, hint = refused(4, *asked, "--volume", "--recency", "days_since_purchas")
+    error, hint = refused(2, *asked, "--volume", "--recency", "days_since_purchas")
     assert "days_since_purchase" in f"{error} {hint}"
-    error, hint = refused(4, *asked, "--recency", "days_since_purchase")
+    error, hint = refused(2, *asked, "--recency", "days_since_purchase")
     assert "only with --volume" in error
     assert "add --volume" in hint
     assert not (tmp_path / "no").exists()
