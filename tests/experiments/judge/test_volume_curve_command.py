@@ -29,7 +29,7 @@ from tests.experiments.simulate.small_runs import small_run
 SETTINGS = EvaluationSettings()
 GREEDY = ("learner=mtr", "learner.passes=1", "exploration=greedy")
 PARTS = (
-    *("learner=parts", "learner.parts.smooth=false", "learner.parts.ridges=[30.0]"),
+    *("learner=parts", "learner.parts.stage=clicked", "learner.parts.smooth=false", "learner.parts.ridges=[30.0]"),
     *("learner.parts.worth_ridges=[300.0]", "exploration=greedy"),
 )
 
