@@ -206,20 +206,20 @@ class Remembered:
     """
 
     def __init__(self, target: Target) -> None:
-        self._target = target
+        self.target = target
         self._block: RoundBatch | None = None
         self._answer: TargetBatch | None = None
 
     @property
     def name(self) -> str:
-        return self._target.name
+        return self.target.name
 
     @property
     def knows_all(self) -> bool:
-        return self._target.knows_all
+        return self.target.knows_all
 
     def probabilities(self, rounds: RoundBatch) -> TargetBatch:
         """The target's answer."""
         if self._answer is None or self._block is not rounds:
-            self._answer, self._block = self._target.probabilities(rounds), rounds
+            self._answer, self._block = self.target.probabilities(rounds), rounds
         return self._answer

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from engine.ope.uplift.policies import Uplift
     from experiments.judge.launch.volume import VolumeRow
     from experiments.judge.plan import PlanOutput
+    from experiments.judge.volume_curve import VolumeCurve
     from experiments.serve.prices import PricesOutput
 
 _STYLES = {"better": "green", "worse": "red", "insufficient": "dim italic", "no difference": ""}
@@ -98,6 +99,17 @@ def uplift_table(found: Sequence[Uplift], title: str) -> Table:
         figures = (one.everybody, one.rule, one.over_everybody, one.auuc, one.qini)
         shown = [_with_interval(figure.value, figure.low, figure.high) for figure in figures]
         table.add_row(one.policy, f"{one.rows:,}", *shown)
+    return table
+
+
+def curve_table(found: VolumeCurve) -> Table:
+    """One line a share: each ranking's value per 1,000 decisions with its band, and the learnt ranking's price."""
+    table = Table("sends kept", "price", *(one.ranking for one in found.curves), title=f"{found.metric} by volume")
+    for place, point in enumerate(found.curves[0].points):
+        price = found.prices[place]
+        bands = [one.points[place].bands[found.metric] for one in found.curves]
+        shown = ["n/a" if b is None else _with_interval(1000 * b.value, 1000 * b.low, 1000 * b.high) for b in bands]
+        table.add_row(f"{100 * point.share:.0f} %", "none" if price is None else figure_text(price), *shown)
     return table
 
 

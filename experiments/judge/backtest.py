@@ -32,6 +32,15 @@ from experiments.judge.launch.treatment import TreatmentOutput
 from experiments.judge.launch.volume import MATCHED, VolumeRow, matched_target, volumes
 from experiments.judge.shared_models import SharedModels
 from experiments.judge.train import learn
+from experiments.judge.volume_curve import (
+    CurvePass,
+    VolumeCurve,
+    asked_curve,
+    harms_of,
+    no_scores,
+    recency_feature,
+    scored,
+)
 from experiments.outputs import CommandOutput, LogSummary, MetricRow, json_bytes
 from experiments.provenance import provenance
 from experiments.report.files import make_folder, tidy, write_table, write_whole
@@ -64,6 +73,7 @@ class BacktestOutput(CommandOutput, frozen=True, kw_only=True):
         rules: what each guardrail rule takes away, where the log keeps what the rules read.
         provenance: versions, hashes and seeds.
         audit: what the audit of the log said before anything was learnt; null where none ran.
+        volume_curve: value and harm against the share of sends kept; null where it was not asked for.
     """
 
     log: LogSummary
@@ -78,6 +88,7 @@ class BacktestOutput(CommandOutput, frozen=True, kw_only=True):
     rules: tuple[RuleCost, ...] = ()
     provenance: dict[str, str] = {}
     audit: AuditGate | None = None
+    volume_curve: VolumeCurve | None = None
     skipped: tuple[Skipped, ...] = ()
     split: dict[str, Any] = {}
     files: dict[str, str] = {}
@@ -95,6 +106,8 @@ class BacktestRequest:
         split: "contact" (clusters are kept whole) or "time" (the past trains).
         baseline: today's practice, among the policies of the backtest.
         override_audit: the reason to go on with a log whose audit fails; kept in the report and the manifest.
+        volume: whether to draw the volume curve of the learned policy.
+        recency: feature of its recency ranking; "" takes one that is known.
     """
 
     log: Given
@@ -104,6 +117,8 @@ class BacktestRequest:
     split: str = "contact"
     baseline: str = SEGMENTS
     override_audit: str | None = None
+    volume: bool = False
+    recency: str = ""
 
 
 @dataclass(frozen=True)
@@ -153,8 +168,14 @@ def prepare(request: BacktestRequest, config: BacktestConfig, reader: LogReader 
     reader = LogReader(request.log) if reader is None else reader
     refuse_modular(reader.meta.catalog, "a backtest")
     _check_baseline(request.baseline, reader, config.peers)
+    recency_feature(reader.meta.features, request.recency, volume=request.volume)
     train, judge = _sides(request, reader, config.seed)
     learner = learn(reader, request.metric, config.learner, config.exploration, train)
+    if request.volume and scored(learner.policy()) is None:
+        raise no_scores(
+            f"what {LEARNED} sends",
+            "leave --volume out, or choose learner=mtr or learner=parts without learner.parts.safety",
+        )
     metric = request.metric
     if config.judged_by == STAGE_WORTH:
         reader, metric = _surrogate(reader, learner), STAGE_WORTH
@@ -230,6 +251,13 @@ def judge_prepared(
         support=tuple(histogram.result() for histogram in also.weights),
         treatment=None if also.treatment is None else also.treatment.result(LEARNED, request.baseline),
         rules=() if also.rules is None else also.rules.result(),
+        volume_curve=None
+        if also.curve is None
+        else also.curve.result(
+            prepared.reader.meta.rewards[prepared.metric].unit,
+            config.evaluation.shared_alpha,
+            config.evaluation.replicates,
+        ),
         provenance=provenance(
             prepared.reader,
             config,
@@ -368,8 +396,25 @@ def _launch_pass(prepared: Prepared, request: BacktestRequest, config: BacktestC
     learned = prepared.learner.policy()
     scores = learned.scores if isinstance(learned, CompiledPolicy) else None
     return launch_pass(
-        prepared.reader, targets, prepared.targets[LEARNED], config.metric_stack, prepared.groups, scores
+        prepared.reader,
+        targets,
+        prepared.targets[LEARNED],
+        config.metric_stack,
+        prepared.groups,
+        scores,
+        _curve(prepared, request, config) if request.volume else None,
     )
+
+
+def _curve(prepared: Prepared, request: BacktestRequest, config: BacktestConfig) -> CurvePass | None:
+    """The volume curve, its rankings cut on the training side."""
+    meta, learned = prepared.reader.meta, scored(prepared.learner.policy())
+    if learned is None:
+        return None
+    recency = recency_feature(meta.features, request.recency)
+    metrics = (prepared.metric, *harms_of(meta.rewards, prepared.metric))
+    contexts = Selection(prepared.reader, prepared.metric, side=prepared.train)
+    return CurvePass(learned, metrics, recency, contexts, config.evaluation.seed)
 
 
 def _gate(rows: Sequence[Estimate], also: LaunchPass, config: BacktestConfig) -> Gate | None:
@@ -415,5 +460,5 @@ def reproduce(request: BacktestRequest) -> str:
     return (
         f"tactful backtest {options('--log', request.log)} --metric {request.metric} --out {request.out} "
         f'--train-fraction {request.train_fraction:g} --split {request.split} --baseline "{request.baseline}"'
-        f"{overridden}"
+        f"{overridden}" + asked_curve(request.volume, request.recency)
     )

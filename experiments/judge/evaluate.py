@@ -32,6 +32,15 @@ from experiments.judge.launch.sums import remembered
 from experiments.judge.learnt_rows import marked
 from experiments.judge.shared_models import Factory, regressor_named
 from experiments.judge.specs import Tuning, parse_spec
+from experiments.judge.volume_curve import (
+    CurvePass,
+    VolumeCurve,
+    asked_curve,
+    harms_of,
+    no_scores,
+    recency_feature,
+    scored_policy,
+)
 from experiments.outputs import CommandOutput, LogSummary, MetricRow, json_bytes
 from experiments.report.evaluation import evaluation_report
 from experiments.report.files import make_folder, tidy, write_table, write_whole
@@ -50,6 +59,7 @@ class EvaluateOutput(CommandOutput, frozen=True, kw_only=True):
         metrics: the stack of metrics of every policy, the baseline's first.
         quantiles: policy -> quantiles of the reward, the baseline's first; left out where none were asked for.
         uplift: how well each policy's chance to send says whom a message helps; left out where it was not asked for.
+        volume_curve: value and harm against the share of sends kept; left out where it was not asked for.
     """
 
     log: LogSummary
@@ -59,6 +69,7 @@ class EvaluateOutput(CommandOutput, frozen=True, kw_only=True):
     files: dict[str, str] = {}
     quantiles: dict[str, tuple[Quantile, ...]] | msgspec.UnsetType = msgspec.UNSET
     uplift: tuple[Uplift, ...] | msgspec.UnsetType = msgspec.UNSET
+    volume_curve: VolumeCurve | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,8 @@ class EvaluateRequest:
         allow_inexact: whether a log without propensities may be judged by a model, marked as not exact.
         quantiles: levels in (0, 1) of the reward's quantiles under each policy; none are made where empty.
         uplift: whether to say how well each policy's chance to send orders contacts by what a message does to them.
+        volume: whether to draw the volume curve of the first policy that has scores.
+        recency: feature of its recency ranking; "" takes one that is known.
         override_learnt: the reason to judge trained policies on rows that they learnt from; every output says so.
     """
 
@@ -89,6 +102,8 @@ class EvaluateRequest:
     allow_inexact: bool = False
     quantiles: tuple[float, ...] = ()
     uplift: bool = False
+    volume: bool = False
+    recency: str = ""
     override_learnt: str | None = None
 
 
@@ -130,8 +145,7 @@ def evaluate_log(request: EvaluateRequest, config: EvaluateConfig, advance: Adva
         extra = sorted({name for _, names in parsed for name in names} | set(baseline_columns) | set(asked))
         judged = remembered({target.name: target for target in (baseline, *(target for target, _ in parsed))})
         beside = _beside(request, config, reader, list(judged.values()))
-        rewards = () if beside.stack is None else beside.stack.bound.needed
-        rounds = Selection(reader, request.metric, extra=extra, rewards=rewards)
+        rounds = Selection(reader, request.metric, extra=extra, rewards=beside.rewards)
         make_model = model_factory(reader, request.metric, config.model, config.evaluation)
         question = question_of(
             reader,
@@ -159,6 +173,7 @@ def evaluate_log(request: EvaluateRequest, config: EvaluateConfig, advance: Adva
             skipped=found.skipped,
             quantiles=beside.quantiles_at(request.quantiles, config.evaluation.shared_alpha),
             uplift=beside.uplift_of(config.evaluation.shared_alpha, clustered=reader.meta.clustered),
+            volume_curve=beside.curve_of(config.evaluation, reader.meta.rewards[request.metric].unit),
         )
     if request.out is None:
         return output
@@ -179,10 +194,11 @@ class _Beside:
     stack: StackState | None
     quantiles: PolicyQuantiles | None
     uplift: UpliftState | None
+    curve: CurvePass | None
 
     def add(self, batch: RoundBatch) -> None:
         """Sum a batch."""
-        for part in (self.stack, self.quantiles, self.uplift):
+        for part in (self.stack, self.quantiles, self.uplift, self.curve):
             if part is not None:
                 part.add(batch)
 
@@ -194,20 +210,53 @@ class _Beside:
     def uplift_of(self, alpha: float, *, clustered: bool) -> tuple[Uplift, ...] | msgspec.UnsetType:
         return msgspec.UNSET if self.uplift is None else self.uplift.results(alpha, clustered=clustered)
 
+    @property
+    def rewards(self) -> tuple[str, ...]:
+        """Further metrics that must be read."""
+        needed = () if self.stack is None else self.stack.bound.needed
+        return tuple(dict.fromkeys((*needed, *(() if self.curve is None else self.curve.metrics))))
+
+    def curve_of(self, settings: EvaluationSettings, unit: str) -> VolumeCurve | msgspec.UnsetType:
+        if self.curve is None:
+            return msgspec.UNSET
+        return self.curve.result(unit, settings.shared_alpha, settings.replicates)
+
+
+def _curve(request: EvaluateRequest, config: EvaluateConfig, reader: LogReader, targets: Sequence[Target]) -> CurvePass:
+    """The volume curve of the first policy that has scores.
+
+    Raises:
+        DataError: no policy has scores.
+        ParameterError: no such feature to rank by recency.
+    """
+    scored = next((found for target in targets if (found := scored_policy(target)) is not None), None)
+    if scored is None:
+        raise no_scores(
+            f"what {', '.join(target.name for target in targets)} would send",
+            "give --policy FOLDER with a folder of tactful train or backtest, without learner.parts.safety",
+        )
+    recency = recency_feature(reader.meta.features, request.recency)
+    metrics = (request.metric, *harms_of(reader.meta.rewards, request.metric))
+    contexts = Selection(reader, request.metric)
+    return CurvePass(scored, metrics, recency, contexts, config.evaluation.seed)
+
 
 def _beside(request: EvaluateRequest, config: EvaluateConfig, reader: LogReader, targets: Sequence[Target]) -> _Beside:
     """The sums that a request asks for.
 
     Raises:
         ParameterError: no policy that gives its whole distribution.
+        DataError: no policy has scores for a volume curve.
         MissingPropensityError: asked of a log without propensities.
     """
+    recency_feature(reader.meta.features, request.recency, volume=request.volume)
     stack = _stack(config, reader, targets)
-    if not request.quantiles and not request.uplift:
-        return _Beside(stack, None, None)
+    if not request.quantiles and not request.uplift and not request.volume:
+        return _Beside(stack, None, None, None)
     if reader.meta.propensity != "logged":
         raise MissingPropensityError(
-            f"{reader.path} has no propensities: quantiles and uplift weigh rows by them", hint="leave both out"
+            f"{reader.path} has no propensities: quantiles, uplift and the volume curve weigh rows by them",
+            hint="leave them out",
         )
     metric = request.metric
     quantiles = None
@@ -218,7 +267,7 @@ def _beside(request: EvaluateRequest, config: EvaluateConfig, reader: LogReader,
         logging = config.evaluation.logging
         log_policy = parse_spec(logging, reader)[0] if logging else None
         uplift = UpliftState([target for target in targets if target.knows_all], metric, log_policy)
-    return _Beside(stack, quantiles, uplift)
+    return _Beside(stack, quantiles, uplift, _curve(request, config, reader, targets) if request.volume else None)
 
 
 def question_of(
@@ -333,7 +382,7 @@ def reproduce(request: EvaluateRequest) -> str:
         parts.append("--uplift")
     if request.override_learnt is not None:
         parts.append(f'--override-learnt "{request.override_learnt}"')
-    return " ".join(parts)
+    return " ".join(parts) + asked_curve(request.volume, request.recency)
 
 
 def columns_needed(settings: EvaluationSettings, reader: LogReader) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from engine.ope.estimate import Estimate
 from experiments.report.figures import differences, forest, support
 from experiments.report.launch_metrics import metric_lines, missing_metrics
 from experiments.report.page import Picture, Report
+from experiments.report.volume_curve import curve_lines, curve_picture
 from experiments.report.words import figure_text, interval_text
 
 if TYPE_CHECKING:
@@ -63,7 +64,10 @@ def evaluation_report(output: EvaluateOutput, baseline: str, command: str) -> Re
         answer=f"Compared with {baseline}: {verdicts}.",
         log=output.log,
         rows=output.results,
-        pictures=pictures(output.results, baseline, output.log.metric),
+        pictures=[
+            *pictures(output.results, baseline, output.log.metric),
+            *([curve] if output.volume_curve and (curve := curve_picture(output.volume_curve)).svg else []),
+        ],
         facts={
             "baseline": baseline,
             "confidence": f"{100 * (1 - first.alpha):g} %",
@@ -84,6 +88,8 @@ def _beside(output: EvaluateOutput) -> dict[str, str]:
         for policy, quantiles in (output.quantiles or {}).items()
         for one in quantiles
     }
+    if output.volume_curve:
+        facts["volume"] = " ".join(curve_lines(output.volume_curve))
     for found in output.uplift or ():
         for name, figure in (("Qini", found.qini), ("rule - everybody", found.over_everybody)):
             facts[f"{name} of {found.policy}"] = (

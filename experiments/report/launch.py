@@ -21,7 +21,8 @@ from experiments.report.launch_details import (
     unknown_of,
 )
 from experiments.report.launch_metrics import GateLine, Layer, gate_lines, layers_of
-from experiments.report.page import environment
+from experiments.report.page import Picture, environment
+from experiments.report.volume_curve import curve_picture
 from experiments.report.words import VERDICTS, Names, amount, between, capital, interval_text, unbroken
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class LaunchPage:
     policy: str
     baseline: str
     confidence: str
+    curve: Picture | None = None
 
 
 def launch_page(output: BacktestOutput, baseline: str, estimator: str, command: str) -> LaunchPage:
@@ -123,6 +125,7 @@ def launch_page(output: BacktestOutput, baseline: str, estimator: str, command: 
         further=_chart(output.comparisons, unit, names, others=True, skip=baseline),
         gate=() if output.gate is None else gate_lines(output.gate, unit),
         gate_passed=None if output.gate is None else output.gate.passed,
+        curve=None if output.volume_curve is None else curve_picture(output.volume_curve),
         layers=layers_of(output.metrics, LEARNED, baseline),
         distance="" if output.treatment is None else f"{100 * output.treatment.distance:.0f} %",
         shares=() if output.treatment is None else shares_of(output.treatment),

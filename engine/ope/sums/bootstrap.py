@@ -60,8 +60,13 @@ class BucketSums:
 
     def units(self) -> FloatArray:
         """(u, m) sums of the buckets that hold rows; column 0 must be the count of rows."""
-        total: FloatArray = self._high + self._low
+        total = self.buckets()
         return total[total[:, 0] > 0]
+
+    def buckets(self) -> FloatArray:
+        """(BUCKETS, m) sums of all buckets, 0 where a bucket holds no row."""
+        total: FloatArray = self._high + self._low
+        return total
 
     def _accumulate(self, values: FloatArray) -> None:
         self._high, error = two_sum(self._high, values)

@@ -24,6 +24,11 @@ def run(
         str, typer.Option(help="Today's practice: static_segments, merge_tag_blast, logged, uniform or always:ACTION.")
     ] = "static_segments",
     override_audit: OverrideAudit = None,
+    volume: Annotated[
+        bool,
+        typer.Option("--volume", help="Value and harm against the share of sends kept, and its price."),
+    ] = False,
+    recency: Annotated[str, typer.Option(help="With --volume: the numeric feature that counts days since.")] = "",
     exit_code: Annotated[
         bool,
         typer.Option(
@@ -39,10 +44,11 @@ def run(
     Learnt and tuned policies never see the part that they are judged on. The estimator that decides is fixed in the
     configuration before any result is seen.
     """
-    from experiments.cli.results import gate_table, metrics_table, results_table, volume_table
+    from experiments.cli.results import curve_table, gate_table, metrics_table, results_table, volume_table
     from experiments.judge.backtest import BacktestRequest, backtest
     from experiments.judge.contenders import LEARNED
     from experiments.report.launch_metrics import missing_metrics
+    from experiments.report.volume_curve import curve_lines
     from experiments.settings import BacktestConfig, compose_settings
 
     with guarded(as_json=as_json):
@@ -56,6 +62,8 @@ def run(
             split=split,
             baseline=baseline,
             override_audit=override_audit,
+            volume=volume,
+            recency=recency,
         )
         with progress("backtesting", None) as advance:
             output = backtest(request, config, advance)
@@ -65,6 +73,9 @@ def run(
         tables = [results_table(deciding, f"{metric} on {file_names(log)}, by {config.deciding_estimator}")]
         if output.volume:
             tables.append(volume_table(output.volume))
+        if output.volume_curve is not None:
+            tables.append(curve_table(output.volume_curve))
+            lines += curve_lines(output.volume_curve)
         if output.metrics:
             shown = [row for row in output.metrics if row.policy in (baseline, LEARNED)]
             tables.append(metrics_table(shown, f"metrics, {baseline} first"))

@@ -41,6 +41,11 @@ def run(
         bool,
         typer.Option("--uplift", help="How well each policy's chance to send says whom a message helps: AUUC, Qini."),
     ] = False,
+    volume: Annotated[
+        bool,
+        typer.Option("--volume", help="Value and harm against the share of sends kept, for the first trained policy."),
+    ] = False,
+    recency: Annotated[str, typer.Option(help="With --volume: the numeric feature that counts days since.")] = "",
     override_learnt: OverrideLearnt = None,
     replace: Replace = False,
     as_json: Json = False,
@@ -51,9 +56,10 @@ def run(
     Clusters are what the log's mapping declares. A log without propensities is refused unless --not-exact asks for a
     model's opinion. Overrides, for instance: evaluation.alpha=0.1 evaluation.interval=bootstrap.
     """
-    from experiments.cli.results import metrics_table, quantiles_table, results_table, uplift_table
+    from experiments.cli.results import curve_table, metrics_table, quantiles_table, results_table, uplift_table
     from experiments.judge.evaluate import EvaluateRequest, evaluate_log, levels_of
     from experiments.report.launch_metrics import missing_metrics
+    from experiments.report.volume_curve import curve_lines
     from experiments.settings import EvaluateConfig, compose_settings
 
     with guarded(as_json=as_json):
@@ -70,6 +76,8 @@ def run(
             allow_inexact=not_exact,
             quantiles=levels_of(quantiles),
             uplift=uplift,
+            volume=volume,
+            recency=recency,
             override_learnt=override_learnt,
         )
         with progress("evaluating", None) as advance:
@@ -84,6 +92,9 @@ def run(
             tables.append(quantiles_table(output.quantiles, f"quantiles of {metric}, {baseline} first"))
         if output.uplift:
             tables.append(uplift_table(output.uplift, f"whom a message helps, by the chance to send ({metric})"))
+        if output.volume_curve:
+            tables.append(curve_table(output.volume_curve))
+            lines += curve_lines(output.volume_curve)
         show(
             output,
             tables,

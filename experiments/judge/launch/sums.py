@@ -15,6 +15,7 @@ from experiments.judge.launch.metrics import bound_stack
 from experiments.judge.launch.rule_costs import RuleCosts, Scores, rule_costs
 from experiments.judge.launch.support import WeightHistogram
 from experiments.judge.launch.treatment import TreatmentSums
+from experiments.judge.volume_curve import CurvePass
 from policies.peers.segmentation import Segmentation
 
 
@@ -37,6 +38,7 @@ class LaunchPass:
         baseline / policy: whose treatment is compared.
         weights: histograms of the weights of these two.
         rewards / extra: what the pass must read.
+        curve: the volume curve of the policy; None where it was not asked for.
     """
 
     stack: StackState | None
@@ -47,6 +49,7 @@ class LaunchPass:
     weights: tuple[WeightHistogram, ...]
     rewards: tuple[str, ...]
     extra: tuple[str, ...]
+    curve: CurvePass | None = None
 
     def add(self, batch: RoundBatch) -> None:
         """Sum a batch."""
@@ -62,6 +65,8 @@ class LaunchPass:
                 self.treatment.add(batch.context, today, new)
         if self.rules is not None:
             self.rules.add(batch)
+        if self.curve is not None:
+            self.curve.add(batch)
 
 
 def launch_pass(
@@ -71,6 +76,7 @@ def launch_pass(
     stack: MetricStack | None,
     groups: Segmentation,
     scores: Scores | None,
+    curve: CurvePass | None = None,
 ) -> LaunchPass:
     """Prepare the sums.
 
@@ -81,6 +87,7 @@ def launch_pass(
         stack: the metrics, or None.
         groups: cuts by single features for the treatment, fitted on the training side.
         scores: predicted reward of every action under the policy's own model, or None.
+        curve: the volume curve, where it was asked for.
     """
     bound = None if stack is None else bound_stack(stack, reader)
     both = targets[0].knows_all and policy.knows_all and targets[0].name != policy.name
@@ -92,6 +99,9 @@ def launch_pass(
         baseline=targets[0],
         policy=policy,
         weights=tuple(WeightHistogram(target) for target in dict.fromkeys((targets[0], policy))),
-        rewards=() if bound is None else bound.needed,
+        rewards=tuple(
+            dict.fromkeys((*(() if bound is None else bound.needed), *(() if curve is None else curve.metrics)))
+        ),
         extra=COLUMNS if rules is not None else (),
+        curve=curve,
     )
