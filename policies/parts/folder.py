@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Final, NoReturn
 import numpy as np
 
 from engine.errors import ArtefactError
+from policies.parts.frequency.waiting import Waiting
 from policies.parts.tables import Loss, PartTables
-from policies.parts.waiting import Waiting
 from policies.peers.segmentation import Cut, Segmentation
 from policies.peers.segments import StaticSegments
 from policies.vw.folder import PolicyManifest
@@ -34,7 +34,7 @@ class PartsManifest(PolicyManifest, frozen=True, kw_only=True):
         parts: what was chosen, and why (`policies.parts.learner.PartsState.summary`).
         bags: bags whose tables lie beside those of all rows.
         practice: the cuts of the segments that are left only where the bags agree; null without safety.
-        waiting: what a send so soon after the last one is charged (`policies.parts.waiting.Waiting`); null: nothing.
+        waiting: what a send so soon after the last one is charged (`policies.parts.frequency.waiting`); null: nothing.
     """
 
     KIND: ClassVar[str] = "tactful-parts-policy"

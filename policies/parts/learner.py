@@ -33,7 +33,7 @@ from policies.exploring.config import ExplorationConfig
 from policies.parts.bags import assembled_bags, bagged
 from policies.parts.config import AUTO, PartsConfig
 from policies.parts.folder import PRACTICE, PartsManifest, stored_bags
-from policies.parts.frequency import Subject, frequency
+from policies.parts.frequency.choice import Subject, frequency
 from policies.parts.leftover import leftover_by_arm
 from policies.parts.log import PartsLog, Tally, is_send, missed, reached
 from policies.parts.practice import Charged, left_words, safe_policy

@@ -11,7 +11,7 @@ from scipy.special import expit
 
 from engine.catalog import Catalog
 from engine.types import CodeArray, Float32Array, FloatArray, IntArray
-from policies.parts.waiting import Waiting
+from policies.parts.frequency.waiting import Waiting
 from policies.vw.scoring.tables import BATCH_ROWS, ScoreTables
 
 Scored = Callable[[ScoreTables, Float32Array], FloatArray]

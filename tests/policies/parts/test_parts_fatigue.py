@@ -1,4 +1,4 @@
-"""policies/parts/fatigue.py: pressures by hand, the curve against an isotonic reference, what noise alone leaves."""
+"""policies/parts/frequency, fatigue.py: pressures by hand, the curve against isotonic regression, what noise leaves."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from policies.parts.fatigue import PRESSURES, Pressure, choose_pressure, fit_curve, shrunk
-from policies.parts.history import History
+from policies.parts.frequency.fatigue import PRESSURES, Pressure, choose_pressure, fit_curve, shrunk
+from policies.parts.frequency.history import History
 
 
 def history(at: list[float], sent: list[bool]) -> History:

@@ -1,4 +1,4 @@
-"""policies/parts/frequency.py: messages wait where that pays, and only there; what is taken is served and explained."""
+"""policies/parts/frequency: messages wait where that pays, and only there; what is taken is served and explained."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from experiments.study.stage_worlds import MONEY
 from policies.explain import WAITING, compare
 from policies.exploring.config import ExplorationConfig
 from policies.parts.config import PartsConfig
-from policies.parts.frequency import Subject, frequency
+from policies.parts.frequency.choice import Subject, frequency
+from policies.parts.frequency.waiting import NO_WAITING
 from policies.parts.learner import PartsLearner
-from policies.parts.waiting import NO_WAITING
 from policies.trained import TrainedFolder
 from policies.vw.arguments import VwConfig
 

@@ -1,4 +1,4 @@
-"""policies/parts/history.py: what a log shows of earlier messages, by hand, and which features say the same."""
+"""policies/parts/frequency, history.py: what a log shows of earlier messages, and which features say the same."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from engine.encoder import fit_encoder
 from engine.features import PRESENT, Column
 from experiments.study.fatigue_worlds import COUNT, SINCE, FatigueWorld
-from policies.parts.history import History, Signal, history_of, signals, without
+from policies.parts.frequency.history import History, Signal, history_of, signals, without
 
 NAN = np.nan
 

@@ -1,4 +1,4 @@
-"""policies/parts/replay.py: rules replayed by hand, and estimates of their values against exact truth."""
+"""policies/parts/frequency, replay.py: rules replayed by hand, and estimates of their values against exact truth."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from scipy.special import logit
 
 from experiments.study.fatigue_worlds import CLICKED, MOOD, FatigueWorld
 from experiments.study.stage_worlds import StageWorld
-from policies.parts.fatigue import Curve, Pressure, fit_curve
-from policies.parts.frequency import advantage
-from policies.parts.history import History, Signal, history_of
-from policies.parts.replay import Effects, Field, Offer, bins_of, caps_of, judge, replay, seen_of
-from policies.parts.waiting import NO_WAITING, at_most, every_days
+from policies.parts.frequency.choice import advantage
+from policies.parts.frequency.fatigue import Curve, Pressure, fit_curve
+from policies.parts.frequency.history import History, Signal, history_of
+from policies.parts.frequency.replay import Effects, Field, Offer, bins_of, caps_of, judge, replay, seen_of
+from policies.parts.frequency.waiting import NO_WAITING, at_most, every_days
 
 FLAT = Effects(Curve(np.zeros(1), np.zeros(1)), ())
 

@@ -1,4 +1,4 @@
-"""policies/parts/waiting.py: the renewal equation against brute force, and rules on encoded contexts."""
+"""policies/parts/frequency, waiting.py: the renewal equation against brute force, and rules on encoded contexts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 
 from engine.encoder import Encoder, NumericCoding, SmoothCoding
 from engine.errors import ArtefactError, ParameterError
-from policies.parts.waiting import HELD, NO_WAITING, Rule, Waiting, at_most, candidates, encoded, every_days, renewal
+from policies.parts.frequency.waiting import (
+    HELD,
+    NO_WAITING,
+    Rule,
+    Waiting,
+    at_most,
+    candidates,
+    encoded,
+    every_days,
+    renewal,
+)
 
 
 @given(rise=st.lists(st.floats(0.0, 1.0), min_size=2, max_size=12))

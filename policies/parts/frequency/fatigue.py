@@ -17,7 +17,7 @@ from scipy.optimize import isotonic_regression
 from scipy.special import expit, log_expit
 
 from engine.types import FloatArray, IntArray
-from policies.parts.history import History
+from policies.parts.frequency.history import History
 
 # Of the messages, by their pressure: finer where it is low, because that is where a rule that waits sends.
 _QUANTILES: Final = np.concatenate([[0.005, 0.01, 0.02, 0.035], np.linspace(0.05, 0.95, 19)])

@@ -17,12 +17,22 @@ from engine.identity import unit_of
 from engine.records.rounds import RoundBatch
 from engine.types import HOLD, NOT_AN_INSTANT, BoolArray, FloatArray, IntArray
 from policies.parts.config import AUTO, PartsConfig
-from policies.parts.fatigue import PRESSURES, Pressure, choose_pressure, fit_curve
-from policies.parts.history import History, Signal, history_of, signals, without
-from policies.parts.replay import Effects, Field, Judged, Offer, Played, Seen, bins_of, caps_of, judge, replay, seen_of
-from policies.parts.tables import PartTables, own_scores
-from policies.parts.terms import Terms
-from policies.parts.waiting import (
+from policies.parts.frequency.fatigue import PRESSURES, Pressure, choose_pressure, fit_curve
+from policies.parts.frequency.history import History, Signal, history_of, signals, without
+from policies.parts.frequency.replay import (
+    Effects,
+    Field,
+    Judged,
+    Offer,
+    Played,
+    Seen,
+    bins_of,
+    caps_of,
+    judge,
+    replay,
+    seen_of,
+)
+from policies.parts.frequency.waiting import (
     NO_WAITING,
     Rule,
     Waiting,
@@ -31,6 +41,8 @@ from policies.parts.waiting import (
     encoded,
     horizon_steps,
 )
+from policies.parts.tables import PartTables, own_scores
+from policies.parts.terms import Terms
 from policies.vw.scoring.tables import BATCH_ROWS
 
 # One-sided 95 %, for what is taken; two-sided 95 %, for what is shown.

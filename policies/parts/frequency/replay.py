@@ -24,9 +24,9 @@ import numpy as np
 from scipy.special import expit
 
 from engine.types import BoolArray, FloatArray, IntArray
-from policies.parts.fatigue import Curve, Pressure
-from policies.parts.history import WINDOWS, History, Signal
-from policies.parts.waiting import Rule
+from policies.parts.frequency.fatigue import Curve, Pressure
+from policies.parts.frequency.history import WINDOWS, History, Signal
+from policies.parts.frequency.waiting import Rule
 
 # Expected events of a bin, at least: the curve is trusted inside of bins whose correction is known to about a tenth.
 BIN_EVENTS: Final = 40.0
