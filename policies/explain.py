@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from scipy.special import expit
 
 from engine.catalog import Catalog
 from engine.encoder import Encoder
@@ -148,8 +149,8 @@ def _by_part(
     """The terms of a difference of chance x worth + money - losses; they add up to it.
 
     A product's difference is split evenly, p w - q v = (p - q) (w + v) / 2 + (w - v) (p + q) / 2, and the difference of
-    a chance among the terms of its log odds in proportion. Hold has no chance: what a message has over it by its stage
-    stands as one term.
+    a chance among the terms of its log odds in proportion. Against hold, what a send has by its stage is taken apart by
+    `_stage_over_hold`.
     """
     row, d = x[0].astype(np.float64), policy.encoder.d
 
@@ -176,10 +177,35 @@ def _by_part(
     if tables.chance is not None and tables.worth is not None:
         p, w, q, v = (float(one.get(name, _NONE)[0]) for one in (first, second) for name in ("chance", "worth"))
         if HOLD in (action, other):
-            found.append(Part(EVERYBODY, "", STAGE, p * w - q * v))
+            sign, send, gain = (1.0, action, p * w) if action != HOLD else (-1.0, other, q * v)
+            found += _stage_over_hold(policy, tables.chance, groups, x, send, sign * gain)
+            found.append(Part(EVERYBODY, "", STAGE, p * w - q * v - sign * gain))
         else:
             found += terms(tables.chance, (p - q) * (w + v) / 2) + terms(tables.worth, (w - v) * (p + q) / 2)
     return tuple(part for part in found if part.value)
+
+
+def _stage_over_hold(
+    policy: CompiledPolicy, chance: ScoreTables, groups: dict[str, str], x: Float32Array, send: int, value: float
+) -> list[Part]:
+    """What a send has by its stage: what it would have for a contact of whom nothing is known, and what features add.
+
+    Features share the difference of the two chances in proportion to their terms of the log odds.
+    """
+    plain, own = (float(expit(chance.scores(one)[0, send])) for one in (np.zeros_like(x), x))
+    weights = _weights(chance, policy.catalog, send)
+    vector = weights.base + sum(weights.vectors.values())
+    terms, start = {}, 0
+    for coding in policy.encoder.codings:
+        columns = slice(start, start + len(coding.columns))
+        start = columns.stop
+        terms[coding.name] = float(matmul(x[0, columns].astype(np.float64), vector[columns]))
+    total = sum(terms.values())
+    if abs(total) < _CANCELS or not own:
+        return [Part(EVERYBODY, "", STAGE, value)]
+    by_feature = value * (own - plain) / own / total
+    parts = [Part(groups[name], name, STAGE, term * by_feature) for name, term in terms.items() if term]
+    return [*parts, Part(EVERYBODY, "", STAGE, value * plain / own)]
 
 
 @dataclass(frozen=True)

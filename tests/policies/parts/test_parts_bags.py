@@ -185,16 +185,19 @@ def test_refusals(changes, said) -> None:
 
 
 @pytest.mark.slow
-def test_a_safe_policy_is_not_worse_than_its_practice() -> None:
-    """Ten small logs of a weak world: worse in none by more than a cent, and better on average."""
+def test_a_safe_policy_loses_less_than_the_parts_alone() -> None:
+    """Ten small logs of a weak world: what is lost against the practice, where anything is, is less than half."""
     world = StageWorld(strength=0.3)
     people = world.people(4000, seed=99)
-    every, gains = np.ones((people.n, 19), dtype=bool), []
+    every, safe, plain = np.ones((people.n, 19), dtype=bool), [], []
     for seed in range(10):
         one = learnt(world.log(2000, seed), safety="segments", bags=8)
-        chosen, today = (
-            policy.distribution(people.context(), every).argmax(axis=1) for policy in (one.policy(), one.state.practice)
+        parts = learnt(world.log(2000, seed))
+        chosen, bold, today = (
+            world.value(policy.distribution(people.context(), every).argmax(axis=1), people)
+            for policy in (one.policy(), parts.policy(), one.state.practice)
         )
-        gains.append(world.value(chosen, people) - world.value(today, people))
-    assert min(gains) > -0.001
-    assert np.mean(gains) > 0.0
+        safe.append(chosen - today)
+        plain.append(bold - today)
+    assert np.minimum(plain, 0.0).sum() < 0.0
+    assert np.minimum(safe, 0.0).sum() > 0.5 * np.minimum(plain, 0.0).sum(), (safe, plain)
