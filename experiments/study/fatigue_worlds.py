@@ -16,6 +16,7 @@ import numpy as np
 from engine.eligibility import pack
 from engine.features import MISSING, PRESENT, Column, ContextBatch, FeatureSchema, FeatureSpec
 from engine.identity import keyed_hash
+from engine.numeric.matmul import matmul
 from engine.protocols import Policy
 from engine.records.rounds import CHUNK_ROWS, RoundBatch
 from engine.types import HOLD, BoolArray, FloatArray, IntArray
@@ -182,7 +183,7 @@ class FatigueWorld:
         ).transpose(0, 2, 1)
         later = np.zeros((contacts, _GRID))
         for _ in range(days):
-            send, hold = stays * (later @ after_send), later @ after_hold
+            send, hold = stays * matmul(later, after_send), matmul(later, after_hold)
             later = sum(share * np.maximum(now[i] + send, hold) for i, share in enumerate(_SHARES))
         return float(later[:, 0].mean())
 

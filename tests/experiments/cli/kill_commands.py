@@ -48,7 +48,7 @@ class Command:
     before: tuple[tuple[str, ...], ...] = ()
 
 
-_TRAIN = ("train", "--metric", "r", "--out", "{out}/policy", "learner.passes=1", "--override-audit", "x")
+_TRAIN = ("train", "--metric", "r", "--out", "{out}/policy", "learner=mtr", "learner.passes=1", "--override-audit", "x")
 _EVALUATE = ("evaluate", "--metric", "r", "--policy", "uniform", "--estimator", "ips", "--out", "{out}/report")
 _PROMOTE = ("promote", "--live", "{out}/live", "--metric", "r", "--override", "x", "--log", "{in}/b.parquet")
 _PROMOTE += ("estimator=snips", "watched=[]", "guarded=[]", "learnt_rows=keep", "--policy")

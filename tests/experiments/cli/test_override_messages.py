@@ -29,7 +29,7 @@ def error_of(command: str, *overrides: str) -> ConfigError:
     ("command", "override", "message", "hint"),
     [
         ("train", "lerner=parts", "train has no key `lerner`, got lerner=parts; its keys are learner", "`learner`"),
-        ("train", "learner=parts", "`learner` of train must be one of auto, bag, ", "did you mean"),
+        ("train", "learner=partss", "`learner` of train must be one of auto, bag, ", "did you mean"),
         ("train", "learner=", "`learner` of train must be one of auto, bag, ", "docs/"),
         ("train", "learner=null", "`learner` of train must be one of auto, bag, ", "docs/"),
         ("train", "learner.pases=2", "`learner` has the keys cb_type, ", "`learner.passes`"),

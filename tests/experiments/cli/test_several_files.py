@@ -122,7 +122,7 @@ def test_audit_takes_several_files(demo: Demo, halves: Halves) -> None:
 
 
 def test_training_and_judging_on_two_halves_is_that_on_the_whole(demo: Demo, halves: Halves, tmp_path: Path) -> None:
-    quick = ("learner.passes=1", "--override-audit", "halves")
+    quick = ("learner=mtr", "learner.passes=1", "--override-audit", "halves")
     asked = ("train", "--metric", "margin", *quick)
     run(*asked, "--log", demo.log, "--out", tmp_path / "whole")
     run(*asked, "--log", halves.folder / "log", "--out", tmp_path / "halves")

@@ -32,7 +32,7 @@ UNSEEN = pytest.mark.xfail(
 )
 
 
-@pytest.mark.slow
+@pytest.mark.study
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=UNSEEN) if name == "beside it, by arm" else name for name in WAYS]
 )
@@ -51,7 +51,7 @@ def test_parts_do_not_lose_to_money(name: str) -> None:
     assert np.mean(ways) > WAYS[name], (gains, ways)
 
 
-@pytest.mark.slow
+@pytest.mark.study
 @pytest.mark.parametrize(("stage", "least"), [("auto", -0.007), ("", -0.02)])
 def test_where_no_message_does_anything_little_is_lost(stage: str, least: float) -> None:
     """The best is hold, at 0, and to send by SMS alone is -0.03. The noise of the money itself picks that at times."""
