@@ -8,6 +8,7 @@ orders, by the world's own numbers.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ from simulator.world.world import World
 _DECISIONS: Final = 60_000
 _PIECES: Final = 6
 _LAYERS: Final = (128, 64)
+_PASSES: Final = 60
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ def best_observable(
         ImportError: scikit-learn is not installed.
     """
     # Optional, and slow to import.
+    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415
     from sklearn.neural_network import MLPRegressor  # noqa: PLC0415
 
     contexts, gains = _lessons(scenario, config, seed, restriction, guardrails)
@@ -79,8 +82,11 @@ def best_observable(
     encoder = smooth_encoder(line, contexts, _PIECES)
     target = np.concatenate(gains)
     scale = float(target.std()) or 1.0
-    teacher = MLPRegressor(hidden_layer_sizes=_LAYERS, early_stopping=True, max_iter=60, random_state=seed)
-    teacher.fit(encoder.encode(stacked(contexts)), target / scale)
+    teacher = MLPRegressor(hidden_layer_sizes=_LAYERS, early_stopping=True, max_iter=_PASSES, random_state=seed)
+    with warnings.catch_warnings():
+        # What is reached after the last pass is an estimate from below like any other.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        teacher.fit(encoder.encode(stacked(contexts)), target / scale)
     return ObservableActor(encoder, teacher, scale)
 
 

@@ -14,6 +14,8 @@ from experiments.season.actors import LinearActor, SparingActor, predict
 from experiments.season.cells import CellGroup, cell_key, is_done, read_cell
 from experiments.season.comparison import Seasons, judged, over_seeds, paired, ratio_over_seeds
 from experiments.season.config import ExperimentConfig, OracleConfig, SliceConfig, Variant, one_cell
+from experiments.season.episode import play_season
+from experiments.season.policies import SharedLearning, make
 from experiments.season.rounds import CLICKED, MARGIN, MESSAGE, Slice, randomised_slice
 from experiments.season.runner import GroupRun
 from experiments.season.variants import restriction, varied
@@ -23,6 +25,7 @@ from policies.peers.constant import UniformPolicy
 from simulator.oracles.silence import value_of_silence
 from simulator.rollout import PolicyActor, turn_of
 from simulator.scenario import Scenario, load_scenario
+from simulator.truth import Planner
 from simulator.world.world import World
 
 TINY = SliceConfig(contacts=150, days=6)
@@ -270,3 +273,19 @@ def test_learners_may_learn_on_from_their_own_decisions(tmp_path: Path) -> None:
         before, after = (run.play(policy).by_step[60] for run in (still, learning))
         assert np.array_equal(before[:2], after[:2])
         assert np.array_equal(before, after) == (policy == "best_action")
+
+
+def test_policies_of_parts_and_what_observations_allow(scenario: Scenario, guardrails: Guardrails) -> None:
+    """All of them send to some and hold for others, and the teacher of gains without noise earns more than silence."""
+    config = ExperimentConfig(name="parts", question="?", slice=SliceConfig(contacts=800, days=14), contacts=400)
+    shared = SharedLearning(config, scenario, 3, FREE, guardrails)
+    earned = {}
+    for name in ("never", "segments_of_parts", "vw_parts", "vw_parts_greedy", "best_observable"):
+        world = World(scenario, 400, 3, guardrails=guardrails)
+        actor = make(name, shared)
+        assert not isinstance(actor, Planner)
+        played = play_season(world, actor, 12, (), FREE)
+        earned[name] = float(played.total.mean())
+        assert (played.sends.sum() > 0) == (name != "never"), name
+        assert played.sends.sum() < 12 * 400, name
+    assert earned["best_observable"] > earned["never"]
