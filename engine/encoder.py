@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, Final
 
 import msgspec
@@ -108,6 +109,12 @@ class Encoder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True
     def d(self) -> int:
         return len(self.column_names)
 
+    @cached_property
+    def places(self) -> tuple[tuple[Coding, slice], ...]:
+        """Every coding with the columns of `encode` that it fills."""
+        stops = list(accumulate(len(coding.columns) for coding in self.codings))
+        return tuple(zip(self.codings, map(slice, [0, *stops[:-1]], stops), strict=True)) if stops else ()
+
     def parts(self, context: ContextBatch) -> list[tuple[IntArray, Float32Array | None]]:
         """Feature by feature the sparse form of `encode`.
 
@@ -130,13 +137,11 @@ class Encoder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True
         """
         out = np.zeros((context.n, self.d), dtype=np.float32)
         flat, begin = out.reshape(-1), np.arange(context.n) * self.d
-        start = 0
-        for coding, (position, values) in zip(self.codings, self.parts(context), strict=True):
+        for (_, columns), (position, values) in zip(self.places, self.parts(context), strict=True):
             position += begin
-            flat[position + start] = 1.0
+            flat[position + columns.start] = 1.0
             if values is not None:
-                out[:, start : start + values.shape[1]] = values
-            start += len(coding.columns)
+                out[:, columns.start : columns.start + values.shape[1]] = values
         return out
 
     def to_builtins(self) -> dict[str, Any]:

@@ -195,11 +195,10 @@ def _stage_over_hold(
     plain, own = (float(expit(chance.scores(one)[0, send])) for one in (np.zeros_like(x), x))
     weights = _weights(chance, policy.catalog, send)
     vector = weights.base + sum(weights.vectors.values())
-    terms, start = {}, 0
-    for coding in policy.encoder.codings:
-        columns = slice(start, start + len(coding.columns))
-        start = columns.stop
-        terms[coding.name] = float(matmul(x[0, columns].astype(np.float64), vector[columns]))
+    terms = {
+        coding.name: float(matmul(x[0, columns].astype(np.float64), vector[columns]))
+        for coding, columns in policy.encoder.places
+    }
     total = sum(terms.values())
     if abs(total) < _CANCELS or not own:
         return [Part(EVERYBODY, "", STAGE, value)]
@@ -242,10 +241,7 @@ def _parts(encoder: Encoder, groups: dict[str, str], x: FloatArray, first: _Weig
         for factor in FACTORS
         if factor in first.vectors or factor in second.vectors
     }
-    start = 0
-    for coding in encoder.codings:
-        columns = slice(start, start + len(coding.columns))
-        start = columns.stop
+    for coding, columns in encoder.places:
         for factor, gap in gaps.items():
             value = float(matmul(x[columns], gap[columns]))
             if value:

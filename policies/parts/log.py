@@ -88,8 +88,7 @@ class PartsLog:
     ) -> None:
         self.catalog, self.metric = catalog, metric
         self._rounds, self._range = rounds, reward_range
-        known = next((sorted(batch.rewards) for batch in rounds), [])
-        events = self._events()
+        known, events = self._metrics()
         self.is_event = metric in events
         events = [name for name in events if name != metric]
         self.lost = named(config.lost, events)
@@ -106,14 +105,14 @@ class PartsLog:
         between = [name for name in known if name != self.metric]
         return known_name(config.stage, between, owner="learner.parts", parameter="stage", hint=said)
 
-    def _events(self) -> list[str]:
-        """The metrics whose every known value is 0 or 1, and that have both."""
+    def _metrics(self) -> tuple[list[str], list[str]]:
+        """All metrics, and those whose every known value is 0 or 1, and that have both."""
         seen: dict[str, set[float]] = {}
         for batch in self._rounds:
             for name, values in batch.rewards.items():
                 if len(own := seen.setdefault(name, set())) <= _BOTH:
                     own.update(np.unique(values[~np.isnan(values)])[: _BOTH + 1].tolist())
-        return sorted(name for name, values in seen.items() if values == {0.0, 1.0})
+        return sorted(seen), sorted(name for name, values in seen.items() if values == {0.0, 1.0})
 
     def batches(self) -> Iterable[RoundBatch]:
         """The rows that train."""

@@ -174,9 +174,7 @@ def _agree(said: FloatArray, seen: FloatArray, within: float) -> bool:
 def without(x: Float32Array, encoder: Encoder, features: Sequence[str]) -> Float32Array:
     """Encoded contexts in which some features say nothing: all of their columns are 0."""
     out = x.copy()
-    start = 0
-    for coding in encoder.codings:
+    for coding, columns in encoder.places:
         if coding.name in features:
-            out[:, start : start + len(coding.columns)] = 0.0
-        start += len(coding.columns)
+            out[:, columns] = 0.0
     return out

@@ -125,17 +125,16 @@ def _even(waiting: Waiting) -> bool:
 
 def encoded(rule: Rule, feature: str, encoder: Encoder) -> Waiting:
     """The rule on the encoded values of a numeric feature of the encoder."""
-    place = [coding.name for coding in encoder.codings].index(feature)
-    coding = encoder.codings[place]
+    coding, columns = next((coding, columns) for coding, columns in encoder.places if coding.name == feature)
     if isinstance(coding, CategoricalCoding):
         raise ParameterError("feature", "waiting", allowed="numeric", got=feature)
-    start = sum(len(one.columns) for one in encoder.codings[:place])
     at = standardised(coding, np.asarray(rule.at), np.ones(len(rule.at), dtype=np.bool_))[:, 0].astype(np.float64)
     # Values that the encoder does not tell apart share the last of their charges.
     kept = np.flatnonzero(np.append(np.diff(at) > 0.0, True))
-    stop = start + len(coding.columns)
     share, usd = (tuple(np.asarray(values)[kept].tolist()) for values in (rule.share, rule.usd))
-    return Waiting(feature, (start, stop - 2, stop - 1), tuple(at[kept].tolist()), share, usd, rule.name)
+    return Waiting(
+        feature, (columns.start, columns.stop - 2, columns.stop - 1), tuple(at[kept].tolist()), share, usd, rule.name
+    )
 
 
 def every_days(days: float, step: float) -> Rule:

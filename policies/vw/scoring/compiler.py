@@ -91,9 +91,8 @@ def random_contexts(encoder: Encoder, n: int, seed: int) -> Float32Array:
     """(n, d) encoded contexts such as `encode` gives: one indicator per feature, values within the clip."""
     generator = np.random.default_rng(seed)
     out = np.zeros((n, encoder.d), dtype=np.float32)
-    start = 0
-    for coding in encoder.codings:
-        width = len(coding.columns)
+    for coding, columns in encoder.places:
+        start, width = columns.start, len(coding.columns)
         position = generator.integers(width, size=n)
         out[np.arange(n), start + position] = 1.0
         if not isinstance(coding, CategoricalCoding):
@@ -101,7 +100,6 @@ def random_contexts(encoder: Encoder, n: int, seed: int) -> Float32Array:
             numbers = width - 2
             values = np.clip(generator.normal(size=(n, numbers)) * 2.0, -8.0, 8.0).astype(np.float32)
             out[:, start : start + numbers] = np.where(position[:, None] < numbers, values, 0.0)
-        start += width
     return out
 
 
