@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -13,9 +13,9 @@ from engine.features import ContextBatch
 from engine.numeric.matmul import matmul
 from engine.protocols import Policy
 from engine.sampling import draw
-from engine.types import HOLD, CodeArray, FloatArray, IntArray
+from engine.types import HOLD, BoolArray, CodeArray, FloatArray, IntArray
 from policies.linear.ridge import LinearPosterior
-from simulator.rollout import Turn
+from simulator.rollout import Actor, Turn
 
 # Rows whose (rows, k) distribution is built at once.
 _DENSE_CELLS: Final = 1_000_000
@@ -46,6 +46,25 @@ class SparingActor:
             probabilities = distribution_of(self.policy, turn.contacts.context.take(part), eligible)
             action[part], propensity[part] = draw(probabilities, turn.uniform[part])
         return action, propensity
+
+
+@dataclass(frozen=True)
+class ArmsActor:
+    """An actor that may send some of the arms alone.
+
+    Attributes:
+        actor: any.
+        arms: (K,) that it may send.
+    """
+
+    actor: Actor
+    arms: BoolArray
+
+    def act(self, turn: Turn) -> tuple[CodeArray, FloatArray]:
+        """(m,) actions and propensities."""
+        eligibility = turn.eligibility
+        allowed = replace(eligibility, channel_arm=eligibility.channel_arm & self.arms)
+        return self.actor.act(replace(turn, eligibility=allowed))
 
 
 def sendable_rows(turn: Turn) -> IntArray:

@@ -27,7 +27,7 @@ _READ_BY = {
     "parts": ("vw_parts", "vw_parts_greedy", "vw_parts_safe", "segments_of_parts"),
     "horizon": ("vw_horizon", "vw_horizon_greedy", "vw_horizon_simulated"),
     "simulated": ("vw_horizon_simulated",),
-    "segments": ("segments",),
+    "segments": ("segments", "segments_of_parts", "segments_undiscounted", "vw_parts_safe"),
 }
 
 

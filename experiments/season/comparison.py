@@ -77,6 +77,8 @@ def ratio_over_seeds(above: Sequence[float], below: Sequence[float], alpha: floa
 # The reference is compared with this policy on its own contacts, and this one with the baseline on more of them: the
 # two are so close that few contacts tell them apart.
 STEPPING_STONE = "myopic_oracle"
+# What the gap is split by: the best that observations allow, and the baseline that gives no discounts.
+OBSERVABLE, UNDISCOUNTED = "best_observable", "segments_undiscounted"
 _NOTHING = Spread(0.0, None, None)
 
 
@@ -188,6 +190,7 @@ def _row(own: Seasons, first: Seasons, policy: str) -> SeasonRow:
     profit = paired([cell.played.total for cell in cells], [np.zeros(len(cell.played.total)) for cell in cells])
     level = profit.spread(config.alpha)
     regret, closed = _to_reference(own, policy)
+    reached = _to_observable(own, policy)
     revenue = sum(cell.played.money["revenue"] for cell in cells)
     return SeasonRow(
         scenario=own.scenario,
@@ -222,6 +225,9 @@ def _row(own: Seasons, first: Seasons, policy: str) -> SeasonRow:
         gap_closed=closed.mean if closed else None,
         gap_closed_low=closed.low if closed else None,
         gap_closed_high=closed.high if closed else None,
+        observable_closed=reached.mean if reached else None,
+        observable_closed_low=reached.low if reached else None,
+        observable_closed_high=reached.high if reached else None,
     )
 
 
@@ -239,9 +245,27 @@ def _to_reference(own: Seasons, policy: str) -> tuple[Spread | None, Spread | No
     return regret, closed
 
 
+def _to_observable(own: Seasons, policy: str) -> Spread | None:
+    """The share of the way from the baseline to the best that observations allow."""
+    config = own.config
+    if OBSERVABLE not in config.all_policies or policy in (config.baseline, OBSERVABLE):
+        return None
+    above, below = (own.over_baseline_by_step(name).sum(axis=1) for name in (policy, OBSERVABLE))
+    return ratio_over_seeds(list(above), list(below), config.alpha)
+
+
+def _over_baseline(own: Seasons, policy: str) -> Spread | None:
+    """What a policy earns over the baseline by contact; None where it is not among the policies."""
+    if policy not in own.config.all_policies:
+        return None
+    ours, theirs = ([cell.played.total for cell in own.cells(name)] for name in (policy, own.config.baseline))
+    return paired(ours, theirs).spread(own.config.alpha)
+
+
 def _gap(own: Seasons) -> ScenarioGap:
     config, gap = own.config, own.gap()
     room = None if gap is None else over_seeds(gap, None, config.alpha)
+    observable, discounts = _over_baseline(own, OBSERVABLE), _over_baseline(own, UNDISCOUNTED)
     bounds = [cell.note.bound for cell in own.cells(config.baseline)]
     known = [bound for bound in bounds if bound is not None]
     silence = [cell.note.silence for cell in own.cells(NEVER)] if NEVER in config.all_policies else []
@@ -252,6 +276,12 @@ def _gap(own: Seasons) -> ScenarioGap:
         gap=room.mean if room else None,
         gap_low=room.low if room else None,
         gap_high=room.high if room else None,
+        observable=observable.mean if observable else None,
+        observable_low=observable.low if observable else None,
+        observable_high=observable.high if observable else None,
+        discounts=discounts.mean if discounts else None,
+        discounts_low=discounts.low if discounts else None,
+        discounts_high=discounts.high if discounts else None,
         bound=float(np.mean(known)) if known and len(known) == len(bounds) else None,
         silence_off=float(np.mean([mean for mean, _ in off])) if off else None,
         silence_stderr=float(np.sqrt(sum(error**2 for _, error in off)) / len(off)) if off else None,

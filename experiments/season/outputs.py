@@ -23,6 +23,8 @@ class SeasonRow(Output, frozen=True, kw_only=True):
         regret_per_day: USD per contact and day below the reference.
         gap_closed: share of the gap between baseline and reference, 1 is all of it; null where the gap's own interval
             holds 0, or there is no reference.
+        observable_closed: share of the way from the baseline to `best_observable`, as `gap_closed`; null without that
+            policy.
     """
 
     scenario: str
@@ -57,6 +59,9 @@ class SeasonRow(Output, frozen=True, kw_only=True):
     gap_closed: float | None
     gap_closed_low: float | None
     gap_closed_high: float | None
+    observable_closed: float | None
+    observable_closed_low: float | None
+    observable_closed_high: float | None
 
 
 class ScenarioGap(Output, frozen=True, kw_only=True):
@@ -65,6 +70,10 @@ class ScenarioGap(Output, frozen=True, kw_only=True):
     Attributes:
         gap: reference minus baseline, USD per contact over the season, with its interval over seeds; null without a
             reference among the policies.
+        observable: `best_observable` minus baseline, with its interval: an estimate of what observations allow; null
+            without that policy.
+        discounts: the part of it that comes of not discounting alone, `segments_undiscounted` minus baseline, with its
+            interval; null without that policy.
         bound: what nobody can pass, minus the baseline; null where none is proved. It is loose.
         silence_off: value of never sending minus its closed form, with its standard error; null where there is none.
         days: of the curves, which are USD per contact so far: regret by day, policy by policy.
@@ -75,6 +84,12 @@ class ScenarioGap(Output, frozen=True, kw_only=True):
     gap: float | None
     gap_low: float | None
     gap_high: float | None
+    observable: float | None
+    observable_low: float | None
+    observable_high: float | None
+    discounts: float | None
+    discounts_low: float | None
+    discounts_high: float | None
     bound: float | None
     silence_off: float | None
     silence_stderr: float | None

@@ -14,7 +14,7 @@ from engine.errors import ConfigError
 from engine.guardrails.layer import Guardrails
 from engine.records.rounds import RoundBatch
 from experiments.horizon.simulated import learn_simulated
-from experiments.season.actors import LinearActor, SparingActor
+from experiments.season.actors import ArmsActor, LinearActor, SparingActor
 from experiments.season.config import ExperimentConfig
 from experiments.season.observable import best_observable
 from experiments.season.recovering import recovering
@@ -186,6 +186,17 @@ def _segments_of_parts(shared: SharedLearning) -> Subject:
     return SparingActor(registry.make("segments", rounds, setting))
 
 
+def _segments_undiscounted(shared: SharedLearning) -> Subject:
+    """Segments tuned on the same slice, no arm of theirs with a discount: what not discounting alone brings."""
+    config, scenario = shared.config, shared.scenario
+    plain = np.array([arm.discount_depth for arm in scenario.catalog.arms]) == 0.0
+    if not plain.any():
+        raise ConfigError("every arm of the catalog is a discount", hint="leave segments_undiscounted out")
+    rounds = shared.slice.only(plain, config.slice.hold_share)
+    setting = Setting(scenario.catalog, scenario.features, config.metric, shared.reward_range, segments=config.segments)
+    return ArmsActor(SparingActor(registry.make("segments", rounds, setting)), plain)
+
+
 def _send_time(shared: SharedLearning) -> Subject:
     """Send-time optimisation; without a usual hour in the schema the population's hours decide."""
     catalog, schema = shared.scenario.catalog, shared.scenario.features
@@ -290,6 +301,7 @@ MAKERS: Final[Mapping[str, Callable[[SharedLearning], Subject]]] = {
     "uniform": lambda _: SparingActor(UniformPolicy()),
     "segments": partial(tuned, "segments"),
     "segments_of_parts": _segments_of_parts,
+    "segments_undiscounted": _segments_undiscounted,
     "merge_tag": partial(tuned, "merge_tag"),
     "best_action": partial(tuned, "best_action"),
     "calendar": _calendar,

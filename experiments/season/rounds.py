@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
 import numpy as np
 
 from engine.catalog import Catalog
+from engine.eligibility import pack
 from engine.features import ContextBatch, FeatureSchema
 from engine.guardrails.layer import Guardrails
 from engine.records.rounds import RoundBatch
@@ -59,6 +60,30 @@ class Slice:
     def choices(self) -> tuple[RoundBatch, ...]:
         """The decisions that had a choice, step by step."""
         return tuple(kept for batch in self.batches if (kept := batch.take(batch.usable)).n)
+
+    def only(self, arms: BoolArray, hold_share: float) -> tuple[RoundBatch, ...]:
+        """The decisions for some of the arms alone, as if no other had been eligible.
+
+        Args:
+            arms: (K,) that stay.
+            hold_share: with which the slice was decided.
+        """
+        cells = self.catalog.k - 1
+        stays = np.concatenate([[True], np.tile(arms, cells // len(arms))])
+        kept = []
+        for batch in self.choices:
+            sends = batch.eligible_dense()[:, HOLD + 1 :]
+            # A hold stays, and so does that share of the sends: propensities are those among what stays.
+            share = (sends & stays[HOLD + 1 :]).sum(axis=1) / sends.sum(axis=1)
+            among = hold_share + (1.0 - hold_share) * share
+            one = replace(
+                batch,
+                propensity=batch.propensity / among,
+                eligible=pack(batch.eligible_dense() & stays),
+                usable=stays[batch.action] & (share > 0.0),
+            )
+            kept.append(one.take(one.usable))
+        return tuple(one for one in kept if one.n)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,9 @@ import pytest
 
 from engine.errors import ConfigError, ParameterError, StorageError
 from engine.guardrails.layer import Guardrails
-from experiments.season.actors import LinearActor, SparingActor, predict
+from engine.records.rounds import RoundBatch
+from engine.types import IntArray
+from experiments.season.actors import ArmsActor, LinearActor, SparingActor, predict
 from experiments.season.cells import CellGroup, cell_key, is_done, read_cell
 from experiments.season.comparison import Seasons, judged, over_seeds, paired, ratio_over_seeds
 from experiments.season.config import ExperimentConfig, OracleConfig, SliceConfig, Variant, one_cell
@@ -289,3 +291,35 @@ def test_policies_of_parts_and_what_observations_allow(scenario: Scenario, guard
         assert (played.sends.sum() > 0) == (name != "never"), name
         assert played.sends.sum() < 12 * 400, name
     assert earned["best_observable"] > earned["never"]
+
+
+def test_a_slice_of_some_arms_is_as_if_no_other_had_been_eligible(slice_: Slice) -> None:
+    """Propensities are those of half hold among what stays; nothing else of a decision changes."""
+    plain = np.array([arm.discount_depth for arm in slice_.catalog.arms]) == 0.0
+    discounted = np.array([False, *np.tile(~plain, (slice_.catalog.k - 1) // len(plain))])
+    rounds = slice_.only(plain, TINY.hold_share)
+    assert 0 < sum(batch.n for batch in rounds) < sum(batch.n for batch in slice_.choices)
+    for batch in rounds:
+        eligible = batch.eligible_dense()
+        assert not discounted[batch.action].any()
+        assert not eligible[:, discounted].any()
+        before = {
+            ident: sends for one in slice_.choices for ident, sends in zip(one.decision_id, _sends(one), strict=True)
+        }
+        offered = np.array([before[ident] for ident in batch.decision_id])
+        among = 0.5 + 0.5 * _sends(batch) / offered
+        assert np.allclose(batch.propensity, np.where(batch.action == 0, 0.5, 0.5 / offered) / among, rtol=1e-12)
+
+
+def _sends(batch: RoundBatch) -> IntArray:
+    return batch.eligible_dense()[:, 1:].sum(axis=1)
+
+
+def test_an_actor_of_some_arms_sends_no_other(scenario: Scenario, guardrails: Guardrails) -> None:
+    turn = turn_of(World(scenario, 120, 2, guardrails=guardrails))
+    arms = np.arange(len(scenario.catalog.arms)) == 0
+    chosen, propensity = ArmsActor(SparingActor(UniformPolicy()), arms).act(turn)
+    _, _, arm = scenario.catalog.split(chosen[chosen > 0])
+    assert len(arm)
+    assert not np.asarray(arm).any()
+    assert (propensity > 0.0).all()
