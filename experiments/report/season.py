@@ -74,14 +74,18 @@ def _scenario(output: ExperimentOutput, gap: ScenarioGap) -> Iterator[str]:
     if gap.gap is not None:
         between = "" if gap.gap_low is None else f" ({gap.gap_low:+.3f} to {gap.gap_high:+.3f})"
         room.append(f"{output.reference} minus {output.baseline}: {gap.gap:+.3f}{between} USD per contact.")
+    if gap.observable is not None:
+        room.append(f"Observations allow about {gap.observable:+.3f}.")
+    if gap.discounts is not None:
+        room.append(f"Segments without discounts: {gap.discounts:+.3f}.")
     if gap.bound is not None:
         room.append(f"Nobody can pass {output.baseline} by more than {gap.bound:+.1f}.")
     if gap.silence_off is not None:
         room.append(f"Silence minus its closed form: {gap.silence_off:+.3f} ({gap.silence_stderr:.3f}).")
     yield from (" ".join(room), "") if room else ()
     columns = ("policy", "USD per contact", "difference", "interval", "sends", "unsubscribes", "complaints")
-    yield f"| {' | '.join((*columns, 'at a discount', 'regret per day', 'gap closed'))} |"
-    yield "|---|---|---|---|---|---|---|---|---|---|"
+    yield f"| {' | '.join((*columns, 'at a discount', 'regret per day', 'gap closed', 'of observable'))} |"
+    yield "|---|---|---|---|---|---|---|---|---|---|---|"
     for row in output.rows:
         if (row.scenario, row.variant) == (gap.scenario, gap.variant):
             yield _line(row)
@@ -106,6 +110,7 @@ def _line(row: SeasonRow) -> str:
         "-" if row.discount_share is None else f"{row.discount_share:.1%}",
         "-" if row.regret_per_day is None else f"{row.regret_per_day:.4f}",
         closed,
+        "-" if row.observable_closed is None else f"{row.observable_closed:.0%}",
     ]
     return f"| {' | '.join(figures)} |"
 

@@ -19,7 +19,19 @@ from experiments.season.config import ExperimentConfig
 from experiments.season.episode import Played
 
 # Keys on which no cell depends: a run goes on after they were changed.
-_FREE = ("name", "question", "scenarios", "policies", "baseline", "reference", "seeds", "alpha", "workers", "at_most")
+_FREE = (
+    "name",
+    "question",
+    "scenarios",
+    "policies",
+    "baseline",
+    "versus",
+    "reference",
+    "seeds",
+    "alpha",
+    "workers",
+    "at_most",
+)
 # Parts of the configuration -> policies that read them; the other parts matter to all.
 _READ_BY = {
     "learner": ("vw", "vw_greedy", "volume"),

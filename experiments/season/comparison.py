@@ -180,8 +180,9 @@ def judged(config: ExperimentConfig, folder: Path) -> tuple[list[SeasonRow], lis
 
 def _row(own: Seasons, first: Seasons, policy: str) -> SeasonRow:
     config, cells = own.config, own.cells(policy)
-    other = (config.baseline, first) if own is first else (policy, first)
-    itself = own is first and policy == config.baseline
+    within = own is first or config.versus == "baseline"
+    other = (config.baseline, own) if within else (policy, first)
+    itself = within and policy == config.baseline
     base = other[1].cells(other[0])
     total = paired([cell.played.total for cell in cells], [cell.played.total for cell in base])
     sends = paired([cell.played.sends for cell in cells], [cell.played.sends for cell in base])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -95,6 +95,8 @@ class ExperimentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         variants: name -> what is changed; the first one is the reference. Swept over with -m.
         policies: names, see docs/season.md; swept over with -m.
         baseline: the policy that differences are taken to.
+        versus: what the rows of further variants are compared with: "variant", the same policy in the first variant, or
+            "baseline", the baseline in the same variant: then it is told which verdicts change with the variant.
         reference: the policy that per-day regret and the gap are taken to.
         seeds: numbers of the worlds, or how many (1, 2, ...).
         contacts / days: size of every cell.
@@ -119,6 +121,7 @@ class ExperimentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     variants: dict[str, Variant] = msgspec.field(default_factory=lambda: {AS_IT_IS: Variant()})
     policies: tuple[str, ...] = ("never", "segments", "vw")
     baseline: str = "segments"
+    versus: Literal["variant", "baseline"] = "variant"
     reference: str = "planner"
     seeds: int | tuple[int, ...] = 1
     contacts: int = 20_000

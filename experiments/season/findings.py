@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from experiments.season.comparison import OBSERVABLE
 from experiments.season.config import ExperimentConfig
 from experiments.season.outputs import ScenarioGap, SeasonRow
 from experiments.season.policies import ORACLES, USUAL_HOUR
 
-# Share of the gap that the long-horizon policy is to close.
-AIM = 0.5
+# Shares of the gap to the reference, and of the way to the best observable, that a learner is to close.
+AIM, AIM_OBSERVABLE = 0.5, 0.8
 SIMULATED = "SIMULATED: contacts and outcomes come from a simulated world, not from people."
 
 
@@ -19,7 +20,7 @@ def sentences(config: ExperimentConfig, rows: Sequence[SeasonRow], gaps: Sequenc
         own = [row for row in rows if (row.scenario, row.variant) == (gap.scenario, gap.variant)]
         yield _scenario(config, own, gap)
     if len(config.variants) > 1:
-        yield from _variants(rows)
+        yield from _variants(rows) if config.versus == "variant" else _flips(config, rows)
         return
     for name in config.all_policies:
         if name not in (config.baseline, *ORACLES):
@@ -35,6 +36,10 @@ def _scenario(config: ExperimentConfig, rows: Sequence[SeasonRow], gap: Scenario
         said += (
             f"; {config.reference} is {gap.gap:+.2f} ({gap.gap_low:+.2f} to {gap.gap_high:+.2f}) from {config.baseline}"
         )
+    if gap.observable is not None:
+        said += f"; observations allow about {gap.observable:+.2f}"
+        if gap.discounts is not None:
+            said += f", of which not discounting alone brings {gap.discounts:+.2f}"
     return said + "."
 
 
@@ -47,6 +52,12 @@ def _policy(config: ExperimentConfig, name: str, rows: Sequence[SeasonRow]) -> s
     if closed:
         said += f"; share of the gap closed {min(closed):.0%} to {max(closed):.0%}"
         said += f", at least {AIM:.0%} in {sum(share >= AIM for share in closed)} of {len(closed)}"
+    reached = [row.observable_closed for row in rows if row.observable_closed is not None]
+    if reached:
+        said += f"; of the way to the best observable {min(reached):.0%} to {max(reached):.0%}"
+        said += (
+            f", at least {AIM_OBSERVABLE:.0%} in {sum(share >= AIM_OBSERVABLE for share in reached)} of {len(reached)}"
+        )
     return said + (f"; NOT VOLUME-MATCHED, more sends in {', '.join(above)}." if above else ".")
 
 
@@ -59,6 +70,21 @@ def _variants(rows: Sequence[SeasonRow]) -> Iterator[str]:
                 f"{row.scenario}, {row.policy}: {row.variant} against {row.against.partition(', ')[2]}: "
                 f"{row.difference:+.2f} USD per contact ({known}), {row.verdict}."
             )
+
+
+def _flips(config: ExperimentConfig, rows: Sequence[SeasonRow]) -> Iterator[str]:
+    """Which verdicts against the baseline hold in every variant, and which change with it."""
+    for scenario in config.scenarios:
+        for policy in config.all_policies:
+            by_verdict: dict[str, list[str]] = {}
+            for row in rows:
+                if (row.scenario, row.policy) == (scenario, policy) and row.verdict:
+                    by_verdict.setdefault(row.verdict, []).append(row.variant)
+            if len(by_verdict) == 1:
+                yield f"{scenario}, {policy} against {config.baseline}: {next(iter(by_verdict))} in every variant."
+            elif by_verdict:
+                told = "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in by_verdict.items())
+                yield f"{scenario}, {policy} against {config.baseline}: CHANGES with the variant. {told}."
 
 
 def notes(config: ExperimentConfig) -> Iterator[str]:
@@ -91,6 +117,11 @@ def notes(config: ExperimentConfig) -> Iterator[str]:
         yield (
             f"The gap is that between {config.baseline} and {config.reference}, which knows every latent; no policy "
             "that sees observations alone can close all of it. The proved bound is far above and only a bound."
+        )
+    if OBSERVABLE in config.all_policies:
+        yield (
+            f"{OBSERVABLE} is an estimate: a network that was fitted once per scenario and seed on expected gains that "
+            "no log has, and that decides by what can be observed. It weighs a message's own value, never at waiting."
         )
     if "send_time" in config.all_policies:
         yield f"send_time reads the hours of opens from `{USUAL_HOUR}`, a part of the day."

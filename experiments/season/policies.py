@@ -117,6 +117,9 @@ class SharedLearning:
         return self._parts_learner(msgspec.structs.replace(config, parts=parts)).policy()
 
     def _parts_learner(self, config: VwConfig) -> PartsLearner:
+        # A metric of the slice covers one step.
+        parts = msgspec.structs.replace(config.parts or PartsConfig(), money_days=self.scenario.step_days)
+        config = msgspec.structs.replace(config, parts=parts)
         learner = PartsLearner(
             self.scenario.catalog,
             self.scenario.features,

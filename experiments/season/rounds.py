@@ -27,8 +27,8 @@ from simulator.world.world import World
 MARGIN: Final = "margin"
 MESSAGE: Final = "message"
 CLICKED: Final = "clicked"
-# What happened to a message, 0 or 1.
-EVENTS: Final = (CLICKED, "unsubscribed", "complained")
+# What happened to a message, 0 or 1: the metric, and the field of what happened.
+EVENTS: Final = {"opened": "seen", CLICKED: "clicked", "unsubscribed": "unsubscribed", "complained": "complained"}
 REWARD_RANGE: Final = {MARGIN: (-1e5, 1e6), MESSAGE: (-1e5, 1e6), CLICKED: (0.0, 1.0)}
 # Contacts of the slice are numbered from here on: nobody of a cell is among them.
 SLICE_FIRST: Final = 50_000_000
@@ -131,8 +131,9 @@ def logged(
 ) -> RoundBatch:
     """The rounds of a step.
 
-    `margin` is all money of the contact's day; `message` what the message brought and cost, 0 for a hold; `EVENTS`
-    whether that happened to it. All are those of the step: nothing is late.
+    `margin` is all money of the contact's day; `message` what the message brought and cost, 0 for a hold; `revenue` and
+    `send_cost` (not above 0) parts of `margin`; `EVENTS` whether that happened to it. All are those of the step:
+    nothing is late.
 
     Args:
         turn: that was decided.
@@ -144,7 +145,7 @@ def logged(
     rows, m = turn.rows, len(turn.rows)
     events = {name: np.zeros(len(happened.reward_usd)) for name in EVENTS}
     for name, found in events.items():
-        found[happened.rows] = getattr(happened, name)
+        found[happened.rows] = getattr(happened, EVENTS[name])
     numbers = turn.world.first + rows
     ids = np.array([f"{turn.world.seed}-{chunk}-{number}" for number in numbers.tolist()], dtype=object)
     return RoundBatch(
@@ -159,6 +160,8 @@ def logged(
         rewards={
             MARGIN: happened.reward_usd[rows],
             MESSAGE: message_reward(happened, turn.world.scenario)[rows],
+            "revenue": (happened.order_usd + happened.organic_usd - happened.discount_usd)[rows],
+            "send_cost": -happened.cost_usd[rows],
             **{name: found[rows] for name, found in events.items()},
         },
         usable=turn.eligibility.sendable(),

@@ -45,6 +45,25 @@ def test_a_sweep_plays_every_cell(swept: tuple[Path, dict[str, Any]]) -> None:
     assert answer["notes"][0].startswith("SIMULATED")
 
 
+def test_variants_may_be_judged_each_by_its_own_baseline(tmp_path: Path) -> None:
+    """Each variant's rows are taken to its own segments, and what changes with the variant is told."""
+    habits = "+variants={as it is: {}, no habit: {changes: {dynamics: {habit: 0.0}}}}"
+    asked = ("scenarios=[winback]", "policies=[never,segments]", "seeds=2", "contacts=200", "days=8", "versus=baseline")
+    answer = run(
+        "experiment", "-m", "--out", tmp_path / "out", habits, *asked, *SMALL, "reference=segments", "workers=1"
+    )
+    rows = {(row["variant"], row["policy"]): row for row in answer["rows"]}
+    for variant in ("as it is", "no habit"):
+        own = rows[variant, "never"]
+        assert own["against"] == f"segments, {variant}"
+        assert own["difference"] == pytest.approx(own["profit"] - rows[variant, "segments"]["profit"])
+        assert rows[variant, "segments"]["difference"] is None
+    told = [sentence for sentence in answer["said"] if "never against segments" in sentence]
+    assert len(told) == 1
+    verdicts = {rows[variant, "never"]["verdict"] for variant in ("as it is", "no habit")}
+    assert ("in every variant" in told[0]) == (len(verdicts) == 1)
+
+
 def test_files_hold_the_result(swept: tuple[Path, dict[str, Any]]) -> None:
     out, answer = swept
     table = pd.read_parquet(out / "results.parquet")

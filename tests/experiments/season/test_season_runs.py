@@ -293,6 +293,25 @@ def test_policies_of_parts_and_what_observations_allow(scenario: Scenario, guard
     assert earned["best_observable"] > earned["never"]
 
 
+def test_the_way_to_the_best_observable_is_split(tmp_path: Path) -> None:
+    """Shares and rooms are those of the paired differences of the rows."""
+    policies = ("segments", "never", "segments_undiscounted", "best_observable")
+    config = ExperimentConfig(
+        name="split", policies=policies, seeds=1, contacts=300, days=10, slice=TINY, oracle=OracleConfig(bound_contacts=0)
+    )
+    assert list(GroupRun(config, CellGroup("newsletter", "as it is", 1), tmp_path).run()) == list(policies)
+    rows, (gap,) = judged(config, tmp_path)
+    by_name = {row.policy: row for row in rows}
+    whole = by_name["best_observable"].difference
+    assert whole is not None
+    assert gap.observable == pytest.approx(whole)
+    assert gap.discounts == pytest.approx(by_name["segments_undiscounted"].difference)
+    assert by_name["segments_undiscounted"].discount_share == 0.0
+    closed, gain = by_name["never"].observable_closed, by_name["never"].difference or 0.0
+    assert closed == (None if whole <= 0.0 else pytest.approx(gain / whole))
+    assert by_name["best_observable"].observable_closed is None
+
+
 def test_a_slice_of_some_arms_is_as_if_no_other_had_been_eligible(slice_: Slice) -> None:
     """Propensities are those of half hold among what stays; nothing else of a decision changes."""
     plain = np.array([arm.discount_depth for arm in slice_.catalog.arms]) == 0.0
