@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -18,7 +18,7 @@ from engine.names import known_name
 from engine.records.rounds import RoundBatch
 from engine.types import HOLD, NOT_AN_INSTANT, BoolArray, FloatArray, IntArray
 from policies.parts.config import AUTO, PartsConfig
-from policies.parts.regression import Rows, Stream
+from policies.parts.regression import Rows, Stream, held
 from policies.vw.rows import trainable
 
 US_PER_DAY: Final = 86_400_000_000
@@ -87,7 +87,7 @@ class PartsLog:
         config: PartsConfig,
     ) -> None:
         self.catalog, self.metric = catalog, metric
-        self._rounds, self._range = rounds, reward_range
+        self._rounds, self._range = held(lambda: rounds)(), reward_range
         known, events = self._metrics()
         self.is_event = metric in events
         events = [name for name in events if name != metric]
@@ -116,6 +116,13 @@ class PartsLog:
 
     def batches(self) -> Iterable[RoundBatch]:
         """The rows that train."""
+        return self._training if isinstance(self._rounds, list) else self._trainable()
+
+    @cached_property
+    def _training(self) -> list[RoundBatch]:
+        return list(self._trainable())
+
+    def _trainable(self) -> Iterator[RoundBatch]:
         for batch in self._rounds:
             kept = trainable(batch, self.metric, self._range, self.catalog, propensities=True)
             if kept.n:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise, product
 from pathlib import Path
@@ -271,6 +272,26 @@ def test_the_cache_of_a_run_is_the_same_data(tmp_path: Path) -> None:
     assert cache.is_file()
     with_cache, without = (tmp_path / f"model18{kept}.vw" for kept in (False, True))
     assert with_cache.read_bytes() == without.read_bytes()
+
+
+def test_few_rows_are_read_once_and_many_as_often_as_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same part either way; a long log is never held whole."""
+    rows = rows_of("clicked", 400)
+    batches = [rows.take(slice(start, start + 100)) for start in range(0, 400, 100)]
+    reads, found = [0, 0], []
+    for turn, most in enumerate((400, 399)):
+        monkeypatch.setattr(regression, "HELD_ROWS", most)
+
+        def stream(turn: int = turn) -> Iterator[Rows]:
+            reads[turn] += 1
+            yield from batches
+
+        choice = Choice([terms_of()], [()], [30.0], 10**6, 40, 0)
+        found.append(regress(stream, "chance", choice, CONFIG))
+    assert reads[0] == 1
+    assert reads[1] > 3
+    assert found[0].tables.base.tobytes() == found[1].tables.base.tobytes()
+    assert found[0].mean == found[1].mean
 
 
 def test_no_rows_are_refused() -> None:
