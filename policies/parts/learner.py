@@ -57,7 +57,10 @@ US_PER_DAY: Final = 86_400_000_000
 # Contexts that are held in memory to place the knots of curves, and to price a permission.
 _SAMPLE_ROWS: Final = 131_072
 # Pairs among which held-out rows choose, the plainest first.
-_CHANCE_PAIRS: Final = ((), ("xc",), ("xc", "xt"), ("xc", "xh", "xa", "ca"), ("xc", "xh", "xa", "xt", "ch", "ca", "ha"))
+_CHANCE_PAIRS: Final = (
+    *((), ("xc",), ("xc", "ca"), ("xc", "xt"), ("xc", "xh", "xa", "ca")),
+    ("xc", "xh", "xa", "xt", "ch", "ca", "ha"),
+)
 _MONEY_PAIRS: Final = ((), ("xc",), ("xc", "xh", "xa", "ca"))
 _CLEAR: Final = 2.0
 
