@@ -7,9 +7,9 @@ of a send a over hold is put together:
     gain(x, a) = chance(x, a) worth(x, a) + past(x, a) - cost(a) - sum over losses of lost(x, a) price - charge(a)
 
 This is the surrogate index of Athey, Chetty, Imbens & Kang (NBER 26463, 2019, equation 3.1); it holds where messages
-act through the stage alone. What acts past it is looked for in what the parts leave over, and is added only where
-held-out rows show it by two standard errors. Without a stage the money itself is regressed, pooled and shrunk, by the
-same held-out rows.
+act through the stage alone. What acts past it is looked for in what the parts leave over: by context where held-out
+rows show it by two standard errors, else by channel and arm, shrunk. Without a stage the money itself is regressed,
+pooled and shrunk, by the same held-out rows.
 """
 
 from __future__ import annotations
@@ -329,7 +329,7 @@ class _Build:
         )
         valued, worths = self._valued(worth, organic)
         tables = PartTables(chance.tables, worths, zero_tables(chance.tables), (), held, stage)
-        tables = replace(tables, money=self._past(whole, organic, tables, valued=valued))
+        tables = replace(tables, money=self._past(whole, alone, organic, tables, valued=valued))
         acts_past = bool(tables.money.arm.any() or tables.money.channel.any())
         gain = self._gain(tables, whole.encoder, sample)
         tables = replace(tables, losses=self._losses(whole, gain))
@@ -458,7 +458,7 @@ class _Build:
             "organic", self.log.rows(wanted, self._money), "money", [alone], ((),), self.parts.worth_ridges
         )
 
-    def _past(self, whole: Terms, organic: Fitted, tables: PartTables, *, valued: bool) -> ScoreTables:
+    def _past(self, whole: Terms, alone: Terms, organic: Fitted, tables: PartTables, *, valued: bool) -> ScoreTables:
         """What acts past the stage, over what hold leaves over; zeros where a stage of value explains it."""
         none = zero_tables(tables.money)
         if not self.parts.past:
@@ -470,17 +470,16 @@ class _Build:
             return self._money(batch) - modelled - tables.own_stage(x, batch.action, self.log.catalog)
 
         every = self.log.rows(lambda batch: np.ones(batch.n, dtype=np.bool_), left)
-        found = self._fit("past", every, "money", [whole], _MONEY_PAIRS, self.parts.worth_ridges)
-        if found.gain is not None and found.gain[0] > _CLEAR * found.gain[1]:
+        found = self._fit("past", every, "money", [alone, whole], _MONEY_PAIRS, self.parts.worth_ridges)
+        # What the context alone says better than `organic` did is nothing that a message does.
+        if found.beyond is not None and found.beyond[0] > _CLEAR * found.beyond[1]:
             self.said.append("Messages also act past the stage; what does was added.")
             return over_hold(found.tables)
         # Where nothing is known of a send's value, the sends of today are taken to bring what they cost.
         practice = None if valued else self.tally.mean_cost
         by_arm = leftover_by_arm(every, self.log.catalog, over_hold=True, practice=practice)
-        if not by_arm.any():
-            self.said.append("Nothing is seen to act past the stage.")
-            return none
-        self.said.append("Messages also act past the stage; what channels and arms bring there was added, shrunk.")
+        least, most = (f"{one:+.4f}" for one in (by_arm.min(), by_arm.max()))
+        self.said.append(f"Past the stage a message is taken to bring {least} to {most} USD, by channel and arm.")
         return replace(none, channel_arm=by_arm.astype(np.float32))
 
     def _gain(self, tables: PartTables, encoder: Encoder, sample: list[RoundBatch]) -> FloatArray:
