@@ -36,6 +36,7 @@ from policies.parts.folder import PRACTICE, PartsManifest, stored_bags
 from policies.parts.frequency.choice import Subject, frequency
 from policies.parts.leftover import leftover_by_arm
 from policies.parts.log import PartsLog, Tally, is_send, missed, reached
+from policies.parts.permission import OpenUntil, prices
 from policies.parts.practice import Charged, left_words, safe_policy
 from policies.parts.regression import Choice, Fitted, Kind, Stream, regress
 from policies.parts.tables import Loss, PartTables, zero_tables
@@ -53,7 +54,6 @@ from policies.wrappers.safe import SafePolicy
 LEAST_STAGES: Final = 20
 PARITY_LIMIT: Final = 1e-4
 SENDING: Final = "sending"
-US_PER_DAY: Final = 86_400_000_000
 # Contexts that are held in memory to place the knots of curves, and to price a permission.
 _SAMPLE_ROWS: Final = 131_072
 # Pairs among which held-out rows choose, the plainest first.
@@ -496,27 +496,28 @@ class _Build:
 
     def _losses(self, whole: Terms, gain: FloatArray) -> tuple[Loss, ...]:
         """Chances of what ends a permission, priced by the gains that are then missed."""
-        price = self._permission(gain)
+        until = OpenUntil.of(self.log) if self.log.lost and self.parts.closes == AUTO else None
         losses = []
         for name in self.log.lost:
             events = sum(float(rows.target.sum()) for rows in self._events(name)())
             if events:
                 odds = self._fit(name, self._events(name), "chance", [whole], ((), ("xc",)), self.parts.ridges)
+                price = prices(gain, self._closed(name, until), self.tally, self.parts.horizon_days)
                 losses.append(Loss(name, odds.tables, price))
         return tuple(losses)
 
-    def _permission(self, gain: FloatArray) -> FloatArray:
-        """(C,) what losing a channel costs: the gains with it less those without, for half of the horizon."""
-        whole = np.fmax.reduce(gain, axis=1)
-        missed = np.zeros(gain.shape[1])
-        for channel, own in enumerate(gain.T):
-            open_to = np.isfinite(own)
-            others = np.fmax.reduce(np.delete(gain, channel, axis=1), axis=1, initial=0.0)
-            missed[channel] = float((whole - others)[open_to].mean()) if open_to.any() else 0.0
-        tally = self.tally
-        per_day = tally.sends / (tally.contacts * max(tally.days, 1.0)) if tally.days else 0.0
-        price: FloatArray = missed * per_day * self.parts.horizon_days / 2.0
-        return price
+    def _closed(self, loss: str, until: OpenUntil | None) -> float:
+        """Share of the other channels' time that a loss ends."""
+        if self.parts.closes != AUTO:
+            return float(self.parts.closes == "all")
+        if until is None:
+            return 0.0
+        closed = until.share_closed(self.log, loss)
+        if closed is None:
+            self.said.append(f"The log does not show what else {loss} closes, so it is priced as its own channel.")
+        elif closed:
+            self.said.append(f"{loss} ends {100.0 * closed:.0f} % of the other channels' time too, and is priced so.")
+        return closed or 0.0
 
     def _costs(self) -> FloatArray:
         """(C, K) cost of a send."""
