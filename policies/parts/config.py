@@ -25,6 +25,7 @@ class PartsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             log has, "" none: the money itself is then modelled, pooled and shrunk.
         stages: words that "auto" looks for in the names of metrics, in this order, whatever their endings.
         lost: words of metrics (0 or 1) that end a permission.
+        closes: what a lost permission closes: "channel", that of its message, "all", or "auto": what the log shows.
         seen: words of the metric (0 or 1) that says whether a message was seen.
         cost: metric of the log that says which part of the money is the cost of the send; "" where there is none.
         match: context feature that an arm's attribute is held against, by the name of the attribute; an attribute needs
@@ -58,6 +59,7 @@ class PartsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     stage: str = AUTO
     stages: tuple[str, ...] = ("click", "visit", "reply", "response", "view")
     lost: tuple[str, ...] = ("unsubscribe", "unsub", "opt out", "complain", "complaint", "spam")
+    closes: Literal["auto", "channel", "all"] = AUTO
     seen: tuple[str, ...] = ("open", "read", "seen")
     cost: str = "send_cost"
     match: dict[str, str] = msgspec.field(default_factory=lambda: {"category": "product_affinity"})

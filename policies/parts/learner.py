@@ -7,9 +7,9 @@ of a send a over hold is put together:
     gain(x, a) = chance(x, a) worth(x, a) + past(x, a) - cost(a) - sum over losses of lost(x, a) price - charge(a)
 
 This is the surrogate index of Athey, Chetty, Imbens & Kang (NBER 26463, 2019, equation 3.1); it holds where messages
-act through the stage alone. What acts past it is looked for in what the parts leave over, and is added only where
-held-out rows show it by two standard errors. Without a stage the money itself is regressed, pooled and shrunk, by the
-same held-out rows.
+act through the stage alone. What acts past it is looked for in what the parts leave over: by context where held-out
+rows show it by two standard errors, else by channel and arm, shrunk. Without a stage the money itself is regressed,
+pooled and shrunk, by the same held-out rows.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from policies.parts.folder import PRACTICE, PartsManifest, stored_bags
 from policies.parts.frequency.choice import Subject, frequency
 from policies.parts.leftover import leftover_by_arm
 from policies.parts.log import PartsLog, Tally, is_send, missed, reached
+from policies.parts.permission import OpenUntil, prices
 from policies.parts.practice import Charged, left_words, safe_policy
 from policies.parts.regression import Choice, Fitted, Kind, Stream, regress
 from policies.parts.tables import Loss, PartTables, zero_tables
@@ -53,7 +54,6 @@ from policies.wrappers.safe import SafePolicy
 LEAST_STAGES: Final = 20
 PARITY_LIMIT: Final = 1e-4
 SENDING: Final = "sending"
-US_PER_DAY: Final = 86_400_000_000
 # Contexts that are held in memory to place the knots of curves, and to price a permission.
 _SAMPLE_ROWS: Final = 131_072
 # Pairs among which held-out rows choose, the plainest first.
@@ -332,7 +332,7 @@ class _Build:
         )
         valued, worths = self._valued(worth, organic)
         tables = PartTables(chance.tables, worths, zero_tables(chance.tables), (), held, stage)
-        tables = replace(tables, money=self._past(whole, organic, tables, valued=valued))
+        tables = replace(tables, money=self._past(whole, alone, organic, tables, valued=valued))
         acts_past = bool(tables.money.arm.any() or tables.money.channel.any())
         gain = self._gain(tables, whole.encoder, sample)
         tables = replace(tables, losses=self._losses(whole, gain))
@@ -461,7 +461,7 @@ class _Build:
             "organic", self.log.rows(wanted, self._money), "money", [alone], ((),), self.parts.worth_ridges
         )
 
-    def _past(self, whole: Terms, organic: Fitted, tables: PartTables, *, valued: bool) -> ScoreTables:
+    def _past(self, whole: Terms, alone: Terms, organic: Fitted, tables: PartTables, *, valued: bool) -> ScoreTables:
         """What acts past the stage, over what hold leaves over; zeros where a stage of value explains it."""
         none = zero_tables(tables.money)
         if not self.parts.past:
@@ -473,17 +473,16 @@ class _Build:
             return self._money(batch) - modelled - tables.own_stage(x, batch.action, self.log.catalog)
 
         every = self.log.rows(lambda batch: np.ones(batch.n, dtype=np.bool_), left)
-        found = self._fit("past", every, "money", [whole], _MONEY_PAIRS, self.parts.worth_ridges)
-        if found.gain is not None and found.gain[0] > _CLEAR * found.gain[1]:
+        found = self._fit("past", every, "money", [alone, whole], _MONEY_PAIRS, self.parts.worth_ridges)
+        # What the context alone says better than `organic` did is nothing that a message does.
+        if found.beyond is not None and found.beyond[0] > _CLEAR * found.beyond[1]:
             self.said.append("Messages also act past the stage; what does was added.")
             return over_hold(found.tables)
         # Where nothing is known of a send's value, the sends of today are taken to bring what they cost.
         practice = None if valued else self.tally.mean_cost
         by_arm = leftover_by_arm(every, self.log.catalog, over_hold=True, practice=practice)
-        if not by_arm.any():
-            self.said.append("Nothing is seen to act past the stage.")
-            return none
-        self.said.append("Messages also act past the stage; what channels and arms bring there was added, shrunk.")
+        least, most = (f"{one:+.4f}" for one in (by_arm.min(), by_arm.max()))
+        self.said.append(f"Past the stage a message is taken to bring {least} to {most} USD, by channel and arm.")
         return replace(none, channel_arm=by_arm.astype(np.float32))
 
     def _gain(self, tables: PartTables, encoder: Encoder, sample: list[RoundBatch]) -> FloatArray:
@@ -500,27 +499,28 @@ class _Build:
 
     def _losses(self, whole: Terms, gain: FloatArray) -> tuple[Loss, ...]:
         """Chances of what ends a permission, priced by the gains that are then missed."""
-        price = self._permission(gain)
+        until = OpenUntil.of(self.log) if self.log.lost and self.parts.closes == AUTO else None
         losses = []
         for name in self.log.lost:
             events = sum(float(rows.target.sum()) for rows in self._events(name)())
             if events:
                 odds = self._fit(name, self._events(name), "chance", [whole], ((), ("xc",)), self.parts.ridges)
+                price = prices(gain, self._closed(name, until), self.tally, self.parts.horizon_days)
                 losses.append(Loss(name, odds.tables, price))
         return tuple(losses)
 
-    def _permission(self, gain: FloatArray) -> FloatArray:
-        """(C,) what losing a channel costs: the gains with it less those without, for half of the horizon."""
-        whole = np.fmax.reduce(gain, axis=1)
-        missed = np.zeros(gain.shape[1])
-        for channel, own in enumerate(gain.T):
-            open_to = np.isfinite(own)
-            others = np.fmax.reduce(np.delete(gain, channel, axis=1), axis=1, initial=0.0)
-            missed[channel] = float((whole - others)[open_to].mean()) if open_to.any() else 0.0
-        tally = self.tally
-        per_day = tally.sends / (tally.contacts * max(tally.days, 1.0)) if tally.days else 0.0
-        price: FloatArray = missed * per_day * self.parts.horizon_days / 2.0
-        return price
+    def _closed(self, loss: str, until: OpenUntil | None) -> float:
+        """Share of the other channels' time that a loss ends."""
+        if self.parts.closes != AUTO:
+            return float(self.parts.closes == "all")
+        if until is None:
+            return 0.0
+        closed = until.share_closed(self.log, loss)
+        if closed is None:
+            self.said.append(f"The log does not show what else {loss} closes, so it is priced as its own channel.")
+        elif closed:
+            self.said.append(f"{loss} ends {100.0 * closed:.0f} % of the other channels' time too, and is priced so.")
+        return closed or 0.0
 
     def _costs(self) -> FloatArray:
         """(C, K) cost of a send."""

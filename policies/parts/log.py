@@ -114,6 +114,10 @@ class PartsLog:
                     own.update(np.unique(values[~np.isnan(values)])[: _BOTH + 1].tolist())
         return sorted(seen), sorted(name for name, values in seen.items() if values == {0.0, 1.0})
 
+    def every(self) -> Iterable[RoundBatch]:
+        """All rows, those that do not train included."""
+        return self._rounds
+
     def batches(self) -> Iterable[RoundBatch]:
         """The rows that train."""
         return self._training if isinstance(self._rounds, list) else self._trainable()

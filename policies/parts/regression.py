@@ -107,6 +107,7 @@ class Fitted:
         mean: of the target over them.
         gain: mean held-out loss saved per row against the mean alone, with its standard error; None where nothing was
             held out.
+        beyond: the same against the best that the context alone says; None where the action was not in question.
         parity: largest |score - Vowpal Wabbit's prediction| over some of the rows, before the constant was set.
         model: bytes of Vowpal Wabbit's model.
     """
@@ -119,6 +120,7 @@ class Fitted:
     rows: int
     mean: float
     gain: tuple[float, float] | None = None
+    beyond: tuple[float, float] | None = None
     parity: float = 0.0
     model: bytes = b""
 
@@ -179,16 +181,17 @@ def regress(stream: Stream, kind: Kind, choice: Choice, config: VwConfig) -> Fit
         raise LearnError("no rows to learn a part from", hint="join the outcomes first")
     middle = choice.ridges[len(choice.ridges) // 2]
     best = (choice.terms[0], choice.interactions[0], middle)
-    gain = None
+    gain = beyond = None
     options = len(choice.terms) * len(choice.interactions) * len(choice.ridges)
     if options > 1:
         with wall.scratch() as folder:
             bench = _Bench(stream, kind, choice, config, counted, folder)
             best = bench.chosen(best)
-            gain = bench.gain(best)
+            gain, beyond = bench.gain(best), bench.beyond(best)
     tables, model, parity = _fitted(stream, kind, best, choice.passes, config)
     terms, interactions, ridge = best
-    return Fitted(terms, tables, kind, interactions, ridge, counted, float(target.mean()), gain, parity, model)
+    mean = float(target.mean())
+    return Fitted(terms, tables, kind, interactions, ridge, counted, mean, gain, beyond, parity, model)
 
 
 _Candidate = tuple[Terms, tuple[str, ...], float]
@@ -279,8 +282,15 @@ class _Bench:
         target = np.concatenate([batch.target for batch in self._held])
         mean = float(np.concatenate([batch.target for batch in self._fit]).mean())
         plain = _loss(np.full(len(target), _link(mean, self._kind)), target, self._kind)
-        saved = plain - self._loss(chosen)
-        return float(saved.mean()), float(saved.std() / np.sqrt(len(saved)))
+        return _saved(plain - self._loss(chosen))
+
+    def beyond(self, chosen: _Candidate) -> tuple[float, float] | None:
+        """What a candidate saves against the context alone at its own best penalty, where that is the plainest."""
+        alone = self._choice.terms[0]
+        if not self._some or alone.actions or not chosen[0].actions:
+            return None
+        plain = self.walked((alone, self._choice.interactions[0], chosen[2]))
+        return _saved(self._loss(plain) - self._loss(chosen))
 
     @property
     def _some(self) -> bool:
@@ -307,6 +317,11 @@ class _Bench:
             ]
             self._losses[key] = np.concatenate(parts)
         return self._losses[key]
+
+
+def _saved(loss: FloatArray) -> tuple[float, float]:
+    """Mean and standard error of what is saved per row."""
+    return float(loss.mean()), float(loss.std() / np.sqrt(len(loss)))
 
 
 def _loss(scores: FloatArray, target: FloatArray, kind: Kind) -> FloatArray:

@@ -17,7 +17,7 @@ from engine.encoder import fit_encoder, smooth_encoder
 from engine.errors import LearnError
 from policies.parts import regression
 from policies.parts.config import PartsConfig
-from policies.parts.regression import Choice, Kind, Rows, _Bench, regress
+from policies.parts.regression import Choice, Fitted, Kind, Rows, _Bench, regress
 from policies.parts.terms import PAIRS, Terms, matches
 from policies.vw import wall
 from policies.vw.arguments import VwConfig
@@ -255,6 +255,26 @@ def test_noise_is_shrunk(kind: Kind) -> None:
     assert found.gain is not None
     assert found.gain[0] < 2 * found.gain[1] + 1e-4
     assert np.ptp(found.all(rows.context)) < 0.05
+
+
+def test_what_the_context_alone_says_is_nothing_that_a_message_does() -> None:
+    """The young spend more whatever is sent; beyond that a channel brings something or nothing."""
+    rows = rows_of("margin", 6000)
+    rng, terms = np.random.default_rng(5), terms_of()
+    channel, _, _ = catalog().split(np.maximum(rows.action, 1))
+    young, noise = rows.context.columns["motive"].values == 0, rng.normal(size=rows.n)
+    choice = Choice([replace(terms, actions=False), terms], [(), ("xc",)], [10.0, 100.0, 1000.0], 10**6, 40, 0)
+
+    def learnt(target: np.ndarray) -> Fitted:
+        return regress(lambda: [replace(rows, target=target)], "money", choice, CONFIG)
+
+    by_context, by_both = learnt(4.0 * young + noise), learnt(4.0 * young + channel + noise)
+    assert by_context.gain is not None
+    assert by_context.gain[0] > 5.0 * by_context.gain[1]
+    assert by_context.beyond is None or by_context.beyond[0] < 2.0 * by_context.beyond[1]
+    assert by_both.gain is not None
+    assert by_both.beyond is not None
+    assert 5.0 * by_both.beyond[1] < by_both.beyond[0] < by_both.gain[0]
 
 
 def test_the_cache_of_a_run_is_the_same_data(tmp_path: Path) -> None:
