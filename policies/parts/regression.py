@@ -179,8 +179,9 @@ def regress(stream: Stream, kind: Kind, choice: Choice, config: VwConfig) -> Fit
     counted = len(target)
     if not counted:
         raise LearnError("no rows to learn a part from", hint="join the outcomes first")
-    middle = choice.ridges[len(choice.ridges) // 2]
-    best = (choice.terms[0], choice.interactions[0], middle)
+    # Money begins with the strongest penalty, and is to show that it deserves less.
+    first = choice.ridges[-1 if kind == "money" else len(choice.ridges) // 2]
+    best = (choice.terms[0], choice.interactions[0], first)
     gain = beyond = None
     options = len(choice.terms) * len(choice.interactions) * len(choice.ridges)
     if options > 1:
@@ -247,8 +248,7 @@ class _Bench:
 
     def chosen(self, plainest: _Candidate) -> _Candidate:
         """The best of all: a search by coordinates, twice, as what is worth its terms depends on the penalty."""
-        # Money is so noisy that the luckiest of many terms would win: they have to be clearly better.
-        errors = 1.0 if self._kind == "money" else 0.0
+        errors = self._errors
         # Without the action no pair of an action says anything.
         whole = [terms for terms in self._choice.terms if terms.actions] or list(self._choice.terms)
         best = plainest
@@ -261,6 +261,11 @@ class _Bench:
                 break
         return best
 
+    @property
+    def _errors(self) -> float:
+        """By how many standard errors a candidate has to be better: money is so noisy that the luckiest would win."""
+        return 1.0 if self._kind == "money" else 0.0
+
     def walked(self, start: _Candidate) -> _Candidate:
         """The start with the penalty that its neighbours do not better: away from it, as far as held-out rows gain."""
         ridges = list(self._choice.ridges)
@@ -268,7 +273,7 @@ class _Bench:
         for path in (ridges[at + 1 :], ridges[:at][::-1]):
             for ridge in path:
                 following = (*found[:2], ridge)
-                if self.best([found, following]) == found:
+                if self.best([found, following], self._errors) == found:
                     break
                 found = following
             if found != start:
