@@ -16,6 +16,8 @@ from experiments.study.stage_worlds import MONEY, People, StageWorld, catalog, r
 from policies.exploring.config import ExplorationConfig
 from policies.parts.config import PartsConfig
 from policies.parts.learner import PartsLearner
+from policies.parts.log import PartsLog
+from policies.parts.practice import shown
 from policies.vw.arguments import VwConfig
 from policies.vw.scoring.compiled import CompiledPolicy
 from policies.wrappers.safe import SafePolicy
@@ -34,8 +36,8 @@ _HEAD: Final = """# What a safe policy costs, and what it protects from
 
 Made by `python -m experiments.study.safety`: small logs of worlds in plain arrays with exact truth, in which messages
 act through a click (`experiments/study/stage_worlds.py`). The [safe policy](safety.md) leaves segments that were tuned
-on the same rows only where its bags agree; `parts` is the same learner without safety. Means over logs with their
-standard error; USD are true values, not estimates.
+on the same stages only where its bags agree and contacts that were not learnt from show that to pay; `parts` is the
+same learner without safety. Means over logs with their standard error; USD are true values, not estimates.
 
 """
 
@@ -63,16 +65,20 @@ def outcome(job: tuple[str, int, int]) -> Outcome:
     """
     name, rows, seed = job
     world = WORLDS[name]
-    config = VwConfig(parts=PartsConfig(safety="segments"))
-    learner = PartsLearner(catalog(), schema(), MONEY, reward_range(), config, ExplorationConfig(kind="greedy"))
-    learner.learn(world.log(rows, seed))
+    parts, log = PartsConfig(safety="segments"), world.log(rows, seed)
+    config, greedy = VwConfig(parts=parts), ExplorationConfig(kind="greedy")
+    learner = PartsLearner(catalog(), schema(), MONEY, reward_range(), config, greedy)
+    learner.learn(log)
     safe, people = learner.policy(), world.people(_PEOPLE, 999)
     if not isinstance(safe, SafePolicy):
         raise TypeError(f"expected a safe policy, got {type(safe).__name__}")
     plain = CompiledPolicy(safe.catalog, safe.encoder, safe.tables, safe.exploration, safe.rounds)
     today = _shares(safe.practice, people)
     base = _value(world, people, today)
-    found = [_shares(one, people) for one in (plain, *(replace(safe, confidence=level) for level in CONFIDENCES))]
+    read = PartsLog(log, catalog(), MONEY, reward_range(), parts)
+    levels = [replace(safe, confidence=level) for level in CONFIDENCES]
+    levels = [replace(one, shown=bool(shown(one, learner.state.tables, read, parts))) for one in levels]
+    found = [_shares(one, people) for one in (plain, *levels)]
     return Outcome(
         base,
         tuple(_value(world, people, one) - base for one in found),

@@ -13,7 +13,7 @@ from policies.peers.segments import SegmentConfig
 
 AUTO: Final = "auto"
 # Bags of a safe policy where nobody says how many; with fewer than the least a standard deviation says nothing.
-SAFE_BAGS: Final = 8
+SAFE_BAGS: Final = 16
 LEAST_BAGS: Final = 4
 
 
@@ -43,7 +43,7 @@ class PartsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         spend: metrics that say what a contact spends; a discount is charged on the first that the log has, else on the
             metric that is maximised.
         money_days: most days of a contact's spending that one decision covers; fewer where decisions follow sooner.
-        bags: fits to contacts drawn anew, which say how far each part could be another; null is 8 where `safety` needs
+        bags: fits to contacts drawn anew, which say how far each part could be another; null is 16 where `safety` needs
             them, else none.
         safety: practice that is left only where the bags agree that another action is better (docs/safety.md):
             "segments" tunes segments on the same rows with the same charges; "" is none.
@@ -108,7 +108,7 @@ class PartsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
                 "PartsConfig",
                 allowed=f"at least {LEAST_BAGS} with safety={self.safety}" if self.safety else "at least 0",
                 got=self.drawn,
-                hint="leave it null for 8 bags" if self.safety else "0 fits none",
+                hint="leave it null for 16 bags" if self.safety else "0 fits none",
             )
         least_of = {"pieces": 2, "choice_rows": 1000, "passes": 2, "refit_days": 1, "memory_days": 1, "seed": 0}
         for name, least in least_of.items():

@@ -34,6 +34,7 @@ class PartsManifest(PolicyManifest, frozen=True, kw_only=True):
         parts: what was chosen, and why (`policies.parts.learner.PartsState.summary`).
         bags: bags whose tables lie beside those of all rows.
         practice: the cuts of the segments that are left only where the bags agree; null without safety.
+        shown: whether leaving them was shown to pay; else they stay everywhere.
         waiting: what a send so soon after the last one is charged (`policies.parts.frequency.waiting`); null: nothing.
     """
 
@@ -46,6 +47,7 @@ class PartsManifest(PolicyManifest, frozen=True, kw_only=True):
     parts: dict[str, Any]
     bags: int = 0
     practice: tuple[Cut, ...] | None = None
+    shown: bool = True
     waiting: dict[str, Any] | None = None
 
     @property
@@ -78,7 +80,8 @@ class PartsManifest(PolicyManifest, frozen=True, kw_only=True):
             return CompiledPolicy(*plain)
         practice = StaticSegments.load(folder / PRACTICE, Segmentation(self.practice), self.catalog.k)
         bags = tuple(replace(tables, losses=(), **own) for own in drawn)
-        return SafePolicy(*plain, bags=bags, practice=practice, confidence=self.config.parts.confidence)
+        confidence = self.config.parts.confidence
+        return SafePolicy(*plain, bags=bags, practice=practice, confidence=confidence, shown=self.shown)
 
     def read_learner(self, folder: Path) -> NoReturn:
         """Refuse to learn on: every part is a fit to all rows, and the folder does not keep the rows.

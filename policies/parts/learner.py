@@ -37,11 +37,11 @@ from policies.parts.frequency.choice import Subject, frequency
 from policies.parts.leftover import leftover_by_arm
 from policies.parts.log import PartsLog, Tally, is_send, missed, reached
 from policies.parts.permission import OpenUntil, prices
-from policies.parts.practice import Charged, left_words, safe_policy
+from policies.parts.practice import left_words, safe_policy, shown, tuned_practice
 from policies.parts.regression import Choice, Fitted, Kind, Stream, regress
 from policies.parts.tables import Loss, PartTables, zero_tables
 from policies.parts.terms import Terms, matches
-from policies.peers.segments import StaticSegments, tune_segments
+from policies.peers.segments import StaticSegments
 from policies.vw import wall
 from policies.vw.arguments import VwConfig
 from policies.vw.responses import ResponseModel, notes_of
@@ -82,6 +82,7 @@ class PartsState:
         said: sentences on what was chosen, and why.
         bags: the parts in every bag, without losses, which are the same in all of them.
         practice: what is left only where the bags agree; None without safety.
+        shown: whether contacts that were not learnt from show that leaving the practice pays.
         frequency: the rules of waiting that were tried, as plain data.
     """
 
@@ -94,6 +95,7 @@ class PartsState:
     said: tuple[str, ...] = field(default=())
     bags: tuple[PartTables, ...] = ()
     practice: StaticSegments | None = None
+    shown: bool = True
     frequency: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -195,7 +197,8 @@ class PartsLearner:
         plain = (self.catalog, state.encoder, state.tables, self.exploration, state.rounds, self.policy_name)
         if state.practice is None:
             return CompiledPolicy(*plain)
-        return SafePolicy(*plain, bags=state.bags, practice=state.practice, confidence=self._parts.confidence)
+        confidence = self._parts.confidence
+        return SafePolicy(*plain, bags=state.bags, practice=state.practice, confidence=confidence, shown=state.shown)
 
     def export(
         self,
@@ -252,6 +255,7 @@ class PartsLearner:
             parts=state.summary(),
             bags=len(state.bags),
             practice=None if state.practice is None else state.practice.segmentation.cuts,
+            shown=state.shown,
             waiting=None if state.tables.waiting is None else state.tables.waiting.to_builtins(),
         )
 
@@ -296,10 +300,11 @@ def _learnt(log: PartsLog, schema: FeatureSchema, config: VwConfig, parts: Parts
         state = build.by_event() if log.stage == log.metric else build.by_stage(sample)
     if not parts.safety:
         return state
-    charged = Charged(log.batches, log.metric, log.catalog, state.charge, state.tally.opened, state.tables.losses)
-    practice = tune_segments(charged, log.metric, log.catalog, schema, parts.segments)
+    practice = tuned_practice(log, state, log.catalog, schema, parts)
     policy = safe_policy(log.catalog, state.encoder, state.tables, state.rounds, state.bags, practice, parts)
-    return replace(state, practice=practice, said=(*state.said, left_words(policy, practice, sample)))
+    found = shown(policy, state.tables, log, parts)
+    said = left_words(replace(policy, shown=bool(found)), practice, sample, found)
+    return replace(state, practice=practice, shown=bool(found), said=(*state.said, said))
 
 
 class _Build:
@@ -347,7 +352,7 @@ class _Build:
         tables = replace(tables, waiting=found.waiting)
         bags = tuple(replace(one, waiting=found.waiting) for one in bags)
         return PartsState(
-            whole.encoder, tables, self.fitted, self.tally, stage, charge, said, bags, None, found.summary
+            whole.encoder, tables, self.fitted, self.tally, stage, charge, said, bags, frequency=found.summary
         )
 
     def _valued(self, worth: Fitted, organic: Fitted) -> tuple[bool, ScoreTables]:

@@ -11,21 +11,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 import numpy as np
 
 from engine.catalog import Catalog
+from engine.encoder import Encoder
 from engine.errors import LearnError
 from engine.log.parquet import LogReader
 from engine.records.rounds import RoundBatch
 from engine.records.schema import RewardSpec
 from engine.types import HOLD, FloatArray
-from policies.parts.learner import PartsState
-from policies.parts.tables import own_scores
+from policies.parts.tables import PartTables, own_scores
 
 STAGE_WORTH: Final = "stage_worth"
+
+
+class PartsOfStage(Protocol):
+    """What was learnt, as far as a stage's worth needs it (`policies.parts.learner.PartsState`)."""
+
+    @property
+    def encoder(self) -> Encoder: ...
+
+    @property
+    def tables(self) -> PartTables: ...
+
+    @property
+    def stage(self) -> str: ...
 
 
 class SurrogateLog(LogReader):
@@ -39,7 +52,7 @@ class SurrogateLog(LogReader):
         LearnError: the parts have no stage, or the log no row whose stage is known.
     """
 
-    def __init__(self, reader: LogReader, state: PartsState) -> None:
+    def __init__(self, reader: LogReader, state: PartsOfStage) -> None:
         self.__dict__.update(reader.__dict__)
         if not state.stage:
             raise LearnError(
@@ -76,7 +89,7 @@ class SurrogateLog(LogReader):
             yield replace(batch, rewards=asked).sealed()
 
 
-def stage_worth(batch: RoundBatch, state: PartsState, catalog: Catalog) -> FloatArray:
+def stage_worth(batch: RoundBatch, state: PartsOfStage, catalog: Catalog) -> FloatArray:
     """(n,) the metric of each decision, USD; NaN where it is not known whether the stage was reached.
 
     Args:

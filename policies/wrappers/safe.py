@@ -46,11 +46,13 @@ class SafePolicy(CompiledPolicy):
         bags: the parts of every bag; what is the same in all of them, as prices, may be left out.
         practice: what is done today; any policy.
         confidence: in (0.5, 1), one-sided.
+        shown: whether contacts that were not learnt from show that leaving the practice pays; else it stays everywhere.
     """
 
     bags: tuple[PartTables, ...]
     practice: Policy
     confidence: float = 0.9
+    shown: bool = True
 
     def __post_init__(self) -> None:
         require_confidence(self.confidence, "SafePolicy")
@@ -94,7 +96,7 @@ class SafePolicy(CompiledPolicy):
             squares += step * (gain - total)
         own = self._gain(self.tables, x, today)
         lower = own - width * np.sqrt(squares / (len(self.bags) - 1))
-        beaten: FloatArray = np.where((today == 1.0) | (lower > 0.0), lower, np.minimum(lower, _BELOW))
+        beaten: FloatArray = np.where((today == 1.0) | ((lower > 0.0) & self.shown), lower, np.minimum(lower, _BELOW))
         return beaten
 
     def improvement(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
@@ -118,7 +120,12 @@ class SafePolicy(CompiledPolicy):
         return bool(sure and self.kept(context, eligible)[0])
 
     def _gain(self, tables: ScoreTables | PartTables, x: Float32Array, today: FloatArray) -> FloatArray:
-        scores = kernels.scores(x, tables) if self.fast and kernels.AVAILABLE else tables.scores(x)
+        scores = fast_scores(tables, x) if self.fast else tables.scores(x)
         # Summed over every action: of a sure practice this is its score, bit for bit.
         out: FloatArray = scores - np.cumsum(today * scores, axis=1)[:, -1:]
         return out
+
+
+def fast_scores(tables: ScoreTables | PartTables, x: Float32Array) -> FloatArray:
+    """(n, k) scores, by kernels where there are any."""
+    return kernels.scores(x, tables) if kernels.AVAILABLE else tables.scores(x)

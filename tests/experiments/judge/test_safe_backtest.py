@@ -59,7 +59,8 @@ def test_the_policy_of_a_backtest_is_safe_and_says_so(judged: tuple[dict[str, An
 
 
 def test_it_decides_and_is_explained(judged: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
-    small_run(tmp_path / "live.parquet", f"policy={judged[1] / 'policy'}", "contacts=60", "days=2", "seed=5")
+    served = (f"policy={judged[1] / 'policy'}", "prices.allow_more_volume=true")
+    small_run(tmp_path / "live.parquet", *served, "contacts=60", "days=2", "seed=5")
     decision = pq.read_table(tmp_path / "live.parquet").column("decision_id")[0].as_py()
     told = run("explain", "--log", tmp_path / "live.parquet", "--decision", decision, "--policy", judged[1] / "policy")
     assert any("today's practice stays unless" in note for note in told["notes"])

@@ -25,7 +25,7 @@ WAYS = {
     "worth differs by arm": 0.1,
     "half beside the click": 0.5,
     "all beside the click": -0.5,
-    "beside it, by arm": -0.5,
+    "beside it, by arm": -0.8,
 }
 
 
