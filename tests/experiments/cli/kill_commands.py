@@ -49,6 +49,8 @@ class Command:
 
 
 _TRAIN = ("train", "--metric", "r", "--out", "{out}/policy", "learner=mtr", "learner.passes=1", "--override-audit", "x")
+_QUICK_PARTS = ("learner.parts.ridges=[30]", "learner.parts.worth_ridges=[300]", "learner.parts.passes=2")
+_QUICK_PARTS += ("learner.parts.smooth=false", "learner.parts.past=false")
 _EVALUATE = ("evaluate", "--metric", "r", "--policy", "uniform", "--estimator", "ips", "--out", "{out}/report")
 _PROMOTE = ("promote", "--live", "{out}/live", "--metric", "r", "--override", "x", "--log", "{in}/b.parquet")
 _PROMOTE += ("estimator=snips", "watched=[]", "guarded=[]", "learnt_rows=keep", "--policy")
@@ -75,8 +77,16 @@ COMMANDS: Mapping[str, Command] = {
     "backtest": Command(
         (
             *("backtest", "--log", "{in}/both.parquet", "--metric", "r", "--out", "{out}/backtest"),
-            *("estimators=[ips,dr]", "--override-audit", "x", "learner.passes=1", "evaluation.folds=2"),
-            *("--baseline", "uniform", "peers=[]"),
+            *(
+                "estimators=[ips,dr]",
+                "--override-audit",
+                "x",
+                "evaluation.folds=2",
+                "--baseline",
+                "uniform",
+                "peers=[]",
+            ),
+            *_QUICK_PARTS,
         )
     ),
     "evaluate": Command((*_EVALUATE, "--log", "{in}/b.parquet"), ((*_EVALUATE, "--log", "{in}/a.parquet"),)),
@@ -89,7 +99,10 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "monitor": Command(("monitor", "--log", "{in}/a.parquet", "--metric", "r", "--out", "{out}/monitor")),
     "ablate": Command(
-        ("ablate", "--log", "{in}/both.parquet", "--metric", "r", "--out", "{out}/ablation", "learner.passes=1")
+        (
+            *("ablate", "--log", "{in}/both.parquet", "--metric", "r", "--out", "{out}/ablation"),
+            *("learner=mtr", "learner.passes=1"),
+        )
     ),
     "promote": Command((*_PROMOTE, "{in}/two"), ((*_PROMOTE, "{in}/one"),)),
     "rollback": Command(("rollback", "--live", "{out}/live"), ((*_PROMOTE, "{in}/one"), (*_PROMOTE, "{in}/two"))),
