@@ -133,6 +133,7 @@ def test_money_without_a_stage_has_bags_too(log, tmp_path) -> None:
     assert len({bag.money.base.tobytes() for bag in one.state.bags}) == 4
 
 
+@pytest.mark.slow
 def test_what_acts_past_the_stage_is_drawn_too() -> None:
     """Every text message brings a dollar, clicked or not."""
     log = []
@@ -148,6 +149,7 @@ def test_what_acts_past_the_stage_is_drawn_too() -> None:
         assert text == pytest.approx(1.0, abs=0.25)
 
 
+@pytest.mark.slow
 def test_the_practice_is_charged_as_the_parts_are() -> None:
     """An arm whose discount costs more than anything brings is no practice either."""
     arms = [
