@@ -127,7 +127,7 @@ def _inside(table: BoolArray, zone: str, instants: IntArray, margin_us: int) -> 
     Spans that begin minute after minute look at the same minutes: each is looked up once.
     """
     if len(instants) < 2 or (np.diff(instants) != MINUTE_US).any():
-        alone: BoolArray = table[span_minutes(zone, instants, margin_us)].all(axis=-1)
+        alone: BoolArray = np.logical_and.reduce(table[span_minutes(zone, instants, margin_us)], axis=-1)
         return alone
     whole = margin_us // MINUTE_US
     minutes = minute_of_week(zone, instants[0] + MINUTE_US * np.arange(len(instants) + whole))

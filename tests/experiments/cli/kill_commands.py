@@ -19,7 +19,9 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -166,7 +168,7 @@ def make_inputs(folder: Path) -> int:
 
 
 def prepare() -> None:
-    """Import what commands import when they run, so that no fork has to."""
+    """Import what commands import when they run, and run one, so that no fork has to do it for the first time."""
     for name in (
         *(f"judge.{name}" for name in ("train", "backtest", "evaluate", "plan", "audit", "ablate", "promotion")),
         *("settings", "serve.monitor", "simulate.run", "season.run", "report.season"),
@@ -174,6 +176,10 @@ def prepare() -> None:
         import_module(f"experiments.{name}")
     for name in ("mapping.importer", "mapping.dialect", "log.join"):
         import_module(f"engine.{name}")
+    for name in ("pyarrow.dataset", "pyarrow.pandas_compat", *(["numba"] if find_spec("numba") else [])):
+        import_module(name)
+    with TemporaryDirectory() as folder:
+        run_command(tuple(one.replace("{out}", folder) for one in COMMANDS["plan"].arguments))
 
 
 def run_command(arguments: tuple[str, ...]) -> int:
