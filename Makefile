@@ -22,7 +22,8 @@ BIN := $(VENV)/bin
 PIP := -m pip --disable-pip-version-check --quiet install
 # Old pips build source archives the old way and say so at length; new ones ignore the setting.
 export PIP_USE_PEP517 := 1
-# A file's tests stay on one worker (`loadfile`), or two workers would each pay for its costly fixtures.
+# A file's tests stay on one worker (`loadfile`), or two workers would each pay for its costly fixtures; files with slow
+# tests come first (tests/conftest.py), not those with the most tests.
 # One thread per worker: `JOBS` processes with a pool of BLAS threads each would fight for the same cores.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
@@ -36,7 +37,7 @@ demo: $(VENV)/run.stamp ## simulated log -> backtest -> launch decision -> 30 da
 	$(BIN)/tactful demo --replace
 
 test: $(VENV)/dev.stamp ## every test but the long studies, with the coverage gate (a quarter of an hour on 2 cores)
-	$(ONE_THREAD) $(BIN)/python -m pytest -m "not study" -n $(JOBS) --dist loadfile \
+	$(ONE_THREAD) $(BIN)/python -m pytest -m "not study" -n $(JOBS) --dist loadfile --no-loadscope-reorder \
 	  --cov --cov-branch --cov-report=term --cov-fail-under=$(COVERAGE) $(PYTEST_ARGS)
 
 check: $(VENV)/dev.stamp ## format, lint, types, import rules
@@ -73,9 +74,10 @@ browser: $(VENV)/dev.stamp ## the launch report in a real browser; needs Chromiu
 	$(BIN)/python $(PIP) -c <($(call pins,lock/dev.txt)) -e '.[browser]'
 	$(ONE_THREAD) $(BIN)/python -m pytest tests/experiments/judge/test_launch_page_in_browser.py $(PYTEST_ARGS)
 
-smoke-lowest: $(LOWEST)/stamp ## the quick tests on the lowest versions that pyproject.toml allows
-	$(ONE_THREAD) $(LOWEST)/bin/python -m pytest -m "not slow and not study" -n $(JOBS) --dist loadfile \
-	  -W default $(PYTEST_ARGS)
+# What other versions break shows in any case of a test; the tests loose in tests/ read this checkout, not its packages.
+smoke-lowest: $(LOWEST)/stamp ## the quick tests, the first and last case of each, on the lowest versions of pyproject.toml
+	$(ONE_THREAD) $(LOWEST)/bin/python -m pytest tests/engine tests/policies tests/simulator tests/experiments \
+	  tests/test_public_face.py -m "not slow and not study" --ends -n $(JOBS) --dist loadfile -W default $(PYTEST_ARGS)
 
 # Without index addresses and with markers for every platform, so that one file serves every machine. The hashes of all
 # files of each version make pip refuse any other; it then finds a pin for `name[extra]` only under that very name.

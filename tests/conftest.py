@@ -1,4 +1,4 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use, and which tests run in which order."""
 
 from __future__ import annotations
 
@@ -27,6 +27,24 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def pytest_make_parametrize_id(val: object) -> str | None:
     """Names bytes by their number: test workers must find equal names, and packed bytes hold the second of packing."""
     return f"{len(val)} bytes" if isinstance(val, bytes) else None
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--ends", action="store_true", help="of a test with many cases only the first and the last")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Whole files with slow tests come first, so that at the end of a run no worker waits for another's long file."""
+    if config.getoption("--ends"):
+        cases: dict[str, list[pytest.Item]] = {}
+        for item in items:
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+        ends = {id(item) for of in cases.values() for item in (of[0], of[-1])}
+        config.hook.pytest_deselected(items=[item for item in items if id(item) not in ends])
+        items[:] = [item for item in items if id(item) in ends]
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")

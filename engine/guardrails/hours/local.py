@@ -31,6 +31,9 @@ _DAY_NAMES: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 IsOpen = Callable[[IntArray], BoolArray]
 
 _MOST_KEPT: Final = 100_000
+# Searches that remember their days, a kilobyte and a half each: actions of one contact, and contacts of one place, ask
+# for the same days again.
+_SEARCHES: Final = 64
 
 
 class KeptSlots:
@@ -100,14 +103,39 @@ def open_slots(tables: BoolArray, group: Whereabouts, scene: Scene) -> BoolArray
 
 
 def inside_windows(table: BoolArray, group: Whereabouts, margin_us: int) -> IsOpen:
-    """Whether spans from any instants lie inside weekly windows (10080,), in every plausible zone."""
+    """Whether spans from any instants lie inside weekly windows (10080,), in every plausible zone.
+
+    The same function for the same windows, zones and margin: a search remembers what it has seen of it.
+    """
+    return _inside_all(table.tobytes(), group.zones, margin_us)
+
+
+@lru_cache(maxsize=_SEARCHES)
+def _inside_all(table: bytes, zones: tuple[str, ...], margin_us: int) -> IsOpen:
+    flags = np.frombuffer(table, dtype=np.bool_)
 
     def is_open(instants: IntArray) -> BoolArray:
-        looks = [table[span_minutes(zone, instants, margin_us)].all(axis=-1) for zone in group.zones]
-        inside: BoolArray = np.logical_and.reduce(looks)
+        inside: BoolArray = np.logical_and.reduce([_inside(flags, zone, instants, margin_us) for zone in zones])
         return inside
 
     return is_open
+
+
+def _inside(table: BoolArray, zone: str, instants: IntArray, margin_us: int) -> BoolArray:
+    """(S,) whether each span [t, t + margin] lies inside weekly windows in one zone.
+
+    Spans that begin minute after minute look at the same minutes: each is looked up once.
+    """
+    if len(instants) < 2 or (np.diff(instants) != MINUTE_US).any():
+        alone: BoolArray = np.logical_and.reduce(table[span_minutes(zone, instants, margin_us)], axis=-1)
+        return alone
+    whole = margin_us // MINUTE_US
+    minutes = minute_of_week(zone, instants[0] + MINUTE_US * np.arange(len(instants) + whole))
+    closed = np.cumsum(np.append(False, ~table[minutes]))
+    inside: BoolArray = closed[whole + 1 :] == closed[: len(instants)]
+    if margin_us % MINUTE_US:
+        inside &= table[minute_of_week(zone, instants + margin_us)]
+    return inside
 
 
 def next_pass(
@@ -127,7 +155,7 @@ def next_pass(
     """
     if group.zone is None:
         return None
-    search = _OpenSearch(is_open)
+    search = _search(is_open)
     found = first_pass(group.zone, hour, now_at, search)
     if found is not None:
         return found
@@ -143,21 +171,47 @@ def next_pass(
 
 
 class _OpenSearch:
-    """First open instant at or after a planned one: openings happen at whole minutes."""
+    """First open instant at or after a planned one: openings happen at whole minutes.
+
+    Searches from one day to the next look at mostly the same minutes, so each day's are kept.
+
+    Args:
+        is_open: says the same of an instant whenever it is asked.
+    """
 
     def __init__(self, is_open: IsOpen) -> None:
         self._is_open = is_open
+        self._days: dict[int, BoolArray] = {}
 
     def __call__(self, planned: int) -> int | None:
-        if self._is_open(np.array([planned]))[0]:
+        if self._at(planned):
             return planned
         begin = planned - planned % MINUTE_US + MINUTE_US
-        for day in range(_SEARCHED_DAYS):
-            marks = begin + day * DAY_US + np.arange(0, DAY_US, MINUTE_US)
-            hits = np.flatnonzero(self._is_open(marks))
+        day, end = begin // DAY_US, begin + _SEARCHED_DAYS * DAY_US
+        while day * DAY_US < end:
+            hits = np.flatnonzero(self._day(day)[max(begin - day * DAY_US, 0) // MINUTE_US :])
             if len(hits):
-                return int(marks[hits[0]])
+                found = max(begin, day * DAY_US) + int(hits[0]) * MINUTE_US
+                return found if found < end else None
+            day += 1
         return None
+
+    def _at(self, planned: int) -> bool:
+        day, within = divmod(planned, DAY_US)
+        if day in self._days and within % MINUTE_US == 0:
+            return bool(self._days[day][within // MINUTE_US])
+        return bool(self._is_open(np.array([planned]))[0])
+
+    def _day(self, day: int) -> BoolArray:
+        """(1440,) the open minutes of a UTC day."""
+        if day not in self._days:
+            self._days[day] = self._is_open(day * DAY_US + np.arange(0, DAY_US, MINUTE_US))
+        return self._days[day]
+
+
+@lru_cache(maxsize=_SEARCHES)
+def _search(is_open: IsOpen) -> _OpenSearch:
+    return _OpenSearch(is_open)
 
 
 def local_time(zone: str, instant: int) -> str:

@@ -22,6 +22,7 @@ def tried(request: pytest.FixtureRequest) -> tuple[Pack, Tally]:
     return pack, total(trials(pack, many, 7, blocks=blocks, contacts=contacts))
 
 
+@pytest.mark.slow
 def test_the_layer_agrees_with_the_oracle(tried: tuple[Pack, Tally]) -> None:
     """More than 30,000 (contact, action, now) triples in all, rule by rule: zero differences."""
     pack, tally = tried
@@ -29,6 +30,7 @@ def test_the_layer_agrees_with_the_oracle(tried: tuple[Pack, Tally]) -> None:
     assert tally.triples >= (24_000 if pack.name == "full" else 9_000)
 
 
+@pytest.mark.slow
 def test_every_rule_is_tried_on_both_sides(tried: tuple[Pack, Tally]) -> None:
     """No rule only removes, none only allows; some actions pass the full pack as a whole."""
     pack, tally = tried

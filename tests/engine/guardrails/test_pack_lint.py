@@ -236,6 +236,7 @@ def test_a_higher_cap_per_topic_than_a_states_is_looser_than_its_law() -> None:
     assert lint(caps((3, 86_400)), reference=reference) == ()
 
 
+@pytest.mark.slow
 def test_each_shipped_legal_entry_is_missed_where_nothing_else_holds_it() -> None:
     """Of entries that no default number covers: taking the law out of a pack of laws is seen."""
     reference = legal_reference()

@@ -6,6 +6,7 @@ import copy
 import datetime as dt
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,6 +47,7 @@ def test_a_channel_without_a_name_is_no_channel() -> None:
     lint_pack(data, today=TODAY, catalog=CATALOG)
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(draw=st.data())
 def test_a_pack_with_one_thing_replaced(draw: Any) -> None:

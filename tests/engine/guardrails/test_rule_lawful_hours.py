@@ -11,9 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import ConfigError
+from engine.guardrails.hours.local import inside_windows
+from engine.guardrails.hours.places import Whereabouts
+from engine.guardrails.hours.weekly import week_table
 from engine.guardrails.pack import load_pack
 from engine.guardrails.registry import make_rule
-from engine.time.localtime import instant_of
+from engine.time.localtime import MINUTE_US, instant_of
 from tests.engine.guardrails.one_contact import found, left, one, rule, utc
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -214,3 +217,18 @@ def test_holidays_end_after_a_long_run_and_begin_to_be_known() -> None:
     assert found(away, us, utc(2027, 8, 2, 12), "sms|now|promo").next_allowed_at == instant_of(utc(2027, 9, 1))
     assert found(away, us, utc(2026, 11, 2, 12), "sms|now|promo").next_allowed_at == instant_of(utc(2027, 1, 1))
     assert found(away, us, utc(2028, 2, 2, 12), "sms|now|promo").next_allowed_at is None
+
+
+@pytest.mark.parametrize("margin_us", [0, 59_000_000, 60_000_000, 600_000_000, 600_000_007, 3_661_000_000])
+def test_a_run_of_minutes_is_judged_as_each_alone(margin_us: int) -> None:
+    """Over both changes of the clock, in zones that change it by an hour, by half of one, and never."""
+    table = week_table({"mon-sat": ["08:00-11:30", "11:31-20:00"], "sun": ["00:00-02:30"]})
+    for zones in (("America/New_York",), ("Australia/Lord_Howe", "Asia/Kathmandu")):
+        is_open = inside_windows(table, Whereabouts(zones[0], zones, ()), margin_us)
+        for begin in (utc(2026, 3, 7, 20), utc(2026, 10, 3, 8), utc(2026, 10, 31, 20, 0, 30)):
+            run = instant_of(begin) + MINUTE_US * np.arange(2_880)
+            alone = np.concatenate([is_open(run[at::7]) for at in range(7)])
+            together = np.concatenate([is_open(run)[at::7] for at in range(7)])
+            assert together.any()
+            assert not together.all()
+            np.testing.assert_array_equal(together, alone)

@@ -28,6 +28,7 @@ def totals(outputs: list[str]) -> tuple[int, int]:
     return sum(int(sms) for _, sms, _ in lines), sum(int(cents) for _, _, cents in lines)
 
 
+@pytest.mark.slow
 def test_eight_processes_use_what_there_is_and_never_more(root: Path, store_url: str) -> None:
     """8 x 8 batches of 60 contacts want about 1700 SMS and 2100 dollars of discounts; there are 300 and 400.
 

@@ -32,6 +32,7 @@ def standing(state: SqlState, now: int) -> list[str]:
     return sorted(state.history(CONTACT, now_at=now).sent_state.tolist())
 
 
+@pytest.mark.slow
 def test_exactly_three_of_200_get_through(root: Path, store_url: str) -> None:
     with SqlState(store_url) as state:
         pool = Pool(root, WORKER, PROCESSES, store_url, THREADS, 1, NOW, "p")

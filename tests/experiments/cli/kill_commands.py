@@ -19,7 +19,9 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -49,6 +51,8 @@ class Command:
 
 
 _TRAIN = ("train", "--metric", "r", "--out", "{out}/policy", "learner=mtr", "learner.passes=1", "--override-audit", "x")
+_QUICK_PARTS = ("learner.parts.ridges=[30]", "learner.parts.worth_ridges=[300]", "learner.parts.passes=2")
+_QUICK_PARTS += ("learner.parts.smooth=false", "learner.parts.past=false")
 _EVALUATE = ("evaluate", "--metric", "r", "--policy", "uniform", "--estimator", "ips", "--out", "{out}/report")
 _PROMOTE = ("promote", "--live", "{out}/live", "--metric", "r", "--override", "x", "--log", "{in}/b.parquet")
 _PROMOTE += ("estimator=snips", "watched=[]", "guarded=[]", "learnt_rows=keep", "--policy")
@@ -75,8 +79,16 @@ COMMANDS: Mapping[str, Command] = {
     "backtest": Command(
         (
             *("backtest", "--log", "{in}/both.parquet", "--metric", "r", "--out", "{out}/backtest"),
-            *("estimators=[ips,dr]", "--override-audit", "x", "learner.passes=1", "evaluation.folds=2"),
-            *("--baseline", "uniform", "peers=[]"),
+            *(
+                "estimators=[ips,dr]",
+                "--override-audit",
+                "x",
+                "evaluation.folds=2",
+                "--baseline",
+                "uniform",
+                "peers=[]",
+            ),
+            *_QUICK_PARTS,
         )
     ),
     "evaluate": Command((*_EVALUATE, "--log", "{in}/b.parquet"), ((*_EVALUATE, "--log", "{in}/a.parquet"),)),
@@ -89,7 +101,10 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "monitor": Command(("monitor", "--log", "{in}/a.parquet", "--metric", "r", "--out", "{out}/monitor")),
     "ablate": Command(
-        ("ablate", "--log", "{in}/both.parquet", "--metric", "r", "--out", "{out}/ablation", "learner.passes=1")
+        (
+            *("ablate", "--log", "{in}/both.parquet", "--metric", "r", "--out", "{out}/ablation"),
+            *("learner=mtr", "learner.passes=1"),
+        )
     ),
     "promote": Command((*_PROMOTE, "{in}/two"), ((*_PROMOTE, "{in}/one"),)),
     "rollback": Command(("rollback", "--live", "{out}/live"), ((*_PROMOTE, "{in}/one"), (*_PROMOTE, "{in}/two"))),
@@ -153,7 +168,7 @@ def make_inputs(folder: Path) -> int:
 
 
 def prepare() -> None:
-    """Import what commands import when they run, so that no fork has to."""
+    """Import what commands import when they run, and run one, so that no fork has to do it for the first time."""
     for name in (
         *(f"judge.{name}" for name in ("train", "backtest", "evaluate", "plan", "audit", "ablate", "promotion")),
         *("settings", "serve.monitor", "simulate.run", "season.run", "report.season"),
@@ -161,6 +176,10 @@ def prepare() -> None:
         import_module(f"experiments.{name}")
     for name in ("mapping.importer", "mapping.dialect", "log.join"):
         import_module(f"engine.{name}")
+    for name in ("pyarrow.dataset", "pyarrow.pandas_compat", *(["numba"] if find_spec("numba") else [])):
+        import_module(name)
+    with TemporaryDirectory() as folder:
+        run_command(tuple(one.replace("{out}", folder) for one in COMMANDS["plan"].arguments))
 
 
 def run_command(arguments: tuple[str, ...]) -> int:

@@ -113,6 +113,7 @@ def test_the_offline_columns_are_those_of_the_backtest(demo: Demo) -> None:
         assert row["offline_verdict"] == said["verdict"]
 
 
+@pytest.mark.slow
 def test_another_process_makes_the_same_files(demo: Demo, tmp_path: Path, root: Path) -> None:
     """From another folder, with another hash seed: nothing may depend on either."""
     done = subprocess.run(

@@ -19,7 +19,13 @@ from tests.strategies import numeric_spec
 
 ROWS = 2000
 # As little work as finds it.
-LIGHT = ("learner.learning_rate=0.1", "learner.passes=2", "evaluation.folds=2", "evaluation.replicates=100")
+LIGHT = (
+    "learner=mtr",
+    "learner.learning_rate=0.1",
+    "learner.passes=2",
+    "evaluation.folds=2",
+    "evaluation.replicates=100",
+)
 
 
 def world_log(path: Path, *, hold: bool = True) -> Path:
@@ -116,7 +122,7 @@ def test_files(found: dict[str, Any]) -> None:
 
 def test_what_cannot_be_asked_is_said(tmp_path: Path) -> None:
     log = world_log(tmp_path / "log.parquet", hold=False)
-    asked = ("--metric", "order", "--out", tmp_path / "out", "learner.passes=1", "estimator=ips")
+    asked = ("--metric", "order", "--out", tmp_path / "out", "learner=mtr", "learner.passes=1", "estimator=ips")
     out = run("ablate", "--log", log, *asked, "frequency_groups=[]")
     assert out["skipped"] == {
         "audience": "the log never held",

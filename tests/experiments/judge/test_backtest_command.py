@@ -37,6 +37,7 @@ def test_learned_policy_beats_sending_nothing(against_nothing: dict[str, Any]) -
     assert f"vw is better than {NOTHING}" in against_nothing["launch"]["reason"]
 
 
+@pytest.mark.slow
 def test_learned_policy_is_as_good_as_the_best_constant_action(hillstrom: Path, tmp_path: Path) -> None:
     out = run("backtest", "--log", hillstrom, "--metric", "visit", "--out", tmp_path, "--baseline", BEST)
     constants = {

@@ -166,7 +166,7 @@ def test_every_regressor_of_scikit_learn_can_be_had() -> None:
 def test_a_backtest_may_be_decided_by_another_estimator(trial, tmp_path) -> None:
     out = run(
         *("backtest", "--log", trial.log, "--metric", "order", "--out", tmp_path / "out"),
-        *("estimators=[sg_ips,snips]", "deciding_estimator=sg_ips"),
+        *("estimators=[sg_ips,snips]", "deciding_estimator=sg_ips", "learner=mtr"),
     )
     assert {row["estimator"] for row in out["results"]} == {"sg_ips", "snips"}
     assert {row["estimator"] for row in out["comparisons"]} == {"sg_ips"}

@@ -78,6 +78,7 @@ def test_a_pipeline_is_told_to_stay(demo: Demo, tmp_path: Path) -> None:
     """A backtest that ran leaves with 0 whatever it found, and with 8 for "stay" where a pipeline asks."""
     asked = ("backtest", "--log", demo.log, "--metric", "margin", "--out", tmp_path, "--baseline", "uniform")
     quick = ("--override-audit", "a small log", "estimators=[snips]", "deciding_estimator=snips", "evaluation.folds=2")
+    quick += ("learner=mtr", "learner.passes=1")
     answer = call(*asked, *quick)
     expected = 0 if answer.out["launch"]["policy"] == "vw" else STAY_EXIT_CODE
     assert answer.code == 0

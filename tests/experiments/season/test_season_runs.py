@@ -297,7 +297,13 @@ def test_the_way_to_the_best_observable_is_split(tmp_path: Path) -> None:
     """Shares and rooms are those of the paired differences of the rows."""
     policies = ("segments", "never", "segments_undiscounted", "best_observable")
     config = ExperimentConfig(
-        name="split", policies=policies, seeds=1, contacts=300, days=10, slice=TINY, oracle=OracleConfig(bound_contacts=0)
+        name="split",
+        policies=policies,
+        seeds=1,
+        contacts=300,
+        days=10,
+        slice=TINY,
+        oracle=OracleConfig(bound_contacts=0),
     )
     assert list(GroupRun(config, CellGroup("newsletter", "as it is", 1), tmp_path).run()) == list(policies)
     rows, (gap,) = judged(config, tmp_path)

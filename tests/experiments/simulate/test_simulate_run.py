@@ -197,6 +197,7 @@ def test_a_given_log_and_a_trained_folder(learnt: Path, uniform: Path, tmp_path:
     assert row["probability"] == pytest.approx(out["propensity"], abs=1e-9)
 
 
+@pytest.mark.slow
 def test_parts_are_fitted_anew_in_the_loop(tmp_path: Path) -> None:
     """Every day here, from all that is known; the same bytes however it is cut; a start decides until the first fit."""
     quick = ("learner.parts.refit_days=1", "learner.parts.smooth=false", "learner.parts.worth_ridges=[1000]")

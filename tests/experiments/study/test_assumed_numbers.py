@@ -29,6 +29,7 @@ def test_numbers_are_scaled_and_shares_stay_shares(default: object, factor: floa
     assert scaled(default, factor, unit) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_a_sweep_moves_what_its_number_governs() -> None:
     """A larger basket is worth more with and without messages; the strongest number comes first."""
     shipped, found = sweep(400, only=("basket_usd", "ticket"))

@@ -29,6 +29,7 @@ def test_a_check_prints_the_table_and_fits_nothing(tmp_path: Path) -> None:
     assert (tmp_path / PICTURE).read_text().startswith("<svg")
 
 
+@pytest.mark.slow
 def test_a_fit_writes_yaml_and_the_same_bytes_again(tmp_path: Path) -> None:
     first, second = (
         run("calibrate", "heartsteps", "--contacts", 120, "--out", tmp_path / name) for name in ("one", "two")

@@ -245,6 +245,7 @@ def test_learning_again_is_the_same_and_anew(usual: PartsLearner) -> None:
         assert again.policy().tables.stored()[name].base.tobytes() == tables.base.tobytes()
 
 
+@pytest.mark.slow
 def test_batches_change_nothing_that_matters() -> None:
     batch = log(3000)
     pieces = [batch.take(slice(start, start + 431)) for start in range(0, 3000, 431)]

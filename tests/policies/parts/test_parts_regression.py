@@ -8,7 +8,6 @@ from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from scipy.optimize import minimize
 from scipy.special import expit
@@ -277,21 +276,42 @@ def test_what_the_context_alone_says_is_nothing_that_a_message_does() -> None:
     assert 5.0 * by_both.beyond[1] < by_both.beyond[0] < by_both.gain[0]
 
 
+def text_of_clicks(data: Path) -> list[str]:
+    """The features of 500 rows; a file of them with their labels."""
+    terms, rows = terms_of(), rows_of("clicked", 500)
+    labels = np.where(rows.target > 0, "1 1 -1.5 ", "-1 1 -1.5 ").tolist()
+    texts: list[str] = terms.texts(rows.context, rows.action).to_pylist()
+    data.write_text("".join(f"{head}{text}\n" for head, text in zip(labels, texts, strict=True)))
+    return texts
+
+
+BFGS = "-b 16 --interactions xc --bfgs --predict_only_model --l2 10 --loss_function logistic"
+
+
 def test_the_cache_of_a_run_is_the_same_data(tmp_path: Path) -> None:
     """A second training on the same file, with other pairs, from the cache or from the text: the same model."""
-    data = tmp_path / "rows.txt"
-    terms, rows = terms_of(), rows_of("clicked", 500)
-    labels = pa.array(np.where(rows.target > 0, "1 1 -1.5 ", "-1 1 -1.5 "))
-    texts = terms.texts(rows.context, rows.action).to_pylist()
-    data.write_text("".join(f"{head}{text}\n" for head, text in zip(labels.to_pylist(), texts, strict=True)))
-    cache = tmp_path / "rows.cache"
-    for pairs, kept in (("", cache), (" --interactions xc", cache), (" --interactions xc", None)):
-        out = tmp_path / f"model{len(pairs)}{kept is None}.vw"
-        arguments = f"-b 16{pairs} --bfgs --predict_only_model --l2 10 --loss_function logistic"
-        wall.train(arguments, data, out, passes=20, durable=False, cache=kept)
+    data, cache = tmp_path / "rows.txt", tmp_path / "rows.cache"
+    text_of_clicks(data)
+    plain = BFGS.replace(" --interactions xc", "")
+    for arguments, kept, name in ((plain, cache, "first"), (BFGS, cache, "with"), (BFGS, None, "without")):
+        wall.train(arguments, data, tmp_path / f"{name}.vw", passes=20, durable=False, cache=kept)
     assert cache.is_file()
-    with_cache, without = (tmp_path / f"model18{kept}.vw" for kept in (False, True))
-    assert with_cache.read_bytes() == without.read_bytes()
+    assert (tmp_path / "with.vw").read_bytes() == (tmp_path / "without.vw").read_bytes()
+
+
+def test_a_table_of_weights_that_occur_is_the_whole_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, found, size = tmp_path / "rows.txt", [], []
+    texts = text_of_clicks(data)
+    for bound in (0, 10**9):
+        monkeypatch.setattr(wall, "SPARSE_BYTES", bound)
+        out = tmp_path / f"{bound}.vw"
+        wall.train(BFGS, data, out, passes=20, durable=False)
+        size.append(out.stat().st_size)
+        with wall.load(out, bits=16, batch=True) as model:
+            found.append([model.value(text) for text in texts])
+    assert size[0] == size[1]
+    assert np.std(found[0]) > 0.01
+    np.testing.assert_allclose(found[0], found[1], atol=1e-5)
 
 
 def test_few_rows_are_read_once_and_many_as_often_as_needed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from policies.vw.arguments import VwConfig
 PARTS, MONEY = LEARNERS["parts"], LEARNERS["money"]
 
 
+@pytest.mark.slow
 def test_a_small_log_already_beats_the_best_constant() -> None:
     """8,000 rows: some 430 clicks. Money itself cannot be seen in so few."""
     found = earned(WORLDS["through the click"], PARTS, 8_000, 3)

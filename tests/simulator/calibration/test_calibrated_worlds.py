@@ -165,6 +165,7 @@ def test_the_best_frequency_by_hand() -> None:
     assert at_10 == pytest.approx((2 * np.sqrt(10.0) - 5.0) / 2.0)
 
 
+@pytest.mark.slow
 def test_more_irritation_means_fewer_e_mails() -> None:
     best = [
         frequency_moments({"dynamics": {"irritation": irritation}}, 200, SEED)["email_optimum_zhang_2017"]
