@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from math import factorial
+from typing import Final
 
 import numpy as np
-from scipy.special import expit
 
 from engine.catalog import Catalog
 from engine.types import CodeArray, Float32Array, FloatArray, IntArray
 from policies.parts.frequency.waiting import Waiting
 from policies.vw.scoring.tables import BATCH_ROWS, ScoreTables
 
-Scored = Callable[[ScoreTables, Float32Array], FloatArray]
+# exp(v) = 2^t exp(v - t log 2), with the second factor by Taylor's series up to the 13th power.
+_FAR: Final = 700.0
+_LOG2E: Final = 1.4426950408889634
+_LN2: Final = (6.93147180369123816490e-01, 1.90821492927058770002e-10)
+_FACTORS: Final = tuple(1.0 / factorial(power) for power in range(13, -1, -1))
 
 
 @dataclass(frozen=True)
@@ -80,12 +85,11 @@ class PartTables:
         channels, hours, arms = self.shape
         return np.repeat(np.arange(channels), hours * arms)
 
-    def scores(self, x: Float32Array, scored: Scored = ScoreTables.scores) -> FloatArray:
+    def scores(self, x: Float32Array) -> FloatArray:
         """Encoded contexts (n, d) -> (n, k) predicted rewards of every action, eligible or not.
 
         Args:
             x: of `Encoder.encode`.
-            scored: gives the scores (n, k) of one set of tables; another way of computing the very same sums.
 
         Raises:
             ParameterError: another number of columns.
@@ -93,22 +97,42 @@ class PartTables:
         out = np.empty((len(x), self.k))
         for start in range(0, len(x), BATCH_ROWS):
             rows = slice(start, start + BATCH_ROWS)
-            out[rows] = self._batch(x[rows], scored)
+            out[rows] = self._batch(x[rows])
         return out
 
-    def _batch(self, x: Float32Array, scored: Scored) -> FloatArray:
-        total = scored(self.money, x)
+    def _batch(self, x: Float32Array) -> FloatArray:
+        total = self.money.scores(x)
         if self.chance is not None and self.worth is not None:
-            reached, worth = expit(scored(self.chance, x)[:, 1:]), np.maximum(scored(self.worth, x), 0.0)
+            reached, worth = logistic(self.chance.scores(x)[:, 1:]), np.maximum(self.worth.scores(x), 0.0)
             total[:, 1:] += reached * worth[:, 1:]
             if self.held is not None:
-                total[:, 0] += expit(scored(self.held, x)[:, 0]) * worth[:, 0]
-        for loss in self.losses:
-            if loss.price.any():
-                total[:, 1:] -= expit(scored(loss.odds, x)[:, 1:]) * loss.price[self.channel]
+                total[:, 0] += logistic(self.held.scores(x)[:, 0]) * worth[:, 0]
+        for loss in self.priced:
+            total[:, 1:] -= logistic(loss.odds.scores(x)[:, 1:]) * loss.price[self.channel]
         if self.waiting is not None:
             total[:, 1:] -= self.waiting.charge(x, total[:, 1:] - total[:, :1])[:, None]
         return total
+
+    @property
+    def priced(self) -> tuple[Loss, ...]:
+        """The losses that cost anything."""
+        return tuple(loss for loss in self.losses if loss.price.any())
+
+    @cached_property
+    def stacked(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, int]:
+        """For kernels: linear tables of all parts side by side, pairs, prices (L, k), and 1 where there is a stage."""
+        staged = () if self.chance is None or self.worth is None else (self.chance, self.worth)
+        every = (self.money, *staged, *(loss.odds for loss in self.priced))
+        linear = [tables.linear for tables in every]
+        if staged and self.held is not None:
+            linear.append(self.held.linear[:, :1])
+        pairs = [np.stack(own) for own in zip(*(tables.pairs for tables in every), strict=True)]
+        prices = np.array([np.append(0.0, loss.price[self.channel]) for loss in self.priced]).reshape(-1, self.k)
+        return np.ascontiguousarray(np.hstack(linear)), pairs[0], pairs[1], pairs[2], prices, int(bool(staged))
+
+    def waits(self, x: Float32Array) -> FloatArray:
+        """(n, 2) share of the best gain, and USD, that each row is charged for sending so soon."""
+        return np.zeros((len(x), 2)) if self.waiting is None else self.waiting.factors(x)
 
     def own_stage(self, x: Float32Array, action: CodeArray, catalog: Catalog) -> FloatArray:
         """(n,) chance x worth of each row's own action, without the (n, k) of all of them."""
@@ -117,7 +141,7 @@ class PartTables:
         odds = own_scores(self.chance, x, action, catalog)
         no = np.full(len(x), -np.inf) if self.held is None else own_scores(self.held, x, action, catalog)
         worth = np.maximum(own_scores(self.worth, x, action, catalog), 0.0)
-        out: FloatArray = expit(np.where(action > 0, odds, no)) * worth
+        out: FloatArray = logistic(np.where(action > 0, odds, no)) * worth
         return out
 
     def parts(self, x: Float32Array, action: int) -> dict[str, FloatArray]:
@@ -128,7 +152,7 @@ class PartTables:
         out: dict[str, FloatArray] = {}
         odds = self.chance if action else self.held
         if odds is not None and self.worth is not None:
-            out["chance"] = expit(odds.scores(x)[:, action])
+            out["chance"] = logistic(odds.scores(x)[:, action])
             out["worth"] = np.maximum(self.worth.scores(x)[:, action], 0.0)
         out["money"] = self.money.scores(x)[:, action]
         if action:
@@ -137,7 +161,7 @@ class PartTables:
                 out["money"] = out["money"] + fee[channel, arm]
                 out[name] = np.full(len(x), -fee[channel, arm])
         for loss in self.losses if action else ():
-            out[loss.name] = -expit(loss.odds.scores(x)[:, action]) * loss.price[self.channel[action - 1]]
+            out[loss.name] = -logistic(loss.odds.scores(x)[:, action]) * loss.price[self.channel[action - 1]]
         if action and self.waiting is not None:
             gains = replace(self, waiting=None).scores(x)
             out["waiting"] = -self.waiting.charge(x, gains[:, 1:] - gains[:, :1])
@@ -154,6 +178,21 @@ class PartTables:
         named = {"chance": self.chance, "worth": self.worth, "money": self.money, "held": self.held}
         named |= {f"loss_{loss.name}": loss.odds for loss in self.losses}
         return {name: tables for name, tables in named.items() if tables is not None}
+
+
+def logistic(odds: FloatArray) -> FloatArray:
+    """1 / (1 + exp(-odds)), by additions and products alone, so that kernels give the same bytes on every machine."""
+    value = np.clip(-odds, -_FAR, _FAR)
+    twos = np.rint(value * _LOG2E)
+    value -= twos * _LN2[0]
+    value -= twos * _LN2[1]
+    out: FloatArray = np.full(value.shape, _FACTORS[0])
+    for factor in _FACTORS[1:]:
+        out *= value
+        out += factor
+    out *= np.ldexp(1.0, twos.astype(np.int64))
+    out += 1.0
+    return np.divide(1.0, out, out=out)
 
 
 def zero_tables(like: ScoreTables) -> ScoreTables:

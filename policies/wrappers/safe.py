@@ -59,7 +59,7 @@ class SafePolicy(CompiledPolicy):
 
     @property
     def fused(self) -> bool:
-        """Bags have no kernel of their own; their tables are scored by kernels."""
+        """Only the scores of the bags are made by kernels, not the choice."""
         return False
 
     def batch_distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
@@ -118,10 +118,7 @@ class SafePolicy(CompiledPolicy):
         return bool(sure and self.kept(context, eligible)[0])
 
     def _gain(self, tables: ScoreTables | PartTables, x: Float32Array, today: FloatArray) -> FloatArray:
-        scores = tables.scores(x, self._scored) if isinstance(tables, PartTables) else self._scored(tables, x)
+        scores = kernels.scores(x, tables) if self.fast and kernels.AVAILABLE else tables.scores(x)
         # Summed over every action: of a sure practice this is its score, bit for bit.
         out: FloatArray = scores - np.cumsum(today * scores, axis=1)[:, -1:]
         return out
-
-    def _scored(self, tables: ScoreTables, x: Float32Array) -> FloatArray:
-        return kernels.scores(x, tables) if self.fast and kernels.AVAILABLE else tables.scores(x)

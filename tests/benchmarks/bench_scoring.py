@@ -15,8 +15,9 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +27,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import numpy as np
 from synthetic_rounds import reference_catalog, reference_rounds, reference_schema
 
+from engine.catalog import Arm, Catalog
 from engine.eligibility import Eligibility
+from engine.encoder import fit_encoder
 from policies.exploring.config import ExplorationConfig
+from policies.parts.tables import Loss, PartTables
 from policies.vw import wall
 from policies.vw.examples import action_lines, context_row
 from policies.vw.learner import VwLearner
 from policies.vw.scoring import kernels
+from policies.vw.scoring.compiled import CompiledPolicy
 from policies.vw.scoring.compiler import random_contexts
-from policies.vw.scoring.tables import BATCH_ROWS
+from policies.vw.scoring.tables import BATCH_ROWS, ScoreTables
 
 ROUNDS = 5
 CONTACTS = 16_384
 MILLION = 64 * CONTACTS
+PART_CONTACTS = 4096
 VW_CONTACTS = 200
 
 
@@ -116,7 +122,40 @@ def measure(contacts: int) -> dict[str, Any]:
         "contacts_per_s": rates,
         "ratio_to_vowpal_wabbit": {name: rate / theirs for name, rate in rates.items()},
         "difference": {"contacts": contacts, "actions": catalog.k, "largest": worst},
+        "parts": [measure_parts(one) for one in (small_catalog(), catalog)] if kernels.AVAILABLE else [],
     }
+
+
+def measure_parts(catalog: Catalog) -> dict[str, Any]:
+    """Contacts per second of `distribution` and `choose`, and their ratio to those of one table."""
+    batch = next(iter(reference_rounds(PART_CONTACTS)))
+    encoder, rng = fit_encoder(reference_schema(), [batch.context]), np.random.default_rng(5)
+    may, uniform = eligibility_of(catalog, batch.n), rng.random(batch.n)
+    eligible, price = may.dense(), np.ones(catalog.shape[0])
+    chance, worth, money, unsubscribed, complained, held = (random_tables(catalog, encoder.d, rng) for _ in range(6))
+    losses = (Loss("unsubscribed", unsubscribed, price), Loss("complained", complained, price))
+    tables = {"one_table": money, "parts": PartTables(chance, worth, money, losses, held, "clicked")}
+    paths: dict[str, tuple[Callable[[], object], int]] = {}
+    for name, own in tables.items():
+        policy = CompiledPolicy(catalog, encoder, own, ExplorationConfig(kind="squarecb"), 40_960)
+        paths[f"{name}_distribution"] = (partial(policy.distribution, batch.context, eligible), batch.n)
+        paths[f"{name}_choose"] = (partial(policy.choose, batch.context, may, uniform), batch.n)
+    # Of the processor: on a busy machine the longer one of two calls is interrupted more often.
+    rates = in_turns(paths, time.process_time)
+    ratio = {name: rates[f"parts_{name}"] / rates[f"one_table_{name}"] for name in ("distribution", "choose")}
+    return {"actions": catalog.k, "contacts_per_s": rates, "ratio_to_one_table": ratio}
+
+
+def small_catalog() -> Catalog:
+    """Two channels, one hour and nine arms."""
+    arms = tuple(Arm(id=f"arm {a}", approved=True) for a in range(9))
+    return Catalog(name="small", channels=("email", "sms"), hours=(9,), arms=arms)
+
+
+def random_tables(catalog: Catalog, d: int, rng: np.random.Generator) -> ScoreTables:
+    shapes = ScoreTables.shapes(catalog, d)
+    made = {name: (0.3 * rng.normal(size=shape)).astype(np.float32) for name, shape in shapes.items()}
+    return ScoreTables(**{**made, "limits": np.array([-np.inf, np.inf], dtype=np.float32)})
 
 
 def in_two_threads(call: Callable[[], None]) -> Callable[[], None]:
@@ -137,15 +176,17 @@ def eligibility_of(catalog: Any, n: int) -> Eligibility:
     )
 
 
-def in_turns(paths: dict[str, tuple[Callable[[], None], int]]) -> dict[str, float]:
+def in_turns(
+    paths: Mapping[str, tuple[Callable[[], object], int]], clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
     """Contacts per second of every path: the best of `ROUNDS` turns, after one turn to warm up."""
     best = dict.fromkeys(paths, 0.0)
     for turn in range(ROUNDS + 1):
         for name, (run, contacts) in paths.items():
-            start = time.perf_counter()
+            start = clock()
             run()
             if turn:
-                best[name] = max(best[name], contacts / (time.perf_counter() - start))
+                best[name] = max(best[name], contacts / (clock() - start))
     return best
 
 

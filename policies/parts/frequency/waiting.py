@@ -89,10 +89,16 @@ class Waiting:
             x: (n, d) encoded contexts.
             gains: (n, k - 1) of every send over hold.
         """
-        value, missing, stale = (x[:, column].astype(np.float64) for column in self.columns)
-        rule = Rule(self.rule, self.at, self.share, self.usd)
-        charged: FloatArray = np.where(missing + stale > 0.0, 0.0, rule.charge(value, gains.max(axis=1)))
+        share, usd = self.factors(x).T
+        charged: FloatArray = share * np.maximum(gains.max(axis=1), 0.0) + usd
         return charged
+
+    def factors(self, x: Float32Array) -> FloatArray:
+        """(n, 2) share of the contact's best gain, and USD, that are charged in each row."""
+        value, missing, stale = (x[:, column].astype(np.float64) for column in self.columns)
+        known = missing + stale == 0.0
+        charged = [np.where(known, np.interp(value, self.at, own), 0.0) for own in (self.share, self.usd)]
+        return np.column_stack(charged)
 
     def to_builtins(self) -> dict[str, Any]:
         """For a manifest."""

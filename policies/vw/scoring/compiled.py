@@ -52,7 +52,7 @@ class CompiledPolicy:
     @property
     def fused(self) -> bool:
         """Whether `choose` runs in one kernel."""
-        return self.fast and kernels.AVAILABLE and isinstance(self.tables, ScoreTables)
+        return self.fast and kernels.AVAILABLE
 
     def scores(self, context: ContextBatch) -> FloatArray:
         """(n, k) predicted rewards of every action, eligible or not.
@@ -63,7 +63,7 @@ class CompiledPolicy:
         x = self.encoder.encode(context)
         if isinstance(self.tables, PartTables) and self.fast and kernels.AVAILABLE:
             # Bit for bit the same: the kernel repeats the sums of the tables in their order.
-            return self.tables.scores(x, lambda tables, rows: kernels.scores(rows, tables))
+            return kernels.scores(x, self.tables)
         return self.tables.scores(x)
 
     def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
@@ -131,8 +131,7 @@ class CompiledPolicy:
         some = len(rows) < context.n
         x = self.encoder.encode(context.take(rows) if some else context)
         left, draws = (eligibility.take(rows), uniform[rows]) if some else (eligibility, uniform)
-        if isinstance(self.tables, ScoreTables):
-            action[rows], propensity[rows] = kernels.choose(x, self.tables, left, self.exploration, self.rounds, draws)
+        action[rows], propensity[rows] = kernels.choose(x, self.tables, left, self.exploration, self.rounds, draws)
         return action, propensity
 
 

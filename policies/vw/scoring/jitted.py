@@ -8,6 +8,7 @@ Scores keep strict arithmetic, so that ties are ties on both paths; sums of prob
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numba
@@ -20,6 +21,13 @@ EPSILON, SOFTMAX, SQUARECB = 0, 1, 2
 _STRETCH = 64
 # Below every finite score, above the -inf of removed actions.
 _LOWEST = -np.finfo(np.float64).max
+# About so many scores of parts are made together.
+_TOGETHER = 512
+# As in `policies.parts.tables`: exp(v) = 2^t exp(v - t log 2), by Taylor's series up to the 13th power. The sum of
+# v / log 2 and 1.5 x 2^52 ends in the bits of the whole number t; shifted, with the bits of 1, they are those of 2^t.
+_FAR, _LOG2E, _LN2_HIGH, _LN2_LOW = 700.0, 1.4426950408889634, 6.93147180369123816490e-01, 1.90821492927058770002e-10
+_SHIFT, _ONE = 1.5 * 2.0**52, 1023 << 52
+_FACTORS = tuple(1.0 / math.factorial(power) for power in range(13, 1, -1))
 
 
 def score_rows(x: Any, linear: Any, channel_hour: Any, channel_arm: Any, hour_arm: Any, out: Any) -> None:
@@ -37,30 +45,188 @@ def score_rows(x: Any, linear: Any, channel_hour: Any, channel_arm: Any, hour_ar
 
 def choose_rows(x: Any, tables: Any, may: Any, explore: Any, uniform: Any, drawn: Any) -> None:
     """Score, explore, limit and draw every row; fills action, propensity and, under a floor, the exploring mass."""
-    kind, parameter, ceiling, floor, cut = explore
     action, propensity, exploring = drawn
     linear, channel_hour, channel_arm, hour_arm = tables
     parts = np.empty(linear.shape[1])
     grid = _grid(hour_arm, may[2], may[1].shape[1])
     out = np.empty(1 + channel_hour.size * hour_arm.shape[1])
-    greedy = np.empty(len(out), dtype=np.bool_)
-    found = np.empty((2, len(out) + 1), dtype=np.int64)
-    values = np.empty((2, len(out) + 1))
+    scratch = _scratch(len(out))
     reach = np.inf
     for row in range(len(x)):
         _affine_row(x[row], linear, parts)
         m = _score_row(parts, channel_hour, channel_arm, may, row, grid, out)
-        if floor > 0.0:
-            action[row], propensity[row], exploring[row], reach = _limited_draw(
-                out, m, (kind, parameter, ceiling, floor, cut), uniform[row], found, values, reach
+        action[row], propensity[row], exploring[row], reach = _drawn(out, m, explore, uniform[row], scratch, reach)
+
+
+def score_part_rows(x: Any, tables: Any, charge: Any, out: Any) -> None:
+    """`PartTables.scores`."""
+    room = _part_room(tables)
+    together = len(room[0])
+    for start in range(0, len(x), together):
+        stop = min(start + together, len(x))
+        _score_parts(x[start:stop], tables, charge[start:stop], room, out[start:stop])
+
+
+def choose_part_rows(x: Any, tables: Any, charge: Any, may: Any, explore: Any, uniform: Any, drawn: Any) -> None:
+    """`choose_rows` for a policy of parts: all tables are looked up together, the rest is the same."""
+    action, propensity, exploring = drawn
+    room = _part_room(tables)
+    together, k = room[1].shape
+    out = np.empty((together, k))
+    scratch = _scratch(k)
+    reach = np.inf
+    for start in range(0, len(x), together):
+        stop = min(start + together, len(x))
+        _score_parts(x[start:stop], tables, charge[start:stop], room, out[: stop - start])
+        for row in range(start, stop):
+            scores = out[row - start]
+            # What is not eligible plays a part in what waiting costs, so it is removed last.
+            m = _remove(may, row, scores)
+            action[row], propensity[row], exploring[row], reach = _drawn(
+                scores, m, explore, uniform[row], scratch, reach
             )
-            continue
-        if ceiling <= 1.0:
-            greedy[:] = out == _largest(out)
-        _probabilities(out, m, kind, parameter)
-        if ceiling <= 1.0:
-            exploring[row] = _under_ceiling(out, greedy, ceiling)
-        action[row], propensity[row] = _draw(out, uniform[row])
+
+
+@_strict
+def _remove(may: Any, row: int, out: Any) -> int:
+    """Give removed actions -inf. Returns the number of eligible ones."""
+    may_arm, may_hour, purpose = may
+    channels, hours = may_hour.shape[2:]
+    cell = m = 1
+    for c in range(channels):
+        for h in range(hours):
+            for a in range(len(purpose)):
+                left = may_arm[row, c, a] & may_hour[row, purpose[a], c, h]
+                out[cell] = out[cell] if left else -np.inf
+                m += left
+                cell += 1
+    return m
+
+
+@_strict
+def _part_room(tables: Any) -> Any:
+    """Room for some rows: the affine sums of all tables, the scores by two of them, and what `_logistic` needs.
+
+    So many rows together have enough actions for the vectoriser, and lie in the cache of the processor.
+    """
+    linear, channel_hour, channel_arm, _, _, _ = tables
+    k = 1 + channel_hour[0].size * channel_arm.shape[2]
+    rows = 1 + _TOGETHER // k
+    return np.empty((rows, linear.shape[1])), np.empty((rows, k)), np.empty((rows, k)), np.empty(rows * k, np.int64)
+
+
+@_strict
+def _score_parts(x: Any, tables: Any, charge: Any, room: Any, out: Any) -> None:
+    """Scores of some rows: money, + chance x worth, - chance of a loss x its price each, - what waiting charges.
+
+    The tables stand in this order: money, chance and worth where there is a stage, losses; a last column of the affine
+    sums holds the log odds of the stage after a hold, where it is reached then.
+    """
+    linear, channel_hour, _, _, price, staged = tables
+    parts, odds, worth, bits = room
+    n, k = out.shape
+    held = linear.shape[1] % len(channel_hour) if staged else 0
+    for row in range(n):
+        _affine_row(x[row], linear, parts[row])
+    _score_table(parts, tables, 0, out)
+    if staged:
+        _score_table(parts, tables, 1, odds[:n])
+        _score_table(parts, tables, 2, worth[:n])
+        for row in range(n):
+            odds[row, 0] = parts[row, -1]
+            worth[row, 0] = worth[row, 0] if held else 0.0
+        _logistic(odds[:n].reshape(-1), bits)
+        for row in range(n):
+            for a in range(k):
+                out[row, a] += odds[row, a] * (worth[row, a] if worth[row, a] > 0.0 else 0.0)
+    for loss in range(len(price)):
+        _score_table(parts, tables, 1 + 2 * staged + loss, odds[:n])
+        _logistic(odds[:n].reshape(-1), bits)
+        for row in range(n):
+            for a in range(k):
+                out[row, a] -= odds[row, a] * price[loss, a]
+    _charge(charge, out)
+
+
+@_strict
+def _charge(charge: Any, out: Any) -> None:
+    """Take what waiting costs, a share of the best gain and USD, from every send."""
+    for row in range(len(out)):
+        share, usd = charge[row]
+        if share != 0.0 or usd != 0.0:
+            best = -np.inf
+            for a in range(1, out.shape[1]):
+                best = max(best, out[row, a] - out[row, 0])
+            charged = share * max(best, 0.0) + usd
+            for a in range(1, out.shape[1]):
+                out[row, a] -= charged
+
+
+@_strict
+def _score_table(parts: Any, tables: Any, t: int, out: Any) -> None:
+    """Scores of some rows by one of the stacked tables, eligible or not."""
+    _, channel_hour, channel_arm, hour_arm, _, _ = tables
+    _, channels, hours = channel_hour.shape
+    arms = channel_arm.shape[2]
+    start = t * (1 + channels + hours + arms)
+    by_channel, by_hour, by_arm = start + 1, start + 1 + channels, start + 1 + channels + hours
+    for row in range(len(out)):
+        out[row, 0] = parts[row, start]
+        cell = 1
+        for c in range(channels):
+            for h in range(hours):
+                first = parts[row, by_channel + c] + parts[row, by_hour + h] + channel_hour[t, c, h]
+                for a in range(arms):
+                    out[row, cell + a] = first + (parts[row, by_arm + a] + channel_arm[t, c, a]) + hour_arm[t, h, a]
+                cell += arms
+
+
+@_strict
+def _logistic(odds: Any, bits: Any) -> None:
+    """`policies.parts.tables.logistic` in place, operation by operation; libm's exponential is never vectorised."""
+    power = bits.view(np.float64)
+    c13, c12, c11, c10, c9, c8, c7, c6, c5, c4, c3, c2 = _FACTORS
+    for a in range(len(odds)):
+        value = -odds[a]
+        value = value if value < _FAR else _FAR
+        value = value if value > -_FAR else -_FAR
+        shifted = value * _LOG2E + _SHIFT
+        twos = shifted - _SHIFT
+        rest = value - twos * _LN2_HIGH - twos * _LN2_LOW
+        power[a] = shifted
+        total = (((((c13 * rest + c12) * rest + c11) * rest + c10) * rest + c9) * rest + c8) * rest + c7
+        total = (((((total * rest + c6) * rest + c5) * rest + c4) * rest + c3) * rest + c2) * rest + 1.0
+        odds[a] = total * rest + 1.0
+    for a in range(len(odds)):
+        bits[a] = (bits[a] << 52) + _ONE
+    for a in range(len(odds)):
+        odds[a] = 1.0 / (1.0 + odds[a] * power[a])
+
+
+@_strict
+def _scratch(k: int) -> Any:
+    """Room for `_drawn`: greedy actions, actions found and their probabilities."""
+    return np.empty(k, dtype=np.bool_), np.empty((2, k + 1), dtype=np.int64), np.empty((2, k + 1))
+
+
+@_strict
+def _drawn(out: Any, m: int, explore: Any, uniform: float, scratch: Any, reach: float) -> Any:
+    """Explore, limit and draw one row of scores, which it overwrites.
+
+    Returns action, propensity, the exploring mass (0 where there is neither a ceiling nor a floor), and the next reach.
+    """
+    kind, parameter, ceiling, floor, _ = explore
+    greedy, found, values = scratch
+    if floor > 0.0:
+        return _limited_draw(out, m, explore, uniform, found, values, reach)
+    exploring = 0.0
+    if ceiling <= 1.0:
+        greedy[:] = out == _largest(out)
+    _probabilities(out, m, kind, parameter)
+    if ceiling <= 1.0:
+        exploring = _under_ceiling(out, greedy, ceiling)
+    action, propensity = _draw(out, uniform)
+    return action, propensity, exploring, reach
 
 
 @_strict

@@ -24,6 +24,7 @@ from engine.eligibility import Eligibility
 from engine.types import CodeArray, Float32Array, FloatArray
 from policies.exploring.bounds import check_bounds, floor_cut
 from policies.exploring.config import ExplorationConfig
+from policies.parts.tables import PartTables
 from policies.vw.scoring.tables import ScoreTables
 
 AVAILABLE: Final = importlib.util.find_spec("numba") is not None and not os.environ.get("TACTFUL_NO_NUMBA")
@@ -37,7 +38,7 @@ _EPSILON, _SOFTMAX, _SQUARECB = 0, 1, 2
 
 def choose(
     x: Float32Array,
-    tables: ScoreTables,
+    tables: ScoreTables | PartTables,
     eligibility: Eligibility,
     exploration: ExplorationConfig,
     rounds: int,
@@ -49,11 +50,16 @@ def choose(
     action = np.empty(len(x), dtype=np.int32)
     propensity = np.empty(len(x), dtype=np.float64)
     exploring = np.zeros(len(x), dtype=np.float64)
+    own: tuple[Any, ...]
+    if isinstance(tables, PartTables):
+        name, own = "choose_part_rows", (tables.stacked, tables.waits(x))
+    else:
+        name, own = "choose_rows", ((tables.linear, *tables.pairs),)
     run(
         _JITTED,
-        "choose_rows",
+        name,
         np.ascontiguousarray(x),
-        (tables.linear, *tables.pairs),
+        *own,
         (
             readable(eligibility.channel_arm),
             readable(eligibility.channel_hour),
@@ -67,16 +73,19 @@ def choose(
     return action, propensity
 
 
-def scores(x: Float32Array, tables: ScoreTables) -> FloatArray:
-    """`ScoreTables.scores` by numba, bit for bit, for tables without limits."""
+def scores(x: Float32Array, tables: ScoreTables | PartTables) -> FloatArray:
+    """The tables' own `scores` by numba, bit for bit, for tables without limits."""
     out = np.empty((len(x), tables.k), dtype=np.float64)
     score_into(x, tables, out)
     return out
 
 
-def score_into(x: Float32Array, tables: ScoreTables, out: FloatArray) -> None:
+def score_into(x: Float32Array, tables: ScoreTables | PartTables, out: FloatArray) -> None:
     """`scores` into an array of the caller, (n, k)."""
-    run(_JITTED, "score_rows", np.ascontiguousarray(x), tables.linear, *tables.pairs, out)
+    if isinstance(tables, PartTables):
+        run(_JITTED, "score_part_rows", np.ascontiguousarray(x), tables.stacked, tables.waits(x), out)
+    else:
+        run(_JITTED, "score_rows", np.ascontiguousarray(x), tables.linear, *tables.pairs, out)
 
 
 def readable(array: NDArray[_Scalar]) -> NDArray[_Scalar]:

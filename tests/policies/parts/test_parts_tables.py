@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
 
 from engine.catalog import Arm, Catalog
 from engine.encoder import fit_encoder
@@ -16,9 +17,11 @@ from engine.types import HOLD
 from policies.check import check_policy, random_factors
 from policies.explain import compare, in_words
 from policies.exploring.config import ExplorationConfig
-from policies.parts.tables import Loss, PartTables, zero_tables
+from policies.parts.frequency.waiting import Rule, encoded
+from policies.parts.tables import Loss, PartTables, logistic, zero_tables
 from policies.parts.terms import Terms, matches
 from policies.prices.priced import priced
+from policies.vw.scoring import kernels
 from policies.vw.scoring.compiled import CompiledPolicy
 from policies.vw.scoring.tables import ScoreTables
 from tests.policies.parts.parts_worlds import SCHEMA, catalog, context
@@ -126,7 +129,7 @@ def test_the_contract_of_policies(exploration: ExplorationConfig) -> None:
 @pytest.mark.parametrize("exploration", KINDS, ids=lambda one: one.kind)
 @pytest.mark.parametrize("fast", [True, False])
 def test_choosing_is_drawing_from_the_distribution(exploration: ExplorationConfig, fast: bool) -> None:
-    """The same action and the same bytes of its propensity, in one batch or many, compiled or not."""
+    """The same action and, but for rounding, its propensity; the same bytes in one batch or many."""
     policy, n = policy_of(random_parts(4), exploration, fast=fast), 300
     rng = np.random.default_rng(5)
     left, shown, uniform = random_factors(catalog(), n, rng), context(n, 6), rng.random(n)
@@ -134,8 +137,9 @@ def test_choosing_is_drawing_from_the_distribution(exploration: ExplorationConfi
     assert (eligible.sum(axis=1) == 1).any()
     action, propensity = policy.choose(shown, left, uniform)
     expected, share = draw(policy.distribution(shown, eligible), uniform)
+    assert policy.fused == (fast and kernels.AVAILABLE)
     assert (action == expected).all()
-    assert propensity.tobytes() == share.tobytes()
+    np.testing.assert_allclose(propensity, share, rtol=1e-12)
     pieces = [slice(0, 1), slice(1, 120), slice(120, n)]
     cut = [policy.choose(shown.take(rows), left.take(np.arange(n)[rows]), uniform[rows]) for rows in pieces]
     assert np.concatenate([one for one, _ in cut]).tobytes() == action.tobytes()
@@ -145,12 +149,48 @@ def test_choosing_is_drawing_from_the_distribution(exploration: ExplorationConfi
     np.testing.assert_allclose(other[1], propensity, rtol=1e-12)
 
 
-def test_scores_do_not_depend_on_the_batch() -> None:
-    policy, shown = policy_of(random_parts(7)), context(5000, 8)
+SHAPES = {
+    "all": random_parts(7),
+    "hold reaches no stage": random_parts(7, held=False),
+    "no loss": replace(random_parts(7), losses=()),
+    "money alone": PartTables(None, None, random_parts(7).money),
+    "money and a loss": replace(random_parts(7), chance=None, worth=None),
+    "waiting": replace(
+        random_parts(7),
+        waiting=encoded(Rule("rests", (0.0, 40.0, 60.0), (2.0, 0.5, 0.0), (0.1, 0.3, 0.0)), "age", ENCODER),
+    ),
+    "far out": random_parts(7, 300.0),
+}
+
+
+@pytest.mark.parametrize("tables", SHAPES.values(), ids=SHAPES)
+def test_scores_do_not_depend_on_the_batch_nor_on_the_kernel(tables: PartTables) -> None:
+    """The same bytes, whichever parts there are."""
+    policy, shown = policy_of(tables), context(5000, 8)
     whole = policy.scores(shown)
     cut = np.concatenate([policy.scores(shown.take(slice(start, start + 777))) for start in range(0, 5000, 777)])
     assert whole.tobytes() == cut.tobytes()
     assert replace(policy, fast=False).scores(shown).tobytes() == whole.tobytes()
+
+
+def test_waiting_counts_sends_that_are_not_eligible() -> None:
+    """The best gain that the charge is a share of is the same whatever is eligible, in the kernel too."""
+    policy, n = policy_of(SHAPES["waiting"]), 400
+    left, shown = random_factors(catalog(), n, np.random.default_rng(2)), context(n, 3)
+    scores = np.where(left.dense(), replace(policy, fast=False).scores(shown), -np.inf)
+    action, propensity = policy.choose(shown, left, np.full(n, 0.5))
+    assert (action == scores.argmax(axis=1)).all()
+    assert (propensity == 1.0).all()
+    assert (replace(policy, tables=SHAPES["all"]).choose(shown, left, np.full(n, 0.5))[0] != action).any()
+
+
+def test_the_logistic_function() -> None:
+    """Within three units in the last place of SciPy's, and in [0, 1] at any odds."""
+    odds = np.concatenate([np.linspace(-690.0, 690.0, 40_001), np.random.default_rng(0).normal(size=40_000) * 3.0])
+    np.testing.assert_allclose(logistic(odds), expit(odds), rtol=7e-16)
+    ends = logistic(np.array([-np.inf, -1e6, 0.0, 1e6, np.inf]))
+    assert (ends[2:] == [0.5, 1.0, 1.0]).all()
+    assert (ends[:2] < 1e-300).all()
 
 
 def test_a_price_is_taken_from_every_send() -> None:
