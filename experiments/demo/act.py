@@ -84,7 +84,7 @@ def play_act(act: Act, folder: Path, contacts: int, seed: int, say: Say) -> ActO
     Args:
         act: the world.
         folder: of this act alone.
-        contacts: of the test campaign, at least 1,000.
+        contacts: of the test campaign, at least 2,000.
         seed: seed of world, sampling and split; same seed, same files.
         say: told what happens, a line at a time.
 
@@ -105,9 +105,8 @@ def play_act(act: Act, folder: Path, contacts: int, seed: int, say: Say) -> ActO
     promised = next(
         row for row in judged.results if row.policy == LEARNED and row.estimator == settings.deciding_estimator
     )
-    living = max(1000, round(contacts * act.living))
     say(f"3/4 launch decision: {judged.launch.policy} ({judged.launch.verdict}); {LIVE_DAYS} days live")
-    compared = live_run(scenario, prepared, living, seed)
+    compared = live_run(scenario, prepared, contacts, seed)
     say("4/4 what was possible, the rule in words, decisions for a contact file")
     true = possible(scenario, prepared, contacts, seed)
     live = live_rows(compared, judged, settings.deciding_estimator, Pace(true.a_day, known_days(scenario)))
@@ -124,7 +123,7 @@ def play_act(act: Act, folder: Path, contacts: int, seed: int, say: Say) -> ActO
         possible=true,
         live=live,
         live_days=LIVE_DAYS,
-        live_contacts=living,
+        live_contacts=contacts,
         rule=learned_rule(prepared),
         said=sentences(told),
         decisions=decided(folder, scenario, config),

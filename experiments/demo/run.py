@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import resources
 from multiprocessing import get_context
-from multiprocessing.queues import SimpleQueue
+from multiprocessing.queues import Queue
 from pathlib import Path
+from queue import Empty
+from typing import Final
 
 import msgspec
 
@@ -23,8 +26,9 @@ from experiments.report.words import amount, percent
 from experiments.simulate.run_spec import NOTE
 from simulator.processes import worker_processes
 
-# A line of an act that plays in another process; None says that an act is over.
-_Lines = SimpleQueue
+# Lines of an act that plays in another process.
+_Lines = Queue[str]
+_PATIENCE_S: Final = 0.2
 
 
 class DemoOutput(CommandOutput, frozen=True, kw_only=True):
@@ -47,7 +51,7 @@ def demo(folder: Path, contacts: int, seed: int, say: Say, only: str = "", proce
 
     Args:
         folder: everything is written here.
-        contacts: of each test campaign, at least 1,000.
+        contacts: of each test campaign, at least 2,000.
         seed: same seed, same files, however many processes there are.
         say: told what happens, a line at a time.
         only: name of the one act to play; "" plays both.
@@ -61,14 +65,10 @@ def demo(folder: Path, contacts: int, seed: int, say: Say, only: str = "", proce
     acts = [act_named(only)] if only else list(ACTS.values())
     make_folder(folder)
     wanted = min(len(acts), processes or os.cpu_count() or 1)
-    played = (
-        _together(acts, folder, contacts, seed, say)
-        if wanted > 1
-        else [
-            play_act(act, folder / act.name, contacts, seed, lambda line, act=act: say(f"{act.name} {line}"))  # type: ignore[misc]
-            for act in acts
-        ]
-    )
+    if wanted > 1:
+        played = _together(acts, folder, contacts, seed, say)
+    else:
+        played = [play_act(act, folder / act.name, contacts, seed, _named(act, say)) for act in acts]
     by_name = {act.name: output for act, output in zip(acts, played, strict=True)}
     said = tuple(line for output in played for line in (f"{output.title}. {output.story}", *output.said))
     files = {"story": str(write_whole(folder / "story.svg", story_picture(played)))}
@@ -85,32 +85,35 @@ def demo(folder: Path, contacts: int, seed: int, say: Say, only: str = "", proce
     return output
 
 
+def _named(act: Act, say: Say) -> Say:
+    return lambda line: say(f"{act.name} {line}")
+
+
 def _together(acts: Sequence[Act], folder: Path, contacts: int, seed: int, say: Say) -> list[ActOutput]:
     """Every act in a process of its own; what they say is passed on as it comes."""
-    lines: _Lines[str | None] = get_context("spawn").SimpleQueue()
+    lines: _Lines = get_context("spawn").Queue()
     with worker_processes(len(acts), _hear, lines) as pool:
         playing = [pool.submit(_play, act, folder / act.name, contacts, seed) for act in acts]
-        over = 0
-        while over < len(acts) and not any(one.done() and one.exception() for one in playing):
-            line = lines.get()
-            over += line is None
-            if line is not None:
-                say(line)
-        return [one.result() for one in playing]
+        # A process that died says nothing more, so nobody waits for its words.
+        while not all(one.done() for one in playing) and not any(one.done() and one.exception() for one in playing):
+            with suppress(Empty):
+                say(lines.get(timeout=_PATIENCE_S))
+        with suppress(Empty):
+            while True:
+                say(lines.get(timeout=_PATIENCE_S))
+        failed = [one for one in playing if one.done() and one.exception()]
+        return [one.result() for one in failed or playing]
 
 
-_heard: list[_Lines[str | None]] = []
+_heard: list[_Lines] = []
 
 
-def _hear(lines: _Lines[str | None]) -> None:
+def _hear(lines: _Lines) -> None:
     _heard.append(lines)
 
 
 def _play(act: Act, folder: Path, contacts: int, seed: int) -> ActOutput:
-    try:
-        return play_act(act, folder, contacts, seed, lambda line: _heard[0].put(f"{act.name} {line}"))
-    finally:
-        _heard[0].put(None)
+    return play_act(act, folder, contacts, seed, _named(act, _heard[0].put))
 
 
 def text_of(output: DemoOutput) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def run(
     out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("demo-out"),
-    contacts: Annotated[int, typer.Option(min=1000, help="Contacts of each test campaign.")] = 40_000,
+    contacts: Annotated[int, typer.Option(min=2000, help="Contacts of each test campaign.")] = 50_000,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same files.")] = 1,
     act: Annotated[str, typer.Option(help="Only this act: differ or alike; default both.")] = "",
     replace: Replace = False,

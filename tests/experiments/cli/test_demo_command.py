@@ -111,7 +111,7 @@ def test_the_offline_columns_are_those_of_the_backtest(demo: Demo) -> None:
 
 def test_another_process_makes_the_same_files(demo: Demo, tmp_path: Path, root: Path) -> None:
     """From another folder, with another hash seed: nothing may depend on either."""
-    asked = ("demo", "--act", ACT, "--contacts", "2000", "--seed", "3", "--out", OTHER, "--json")
+    asked = ("demo", "--act", ACT, "--contacts", "3000", "--seed", "3", "--out", OTHER, "--json")
     done = subprocess.run(
         [sys.executable, "-m", "experiments.cli", *asked],
         cwd=tmp_path,
@@ -131,8 +131,8 @@ def test_another_process_makes_the_same_files(demo: Demo, tmp_path: Path, root: 
 def test_two_acts_in_two_processes_tell_both(tmp_path: Path) -> None:
     """Both are told and drawn, and the first is what it is when it is played alone, in this process."""
     heard: list[str] = []
-    both = play_demo(tmp_path / "both", 1000, 5, heard.append, processes=2)
-    alone = play_demo(tmp_path / "alone", 1000, 5, heard.append, only="alike", processes=1)
+    both = play_demo(tmp_path / "both", 3000, 5, heard.append, processes=2)
+    alone = play_demo(tmp_path / "alone", 3000, 5, heard.append, only="alike", processes=1)
     assert list(both.acts) == list(ACTS)
     assert both.acts["alike"].said == alone.acts["alike"].said
     assert both.acts["alike"].possible == alone.acts["alike"].possible
@@ -183,7 +183,7 @@ def test_the_decision_is_fixed_before_anything_is_seen() -> None:
     assert config.evaluation.shared_alpha == pytest.approx(0.025)
 
 
-@pytest.mark.parametrize("contacts", ["999", "-1", "many"])
+@pytest.mark.parametrize("contacts", ["1999", "-1", "many"])
 def test_too_few_contacts_are_refused(contacts: str, tmp_path: Path, root: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "experiments.cli", "demo", "--contacts", contacts, "--out", str(tmp_path / "d")],
