@@ -16,8 +16,8 @@ from simulator.scenario import Scenario
 LOG_DAYS: Final = 10
 LIVE_DAYS: Final = 30
 METRIC: Final = "margin"
-# A test of this size tells complaints apart no finer, so a finer margin would refuse every launch; share of messages.
-COMPLAINT_MARGIN: Final = 0.002
+# A test of this size tells complaints and unsubscribes apart no finer; finer margins would refuse every launch.
+MARGINS: Final = {"complaint_rate": 0.002, "unsubscribes_per_decision": 0.004}
 # Today's segments, as many teams have them: the best message for each stage of a customer's life, tuned on the log.
 SEGMENTED_BY: Final = "lifecycle_stage"
 # The launch decision chooses from the segments, the learned policy and silence, so every interval of the backtest is
@@ -101,6 +101,6 @@ def backtest_config(seed: int) -> BacktestConfig:
         *("learner.parts.smooth=false", "learner.parts.ridges=[10,100]", "learner.parts.worth_ridges=[100,1000]"),
         *(f"seed={seed}", "learner=parts", f"judged_by={STAGE_WORTH}", "deciding_estimator=dr"),
         *(f"evaluation.comparisons={COMPARISONS}", "estimators=[snips,dr]", f"segments.features=[{SEGMENTED_BY}]"),
-        f"metric_stack.metrics.complaint_rate.guardrail.margin={COMPLAINT_MARGIN}",
+        *(f"metric_stack.metrics.{name}.guardrail.margin={margin}" for name, margin in MARGINS.items()),
     ]
     return compose_settings("backtest", overrides, BacktestConfig)

@@ -16,8 +16,8 @@ from simulator.rollout import PolicyActor, Turn, acted, turn_of
 from simulator.scenario import Scenario
 from simulator.world.world import World
 
-# Contacts of the log whose days are played again; their mean is known to a few percent.
-_CONTACTS = 4000
+# Contacts of the log whose days are played again; heavy spenders make the mean of fewer uncertain.
+_CONTACTS = 20_000
 
 
 class Possible(Output, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from multiprocessing import get_context
 from multiprocessing.queues import Queue
 from pathlib import Path
 from queue import Empty
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -26,8 +26,9 @@ from experiments.report.words import amount, percent
 from experiments.simulate.run_spec import NOTE
 from simulator.processes import worker_processes
 
-# Lines of an act that plays in another process.
-_Lines = Queue[str]
+if TYPE_CHECKING:
+    # Lines of acts that play in other processes.
+    _Lines = Queue[str]
 _PATIENCE_S: Final = 0.2
 
 

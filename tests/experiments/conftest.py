@@ -38,7 +38,7 @@ def hillstrom(imported: Imported) -> Path:
     return imported("hillstrom", "hillstrom/hillstrom_dev.csv.gz")
 
 
-ACT = "differ"
+ACT = "alike"
 
 
 @dataclass(frozen=True)
