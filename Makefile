@@ -33,7 +33,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' \
 	  | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
 
-demo: $(VENV)/run.stamp ## simulated log -> backtest -> launch decision -> 30 days live, in one to two minutes
+demo: $(VENV)/run.stamp ## two worlds: simulated log -> backtest -> launch decision -> 30 days live, in about a minute
 	$(BIN)/tactful demo --replace
 
 test: $(VENV)/dev.stamp ## every test but the long studies, with the coverage gate (a quarter of an hour on 2 cores)

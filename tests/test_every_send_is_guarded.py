@@ -224,11 +224,11 @@ def sends_in(path: Path) -> int:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A demonstration that may send: it does, or the tests below would show nothing."""
     folder = tmp_path_factory.mktemp("guarded")
-    made = CliRunner().invoke(app, ["demo", "--out", str(folder), "--contacts", "1000", "--json"])
+    made = CliRunner().invoke(app, ["demo", "--act", "alike", "--out", str(folder), "--contacts", "3000", "--json"])
     assert made.exit_code == 0, made.output
-    assert sends_in(folder / "log.parquet") > 0
-    assert sends_in(folder / "decisions.parquet") > 0
-    return folder
+    assert sends_in(folder / "alike" / "log.parquet") > 0
+    assert sends_in(folder / "alike" / "decisions.parquet") > 0
+    return folder / "alike"
 
 
 @pytest.fixture
@@ -278,7 +278,7 @@ def test_simulate_sends_nothing(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("sentinel")
 def test_demo_sends_nothing(tmp_path: Path) -> None:
     """Without a single send there is nothing to learn from, so the command may fail; it must not send."""
-    CliRunner().invoke(app, ["demo", "--out", str(tmp_path), "--contacts", "1000", "--json"])
+    CliRunner().invoke(app, ["demo", "--act", "alike", "--out", str(tmp_path), "--contacts", "3000", "--json"])
     logs = [path for path in tmp_path.rglob("*.parquet") if "action" in pq.read_schema(path).names]
     assert logs
     assert [sends_in(path) for path in logs] == [0] * len(logs)

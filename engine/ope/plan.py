@@ -45,7 +45,7 @@ class Terms:
     """What one decision tells at one exploration.
 
     Attributes:
-        exploration: share of decisions that are drawn uniformly, in [0, 1].
+        exploration: share of decisions that are drawn uniformly, in [0, 1]; NaN where another policy decides.
         variance: The variance of one decision's influence on the difference; infinite where the target does what is
             never logged.
         weight_squares: mean squared weight of the target; 1 / it is the effective share of the rows.
@@ -241,7 +241,7 @@ class PilotSums:
         target / baseline: the policies.
         metric: key in `RoundBatch.rewards`.
         reward_range: lowest and highest possible reward.
-        explorations: values of e, in [0, 1].
+        explorations: values of e, in [0, 1]; a target in the place of a value decides the log to come itself.
     """
 
     def __init__(
@@ -251,9 +251,9 @@ class PilotSums:
         *,
         metric: str,
         reward_range: tuple[float, float],
-        explorations: Sequence[float],
+        explorations: Sequence[float | Target],
     ) -> None:
-        bad = [e for e in explorations if not 0 <= e <= 1]
+        bad = [e for e in explorations if isinstance(e, int | float) and not 0 <= e <= 1]
         if bad or not explorations:
             raise ParameterError("exploration", "plan", allowed="one or several in [0, 1]", got=tuple(explorations))
         self._target, self._baseline, self._metric, self._range = target, baseline, metric, reward_range
@@ -280,7 +280,10 @@ class PilotSums:
         columns = ((ours - theirs) * reward, ours, theirs)
         share = 1.0 / batch.eligible_counts()
         for place, exploration in enumerate(self._explorations):
-            to_come = (1.0 - exploration) * theirs + exploration * share
+            if isinstance(exploration, int | float):
+                to_come = (1.0 - exploration) * theirs + exploration * share
+            else:
+                to_come = self._logged(exploration, batch)
             with np.errstate(divide="ignore", invalid="ignore"):
                 scale = np.where(ours + theirs > 0, 1.0 / (p * to_come), 0.0)
                 weight = np.where(ours > 0, ours / to_come, 0.0)
@@ -319,7 +322,8 @@ class PilotSums:
         for place, exploration in enumerate(self._explorations):
             start = _SHARED + place * width
             own = sums[start : start + width]
-            found.append(_terms(exploration, own, n, target, baseline, float(self._largest[place])))
+            share = float(exploration) if isinstance(exploration, int | float) else math.nan
+            found.append(_terms(share, own, n, target, baseline, float(self._largest[place])))
         return Pilot(int(n), target, baseline, self._spread.kurtosis(), tuple(found))
 
     @staticmethod

@@ -34,7 +34,7 @@ PRINTED: Final = {
     "simulate": "experiments.simulate.outputs:SimulateOutput",
     "calibrate": "experiments.study.calibrate:CalibrateOutput",
     "experiment": "experiments.season.outputs:ExperimentOutput",
-    "demo": "experiments.demo:DemoOutput",
+    "demo": "experiments.demo.run:DemoOutput",
     "schema": "experiments.cli.schema:SchemaNames",
     "catalog-preview": "experiments.serve.catalog_preview:CatalogPreviewOutput",
     "guardrails-lint": "experiments.serve.guardrails:LintOutput",

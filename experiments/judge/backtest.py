@@ -21,8 +21,9 @@ from engine.ope.metrics.gate import Gate
 from engine.ope.target import Target
 from engine.storage.given import Given, options
 from experiments.judge.audit import AuditGate, passed_gate
-from experiments.judge.contenders import BLAST, LEARNED, NAMED, SEGMENTS, contenders
+from experiments.judge.contenders import BLAST, GREEDY, LEARNED, NAMED, SEGMENTS, contenders
 from experiments.judge.evaluate import columns_needed, each_step, model_factory, question_of, summary
+from experiments.judge.launch.exploring import ExploringOutput, ExploringSums
 from experiments.judge.launch.metrics import gate_of, metric_rows
 from experiments.judge.launch.recommend import Contest, Launch, recommend
 from experiments.judge.launch.rule_costs import RuleCost
@@ -74,6 +75,7 @@ class BacktestOutput(CommandOutput, frozen=True, kw_only=True):
         provenance: versions, hashes and seeds.
         audit: what the audit of the log said before anything was learnt; null where none ran.
         volume_curve: value and harm against the share of sends kept; null where it was not asked for.
+        exploring: what exploring costs beside what it will teach; null where the learned policy has no scores.
     """
 
     log: LogSummary
@@ -89,6 +91,7 @@ class BacktestOutput(CommandOutput, frozen=True, kw_only=True):
     provenance: dict[str, str] = {}
     audit: AuditGate | None = None
     volume_curve: VolumeCurve | None = None
+    exploring: ExploringOutput | None = None
     skipped: tuple[Skipped, ...] = ()
     split: dict[str, Any] = {}
     files: dict[str, str] = {}
@@ -258,6 +261,7 @@ def judge_prepared(
             config.evaluation.shared_alpha,
             config.evaluation.replicates,
         ),
+        exploring=_exploring(also, rows, run, prepared.learner.state.rounds),
         provenance=provenance(
             prepared.reader,
             config,
@@ -403,6 +407,7 @@ def _launch_pass(prepared: Prepared, request: BacktestRequest, config: BacktestC
         prepared.groups,
         scores,
         _curve(prepared, request, config) if request.volume else None,
+        _exploring_sums(prepared, request),
     )
 
 
@@ -415,6 +420,38 @@ def _curve(prepared: Prepared, request: BacktestRequest, config: BacktestConfig)
     metrics = (prepared.metric, *harms_of(meta.rewards, prepared.metric))
     contexts = Selection(prepared.reader, prepared.metric, side=prepared.train)
     return CurvePass(learned, metrics, recency, contexts, config.evaluation.seed)
+
+
+def _exploring_sums(prepared: Prepared, request: BacktestRequest) -> ExploringSums | None:
+    """Sums of what exploring costs; None for a policy without scores, or one that is the baseline itself."""
+    learned, spec = prepared.learner.policy(), prepared.reader.meta.rewards[prepared.metric]
+    if not isinstance(learned, CompiledPolicy) or request.baseline in (LEARNED, GREEDY):
+        return None
+    targets = prepared.targets
+    return ExploringSums(
+        targets[LEARNED],
+        targets[GREEDY],
+        targets[request.baseline],
+        learned.scores,
+        prepared.metric,
+        (spec.low, spec.high),
+    )
+
+
+def _exploring(also: LaunchPass, rows: Sequence[Estimate], run: _Run, learnt: int) -> ExploringOutput | None:
+    """What exploring costs, by the model and by the log, beside what it buys."""
+    if also.exploring is None:
+        return None
+    deciding = run.config.deciding_estimator
+    learned = next(row for row in rows if row.policy == LEARNED and row.estimator == deciding)
+    shown = run.against(GREEDY, [deciding], [LEARNED]).results
+    gap, n = learned.difference, also.exploring.rows
+    return also.exploring.result(
+        n / max(n + learnt, 1),
+        None if gap is None else gap.stderr,
+        run.config.evaluation.shared_alpha,
+        shown[0].difference if shown else None,
+    )
 
 
 def _gate(rows: Sequence[Estimate], also: LaunchPass, config: BacktestConfig) -> Gate | None:

@@ -58,7 +58,7 @@ def contenders(
     learned = learner.policy()
     targets: dict[str, Target] = {LEARNED: PolicyTarget(learned, LEARNED)}
     if isinstance(learned, CompiledPolicy):
-        targets[GREEDY] = PolicyTarget(replace(learned, exploration=ExplorationConfig(kind="greedy")), GREEDY)
+        targets[GREEDY] = without_exploring(learned)
     targets |= {
         SEGMENTS: PolicyTarget(segments, SEGMENTS),
         BLAST: PolicyTarget(MergeTagBlast(values)),
@@ -75,6 +75,11 @@ def contenders(
     constants = logged if len(logged) <= MAX_CONSTANTS else []
     targets |= {f"always:{name}": PolicyTarget(AlwaysPolicy(catalog, name), f"always:{name}") for name in constants}
     return Contenders(targets, tuple(missing))
+
+
+def without_exploring(policy: CompiledPolicy) -> PolicyTarget:
+    """The same policy, always with the action that it thinks best."""
+    return PolicyTarget(replace(policy, exploration=ExplorationConfig(kind="greedy")), GREEDY)
 
 
 def _reason(error: TactfulError) -> str:

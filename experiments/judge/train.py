@@ -13,11 +13,17 @@ from engine.errors import DataError, MissingPropensityError, ParameterError
 from engine.log.parquet import LogReader
 from engine.log.selection import Selection, Side
 from engine.log.training_rows import TrainingRows
-from engine.protocols import Learner
+from engine.ope.evaluate import evaluate
+from engine.ope.settings import DEFAULTS
+from engine.ope.setup import Question
+from engine.ope.target import LoggedTarget, PolicyTarget, Remembered
+from engine.protocols import Learner, Policy
 from engine.records.rounds import RoundBatch
 from engine.storage.given import Given
 from engine.storage.versions import served_folder
 from experiments.judge.audit import AuditGate, passed_gate
+from experiments.judge.contenders import LEARNED, without_exploring
+from experiments.judge.launch.exploring import ExploringOutput, ExploringSums
 from experiments.judge.learnt_rows import LEARNT_FROM, span_of
 from experiments.outputs import CommandOutput
 from experiments.settings import TrainConfig
@@ -36,6 +42,7 @@ from policies.vw.folder import PolicyManifest
 from policies.vw.learner import VwLearner
 from policies.vw.responses import Asked, ResponseModel
 from policies.vw.reward_model import VwResponseModel
+from policies.vw.scoring.compiled import CompiledPolicy
 from policies.vw.search import Search, choose
 
 
@@ -50,6 +57,8 @@ class TrainOutput(CommandOutput, frozen=True, kw_only=True):
         audit: what the audit of the log said before anything was learnt; null where none ran.
         said: of a learner of parts, sentences on what was chosen and why.
         frequency: of a learner of parts, the rules of waiting that were tried on the log (docs/frequency.md).
+        exploring: what exploring costs beside what it will teach, against what the log did (docs/exploration.md); null
+            where the policy has no scores.
     """
 
     policy: str
@@ -64,6 +73,7 @@ class TrainOutput(CommandOutput, frozen=True, kw_only=True):
     audit: AuditGate | None = None
     said: tuple[str, ...] = ()
     frequency: dict[str, Any] = {}
+    exploring: ExploringOutput | None = None
 
 
 def learn(
@@ -246,7 +256,22 @@ def train_on_log(
         responses={} if compiled is None else {note.role: note.metric for note in compiled.responses},
         said=tuple(parts.get("said", ())),
         frequency=parts.get("frequency", {}),
+        exploring=_exploring(reader, metric, learner.policy()),
     )
+
+
+def _exploring(reader: LogReader, metric: str, policy: Policy) -> ExploringOutput | None:
+    """What exploring costs on the log that was learnt from, and what it will say against what the log did."""
+    if not isinstance(policy, CompiledPolicy):
+        return None
+    explored, greedy = Remembered(PolicyTarget(policy, LEARNED)), Remembered(without_exploring(policy))
+    range_, logged = _range(reader, metric), LoggedTarget()
+    sums = ExploringSums(explored, greedy, logged, policy.scores, metric, range_)
+    question = Question(
+        metric=metric, reward_range=range_, estimators=("snips",), baseline=logged, clustered=reader.meta.clustered
+    )
+    found = evaluate(Selection(reader, metric), [greedy], question, DEFAULTS, also=sums.add).results[0].difference
+    return sums.result(1.0, None if found is None else found.stderr, DEFAULTS.shared_alpha)
 
 
 def _exported(

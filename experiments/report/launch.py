@@ -10,10 +10,12 @@ from experiments.judge.audit import gate_sentence
 from experiments.judge.contenders import LEARNED
 from experiments.report.bars import Mark, Scale, mark, scale_of
 from experiments.report.launch_details import (
+    Exploring,
     Group,
     Rule,
     SharePair,
     Support,
+    exploring_of,
     groups_of,
     rules_of,
     shares_of,
@@ -97,6 +99,7 @@ class LaunchPage:
     baseline: str
     confidence: str
     curve: Picture | None = None
+    exploring: Exploring | None = None
 
 
 def launch_page(output: BacktestOutput, baseline: str, estimator: str, command: str) -> LaunchPage:
@@ -126,6 +129,7 @@ def launch_page(output: BacktestOutput, baseline: str, estimator: str, command: 
         gate=() if output.gate is None else gate_lines(output.gate, unit),
         gate_passed=None if output.gate is None else output.gate.passed,
         curve=None if output.volume_curve is None else curve_picture(output.volume_curve),
+        exploring=None if output.exploring is None else exploring_of(output.exploring, unit, names),
         layers=layers_of(output.metrics, LEARNED, baseline),
         distance="" if output.treatment is None else f"{100 * output.treatment.distance:.0f} %",
         shares=() if output.treatment is None else shares_of(output.treatment),

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from experiments.report.words import Names, amount, capital, percent
+from experiments.report.words import Names, amount, between, capital, percent
 
 if TYPE_CHECKING:
     from experiments.judge.backtest import BacktestOutput
+    from experiments.judge.launch.exploring import ExploringOutput
     from experiments.judge.launch.rule_costs import RuleCost
     from experiments.judge.launch.support import SupportRow, WeightBin
     from experiments.judge.launch.treatment import ShareRow, TreatmentOutput
@@ -72,6 +73,72 @@ class Support:
     name: str
     sentence: str
     bins: tuple[Bin, ...]
+
+
+@dataclass(frozen=True)
+class ExploringLine:
+    """One way to explore, as text."""
+
+    name: str
+    off: str
+    cost: str
+    month: str
+    width: str
+
+
+@dataclass(frozen=True)
+class Exploring:
+    """What exploring costs beside what it buys."""
+
+    sentence: str
+    measured: str
+    lines: tuple[ExploringLine, ...]
+
+
+def exploring_of(found: ExploringOutput, unit: str, names: Names) -> Exploring:
+    """The sentence, what the log itself says, and one line for each way to explore."""
+    gap = found.measured
+    known = gap is not None and gap.value is not None
+    said = "and this log does not show it"
+    if gap is not None and known:
+        tail = f" ({between(gap.low, gap.high, unit, signed=True)})" if gap.low is not None else ""
+        said = f"and by this log exploring changes the value by {amount(gap.value, unit, signed=True)}{tail}"
+    return Exploring(
+        exploring_sentence(found, unit, names(found.baseline)),
+        said,
+        tuple(
+            ExploringLine(
+                capital(row.name),
+                percent(row.off_greedy),
+                amount(row.cost, unit),
+                amount(row.cost_month, unit),
+                _width(row.half_width, row.unseen, unit),
+            )
+            for row in found.rows
+        ),
+    )
+
+
+def _width(half_width: float | None, unseen: float, unit: str) -> str:
+    if half_width is not None:
+        return amount(half_width, unit)
+    return f"none: {percent(unseen)} of today's choices are never drawn" if unseen > 0.0 else "n/a"
+
+
+def exploring_sentence(found: ExploringOutput, unit: str, baseline: str) -> str:
+    """The row as configured in a sentence; `unit` is that of the metric, `baseline` the name of today's practice."""
+    own = found.rows[0]
+    said = (
+        f"Exploring takes {percent(own.off_greedy)} of the decisions and costs {amount(own.cost, unit)} a decision, "
+        f"{amount(own.cost_month, unit)} over {found.decisions_month:,} decisions, by the model that was learnt"
+    )
+    if own.half_width is not None:
+        width = amount(own.half_width, unit)
+        return f"{said}; next month's interval against {baseline} is planned at {width} to either side."
+    if own.unseen > 0.0:
+        never = percent(own.unseen)
+        return f"{said}; {never} of what {baseline} would do is then never drawn, so next month's log cannot judge it."
+    return f"{said}; this log does not tell how wide next month's interval will be."
 
 
 def shares_of(treatment: TreatmentOutput) -> tuple[SharePair, ...]:

@@ -33,6 +33,8 @@ from policies.registry import Setting
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DOC: Final = ROOT / "docs" / "real-backtests.md"
+# All explore alike where they do not bring an exploration of their own.
+SQUARECB: Final = "exploration=squarecb"
 # The default policy first: everything else is held against it.
 LEARNERS: Final = {
     "vw dr": ("learner=dr",),
@@ -98,7 +100,7 @@ def judged(log: Path, data: Data, metric: str, only: Sequence[str] = tuple(LEARN
     Args:
         only: names among `LEARNERS`.
     """
-    config = compose_settings("backtest", ["evaluation.simultaneous=true"], BacktestConfig)
+    config = compose_settings("backtest", ["evaluation.simultaneous=true", SQUARECB], BacktestConfig)
     reader = LogReader(log)
     train, judge = contact_split(0.5, config.seed)
     targets = everybody(reader, metric, config, train, only)
@@ -130,7 +132,7 @@ def everybody(
     made = contenders(rounds, learner, segments, PEER_NAMES, setting).targets
     targets = {name: one for name, one in made.items() if not isinstance(one, LoggedTarget)}
     for name in only:
-        other = compose_settings("train", LEARNERS[name], TrainConfig)
+        other = compose_settings("train", [SQUARECB, *LEARNERS[name]], TrainConfig)
         policy = learn(reader, metric, other.learner, other.exploration, train).policy()
         targets[name] = PolicyTarget(policy, name)
     return remembered(targets)
@@ -164,12 +166,12 @@ def page(sections: Sequence[tuple[Data, str, Sequence[Judged]]]) -> str:
     """The document."""
     intro = (
         "Made by `python -m experiments.study.real_backtests`. Policies are learnt and tuned on one half of the "
-        "contacts and judged on the other by the doubly robust estimator, with every default as it ships. "
+        "contacts and judged on the other by the doubly robust estimator, with every other default as it ships. "
         "Intervals hold together within a column of a table (95 %, simultaneous): the best row is not the luckiest. "
         "Peers that a log cannot make are left out: no calendar without the last send, no send time without hours."
     )
     reading = (
-        "Every policy is judged as it would be served, exploration included: what explores more than the default "
+        "Every policy is judged as it would be served, exploration included: what explores more than "
         "squarecb pays for it here with a lower value; its log tells more later. `vw_greedy`, constants, tuned rules "
         "and linucb do not explore at all."
     )

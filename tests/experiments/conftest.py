@@ -38,9 +38,12 @@ def hillstrom(imported: Imported) -> Path:
     return imported("hillstrom", "hillstrom/hillstrom_dev.csv.gz")
 
 
+ACT = "alike"
+
+
 @dataclass(frozen=True)
 class Demo:
-    """A demonstration: its folder and the object that it printed."""
+    """One act of a demonstration: its folder, and what was printed of it."""
 
     folder: Path
     out: dict[str, Any]
@@ -60,7 +63,7 @@ class Demo:
     @property
     def campaign(self) -> Path:
         """The log as it was before outcomes were joined to it."""
-        return self.folder.parent / "campaign.parquet"
+        return self.folder.parent.parent / "campaign.parquet"
 
     @property
     def contacts(self) -> Path:
@@ -70,7 +73,8 @@ class Demo:
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     folder = tmp_path_factory.mktemp("demo") / "out"
-    made = Demo(folder, run("demo", "--contacts", 2000, "--seed", 3, "--out", folder))
+    whole = run("demo", "--act", ACT, "--contacts", 3000, "--seed", 3, "--out", folder)
+    made = Demo(folder / ACT, whole["acts"][ACT])
     write_unjoined(made.log, made.campaign)
     return made
 

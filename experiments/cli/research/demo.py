@@ -1,4 +1,4 @@
-"""`tactful demo`: the whole loop on data that the command makes itself."""
+"""`tactful demo`: the whole loop, in two worlds, on data that the command makes itself."""
 
 from __future__ import annotations
 
@@ -12,66 +12,68 @@ from experiments.cli.console import Json, Replace, errors, free_out, guarded, sh
 from experiments.cli.contact_keys import FIXED_KEY
 
 if TYPE_CHECKING:
-    from experiments.demo import DemoOutput
+    from experiments.demo.act import ActOutput
 
 
 def run(
     out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("demo-out"),
-    contacts: Annotated[int, typer.Option(min=1000, help="Contacts of the log, and of the live run.")] = 16_000,
+    contacts: Annotated[int, typer.Option(min=2000, help="Contacts of each test campaign.")] = 50_000,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same files.")] = 1,
+    act: Annotated[str, typer.Option(help="Only this act: differ or alike; default both.")] = "",
     replace: Replace = False,
     as_json: Json = False,
 ) -> None:
-    """Simulate a log under today's segments, backtest, decide what to launch, and live with it for a month.
+    """Test messages on a list, decide whether to launch a learned policy, and live with it for a month.
 
-    Everything is SIMULATED. Takes about a minute.
+    Two acts: customers who differ, and customers who are alike. Everything is SIMULATED. Takes about a minute.
     """
-    from experiments.cli.research.simulate import tables
-    from experiments.cli.results import results_table
-    from experiments.cli.serve.decide import summary_tables
-    from experiments.demo import demo
-    from policies.parts.surrogate import STAGE_WORTH
+    from experiments.demo.run import demo
 
     with guarded(as_json=as_json):
         free_out(out, replace=replace, folder=True)
-        output = demo(out, contacts, seed, lambda line: errors.print(line, highlight=False))
-        judged = output.backtest
-        deciding = [row for row in judged.results if row.estimator == "dr" and not row.policy.startswith("always:")]
-        offline = results_table(deciding, f"SIMULATED log: {STAGE_WORTH} per decision, by dr")
-        lines = [
-            *judged.log.notes,
-            *output.said,
-            *(f"{name}: {path}" for name, path in output.files.items()),
-            f"policy: {judged.files['policy']}",
-            f"decisions: {output.decisions.log}",
-            FIXED_KEY,
-        ]
-        show(
-            output,
-            [*tables(output.simulated)[:1], offline, live_table(output), *summary_tables(output.decisions)[:1]],
-            lines,
-            as_json=as_json,
-        )
+        output = demo(out, contacts, seed, lambda line: errors.print(line, highlight=False), act)
+        tables = [table for played in output.acts.values() for table in (figures_table(played), rule_table(played))]
+        lines = [*output.said, *(f"{name}: {path}" for name, path in output.files.items())]
+        lines += [f"launch report, {name}: {played.files['report']}" for name, played in output.acts.items()]
+        show(output, tables, [*lines, FIXED_KEY], as_json=as_json)
 
 
-def live_table(output: DemoOutput) -> Table:
-    """The estimate beside what then happened, USD per decision."""
+def figures_table(act: ActOutput) -> Table:
+    """What the log promised, what was possible, and what then happened: USD per decision over the segments."""
+    live, gap = act.live["vw"], act.promised.difference
     table = Table(
-        *("policy", "log said, against segments", "first days live, likewise", f"{output.live_days} days live"),
-        "against segments",
-        *("verdict", "sends per contact", "list lost"),
-        title=f"SIMULATED, {output.live_contacts:,} fresh contacts, same luck for all: USD per decision",
+        *(
+            "the log promises",
+            "true, same decisions",
+            "most that is possible",
+            f"{act.live_days} days live",
+            "launched",
+        ),
+        title=f"SIMULATED. {act.title}: the learned policy over today's segments, USD per decision",
     )
-    for name, row in output.live.items():
-        said = "-" if row.offline is None else f"{row.offline:+.4f}"
-        if row.offline_low is not None and row.offline_high is not None:
-            said += f" ({row.offline_low:+.4f} to {row.offline_high:+.4f})"
-        first = "-" if row.live_first is None else f"{row.live_first:+.4f}"
-        gap = "-"
-        if row.difference is not None and row.difference_low is not None and row.difference_high is not None:
-            gap = f"{row.difference:+.5f} ({row.difference_low:+.5f} to {row.difference_high:+.5f})"
+    table.add_row(
+        _with_interval(*((gap.value, gap.low, gap.high) if gap else (None, None, None))),
+        *(f"{act.possible.learned:+.4f}", f"{act.possible.most:+.4f}"),
+        _with_interval(live.difference, live.difference_low, live.difference_high),
+        act.backtest.launch.policy,
+    )
+    return table
+
+
+def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:+.4f}" if low is None or high is None else f"{value:+.4f} ({low:+.4f} to {high:+.4f})"
+
+
+def rule_table(act: ActOutput) -> Table:
+    """The learned rule, group by group."""
+    table = Table(
+        "who", "decisions", "gets", "the segments", "USD a decision", "why", title=f"{act.title}: who gets what"
+    )
+    for row in act.rule:
         table.add_row(
-            *(name, said, first, f"{row.live:.4f} +- {row.live_stderr:.4f}", gap, row.verdict or "-"),
-            *(f"{row.sends:.1f}", f"{100 * row.list_lost:.1f} %"),
+            *(row.who, f"{100 * row.share:.0f} %", f"{row.gets} ({100 * row.gets_share:.0f} % of them)"),
+            *(row.segments_send, f"{row.gain:+.4f}", row.why),
         )
     return table

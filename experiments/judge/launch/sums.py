@@ -11,6 +11,7 @@ from engine.ope.metrics.definition import MetricStack
 from engine.ope.metrics.state import StackState
 from engine.ope.target import LoggedTarget, Remembered, Target
 from engine.records.rounds import RoundBatch
+from experiments.judge.launch.exploring import ExploringSums
 from experiments.judge.launch.metrics import bound_stack
 from experiments.judge.launch.rule_costs import RuleCosts, Scores, rule_costs
 from experiments.judge.launch.support import WeightHistogram
@@ -39,6 +40,7 @@ class LaunchPass:
         weights: histograms of the weights of these two.
         rewards / extra: what the pass must read.
         curve: the volume curve of the policy; None where it was not asked for.
+        exploring: what exploring costs; None where the policy has no scores.
     """
 
     stack: StackState | None
@@ -50,6 +52,7 @@ class LaunchPass:
     rewards: tuple[str, ...]
     extra: tuple[str, ...]
     curve: CurvePass | None = None
+    exploring: ExploringSums | None = None
 
     def add(self, batch: RoundBatch) -> None:
         """Sum a batch."""
@@ -67,6 +70,8 @@ class LaunchPass:
             self.rules.add(batch)
         if self.curve is not None:
             self.curve.add(batch)
+        if self.exploring is not None:
+            self.exploring.add(batch)
 
 
 def launch_pass(
@@ -77,6 +82,7 @@ def launch_pass(
     groups: Segmentation,
     scores: Scores | None,
     curve: CurvePass | None = None,
+    exploring: ExploringSums | None = None,
 ) -> LaunchPass:
     """Prepare the sums.
 
@@ -88,6 +94,7 @@ def launch_pass(
         groups: cuts by single features for the treatment, fitted on the training side.
         scores: predicted reward of every action under the policy's own model, or None.
         curve: the volume curve, where it was asked for.
+        exploring: sums of what exploring costs, or None.
     """
     bound = None if stack is None else bound_stack(stack, reader)
     both = targets[0].knows_all and policy.knows_all and targets[0].name != policy.name
@@ -104,4 +111,5 @@ def launch_pass(
         ),
         extra=COLUMNS if rules is not None else (),
         curve=curve,
+        exploring=exploring,
     )

@@ -126,6 +126,18 @@ def pilot_of(ope, batches, explorations, baseline=None):
     return sums
 
 
+def test_a_policy_in_the_place_of_a_share_decides_the_log_to_come(ope) -> None:
+    """Today's arm but for 30 % drawn uniformly is (0.85, 0.15): the very same terms, but for the name of the share."""
+    batches = world(ope, np.random.default_rng(2), 5_000, 0.03, 0.3)
+    mixed = PolicyTarget(ope.TablePolicy("mixed", (0.85, 0.15)))
+    share, policy = pilot_of(ope, batches, (0.3, mixed)).result().terms
+    assert policy.variance == pytest.approx(share.variance, rel=1e-12)
+    assert policy.largest_weight == pytest.approx(share.largest_weight)
+    assert math.isnan(policy.exploration)
+    never = PolicyTarget(ope.TablePolicy("today", (1.0, 0.0)))
+    assert pilot_of(ope, batches, (never,)).result().terms[0].variance == math.inf
+
+
 def test_a_pilot_tells_of_logs_that_explore_more_or_less(ope) -> None:
     """From a log at 30 %: variances at 5, 30 and 100 % as the moments give them, within 5 % of 60,000 rows."""
     pilot = pilot_of(ope, world(ope, np.random.default_rng(1), 60_000, 0.03, 0.3), (0.05, 0.3, 1.0)).result()

@@ -26,7 +26,7 @@ from engine.optout.codes import provider_codes
 from engine.optout.lists import lists_from, load_lists
 from engine.optout.own_text import vocabulary
 from engine.time.localtime import zone_names
-from experiments.demo import shipped_catalog
+from experiments.demo.run import shipped_catalog
 from experiments.judge.ablate import AblateConfig
 from experiments.judge.audit import AuditConfig
 from experiments.judge.promotion_gate import PromoteConfig

@@ -23,7 +23,7 @@ from engine.log.parquet import LogReader
 from engine.log.whole_file import ParquetFile
 from engine.records.schema import RewardSpec, log_schema
 from experiments.cli.main import app
-from experiments.demo import shipped_catalog
+from experiments.demo.run import shipped_catalog
 from experiments.serve.decide import DecideRequest, decide_with, parse_now
 from policies.peers.constant import UniformPolicy
 from tests.experiments.commands import validate
