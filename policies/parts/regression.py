@@ -32,6 +32,8 @@ MODEL: Final = "model.vw"
 # A pass that betters the loss by a smaller share is the last one. Vowpal Wabbit's own 1e-3 stops short of the minimum:
 # on 60,000 rows of the world of stages 0.1531 USD a decision, with this 0.1564, with 1e-5 0.1564 in twice the time.
 TERMINATION: Final = 3e-4
+# Few rows of contacts with a past decide on it, and a weight on noise helps nobody.
+MEMORY_ERRORS: Final = 2.0
 _FIT_SHARE: Final = 0.7
 _FAR: Final = 40.0
 _PARITY_ROWS: Final = 256
@@ -86,6 +88,8 @@ class Fitted:
         mean: of the target over them.
         gain: mean held-out loss saved per row against the mean alone, with its standard error; None where nothing was
             held out.
+        recalled: what the contact's past saves of the mean held-out loss, with its standard error; None where the rows
+            lack it, or nothing was held out.
         parity: largest |score - Vowpal Wabbit's prediction| over some of the rows, before the constant was set.
         model: bytes of Vowpal Wabbit's model.
     """
@@ -100,6 +104,7 @@ class Fitted:
     gain: tuple[float, float] | None = None
     parity: float = 0.0
     model: bytes = b""
+    recalled: tuple[float, float] | None = None
 
     def all(self, context: ContextBatch) -> FloatArray:
         """(n, k) chance or money of every action."""
@@ -119,7 +124,7 @@ class Choice:
     """What held-out rows choose among.
 
     Attributes:
-        terms: kinds of terms, the plainest first.
+        terms: kinds of terms, the plainest first; those with memory each beside the same without, or all with it.
         interactions: sets of pairs, the plainest first.
         ridges: ascending.
         rows: most rows that take part.
@@ -140,7 +145,8 @@ def regress(stream: Stream, kind: Kind, choice: Choice, config: VwConfig) -> Fit
 
     Pairs are chosen at the middle penalty and with the plainest terms that know the action, then the terms, then the
     penalty, and once more at that penalty: each by the mean loss on contacts that were not fitted on. A plainer one is
-    kept unless another is better.
+    kept unless another is better. Last of all the contact's own past is tried: it is kept where it is better by more
+    than `MEMORY_ERRORS` standard errors.
 
     Args:
         stream: hands out the rows, anew at each call.
@@ -156,17 +162,18 @@ def regress(stream: Stream, kind: Kind, choice: Choice, config: VwConfig) -> Fit
         raise LearnError("no rows to learn a part from", hint="join the outcomes first")
     middle = choice.ridges[len(choice.ridges) // 2]
     best = (choice.terms[0], choice.interactions[0], middle)
-    gain = None
+    gain = recalled = None
     options = len(choice.terms) * len(choice.interactions) * len(choice.ridges)
     if options > 1:
         with wall.scratch() as folder:
             bench = _Bench(stream, kind, choice, config, counted, folder)
             best = bench.chosen(best)
+            best, recalled = bench.remembering(best)
             gain = bench.gain(best)
     tables, model, parity = _fitted(stream, kind, best, choice.passes, config)
     terms, interactions, ridge = best
     mean = float(np.concatenate([batch.target for batch in stream()]).mean())
-    return Fitted(terms, tables, kind, interactions, ridge, counted, mean, gain, parity, model)
+    return Fitted(terms, tables, kind, interactions, ridge, counted, mean, gain, parity, model, recalled)
 
 
 _Candidate = tuple[Terms, tuple[str, ...], float]
@@ -225,7 +232,7 @@ class _Bench:
         # Money is so noisy that the luckiest of many terms would win: they have to be clearly better.
         errors = 1.0 if self._kind == "money" else 0.0
         # Without the action no pair of an action says anything.
-        whole = [terms for terms in self._choice.terms if terms.actions] or list(self._choice.terms)
+        whole = [terms for terms in self._plain if terms.actions] or list(self._plain)
         best = plainest
         for _ in range(2):
             plain, ridge = (*plainest[:2], best[2]), best[2]
@@ -235,6 +242,24 @@ class _Bench:
             if best[2] == ridge:
                 break
         return best
+
+    @property
+    def _plain(self) -> Sequence[Terms]:
+        """The terms without memory; all of them where each has it."""
+        return [terms for terms in self._choice.terms if not terms.memory] or self._choice.terms
+
+    def remembering(self, best: _Candidate) -> tuple[_Candidate, tuple[float, float] | None]:
+        """The same with the contact's past where that is clearly better, and what it saves per held-out row."""
+        twins = [terms for terms in self._choice.terms if terms.memory and replace(terms, memory=()) == best[0]]
+        if not twins or not self._some:
+            return best, None
+        recalling = (twins[0], *best[1:])
+        saved = self._loss(best) - self._loss(recalling)
+        mean = float(saved.mean())
+        # Rows of one contact share its past: they err together.
+        contact = np.unique(np.concatenate([batch.cluster for batch in self._held]), return_inverse=True)[1].ravel()
+        error = float(np.sqrt((np.bincount(contact, weights=saved - mean) ** 2).sum()) / len(saved))
+        return (recalling if mean > MEMORY_ERRORS * error else best), (mean, error)
 
     def walked(self, start: _Candidate) -> _Candidate:
         """The start with the penalty that its neighbours do not better: away from it, as far as held-out rows gain."""
