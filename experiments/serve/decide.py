@@ -270,6 +270,8 @@ def _decide_all(
     total = Summary()
     first = next(batches)
     meta = decision_meta(plan, first, source=named(request.contacts), policy_folder=str(request.policy))
+    if past is not None:
+        meta = msgspec.structs.replace(meta, memory=past.note)
     if prices is not None:
         meta = msgspec.structs.replace(meta, prices={plan.policy_version: prices.to_builtins()})
     file_schema = log_schema(meta)

@@ -85,7 +85,7 @@ def remember(log: Given, metric: str, known_days: float, out: Path) -> RememberO
         for batch in reader.batches():
             at = instants(batch.column("decided_at"))
             who = batch.column("contact_id").to_numpy(zero_copy_only=False).astype(object)
-            held.append(_with_counts(batch, memory.at(_keys(who), at), meta, schema))
+            held.append(_with_counts(batch, memory.at(keys_of(who), at), meta, schema))
             if len(held) == _CHUNKS_PER_GROUP:
                 file.append(_together(held))
                 held = []
@@ -110,10 +110,12 @@ class Recollection:
     Attributes:
         memory: of the logs.
         contact_key: under which their pseudonyms were made.
+        note: what is counted, for the footer of the decisions.
     """
 
     memory: Memory
     contact_key: str
+    note: Remembered
 
     @classmethod
     def of(cls, history: Given, trained: TrainedFolder, contact_key: str) -> Recollection:
@@ -128,8 +130,8 @@ class Recollection:
             ConfigError: the policy reads nothing of the contacts' past, or the logs are under another key.
             DataError: the logs lack the stage.
         """
-        note: Mapping[str, Any] | None = trained.source.get(GROUP)
-        if note is None:
+        said: Mapping[str, Any] | None = trained.source.get(GROUP)
+        if said is None:
             raise ConfigError(
                 f"{trained.path} was trained on a log that counts nothing of the contacts' past, so `history` is of no "
                 "use to it",
@@ -137,13 +139,14 @@ class Recollection:
             )
         reader = LogReader(history)
         require_same(reader.meta.contact_key, contact_key, where=str(reader.path))
-        memory = _memory(reader, note["stage"], note["known_days"])
+        note = msgspec.convert(said, Remembered)
+        memory = _memory(reader, note.stage, note.known_days)
         _read(memory, reader)
-        return cls(memory, contact_key)
+        return cls(memory, contact_key, note)
 
     def into(self, contacts: ContactBatch, now: datetime) -> ContactBatch:
         """The contacts with their counts at an instant; what their file says of them is replaced."""
-        who = _keys(contact_pseudonyms(contacts.contact_id, self.contact_key))
+        who = keys_of(contact_pseudonyms(contacts.contact_id, self.contact_key))
         at = np.full(contacts.n, instant_of(now, owner="history"), dtype=np.int64)
         context = contacts.context
         return replace(contacts, context=self.memory.context(context, who, at, context.schema))
@@ -169,12 +172,13 @@ def _read(memory: Memory, reader: LogReader) -> tuple[int, int]:
                 f"{memory.stage!r} must be 0 or 1, got {stage[wrong][0]:g} for {batch.decision_id[wrong][0]!r}",
                 hint="remember a stage (a click, a visit, a reply), not money",
             )
-        kept = memory.add(batch, _keys(batch.extra["contact_id"]))
+        kept = memory.add(batch, keys_of(batch.extra["contact_id"]))
         sends, hits = sends + int(kept.sum()), hits + float(stage[kept].sum())
     return sends, int(hits)
 
 
-def _keys(contact: ObjectArray) -> KeyArray:
+def keys_of(contact: ObjectArray) -> KeyArray:
+    """(n,) keys by which pseudonyms are remembered."""
     return keyed_hash(contact, "memory")
 
 

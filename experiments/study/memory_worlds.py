@@ -167,8 +167,8 @@ def main(contacts: int = 3000, days: int = 30, plays: int = 60, seeds: tuple[int
             usual, best = world.bounds(2000, seed + 1000)
             kinds = {one.kind.name: round(one.strength, 1) for one in chance.terms.memory}
             typer.echo(
-                f"{name:24} {seed} without {found['without']:.4f} chosen {found['chosen']:.4f}, by features {usual:.4f}, "
-                f"by tastes {best:.4f}; saved {chance.recalled} by {kinds}"
+                f"{name:24} {seed} without {found['without']:.4f}, chosen {found['chosen']:.4f}, "
+                f"by features {usual:.4f}, by tastes {best:.4f}; saved {chance.recalled} by {kinds}"
             )
 
 

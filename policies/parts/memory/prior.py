@@ -9,9 +9,11 @@ shows the idea):
 Of a contact with N sends and S hits, chance alone puts s of them on a level by the hypergeometric law, q the level's
 share of what was expected. What the squares exceed its variance by is that of the level's factor against the others:
 
-    v = sum((s - S q)^2 - S q (1 - q) (N - S) / (N - 1)) / sum(S (S - 1) q^2 (1 - q)^2)      1 / k = v (1 - 1 / L)
+    v = sum((s - S q)^2 - S q (1 - q) (N - S) / (N - 1)) / sum(S (S - 1) q^2 (1 - q)^2)
 
-as each of L levels has a factor of its own. Where the sum is not above 0 contacts do not differ, and nothing is coded.
+Where each of L levels has a gamma factor of its own and q = 1 / L, the share is Dirichlet and v is exactly
+L^2 / ((L - 1) (L k + 1)); so k = 1 / (v (1 - 1 / L)) - 1 / L. Where the sum is not above 0 contacts do not differ, and
+nothing is coded.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from policies.parts.memory.columns import ALL, GROUP, Kind, kinds
 # With fewer hits no rate can be told.
 LEAST_HITS: Final = 50.0
 _TWO: Final = 2.0
+_WEAKEST: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,8 @@ def _levels(last: _Last, names: Sequence[tuple[str, str]], whole: MemoryCoding |
     excess = float(((hits - total * q) ** 2 - total * chance * drawn).sum())
     if scale <= 0.0 or excess <= 0.0:
         return []
-    strength = scale / (excess * (1.0 - 1.0 / len(names)))
+    many = len(names)
+    strength = max(scale / (excess * (1.0 - 1.0 / many)) - 1.0 / many, _WEAKEST)
     return [
         MemoryCoding(*pair, float(rate), strength, whole) for pair, rate in zip(names, rates, strict=True) if rate > 0.0
     ]
