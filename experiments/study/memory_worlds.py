@@ -154,7 +154,7 @@ def learnt(log: list[RoundBatch], **parts: Any) -> PartsLearner:
     return learner
 
 
-def main(contacts: int = 3000, days: int = 30, plays: int = 60, seeds: tuple[int, ...] = (1, 2)) -> None:
+def main(contacts: int = 2500, days: int = 20, plays: int = 30, seeds: tuple[int, ...] = (1, 2)) -> None:
     """Print the table."""
     for name, world in WORLDS.items():
         for seed in seeds:

@@ -19,6 +19,7 @@ from engine.records.rounds import RoundBatch
 from engine.types import NOT_AN_INSTANT
 from experiments.study import memory_worlds, stage_worlds
 from experiments.study.memory_worlds import CLICKED, TasteWorld, learnt
+from policies.explain import compare
 from policies.exploring.config import ExplorationConfig
 from policies.parts.config import PartsConfig
 from policies.parts.learner import PartsLearner
@@ -262,6 +263,14 @@ def test_hits_by_email_raise_the_chance_of_the_next_email_alone(
     channel = np.repeat(np.arange(3), 6)
     assert (liked[:, 1:][:, channel == 0] > 1.2 * usual[:, 1:][:, channel == 0]).all()
     np.testing.assert_array_equal(liked[:, 1:][:, channel != 0], usual[:, 1:][:, channel != 0])
+
+
+def test_explanations_name_the_memory(remembers: PartsLearner, tasty: list[RoundBatch]) -> None:
+    last = tasty[-1].context
+    liveliest = np.array([int(last.columns[f"memory.{CLICKED}.all.all.hits"].values.argmax())])
+    found = compare(remembers.policy(), last.take(liveliest), 1, 0)
+    assert sum(part.value for part in found.parts) == pytest.approx(found.difference)
+    assert found.by(lambda part: part.signal_group)["memory"] != 0.0
 
 
 def test_the_folder_scores_alike(remembers: PartsLearner, tasty: list[RoundBatch], tmp_path: Path) -> None:
