@@ -1,8 +1,8 @@
 """What past clicks of a user say on Open Bandit: held-out log loss of a click with and without them.
 
 The small version of the Open Bandit Dataset (Saito et al. 2020, arXiv 2008.07146) has no user ids; its affinities are
-the numbers of a user's past clicks on every item. `python -m experiments.study.past_clicks FOLDER` prints the figures of
-docs/memory.md; FOLDER holds `random` and `bts` with a folder for each campaign.
+the numbers of a user's past clicks on every item. `python -m experiments.study.past_clicks FOLDER` prints the figures
+of docs/memory.md; FOLDER holds `random` and `bts` with a folder for each campaign.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ from policies.parts.folder import PRACTICE, PartsManifest, stored_bags
 from policies.parts.frequency.choice import Subject, frequency
 from policies.parts.leftover import leftover_by_arm
 from policies.parts.log import PartsLog, Tally, is_send, missed, reached
-from policies.parts.memory.columns import GROUP
+from policies.parts.memory.columns import GROUP, require_counts
 from policies.parts.memory.prior import codings_of, recalls, remembered_words, without_memory
 from policies.parts.practice import Charged, left_words, safe_policy
 from policies.parts.regression import Choice, Fitted, Kind, Stream, regress
@@ -138,7 +138,8 @@ class PartsLearner:
         exploration: of the policies handed out, one that explores by scores.
 
     Raises:
-        ParameterError: a configuration without parts, an exploration by votes, or `recency` that is no numeric feature.
+        ParameterError: a configuration without parts, an exploration by votes, `recency` that is no numeric feature, or
+            `memory` where the schema has no counts.
     """
 
     def __init__(
@@ -169,6 +170,8 @@ class PartsLearner:
             raise ParameterError(
                 "recency", "PartsConfig", allowed='a numeric feature, "auto" or ""', got=named, hint=hint
             )
+        if self._parts.memory:
+            require_counts(schema)
         self._state = state
 
     @property
@@ -410,7 +413,7 @@ class _Build:
         """The chance of the stage: it alone may remember the contact."""
         stage = self.log.stage
         chance = self._fit("chance", self._events(stage), "chance", self.terms, _CHANCE_PAIRS, self.parts.ridges)
-        if any(one.memory for one in self.terms):
+        if self.parts.memory or any(one.memory for one in self.terms):
             self.said.append(remembered_words(chance.terms.memory, chance.recalled, stage))
         return chance
 

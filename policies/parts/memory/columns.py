@@ -14,6 +14,7 @@ from typing import Final, Literal
 import numpy as np
 
 from engine.catalog import Arm, Catalog
+from engine.errors import ParameterError
 from engine.features import FeatureSchema, FeatureSpec
 from engine.types import CodeArray, IntArray
 
@@ -97,6 +98,17 @@ def with_memory(schema: FeatureSchema, catalog: Catalog, stage: str) -> FeatureS
     """A schema with the counts behind its features; what it has of them already stays where it is."""
     own = [spec for spec in memory_features(catalog, stage) if spec.name not in schema.names]
     return FeatureSchema(features=(*schema.features, *own))
+
+
+def require_counts(schema: FeatureSchema) -> None:
+    """Refuse contexts that hold no counts, where memory is asked for.
+
+    Raises:
+        ParameterError: there are none.
+    """
+    if all(spec.signal_group != GROUP for spec in schema.features):
+        hint = "write the log again with `tactful remember`, or leave it null"
+        raise ParameterError("memory", "PartsConfig", allowed="true where the log has counts", got="none", hint=hint)
 
 
 def _feature(name: str, source: str) -> FeatureSpec:

@@ -28,7 +28,7 @@ from policies.parts.memory.prior import codings_of
 from policies.parts.memory.sums import Memory, weights
 from policies.trained import TrainedFolder
 from policies.vw.arguments import VwConfig
-from tests.policies.parts.parts_worlds import SCHEMA, US_PER_DAY, catalog, log
+from tests.policies.parts.parts_worlds import SCHEMA, US_PER_DAY, catalog, learner, log
 
 DAY_0 = 20_000 * US_PER_DAY
 
@@ -295,6 +295,11 @@ def test_without_tastes_it_is_off_and_costs_nothing() -> None:
     assert any("it is left out" in said for said in chosen.state.said)
     context = log_[-1].context
     np.testing.assert_allclose(chosen.policy().scores(context), without.policy().scores(context), atol=1e-6)
+
+
+def test_memory_without_counts_is_refused() -> None:
+    with pytest.raises(ParameterError, match="`memory` of PartsConfig must be true where the log has counts"):
+        learner(memory=True)
 
 
 def test_a_count_is_no_recency() -> None:
