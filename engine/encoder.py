@@ -86,7 +86,43 @@ class CategoricalCoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         return tuple(f"{self.name}={shown}" for shown in (*map(_shown, self.levels), *SPECIAL))
 
 
-Coding = NumericCoding | CategoricalCoding | SmoothCoding
+class MemoryCoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="memory"):
+    """How two counts of a contact's own past, sends and hits, are coded: what they say beyond everybody's rate.
+
+    The rate of a contact is everybody's times a factor of mean 1 and variance 1 / k, a gamma distribution among
+    contacts. Its posterior mean is (hits + k) / (expected + k), the empirical Bayes estimate of Clayton & Kaldor
+    (Biometrics 43, 1987, equation 3; the idea is Robbins's, 1956); the column is its logarithm. Where a count is
+    missing or stale the column is 0, which says "like everybody".
+
+    Attributes:
+        name / sends: features with the hits and the sends; the one column has the former's name.
+        mean: hits per send of everybody.
+        strength: k, in expected hits.
+        whole: coding of all sends of the contact; its factor multiplies what is expected of some of them.
+    """
+
+    name: str
+    sends: str
+    mean: float
+    strength: float
+    whole: MemoryCoding | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.name,)
+
+    def values(self, context: ContextBatch) -> FloatArray:
+        """(n,) logarithms of the factor."""
+        hits, sends = context.columns[self.name], context.columns[self.sends]
+        known = (hits.state == PRESENT) & (sends.state == PRESENT)
+        expected = np.where(known, sends.values, 0.0) * self.mean
+        if self.whole is not None:
+            expected *= np.exp(self.whole.values(context))
+        factor = (np.where(known, hits.values, 0.0) + self.strength) / (expected + self.strength)
+        return np.clip(np.where(known, np.log(factor), 0.0), -CLIP, CLIP)
+
+
+Coding = NumericCoding | CategoricalCoding | SmoothCoding | MemoryCoding
 
 
 class Encoder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
@@ -94,7 +130,7 @@ class Encoder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True
 
     Attributes:
         schema_version: version of the feature schema it was fitted to.
-        codings: one per feature, in schema order.
+        codings: one per feature, in schema order; counts of a contact's own past are coded behind them, or not at all.
     """
 
     schema_version: str
@@ -127,7 +163,7 @@ class Encoder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True
             DataError: the context has another schema.
         """
         self._require_schema(context)
-        return [_part(coding, context.columns[coding.name]) for coding in self.codings]
+        return [_part(coding, context) for coding in self.codings]
 
     def encode(self, context: ContextBatch) -> Float32Array:
         """Context of n rows -> (n, d) float32, finite.
@@ -253,7 +289,10 @@ def _frequent(counter: Counter[str], max_levels: int) -> tuple[str, ...]:
     return tuple(level for level, _ in ranked[:max_levels])
 
 
-def _part(coding: Coding, column: Column) -> tuple[IntArray, Float32Array | None]:
+def _part(coding: Coding, context: ContextBatch) -> tuple[IntArray, Float32Array | None]:
+    if isinstance(coding, MemoryCoding):
+        return np.zeros(context.n, dtype=np.int64), coding.values(context).astype(np.float32)[:, None]
+    column = context.columns[coding.name]
     if not isinstance(coding, CategoricalCoding):
         present = column.state == PRESENT
         values = standardised(coding, column.values, present)

@@ -63,6 +63,7 @@ EMIT_NONE = {
     "backtest",
     "explain",
     "join",
+    "remember",
     "guardrails",
     "state",
     "promote",

@@ -118,6 +118,7 @@ def _require_alike(one: LogFile, other: LogFile) -> None:
         ("propensity", "propensities"),
         ("clustered", "clusters"),
         ("raw_columns", "raw columns"),
+        ("memory", "counts of the contacts' past"),
         ("contact_key", "contact keys, so that one contact has several names"),
     ):
         if getattr(one.meta, name) != getattr(other.meta, name):

@@ -136,6 +136,7 @@ _META_MEANING: Final[Mapping[str, str]] = {
     "source": "what the log was made from",
     "notes": "sentences that every report must repeat",
     "joined": "what became of the outcomes of each join: given, credited, why others were not; absent where none was",
+    "memory": "what the context counts of each contact's own past: `stage`, `known_days` (docs/memory.md); or absent",
     "raw_columns": "names of the `raw_NAME` columns",
     "policy": "folder of the policy that decided, or empty",
     "pack": "the guardrail pack that was in force, or null",
@@ -144,7 +145,7 @@ _META_MEANING: Final[Mapping[str, str]] = {
 }
 
 # Keys that stand in the footer only where there is something to say.
-_WHERE_ANY: Final = dict.fromkeys(("joined",))
+_WHERE_ANY: Final = dict.fromkeys(("joined", "memory"))
 
 
 def schema_markdown() -> str:

@@ -186,6 +186,18 @@ class JoinedOutcomes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     misspelt: dict[str, str] = {}
 
 
+class Remembered(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The counts of each contact's own past among the context columns (docs/memory.md).
+
+    Attributes:
+        stage: metric (0 or 1) whose hits are counted.
+        known_days: days after a decision from which on its stage counts.
+    """
+
+    stage: str
+    known_days: float
+
+
 class LogMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What is true of a whole log; the JSON footer of its file.
 
@@ -205,6 +217,7 @@ class LogMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         prices: policy version -> the prices that it decided under, as plain data; absent where there were none.
         rejections: the rows of the foreign log that were rejected; absent where none was.
         joined: what became of the outcomes of each join that made the log's rewards; absent where there was none.
+        memory: what the context columns count of each contact's own past; absent where they do not.
     """
 
     catalog: Catalog
@@ -223,6 +236,7 @@ class LogMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     contact_key: str | msgspec.UnsetType = msgspec.UNSET
     rejections: Rejections | msgspec.UnsetType = msgspec.UNSET
     joined: tuple[JoinedOutcomes, ...] | msgspec.UnsetType = msgspec.UNSET
+    memory: Remembered | msgspec.UnsetType = msgspec.UNSET
     version: int = SCHEMA_VERSION
 
 

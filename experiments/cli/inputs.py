@@ -13,6 +13,10 @@ SEVERAL = "Repeat it, or give a folder or a glob in quotes, for several files."
 
 Log = Annotated[list[Path], typer.Option("--log", help=f"A log in our schema. {SEVERAL}")]
 OptionalLog = Annotated[list[Path] | None, typer.Option("--log", help=f"A log in our schema. {SEVERAL}")]
+OptionalHistory = Annotated[
+    list[Path] | None,
+    typer.Option("--history", help=f"A log with outcomes: what the contacts answered before. {SEVERAL}"),
+]
 DecisionLog = Annotated[
     list[Path], typer.Option("--log", help=f"A decision log that `tactful decide` wrote. {SEVERAL}")
 ]

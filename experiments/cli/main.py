@@ -17,7 +17,7 @@ from experiments.cli.console import errors, guarded
 from experiments.cli.failures import cannot_write
 from experiments.cli.judge import ablate, audit, backtest, evaluate, import_log, plan, promote, train
 from experiments.cli.research import calibrate, demo, experiment, simulate
-from experiments.cli.serve import catalog, decide, dispatch, erase, explain, guardrails, join, monitor, state
+from experiments.cli.serve import catalog, decide, dispatch, erase, explain, guardrails, join, monitor, remember, state
 from experiments.cli.terminal import forgiving
 
 app = typer.Typer(
@@ -41,6 +41,7 @@ app.command("decide")(decide.run)
 app.command("dispatch")(dispatch.run)
 app.command("explain")(explain.run)
 app.command("join")(join.run)
+app.command("remember")(remember.run)
 app.command("monitor")(monitor.run)
 app.command("erase")(erase.run)
 app.command("simulate")(simulate.run)

@@ -29,6 +29,7 @@ PRINTED: Final = {
     "dispatch": "experiments.serve.dispatch:DispatchOutput",
     "explain": "experiments.serve.explain:ExplainOutput",
     "join": "experiments.cli.serve.join:JoinOutput",
+    "remember": "experiments.serve.remember:RememberOutput",
     "monitor": "experiments.serve.monitor:MonitorOutput",
     "erase": "experiments.serve.erase:EraseOutput",
     "simulate": "experiments.simulate.outputs:SimulateOutput",

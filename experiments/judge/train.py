@@ -34,6 +34,7 @@ from policies.horizon.panel import WholeLogs
 from policies.manifest import Manifest
 from policies.parts.folder import PartsManifest
 from policies.parts.learner import PartsLearner
+from policies.parts.memory.columns import GROUP as MEMORY
 from policies.prices.baseline import SOURCE as BASELINE
 from policies.registry import Learned, begin
 from policies.trained import TrainedFolder, export_learner
@@ -237,6 +238,8 @@ def train_on_log(
         source |= {BASELINE: said[BASELINE]} if BASELINE in said else {}
     if spans:
         source[LEARNT_FROM] = spans
+    if reader.meta.memory:
+        source[MEMORY] = msgspec.to_builtins(reader.meta.memory)
     if audit is not None:
         source["audit"] = msgspec.to_builtins(audit)
     responses = fit_responses(reader, also, config.learner) if also else kept

@@ -35,8 +35,11 @@ _FREE = (
 # Parts of the configuration -> policies that read them; the other parts matter to all.
 _READ_BY = {
     "learner": ("vw", "vw_greedy", "volume"),
-    "exploration": ("vw", "vw_horizon", "vw_parts"),
-    "parts": ("vw_parts", "vw_parts_greedy", "vw_parts_safe", "segments_of_parts"),
+    "exploration": ("vw", "vw_horizon", "vw_parts", "vw_parts_memory"),
+    "parts": (
+        *("vw_parts", "vw_parts_greedy", "vw_parts_memory", "vw_parts_memory_greedy"),
+        *("vw_parts_safe", "segments_of_parts"),
+    ),
     "horizon": ("vw_horizon", "vw_horizon_greedy", "vw_horizon_simulated"),
     "simulated": ("vw_horizon_simulated",),
     "segments": ("segments", "segments_of_parts", "segments_undiscounted", "vw_parts_safe"),

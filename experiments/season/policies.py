@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from engine.errors import ConfigError
+from engine.features import FeatureSchema
 from engine.guardrails.layer import Guardrails
 from engine.records.rounds import RoundBatch
 from experiments.horizon.simulated import learn_simulated
@@ -18,7 +19,16 @@ from experiments.season.actors import ArmsActor, LinearActor, SparingActor
 from experiments.season.config import ExperimentConfig
 from experiments.season.observable import best_observable
 from experiments.season.recovering import recovering
-from experiments.season.rounds import REWARD_RANGE, LearningActor, Slice, randomised_slice
+from experiments.season.rounds import (
+    CLICKED,
+    KNOWN_DAYS,
+    REWARD_RANGE,
+    LearningActor,
+    RememberingActor,
+    Slice,
+    randomised_slice,
+    remembering,
+)
 from experiments.season.variants import Restriction
 from policies import registry
 from policies.exploring.config import ExplorationConfig
@@ -26,6 +36,8 @@ from policies.horizon.learner import HorizonLearner
 from policies.linear.ridge import LinearPosterior, LinearSums
 from policies.parts.config import PartsConfig
 from policies.parts.learner import PartsLearner
+from policies.parts.memory.columns import with_memory
+from policies.parts.memory.sums import Memory
 from policies.parts.surrogate import STAGE_WORTH, stage_worth
 from policies.peers.config import PeerConfig
 from policies.peers.constant import UniformPolicy
@@ -116,19 +128,29 @@ class SharedLearning:
         parts = msgspec.structs.replace(config.parts or PartsConfig(), safety="segments")
         return self._parts_learner(msgspec.structs.replace(config, parts=parts)).policy()
 
-    def _parts_learner(self, config: VwConfig) -> PartsLearner:
+    @cached_property
+    def remembering(self) -> PartsLearner:
+        """The same on rounds that count what each contact clicked before."""
+        catalog = self.scenario.catalog
+        schema = with_memory(self.scenario.features, catalog, CLICKED)
+        rounds = remembering(self.slice.batches, Memory(catalog, CLICKED, KNOWN_DAYS))
+        return self._parts_learner(self.config.parts, rounds, schema)
+
+    def _parts_learner(
+        self, config: VwConfig, rounds: Sequence[RoundBatch] | None = None, schema: FeatureSchema | None = None
+    ) -> PartsLearner:
         # A metric of the slice covers one step.
         parts = msgspec.structs.replace(config.parts or PartsConfig(), money_days=self.scenario.step_days)
         config = msgspec.structs.replace(config, parts=parts)
         learner = PartsLearner(
             self.scenario.catalog,
-            self.scenario.features,
+            schema or self.scenario.features,
             self.config.metric,
             self.reward_range,
             config,
             self.config.exploration,
         )
-        learner.learn(self.slice.batches)
+        learner.learn(rounds or self.slice.batches)
         return learner
 
     @cached_property
@@ -242,6 +264,15 @@ def _parts(exploration: ExplorationConfig | None) -> Callable[[SharedLearning], 
     return make
 
 
+def _remembering(exploration: ExplorationConfig | None) -> Callable[[SharedLearning], Subject]:
+    def make(shared: SharedLearning) -> Subject:
+        policy = shared.remembering.policy()
+        actor = PolicyActor(replace(policy, fast=_fast(shared), exploration=exploration or policy.exploration))
+        return RememberingActor(actor, Memory(shared.scenario.catalog, CLICKED, KNOWN_DAYS))
+
+    return make
+
+
 def _safe(shared: SharedLearning) -> Subject:
     return PolicyActor(replace(shared.safe_policy, fast=_fast(shared), exploration=GREEDY))
 
@@ -317,6 +348,8 @@ MAKERS: Final[Mapping[str, Callable[[SharedLearning], Subject]]] = {
     "vw_greedy": _vw(GREEDY),
     "vw_parts": _parts(None),
     "vw_parts_greedy": _parts(GREEDY),
+    "vw_parts_memory": _remembering(None),
+    "vw_parts_memory_greedy": _remembering(GREEDY),
     "vw_parts_safe": _safe,
     "vw_horizon": _horizon(None),
     "vw_horizon_greedy": _horizon(GREEDY),

@@ -19,6 +19,7 @@ from engine.types import HOLD, BoolArray, CodeArray, FloatArray
 from experiments.season.actors import SparingActor
 from experiments.season.config import SliceConfig
 from experiments.season.variants import Restriction
+from policies.parts.memory.sums import Memory
 from simulator.rollout import Actor, Turn, acted
 from simulator.scenario import Scenario
 from simulator.world.happened import Happened
@@ -30,6 +31,8 @@ CLICKED: Final = "clicked"
 # What happened to a message, 0 or 1: the metric, and the field of what happened.
 EVENTS: Final = {"opened": "seen", CLICKED: "clicked", "unsubscribed": "unsubscribed", "complained": "complained"}
 REWARD_RANGE: Final = {MARGIN: (-1e5, 1e6), MESSAGE: (-1e5, 1e6), CLICKED: (0.0, 1.0)}
+# Days until a click counts as known: the last of the published delays of e-mails.
+KNOWN_DAYS: Final = 7.0
 # Contacts of the slice are numbered from here on: nobody of a cell is among them.
 SLICE_FIRST: Final = 50_000_000
 
@@ -181,6 +184,39 @@ def message_reward(happened: Happened, scenario: Scenario) -> FloatArray:
     organic = margin * (happened.organic_usd - share * happened.refund_usd) - share * happened.discount_usd
     left: FloatArray = happened.reward_usd - organic
     return left
+
+
+class RememberingActor:
+    """An actor whose contexts hold what its contacts answered to its own messages before.
+
+    Args:
+        actor: decides on contexts with these counts.
+        memory: empty at the start of the season.
+    """
+
+    def __init__(self, actor: Actor, memory: Memory) -> None:
+        self._actor, self._memory = actor, memory
+
+    def act(self, turn: Turn) -> tuple[CodeArray, FloatArray]:
+        """(m,) actions and propensities of the actor."""
+        at = np.full(len(turn.rows), instant_of(turn.world.now, owner="RememberingActor"), dtype=np.int64)
+        who = (turn.world.first + turn.rows).astype(np.uint64)
+        context = self._memory.context(turn.contacts.context, who, at)
+        return self._actor.act(replace(turn, contacts=replace(turn.contacts, context=context)))
+
+    def watch(self, turn: Turn, action: CodeArray, propensity: FloatArray, happened: Happened) -> None:
+        """Remember the step's messages; they count once their clicks are known."""
+        at = instant_of(turn.world.scenario.calendar.now(happened.step), owner="RememberingActor")
+        self._memory.add(logged(turn, action, propensity, happened, at, happened.step))
+
+
+def remembering(batches: Sequence[RoundBatch], memory: Memory) -> list[RoundBatch]:
+    """Rounds in the order of time with the counts of their contacts' own past."""
+    found = []
+    for batch in batches:
+        found.append(replace(batch, context=memory.context(batch.context, batch.cluster, batch.decided_at)))
+        memory.add(batch)
+    return found
 
 
 # Takes new rounds, in the order in which they were decided, and gives who decides from now on.

@@ -53,6 +53,7 @@ from experiments.serve.prices import (
     recorded_prices,
     shown_prices,
 )
+from experiments.serve.remember import Recollection
 from experiments.settings import DecideConfig
 from policies.content.policy import BlockPolicy
 from policies.prices.pricing import Prices
@@ -120,6 +121,8 @@ class DecideRequest:
         state: URL of the store of contact state (docs/state.md); None reads contacts from the file alone.
         limits: set-level limits by name or path of a yaml (docs/limits.md), counted in the same store.
         replace: overwrite a log that is there.
+        history: logs with outcomes from which the contacts' own past is counted (docs/memory.md), where the policy
+            reads it; None leaves it to the columns of the contacts.
     """
 
     policy: Path
@@ -131,6 +134,7 @@ class DecideRequest:
     state: str | None = None
     limits: str | None = None
     replace: bool = True
+    history: Given | None = None
 
     def __post_init__(self) -> None:
         if self.limits is not None and self.state is None:
@@ -197,7 +201,8 @@ def decide_file(request: DecideRequest, config: DecideConfig, advance: Advance |
     if isinstance(policy, BlockPolicy) and not pricing.needless:
         allowed = "without budgets, floor, costs and baseline for a policy over modular content"
         raise ParameterError("prices", "decide", allowed=allowed, got="some", hint="prices.baseline=none")
-    return decide_with(plan, schema, request, config.block_rows, advance, pricing)
+    past = None if request.history is None else Recollection.of(request.history, trained, request.contact_key)
+    return decide_with(plan, schema, request, config.block_rows, advance, pricing, past)
 
 
 def _conditions(path: Path | None, catalog: Catalog) -> Conditions:
@@ -212,6 +217,7 @@ def decide_with(
     block_rows: int,
     advance: Advance | None = None,
     pricing: Pricing | None = None,
+    past: Recollection | None = None,
 ) -> DecideOutput:
     """`decide_file` for any policy of ours, not only a trained folder; state and limits are those of the request.
 
@@ -221,18 +227,18 @@ def decide_with(
         EligibilityError: a pack that is for the simulator alone.
     """
     require_people(plan.guardrails.pack)
-    require_free(request.out, replace=request.replace, inputs=[request.contacts, request.conditions])
+    require_free(request.out, replace=request.replace, inputs=[request.contacts, request.conditions, request.history])
     with ExitStack() as stores:
         plan, prices = _with_stores(plan, request, stores), None
         if pricing is not None and not pricing.needless:
-            batches = _blocks(plan, schema, request, block_rows)
+            batches = _blocks(plan, schema, request, block_rows, past)
             first = next(batches)
             prices = recorded_prices(plan, first, request.now)
             if prices is None:
                 plan, prices = plan_under_prices(plan, chain([first], batches), schema, pricing, request.now)
             else:
                 plan = plan_with_prices(plan, prices)
-        output = _decide_all(plan, schema, request, block_rows, advance, prices)
+        output = _decide_all(plan, schema, request, block_rows, advance, prices, past)
     return msgspec.structs.replace(output, prices=shown_prices(pricing, prices))
 
 
@@ -258,11 +264,14 @@ def _decide_all(
     block_rows: int,
     advance: Advance | None,
     prices: Prices | None,
+    past: Recollection | None,
 ) -> DecideOutput:
-    batches = _blocks(plan, schema, request, block_rows)
+    batches = _blocks(plan, schema, request, block_rows, past)
     total = Summary()
     first = next(batches)
     meta = decision_meta(plan, first, source=named(request.contacts), policy_folder=str(request.policy))
+    if past is not None:
+        meta = msgspec.structs.replace(meta, memory=past.note)
     if prices is not None:
         meta = msgspec.structs.replace(meta, prices={plan.policy_version: prices.to_builtins()})
     file_schema = log_schema(meta)
@@ -294,10 +303,13 @@ def _mark(plan: Plan, total: Summary) -> Mark | None:
     return Mark(plan.promises.store.mark().store_id, total.sequence)
 
 
-def _blocks(plan: Plan, schema: FeatureSchema, request: DecideRequest, block_rows: int) -> Iterator[ContactBatch]:
-    return contact_batches(
+def _blocks(
+    plan: Plan, schema: FeatureSchema, request: DecideRequest, block_rows: int, past: Recollection | None
+) -> Iterator[ContactBatch]:
+    batches = contact_batches(
         request.contacts, schema, plan.catalog, request.now, block_rows, plan.guardrails.extra_inputs
     )
+    return batches if past is None else (past.into(batch, request.now) for batch in batches)
 
 
 def _append(file: ParquetFile, decided: Decided, total: Summary, schema: pa.Schema) -> None:

@@ -37,6 +37,8 @@ class PartsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         past: whether to look for what acts past the stage.
         recency: numeric feature that says how many days ago the last message went, or how many went lately; "auto"
             looks for one that agrees with the log, "" lets no message wait.
+        memory: whether the chance of the stage remembers what the contact reached before, where the context has the
+            counts (docs/memory.md); null lets held-out contacts choose.
         horizon_days: over which a lost permission is missed; half of it on average.
         discount_days: for how long a discount that was seen is used on orders that come anyway; 0 charges nothing.
         discount_factor: multiplies the charge of a discount, for what no short log shows.
@@ -69,6 +71,7 @@ class PartsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     worth_ridges: tuple[float, ...] = (30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
     past: bool = True
     recency: str = AUTO
+    memory: bool | None = None
     horizon_days: float = 90.0
     discount_days: float = 3.0
     discount_factor: float = 2.0

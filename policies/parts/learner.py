@@ -19,10 +19,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
 from engine.catalog import Catalog
-from engine.encoder import Encoder, SmoothCoding, fit_encoder, smooth_encoder
+from engine.encoder import Encoder, MemoryCoding, SmoothCoding, fit_encoder, smooth_encoder
 from engine.errors import ArtefactError, LearnError, ParameterError
 from engine.features import FeatureSchema
 from engine.log.training_rows import TrainingRows
@@ -36,6 +37,8 @@ from policies.parts.folder import PRACTICE, PartsManifest, stored_bags
 from policies.parts.frequency.choice import Subject, frequency
 from policies.parts.leftover import leftover_by_arm
 from policies.parts.log import PartsLog, Tally, is_send, missed, reached
+from policies.parts.memory.columns import GROUP, require_counts
+from policies.parts.memory.prior import codings_of, recalls, remembered_words, without_memory
 from policies.parts.permission import OpenUntil, prices
 from policies.parts.practice import left_words, safe_policy, shown, tuned_practice
 from policies.parts.regression import Choice, Fitted, Kind, Stream, regress
@@ -120,6 +123,8 @@ class PartsState:
                     "ridge": part.ridge if np.isfinite(part.ridge) else None,
                     "smooth": any(isinstance(one, SmoothCoding) for one in part.terms.encoder.codings),
                     "held_out_gain": None if part.gain is None else list(part.gain),
+                    "memory": {one.kind.name: one.strength for one in part.terms.memory},
+                    "memory_gain": None if part.recalled is None else list(part.recalled),
                 }
                 for name, part in self.fitted.items()
             },
@@ -138,7 +143,8 @@ class PartsLearner:
         exploration: of the policies handed out, one that explores by scores.
 
     Raises:
-        ParameterError: a configuration without parts, an exploration by votes, or `recency` that is no numeric feature.
+        ParameterError: a configuration without parts, an exploration by votes, `recency` that is no numeric feature, or
+            `memory` where the schema has no counts.
     """
 
     def __init__(
@@ -162,13 +168,15 @@ class PartsLearner:
                 got=self.exploration.kind,
             )
         self._parts = config.parts
-        numeric = {spec.name for spec in schema.features if spec.type == "numeric"}
+        numeric = {spec.name for spec in schema.features if spec.type == "numeric" and spec.signal_group != GROUP}
         named = self._parts.recency
         if named not in (AUTO, "", *numeric):
             hint = f"{did_you_mean(named, numeric)}the schema has {', '.join(sorted(numeric)) or 'none'}"
             raise ParameterError(
                 "recency", "PartsConfig", allowed='a numeric feature, "auto" or ""', got=named, hint=hint
             )
+        if self._parts.memory:
+            require_counts(schema)
         self._state = state
 
     @property
@@ -288,11 +296,11 @@ class PartsLearner:
 
 def _learnt(log: PartsLog, schema: FeatureSchema, config: VwConfig, parts: PartsConfig) -> PartsState:
     tally = log.tally
-    line = fit_encoder(schema, (batch.context for batch in log.batches()), config.max_levels)
+    line = without_memory(fit_encoder(schema, (batch.context for batch in log.batches()), config.max_levels))
     sample = log.first(_SAMPLE_ROWS)
     curve = smooth_encoder(line, (batch.context for batch in sample), parts.pieces)
     encoders = {None: (line, curve), False: (line,), True: (curve,)}[parts.smooth]
-    terms = [Terms(log.catalog, one, matches(log.catalog, one, parts.match)) for one in dict.fromkeys(encoders)]
+    terms = _terms(log, schema, dict.fromkeys(encoders), parts, enough=tally.stages >= LEAST_STAGES)
     build = _Build(log, terms, tally, config, parts)
     if not log.stage or tally.stages < LEAST_STAGES:
         state = build.by_money()
@@ -307,6 +315,26 @@ def _learnt(log: PartsLog, schema: FeatureSchema, config: VwConfig, parts: Parts
     return replace(state, practice=practice, shown=bool(found), said=(*state.said, said))
 
 
+def _terms(
+    log: PartsLog, schema: FeatureSchema, encoders: Iterable[Encoder], parts: PartsConfig, *, enough: bool
+) -> list[Terms]:
+    """Terms of every encoder; where the context holds counts of the contact's own past, with and without memory."""
+    past: tuple[MemoryCoding, ...] = ()
+    if (
+        parts.memory is not False
+        and log.stage
+        and enough
+        and any(spec.signal_group == GROUP for spec in schema.features)
+    ):
+        past = codings_of(log.whole_contacts(parts), log.catalog, log.stage)
+    wide = [msgspec.structs.replace(one, codings=(*one.codings, *past)) for one in encoders]
+    plain = [Terms(log.catalog, one, matches(log.catalog, one, parts.match)) for one in wide]
+    if not past:
+        return plain
+    remembering = [replace(one, memory=recalls(one.encoder, log.catalog, log.stage)) for one in plain]
+    return remembering if parts.memory else plain + remembering
+
+
 class _Build:
     """Fits the parts, one after the other. The first one chooses between lines and curves for all of them."""
 
@@ -319,8 +347,8 @@ class _Build:
     def by_stage(self, sample: list[RoundBatch]) -> PartsState:
         """Chance x worth, what acts past the stage, costs, losses and the charge of discounts."""
         stage = self.log.stage
-        chance = self._fit("chance", self._events(stage), "chance", self.terms, _CHANCE_PAIRS, self.parts.ridges)
-        whole = chance.terms
+        chance = self._chance()
+        whole = replace(chance.terms, memory=())
         alone = replace(whole, actions=False)
         held = self._held(alone)
         organic = self._organic(alone, lambda batch: missed(batch, stage))
@@ -377,12 +405,10 @@ class _Build:
 
     def by_event(self) -> PartsState:
         """The chance of the event that is maximised itself: it is worth one, whatever else it costs."""
-        chance = self._fit(
-            "chance", self._events(self.log.stage), "chance", self.terms, _CHANCE_PAIRS, self.parts.ridges
-        )
+        chance = self._chance()
         one = zero_tables(chance.tables)
         one = replace(one, base=np.append(one.base[:-1], np.float32(1.0)))
-        held = self._held(replace(chance.terms, actions=False))
+        held = self._held(replace(chance.terms, actions=False, memory=()))
         tables = PartTables(chance.tables, one, zero_tables(chance.tables), (), held, self.log.stage)
         self.said.append("What is maximised happens or does not, so its chance is modelled.")
         no_charge = np.zeros(len(self.log.catalog.arms))
@@ -390,6 +416,14 @@ class _Build:
         return PartsState(
             chance.terms.encoder, tables, self.fitted, self.tally, self.log.stage, no_charge, tuple(self.said), bags
         )
+
+    def _chance(self) -> Fitted:
+        """The chance of the stage: it alone may remember the contact."""
+        stage = self.log.stage
+        chance = self._fit("chance", self._events(stage), "chance", self.terms, _CHANCE_PAIRS, self.parts.ridges)
+        if self.parts.memory or any(one.memory for one in self.terms):
+            self.said.append(remembered_words(chance.terms.memory, chance.recalled, stage))
+        return chance
 
     def _held(self, alone: Terms) -> ScoreTables | None:
         """Log odds that the stage is reached without a message; None where that is too rare to tell."""

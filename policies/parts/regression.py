@@ -34,6 +34,8 @@ MODEL: Final = "model.vw"
 TERMINATION: Final = 3e-4
 # The rows are read many times over; so few of them, some hundred bytes each, are read once.
 HELD_ROWS: Final = 400_000
+# Few rows of contacts with a past decide on it, and a weight on noise helps nobody.
+MEMORY_ERRORS: Final = 2.0
 _FIT_SHARE: Final = 0.7
 _FAR: Final = 40.0
 _PARITY_ROWS: Final = 256
@@ -108,6 +110,8 @@ class Fitted:
         gain: mean held-out loss saved per row against the mean alone, with its standard error; None where nothing was
             held out.
         beyond: the same against the best that the context alone says; None where the action was not in question.
+        recalled: what the contact's past saves of the mean held-out loss, with its standard error; None where the rows
+            lack it, or nothing was held out.
         parity: largest |score - Vowpal Wabbit's prediction| over some of the rows, before the constant was set.
         model: bytes of Vowpal Wabbit's model.
     """
@@ -123,6 +127,7 @@ class Fitted:
     beyond: tuple[float, float] | None = None
     parity: float = 0.0
     model: bytes = b""
+    recalled: tuple[float, float] | None = None
 
     def all(self, context: ContextBatch) -> FloatArray:
         """(n, k) chance or money of every action."""
@@ -142,7 +147,7 @@ class Choice:
     """What held-out rows choose among.
 
     Attributes:
-        terms: kinds of terms, the plainest first.
+        terms: kinds of terms, the plainest first; those with memory each beside the same without, or all with it.
         interactions: sets of pairs, the plainest first.
         ridges: ascending.
         rows: most rows that take part.
@@ -163,7 +168,8 @@ def regress(stream: Stream, kind: Kind, choice: Choice, config: VwConfig) -> Fit
 
     Pairs are chosen at the middle penalty and with the plainest terms that know the action, then the terms, then the
     penalty, and once more at that penalty: each by the mean loss on contacts that were not fitted on. A plainer one is
-    kept unless another is better.
+    kept unless another is better. Last of all the contact's own past is tried: it is kept where it is better by more
+    than `MEMORY_ERRORS` standard errors.
 
     Args:
         stream: hands out the rows, anew at each call.
@@ -182,17 +188,18 @@ def regress(stream: Stream, kind: Kind, choice: Choice, config: VwConfig) -> Fit
     # Money begins with the strongest penalty, and is to show that it deserves less.
     first = choice.ridges[-1 if kind == "money" else len(choice.ridges) // 2]
     best = (choice.terms[0], choice.interactions[0], first)
-    gain = beyond = None
+    gain = beyond = recalled = None
     options = len(choice.terms) * len(choice.interactions) * len(choice.ridges)
     if options > 1:
         with wall.scratch() as folder:
             bench = _Bench(stream, kind, choice, config, counted, folder)
             best = bench.chosen(best)
+            best, recalled = bench.remembering(best)
             gain, beyond = bench.gain(best), bench.beyond(best)
     tables, model, parity = _fitted(stream, kind, best, choice.passes, config)
     terms, interactions, ridge = best
     mean = float(target.mean())
-    return Fitted(terms, tables, kind, interactions, ridge, counted, mean, gain, beyond, parity, model)
+    return Fitted(terms, tables, kind, interactions, ridge, counted, mean, gain, beyond, parity, model, recalled)
 
 
 _Candidate = tuple[Terms, tuple[str, ...], float]
@@ -250,7 +257,7 @@ class _Bench:
         """The best of all: a search by coordinates, twice, as what is worth its terms depends on the penalty."""
         errors = self._errors
         # Without the action no pair of an action says anything.
-        whole = [terms for terms in self._choice.terms if terms.actions] or list(self._choice.terms)
+        whole = [terms for terms in self._plain if terms.actions] or list(self._plain)
         best = plainest
         for _ in range(2):
             plain, ridge = (*plainest[:2], best[2]), best[2]
@@ -265,6 +272,24 @@ class _Bench:
     def _errors(self) -> float:
         """By how many standard errors a candidate has to be better: money is so noisy that the luckiest would win."""
         return 1.0 if self._kind == "money" else 0.0
+
+    @property
+    def _plain(self) -> Sequence[Terms]:
+        """The terms without memory; all of them where each has it."""
+        return [terms for terms in self._choice.terms if not terms.memory] or self._choice.terms
+
+    def remembering(self, best: _Candidate) -> tuple[_Candidate, tuple[float, float] | None]:
+        """The same with the contact's past where that is clearly better, and what it saves per held-out row."""
+        twins = [terms for terms in self._choice.terms if terms.memory and replace(terms, memory=()) == best[0]]
+        if not twins or not self._some:
+            return best, None
+        recalling = (twins[0], *best[1:])
+        saved = self._loss(best) - self._loss(recalling)
+        mean = float(saved.mean())
+        # Rows of one contact share its past: they err together.
+        contact = np.unique(np.concatenate([batch.cluster for batch in self._held]), return_inverse=True)[1].ravel()
+        error = float(np.sqrt((np.bincount(contact, weights=saved - mean) ** 2).sum()) / len(saved))
+        return (recalling if mean > MEMORY_ERRORS * error else best), (mean, error)
 
     def walked(self, start: _Candidate) -> _Candidate:
         """The start with the penalty that its neighbours do not better: away from it, as far as held-out rows gain."""

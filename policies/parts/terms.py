@@ -21,6 +21,8 @@ from engine.catalog import Arm, Catalog
 from engine.encoder import CategoricalCoding, Encoder
 from engine.features import ContextBatch
 from engine.types import CodeArray, IntArray
+from policies.parts.memory.columns import arm_levels
+from policies.parts.memory.prior import Recall, without_memory
 from policies.vw import wall
 from policies.vw.arguments import VwConfig
 from policies.vw.examples import arm_features, channel_features, context_text, escape, hour_features
@@ -61,7 +63,7 @@ def matches(catalog: Catalog, encoder: Encoder, aliases: Mapping[str, str]) -> t
     """
     columns = {name: position for position, name in enumerate(encoder.column_names)}
     known = {coding.name: set(coding.levels) for coding in encoder.codings if isinstance(coding, CategoricalCoding)}
-    levels = [{**_levels(arm), "arm": arm.id} for arm in catalog.arms]
+    levels = [{**arm_levels(arm), "arm": arm.id} for arm in catalog.arms]
     found = []
     for attribute in sorted({name for one in levels for name in one}):
         values = {one[attribute] for one in levels if attribute in one}
@@ -74,15 +76,9 @@ def matches(catalog: Catalog, encoder: Encoder, aliases: Mapping[str, str]) -> t
     return tuple(found)
 
 
-def _levels(arm: Arm) -> dict[str, str]:
-    own = {name: value for name, value in arm.attributes.items() if isinstance(value, str)}
-    own |= {name: value for name, value in (("category", arm.category), ("locale", arm.locale)) if value}
-    return own
-
-
 def _attributes(arm: Arm) -> dict[str, float]:
     """The arm's attributes as features with values."""
-    own = {f"{name}={value}": 1.0 for name, value in _levels(arm).items()}
+    own = {f"{name}={value}": 1.0 for name, value in arm_levels(arm).items()}
     own |= {name: float(value) for name, value in arm.attributes.items() if not isinstance(value, str)}
     return own | ({"discount_depth": 10.0 * arm.discount_depth} if arm.discount_depth else {})
 
@@ -96,12 +92,19 @@ class Terms:
         encoder: of the context.
         matches: see `matches`.
         actions: whether the action plays a part at all; without it only the context does.
+        memory: what the contact's past says, see `policies.parts.memory`; the encoder has its columns.
     """
 
     catalog: Catalog
     encoder: Encoder
     matches: tuple[Match, ...] = ()
     actions: bool = True
+    memory: tuple[Recall, ...] = ()
+
+    @cached_property
+    def plain(self) -> Encoder:
+        """The encoder without the contact's past, which no other term may use."""
+        return without_memory(self.encoder)
 
     @cached_property
     def attributes(self) -> tuple[dict[str, float], ...]:
@@ -132,18 +135,23 @@ class Terms:
     def texts(self, context: ContextBatch, action: CodeArray | IntArray) -> pa.StringArray:
         """(n,) features of each row's context and action, without a label."""
         own = pa.array(self.lines).take(pa.array(action))
-        shown = context_text(self.encoder, context)
+        shown = context_text(self.plain, context)
         matched = self._matched(context, action)
         return pc.binary_join_element_wise(shown, own, *matched, "")
 
     def _matched(self, context: ContextBatch, action: CodeArray | IntArray) -> list[pa.Array]:
-        if not self.matches or not self.actions:
+        if not (self.matches or self.memory) or not self.actions:
             return []
         x = self.encoder.encode(context)
-        _, _, arm = self.catalog.split(action)
-        arm = np.maximum(arm, 0)
+        channel, hour, arm = (np.maximum(one, 0) for one in self.catalog.split(action))
         sent = action > 0
         out = []
+        for recall in self.memory:
+            column = np.asarray(recall.columns)[{"channel": channel, "hour": hour, "arm": arm}[recall.kind.axis]]
+            value = np.where(sent & (column >= 0), x[np.arange(context.n), np.maximum(column, 0)], np.float32(0.0))
+            decimals = pc.cast(pa.array(value), pa.string())
+            written = pc.binary_join_element_wise(f" |m {escape(recall.name)}:", decimals, "")
+            out.append(pc.if_else(pa.array(value == 0), "", written))
         for match in self.matches:
             column = np.asarray(match.columns)[arm]
             hit = sent & (column >= 0) & (x[np.arange(context.n), np.maximum(column, 0)] > 0)
@@ -159,26 +167,42 @@ class Terms:
             interactions: pairs that it was learnt with.
             scale: multiplies every weight.
         """
-        found = compile_tables(model, self.encoder, self.catalog, _plain(config, interactions), scale=scale, shift=0.0)
+        found = compile_tables(model, self.plain, self.catalog, _plain(config, interactions), scale=scale, shift=0.0)
+        found = _widened(found, self.encoder.d - self.plain.d)
         arm = found.arm.astype(np.float64)
-        context = [model.hash_of("x", escape(name)) for name in self.encoder.column_names]
+        context = [model.hash_of("x", escape(name)) for name in self.plain.column_names]
         for row, own in enumerate(self.attributes if self.actions else ()):
             for name, value in own.items():
                 feature = model.hash_of("t", escape(name))
                 arm[row, -1] += scale * value * model.weight(feature)
                 if "xt" in interactions:
-                    arm[row, :-1] += scale * value * np.array([model.weight(one, feature) for one in context])
+                    own_pairs = np.array([model.weight(one, feature) for one in context])
+                    arm[row, : len(context)] += scale * value * own_pairs
         for match in self.matches if self.actions else ():
             weight = scale * model.weight(model.hash_of("m", escape(match.name)))
             for row, column in enumerate(match.columns):
                 if column >= 0:
                     arm[row, column] += weight
-        tables = replace(found, arm=arm.astype(np.float32), hold=np.zeros_like(found.hold))
+        by_axis = {"channel": found.channel.astype(np.float64), "hour": found.hour.astype(np.float64), "arm": arm}
+        for recall in self.memory if self.actions else ():
+            weight = scale * model.weight(model.hash_of("m", escape(recall.name)))
+            for row, column in enumerate(recall.columns):
+                if column >= 0:
+                    by_axis[recall.kind.axis][row, column] += weight
+        cast = {axis: table.astype(np.float32) for axis, table in by_axis.items()}
+        tables = replace(found, **cast, hold=np.zeros_like(found.hold))
         return tables if self.actions else _context_alone(tables)
 
 
 def _plain(config: VwConfig, interactions: tuple[str, ...]) -> VwConfig:
     return msgspec.structs.replace(config, interactions=tuple(pair for pair in interactions if pair != "xt"))
+
+
+def _widened(tables: ScoreTables, columns: int) -> ScoreTables:
+    """The tables with columns of zeros before the constant: the encoder's last ones, which are not regressed on."""
+    names = ("base", "hold", "channel", "hour", "arm")
+    wide = {name: np.insert(own := getattr(tables, name), [own.shape[-1] - 1] * columns, 0.0, -1) for name in names}
+    return replace(tables, **wide)
 
 
 def _context_alone(tables: ScoreTables) -> ScoreTables:

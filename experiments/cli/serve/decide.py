@@ -11,7 +11,7 @@ from rich.table import Table
 
 from experiments.cli.console import Json, Overrides, Replace, free_out, guarded, progress, show
 from experiments.cli.contact_keys import KeyFile, key_beside, key_line, key_of_store, key_output
-from experiments.cli.inputs import Contacts
+from experiments.cli.inputs import Contacts, OptionalHistory
 from experiments.cli.results import price_tables
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def run(
     limits: Annotated[
         str | None, typer.Option(help="Limits over all contacts, by name or path of a yaml; needs --state.")
     ] = None,
+    history: OptionalHistory = None,
     key_file: KeyFile = None,
     replace: Replace = False,
     as_json: Json = False,
@@ -48,7 +49,7 @@ def run(
     from experiments.settings import DecideConfig, compose_settings
 
     with guarded(as_json=as_json):
-        free_out(out, replace=replace, inputs=[contacts, conditions, key_file])
+        free_out(out, replace=replace, inputs=[contacts, conditions, history, key_file])
         config = compose_settings("decide", overrides or [], DecideConfig)
         instant = parse_now(now)
         found = (
@@ -56,7 +57,7 @@ def run(
             if state is None
             else key_of_store(state, key_file, owner="decide")
         )
-        request = DecideRequest(policy, contacts, instant, out, found.text, conditions, state, limits, replace)
+        request = DecideRequest(policy, contacts, instant, out, found.text, conditions, state, limits, replace, history)
         with progress("deciding", None) as advance:
             output = decide_file(request, config, advance)
         output = msgspec.structs.replace(output, contact_key=key_output(found))

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.encoder import CategoricalCoding, Encoder
+from engine.encoder import CategoricalCoding, Encoder, MemoryCoding
 from engine.features import PRESENT
 from engine.records.rounds import RoundBatch
 from engine.types import HOLD, BoolArray, Float32Array, FloatArray, IntArray
@@ -151,7 +151,7 @@ def signals(history: History, encoder: Encoder) -> tuple[Signal, ...]:
     own = [(0.0, history.since, np.ones(history.n, dtype=np.bool_))]
     own += [(float(window), history.counted(window), history.whole(window)) for window in WINDOWS]
     for coding in encoder.codings:
-        if isinstance(coding, CategoricalCoding):
+        if isinstance(coding, CategoricalCoding | MemoryCoding):
             continue
         said = history.feature(coding.name)
         for window, seen, known in own:

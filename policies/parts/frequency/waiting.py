@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from engine.encoder import CategoricalCoding, Encoder, standardised
+from engine.encoder import CategoricalCoding, Encoder, MemoryCoding, standardised
 from engine.errors import ArtefactError, ParameterError
 from engine.types import Float32Array, FloatArray
 
@@ -132,7 +132,7 @@ def _even(waiting: Waiting) -> bool:
 def encoded(rule: Rule, feature: str, encoder: Encoder) -> Waiting:
     """The rule on the encoded values of a numeric feature of the encoder."""
     coding, columns = next((coding, columns) for coding, columns in encoder.places if coding.name == feature)
-    if isinstance(coding, CategoricalCoding):
+    if isinstance(coding, CategoricalCoding | MemoryCoding):
         raise ParameterError("feature", "waiting", allowed="numeric", got=feature)
     at = standardised(coding, np.asarray(rule.at), np.ones(len(rule.at), dtype=np.bool_))[:, 0].astype(np.float64)
     # Values that the encoder does not tell apart share the last of their charges.

@@ -25,6 +25,7 @@ ASKED = {
     "decide": ("--policy", "p", "--contacts", CONTACTS, "--now", "2026-11-03T10:00:00Z"),
     "dispatch": ("--decisions", LOG, "--contacts", CONTACTS, "--now", "2026-11-03T10:00:00Z"),
     "join": ("--log", LOG, "--outcomes", LOG, "--now", "2026-11-03T10:00:00Z"),
+    "remember": ("--log", LOG, "--metric", "m", "--known-days", "1"),
     "monitor": ("--log", LOG, "--metric", "m"),
     "simulate": (),
     "calibrate": ("all",),
@@ -54,7 +55,7 @@ def test_every_command_with_an_output_can_be_told_to_replace_it() -> None:
 def test_what_is_there_is_refused_before_any_work(command: str, tmp_path: Path) -> None:
     """The inputs do not exist, so that whatever comes first is not the work."""
     out, name = tmp_path / "out", {"plan": "plan.json", "calibrate": "moments.svg"}.get(command, "report.json")
-    if command in ("import", "decide", "dispatch", "join", "simulate"):
+    if command in ("import", "decide", "dispatch", "join", "remember", "simulate"):
         out.write_text("mine", encoding="utf-8")
     else:
         out.mkdir()
@@ -76,7 +77,7 @@ def test_empty_folders_and_new_names_are_free(tmp_path: Path) -> None:
     require_free(tmp_path / "empty", replace=True, folder=True)
 
 
-FILES = ("import", "decide", "dispatch", "join", "simulate")
+FILES = ("import", "decide", "dispatch", "join", "remember", "simulate")
 
 
 @pytest.mark.parametrize("command", ASKED)
@@ -116,9 +117,10 @@ OWN = {
     "import": ("--input",),
     "audit": ("--outcomes",),
     "evaluate": ("--columns",),
-    "decide": ("--contacts", "--conditions", "--contact-key-file"),
+    "decide": ("--contacts", "--conditions", "--history", "--contact-key-file"),
     "dispatch": ("--decisions", "--contacts", "--conditions", "--done", "--contact-key-file"),
     "join": ("--log", "--outcomes"),
+    "remember": ("--log",),
     "monitor": ("--log", "--outcomes", "--offline", "--conditions"),
 }
 

@@ -92,6 +92,7 @@ def test_an_outcome_of_two_exports_counts_once(demo: Demo, halves: Halves, tmp_p
         ("plan", "--metric", "margin", "--policy", "uniform", "--difference", "0.1"),
         ("explain", "--decision", "x"),
         ("join", "--outcomes", "OUTCOMES", "--now", NOW, "--out", "OUT"),
+        ("remember", "--metric", "clicked", "--known-days", "3", "--out", "OUT"),
         ("guardrails", "replay", "--pack", "default"),
     ],
     ids=lambda command: command[0],

@@ -53,7 +53,8 @@ def test_the_manifest_says_what_was_chosen(made: PartsLearner, folder: Path) -> 
     assert said == json.loads(msgspec.json.encode(made.state.summary()))
     assert said["stage"] == "clicked"
     assert set(said["parts"]) == {"chance", "organic", "worth", "unsubscribed"}
-    assert {"rows", "mean", "interactions", "ridge", "smooth", "held_out_gain"} == set(said["parts"]["chance"])
+    own = {"rows", "mean", "interactions", "ridge", "smooth", "held_out_gain", "memory", "memory_gain"}
+    assert own == set(said["parts"]["chance"])
     assert len(said["discount_charge_usd"]) == 3
     assert len(said["prices_usd"]["unsubscribed"]) == 2
 
