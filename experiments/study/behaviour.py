@@ -16,14 +16,17 @@ import numpy as np
 from engine.catalog import Catalog
 from engine.contacts.key import SIMULATED_KEY
 from engine.decide.plan import Plan
+from engine.errors import LearnError
 from engine.features import PRESENT, Column, ContextBatch
+from engine.records.rounds import RoundBatch
 from engine.types import HOLD, BoolArray, FloatArray, IntArray
 from experiments.simulate.outcomes import scenario_metrics
-from experiments.study.simulated_rounds import GAIN, decided_step
+from experiments.study.simulated_metrics import outcomes_of
+from experiments.study.simulated_rounds import GAIN, Step, decided_step
 from policies.exploring.config import ExplorationConfig
 from policies.peers.constant import UniformPolicy
+from policies.registry import begin
 from policies.vw.arguments import VwConfig
-from policies.vw.learner import VwLearner
 from policies.vw.scoring.compiled import CompiledPolicy
 from simulator.people.people import HOUR_KINDS, MOTIVES
 from simulator.scenario import Scenario, load_scenario
@@ -39,6 +42,7 @@ EMAIL_ONLY: Final[dict[str, Any]] = {
 DEAR_SMS: Final[dict[str, Any]] = {**FREE, "money": {"send_cost_usd": {"email": 0.0004, "sms": 0.6, "push": 0.0}}}
 # More than any message brings.
 WORTHLESS: Final[dict[str, Any]] = {**FREE, "money": {"send_cost_usd": {"email": 1.0, "sms": 1.0, "push": 1.0}}}
+_LOGGED: Final = ("clicked", "opened", "unsubscribed", "complained", "revenue", "send_cost")
 Z95: Final = 1.959963984540054
 
 
@@ -137,13 +141,24 @@ def learnt(name: str, changes: Mapping[str, Any], seed: int, sizes: Sizes) -> Le
     log = World(scenario, sizes.contacts, seed)
     steps = _days(log, sizes.days, seed)
     metric = scenario_metrics(scenario)["margin"]
-    learner = VwLearner(
-        scenario.catalog, scenario.features, sizes.reward, (metric.low, metric.high), sizes.learner, ExplorationConfig()
-    )
-    learner.learn([step.rounds for step in steps])
+    bounds = metric.low, metric.high
+    learner = begin(scenario.catalog, scenario.features, sizes.reward, bounds, sizes.learner, ExplorationConfig())
+    learner.learn([_logged(step, log.n, sizes) for step in steps])
+    policy = learner.policy()
+    if not isinstance(policy, CompiledPolicy):
+        raise LearnError(f"a {type(policy).__name__} has no scores", hint="learn a compiled policy")
     world = World(scenario, sizes.judged, seed, first=sizes.contacts)
     rows, context, eligible = _last(_days(world, sizes.days, seed))
-    return Learnt(scenario, learner.policy(), world, rows, context, eligible)
+    return Learnt(scenario, policy, world, rows, context, eligible)
+
+
+def _logged(step: Step, contacts: int, sizes: Sizes) -> RoundBatch:
+    """A step's decisions with what is learnt from; by parts, with all that a sender's log has beside the money."""
+    rewards = {sizes.reward: step.rounds.rewards[sizes.reward]}
+    if sizes.learner.parts:
+        by_contact = outcomes_of(step.happened, contacts)
+        rewards |= {name: by_contact[name][step.rows] for name in _LOGGED}
+    return replace(step.rounds, rewards=rewards)
 
 
 def _days(world: World, days: int, seed: int) -> list[Any]:

@@ -117,6 +117,6 @@ def test_every_question_is_answered_over_worlds() -> None:
         assert one.holds == 2, name
         assert (one.value < 0.0) == (name == "R36")
     assert all(held == 1.0 and sends <= EPSILON for held, sends in found.holds)
-    text = page([found], (1, 2))
+    text = page([found])
     assert "nan" not in text
     assert {where for _, where, _, _ in QUESTIONS} == set(WORLDS)
