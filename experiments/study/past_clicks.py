@@ -74,15 +74,15 @@ def held_out(x: FloatArray, clicked: FloatArray, seed: int = 0) -> FloatArray:
 
 def _scores(x: FloatArray, clicked: FloatArray, asked: FloatArray) -> FloatArray:
     def loss(weights: FloatArray) -> tuple[float, FloatArray]:
-        score = x @ weights[1:] + weights[0]
+        score = matmul(x, weights[1:]) + weights[0]
         off = expit(score) - clicked
         value = -log_expit(np.where(clicked > 0.0, score, -score)).sum() + 0.5 * RIDGE * (weights[1:] ** 2).sum()
-        return float(value), np.append(off.sum(), x.T @ off + RIDGE * weights[1:])
+        return float(value), np.append(off.sum(), matmul(x.T, off) + RIDGE * weights[1:])
 
     start = np.zeros(x.shape[1] + 1)
     start[0] = np.log(clicked.mean() / (1.0 - clicked.mean()))
     found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
-    scores: FloatArray = asked @ found[1:] + found[0]
+    scores: FloatArray = matmul(asked, found[1:]) + found[0]
     return scores
 
 

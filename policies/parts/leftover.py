@@ -17,6 +17,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from engine.catalog import Catalog
+from engine.numeric.matmul import matmul
 from engine.types import HOLD, FloatArray, IntArray
 from policies.parts.regression import Stream
 
@@ -114,7 +115,7 @@ def _expected(seen: _Seen, shape: tuple[int, int], practice: float | None) -> Fl
         prior = np.broadcast_to(prior, shared[0].shape)
         factor = cho_factor(prior[own] + noise, lower=True)
         solved = cho_solve(factor, seen.mean - start)
-        odds = -float(np.log(np.diag(factor[0])).sum()) - 0.5 * float((seen.mean - start) @ solved)
+        odds = -float(np.log(np.diag(factor[0])).sum()) - 0.5 * float(matmul(seen.mean - start, solved))
         evidence.append(odds + float(np.log([chance for _, chance in chosen]).sum()))
         expected.append(np.where(np.isinf(seen.common), 0.0, start) + (prior * solved).sum(axis=1))
     share = np.exp(np.array(evidence) - max(evidence))

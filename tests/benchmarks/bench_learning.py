@@ -2,7 +2,7 @@
 
 The learner of parts beside the regression of the money itself, LightGBM and logistic regression on clicks times a
 click's worth, and stock `vw --cb_explore_adf`: seconds, memory beyond that of the log, and the true value of what was
-learnt, each in a process of its own on the same log (`experiments.study.learning_curves`). Ratios are to parts.
+learnt, each in a process of its own on the same log (`learning_curves.py`). Ratios are to parts.
 LightGBM takes part where it is installed.
 """
 
@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from experiments.study.learning_curves import learners, measured
+from learning_curves import learners, measured
+
 from simulator.processes import worker_processes
 
 WORLD = "through the click"

@@ -98,7 +98,9 @@ class ExploringSums:
         )
 
     def add(self, batch: RoundBatch) -> None:
-        """Sum a batch of rows whose metric is known."""
+        """Sum a batch of rows whose metric is known; a batch of none is nothing."""
+        if not batch.n:
+            return
         eligible = batch.eligible_dense()
         explored, best = self.policy.probabilities(batch).full, self.greedy.probabilities(batch).full
         if explored is None or best is None:

@@ -45,7 +45,7 @@ def facts(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def url(facts: Path, tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path}/state.sqlite"
     first = run("state", "record", "--state", url, "--facts", facts, "--create")
-    assert first["new"] == first["rows"] == sum(first["kinds"].values()) > 1500
+    assert first["new"] == first["rows"] == sum(first["kinds"].values()) > 1000
     again = run("state", "record", "--state", url, "--facts", facts)
     assert (again["new"], again["known"]) == (0, first["rows"])
     return url
