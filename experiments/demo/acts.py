@@ -62,7 +62,7 @@ ACTS: Final = {
             "Act two: customers who are alike",
             "The same reminder for visitors who all read it alike: no text suits anybody better than it suits the "
             "others.",
-            (_REMINDER, "scenario.catalog=small_shop", _ALIKE),
+            (_REMINDER, "scenario.catalog=reminder", _ALIKE),
         ),
     )
 }
@@ -98,7 +98,7 @@ def backtest_config(seed: int) -> BacktestConfig:
     """What decides, fixed before anything is seen: what clicks are worth less what messages cost, by DR."""
     overrides = [
         # Few candidates, so that the demonstration stays in its minute: lines, and two penalties to choose from.
-        *("learner.parts.smooth=false", "learner.parts.ridges=[10,100]", "learner.parts.worth_ridges=[100,1000]"),
+        *("learner.parts.smooth=false", "learner.parts.ridges=[10,100]", "learner.parts.worth_ridges=[1000,10000]"),
         *(f"seed={seed}", "learner=parts", f"judged_by={STAGE_WORTH}", "deciding_estimator=dr"),
         *(f"evaluation.comparisons={COMPARISONS}", "estimators=[snips,dr]", f"segments.features=[{SEGMENTED_BY}]"),
         *(f"metric_stack.metrics.{name}.guardrail.margin={margin}" for name, margin in MARGINS.items()),

@@ -18,6 +18,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
 from engine.errors import DataError
+from engine.numeric.matmul import matmul
 from engine.types import BoolArray, FloatArray
 
 RIDGE: Final = 10.0
