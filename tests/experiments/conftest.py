@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 
 from engine.log.parquet import LogReader
 from engine.records.schema import log_schema
+from experiments.demo.acts import ACTS
 from tests.experiments.commands import Imported, run
 
 
@@ -73,7 +74,12 @@ class Demo:
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     folder = tmp_path_factory.mktemp("demo") / "out"
-    whole = run("demo", "--act", ACT, "--contacts", 3000, "--seed", 3, "--out", folder)
+    # The same act with a catalog of three channels, two hours and more arms.
+    act = ACTS[ACT]
+    wide = tuple("scenario.catalog=small_shop" if word.startswith("scenario.catalog=") else word for word in act.world)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ACTS, ACT, replace(act, world=wide))
+        whole = run("demo", "--act", ACT, "--contacts", 3000, "--seed", 3, "--out", folder)
     made = Demo(folder / ACT, whole["acts"][ACT])
     write_unjoined(made.log, made.campaign)
     return made

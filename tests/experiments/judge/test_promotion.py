@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -33,10 +34,10 @@ NOW = datetime(2026, 9, 15, 14, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def log(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first decisions of the demo's log: each promotion reads all of it several times."""
+    """The decisions of the demo's log whose clicks are known: each promotion reads all of it several times."""
     path = tmp_path_factory.mktemp("recent") / "log.parquet"
     table = pq.read_table(demo.log)
-    pq.write_table(table.slice(0, 4000), path)
+    pq.write_table(table.filter(pc.is_valid(table["reward_clicked"])), path)
     return path
 
 

@@ -73,13 +73,13 @@ def test_the_store_decides_as_the_file_does(demo: Demo, url: str, tmp_path: Path
 
 
 def test_explain_names_the_limit(demo: Demo, url: str, tmp_path: Path) -> None:
-    (tmp_path / "limits.yaml").write_text(LIMITS, encoding="utf-8")
+    (tmp_path / "limits.yaml").write_text(LIMITS.replace("40", "25"), encoding="utf-8")
     log = tmp_path / "limited.parquet"
     out = decide(demo, log, "--state", url, "--limits", tmp_path / "limits.yaml", "control_share=0.1")
     assert set(out["limited"]) == {"mail"}
     table = pq.read_table(log).to_pylist()
     days = Counter(row["send_at"].date() for row in table if row["channel"] == "email")
-    assert set(days.values()) == {40}  # on each of the two days on which slots are planned
+    assert set(days.values()) == {25}  # on each of the two days on which slots are planned
     limited = [row for row in table if b'"limits":[["mail"' in row["rule_inputs"]]
     assert len(limited) == out["limited"]["mail"]
     explained = run("explain", "--log", log, "--decision", limited[0]["decision_id"])
