@@ -30,7 +30,7 @@ from experiments.simulate.outcomes import contact_table
 from simulator.rollout import PolicyActor, play
 from simulator.scenario import scenario_from
 from simulator.world.world import World
-from tests.experiments.commands import strict_json, validate
+from tests.experiments.commands import run, strict_json, validate
 from tests.experiments.conftest import ACT, Demo
 
 OTHER = "made-by-another-process"
@@ -110,9 +110,11 @@ def test_the_offline_columns_are_those_of_the_backtest(demo: Demo) -> None:
 
 
 @pytest.mark.slow
-def test_another_process_makes_the_same_files(demo: Demo, tmp_path: Path, root: Path) -> None:
+def test_another_process_makes_the_same_files(tmp_path: Path, root: Path) -> None:
     """From another folder, with another hash seed: nothing may depend on either."""
     asked = ("demo", "--act", ACT, "--contacts", "3000", "--seed", "3", "--out", OTHER, "--json")
+    here = run(*asked[:-2], tmp_path / "here")["acts"][ACT]
+    folder = tmp_path / "here" / ACT
     done = subprocess.run(
         [sys.executable, "-m", "experiments.cli", *asked],
         cwd=tmp_path,
@@ -124,9 +126,9 @@ def test_another_process_makes_the_same_files(demo: Demo, tmp_path: Path, root: 
     assert done.returncode == 0, done.stderr
     out = strict_json(done.stdout)
     validate("demo", out)
-    assert without_paths(out["acts"][ACT], Path(OTHER) / ACT) == without_paths(demo.out, demo.folder)
+    assert without_paths(out["acts"][ACT], Path(OTHER) / ACT) == without_paths(here, folder)
     for name in ("log.parquet", "log.outcomes.parquet", "log.curves.svg", "../story.svg", "../result.json"):
-        assert (tmp_path / OTHER / ACT / name).read_bytes() == (demo.folder / name).read_bytes(), name
+        assert (tmp_path / OTHER / ACT / name).read_bytes() == (folder / name).read_bytes(), name
 
 
 def test_two_acts_in_two_processes_tell_both(tmp_path: Path) -> None:
