@@ -289,7 +289,7 @@ def test_dispatch_sends_nothing(world: Path, tmp_path: Path, request: pytest.Fix
     """What was decided before the rule came stays unsent."""
     contacts = world / "fresh_contacts.parquet"
     asked = ["dispatch", "--decisions", str(world / "decisions.parquet"), "--contacts", str(contacts)]
-    asked += ["--now", "2026-09-15T19:00:00Z", "--json"]
+    asked += ["--now", "2026-09-15T22:30:00Z", "--json"]
     counts = {}
     for name in ("free", "sentinel"):
         if name == "sentinel":
