@@ -22,14 +22,14 @@ from experiments.season.variants import Restriction
 from policies.parts.memory.sums import Memory
 from simulator.rollout import Actor, Turn, acted
 from simulator.scenario import Scenario
-from simulator.world.happened import Happened
+from simulator.world.happened import Happened, reported
 from simulator.world.world import World
 
 MARGIN: Final = "margin"
 MESSAGE: Final = "message"
 CLICKED: Final = "clicked"
-# What happened to a message, 0 or 1: the metric, and the field of what happened.
-EVENTS: Final = {"opened": "seen", CLICKED: "clicked", "unsubscribed": "unsubscribed", "complained": "complained"}
+# What a sender's systems report beside the money.
+REPORTED: Final = ("revenue", "send_cost", "opened", CLICKED, "unsubscribed", "complained")
 REWARD_RANGE: Final = {MARGIN: (-1e5, 1e6), MESSAGE: (-1e5, 1e6), CLICKED: (0.0, 1.0)}
 # Days until a click counts as known: the last of the published delays of e-mails.
 KNOWN_DAYS: Final = 7.0
@@ -135,7 +135,7 @@ def logged(
     """The rounds of a step.
 
     `margin` is all money of the contact's day; `message` what the message brought and cost, 0 for a hold; `revenue` and
-    `send_cost` (not above 0) parts of `margin`; `EVENTS` whether that happened to it. All are those of the step:
+    `send_cost` (not above 0) parts of `margin`; events whether that happened to it. All are those of the step:
     nothing is late.
 
     Args:
@@ -146,9 +146,7 @@ def logged(
         chunk: number of the step.
     """
     rows, m = turn.rows, len(turn.rows)
-    events = {name: np.zeros(len(happened.reward_usd)) for name in EVENTS}
-    for name, found in events.items():
-        found[happened.rows] = getattr(happened, EVENTS[name])
+    by_contact = reported(happened, len(happened.reward_usd))
     numbers = turn.world.first + rows
     ids = np.array([f"{turn.world.seed}-{chunk}-{number}" for number in numbers.tolist()], dtype=object)
     return RoundBatch(
@@ -163,9 +161,7 @@ def logged(
         rewards={
             MARGIN: happened.reward_usd[rows],
             MESSAGE: message_reward(happened, turn.world.scenario)[rows],
-            "revenue": (happened.order_usd + happened.organic_usd - happened.discount_usd)[rows],
-            "send_cost": -happened.cost_usd[rows],
-            **{name: found[rows] for name, found in events.items()},
+            **{name: by_contact[name][rows] for name in REPORTED},
         },
         usable=turn.eligibility.sendable(),
         decided_at=np.full(m, decided_at, dtype=np.int64),

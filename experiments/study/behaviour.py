@@ -21,7 +21,6 @@ from engine.features import PRESENT, Column, ContextBatch
 from engine.records.rounds import RoundBatch
 from engine.types import HOLD, BoolArray, FloatArray, IntArray
 from experiments.simulate.outcomes import scenario_metrics
-from experiments.study.simulated_metrics import outcomes_of
 from experiments.study.simulated_rounds import GAIN, Step, decided_step
 from policies.exploring.config import ExplorationConfig
 from policies.peers.constant import UniformPolicy
@@ -30,6 +29,7 @@ from policies.vw.arguments import VwConfig
 from policies.vw.scoring.compiled import CompiledPolicy
 from simulator.people.people import HOUR_KINDS, MOTIVES
 from simulator.scenario import Scenario, load_scenario
+from simulator.world.happened import reported
 from simulator.world.world import World
 
 FREE: Final = {"guardrails": "permission"}
@@ -156,7 +156,7 @@ def _logged(step: Step, contacts: int, sizes: Sizes) -> RoundBatch:
     """A step's decisions with what is learnt from; by parts, with all that a sender's log has beside the money."""
     rewards = {sizes.reward: step.rounds.rewards[sizes.reward]}
     if sizes.learner.parts:
-        by_contact = outcomes_of(step.happened, contacts)
+        by_contact = reported(step.happened, contacts)
         rewards |= {name: by_contact[name][step.rows] for name in _LOGGED}
     return replace(step.rounds, rewards=rewards)
 

@@ -19,6 +19,7 @@ from engine.identity import keyed_hash
 from engine.numeric.matmul import matmul
 from engine.protocols import Policy
 from engine.records.rounds import CHUNK_ROWS, RoundBatch
+from engine.time.localtime import DAY_US
 from engine.types import HOLD, BoolArray, FloatArray, IntArray
 from experiments.study import stage_worlds
 from experiments.study.stage_worlds import CLICKED, COST_USD, MONEY, People, StageWorld
@@ -29,7 +30,6 @@ COUNT: Final = "sends_7d"
 MOOD: Final = "visits_today"
 _MOODS: Final = np.array([1.4, 2.0, 3.2])
 _SHARES: Final = np.array([0.4, 0.4, 0.2])
-_US_PER_DAY: Final = 86_400_000_000
 _GRID: Final = 80
 
 # From the days since the last message (NaN: none yet), the messages of seven days and the day: (n,) may be sent to.
@@ -132,7 +132,7 @@ class FatigueWorld:
                     "send_cost": -cost,
                 },
                 usable=np.ones(contacts, dtype=np.bool_),
-                decided_at=np.full(contacts, day * _US_PER_DAY, dtype=np.int64),
+                decided_at=np.full(contacts, day * DAY_US, dtype=np.int64),
                 extra={},
             ).take(np.flatnonzero(here))
             batches += [whole.take(slice(start, start + CHUNK_ROWS)) for start in range(0, whole.n, CHUNK_ROWS)]

@@ -18,6 +18,7 @@ from scipy.special import expit, logit
 from engine.eligibility import pack
 from engine.identity import keyed_hash
 from engine.records.rounds import RoundBatch
+from engine.time.localtime import DAY_US
 from engine.types import HOLD, FloatArray, IntArray, KeyArray
 from experiments.study.stage_worlds import CLICKED, COST_USD, MONEY, People, StageWorld, catalog, reward_range, schema
 from policies.exploring.config import ExplorationConfig
@@ -28,9 +29,8 @@ from policies.parts.memory.sums import Memory
 from policies.vw.arguments import VwConfig
 from policies.vw.scoring.compiled import CompiledPolicy
 
-US_PER_DAY: Final = 86_400_000_000
 KNOWN_DAYS: Final = 3.0
-_START: Final = 20_000 * US_PER_DAY
+_START: Final = 20_000 * DAY_US
 _SENDS: Final = 18
 
 
@@ -82,7 +82,7 @@ class TasteWorld:
         gain = np.column_stack([np.zeros(contacts), chance * StageWorld().worth(people) - np.repeat(COST_USD, 6)])
         memory, rng, total = Memory(catalog(), CLICKED, KNOWN_DAYS), np.random.default_rng([seed, 3]), 0.0
         for day in range(days):
-            at = np.full(contacts, _START + day * US_PER_DAY)
+            at = np.full(contacts, _START + day * DAY_US)
             context = memory.context(people.context(), _keys(contacts, f"e{seed}"), at)
             action = policy.scores(context).argmax(axis=1)
             total += float(gain[np.arange(contacts), action].mean())
@@ -125,7 +125,7 @@ class TasteWorld:
             cluster=_keys(n, name),
             rewards={MONEY: organic + bought - cost, CLICKED: clicked.astype(np.float64), "send_cost": -cost},
             usable=np.ones(n, dtype=np.bool_),
-            decided_at=np.full(n, _START + day * US_PER_DAY, dtype=np.int64),
+            decided_at=np.full(n, _START + day * DAY_US, dtype=np.int64),
             extra={},
         )
 

@@ -25,10 +25,9 @@ from engine.ope.metrics.figures import stack_figures
 from engine.ope.metrics.state import StackState
 from engine.ope.target import LoggedTarget, PolicyTarget
 from engine.records.rounds import RoundBatch
-from engine.types import FloatArray
 from experiments.study.simulated_ope import TRUTH_SEED, Study, shipped_study
 from experiments.study.simulated_rounds import decided_step
-from simulator.world.happened import Happened
+from simulator.world.happened import reported
 from simulator.world.world import World
 
 DOC: Final = Path(__file__).resolve().parents[2] / "docs" / "simulated-metrics.md"
@@ -62,26 +61,8 @@ def day(study: Study, seed: int, contacts: int, *, first: int = 0, chunk: int = 
             study.guardrails, study.target, "target", seed=seed, contact_key=SIMULATED_KEY, use_case=study.scenario.name
         )
     step = decided_step(world, plan, chunk)
-    by_contact = outcomes_of(step.happened, world.n)
+    by_contact = reported(step.happened, world.n)
     return replace(step.rounds, rewards={name: by_contact[name][step.rows] for name in REWARDS})
-
-
-def outcomes_of(happened: Happened, n: int) -> dict[str, FloatArray]:
-    """What a sender's systems would report of a step, by contact."""
-    flags = {
-        name: getattr(happened, name) for name in ("delivered", "complained", "clicked", "replied", "unsubscribed")
-    }
-    flags |= {"bounced": happened.bounced_hard | happened.bounced_soft, "opened": happened.seen}
-    found = {}
-    for name, flag in flags.items():
-        found[name] = np.zeros(n)
-        found[name][happened.rows] = flag
-    return found | {
-        "purchases": (happened.ordered | happened.organic).astype(np.float64),
-        "revenue": happened.order_usd + happened.organic_usd - happened.discount_usd,
-        "refunds": happened.refund_usd.astype(np.float64),
-        "send_cost": -happened.cost_usd,
-    }
 
 
 def truth(study: Study, bound: BoundStack, contacts: int) -> dict[str, tuple[float, float]]:

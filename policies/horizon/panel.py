@@ -16,9 +16,9 @@ from engine.log.parquet import LogReader
 from engine.log.selection import Side
 from engine.log.structure import require_sound
 from engine.records.rounds import RoundBatch
+from engine.time.localtime import DAY_US
 from engine.types import HOLD, NOT_AN_INSTANT, BoolArray, CodeArray, FloatArray, IntArray
 
-US_PER_DAY: Final = 86_400_000_000
 # Cells (decision, action) that are held at once, as float64: 120 MB an array.
 MOST_CELLS: Final = 15_000_000
 # A contact whose next decision fails to come within so many usual gaps is taken to be out of the log for good.
@@ -119,7 +119,7 @@ def _linked(batches: tuple[RoundBatch, ...], catalog: Catalog) -> Panel:
     cluster = np.concatenate([batch.cluster for batch in batches])
     at = np.concatenate([batch.decided_at for batch in batches])
     known = at != NOT_AN_INSTANT
-    days = np.where(known, at / US_PER_DAY, np.nan)
+    days = np.where(known, at / DAY_US, np.nan)
     contact = np.unique(cluster, return_inverse=True)[1].astype(np.int64).ravel()
     order = np.lexsort((np.where(known, at, 0), contact))
     first, second = order[:-1], order[1:]
@@ -149,7 +149,7 @@ def since_day(batches: Iterable[RoundBatch], day: float) -> list[RoundBatch]:
     """The rows that were decided on a day (days of the epoch) or later."""
     found = []
     for batch in batches:
-        rows = np.flatnonzero(batch.decided_at >= day * US_PER_DAY)
+        rows = np.flatnonzero(batch.decided_at >= day * DAY_US)
         if len(rows):
             found.append(batch.take(rows))
     return found

@@ -111,7 +111,7 @@ class PartsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
                 "PartsConfig",
                 allowed=f"at least {LEAST_BAGS} with safety={self.safety}" if self.safety else "at least 0",
                 got=self.drawn,
-                hint="leave it null for 16 bags" if self.safety else "0 fits none",
+                hint=f"leave it null for {SAFE_BAGS} bags" if self.safety else "0 fits none",
             )
         least_of = {"pieces": 2, "choice_rows": 1000, "passes": 2, "refit_days": 1, "memory_days": 1, "seed": 0}
         for name, least in least_of.items():

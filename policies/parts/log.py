@@ -16,12 +16,12 @@ from engine.errors import LearnError
 from engine.identity import unit_of
 from engine.names import known_name
 from engine.records.rounds import RoundBatch
+from engine.time.localtime import DAY_US
 from engine.types import HOLD, NOT_AN_INSTANT, BoolArray, FloatArray, IntArray
 from policies.parts.config import AUTO, PartsConfig
 from policies.parts.regression import Rows, Stream, held
 from policies.vw.rows import trainable
 
-US_PER_DAY: Final = 86_400_000_000
 _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 # A value of money that so large a share of the rows have is no outcome but the price of a send.
 _COMMON: Final = 0.3
@@ -193,7 +193,7 @@ class PartsLog:
         share = opened.sum(axis=1) / np.maximum(asked.sum(axis=1), 1.0)
         # A channel whose messages nobody is ever seen to open does not report it.
         share = np.where(share > 0.0, share, 1.0)
-        days = 0.0 if first is None or last is None else (last - first) / US_PER_DAY
+        days = 0.0 if first is None or last is None else (last - first) / DAY_US
         gap = days * len(seen) / (decisions - len(seen)) if decisions > len(seen) and days else np.inf
         each = np.repeat(mean[:, None, :], hours, axis=1).ravel()
         found = self.cost or ("money" if mean.any() else "")

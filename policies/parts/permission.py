@@ -11,8 +11,9 @@ from typing import Final
 
 import numpy as np
 
+from engine.time.localtime import DAY_US
 from engine.types import NOT_AN_INSTANT, FloatArray, IntArray, KeyArray
-from policies.parts.log import US_PER_DAY, PartsLog, Tally, is_send
+from policies.parts.log import PartsLog, Tally, is_send
 
 # Losses after which other channels could be open; with fewer nothing is read from them.
 _LEAST_LOSSES: Final = 5
@@ -67,7 +68,7 @@ class OpenUntil:
             when = batch.decided_at[at]
             others = self.last[np.searchsorted(self.contacts, batch.cluster[at])].copy()
             others[np.arange(len(at)), log.catalog.split(batch.action[at])[0]] = 0
-            after = np.maximum(others.max(axis=1, initial=0) - when, 0) / US_PER_DAY
+            after = np.maximum(others.max(axis=1, initial=0) - when, 0) / DAY_US
             happened, time = batch.rewards[loss][at] > 0.0, np.searchsorted(edges, when)
             days += np.bincount(time[~happened], weights=after[~happened], minlength=_BINS)
             rows += np.bincount(time[~happened], minlength=_BINS)

@@ -35,7 +35,7 @@ from policies.parts.surrogate import STAGE_WORTH, PartsOfStage, stage_worth
 from policies.parts.tables import PartTables, own_scores
 from policies.peers.segments import StaticSegments, tune_segments
 from policies.vw.scoring.tables import BATCH_ROWS
-from policies.wrappers.safe import SafePolicy, fast_scores
+from policies.wrappers.safe import SafePolicy, fast_scores, over_practice
 
 # Bags that left a contact out, with fewer it has no spread.
 _LEAST_OUT: Final = 2
@@ -168,7 +168,7 @@ def _read(policy: SafePolicy, tables: PartTables, batch: RoundBatch, log: PartsL
     may, own = batch.eligible_dense(), np.arange(batch.n)
     x, today = policy.encoder.encode(batch.context), policy.practice.distribution(batch.context, may)
     mean, spread = _left_out(policy, tables, x, out, today)
-    lower = np.where(may, mean - np.cumsum(today * mean, axis=1)[:, -1:] - spread, -np.inf)
+    lower = np.where(may, over_practice(mean, today) - spread, -np.inf)
     differs = np.zeros(today.shape)
     leaves = lower.max(axis=1) > 0.0
     differs[own[leaves], lower[leaves].argmax(axis=1)] = 1.0
@@ -187,7 +187,7 @@ def _left_out(
     total, gains, squares = (np.zeros(today.shape) for _ in range(3))
     for bag, own in zip(policy.bags, out.T, strict=True):
         scores = fast_scores(bag, x)
-        gain = scores - np.cumsum(today * scores, axis=1)[:, -1:]
+        gain = over_practice(scores, today)
         total += own[:, None] * scores
         gains += own[:, None] * gain
         squares += own[:, None] * gain**2
@@ -214,9 +214,7 @@ def _came(
     reached = batch.rewards[tables.stage] > 0.0
     expected, worths = np.zeros(batch.n), np.zeros(out.shape)
     for number, bag in enumerate(policy.bags):
-        if bag.worth is not None:
-            counts = (action > 0) | (bag.held is not None)
-            worths[:, number] = counts * np.maximum(own_scores(bag.worth, x, action, policy.catalog), 0.0)
+        worths[:, number] = bag.own_worth(x, action, policy.catalog)
         expected += out[:, number] * bag.own_stage(x, action, policy.catalog)
     count = out.sum(axis=1)
     came = reached * (out * worths).sum(axis=1) / count - expected / count

@@ -99,11 +99,7 @@ def stage_worth(batch: RoundBatch, state: PartsOfStage, catalog: Catalog) -> Flo
     """
     tables = state.tables
     x = state.encoder.encode(batch.context)
-    worth = np.zeros(batch.n)
-    if tables.worth is not None:
-        worth = np.maximum(own_scores(tables.worth, x, batch.action, catalog), 0.0)
-    counts = (batch.action != HOLD) | (tables.held is not None)
-    out = batch.rewards[state.stage] * np.where(counts, worth, 0.0)
+    out = batch.rewards[state.stage] * tables.own_worth(x, batch.action, catalog)
     out += own_scores(tables.money, x, batch.action, catalog)
     channel = np.maximum(catalog.split(batch.action)[0], 0)
     for loss in tables.losses:

@@ -134,14 +134,20 @@ class PartTables:
         """(n, 2) share of the best gain, and USD, that each row is charged for sending so soon."""
         return np.zeros((len(x), 2)) if self.waiting is None else self.waiting.factors(x)
 
+    def own_worth(self, x: Float32Array, action: CodeArray, catalog: Catalog) -> FloatArray:
+        """(n,) USD of a stage that each row's own action reaches; 0 for a hold where only messages reach it."""
+        if self.worth is None:
+            return np.zeros(len(x))
+        counts = (action > 0) | (self.held is not None)
+        return np.where(counts, np.maximum(own_scores(self.worth, x, action, catalog), 0.0), 0.0)
+
     def own_stage(self, x: Float32Array, action: CodeArray, catalog: Catalog) -> FloatArray:
         """(n,) chance x worth of each row's own action, without the (n, k) of all of them."""
         if self.chance is None or self.worth is None:
             return np.zeros(len(x))
         odds = own_scores(self.chance, x, action, catalog)
         no = np.full(len(x), -np.inf) if self.held is None else own_scores(self.held, x, action, catalog)
-        worth = np.maximum(own_scores(self.worth, x, action, catalog), 0.0)
-        out: FloatArray = logistic(np.where(action > 0, odds, no)) * worth
+        out: FloatArray = logistic(np.where(action > 0, odds, no)) * self.own_worth(x, action, catalog)
         return out
 
     def parts(self, x: Float32Array, action: int) -> dict[str, FloatArray]:

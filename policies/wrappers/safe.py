@@ -120,10 +120,14 @@ class SafePolicy(CompiledPolicy):
         return bool(sure and self.kept(context, eligible)[0])
 
     def _gain(self, tables: ScoreTables | PartTables, x: Float32Array, today: FloatArray) -> FloatArray:
-        scores = fast_scores(tables, x) if self.fast else tables.scores(x)
-        # Summed over every action: of a sure practice this is its score, bit for bit.
-        out: FloatArray = scores - np.cumsum(today * scores, axis=1)[:, -1:]
-        return out
+        return over_practice(fast_scores(tables, x) if self.fast else tables.scores(x), today)
+
+
+def over_practice(scores: FloatArray, today: FloatArray) -> FloatArray:
+    """(n, k) scores less what the practice's distribution (n, k) scores."""
+    # Summed over every action: of a sure practice this is its score, bit for bit.
+    out: FloatArray = scores - np.cumsum(today * scores, axis=1)[:, -1:]
+    return out
 
 
 def fast_scores(tables: ScoreTables | PartTables, x: Float32Array) -> FloatArray:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import msgspec
+import numpy as np
 
 from engine.types import BoolArray, CodeArray, FloatArray, IntArray
 from simulator.numbers import SHARE, number, table
@@ -59,6 +60,24 @@ class Happened:
     refund_usd: FloatArray
     cost_usd: FloatArray
     reward_usd: FloatArray
+
+
+def reported(happened: Happened, n: int) -> dict[str, FloatArray]:
+    """What a sender's systems would report of a step, by contact."""
+    flags = {
+        name: getattr(happened, name) for name in ("delivered", "complained", "clicked", "replied", "unsubscribed")
+    }
+    flags |= {"bounced": happened.bounced_hard | happened.bounced_soft, "opened": happened.seen}
+    found = {}
+    for name, flag in flags.items():
+        found[name] = np.zeros(n)
+        found[name][happened.rows] = flag
+    return found | {
+        "purchases": (happened.ordered | happened.organic).astype(np.float64),
+        "revenue": happened.order_usd + happened.organic_usd - happened.discount_usd,
+        "refunds": happened.refund_usd.astype(np.float64),
+        "send_cost": -happened.cost_usd,
+    }
 
 
 class Money(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -15,14 +15,13 @@ import numpy as np
 
 from engine.errors import ConfigError
 from engine.features import MISSING, PRESENT, STALE, Column, ContextBatch, FeatureSchema, FeatureSpec
-from engine.time.localtime import FARTHEST_SLOT_US
+from engine.time.localtime import DAY_US, FARTHEST_SLOT_US
 from engine.types import BoolArray, ByteArray, CodeArray, FloatArray, IntArray
 from simulator.numbers import SHARE, number, table
 from simulator.people.people import DEVICES, MOTIVES, NEVER, People, pick
 from simulator.world.response import Moment
 from simulator.world.state import State
 
-US_PER_DAY: Final = 86_400_000_000
 QUARTERS: Final = ("night", "morning", "afternoon", "evening")
 SCOPES: Final = ("none", "transactional", "promotional", "both")
 SHOWN_STAGES: Final = ("onboarding", "active", "replenishment", "renewal", "lapsing", "lapsed")
@@ -232,9 +231,9 @@ def _usual(state: State, rows: IntArray) -> CodeArray:
 def _week_sends(view: _View) -> FloatArray:
     now_at, step_days = view.moment.now_at, view.moment.step_days
     # One send a step at most, planned at most some two days ahead of it: older columns lie before the week.
-    newest = int(np.ceil((7 * US_PER_DAY + FARTHEST_SLOT_US) / (step_days * US_PER_DAY))) + 1
+    newest = int(np.ceil((7 * DAY_US + FARTHEST_SLOT_US) / (step_days * DAY_US))) + 1
     at = view.state.sends.newest(newest)
-    within = at[view.rows] >= max(now_at - 7 * US_PER_DAY, 1)
+    within = at[view.rows] >= max(now_at - 7 * DAY_US, 1)
     counted: FloatArray = np.count_nonzero(within, axis=1).astype(np.float64)
     return counted
 

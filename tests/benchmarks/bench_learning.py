@@ -19,9 +19,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from learning_curves import learners, measured
-
-from simulator.processes import worker_processes
+from learning_curves import alone, learners
 
 WORLD = "through the click"
 
@@ -38,10 +36,7 @@ def main() -> None:
 
 
 def measure(rows: int) -> dict[str, Any]:
-    found = {}
-    for name in learners():
-        with worker_processes(1) as pool:
-            found[name] = pool.submit(measured, WORLD, name, rows, 1).result()
+    found = {name: alone(WORLD, name, rows, 1) for name in learners()}
     parts = found["parts"]
     return {
         "machine": {"cpus": os.cpu_count(), "processor": platform.machine(), "python": platform.python_version()},

@@ -28,6 +28,9 @@ import typer
 from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from peak_memory import peak_mib, reset_peak
 
 from engine.records.rounds import RoundBatch
 from engine.types import HOLD, FloatArray, IntArray
@@ -54,7 +57,6 @@ DOCS: Final = Path(__file__).resolve().parents[2] / "docs" / "learning-curves.md
 _STRENGTHS: Final = ("through the click", "weak")
 _PASSED: Final = {"parts": "#0b6e99", "money": "#7a8794", "LightGBM x worth": "#11734b"}
 _OTHERS: Final = ("#c4552d", "#8a5aa8")
-_MIB: Final = 2**20
 # Logs beyond this length are learnt from in the first world alone.
 _LONG: Final = 500_000
 
@@ -90,14 +92,12 @@ def measured(world: str, learner: str, rows: int, seed: int) -> Point:
     """Learn from one log and be judged by the truth; run it in a fresh process, or the memory is not its own."""
     truth = WORLDS[world]
     log, logged, people = truth.log(rows, seed), truth.people(rows, seed), truth.people(JUDGED, seed + 1000)
-    before, started = _reset_peak(), time.perf_counter()
+    before, started = reset_peak(), time.perf_counter()
     scorer = learners()[learner](log, logged)
-    seconds, grown = time.perf_counter() - started, _peak() - before
+    seconds, grown = time.perf_counter() - started, peak_mib() - before
     gain = truth.gain(people)
     value = truth.value(scorer(people).argmax(axis=1), people)
-    return Point(
-        world, learner, rows, seed, value, gain.mean(axis=0).max(), gain.max(axis=1).mean(), seconds, grown / _MIB
-    )
+    return Point(world, learner, rows, seed, value, gain.mean(axis=0).max(), gain.max(axis=1).mean(), seconds, grown)
 
 
 def learners() -> dict[str, Learn]:
@@ -227,15 +227,10 @@ def _stock(log: Sequence[RoundBatch], logged: People) -> Scorer:
     return scores
 
 
-def _reset_peak() -> float:
-    """Bytes in use; the peak starts anew where the kernel can do that."""
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    return _peak()
-
-
-def _peak() -> float:
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+def alone(world: str, learner: str, rows: int, seed: int) -> Point:
+    """`measured` in a process of its own."""
+    with worker_processes(1) as pool:
+        return pool.submit(measured, world, learner, rows, seed).result()
 
 
 def curves(worlds: Sequence[str], rows: Sequence[int], seeds: int, chosen: Sequence[str]) -> list[Point]:
@@ -248,9 +243,8 @@ def curves(worlds: Sequence[str], rows: Sequence[int], seeds: int, chosen: Seque
                 continue
             for seed in range(1, 1 + (seeds if size < 100_000 else 1)):
                 for learner in chosen:
-                    with worker_processes(1) as pool:
-                        found.append(pool.submit(measured, world, learner, size, seed).result())
-                    one = found[-1]
+                    one = alone(world, learner, size, seed)
+                    found.append(one)
                     typer.echo(
                         f"{one.rows:>9,} {world:18} {learner:18} {one.value:+.4f} USD, oracle {one.oracle:+.4f}, "
                         f"{one.seconds:.1f} s, {one.mib:.0f} MiB"

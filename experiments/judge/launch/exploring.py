@@ -13,6 +13,7 @@ from engine.ope.estimate import Difference
 from engine.ope.plan import PilotSums, Terms
 from engine.ope.target import LoggedTarget, Target
 from engine.records.rounds import RoundBatch
+from engine.time.localtime import DAY_US
 from engine.types import NOT_AN_INSTANT, FloatArray
 from experiments.judge.launch.rule_costs import Scores
 from experiments.outputs import Output
@@ -20,7 +21,6 @@ from policies.exploring.exploration import uniform
 
 SLICES: Final = (0.01, 0.02, 0.05, 0.1)
 MONTH_DAYS: Final = 30
-_US_PER_DAY: Final = 86_400_000_000
 
 
 class ExploringRow(Output, frozen=True, kw_only=True):
@@ -178,5 +178,5 @@ class ExploringSums:
         rows = self.rows / share_of_log
         if not self.timed:
             return round(rows)
-        days = self.last_at // _US_PER_DAY - self.first_at // _US_PER_DAY + 1
+        days = self.last_at // DAY_US - self.first_at // DAY_US + 1
         return max(round(rows / days * MONTH_DAYS), 1)

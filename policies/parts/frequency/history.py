@@ -12,9 +12,9 @@ import numpy as np
 from engine.encoder import CategoricalCoding, Encoder, MemoryCoding
 from engine.features import PRESENT
 from engine.records.rounds import RoundBatch
+from engine.time.localtime import DAY_US
 from engine.types import HOLD, BoolArray, Float32Array, FloatArray, IntArray
 
-US_PER_DAY: Final = 86_400_000_000
 # Windows of days in which caps and features count messages.
 WINDOWS: Final = (1, 2, 3, 5, 7, 10, 14, 21, 28, 30)
 # A feature says what the log says where so large a share of its rows agree.
@@ -120,7 +120,7 @@ def history_of(batches: Sequence[RoundBatch]) -> History:
     sent = np.concatenate([(batch.action != HOLD) & batch.usable for batch in kept])
     contact = np.unique(cluster, return_inverse=True)[1].astype(np.int64).ravel()
     order = np.lexsort((at, contact)).astype(np.int64)
-    return History(kept, order, contact[order], at[order] / US_PER_DAY, sent[order])
+    return History(kept, order, contact[order], at[order] / DAY_US, sent[order])
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from engine.catalog import Catalog
 from engine.errors import ParameterError
 from engine.features import MISSING, PRESENT, Column, ContextBatch, FeatureSchema
 from engine.records.rounds import RoundBatch
+from engine.time.localtime import DAY_US
 from engine.types import HOLD, NOT_AN_INSTANT, BoolArray, FloatArray, IntArray, KeyArray
 from policies.parts.memory.columns import Kind, kinds, with_memory
 
-US_PER_DAY: Final = 86_400_000_000
 _LEAST, _MOST = 0.5, 2.0
 # Weights are multiples of this power of two, so that their sums are exact, whatever was summed before.
 _GRAIN: Final = 256.0
@@ -47,7 +47,7 @@ class Memory:
         self.catalog, self.stage = catalog, stage
         self._kinds = kinds(catalog)
         # A decision never remembers itself, nor one of the same instant.
-        self._lag = max(round(known_days * US_PER_DAY), 1)
+        self._lag = max(round(known_days * DAY_US), 1)
         self._parts: list[_Sends] = []
 
     def add(self, rounds: RoundBatch, contact: KeyArray | None = None) -> BoolArray:
