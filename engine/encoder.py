@@ -59,9 +59,13 @@ class SmoothCoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=
     knots: tuple[float, ...]
 
     @property
+    def hats(self) -> tuple[str, ...]:
+        """Names of the columns that bend the line."""
+        return tuple(f"{self.name}~{number}" for number in range(1, len(self.knots) - 1))
+
+    @property
     def columns(self) -> tuple[str, ...]:
-        hats = (f"{self.name}~{number}" for number in range(1, len(self.knots) - 1))
-        return (self.name, *hats, f"{self.name}=missing", f"{self.name}=stale")
+        return (self.name, *self.hats, f"{self.name}=missing", f"{self.name}=stale")
 
     def basis(self, values: FloatArray) -> Float32Array:
         """(n,) finite values -> (n, knots - 1): the standardised value, then the hats, each in [0, 1]."""
@@ -140,6 +144,11 @@ class Encoder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True
     def column_names(self) -> tuple[str, ...]:
         """(d,) names: `recency`, `recency=missing`, `zip_code=Urban`, ..."""
         return tuple(name for coding in self.codings for name in coding.columns)
+
+    @cached_property
+    def hats(self) -> frozenset[str]:
+        """Names of the columns that bend a line into a curve."""
+        return frozenset(name for one in self.codings if isinstance(one, SmoothCoding) for name in one.hats)
 
     @property
     def d(self) -> int:

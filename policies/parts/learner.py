@@ -8,7 +8,7 @@ of a send a over hold is put together:
 
 This is the surrogate index of Athey, Chetty, Imbens & Kang (NBER 26463, 2019, equation 3.1); it holds where messages
 act through the stage alone. What acts past it is looked for in what the parts leave over: by context where held-out
-rows show it by two standard errors, else by channel and arm, shrunk. Without a stage the money itself is regressed,
+rows show it by four standard errors, else by channel and arm, shrunk. Without a stage the money itself is regressed,
 pooled and shrunk, by the same held-out rows.
 """
 
@@ -42,7 +42,7 @@ from policies.parts.memory.prior import codings_of, recalls, remembered_words, w
 from policies.parts.permission import OpenUntil, prices
 from policies.parts.practice import left_words, safe_policy, shown, tuned_practice
 from policies.parts.regression import Choice, Fitted, Kind, Stream, regress
-from policies.parts.tables import Loss, PartTables, zero_tables
+from policies.parts.tables import Loss, PartTables, over_hold, zero_tables
 from policies.parts.terms import Terms, matches
 from policies.peers.segments import StaticSegments
 from policies.vw import wall
@@ -59,13 +59,17 @@ PARITY_LIMIT: Final = 1e-4
 SENDING: Final = "sending"
 # Contexts that are held in memory to place the knots of curves, and to price a permission.
 _SAMPLE_ROWS: Final = 131_072
-# Pairs among which held-out rows choose, the plainest first.
+# Pairs among which held-out rows choose. A chance begins with those of context and action, which the penalty shrinks to
+# nothing where there is nothing: few events cannot tell, and without pairs everybody would get the same message.
 _CHANCE_PAIRS: Final = (
-    *((), ("xc",), ("xc", "ca"), ("xc", "xt"), ("xc", "xh", "xa", "ca")),
+    *(("xc", "xh", "xa", "ca"), (), ("xc", "ca"), ("xc", "xt")),
     ("xc", "xh", "xa", "xt", "ch", "ca", "ha"),
 )
 _MONEY_PAIRS: Final = ((), ("xc",), ("xc", "xh", "xa", "ca"))
 _CLEAR: Final = 2.0
+# By how many standard errors held-out rows have to show that messages act past the stage, by context: such a regression
+# of money is noisy, and costs more than it brings where the terms and penalties tried were merely lucky.
+_PAST_ERRORS: Final = 4.0
 
 # (C, K) USD that every send is lowered by, and what it is.
 Fees = tuple[tuple[FloatArray, str], ...]
@@ -329,6 +333,9 @@ def _terms(
         past = codings_of(log.whole_contacts(parts), log.catalog, log.stage)
     wide = [msgspec.structs.replace(one, codings=(*one.codings, *past)) for one in encoders]
     plain = [Terms(log.catalog, one, matches(log.catalog, one, parts.match)) for one in wide]
+    # A curve of the context's own is tried before curves for every channel and arm.
+    straight = [replace(one, straight=True) for one in plain if one.plain.hats]
+    plain = [*plain[: len(plain) - len(straight)], *straight, *plain[len(plain) - len(straight) :]]
     if not past:
         return plain
     remembering = [replace(one, memory=recalls(one.encoder, log.catalog, log.stage)) for one in plain]
@@ -514,7 +521,7 @@ class _Build:
         every = self.log.rows(lambda batch: np.ones(batch.n, dtype=np.bool_), left)
         found = self._fit("past", every, "money", [alone, whole], _MONEY_PAIRS, self.parts.worth_ridges)
         # What the context alone says better than `organic` did is nothing that a message does.
-        if found.beyond is not None and found.beyond[0] > _CLEAR * found.beyond[1]:
+        if found.beyond is not None and found.beyond[0] > _PAST_ERRORS * found.beyond[1]:
             self.said.append("Messages also act past the stage; what does was added.")
             return over_hold(found.tables)
         # Where nothing is known of a send's value, the sends of today are taken to bring what they cost.
@@ -584,17 +591,3 @@ def _less(tables: PartTables, fees: Fees) -> PartTables:
     for fee, name in fees:
         tables = tables.less(fee, name)
     return tables
-
-
-def over_hold(tables: ScoreTables) -> ScoreTables:
-    """Tables of every send's score less hold's; hold's are 0."""
-    base = tables.base.astype(np.float64)
-    changed = {"base": np.zeros_like(base), "hold": np.zeros_like(base)}
-    # Sends share the base, and hold has it too: what is left of it is nothing but what hold adds.
-    channel = tables.channel.astype(np.float64) - tables.hold.astype(np.float64)
-    return replace(
-        tables,
-        base=changed["base"].astype(np.float32),
-        hold=changed["hold"].astype(np.float32),
-        channel=channel.astype(np.float32),
-    )

@@ -26,7 +26,7 @@ _LEAST_ROWS: Final = 20
 _WIDTHS: Final = (0.5, 1.0, 2.0)
 # How sure it is, before a log says anything, that there is no such difference: where a stage explains what messages
 # bring, and where nothing does.
-_NONE: Final = {True: 0.9, False: 0.5}
+_NONE: Final = {True: 0.99, False: 0.5}
 # The same of the level. That messages take more than they bring to all who get them is a claim that asks for more.
 _NO_LEVEL: Final = 0.9
 _NO_HARM: Final = 0.98

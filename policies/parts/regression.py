@@ -37,6 +37,8 @@ HELD_ROWS: Final = 400_000
 # Few rows of contacts with a past decide on it, and a weight on noise helps nobody.
 MEMORY_ERRORS: Final = 2.0
 _FIT_SHARE: Final = 0.7
+# By how many standard errors other pairs than the first have to be better: the luckiest of many would win.
+_PAIRS_ERRORS: Final = 1.0
 _FAR: Final = 40.0
 _PARITY_ROWS: Final = 256
 
@@ -167,9 +169,9 @@ def regress(stream: Stream, kind: Kind, choice: Choice, config: VwConfig) -> Fit
     """Choose terms, pairs and penalty on held-out rows, then fit on all of them.
 
     Pairs are chosen at the middle penalty and with the plainest terms that know the action, then the terms, then the
-    penalty, and once more at that penalty: each by the mean loss on contacts that were not fitted on. A plainer one is
-    kept unless another is better. Last of all the contact's own past is tried: it is kept where it is better by more
-    than `MEMORY_ERRORS` standard errors.
+    penalty, and once more at that penalty: each by the mean loss on contacts that were not fitted on. The first pairs
+    are kept unless others are better by a standard error, plainer terms unless others are better. Last of all the
+    contact's own past is tried: it is kept where it is better by more than `MEMORY_ERRORS` standard errors.
 
     Args:
         stream: hands out the rows, anew at each call.
@@ -261,7 +263,8 @@ class _Bench:
         best = plainest
         for _ in range(2):
             plain, ridge = (*plainest[:2], best[2]), best[2]
-            best = self.best([plain, *((whole[0], pairs, ridge) for pairs in self._choice.interactions)], errors)
+            others = [(whole[0], pairs, ridge) for pairs in self._choice.interactions]
+            best = self.best([plain, *others], _PAIRS_ERRORS)
             best = self.best([best, *((terms, *best[1:]) for terms in whole[1:])], errors)
             best = self.walked(best)
             if best[2] == ridge:

@@ -220,3 +220,17 @@ def own_scores(tables: ScoreTables, x: Float32Array, action: CodeArray | IntArra
     pairs = tables.channel_hour[c, h].astype(np.float64) + tables.channel_arm[c, a] + tables.hour_arm[h, a]
     scores: FloatArray = (wide * vectors).sum(axis=1) + np.where(sent, pairs, 0.0)
     return scores
+
+
+def over_hold(tables: ScoreTables) -> ScoreTables:
+    """Tables of every send's score less hold's; hold's are 0."""
+    base = tables.base.astype(np.float64)
+    changed = {"base": np.zeros_like(base), "hold": np.zeros_like(base)}
+    # Sends share the base, and hold has it too: what is left of it is nothing but what hold adds.
+    channel = tables.channel.astype(np.float64) - tables.hold.astype(np.float64)
+    return replace(
+        tables,
+        base=changed["base"].astype(np.float32),
+        hold=changed["hold"].astype(np.float32),
+        channel=channel.astype(np.float32),
+    )

@@ -31,7 +31,9 @@ from policies.vw.scoring.tables import ScoreTables
 
 # So many levels that an attribute and a feature share are no accident.
 _SHARED_LEVELS: Final = 2
-# Namespaces: x context, c channel, h hour slot, a arm, t attributes of the arm, m matches.
+# Hats are small where other columns have unit variance: so weighted, one penalty means the same to both.
+_BENDS: Final = ("s", 3.0)
+# Namespaces: x context, s bends of its curves, c channel, h hour slot, a arm, t attributes of the arm, m matches.
 PAIRS: Final = ("xc", "xh", "xa", "xt", "ch", "ca", "ha")
 
 
@@ -93,6 +95,7 @@ class Terms:
         matches: see `matches`.
         actions: whether the action plays a part at all; without it only the context does.
         memory: what the contact's past says, see `policies.parts.memory`; the encoder has its columns.
+        straight: whether the action meets numbers as lines, and only the context's own say is a curve.
     """
 
     catalog: Catalog
@@ -100,6 +103,12 @@ class Terms:
     matches: tuple[Match, ...] = ()
     actions: bool = True
     memory: tuple[Recall, ...] = ()
+    straight: bool = False
+
+    @property
+    def _hats(self) -> tuple[str, float]:
+        """Namespace and weight of the columns that bend lines into curves."""
+        return _BENDS if self.straight else ("", 1.0)
 
     @cached_property
     def plain(self) -> Encoder:
@@ -135,7 +144,7 @@ class Terms:
     def texts(self, context: ContextBatch, action: CodeArray | IntArray) -> pa.StringArray:
         """(n,) features of each row's context and action, without a label."""
         own = pa.array(self.lines).take(pa.array(action))
-        shown = context_text(self.plain, context)
+        shown = context_text(self.plain, context, "{}:{:g}".format(*_BENDS) if self.straight else "")
         matched = self._matched(context, action)
         return pc.binary_join_element_wise(shown, own, *matched, "")
 
@@ -167,17 +176,21 @@ class Terms:
             interactions: pairs that it was learnt with.
             scale: multiplies every weight.
         """
-        found = compile_tables(model, self.plain, self.catalog, _plain(config, interactions), scale=scale, shift=0.0)
+        plain = _plain(config, interactions)
+        found = compile_tables(model, self.plain, self.catalog, plain, scale=scale, shift=0.0, hats=self._hats)
         found = _widened(found, self.encoder.d - self.plain.d)
         arm = found.arm.astype(np.float64)
-        context = [model.hash_of("x", escape(name)) for name in self.plain.column_names]
+        apart = self.plain.hats if self.straight else frozenset()
+        paired = [
+            (at, model.hash_of("x", escape(one))) for at, one in enumerate(self.plain.column_names) if one not in apart
+        ]
         for row, own in enumerate(self.attributes if self.actions else ()):
             for name, value in own.items():
                 feature = model.hash_of("t", escape(name))
                 arm[row, -1] += scale * value * model.weight(feature)
                 if "xt" in interactions:
-                    own_pairs = np.array([model.weight(one, feature) for one in context])
-                    arm[row, : len(context)] += scale * value * own_pairs
+                    for at, one in paired:
+                        arm[row, at] += scale * value * model.weight(one, feature)
         for match in self.matches if self.actions else ():
             weight = scale * model.weight(model.hash_of("m", escape(match.name)))
             for row, column in enumerate(match.columns):

@@ -57,27 +57,35 @@ def action_lines(catalog: Catalog) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def context_text(encoder: Encoder, context: ContextBatch) -> pa.StringArray:
+def context_text(encoder: Encoder, context: ContextBatch, hats: str = "") -> pa.StringArray:
     """(n,) texts `|x age:0.5 zip_code=Urban`; zeros are left out, indicators carry no value.
+
+    Args:
+        encoder / context: of the rows.
+        hats: namespace of the columns that bend lines into curves, with its weight where that is not 1, such as `s:2`:
+            it keeps them out of the pairs of x; "" leaves them in x.
 
     Raises:
         DataError: the context has another schema than the encoder.
     """
     texts: list[pa.Array] = []
+    apart: list[pa.Array] = []
     for coding, (position, values) in zip(encoder.codings, encoder.parts(context), strict=True):
         names = [f" {escape(name)}" for name in coding.columns]
         if values is None:
             texts.append(pa.array(names).take(pa.array(position)))
             continue
-        for name, column in zip(names, values.T, strict=False):
+        for number, (name, column) in enumerate(zip(names, values.T, strict=False)):
             # Shortest decimals that give the float32 back, as VW reads text to float32.
             written = pc.binary_join_element_wise(f"{name}:", pc.cast(pa.array(column), pa.string()), "")
-            texts.append(pc.if_else(pa.array(column == 0), "", written))
+            own = apart if number and hats else texts
+            own.append(pc.if_else(pa.array(column == 0), "", written))
         absent = ["", *names[values.shape[1] :]]
         texts.append(pa.array(absent).take(pa.array(np.maximum(position - values.shape[1] + 1, 0))))
     if not texts:
         return pa.array(["|x"] * context.n, pa.string())
-    return pc.binary_join_element_wise(pa.scalar("|x"), *texts, "")
+    bends = (pa.scalar(f" |{hats}"), *apart) if apart else ()
+    return pc.binary_join_element_wise(pa.scalar("|x"), *texts, *bends, "")
 
 
 def context_row(column_names: tuple[str, ...], row: np.ndarray[tuple[int], np.dtype[np.float32]]) -> str:

@@ -39,6 +39,7 @@ def compile_tables(
     shift: float,
     limits: tuple[float, float] = (-np.inf, np.inf),
     position: int = 0,
+    hats: tuple[str, float] = ("", 1.0),
 ) -> ScoreTables:
     """Tables of a linear model.
 
@@ -50,15 +51,20 @@ def compile_tables(
         scale / shift: reward = shift + scale x the model's prediction; scale is negative where it predicts costs.
         limits: scores are clipped to this range.
         position: the position of the policy among those that the model interleaves.
+        hats: namespace and weight of the columns that bend lines into curves and are in no pair (`context_text`); ""
+            where they stand in x.
     """
-    context = [model.hash_of("x", escape(name)) for name in encoder.column_names]
+    names, (namespace, times) = encoder.column_names, hats
+    apart = encoder.hats if namespace else frozenset()
+    context = [model.hash_of(namespace if name in apart else "x", escape(name)) for name in names]
+    paired = [None if name in apart else feature for name, feature in zip(names, context, strict=True)]
     channels = _hashes(model, "c", channel_features(catalog))
     hours = _hashes(model, "h", hour_features(catalog))
     arms = _hashes(model, "a", arm_features(catalog))
     pairs = set(config.interactions)
 
     def with_context(hashes: list[int | None], pair: str) -> Float32Array:
-        rows = np.stack([_row(model, context, own, pair in pairs, position) for own in hashes])
+        rows = np.stack([_row(model, paired, own, pair in pairs, position) for own in hashes])
         return (scale * rows).astype(np.float32)
 
     def table(first: list[int | None], second: list[int | None], pair: str) -> Float32Array:
@@ -73,6 +79,7 @@ def compile_tables(
         return out.astype(np.float32)
 
     base = scale * np.array([model.weight(own, position=position) for own in (*context, wall.CONSTANT_HASH)])
+    base[:-1] *= [times if name in apart else 1.0 for name in names]
     base[-1] += shift
     return ScoreTables(
         base=base.astype(np.float32),
@@ -191,12 +198,14 @@ def _hashes(model: wall.Model, namespace: str, features: tuple[str, ...]) -> lis
     return [model.hash_of(namespace, feature) if feature else None for feature in features]
 
 
-def _row(model: wall.Model, context: list[int], own: int | None, with_context: bool, position: int) -> FloatArray:
+def _row(
+    model: wall.Model, context: list[int | None], own: int | None, with_context: bool, position: int
+) -> FloatArray:
     """(d + 1,) weights of one value of an axis: its products with the context, then its own."""
     out: FloatArray = np.zeros(len(context) + 1)
     if own is None:
         return out
     if with_context:
-        out[:-1] = [model.weight(feature, own, position=position) for feature in context]
+        out[:-1] = [0.0 if feature is None else model.weight(feature, own, position=position) for feature in context]
     out[-1] = model.weight(own, position=position)
     return out

@@ -171,8 +171,11 @@ def test_the_charge_is_explained_and_missing_history_is_not_charged(tired, log):
     policy = tired.policy()
     batch = log[20]
     since = batch.context.columns[SINCE]
-    row = batch.context.take(np.flatnonzero((since.values == 1.0) & (since.state == 0))[:1])
-    action = int(policy.scores(row)[0, 1:].argmax()) + 1
+    lately = np.flatnonzero((since.values == 1.0) & (since.state == 0))
+    # What waits is a share of the gain: so it is looked for where a message would bring most, were there no waiting.
+    gain = replace(policy, tables=replace(policy.tables, waiting=None)).scores(batch.context)[lately, 1:]
+    row = batch.context.take(lately[[int(gain.max(axis=1).argmax())]])
+    action = int(gain[gain.max(axis=1).argmax()].argmax()) + 1
     found = compare(policy, row, action, HOLD)
     charged = {part.feature: part.value for part in found.parts if part.factor == WAITING}
     assert charged[SINCE] < 0.0

@@ -26,10 +26,15 @@ CONFIG = VwConfig(bit_precision=16)
 PAIR_SETS = [(), ("xc", "xt"), tuple(pair for pair in PAIRS if pair != "xt")]
 
 
-def terms_of(*, smooth: bool = False, actions: bool = True) -> Terms:
+# Lines; curves; curves of the context's own beside lines for every action.
+CURVES = [False, True, "straight"]
+
+
+def terms_of(*, smooth: bool | str = False, actions: bool = True) -> Terms:
     encoder = fit_encoder(log().context.schema, [log().context])
     encoder = smooth_encoder(encoder, [log().context]) if smooth else encoder
-    return Terms(catalog(), encoder, matches(catalog(), encoder, PartsConfig().match), actions)
+    found = Terms(catalog(), encoder, matches(catalog(), encoder, PartsConfig().match), actions)
+    return replace(found, straight=smooth == "straight")
 
 
 def rows_of(target: str, n: int = 3000, seed: int = 1) -> Rows:
@@ -45,11 +50,12 @@ def features(text: str, pairs: tuple[str, ...]) -> dict[tuple[str, ...], float]:
     """What Vowpal Wabbit makes of a line: its features, the products of pairs of namespaces, and a constant."""
     spaces: dict[str, dict[str, float]] = {}
     for part in text.split("|")[1:]:
-        name, *words = part.split()
+        head, *words = part.split()
+        name, _, weight = head.partition(":")
         own = spaces.setdefault(name, {})
         for word in words:
             feature, _, value = word.partition(":")
-            own[feature] = float(value or 1.0)
+            own[feature] = float(value or 1.0) * float(weight or 1.0)
     out: dict[tuple[str, ...], float] = {("constant",): 1.0}
     out |= {(space, feature): value for space, own in spaces.items() for feature, value in own.items()}
     for first, second in pairs:
@@ -92,8 +98,8 @@ def to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("to_the_end")
 @pytest.mark.parametrize("pairs", PAIR_SETS)
-@pytest.mark.parametrize("smooth", [False, True])
-def test_chance_is_a_ridge_logistic_regression(pairs: tuple[str, ...], smooth: bool) -> None:
+@pytest.mark.parametrize("smooth", CURVES)
+def test_chance_is_a_ridge_logistic_regression(pairs: tuple[str, ...], smooth: bool | str) -> None:
     """On the very features that the text holds, with the penalty of the same name; the constant is set afterwards."""
     terms, rows = terms_of(smooth=smooth), rows_of("clicked")
     found = fitted(rows, "chance", terms, pairs)
@@ -133,8 +139,10 @@ def test_the_shipped_optimiser_stops_near_the_minimum() -> None:
 
 @pytest.mark.parametrize("kind", ["chance", "money"])
 @pytest.mark.parametrize("pairs", PAIR_SETS)
-@pytest.mark.parametrize("smooth", [False, True])
-def test_tables_are_vowpal_wabbits_own_predictions(kind: Kind, pairs: tuple[str, ...], smooth: bool, tmp_path: Path):
+@pytest.mark.parametrize("smooth", CURVES)
+def test_tables_are_vowpal_wabbits_own_predictions(
+    kind: Kind, pairs: tuple[str, ...], smooth: bool | str, tmp_path: Path
+):
     """For actions and contexts that it has not learnt from, up to the constant, which is set afterwards."""
     terms, rows = terms_of(smooth=smooth), rows_of("clicked" if kind == "chance" else "margin")
     found = fitted(rows, kind, terms, pairs, ridge=3.0)
@@ -151,7 +159,33 @@ def test_tables_are_vowpal_wabbits_own_predictions(kind: Kind, pairs: tuple[str,
                 for action in range(catalog().k)
             ]
         ).T
-    np.testing.assert_allclose(scores - scores[0, 0], theirs - theirs[0, 0], atol=2e-5 * max(1.0, scale))
+    # It clamps predictions to the targets that it has seen; what lies at a clamp tells nothing.
+    inside = (theirs > theirs.min()) & (theirs < theirs.max())
+    assert inside.mean() > 0.8
+    apart = (scores - theirs)[inside]
+    np.testing.assert_allclose(apart, apart[0], atol=2e-5 * max(1.0, scale))
+
+
+def test_a_curve_of_the_contexts_own_meets_no_action() -> None:
+    terms, rows = terms_of(smooth="straight"), rows_of("clicked")
+    tables = fitted(rows, "chance", terms, ("xc", "xh", "xa", "xt"), ridge=3.0).tables
+    hats = [name in terms.encoder.hats for name in terms.encoder.column_names]
+    assert any(hats)
+    assert np.abs(tables.base[:-1][hats]).min() > 0.0
+    for own in (tables.channel, tables.hour, tables.arm):
+        assert not own[:, :-1][:, hats].any()
+    assert tables.arm[:, :-1][:, np.logical_not(hats)].any()
+
+
+def test_pairs_are_dropped_only_by_a_standard_error() -> None:
+    """Where no action matters pairs are of no use, yet the luck of few held-out rows does not decide on them."""
+    terms, rows = terms_of(), rows_of("clicked", 600)
+    first, none = ("xc", "xa"), ()
+    choice = Choice([terms], [first, none], [1000.0], 10**6, 40, 0)
+    found = regress(lambda: [replace(rows, target=np.roll(rows.target, 7))], "chance", choice, CONFIG)
+    assert found.interactions == first
+    weak = Choice([terms], [("xc", "xh", "xa", "xt", "ch", "ca", "ha"), none], [0.01], 10**6, 40, 0)
+    assert regress(lambda: [replace(rows, target=np.roll(rows.target, 7))], "chance", weak, CONFIG).interactions == none
 
 
 def test_every_action_of_a_row_is_the_score_of_its_own() -> None:
