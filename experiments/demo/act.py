@@ -99,7 +99,7 @@ def play_act(act: Act, folder: Path, contacts: int, seed: int, say: Say) -> ActO
     log = folder / "log.parquet"
     simulated = simulate(SimulateRequest(log, DEMO_KEY), config)
     say("2/4 backtest: learned policy and segments by lifecycle stage on one half of the contacts, judged on the other")
-    asked = BacktestRequest(log, METRIC, folder / "backtest")
+    asked = BacktestRequest(log, METRIC, folder / "backtest", baseline=SEGMENTS)
     prepared = prepare(asked, settings)
     judged = judge_prepared(prepared, asked, settings)
     promised = next(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from engine.content.eligibility import refuse_modular
 from engine.errors import DataError, ParameterError
@@ -18,10 +19,10 @@ from engine.ope.estimate import Estimate, Skipped
 from engine.ope.estimators.named import estimators_named
 from engine.ope.evaluate import Evaluation, evaluate
 from engine.ope.metrics.gate import Gate
-from engine.ope.target import Target
+from engine.ope.target import PolicyTarget, Target
 from engine.storage.given import Given, options
 from experiments.judge.audit import AuditGate, passed_gate
-from experiments.judge.contenders import BLAST, GREEDY, LEARNED, NAMED, SEGMENTS, contenders
+from experiments.judge.contenders import BLAST, GREEDY, LEARNED, LOGGED, NAMED, SEGMENTS, contenders
 from experiments.judge.evaluate import columns_needed, each_step, model_factory, question_of, summary
 from experiments.judge.launch.exploring import ExploringOutput, ExploringSums
 from experiments.judge.launch.metrics import gate_of, metric_rows
@@ -42,13 +43,14 @@ from experiments.judge.volume_curve import (
     recency_feature,
     scored,
 )
-from experiments.outputs import CommandOutput, LogSummary, MetricRow, json_bytes
+from experiments.outputs import CommandOutput, LogSummary, MetricRow, Output, json_bytes
 from experiments.provenance import provenance
 from experiments.report.files import make_folder, tidy, write_table, write_whole
 from experiments.report.launch import launch_page, render_launch
 from experiments.settings import BacktestConfig
 from policies.parts.learner import PartsLearner
 from policies.parts.surrogate import STAGE_WORTH, SurrogateLog
+from policies.peers.rule import RulePolicy, in_words, is_rule, read_rule, rule_yaml, segment_conditions, segments_rule
 from policies.peers.segmentation import Segmentation, fit_cuts
 from policies.peers.segments import StaticSegments, tune_segments
 from policies.prices.baseline import export_segments, kept_segments
@@ -58,7 +60,23 @@ from policies.vw.scoring.compiled import CompiledPolicy
 
 # Contacts are grouped by each feature in about so many bins to say who is treated differently.
 GROUP_BINS = 4
+# The tuned segments as rules that people read and `evaluate` and `backtest` take.
+SEGMENTS_RULE = "segments.yaml"
 Advance = Callable[[float], None]
+
+
+class SegmentRow(Output, frozen=True, kw_only=True):
+    """One segment of a rule.
+
+    Attributes:
+        who: what its contacts have in common, in words.
+        action: that they get where it may be sent.
+        share: of the decisions, in (0, 1].
+    """
+
+    who: str
+    action: str
+    share: float
 
 
 class BacktestOutput(CommandOutput, frozen=True, kw_only=True):
@@ -76,6 +94,7 @@ class BacktestOutput(CommandOutput, frozen=True, kw_only=True):
         audit: what the audit of the log said before anything was learnt; null where none ran.
         volume_curve: value and harm against the share of sends kept; null where it was not asked for.
         exploring: what exploring costs beside what it will teach; null where the learned policy has no scores.
+        segments: the rule of the segments that were tuned on the training side: who gets what, the largest first.
     """
 
     log: LogSummary
@@ -92,6 +111,7 @@ class BacktestOutput(CommandOutput, frozen=True, kw_only=True):
     audit: AuditGate | None = None
     volume_curve: VolumeCurve | None = None
     exploring: ExploringOutput | None = None
+    segments: tuple[SegmentRow, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     split: dict[str, Any] = {}
     files: dict[str, str] = {}
@@ -107,7 +127,7 @@ class BacktestRequest:
         out: folder for the report, the results and the trained policy.
         train_fraction: share of the log that trains, in (0, 1).
         split: "contact" (clusters are kept whole) or "time" (the past trains).
-        baseline: today's practice, among the policies of the backtest.
+        baseline: today's practice: one of the policies of the backtest, or a file of rules (`policies.peers.rule`).
         override_audit: the reason to go on with a log whose audit fails; kept in the report and the manifest.
         volume: whether to draw the volume curve of the learned policy.
         recency: feature of its recency ranking; "" takes one that is known.
@@ -118,7 +138,7 @@ class BacktestRequest:
     out: Path
     train_fraction: float = 0.5
     split: str = "contact"
-    baseline: str = SEGMENTS
+    baseline: str = LOGGED
     override_audit: str | None = None
     volume: bool = False
     recency: str = ""
@@ -170,7 +190,7 @@ def prepare(request: BacktestRequest, config: BacktestConfig, reader: LogReader 
         )
     reader = LogReader(request.log) if reader is None else reader
     refuse_modular(reader.meta.catalog, "a backtest")
-    _check_baseline(request.baseline, reader, config.peers)
+    practice = _practice(request.baseline, reader, config.peers)
     recency_feature(reader.meta.features, request.recency, volume=request.volume)
     train, judge = _sides(request, reader, config.seed)
     learner = learn(reader, request.metric, config.learner, config.exploration, train)
@@ -187,6 +207,8 @@ def prepare(request: BacktestRequest, config: BacktestConfig, reader: LogReader 
     setting = _setting(reader, metric, config)
     everybody = contenders(rounds, learner, segments, config.peers, setting)
     targets = dict(everybody.targets)
+    if practice is not None:
+        targets[request.baseline] = PolicyTarget(practice, request.baseline)
     if request.baseline not in targets:
         reasons = [one.reason for one in everybody.missing if one.policy == request.baseline]
         why = reasons[0] if reasons else "it was never logged there"
@@ -233,6 +255,8 @@ def judge_prepared(
     folder = make_folder(request.out)
     source = {} if audit is None else {"audit": msgspec.to_builtins(audit)}
     learnt = TrainingRows.of(Selection(prepared.reader, prepared.metric, side=prepared.train, context=False))
+    rule = segments_rule(prepared.segments, prepared.reader.meta.catalog, "segments tuned on this log")
+    write_whole(folder / SEGMENTS_RULE, rule_yaml(rule).encode())
     if request.baseline == SEGMENTS:
         source |= _kept_segments(prepared, folder, learnt)
     manifest = export_learner(prepared.learner, folder / "policy", source=source or None, rows=learnt)
@@ -261,6 +285,7 @@ def judge_prepared(
             config.evaluation.shared_alpha,
             config.evaluation.replicates,
         ),
+        segments=_segment_rows(prepared),
         exploring=_exploring(also, rows, run, prepared.learner.state.rounds),
         provenance=provenance(
             prepared.reader,
@@ -283,6 +308,20 @@ def judge_prepared(
     return _write(msgspec.structs.replace(output, volume=volume), request, config, folder)
 
 
+def _segment_rows(prepared: Prepared) -> tuple[SegmentRow, ...]:
+    """Who gets what by the tuned segments, of the side that judges; segments that nobody belongs to are left out."""
+    segments, names = prepared.segments, prepared.reader.meta.catalog.action_names
+    count = np.zeros(segments.segmentation.segments, dtype=np.int64)
+    for batch in Selection(prepared.reader, prepared.metric, side=prepared.judge):
+        count += np.bincount(segments.segmentation.segment_of(batch.context), minlength=len(count))
+    conditions, best = segment_conditions(segments.segmentation), segments.preference.argmax(axis=1)
+    return tuple(
+        SegmentRow(who=in_words(conditions[one]), action=names[best[one]], share=float(count[one] / count.sum()))
+        for one in np.argsort(-count, kind="stable")
+        if count[one]
+    )
+
+
 def _kept_segments(prepared: Prepared, folder: Path, learnt: TrainingRows) -> dict[str, Any]:
     """The segments as a folder, and what the policy's own folder keeps of them: `decide` holds it to their volume."""
     meta = prepared.reader.meta
@@ -290,13 +329,32 @@ def _kept_segments(prepared: Prepared, folder: Path, learnt: TrainingRows) -> di
     return kept_segments(prepared.segments)
 
 
-def _check_baseline(baseline: str, reader: LogReader, peers: Sequence[str]) -> None:
-    """Refuse an unknown baseline before any work is done."""
+def practice_of(practice: Path, baseline: str) -> str:
+    """The baseline that `--practice` means.
+
+    Raises:
+        ParameterError: no file of rules, or another baseline was named beside it.
+    """
+    if not is_rule(str(practice)):
+        raise ParameterError("practice", "backtest", allowed="a file of rules, .yaml or .yml", got=str(practice))
+    if baseline != LOGGED:
+        hint = "give one of them"
+        raise ParameterError("baseline", "backtest", allowed="left out beside --practice", got=baseline, hint=hint)
+    return str(practice)
+
+
+def _practice(baseline: str, reader: LogReader, peers: Sequence[str]) -> RulePolicy | None:
+    """The user's own rule, None for a baseline by name; refuses what is neither before any work is done."""
+    if is_rule(baseline):
+        return read_rule(Path(baseline), reader.meta.catalog, reader.meta.features)
     if baseline.startswith("always:"):
         reader.meta.catalog.resolve(baseline.removeprefix("always:"))
     elif baseline not in (*NAMED, *peers):
         named = ", ".join((*NAMED, *peers))
-        raise DataError(f"unknown baseline {baseline!r}", hint=f"one of {named}, or always:ACTION")
+        raise DataError(
+            f"unknown baseline {baseline!r}", hint=f"one of {named}, always:ACTION, or a file of rules (.yaml)"
+        )
+    return None
 
 
 @dataclass(frozen=True)
@@ -316,7 +374,7 @@ class _Run:
     def nothing(self) -> str:
         """Doing nothing: hold where the log held, else what the log did."""
         name = f"always:{self.reader.meta.catalog.hold_name}"
-        return name if name in self.targets else "logged"
+        return name if name in self.targets else LOGGED
 
     def against(
         self,
@@ -342,11 +400,12 @@ class _Run:
         )
 
     def comparisons(self) -> tuple[Estimate, ...]:
-        """The learned policy and the segments against doing nothing, the log, a blast and today's practice."""
+        """The learned policy and the segments against the usual practices; the baseline against doing nothing."""
+        today = self.request.baseline
         pairs = [
             (name, other)
-            for other in (self.nothing, "logged", BLAST, self.request.baseline)
-            for name in (LEARNED, SEGMENTS)
+            for other in (self.nothing, LOGGED, BLAST, today)
+            for name in (LEARNED, SEGMENTS, *((today,) if other == self.nothing else ()))
             if name != other
         ]
         rows: list[Estimate] = []
@@ -471,18 +530,18 @@ def _launch(
     gate: Gate | None,
 ) -> Launch:
     learned = next(row for row in rows if row.policy == LEARNED and row.estimator == estimator)
-    today = None
-    if request.baseline == SEGMENTS:
-        today = next(
-            row
-            for row in comparisons
-            if row.policy == SEGMENTS and row.difference and row.difference.baseline == nothing
-        )
+    against = (
+        row
+        for row in comparisons
+        if row.policy == request.baseline and row.difference and row.difference.baseline == nothing
+    )
+    today = next(against, None)
     return recommend(Contest(learned, today, gate))
 
 
 def _write(output: BacktestOutput, request: BacktestRequest, config: BacktestConfig, folder: Path) -> BacktestOutput:
     names = {"report": "report.html", "json": "report.json", "results": "results.parquet", "policy": "policy"}
+    names["segments"] = SEGMENTS_RULE
     output = msgspec.structs.replace(output, files={name: str(folder / file) for name, file in names.items()})
     write_table(folder / names["results"], tidy(output.results, msgspec.to_builtins(config)))
     write_whole(folder / names["json"], json_bytes(output))

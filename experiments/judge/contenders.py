@@ -20,7 +20,8 @@ LEARNED: Final = "vw"
 GREEDY: Final = "vw_greedy"
 SEGMENTS: Final = "static_segments"
 BLAST: Final = "merge_tag_blast"
-NAMED: Final = (SEGMENTS, BLAST, "logged", "uniform", LEARNED, GREEDY)
+LOGGED: Final = "logged"
+NAMED: Final = (SEGMENTS, BLAST, LOGGED, "uniform", LEARNED, GREEDY)
 # More constant actions than this are not judged one by one: nobody would launch the winner of such a contest.
 MAX_CONSTANTS: Final = 120
 
@@ -63,7 +64,7 @@ def contenders(
         SEGMENTS: PolicyTarget(segments, SEGMENTS),
         BLAST: PolicyTarget(MergeTagBlast(values)),
         "uniform": PolicyTarget(UniformPolicy()),
-        "logged": LoggedTarget(),
+        LOGGED: LoggedTarget(),
     }
     missing = []
     for name in peers:

@@ -21,6 +21,7 @@ from engine.storage.versions import served_folder
 from engine.types import KeyArray
 from policies.peers.config import LEARNING, TUNED, PeerConfig
 from policies.peers.constant import AlwaysPolicy, UniformPolicy
+from policies.peers.rule import is_rule, read_rule
 from policies.peers.segments import SegmentConfig
 from policies.registry import Setting, make
 from policies.trained import TrainedFolder
@@ -28,8 +29,8 @@ from policies.vw.arguments import VwConfig
 
 NAMES: Final = tuple(name for name in (*TUNED, *LEARNING) if name != "vw")
 FORMS = (
-    "always:ACTION, uniform, logged, column:NAME, column:NAME@action, the folder of a trained policy, or, tuned on "
-    f"another log, NAME@TRAINING_LOG with one of {', '.join(NAMES)}"
+    "always:ACTION, uniform, logged, column:NAME, column:NAME@action, RULE.yaml, the folder of a trained policy, or, "
+    f"tuned on another log, NAME@TRAINING_LOG with one of {', '.join(NAMES)}"
 )
 ACTION_SUFFIX = "@action"
 
@@ -57,6 +58,8 @@ def parse_spec(spec: str, reader: LogReader, tuning: Tuning | None = None) -> tu
         return PolicyTarget(AlwaysPolicy(reader.meta.catalog, spec.removeprefix("always:"))), ()
     if spec.startswith("column:"):
         return _column(spec, reader)
+    if is_rule(spec):
+        return PolicyTarget(read_rule(Path(spec), reader.meta.catalog, reader.meta.features), spec), ()
     if Path(spec).is_dir():
         return PolicyTarget(load_for(served_folder(Path(spec)), reader), spec), ()
     if tuning is not None and is_tuned(spec):

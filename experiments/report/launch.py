@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from experiments.judge.audit import gate_sentence
-from experiments.judge.contenders import LEARNED
+from experiments.judge.contenders import LEARNED, LOGGED, SEGMENTS
 from experiments.report.bars import Mark, Scale, mark, scale_of
 from experiments.report.launch_details import (
     Exploring,
@@ -25,13 +25,17 @@ from experiments.report.launch_details import (
 from experiments.report.launch_metrics import GateLine, Layer, gate_lines, layers_of
 from experiments.report.page import Picture, environment
 from experiments.report.volume_curve import curve_picture
-from experiments.report.words import VERDICTS, Names, amount, between, capital, interval_text, unbroken
+from experiments.report.words import VERDICTS, Names, amount, between, capital, interval_text, percent, unbroken
 
 if TYPE_CHECKING:
     from engine.ope.estimate import Estimate
     from experiments.judge.backtest import BacktestOutput
 
 GO, STAY, UNKNOWN = "go", "stay", "unknown"
+
+
+# Segments beyond the largest are in the file of rules alone.
+MOST_SEGMENTS: Final = 24
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,7 @@ class LaunchPage:
     confidence: str
     curve: Picture | None = None
     exploring: Exploring | None = None
+    segments: tuple[tuple[str, str, str], ...] = ()
 
 
 def launch_page(output: BacktestOutput, baseline: str, estimator: str, command: str) -> LaunchPage:
@@ -144,6 +149,7 @@ def launch_page(output: BacktestOutput, baseline: str, estimator: str, command: 
         policy=names(LEARNED),
         baseline=names(baseline),
         confidence=f"{100 * (1 - learned.alpha):g} %",
+        segments=tuple((row.who, row.action, percent(row.share)) for row in output.segments[:MOST_SEGMENTS]),
     )
 
 
@@ -296,10 +302,20 @@ def _facts(output: BacktestOutput, baseline: str, estimator: str, names: Names) 
         ("Not used", dropped or "nothing"),
         ("Split", f"by {split['by']}: {split['train_rows']:,} decisions train, {split['evaluation_rows']:,} judge"),
         ("Decides", f"estimator {estimator}, fixed before any result was seen"),
-        ("Today's practice", f"{names(baseline)}, by {', '.join(split['segments']) or 'one segment'}"),
+        ("Held against", _practice(output, baseline, names)),
         ("Independent units", f"each {log.clusters}"),
         ("Audit of the log", gate_sentence(output.audit)),
     )
+
+
+def _practice(output: BacktestOutput, baseline: str, names: Names) -> str:
+    """What the learned policy would replace, and whose it is."""
+    if baseline == SEGMENTS:
+        by = ", ".join(output.split["segments"]) or "nothing: one segment"
+        return f"{names(baseline)}, by {by}; your own rule would be --practice RULE.yaml"
+    if baseline == LOGGED:
+        return f"{names(baseline)}; your own rule would be --practice RULE.yaml"
+    return names(baseline)
 
 
 def _audit_notes(output: BacktestOutput) -> tuple[str, ...]:

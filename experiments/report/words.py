@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
+
+from policies.peers.rule import is_rule
 
 NAMES: Final[Mapping[str, str]] = {
     "vw": "the learned policy",
     "vw_greedy": "the learned policy, without exploring",
     "vw_matched": "the learned policy, at today's volume",
-    "static_segments": "today's segments",
+    "static_segments": "segments tuned on this log",
     "merge_tag_blast": "one message for all",
     "logged": "what the log did",
     "uniform": "a choice at random",
@@ -45,18 +48,18 @@ class Names:
 
     Attributes:
         hold: the catalog's name of sending nothing.
-        baseline: today's practice; segments are only called today's where they are it.
+        baseline: what the learned policy is held against.
     """
 
     hold: str = "hold"
-    baseline: str = "static_segments"
+    baseline: str = "logged"
 
     def __call__(self, policy: str) -> str:
         """A policy in words."""
         if policy in (f"always:{self.hold}", "always:hold"):
             return "no message at all"
-        if policy == "static_segments" and self.baseline != policy:
-            return "tuned segments"
+        if is_rule(policy):
+            return f"your rule ({Path(policy).name})"
         if policy.startswith("always:"):
             return f"always {policy.removeprefix('always:')}"
         return NAMES.get(policy, policy)

@@ -230,7 +230,8 @@ def left_words(policy: SafePolicy, practice: StaticSegments, sample: Sequence[Ro
     by = " and ".join(cut.feature for cut in practice.segmentation.cuts) or "nothing, so one message for all"
     kept = np.concatenate([policy.kept(batch.context, batch.eligible_dense()) for batch in sample])
     sure = f"{found.gain:+.4f} a decision, with {100 * policy.confidence:g} % confidence {found.lower:+.4f} at least"
-    said = f"Today's practice is segments by {by}. To contacts that were not learnt from, leaving it brings {sure}"
+    said = f"The practice is segments by {by}, tuned on this log."
+    said += f" To contacts that were not learnt from, leaving it brings {sure}"
     if not found:
         return f"{said}, so it stays everywhere."
     return f"{said}; it is left in {100 * float((~kept).mean()):.0f} % of the decisions."

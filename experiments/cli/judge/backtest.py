@@ -21,8 +21,15 @@ def run(
     train_fraction: Annotated[float, typer.Option(help="Share of the log that trains, in (0, 1).")] = 0.5,
     split: Annotated[Literal["contact", "time"], typer.Option(help="What the split keeps apart.")] = "contact",
     baseline: Annotated[
-        str, typer.Option(help="Today's practice: static_segments, merge_tag_blast, logged, uniform or always:ACTION.")
-    ] = "static_segments",
+        str,
+        typer.Option(
+            help="What is replaced: logged (what the log did), static_segments (tuned on it), merge_tag_blast, "
+            "uniform, always:ACTION or RULE.yaml."
+        ),
+    ] = "logged",
+    practice: Annotated[
+        Path | None, typer.Option(help="Your own rule as the baseline: a yaml of attributes and actions.")
+    ] = None,
     override_audit: OverrideAudit = None,
     volume: Annotated[
         bool,
@@ -45,7 +52,7 @@ def run(
     configuration before any result is seen.
     """
     from experiments.cli.results import curve_table, gate_table, metrics_table, results_table, volume_table
-    from experiments.judge.backtest import BacktestRequest, backtest
+    from experiments.judge.backtest import BacktestRequest, backtest, practice_of
     from experiments.judge.contenders import LEARNED
     from experiments.report.launch_metrics import missing_metrics
     from experiments.report.volume_curve import curve_lines
@@ -53,6 +60,8 @@ def run(
 
     with guarded(as_json=as_json):
         free_out(out, *REPORT, replace=replace, inputs=[log])
+        if practice is not None:
+            baseline = practice_of(practice, baseline)
         config = compose_settings("backtest", overrides or [], BacktestConfig)
         request = BacktestRequest(
             log=log,

@@ -30,7 +30,7 @@ class Contest:
     """The rows that decide, all by the deciding estimator, fixed before the results are seen.
 
     Attributes:
-        learned: the learned policy against the baseline (today's segments by default).
+        learned: the learned policy against the baseline (what the log did by default).
         today: the baseline against doing nothing (hold, or the logged policy where the log never held); None where
             the baseline is that itself.
         gate: what the promotion gate says to the learned policy; None where no metrics were asked for.

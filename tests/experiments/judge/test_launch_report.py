@@ -115,21 +115,23 @@ def answer(output: BacktestOutput, baseline: str = "static_segments") -> tuple[s
 def test_a_launch_is_a_clear_yes() -> None:
     tone, badge, said = answer(CASES["launch"])
     assert (tone, badge) == ("go", "Launch")
-    assert said.startswith("Yes. The learned policy does better on margin than today's segments, and every guardrail")
+    assert said.startswith(
+        "Yes. The learned policy does better on margin than segments tuned on this log, and every guardrail"
+    )
     assert "+$0.0850 per decision" in said
     assert "95 % interval +$0.010 to +$0.160" in said
 
 
 def test_a_refusal_names_what_refuses() -> None:
     tone, badge, said = answer(CASES["refused"])
-    assert (tone, badge) == ("stay", "Stay with today's segments")
+    assert (tone, badge) == ("stay", "Stay with segments tuned on this log")
     assert said.startswith("Not yet.")
     assert "unsubscribe rate" in said
 
 
 def test_too_little_data_is_no_answer() -> None:
     tone, badge, said = answer(CASES["insufficient"])
-    assert (tone, badge) == ("unknown", "Stay with today's segments")
+    assert (tone, badge) == ("unknown", "Stay with segments tuned on this log")
     assert said.startswith("The log cannot say")
     assert "Nothing should change" in said
     assert "no message at all is what the log supports" not in said
@@ -140,7 +142,9 @@ def test_silence_is_advised_only_where_it_is_shown_to_be_better() -> None:
     shown = example("no difference", launch="always:hold")
     _, badge, said = answer(shown)
     assert badge == "Do not launch"
-    assert "no message at all is what the log supports: it is shown to do better than today's segments" in said
+    assert (
+        "no message at all is what the log supports: it is shown to do better than segments tuned on this log" in said
+    )
 
 
 def test_what_is_not_known_is_not_called_unharmed() -> None:
@@ -174,11 +178,14 @@ def test_metrics_that_are_na_print_why_and_never_zero() -> None:
     assert lines["Unsubscribe rate"].verdict == "worse"
 
 
-def test_names_follow_what_today_s_practice_is() -> None:
+def test_names_call_nothing_the_users_that_is_not() -> None:
     names = Names("No E-Mail", "always:No E-Mail")
     assert names("always:No E-Mail") == "no message at all"
-    assert names("static_segments") == "tuned segments"
-    assert Names()("static_segments") == "today's segments"
+    assert (
+        names("static_segments") == Names(baseline="static_segments")("static_segments") == "segments tuned on this log"
+    )
+    assert names("logged") == "what the log did"
+    assert names("rules/ours.yaml") == "your rule (ours.yaml)"
     assert Names()("always:email|9|news") == "always email|9|news"
 
 

@@ -39,19 +39,53 @@ def test_a_log_that_cannot_say_never_advises_silence(judged: tuple[dict[str, Any
     """Money on 3,600 decisions tells nothing apart; the page, the sentence and the JSON leave things as they are."""
     answer, out = judged
     assert answer["launch"]["verdict"] == "insufficient"
-    assert answer["launch"]["policy"] == "static_segments"
-    assert "stay with static_segments" in answer["launch"]["reason"]
+    assert answer["launch"]["policy"] == "logged"
+    assert "stay with logged" in answer["launch"]["reason"]
     page = (out / "report.html").read_text()
-    assert "Stay with today&#39;s segments" in page or "Stay with today's segments" in page
+    assert "Should the learned policy replace what the log did?" in page
+    assert "Stay with what the log did" in page
+    assert "today&#39;s segments" not in page
     assert "is what the log supports" not in page
     assert "Nothing should change" in page
+
+
+def test_the_tuned_segments_are_a_rule_that_is_read_and_judged_again(
+    judged: tuple[dict[str, Any], Path], log: Path, tmp_path: Path
+) -> None:
+    """Its table counts every decision once, and its file decides as the segments do, here to the last digit."""
+    answer, out = judged
+    assert sum(row["share"] for row in answer["segments"]) == pytest.approx(1.0)
+    shares = [row["share"] for row in answer["segments"]]
+    assert shares == sorted(shares, reverse=True)
+    assert "Segments tuned on this log: who gets what" in (out / "report.html").read_text()
+    rule, of = out / "segments.yaml", ("--log", log, "--metric", "margin")
+    again = run("backtest", *of, "--out", tmp_path / "again", "--practice", rule, *SAFE)
+    by = {row["policy"]: row for row in again["results"] if row["estimator"] == "ips"}
+    assert by[str(rule)]["value"] == by["static_segments"]["value"]
+    assert by["vw"]["difference"]["baseline"] == str(rule)
+    assert "your rule (segments.yaml)" in (tmp_path / "again" / "report.html").read_text()
+    alone = run("evaluate", *of, "--policy", rule, "--estimator", "ips")
+    assert alone["results"][0]["policy"] == str(rule)
+
+
+def test_a_practice_that_cannot_be_is_refused_before_any_work(log: Path, tmp_path: Path) -> None:
+    rule = tmp_path / "rule.yaml"
+    rule.write_text("rules: [{when: {nobody_has_this: 3}, then: hold}]")
+    asked = ("backtest", "--log", log, "--metric", "margin", "--out", tmp_path / "out")
+    for code, more, said in (
+        (3, ("--practice", rule), "nobody_has_this"),
+        (2, ("--practice", rule, "--baseline", "uniform"), "left out"),
+        (2, ("--practice", tmp_path / "rule.txt"), "file of rules"),
+    ):
+        assert said in refused(code, *asked, *more)[0]
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_policy_of_a_backtest_is_safe_and_says_so(judged: tuple[dict[str, Any], Path], log: Path) -> None:
     trained = TrainedFolder(judged[1] / "policy")
     policy = trained.scored()
     assert isinstance(policy, SafePolicy)
-    assert any("Today's practice is segments by" in said for said in trained.manifest.parts["said"])
+    assert any("The practice is segments by" in said for said in trained.manifest.parts["said"])
     for batch in Selection(LogReader(log), "margin"):
         eligible = batch.eligible_dense()
         chosen, kept = policy.distribution(batch.context, eligible), policy.kept(batch.context, eligible)

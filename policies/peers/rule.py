@@ -1,0 +1,274 @@
+"""A practice that people can read: rules from attributes to actions, the first match wins.
+
+    name: our practice
+    rules:
+      - when: {lifecycle: lapsed}
+        then: email@9/discount
+      - when: {days_since_order: {from: 30, below: 90}, tier: [gold, silver]}
+        then: [push@18/news, email@9/news]
+    otherwise: hold
+
+A contact gets the first action of the list that may be sent to it, else hold. Segments that were tuned on a log are
+written in the same form (`segments_rule`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import yaml
+
+from engine.catalog import Catalog
+from engine.errors import DataError, TactfulError
+from engine.features import MISSING, PRESENT, STALE, Column, ContextBatch, FeatureSchema, FeatureSpec
+from engine.files.documents import load_yaml
+from engine.names import did_you_mean
+from engine.types import HOLD, BoolArray, FloatArray
+from policies.exploring.exploration import one_hot_best
+from policies.peers.segmentation import Cut, Segmentation
+from policies.peers.segments import StaticSegments
+
+SUFFIXES: Final = (".yaml", ".yml")
+# Words for a value that is not there, or too old. A level of the same name is meant by them too.
+_STATES: Final = {"missing": MISSING, "stale": STALE}
+
+
+class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename={"start": "from"}):
+    """Numbers from `start` on (`from` in yaml) that lie below `below`; null is unbounded."""
+
+    start: float | None = None
+    below: float | None = None
+
+
+class Excluded(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename={"levels": "not"}):
+    """Every level but these (`not` in yaml)."""
+
+    levels: tuple[str, ...]
+
+
+class Clause(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One line of a rule: all conditions of `when` hold -> the first action of `then` that may be sent."""
+
+    then: str | tuple[str, ...]
+    when: dict[str, Any] = {}
+
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A whole rule, as its yaml says.
+
+    Attributes:
+        rules: in order; the first one that matches a contact decides.
+        otherwise: action, or actions, of the contacts that none matches.
+        name: what it is called in reports.
+    """
+
+    rules: tuple[Clause, ...]
+    otherwise: str | tuple[str, ...] = "hold"
+    name: str = "practice"
+
+
+class RulePolicy:
+    """A rule over a catalog's actions.
+
+    Args:
+        rule: as read.
+        catalog / schema: of the decisions.
+
+    Raises:
+        DataError: an unknown action, feature or level, or a condition that its feature cannot meet.
+    """
+
+    def __init__(self, rule: Rule, catalog: Catalog, schema: FeatureSchema) -> None:
+        self.rule, self.name = rule, rule.name
+        specs = {spec.name: spec for spec in schema.features}
+        for number, clause in enumerate(rule.rules, 1):
+            for feature, wanted in clause.when.items():
+                where = f"rule {number} of {rule.name!r}"
+                if feature not in specs:
+                    hint = f"{did_you_mean(feature, specs)}the log knows {', '.join(specs)}"
+                    raise DataError(f"{where} names the unknown attribute {feature!r}", hint=hint)
+                _require(specs[feature], wanted, where)
+        thens = [*(clause.then for clause in rule.rules), rule.otherwise]
+        self._preference = np.stack([_preference(then, catalog) for then in thens])
+
+    def matched(self, context: ContextBatch) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """(n,) number of the rule that decides each row, from 0 on; the number of rules where none matches."""
+        found = np.full(context.n, len(self.rule.rules), dtype=np.int64)
+        for number in range(len(self.rule.rules) - 1, -1, -1):
+            met = np.ones(context.n, dtype=np.bool_)
+            for feature, wanted in self.rule.rules[number].when.items():
+                met &= _met(context.columns[feature], wanted)
+            found[met] = number
+        return found
+
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
+        """Give one-hot probabilities, (n, k).
+
+        Raises:
+            EligibilityError: a row without an eligible action.
+        """
+        return one_hot_best(self._preference[self.matched(context)], eligible)
+
+
+def read_rule(path: Path, catalog: Catalog, schema: FeatureSchema) -> RulePolicy:
+    """The policy of a yaml file.
+
+    Raises:
+        DataError: no such file, no yaml, another form, or names that the catalog or the schema does not know.
+    """
+    try:
+        rule = msgspec.convert(load_yaml(path.read_text(encoding="utf-8")), Rule)
+        if not rule.rules and rule.otherwise == "hold":
+            raise DataError(f"{path} has no rules", hint="give `rules`, or `otherwise` for everybody")
+        return RulePolicy(rule, catalog, schema)
+    except (OSError, UnicodeDecodeError, msgspec.ValidationError, yaml.YAMLError) as error:
+        hint = "a list `rules` of `when: {attribute: value}` and `then: ACTION`, and `otherwise: ACTION`"
+        raise DataError(f"{path} is no rule: {error}", hint=hint) from error
+    except TactfulError as error:
+        raise DataError(f"{path}: {error.message}", hint=error.hint) from error
+
+
+def is_rule(spec: str) -> bool:
+    """Whether a specification of a policy names a file of rules."""
+    return Path(spec).suffix.lower() in SUFFIXES
+
+
+def segments_rule(segments: StaticSegments, catalog: Catalog, name: str) -> Rule:
+    """The rule of tuned segments, one clause per segment, which `RulePolicy` decides by as they do.
+
+    Args:
+        segments: tuned on a log.
+        catalog: its actions.
+        name: of the rule.
+    """
+    clauses = [
+        # Ties go to the lower index, as in `one_hot_best`.
+        Clause(when=when, then=tuple(catalog.action_names[action] for action in np.argsort(-ranks, kind="stable")))
+        for when, ranks in zip(segment_conditions(segments.segmentation), segments.preference, strict=True)
+    ]
+    if len(clauses) == 1:
+        return Rule(rules=(), otherwise=clauses[0].then, name=name)
+    # What is not there comes first: a level may have the name of that.
+    clauses.sort(key=lambda clause: not any(_is_absent(wanted) for wanted in clause.when.values()))
+    return Rule(rules=tuple(clauses), name=name)
+
+
+def segment_conditions(segmentation: Segmentation) -> list[dict[str, Any]]:
+    """What each segment asks of its contacts, in the order of the segments' numbers."""
+    names = [cut.feature for cut in segmentation.cuts]
+    cells = [[_condition(cut, cell) for cell in range(cut.cells)] for cut in segmentation.cuts]
+    return [dict(zip(names, chosen, strict=True)) for chosen in product(*cells)]
+
+
+def rule_yaml(rule: Rule) -> str:
+    """The rule as yaml that `read_rule` reads."""
+    text: str = yaml.safe_dump(msgspec.to_builtins(rule), sort_keys=False, allow_unicode=True, width=120)
+    return text
+
+
+def in_words(when: Mapping[str, Any]) -> str:
+    """Conditions in words: `days_since_order 30 to 90, tier gold or silver`."""
+    return ", ".join(_words(feature, wanted) for feature, wanted in when.items()) or "everybody"
+
+
+def _words(feature: str, wanted: Any) -> str:
+    if isinstance(wanted, Mapping):
+        if "not" in wanted:
+            return f"{feature} other than {', '.join(wanted['not'])}" if wanted["not"] else f"{feature} known"
+        start, below = wanted.get("from"), wanted.get("below")
+        if start is None:
+            return f"{feature} known" if below is None else f"{feature} below {below:g}"
+        return f"{feature} {start:g} or more" if below is None else f"{feature} {start:g} to {below:g}"
+    values = wanted if isinstance(wanted, Sequence) and not isinstance(wanted, str) else [wanted]
+    return f"{feature} {' or '.join(f'{value:g}' if isinstance(value, float) else str(value) for value in values)}"
+
+
+def _is_absent(wanted: Any) -> bool:
+    return isinstance(wanted, str) and wanted in _STATES
+
+
+def _condition(cut: Cut, cell: int) -> Any:
+    if cell >= cut.cells - 2:
+        return "missing" if cell == cut.cells - 2 else "stale"
+    if not cut.numeric:
+        return cut.levels[cell] if cell < len(cut.levels) else {"not": list(cut.levels)}
+    edges = [None, *cut.edges, None]
+    return {name: edge for name, edge in (("from", edges[cell]), ("below", edges[cell + 1])) if edge is not None}
+
+
+def _preference(then: str | tuple[str, ...], catalog: Catalog) -> FloatArray:
+    """(k,) the actions in the order in which they are tried; hold behind those that are named, the rest last."""
+    found = np.zeros(catalog.k)
+    found[HOLD] = 1.0
+    names = (then,) if isinstance(then, str) else then
+    if not names:
+        raise DataError("`then` names no action", hint=f"such as {catalog.action_names[-1]!r}, or 'hold'")
+    for rank, name in enumerate(names):
+        # A name that stands twice counts where it stands first.
+        action = catalog.resolve(name)
+        found[action] = max(found[action], 2.0 + len(names) - rank)
+    return found
+
+
+def _require(spec: FeatureSpec, wanted: Any, where: str) -> None:
+    """Refuse a condition that this feature cannot meet."""
+    shown = f"{where}: {spec.name} {wanted!r}"
+    if isinstance(wanted, Mapping):
+        try:
+            if spec.type == "numeric":
+                own = msgspec.convert(wanted, Range)
+                low, high = (
+                    -math.inf if own.start is None else own.start,
+                    math.inf if own.below is None else own.below,
+                )
+                if not low < high:
+                    raise DataError(f"{shown} matches nobody", hint="`from` lies below `below`")
+                return
+            levels: Sequence[Any] = msgspec.convert(wanted, Excluded).levels
+        except msgspec.ValidationError as error:
+            form = "{from: NUMBER, below: NUMBER}" if spec.type == "numeric" else "{not: [LEVEL, ...]}"
+            raise DataError(f"{shown} is no condition: {error}", hint=f"{spec.name} is {spec.type}: {form}") from error
+    else:
+        levels = wanted if isinstance(wanted, list | tuple) else [wanted]
+    for value in levels:
+        if value in _STATES and not isinstance(value, bool):
+            continue
+        if spec.type == "numeric":
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise DataError(f"{shown}: {value!r} is no number", hint="a number, {from: .., below: ..}, or missing")
+        elif not isinstance(value, str):
+            raise DataError(f"{shown}: {value!r} is no text", hint=f"in quotes: '{value}'")
+        elif spec.levels and value not in spec.levels:
+            hint = f"{did_you_mean(value, spec.levels)}one of {', '.join(spec.levels)}"
+            raise DataError(f"{shown}: the attribute has no level {value!r}", hint=hint)
+
+
+def _met(column: Column, wanted: Any) -> BoolArray:
+    """(n,) whether each value meets a condition; what is not there meets none but its own word."""
+    met: BoolArray = column.state == PRESENT
+    if isinstance(wanted, Mapping):
+        if "not" in wanted:
+            met = met & ~_is_any(column, wanted["not"])
+        if (start := wanted.get("from")) is not None:
+            met = met & (column.values >= start)
+        if (below := wanted.get("below")) is not None:
+            met = met & (column.values < below)
+        return met
+    values = wanted if isinstance(wanted, list | tuple) else [wanted]
+    met = met & _is_any(column, [value for value in values if value not in _STATES])
+    return met | np.isin(column.state, [_STATES[value] for value in values if value in _STATES])
+
+
+def _is_any(column: Column, values: Sequence[Any]) -> BoolArray:
+    """(n,) whether the value is one of these; of a categorical column by the names of its levels."""
+    if column.values.dtype.kind == "f":
+        found: BoolArray = np.isin(column.values, np.asarray(values, dtype=np.float64))
+    else:
+        found = np.isin(column.values, [code for code, level in enumerate(column.levels) if level in set(values)])
+    return found
