@@ -255,7 +255,8 @@ def judge_prepared(
     folder = make_folder(request.out)
     source = {} if audit is None else {"audit": msgspec.to_builtins(audit)}
     learnt = TrainingRows.of(Selection(prepared.reader, prepared.metric, side=prepared.train, context=False))
-    rule = segments_rule(prepared.segments, prepared.reader.meta.catalog, "segments tuned on this log")
+    meta = prepared.reader.meta
+    rule = segments_rule(prepared.segments, meta.catalog, meta.features, "segments tuned on this log")
     write_whole(folder / SEGMENTS_RULE, rule_yaml(rule).encode())
     if request.baseline == SEGMENTS:
         source |= _kept_segments(prepared, folder, learnt)

@@ -37,6 +37,7 @@ from engine.records.schema import MARK_KEY, SETTINGS_KEY, log_schema
 from engine.state.sends.promises import Promises
 from engine.state.sequence import Mark, in_folder
 from engine.state.store import SqlState
+from engine.storage.artefact import sha256
 from engine.storage.given import Given, named
 from engine.storage.replaceable import require_free
 from engine.storage.versions import served_folder
@@ -56,8 +57,10 @@ from experiments.serve.prices import (
 from experiments.serve.remember import Recollection
 from experiments.settings import DecideConfig
 from policies.content.policy import BlockPolicy
+from policies.peers.rule import RulePolicy, is_rule, read_rule
 from policies.prices.pricing import Prices
 from policies.trained import TrainedFolder
+from policies.vw.scoring.compiled import CompiledPolicy
 
 Advance = Callable[[float], None]
 # Contacts from which on the numba kernels save more than compiling them costs. Numba and numpy agree on propensities to
@@ -180,16 +183,22 @@ def decide_file(request: DecideRequest, config: DecideConfig, advance: Advance |
         EligibilityError: a pack that must not start (empty, or without the consent rule).
         StorageError: the log cannot be written.
     """
-    # Read once: a promotion in the middle of a job changes nothing for it.
-    request = replace(request, policy=served_folder(request.policy))
-    trained = TrainedFolder(request.policy)
-    policy = replace(trained.compiled(), fast=has_at_least(request.contacts, FAST_FROM))
-    schema = trained.features
+    trained: TrainedFolder | None = None
+    policy: CompiledPolicy | BlockPolicy | RulePolicy
+    if is_rule(str(request.policy)):
+        policy, version = read_rule(request.policy), f"rule-{sha256(request.policy)[:12]}"
+        schema = policy.schema
+    else:
+        # Read once: a promotion in the middle of a job changes nothing for it.
+        request = replace(request, policy=served_folder(request.policy))
+        trained = TrainedFolder(request.policy)
+        policy = replace(trained.compiled(), fast=has_at_least(request.contacts, FAST_FROM))
+        schema, version = trained.features, policy.version
     guardrails = Guardrails(pack_from(config.guardrails, source="guardrails"), policy.catalog, features=schema)
     plan = Plan(
         guardrails,
         policy,
-        policy.version,
+        version,
         seed=config.seed,
         use_case=config.use_case,
         contact_key=request.contact_key,
@@ -201,7 +210,11 @@ def decide_file(request: DecideRequest, config: DecideConfig, advance: Advance |
     if isinstance(policy, BlockPolicy) and not pricing.needless:
         allowed = "without budgets, floor, costs and baseline for a policy over modular content"
         raise ParameterError("prices", "decide", allowed=allowed, got="some", hint="prices.baseline=none")
-    past = None if request.history is None else Recollection.of(request.history, trained, request.contact_key)
+    past = None
+    if request.history is not None:
+        if trained is None:
+            raise ParameterError("history", "decide", allowed="left out with a file of rules", got=str(request.history))
+        past = Recollection.of(request.history, trained, request.contact_key)
     return decide_with(plan, schema, request, config.block_rows, advance, pricing, past)
 
 

@@ -24,9 +24,10 @@ import msgspec
 import numpy as np
 import yaml
 
-from engine.catalog import Catalog
+from engine.catalog import Catalog, catalog_from
+from engine.content.eligibility import refuse_modular
 from engine.errors import DataError, TactfulError
-from engine.features import MISSING, PRESENT, STALE, Column, ContextBatch, FeatureSchema, FeatureSpec
+from engine.features import MISSING, PRESENT, STALE, Column, ContextBatch, FeatureSchema, FeatureSpec, schema_from
 from engine.files.documents import load_yaml
 from engine.names import did_you_mean
 from engine.types import HOLD, BoolArray, FloatArray
@@ -35,7 +36,7 @@ from policies.peers.segmentation import Cut, Segmentation
 from policies.peers.segments import StaticSegments
 
 SUFFIXES: Final = (".yaml", ".yml")
-# Words for a value that is not there, or too old. A level of the same name is meant by them too.
+# Words for a value that is not there, or too old. A level of the same name is meant by `{is: [missing]}`.
 _STATES: Final = {"missing": MISSING, "stale": STALE}
 
 
@@ -46,10 +47,11 @@ class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     below: float | None = None
 
 
-class Excluded(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename={"levels": "not"}):
-    """Every level but these (`not` in yaml)."""
+class Levels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename={"only": "is", "no": "not"}):
+    """Levels by their names alone: these (`is` in yaml), or every level but these (`not`)."""
 
-    levels: tuple[str, ...]
+    only: tuple[str, ...] | None = None
+    no: tuple[str, ...] = ()
 
 
 class Clause(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -66,11 +68,15 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         rules: in order; the first one that matches a contact decides.
         otherwise: action, or actions, of the contacts that none matches.
         name: what it is called in reports.
+        catalog / features: the actions and the attributes, as plain data; only a rule that is to decide for contacts
+            needs them, as no log says them then.
     """
 
     rules: tuple[Clause, ...]
     otherwise: str | tuple[str, ...] = "hold"
     name: str = "practice"
+    catalog: dict[str, Any] = {}
+    features: dict[str, Any] = {}
 
 
 class RulePolicy:
@@ -85,7 +91,8 @@ class RulePolicy:
     """
 
     def __init__(self, rule: Rule, catalog: Catalog, schema: FeatureSchema) -> None:
-        self.rule, self.name = rule, rule.name
+        refuse_modular(catalog, "a file of rules")
+        self.rule, self.name, self.catalog, self.schema = rule, rule.name, catalog, schema
         specs = {spec.name: spec for spec in schema.features}
         for number, clause in enumerate(rule.rules, 1):
             for feature, wanted in clause.when.items():
@@ -116,8 +123,12 @@ class RulePolicy:
         return one_hot_best(self._preference[self.matched(context)], eligible)
 
 
-def read_rule(path: Path, catalog: Catalog, schema: FeatureSchema) -> RulePolicy:
+def read_rule(path: Path, catalog: Catalog | None = None, schema: FeatureSchema | None = None) -> RulePolicy:
     """The policy of a yaml file.
+
+    Args:
+        path: of the file.
+        catalog / schema: of the decisions; without them those that the file holds.
 
     Raises:
         DataError: no such file, no yaml, another form, or names that the catalog or the schema does not know.
@@ -125,7 +136,12 @@ def read_rule(path: Path, catalog: Catalog, schema: FeatureSchema) -> RulePolicy
     try:
         rule = msgspec.convert(load_yaml(path.read_text(encoding="utf-8")), Rule)
         if not rule.rules and rule.otherwise == "hold":
-            raise DataError(f"{path} has no rules", hint="give `rules`, or `otherwise` for everybody")
+            raise DataError("it has no rules", hint="give `rules`, or `otherwise` for everybody")
+        if catalog is None or schema is None:
+            if not rule.catalog or not rule.features:
+                hint = "add both, as the segments.yaml of a backtest has them"
+                raise DataError("it decides for contacts only with its `catalog` and its `features`", hint=hint)
+            catalog, schema = catalog_from(rule.catalog), schema_from(rule.features)
         return RulePolicy(rule, catalog, schema)
     except (OSError, UnicodeDecodeError, msgspec.ValidationError, yaml.YAMLError) as error:
         hint = "a list `rules` of `when: {attribute: value}` and `then: ACTION`, and `otherwise: ACTION`"
@@ -139,24 +155,23 @@ def is_rule(spec: str) -> bool:
     return Path(spec).suffix.lower() in SUFFIXES
 
 
-def segments_rule(segments: StaticSegments, catalog: Catalog, name: str) -> Rule:
+def segments_rule(segments: StaticSegments, catalog: Catalog, schema: FeatureSchema, name: str) -> Rule:
     """The rule of tuned segments, one clause per segment, which `RulePolicy` decides by as they do.
 
     Args:
         segments: tuned on a log.
-        catalog: its actions.
+        catalog / schema: its actions and attributes.
         name: of the rule.
     """
+    known = {"catalog": catalog.to_builtins(), "features": msgspec.to_builtins(schema)}
     clauses = [
         # Ties go to the lower index, as in `one_hot_best`.
         Clause(when=when, then=tuple(catalog.action_names[action] for action in np.argsort(-ranks, kind="stable")))
         for when, ranks in zip(segment_conditions(segments.segmentation), segments.preference, strict=True)
     ]
     if len(clauses) == 1:
-        return Rule(rules=(), otherwise=clauses[0].then, name=name)
-    # What is not there comes first: a level may have the name of that.
-    clauses.sort(key=lambda clause: not any(_is_absent(wanted) for wanted in clause.when.values()))
-    return Rule(rules=tuple(clauses), name=name)
+        return Rule(rules=(), otherwise=clauses[0].then, name=name, **known)
+    return Rule(rules=tuple(clauses), name=name, **known)
 
 
 def segment_conditions(segmentation: Segmentation) -> list[dict[str, Any]]:
@@ -179,6 +194,8 @@ def in_words(when: Mapping[str, Any]) -> str:
 
 def _words(feature: str, wanted: Any) -> str:
     if isinstance(wanted, Mapping):
+        if "is" in wanted:
+            return f"{feature} {' or '.join(wanted['is'])}"
         if "not" in wanted:
             return f"{feature} other than {', '.join(wanted['not'])}" if wanted["not"] else f"{feature} known"
         start, below = wanted.get("from"), wanted.get("below")
@@ -189,15 +206,13 @@ def _words(feature: str, wanted: Any) -> str:
     return f"{feature} {' or '.join(f'{value:g}' if isinstance(value, float) else str(value) for value in values)}"
 
 
-def _is_absent(wanted: Any) -> bool:
-    return isinstance(wanted, str) and wanted in _STATES
-
-
 def _condition(cut: Cut, cell: int) -> Any:
     if cell >= cut.cells - 2:
         return "missing" if cell == cut.cells - 2 else "stale"
     if not cut.numeric:
-        return cut.levels[cell] if cell < len(cut.levels) else {"not": list(cut.levels)}
+        if cell == len(cut.levels):
+            return {"not": list(cut.levels)}
+        return {"is": [cut.levels[cell]]} if cut.levels[cell] in _STATES else cut.levels[cell]
     edges = [None, *cut.edges, None]
     return {name: edge for name, edge in (("from", edges[cell]), ("below", edges[cell + 1])) if edge is not None}
 
@@ -230,9 +245,10 @@ def _require(spec: FeatureSpec, wanted: Any, where: str) -> None:
                 if not low < high:
                     raise DataError(f"{shown} matches nobody", hint="`from` lies below `below`")
                 return
-            levels: Sequence[Any] = msgspec.convert(wanted, Excluded).levels
+            named = msgspec.convert(wanted, Levels)
+            levels: Sequence[Any] = [*(named.only or ()), *named.no]
         except msgspec.ValidationError as error:
-            form = "{from: NUMBER, below: NUMBER}" if spec.type == "numeric" else "{not: [LEVEL, ...]}"
+            form = "{from: NUMBER, below: NUMBER}" if spec.type == "numeric" else "{is: [LEVEL, ..]} or {not: [..]}"
             raise DataError(f"{shown} is no condition: {error}", hint=f"{spec.name} is {spec.type}: {form}") from error
     else:
         levels = wanted if isinstance(wanted, list | tuple) else [wanted]
@@ -253,6 +269,8 @@ def _met(column: Column, wanted: Any) -> BoolArray:
     """(n,) whether each value meets a condition; what is not there meets none but its own word."""
     met: BoolArray = column.state == PRESENT
     if isinstance(wanted, Mapping):
+        if "is" in wanted:
+            met = met & _is_any(column, wanted["is"])
         if "not" in wanted:
             met = met & ~_is_any(column, wanted["not"])
         if (start := wanted.get("from")) is not None:

@@ -21,7 +21,7 @@ SHOWN = 12
 
 
 def run(
-    policy: Annotated[Path, typer.Option(help="Folder of a trained policy.")],
+    policy: Annotated[Path, typer.Option(help="Folder of a trained policy, or a file of rules (.yaml).")],
     contacts: Contacts,
     now: Annotated[str, typer.Option(help="Instant of the decisions, ISO 8601 with offset.")],
     out: Annotated[Path, typer.Option(help="Decision log to write (Parquet).")],

@@ -13,6 +13,7 @@ import pytest
 from engine.errors import ParameterError
 from engine.log.parquet import LogReader
 from experiments.serve.decide import parse_now
+from policies.peers.rule import read_rule
 from tests.experiments.commands import refused, run, screen
 from tests.experiments.conftest import Demo
 
@@ -263,3 +264,24 @@ def test_now_is_an_instant_of_our_time(now: str, words: str) -> None:
     with pytest.raises(ParameterError) as caught:
         parse_now(now)
     assert words in f"{caught.value.message} {caught.value.hint}"
+
+
+def test_a_file_of_rules_decides_for_contacts(demo: Demo, tmp_path: Path) -> None:
+    """The segments that a backtest tuned and wrote, under guardrails and with exact propensities, as any policy."""
+    rule, path = demo.folder / "backtest" / "segments.yaml", tmp_path / "d.parquet"
+    asked = ("decide", "--policy", rule, "--contacts", demo.contacts, "--now", NOW, "--out", path)
+    out = run(*asked, "uniform_share=0.1")
+    assert out["policy"] == str(rule)
+    sent = 0
+    policy = read_rule(rule)
+    for batch in LogReader(path).rounds():
+        allowed = batch.eligible_dense()
+        chosen = policy.distribution(batch.context, allowed)
+        mixed = 0.9 * chosen + 0.1 * allowed / allowed.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(batch.propensity, mixed[np.arange(batch.n), batch.action], atol=1e-9)
+        sent += int((chosen.argmax(axis=1) == batch.action)[batch.action > 0].sum())
+    assert sent > 20
+    own = tmp_path / "own.yaml"
+    own.write_text("rules: [{when: {lifecycle_stage: lapsed}, then: hold}]\notherwise: hold\n", encoding="utf-8")
+    assert "segments.yaml" in refused(3, *(own if part == rule else part for part in asked), "--replace")[1]
+    assert "history" in refused(2, *asked[:-1], tmp_path / "e.parquet", "--history", path)[0]

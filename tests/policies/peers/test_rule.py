@@ -93,6 +93,7 @@ def test_what_may_not_be_sent_gives_way_to_the_next_and_then_to_hold(tmp_path: P
         ("rules: [{when: {}, then: z}]", "'z'"),
         ("rules: [{when: {}, then: []}]", "no action"),
         ("rules: [{if: {}, then: a}]", "if"),
+        ("rules: [{when: {tier: {is: [bronze]}}, then: a}]", "bronze"),
         ("rules: []", "no rules"),
         ("rules: [", "no rule"),
         ("[]", "no rule"),
@@ -142,8 +143,10 @@ def test_tuned_segments_decide_as_their_rule_does(tmp_path_factory: Any, segment
     allowed = generator.random((n, CATALOG.k)) < 0.6
     allowed[np.arange(n), generator.integers(CATALOG.k, size=n)] = True
     path = tmp_path_factory.mktemp("rule") / "segments.yaml"
-    policy = written(path, rule_yaml(segments_rule(segments, CATALOG, "tuned")))
+    policy = written(path, rule_yaml(segments_rule(segments, CATALOG, SCHEMA, "tuned")))
     np.testing.assert_array_equal(policy.distribution(batch, allowed), segments.distribution(batch, allowed))
+    alone = read_rule(path)
+    assert (alone.catalog.version, alone.schema.version) == (CATALOG.version, SCHEMA.version)
 
 
 def test_conditions_are_said_in_words() -> None:
@@ -151,5 +154,5 @@ def test_conditions_are_said_in_words() -> None:
     assert in_words({"recency": {"from": 30.0, "below": 90.0}, "tier": ["gold", "silver"]}) == (
         "recency 30 to 90, tier gold or silver"
     )
-    assert in_words({"recency": {"below": 5.0}}) == "recency below 5"
+    assert in_words({"recency": {"below": 5.0}, "tier": {"is": ["missing"]}}) == "recency below 5, tier missing"
     assert in_words({"tier": {"not": ["gold"]}, "recency": "missing"}) == "tier other than gold, recency missing"
