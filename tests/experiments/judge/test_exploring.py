@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from engine.types import FloatArray
 from experiments.judge.launch.exploring import NOT, POSSIBLE, SHOWN, SLICES, ExploringSums, cause_of
 from tests.engine.ope.asking import evaluate
 from tests.engine.ope.conftest import TablePolicy, batches
+from tests.experiments.commands import run
 from tests.experiments.judge.launch_examples import result
 
 US_PER_DAY = 86_400_000_000
@@ -148,3 +150,15 @@ def test_exploring_is_blamed_only_for_what_it_costs(
     rows = [result(name, verdict, low=-0.1, high=0.1) for name, verdict in (("vw", explored), ("vw_greedy", greedy))]
     assert cause_of(rows[0], rows[1], measured) == cause
     assert cause_of(rows[0], rows[1], None) == NOT
+
+
+def test_a_real_log_names_exploring_where_it_loses(hillstrom: Path, tmp_path: Path) -> None:
+    explored = ("exploration=slice", "exploration.epsilon=0.5", "exploration.ceiling=0.6")
+    asked = ("--metric", "visit", "--baseline", "always:Mens E-Mail")
+    out = run("backtest", "--log", hillstrom, "--out", tmp_path / "much", *asked, *explored)
+    exploring = out["exploring"]
+    assert out["launch"]["verdict"] == "worse"
+    assert exploring["cause"] == SHOWN
+    assert exploring["measured"]["high"] < 0.0
+    assert exploring["without"]["low"] < 0.0 < exploring["without"]["high"]
+    assert "The price of exploring is what makes it lose" in (tmp_path / "much" / "report.html").read_text()
