@@ -24,7 +24,7 @@ from engine.storage.given import Given, options
 from experiments.judge.audit import AuditGate, passed_gate
 from experiments.judge.contenders import BLAST, GREEDY, LEARNED, LOGGED, NAMED, SEGMENTS, contenders
 from experiments.judge.evaluate import columns_needed, each_step, model_factory, question_of, summary
-from experiments.judge.launch.exploring import ExploringOutput, ExploringSums
+from experiments.judge.launch.exploring import ExploringOutput, ExploringSums, cause_of
 from experiments.judge.launch.metrics import gate_of, metric_rows
 from experiments.judge.launch.recommend import Contest, Launch, recommend
 from experiments.judge.launch.rule_costs import RuleCost
@@ -504,14 +504,20 @@ def _exploring(also: LaunchPass, rows: Sequence[Estimate], run: _Run, learnt: in
         return None
     deciding = run.config.deciding_estimator
     learned = next(row for row in rows if row.policy == LEARNED and row.estimator == deciding)
+    greedy = next((row for row in rows if row.policy == GREEDY and row.estimator == deciding), None)
     shown = run.against(GREEDY, [deciding], [LEARNED]).results
+    measured = shown[0].difference if shown else None
     gap, n = learned.difference, also.exploring.rows
-    return also.exploring.result(
+    found = also.exploring.result(
         n / max(n + learnt, 1),
         None if gap is None else gap.stderr,
         run.config.evaluation.shared_alpha,
-        shown[0].difference if shown else None,
+        measured,
     )
+    if found is None or greedy is None:
+        return found
+    cause = cause_of(learned, greedy, measured)
+    return msgspec.structs.replace(found, without=greedy.difference, cause=cause)
 
 
 def _gate(rows: Sequence[Estimate], also: LaunchPass, config: BacktestConfig) -> Gate | None:

@@ -15,6 +15,7 @@ from experiments.report.launch_details import (
     Rule,
     SharePair,
     Support,
+    exploring_cause,
     exploring_of,
     groups_of,
     rules_of,
@@ -197,6 +198,8 @@ def _because(output: BacktestOutput, learned: Estimate, baseline: str, names: Na
             f"The difference in {_metric(output)} is {amount(gap.value, unit, signed=True)} per decision; "
             f"{100 * (1 - learned.alpha):g} % interval {between(gap.low, gap.high, unit, signed=True)}."
         )
+    cause = exploring_cause(output.exploring, unit, names)
+    found += [cause] if cause else []
     today = _today(output, baseline)
     if today is not None and today.difference is not None and output.launch.policy != LEARNED:
         said = VERDICTS[today.verdict]

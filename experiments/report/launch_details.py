@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from experiments.judge.launch.exploring import NOT, SHOWN
 from experiments.report.words import Names, amount, between, capital, percent
 
 if TYPE_CHECKING:
@@ -116,6 +117,22 @@ def exploring_of(found: ExploringOutput, unit: str, names: Names) -> Exploring:
             )
             for row in found.rows
         ),
+    )
+
+
+def exploring_cause(found: ExploringOutput | None, unit: str, names: Names) -> str:
+    """That exploring is what makes the policy lose, or may be; "" where it is not."""
+    if found is None or found.measured is None or found.without is None or found.cause == NOT:
+        return ""
+    without = between(found.without.low, found.without.high, unit, signed=True)
+    cost = between(found.measured.low, found.measured.high, unit, signed=True)
+    change = amount(found.measured.value, unit, signed=True)
+    said = "The price of exploring may be what makes it lose, which this log does not show"
+    if found.cause == SHOWN:
+        said = "The price of exploring is what makes it lose"
+    return (
+        f"{said}: exploring changes the value by {change} per decision ({cost}), and without it the learned policy is "
+        f"not shown to do worse than {names(found.baseline)} ({without})."
     )
 
 

@@ -54,8 +54,10 @@ def run(
     from experiments.cli.results import curve_table, gate_table, metrics_table, results_table, volume_table
     from experiments.judge.backtest import BacktestRequest, backtest, practice_of
     from experiments.judge.contenders import LEARNED
+    from experiments.report.launch_details import exploring_cause
     from experiments.report.launch_metrics import missing_metrics
     from experiments.report.volume_curve import curve_lines
+    from experiments.report.words import Names
     from experiments.settings import BacktestConfig, compose_settings
 
     with guarded(as_json=as_json):
@@ -78,6 +80,8 @@ def run(
             output = backtest(request, config, advance)
         deciding = [row for row in output.results if row.estimator == config.deciding_estimator]
         lines = [*output.log.notes, f"launch: {output.launch.policy} ({output.launch.verdict})", output.launch.reason]
+        cause = exploring_cause(output.exploring, output.log.unit, Names(output.log.hold, baseline))
+        lines += [cause] if cause else []
         lines += [f"{name}: {path}" for name, path in output.files.items()]
         tables = [results_table(deciding, f"{metric} on {file_names(log)}, by {config.deciding_estimator}")]
         if output.volume:

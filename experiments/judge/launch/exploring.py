@@ -9,18 +9,21 @@ from typing import Final
 import numpy as np
 from scipy.special import ndtri
 
-from engine.ope.estimate import Difference
+from engine.ope.estimate import Difference, Estimate
 from engine.ope.plan import PilotSums, Terms
 from engine.ope.target import LoggedTarget, Target
 from engine.records.rounds import RoundBatch
 from engine.time.localtime import DAY_US
 from engine.types import NOT_AN_INSTANT, FloatArray
+from experiments.judge.launch.recommend import BETTER, NO_DIFFERENCE, WORSE
 from experiments.judge.launch.rule_costs import Scores
 from experiments.outputs import Output
 from policies.exploring.exploration import uniform
 
 SLICES: Final = (0.01, 0.02, 0.05, 0.1)
 MONTH_DAYS: Final = 30
+# Whether exploring is what makes a policy lose.
+SHOWN, POSSIBLE, NOT = "shown", "possible", "no"
 
 
 class ExploringRow(Output, frozen=True, kw_only=True):
@@ -54,6 +57,8 @@ class ExploringOutput(Output, frozen=True, kw_only=True):
         measured: what exploring costs per decision as the log itself shows it: the policy as it explores less the same
             without; null where it was not estimated.
         rows: as configured, then the slices.
+        without: the policy without exploring less the baseline; null where it was not estimated.
+        cause: whether exploring is what makes the policy lose: shown | possible | no (`cause_of`).
     """
 
     baseline: str
@@ -61,6 +66,27 @@ class ExploringOutput(Output, frozen=True, kw_only=True):
     confidence: float
     measured: Difference | None
     rows: tuple[ExploringRow, ...]
+    without: Difference | None = None
+    cause: str = NOT
+
+
+def cause_of(learned: Estimate, greedy: Estimate, measured: Difference | None) -> str:
+    """Whether exploring is what makes a policy lose: "shown", "possible" or "no".
+
+    A policy that is worse than the baseline, while the same policy without exploring is not, differs from it by the
+    exploring alone. That two verdicts differ shows nothing by itself, so the cause counts as shown only where the
+    interval of the cost of exploring on the same decisions leaves out zero; where it does not, it is possible.
+
+    Args:
+        learned: the policy as it explores, against the baseline.
+        greedy: the same without exploring, against the same baseline by the same estimator.
+        measured: the first less the second.
+    """
+    if learned.verdict != WORSE or greedy.verdict not in (BETTER, NO_DIFFERENCE):
+        return NOT
+    if measured is None or measured.value is None or measured.value >= 0.0:
+        return NOT
+    return SHOWN if measured.high is not None and measured.high < 0.0 else POSSIBLE
 
 
 @dataclass

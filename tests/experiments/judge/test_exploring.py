@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from engine.ope.estimate import Difference
 from engine.ope.target import PolicyTarget
 from engine.types import FloatArray
-from experiments.judge.launch.exploring import SLICES, ExploringSums
+from experiments.judge.launch.exploring import NOT, POSSIBLE, SHOWN, SLICES, ExploringSums, cause_of
 from tests.engine.ope.asking import evaluate
 from tests.engine.ope.conftest import TablePolicy, batches
+from tests.experiments.commands import run
+from tests.experiments.judge.launch_examples import result
 
 US_PER_DAY = 86_400_000_000
 WORTH = np.array([1.0, 0.6, 0.2])
@@ -124,3 +128,37 @@ def test_a_log_without_instants_is_a_month_of_its_own() -> None:
     found = sums.result(0.5, 0.01, 0.05)
     assert found is not None
     assert found.decisions_month == 600
+
+
+@pytest.mark.parametrize(
+    ("explored", "greedy", "low", "high", "cause"),
+    [
+        ("worse", "no difference", -0.03, -0.01, SHOWN),
+        ("worse", "better", -0.03, -0.01, SHOWN),
+        ("worse", "no difference", -0.03, 0.01, POSSIBLE),
+        ("worse", "no difference", -0.01, 0.03, NOT),
+        ("worse", "worse", -0.03, -0.01, NOT),
+        ("worse", "insufficient", -0.03, -0.01, NOT),
+        ("no difference", "better", -0.03, -0.01, NOT),
+        ("insufficient", "no difference", -0.03, -0.01, NOT),
+    ],
+)
+def test_exploring_is_blamed_only_for_what_it_costs(
+    explored: str, greedy: str, low: float, high: float, cause: str
+) -> None:
+    measured = Difference(baseline="vw_greedy", value=(low + high) / 2, stderr=0.01, low=low, high=high)
+    rows = [result(name, verdict, low=-0.1, high=0.1) for name, verdict in (("vw", explored), ("vw_greedy", greedy))]
+    assert cause_of(rows[0], rows[1], measured) == cause
+    assert cause_of(rows[0], rows[1], None) == NOT
+
+
+def test_a_real_log_names_exploring_where_it_loses(hillstrom: Path, tmp_path: Path) -> None:
+    explored = ("exploration=slice", "exploration.epsilon=0.5", "exploration.ceiling=0.6")
+    asked = ("--metric", "visit", "--baseline", "always:Mens E-Mail")
+    out = run("backtest", "--log", hillstrom, "--out", tmp_path / "much", *asked, *explored)
+    exploring = out["exploring"]
+    assert out["launch"]["verdict"] == "worse"
+    assert exploring["cause"] == SHOWN
+    assert exploring["measured"]["high"] < 0.0
+    assert exploring["without"]["low"] < 0.0 < exploring["without"]["high"]
+    assert "The price of exploring is what makes it lose" in (tmp_path / "much" / "report.html").read_text()

@@ -6,9 +6,12 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from msgspec.structs import replace
 
+from engine.ope.estimate import Difference
 from experiments.judge.audit import AuditGate
 from experiments.judge.backtest import BacktestOutput
+from experiments.judge.launch.exploring import NOT, POSSIBLE, SHOWN, ExploringOutput, ExploringRow
 from experiments.report.bars import mark, scale_of
 from experiments.report.launch import launch_page, render_launch
 from experiments.report.words import Names, amount, between, percent
@@ -242,3 +245,33 @@ def luminance(colour: str) -> float:
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def losing(cause: str, high: float) -> BacktestOutput:
+    cost = Difference(baseline="vw_greedy", value=-0.02, stderr=0.005, low=-0.04, high=high)
+    without = Difference(baseline="logged", value=0.004, stderr=0.01, low=-0.015, high=0.023)
+    row = ExploringRow(name="as configured", off_greedy=0.1, cost=0.02, cost_month=20.0, half_width=0.01, unseen=0.0)
+    exploring = ExploringOutput(
+        baseline="logged",
+        decisions_month=1_000,
+        confidence=0.95,
+        measured=cost,
+        rows=(row,),
+        without=without,
+        cause=cause,
+    )
+    return replace(example("worse"), exploring=exploring)
+
+
+@pytest.mark.parametrize(("cause", "high", "said"), [(SHOWN, -0.003, "is what"), (POSSIBLE, 0.003, "may be what")])
+def test_the_price_of_exploring_is_named_first_where_it_loses(cause: str, high: float, said: str) -> None:
+    because = launch_page(losing(cause, high), "logged", "dr", COMMAND).because
+    named = [sentence for sentence in because if sentence.startswith(f"The price of exploring {said} makes it lose")]
+    assert len(named) == 1
+    assert "\u2212$0.0200 per decision" in named[0]
+    assert "do worse than what the log did (\u2212$0.0150 to +$0.0230)" in named[0]
+
+
+def test_exploring_is_not_named_where_it_is_not_the_cause() -> None:
+    because = launch_page(losing(NOT, -0.003), "logged", "dr", COMMAND).because
+    assert not [sentence for sentence in because if "exploring" in sentence]
