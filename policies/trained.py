@@ -5,8 +5,10 @@ policy, the learner, the response models and the record of training rows.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -15,7 +17,9 @@ from engine.errors import ArtefactError
 from engine.features import FeatureSchema
 from engine.log.training_rows import FILE, TrainingRows
 from engine.protocols import Learner, Policy
+from engine.records.rounds import RoundBatch
 from engine.storage.artefact import manifest_of
+from engine.types import HOLD
 from policies.content.policy import BlockManifest, BlockPolicy
 from policies.linear.bandits import LinearManifest
 from policies.manifest import FORMAT, Exporting, Manifest
@@ -28,6 +32,20 @@ from policies.vw.scoring.compiled import CompiledPolicy
 KINDS: Final[dict[str, type[Manifest]]] = {
     made.KIND: made for made in (PolicyManifest, PartsManifest, BlockManifest, LiveManifest, LinearManifest)
 }
+
+
+# Key of `Manifest.source` where the log that was learnt from held nobody.
+NEVER_HELD: Final = "never_held"
+NEVER_HELD_WORDS: Final = (
+    "The log held nobody, so it says nothing of silence: the policy holds only where nothing may be sent. Hold some at "
+    "random (control_share, uniform_share) to learn when not to send."
+)
+_Policy = TypeVar("_Policy", bound=Policy)
+
+
+def unknown_actions(rounds: Iterable[RoundBatch]) -> dict[str, bool]:
+    """What `Manifest.source` says of a log that never held: a policy of it does not know what silence is worth."""
+    return {} if any((batch.action == HOLD).any() for batch in rounds) else {NEVER_HELD: True}
 
 
 class TrainedFolder:
@@ -75,7 +93,13 @@ class TrainedFolder:
         Raises:
             ArtefactError: files that do not fit the manifest.
         """
-        return self.manifest.read_policy(self.path)
+        return self._told(self.manifest.read_policy(self.path))
+
+    def _told(self, policy: _Policy) -> _Policy:
+        """The policy with what the log that it learnt from never showed."""
+        if isinstance(policy, CompiledPolicy) and self.source.get(NEVER_HELD):
+            return replace(policy, never_held=True)
+        return policy
 
     def compiled(self) -> CompiledPolicy | BlockPolicy:
         """The policy of a folder that is compiled to tables.
@@ -84,7 +108,7 @@ class TrainedFolder:
             ArtefactError: a folder that is not, or files that do not fit the manifest.
         """
         if isinstance(self.manifest, PolicyManifest | BlockManifest):
-            return self.manifest.read_policy(self.path)
+            return self._told(self.manifest.read_policy(self.path))
         raise ArtefactError(
             f"{self.path} is not compiled: it would decide for some hundred contacts per second",
             hint="decide serves compiled folders (learner=mtr, ips, dr, bag, cover); backtest, evaluate and simulate "
@@ -98,7 +122,7 @@ class TrainedFolder:
             ArtefactError: a folder of another kind, or files that do not fit the manifest.
         """
         if isinstance(self.manifest, PolicyManifest):
-            return self.manifest.read_policy(self.path)
+            return self._told(self.manifest.read_policy(self.path))
         raise ArtefactError(
             f"{self.path} is a {self.kind!r}, expected a {PolicyManifest.KIND!r}", hint="give another folder"
         )

@@ -55,7 +55,7 @@ from policies.peers.segmentation import Segmentation, fit_cuts
 from policies.peers.segments import StaticSegments, tune_segments
 from policies.prices.baseline import export_segments, kept_segments
 from policies.registry import Learned, Setting
-from policies.trained import export_learner
+from policies.trained import NEVER_HELD, NEVER_HELD_WORDS, export_learner, unknown_actions
 from policies.vw.scoring.compiled import CompiledPolicy
 
 # Contacts are grouped by each feature in about so many bins to say who is treated differently.
@@ -253,7 +253,8 @@ def judge_prepared(
         StorageError: the folder cannot be written.
     """
     folder = make_folder(request.out)
-    source = {} if audit is None else {"audit": msgspec.to_builtins(audit)}
+    source: dict[str, Any] = {} if audit is None else {"audit": msgspec.to_builtins(audit)}
+    source |= unknown_actions(Selection(prepared.reader, prepared.metric, side=prepared.train, context=False))
     learnt = TrainingRows.of(Selection(prepared.reader, prepared.metric, side=prepared.train, context=False))
     meta = prepared.reader.meta
     rule = segments_rule(prepared.segments, meta.catalog, meta.features, "segments tuned on this log")
@@ -268,8 +269,11 @@ def judge_prepared(
     rows = found.results
     comparisons = run.comparisons()
     gate = _gate(rows, also, config)
+    log = _summary(prepared.reader, prepared.metric)
+    if NEVER_HELD in source:
+        log = msgspec.structs.replace(log, notes=(*log.notes, NEVER_HELD_WORDS))
     output = BacktestOutput(
-        log=_summary(prepared.reader, prepared.metric),
+        log=log,
         audit=audit,
         results=rows,
         launch=_launch(rows, comparisons, request, run.nothing, config.deciding_estimator, gate),

@@ -37,7 +37,7 @@ from policies.parts.learner import PartsLearner
 from policies.parts.memory.columns import GROUP as MEMORY
 from policies.prices.baseline import SOURCE as BASELINE
 from policies.registry import Learned, begin
-from policies.trained import TrainedFolder, export_learner
+from policies.trained import NEVER_HELD_WORDS, TrainedFolder, export_learner, unknown_actions
 from policies.vw.arguments import VwConfig
 from policies.vw.folder import PolicyManifest
 from policies.vw.learner import VwLearner
@@ -220,7 +220,7 @@ def train_on_log(
     audit = passed_gate(reader, metric, config.audit, override_audit)
     spans = span_of(reader, metric)
     rows = TrainingRows.of(Selection(reader, metric, context=False))
-    known = 0
+    known, unknown = 0, unknown_actions(Selection(reader, metric, context=False))
     if start is None:
         found = chosen(reader, metric, config.learner)
         learner: Learner = learn(reader, metric, found.config, config.exploration)
@@ -234,8 +234,10 @@ def train_on_log(
         said = trained.source
         rows |= before
         spans = _joint_span(said.get(LEARNT_FROM, {}), spans)
+        unknown = {name: True for name in unknown if said.get(name)}
         # An update of a day is held to the same volume.
         source |= {BASELINE: said[BASELINE]} if BASELINE in said else {}
+    source |= unknown
     if spans:
         source[LEARNT_FROM] = spans
     if reader.meta.memory:
@@ -257,7 +259,7 @@ def train_on_log(
         version=manifest.version,
         audit=audit,
         responses={} if compiled is None else {note.role: note.metric for note in compiled.responses},
-        said=tuple(parts.get("said", ())),
+        said=(*parts.get("said", ()), *(NEVER_HELD_WORDS for _ in unknown)),
         frequency=parts.get("frequency", {}),
         exploring=_exploring(reader, metric, learner.policy()),
     )

@@ -15,7 +15,7 @@ from engine.encoder import Encoder
 from engine.errors import ParameterError
 from engine.features import ContextBatch
 from engine.sampling import draw
-from engine.types import BoolArray, CodeArray, Float32Array, FloatArray
+from engine.types import HOLD, BoolArray, CodeArray, Float32Array, FloatArray
 from policies.exploring.bounds import bounded
 from policies.exploring.config import ExplorationConfig
 from policies.exploring.exploration import vote_shares, with_minimum
@@ -38,6 +38,8 @@ class CompiledPolicy:
         version: the version of the artefact it was loaded from; "" for one that was never exported.
         fast: use the numba kernels where numba is installed. Actions are the same but for rounding at the edge of a
             draw, propensities to 1e-12; so a job sets it once, from its size, never batch by batch.
+        never_held: the log that was learnt from held nobody, so nothing is known of holding: it is chosen only where
+            nothing may be sent, and what it scores plays no part.
     """
 
     catalog: Catalog
@@ -48,11 +50,12 @@ class CompiledPolicy:
     name: str = "vw"
     version: str = ""
     fast: bool = True
+    never_held: bool = False
 
     @property
     def fused(self) -> bool:
-        """Whether `choose` runs in one kernel."""
-        return self.fast and kernels.AVAILABLE
+        """Whether `choose` runs in one kernel, for which hold is always eligible."""
+        return self.fast and kernels.AVAILABLE and not self.never_held
 
     def scores(self, context: ContextBatch) -> FloatArray:
         """(n, k) predicted rewards of every action, eligible or not.
@@ -78,11 +81,20 @@ class CompiledPolicy:
             raise ParameterError(
                 "eligible", self.name, allowed=f"of shape {(context.n, self.catalog.k)}", got=eligible.shape
             )
+        offered = self._offered(eligible)
         out = np.empty(eligible.shape, dtype=np.float64)
         for start in range(0, context.n, BATCH_ROWS):
             rows = slice(start, min(start + BATCH_ROWS, context.n))
-            out[rows] = self.batch_distribution(context.take(rows), eligible[rows])
+            out[rows] = self.batch_distribution(context.take(rows), offered[rows])
         return out
+
+    def _offered(self, eligible: BoolArray) -> BoolArray:
+        """(n, k) what is chosen among."""
+        if not self.never_held:
+            return eligible
+        offered = eligible.copy()
+        offered[:, HOLD] &= ~eligible[:, 1:].any(axis=1)
+        return offered
 
     def batch_distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         """`distribution` of a batch of at most some hundred rows, of checked shape."""

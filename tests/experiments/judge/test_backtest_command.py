@@ -16,6 +16,7 @@ from engine.log.selection import contact_split, time_split
 from engine.records.schema import RewardSpec
 from experiments.judge.backtest import BacktestRequest, prepare
 from experiments.settings import BacktestConfig, compose_settings
+from policies.trained import TrainedFolder
 from tests.experiments.commands import result, run
 from tests.logs import decision_row, small_meta, write_log
 
@@ -105,13 +106,32 @@ def test_report_is_one_self_contained_page(against_nothing: dict[str, Any]) -> N
     assert against_nothing["launch"]["reason"].split(":")[0] in page
 
 
-def log_with_clusters(path: Path, rewards: np.ndarray, spends: np.ndarray) -> Path:
-    """3,000 decisions of 600 contacts, one minute apart; uniform over three actions."""
+@pytest.mark.parametrize("learner", ["mtr", "parts"])
+def test_a_log_that_never_held_trains_no_hold(learner: str, tmp_path: Path) -> None:
+    """What silence is worth it does not say, so a policy of it sends wherever it may, and says so."""
+    rng, holds = np.random.default_rng(5), {}
+    for name, first in (("sends", 1), ("both", 0)):
+        rewards = np.where(rng.random(1500) < 0.3, 0.0, 1.0)
+        log = log_with_clusters(tmp_path / f"{name}.parquet", rewards, rng.normal(size=1500), first=first)
+        of = ("--log", log, "--metric", "y", f"learner={learner}", "exploration=greedy")
+        trained = run("train", *of, "--out", tmp_path / f"{name}-policy")
+        judged = run("backtest", *of, "--out", tmp_path / f"{name}-backtest")
+        told = (" ".join(trained["said"]), " ".join(judged["log"]["notes"]))
+        assert all(("held nobody" in one) == (name == "sends") for one in told)
+        batch = next(iter(LogReader(log).rounds()))
+        every = np.ones((batch.n, 3), dtype=np.bool_)
+        for folder in (tmp_path / f"{name}-policy", tmp_path / f"{name}-backtest" / "policy"):
+            holds[name, folder.name] = TrainedFolder(folder).policy().distribution(batch.context, every)[:, 0].sum()
+    assert holds["sends", "sends-policy"] == holds["sends", "policy"] == 0.0
+
+
+def log_with_clusters(path: Path, rewards: np.ndarray, spends: np.ndarray, first: int = 0) -> Path:
+    """Decisions of 600 contacts, one minute apart; uniform over three actions, or from `first` on."""
     meta = small_meta(rewards={"y": RewardSpec(low=0, high=1)}, clustered=True)
     names = ["none", "mens", "womens"]
     rows = []
     for number, (reward, spend) in enumerate(zip(rewards, spends, strict=True)):
-        action = int(np.random.default_rng(number).integers(3))
+        action = int(np.random.default_rng(number).integers(first, 3))
         sends = (
             {"channel": "email", "send_hour": "now", "arm": names[action]}
             if action
@@ -125,6 +145,8 @@ def log_with_clusters(path: Path, rewards: np.ndarray, spends: np.ndarray) -> Pa
             "contact_id": f"{number % 600:032x}",
             "context_spend": float(spend),
             "reward_y": float(reward),
+            "propensity": 1 / (3 - first),
+            "eligible": bytes([0b111 >> first << first]),
             **sends,
         }
         rows.append(decision_row(number, meta, **changes))

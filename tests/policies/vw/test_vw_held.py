@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from engine.eligibility import Eligibility
+from policies.check import check_policy
 from policies.exploring.config import ExplorationConfig
 from policies.vw.learner import VwLearner
 from policies.vw.scoring import kernels
@@ -58,3 +59,26 @@ def test_nobody_may_be_sent_anything(world) -> None:
     action, propensity = learner.policy().choose(world.context(5, seed=65), may, np.linspace(0.0, 0.9, 5))
     assert action.tolist() == [0] * 5
     assert propensity.tolist() == [1.0] * 5
+
+
+@pytest.mark.parametrize("fast", [True, False], ids=["fast", "plain"])
+@pytest.mark.parametrize("kind", ["greedy", "squarecb", "slice"])
+def test_silence_that_no_log_showed_is_chosen_only_where_nothing_may_be_sent(world, fast: bool, kind: str) -> None:
+    """However well hold happens to score: nothing is known of it."""
+    learner = VwLearner(world.catalog, world.schema, "y", (0.0, 1.0), exploration=ExplorationConfig(kind=kind))
+    learner.learn([world.rounds(400, seed=61)])
+    policy = replace(learner.policy(), fast=fast and kernels.AVAILABLE)
+    generous = policy.tables.hold.copy()
+    generous[-1] += 100.0
+    knowing = replace(policy, tables=replace(policy.tables, hold=generous))
+    unknowing = replace(knowing, never_held=True)
+    context, rng = world.context(ROWS, seed=63), np.random.default_rng(62)
+    eligible = rng.random((ROWS, world.catalog.k)) < 0.4
+    eligible[:, 0] = True
+    eligible[::5, 1:] = False
+    sendable = eligible[:, 1:].any(axis=1)
+    assert (knowing.distribution(context, eligible)[:, 0] > 0.5).mean() > 0.9
+    found = unknowing.distribution(context, eligible)
+    assert (found[sendable, 0] == 0.0).all()
+    assert (found[~sendable, 0] == 1.0).all()
+    check_policy(unknowing, world.catalog, world.schema)
