@@ -28,6 +28,8 @@ from experiments.report.plan import plan_page
 from experiments.settings import PlanConfig
 
 EXPLORATIONS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+# Uniform decisions so many times the fewest are as good as the fewest where they come sooner.
+_NEAR = 1.15
 
 
 class PlanOutput(Output, frozen=True, kw_only=True):
@@ -39,6 +41,9 @@ class PlanOutput(Output, frozen=True, kw_only=True):
         source: "pilot" or "moments".
         design_effect: how many times larger the variance is because rows of one contact depend on each other.
         plan: one row for each exploration.
+        recommended: the exploration to choose; null where no number of decisions is enough.
+        exploring_cost: what the uniform decisions of the recommended row lose against the baseline in all, in the
+            metric's unit; null where no pilot tells what a uniform choice is worth.
     """
 
     difference: float
@@ -49,6 +54,8 @@ class PlanOutput(Output, frozen=True, kw_only=True):
     source: str
     design_effect: float
     plan: tuple[Need, ...]
+    recommended: float | None = None
+    exploring_cost: float | None = None
     notes: tuple[str, ...] = ()
     files: dict[str, str] = {}
 
@@ -120,6 +127,7 @@ class _Told:
     design_effect: float = 1.0
     notes: tuple[str, ...] = ()
     reward_range: tuple[float, float] = (-math.inf, math.inf)
+    uniform: float | None = None
 
 
 def plan_log(request: PlanRequest, config: PlanConfig) -> PlanOutput:
@@ -149,6 +157,10 @@ def plan_log(request: PlanRequest, config: PlanConfig) -> PlanOutput:
         )
         for t in told.terms
     ]
+    best = recommended(needs)
+    cost = None
+    if best is not None and best.decisions is not None and told.uniform is not None:
+        cost = best.decisions * best.exploration * (told.baseline - told.uniform)
     output = PlanOutput(
         difference=difference,
         baseline_value=told.baseline,
@@ -158,9 +170,20 @@ def plan_log(request: PlanRequest, config: PlanConfig) -> PlanOutput:
         source=told.name,
         design_effect=told.design_effect,
         plan=tuple(needs),
+        recommended=None if best is None else best.exploration,
+        exploring_cost=cost,
         notes=told.notes,
     )
     return output if request.out is None else _write(output, request.out)
+
+
+def recommended(needs: Sequence[Need]) -> Need | None:
+    """The exploration that needs the fewest decisions, of those with hardly more uniform decisions than the fewest."""
+    possible = [(row.decisions, row.decisions * row.exploration, row) for row in needs if row.decisions is not None]
+    if not possible:
+        return None
+    fewest = min(drawn for _, drawn, _ in possible)
+    return min((one for one in possible if one[1] <= _NEAR * fewest), key=lambda one: one[0])[2]
 
 
 def _difference(request: PlanRequest, told: _Told) -> float:
@@ -233,7 +256,7 @@ def _of_pilot(source: PilotLog, request: PlanRequest, settings: EvaluationSettin
     pilot = sums.result()
     terms = _varying(pilot)
     said = (*reader.meta.notes, *learnt.values(), *notes, *_assured(terms))
-    return _Told("pilot", pilot.baseline, pilot.kurtosis, terms, effect, said, range_)
+    return _Told("pilot", pilot.baseline, pilot.kurtosis, terms, effect, said, range_, pilot.uniform)
 
 
 def _assured(terms: Sequence[Terms]) -> tuple[str, ...]:
