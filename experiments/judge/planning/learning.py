@@ -515,7 +515,7 @@ def _of_rewards(
     cells = cells_of(np.where(few, np.nan, mean).reshape(shape), stderr, sd, rows.reshape(shape).astype(np.float64))
     centred = reward - reward.mean()
     second = float((centred**2).mean())
-    return _Told(cells, float(reward.mean()), math.sqrt(second * effect), float((centred**4).mean()) / second**2 - 3)
+    return _Told(cells, float(reward.mean()), math.sqrt(second * effect), float((centred**4).mean()) / second**2)
 
 
 def _write(output: LearnOutput, out: Path) -> LearnOutput:
