@@ -75,7 +75,8 @@ def settle(findings: Sequence[Finding], rule: AuditRule) -> tuple[Finding, ...]:
             continue
         p_value = adjusted[place]
         verdict = FAIL if p_value < rule.error else WARN if p_value < rule.warn_error else PASS
-        out.append(replace(found, verdict=verdict, details={**found.details, ADJUSTED: p_value}))
+        advice = "" if verdict == PASS else found.advice
+        out.append(replace(found, verdict=verdict, advice=advice, details={**found.details, ADJUSTED: p_value}))
     return tuple(out)
 
 

@@ -116,6 +116,26 @@ class EffectSums:
                 out.append(_at(day, found, alpha, tuned_for))
         return tuple(out)
 
+    def missing(self, against: str) -> str:
+        """What a comparison lacks for an interval and until when, at the pace so far; "" where it lacks nothing."""
+        if not self._days:
+            return "no decision has a known reward yet"
+        days = sorted(self._days)
+        total = np.sum([self._days[day] for day in days], axis=0)
+        span, said = days[-1] - days[0] + 1, []
+        for name in (TREATMENT, against):
+            rows, units = total[GROUPS.index(name)][:, 0].sum(), (total[GROUPS.index(name)][:, 0] > 0).sum()
+            if not rows:
+                said.append(
+                    f"no decision with a known reward is in the group {name!r}: until one is, no date can be named"
+                )
+            elif rows < _FEWEST_ROWS or units < _FEWEST_BUCKETS:
+                wait = max((_FEWEST_ROWS - rows) * span / rows, (_FEWEST_BUCKETS - units) * span / units)
+                until = day_name(days[-1] + math.ceil(wait))
+                have = f"{rows:.0f} decisions of {units} contacts in the group {name!r}"
+                said.append(f"{have}, {_FEWEST_ROWS} of {_FEWEST_BUCKETS} are needed: at this pace until about {until}")
+        return "; ".join(said)
+
 
 @dataclass(frozen=True)
 class _Effect:

@@ -18,6 +18,7 @@ from engine.guardrails.brakes import Brake, review
 from engine.guardrails.conditions import ChannelHealth, Conditions, Held
 from engine.monitor.effects import DayEffect
 from engine.monitor.feeds import FeedSums
+from engine.monitor.foresight import Foresight
 from engine.monitor.rates import Counted, RateSums, began, detector
 from engine.monitor.rule import EFFECTS, Escalation, MonitorRule
 
@@ -70,6 +71,7 @@ def judge(
     feeds: FeedSums,
     audit: Sequence[Finding],
     control: Sequence[DayEffect],
+    foresight: Foresight | str,
 ) -> Escalations:
     """Try every rule.
 
@@ -79,11 +81,12 @@ def judge(
         feeds: stale values and reach.
         audit: findings of the log.
         control: the effect against control by day.
+        foresight: what next month's log will be able to say, or why that is not known.
     """
     raised: list[Raised] = []
     silent: dict[str, str] = {}
     for one in rule.escalations:
-        found, why = _try(one, rule, rates, feeds, audit, control)
+        found, why = _try(one, rule, rates, feeds, audit, control, foresight)
         raised += found
         if why:
             silent[one.name] = why
@@ -98,6 +101,7 @@ def _try(
     feeds: FeedSums,
     audit: Sequence[Finding],
     control: Sequence[DayEffect],
+    foresight: Foresight | str,
 ) -> tuple[list[Raised], str]:
     if one.watch == "rate":
         if rates is None:
@@ -110,6 +114,8 @@ def _try(
         return _stale(one, feeds)
     if one.watch == "audit":
         return _audit(one, audit)
+    if one.watch == "blind":
+        return ([], foresight) if isinstance(foresight, str) else (_blind(one, foresight), "")
     return _loss(one, control)
 
 
@@ -168,6 +174,23 @@ def _audit(one: Escalation, audit: Sequence[Finding]) -> tuple[list[Raised], str
     windows = [name for name in details.get("windows", []) if len(name) == len("2026-01-01")]
     value, limit = float(found.value or 0.0), float(found.fail or 0.0)
     return [Raised(one.name, one.effect, "", value, limit, windows[0] if windows else "", found.what)], ""
+
+
+def _blind(one: Escalation, seen: Foresight) -> list[Raised]:
+    """Raised where the choice is gone, or next month's log would be too thin."""
+    fewest, last = float(one.below or 1.0), list(seen.days)[-1]
+    raised = []
+    if seen.actions_per_context < fewest:
+        what = (
+            f"a decision is drawn from {seen.actions_per_context:.4g} actions in effect, at least {fewest:g} are asked "
+        )
+        what += f"for (the rarest choice has a propensity of {seen.smallest_propensity:.2g}): explore more"
+        raised.append(Raised(one.name, one.effect, "", seen.actions_per_context, fewest, last, what))
+    if seen.planned_ess < seen.needed_ess:
+        what = f"next month's log is foreseen to hold {seen.planned_ess:,.0f} effective rows for another policy, "
+        what += f"{seen.needed_ess:,.0f} are needed to judge one: explore more before it goes blind"
+        raised.append(Raised(one.name, one.effect, "", seen.planned_ess, seen.needed_ess, last, what))
+    return raised
 
 
 def _loss(one: Escalation, control: Sequence[DayEffect]) -> tuple[list[Raised], str]:

@@ -9,10 +9,10 @@ import msgspec
 from engine.errors import ParameterError
 
 Effect = Literal["alert", "pause_arm", "pause_channel", "kill"]
-Watch = Literal["rate", "reach", "stale", "audit", "loss"]
+Watch = Literal["rate", "reach", "stale", "audit", "loss", "blind"]
 Scope = Literal["all", "channel", "arm"]
 EFFECTS: Final = ("alert", "pause_arm", "pause_channel", "kill")
-WATCHED: Final = ("rate", "reach", "stale", "audit", "loss")
+WATCHED: Final = ("rate", "reach", "stale", "audit", "loss", "blind")
 
 
 class Escalation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -22,12 +22,13 @@ class Escalation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         name: unique.
         watch: rate (of an event per dispatched send), reach (share of decisions in which some send was eligible), stale
             (share of a feature's values that are stale), audit (a check of `engine.audit`), loss (the effect of
-            treatment against control on the monitored metric).
+            treatment against control on the monitored metric), blind (effective actions per context, and whether the
+            effective rows of next month's log are enough for a judgement).
         effect: alert, pause_arm, pause_channel or kill.
         event: event whose rate is watched.
         scope: all, or each channel or arm apart, of a rate.
         above / below: the limit; exactly one for rate and reach. Of a rate it must be proven. Of stale: highest share;
-            of loss: the effect's upper end lies below minus this.
+            of loss: the effect's upper end lies below minus this. Of blind: fewest effective actions per context.
         drop: of reach: largest fall relative to the days before, as a share; in place of `below`.
         check: name of a check of the audit.
         settle_hours: younger sends are not counted, because their reports may still come.
@@ -58,6 +59,8 @@ class Escalation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             raise ParameterError("above", owner, allowed="in [0, 1)", got=self.above)
         if self.watch == "loss" and (self.above is None or not self.above >= 0):
             raise ParameterError("above", owner, allowed="at least 0", got=self.above)
+        if self.watch == "blind" and (self.below is None or not self.below >= 1):
+            raise ParameterError("below", owner, allowed="at least 1: actions per context", got=self.below)
         if self.watch == "audit" and not self.check:
             raise ParameterError("check", owner, allowed="a check of the audit", got=self.check)
         scopes = {"pause_arm": "arm", "pause_channel": "channel"}

@@ -208,7 +208,7 @@ def _for_support(terms: Terms, kurtosis: float, rule: SupportRule) -> int:
 _PAIRS: Final = tuple(combinations_with_replacement(range(3), 2))
 # Products of the pairs' columns, for the error of the variance.
 _SQUARES: Final = tuple(combinations_with_replacement(range(len(_PAIRS)), 2))
-_SHARED: Final = 5
+_SHARED: Final = 7
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ class Pilot:
 
     Attributes:
         n: rows.
-        target / baseline: their values, by SNIPS.
+        target / baseline / uniform: their values, by SNIPS; the last is a uniform choice of the eligible actions.
         kurtosis: The kurtosis of the reward.
         terms: One for each exploration.
     """
@@ -225,6 +225,7 @@ class Pilot:
     n: int
     target: float
     baseline: float
+    uniform: float
     kurtosis: float
     terms: tuple[Terms, ...]
 
@@ -279,6 +280,7 @@ class PilotSums:
         sums.append((theirs / p * reward).sum())
         columns = ((ours - theirs) * reward, ours, theirs)
         share = 1.0 / batch.eligible_counts()
+        sums += [(share / p).sum(), (share / p * reward).sum()]
         for place, exploration in enumerate(self._explorations):
             if isinstance(exploration, int | float):
                 to_come = (1.0 - exploration) * theirs + exploration * share
@@ -311,7 +313,7 @@ class PilotSums:
         table = self._table.stack(_SHARED + width * len(self._explorations))
         with np.errstate(invalid="ignore"):
             sums = [math.fsum(column) if np.isfinite(column).all() else math.inf for column in table.T]
-        n, weight, total, base_weight, base_total = sums[:_SHARED]
+        n, weight, total, base_weight, base_total, even, even_total = sums[:_SHARED]
         if not weight or not base_weight:
             raise DataError(
                 "the pilot log has no row on which the policy, or the baseline, would have done what was done",
@@ -324,7 +326,7 @@ class PilotSums:
             own = sums[start : start + width]
             share = float(exploration) if isinstance(exploration, int | float) else math.nan
             found.append(_terms(share, own, n, target, baseline, float(self._largest[place])))
-        return Pilot(int(n), target, baseline, self._spread.kurtosis(), tuple(found))
+        return Pilot(int(n), target, baseline, even_total / even, self._spread.kurtosis(), tuple(found))
 
     @staticmethod
     def _logged(policy: Target, batch: RoundBatch) -> FloatArray:

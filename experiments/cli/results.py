@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from experiments.outputs import MetricRow
-from experiments.report.words import LAYERS, amount, between, figure_text, interval_text
+from experiments.report.words import LAYERS, amount, between, figure_text, interval_text, percent
 
 if TYPE_CHECKING:
     from engine.ope.estimate import Estimate
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from engine.ope.quantiles import Quantile
     from engine.ope.uplift.policies import Uplift
     from experiments.judge.launch.volume import VolumeRow
-    from experiments.judge.plan import PlanOutput
+    from experiments.judge.planning.decisions import PlanOutput
+    from experiments.judge.planning.learning import LearnOutput
     from experiments.judge.volume_curve import VolumeCurve
     from experiments.serve.prices import PricesOutput
 
@@ -57,6 +58,26 @@ def plan_table(output: PlanOutput) -> Table:
         counts = ["n/a" if count is None else f"{count:,}" for count in (row.decisions, row.for_power, row.for_support)]
         table.add_row(
             f"{100 * row.exploration:g} %", *counts, figure_text(row.effective_share), figure_text(row.largest_weight)
+        )
+    return table
+
+
+def learning_table(output: LearnOutput) -> Table:
+    """What each exploration brings and costs."""
+    table = Table(title=f"exploring to learn {output.metric}, {output.per_week:,.0f} decisions a week")
+    for name in ("exploration", "80 % by week", "share at the end", "cost per 100,000", "smallest propensity",
+                 "effective rows next month", "next log answers"):  # fmt: skip
+        table.add_column(name, justify="right", overflow="fold")
+    for row in output.explorations:
+        mark = " *" if row.exploration == output.recommended else ""
+        table.add_row(
+            f"{100 * row.exploration:g} %{mark}",
+            "not in time" if row.by_week is None else str(row.by_week),
+            percent(row.share),
+            figure_text(row.cost),
+            figure_text(row.smallest_propensity),
+            f"{row.next_month_ess:,.0f}",
+            "yes" if row.next_log_answers else "no",
         )
     return table
 

@@ -17,7 +17,7 @@ from engine.audit.rule import AuditRule
 from engine.errors import DataError, ParameterError
 from engine.log.parquet import LogReader
 from engine.log.structure import accept
-from engine.storage.given import Given, named
+from engine.storage.given import Given, given_paths, named
 from experiments.outputs import CommandOutput, Output, json_bytes
 from experiments.report.audit import audit_page
 from experiments.report.files import make_folder, write_whole
@@ -108,7 +108,7 @@ def audit(
     files = {"report": str(folder / "report.html"), "json": str(folder / "report.json")}
     output = msgspec.structs.replace(output, files=files)
     write_whole(folder / "report.json", json_bytes(output))
-    write_whole(folder / "report.html", audit_page(output))
+    write_whole(folder / "report.html", audit_page(output, named([path.name for path in given_paths(log)])))
     return output
 
 

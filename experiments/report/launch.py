@@ -24,7 +24,7 @@ from experiments.report.launch_details import (
     unknown_of,
 )
 from experiments.report.launch_metrics import GateLine, Layer, gate_lines, layers_of
-from experiments.report.page import Picture, environment
+from experiments.report.page import Card, Picture, environment
 from experiments.report.volume_curve import curve_picture
 from experiments.report.words import VERDICTS, Names, amount, between, capital, interval_text, percent, unbroken
 
@@ -37,15 +37,6 @@ GO, STAY, UNKNOWN = "go", "stay", "unknown"
 
 # Segments beyond the largest are in the file of rules alone.
 MOST_SEGMENTS: Final = 24
-
-
-@dataclass(frozen=True)
-class Card:
-    """A figure that must not be missed."""
-
-    label: str
-    value: str
-    detail: str
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,40 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Card:
+    """A figure that must not be missed."""
+
+    label: str
+    value: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The first screen of a page.
+
+    Attributes:
+        question: what the page answers; its title.
+        eyebrow: what kind of page it is, and of what.
+        tone: go, stay or unknown: the colour of the answer.
+        badge: the answer in a word or two.
+        answer: the answer in a sentence.
+        because: reasons, and what to do.
+        notes: what must not be overlooked.
+        cards: key figures.
+    """
+
+    question: str
+    eyebrow: str
+    tone: str
+    badge: str
+    answer: str
+    because: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    cards: Sequence[Card] = ()
+
+
+@dataclass(frozen=True)
 class Report:
     """What a page shows.
 

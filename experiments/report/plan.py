@@ -8,28 +8,76 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from experiments.report.figures import ACCENT, GRID, INK, MUTED, STYLE, svg_text
-from experiments.report.page import environment
+from experiments.report.page import Card, Picture, Sheet, environment
 from experiments.report.words import figure_text
 
 if TYPE_CHECKING:
     from engine.ope.plan import Need
-    from experiments.judge.plan import PlanOutput
+    from experiments.judge.planning.decisions import PlanOutput
 
 
 def answer(output: PlanOutput) -> str:
-    """The plan in a sentence."""
-    possible = [row for row in output.plan if row.decisions is not None]
+    """The plan in a sentence: one recommendation."""
+    best = next((row for row in output.plan if row.exploration == output.recommended), None)
     seen = f"a difference of {figure_text(output.difference)} with a power of {100 * output.power:g} %"
-    if not possible:
+    if best is None or best.decisions is None:
         return f"No number of decisions shows {seen} at these explorations."
-    parts = [f"{row.decisions:,} decisions at {100 * row.exploration:g} % exploration" for row in possible]
-    return f"To see {seen}: {', or '.join(parts)}."
+    return (
+        f"Draw {100 * best.exploration:g} % of the decisions at random: {best.decisions:,} decisions then show {seen}."
+    )
+
+
+def reasons(output: PlanOutput) -> list[str]:
+    """Why this exploration, what the others would need, and what exploring costs."""
+    best = next((row for row in output.plan if row.exploration == output.recommended), None)
+    if best is None or best.decisions is None:
+        return ["What the policy does is never logged without exploring: plan for an exploration above 0."]
+    drawn = round(best.decisions * best.exploration)
+    said = [f"{drawn:,} of them are drawn at random: hardly more than at any other share, and it takes the fewest."]
+    for row in output.plan:
+        if row.decisions is not None and row is not best:
+            at = round(row.decisions * row.exploration)
+            said.append(
+                f"At {100 * row.exploration:g} % it takes {row.decisions:,} decisions, {at:,} of them at random."
+            )
+    if best.for_support is not None and best.for_power is not None and best.for_support > best.for_power:
+        said.append("The number is that of the support, not of the power: fewer decisions would give no answer at all.")
+    cost = output.exploring_cost
+    if cost is None:
+        said.append("What exploring costs is not known without a pilot log: what a random choice is worth.")
+    elif cost > 0:
+        said.append(f"Exploring costs {figure_text(cost)} in all, in the metric's unit: random choices are worth less.")
+    else:
+        said.append("Exploring costs nothing on the pilot: a random choice was worth no less than the baseline.")
+    return said
 
 
 def plan_page(output: PlanOutput) -> str:
     """The page as HTML; every text is escaped, only our own SVG is trusted."""
-    said = answer(output)
-    return environment().get_template("plan.html.j2").render(output=output, answer=said, picture=curve(output.plan))
+    best = next((row for row in output.plan if row.exploration == output.recommended), None)
+    cards = []
+    if best is not None and best.decisions is not None:
+        drawn = best.decisions * best.exploration
+        cards = [
+            Card("Decisions", f"{best.decisions:,}", f"at {100 * best.exploration:g} % exploration"),
+            Card("Of them at random", f"{drawn:,.0f}", "people who get any message that is allowed"),
+            Card(
+                "Difference to see",
+                figure_text(output.difference),
+                f"the baseline is worth {figure_text(output.baseline_value)}",
+            ),
+        ]
+    sheet = Sheet(
+        question="How many decisions are needed?",
+        eyebrow="Plan of a log",
+        tone="stay" if best is None else "go",
+        badge="Not at these explorations" if best is None else f"Explore {100 * best.exploration:g} %",
+        answer=answer(output),
+        because=reasons(output),
+        cards=cards,
+    )
+    picture = Picture(curve(output.plan), answer(output))
+    return environment().get_template("plan.html.j2").render(output=output, sheet=sheet, picture=picture)
 
 
 def curve(rows: tuple[Need, ...]) -> str:

@@ -27,9 +27,11 @@ from engine.log.structure import require_sound
 from engine.monitor.effects import AGAINST, DayEffect, EffectSums, FirstValues, covariates_of
 from engine.monitor.escalate import COUNTED, Escalations, Raised, conditions_after, judge
 from engine.monitor.feeds import FeedSums
+from engine.monitor.foresight import Foresight, ForesightSums
 from engine.monitor.rates import RateSums, Reported
 from engine.monitor.rule import MonitorRule
 from engine.ope.estimate import Estimate
+from engine.ope.support import SupportRule
 from engine.records.outcomes import read_outcomes
 from engine.records.schema import CONTROL, UNIFORM_SLICE, LogMeta
 from engine.storage.given import Given
@@ -40,6 +42,9 @@ from experiments.report.files import make_folder, write_whole
 from experiments.report.monitor import monitor_page
 
 OPERATIONS = "operations"
+UNKNOWN = "unknown"
+# What harm is seen by: while none of these could be judged, silence is no good sign.
+_HARM = ("rate", "loss")
 STATES = {"": "fine", "alert": "alert", "pause_arm": "pause", "pause_channel": "pause", "kill": "kill"}
 _CONSTANT, _LEARNED = "always:", "vw"
 
@@ -53,6 +58,7 @@ class EffectOutput(Output, frozen=True, kw_only=True):
         now: the effect today; null where there is none.
         days: the effect after each day.
         variance_left: share of the variance that the covariates left.
+        missing: what it lacks and until when, at the pace so far; "" where it lacks nothing.
     """
 
     against: str
@@ -60,6 +66,7 @@ class EffectOutput(Output, frozen=True, kw_only=True):
     now: DayEffect | None
     days: tuple[DayEffect, ...]
     variance_left: float | None
+    missing: str = ""
 
 
 class MonitorOutput(Output, frozen=True, kw_only=True):
@@ -68,11 +75,13 @@ class MonitorOutput(Output, frozen=True, kw_only=True):
     Attributes:
         logs / rows: the logs that were read, and their rows.
         metric: the metric that the effects are of.
-        state: fine, alert, pause or kill: the strongest escalation.
+        state: fine, alert, pause or kill: the strongest escalation; unknown where none is on, no effect can be told and
+            no rule of a rate or a loss could be judged.
         effects: against control and against the uniform slice.
         offline: the backtest's figures, where they were given.
         raised: escalations that are on, the strongest first.
         silent: rule -> why it could not be judged.
+        foresight: what next month's log will be able to say; null where that is not known.
         conditions: the sender's side for the next decisions, as plain data.
         notes: notes that the logs carry, and events of the outcomes that look like slips of a state or a watched event.
         files: report.html, report.json and conditions.yaml, where --out was given.
@@ -86,6 +95,7 @@ class MonitorOutput(Output, frozen=True, kw_only=True):
     offline: tuple[OfflineRow, ...]
     raised: tuple[Raised, ...]
     silent: dict[str, str]
+    foresight: Foresight | None
     conditions: dict[str, Any]
     notes: tuple[str, ...] = ()
     files: dict[str, str] = {}
@@ -135,7 +145,8 @@ def monitor(
     rule = config.monitor
     effects = {name: sums.effects.sequence(name, rule.alpha, rule.tuned_for) for name in AGAINST}
     findings = settle(sums.audit.findings(), config.audit)
-    judged = judge(rule, sums.rates_by_rule(), sums.feeds, findings, effects[AGAINST[0]])
+    foresight = sums.foresight.result(rule.window_days, SupportRule())
+    judged = judge(rule, sums.rates_by_rule(), sums.feeds, findings, effects[AGAINST[0]], foresight)
     # What was in force last is what holds now.
     last = LogReader(reader.paths[-1])
     brakes = _brakes(last)
@@ -144,11 +155,12 @@ def monitor(
         logs=tuple(str(path) for path in reader.paths),
         rows=reader.rows,
         metric=metric,
-        state=STATES[judged.strongest],
-        effects=tuple(_effect(name, days) for name, days in effects.items()),
+        state=_state(judged, rule, effects),
+        effects=tuple(_effect(name, days, sums.effects.missing(name)) for name, days in effects.items()),
         offline=() if offline is None else offline_rows(offline, metric, effects),
         raised=tuple(judged.raised),
         silent=judged.silent,
+        foresight=None if isinstance(foresight, str) else foresight,
         conditions=after.to_builtins(),
         notes=(*reader.meta.notes, *_unheard(last), *sums.slips),
     )
@@ -167,6 +179,7 @@ class _Sums:
         names = covariates_of(meta.features, rule.covariates)
         self._first = FirstValues(names)
         self.effects = EffectSums(rule.buckets, len(names))
+        self.foresight = ForesightSums(metric)
         self.feeds = FeedSums(meta.features, meta.catalog)
         self.audit = AuditSums(meta, config.audit, (metric,))
         watched = sorted({one.event for one in rule.escalations if one.watch == "rate"} | set(COUNTED))
@@ -195,6 +208,7 @@ class _Sums:
             audited = batch_of(rounds, self.audit.groups, self.audit.bins)
             self.audit.add(audited)
             self.feeds.add(rounds, audited.day)
+            self.foresight.add(rounds, audited.day)
             before = self._first.of(rounds)
             left = rounds.usable | (audited.group == "control")
             reward = rounds.rewards[self._metric].copy()
@@ -246,9 +260,20 @@ def _unheard(reader: LogReader) -> list[str]:
     return [f"the log's guardrail pack has no rule `{OPERATIONS}`: with it `decide` obeys no pause and no kill switch"]
 
 
-def _effect(against: str, days: Sequence[DayEffect]) -> EffectOutput:
+def _state(judged: Escalations, rule: MonitorRule, effects: Mapping[str, Sequence[DayEffect]]) -> str:
+    """The strongest escalation; without one, whether anything could have been seen at all."""
+    harm = [one.name for one in rule.escalations if one.watch in _HARM]
+    heard = [one.name for one in rule.escalations if one.name in harm or not harm]
+    if judged.strongest or any(effects.values()) or any(name not in judged.silent for name in heard):
+        return STATES[judged.strongest]
+    return UNKNOWN
+
+
+def _effect(against: str, days: Sequence[DayEffect], missing: str) -> EffectOutput:
     if not days:
-        return EffectOutput(against=against, verdict="insufficient", now=None, days=(), variance_left=None)
+        return EffectOutput(
+            against=against, verdict="insufficient", now=None, days=(), variance_left=None, missing=missing
+        )
     now = days[-1]
     verdict = "better" if now.low > 0 else "worse" if now.high < 0 else "no difference"
     left = (now.stderr / now.plain_stderr) ** 2 if now.plain_stderr > 0 else None

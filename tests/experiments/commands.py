@@ -58,6 +58,7 @@ def call(*arguments: object) -> Answer:
             code = end.code
     answer = Answer(int(code or 0), strict_json(out.getvalue()), err.getvalue())
     command = "-".join(map(str, arguments[:2])) if arguments[0] in GROUPS else str(arguments[0])
+    command += "-learn" if "--learn" in arguments else ""
     failed = answer.code and (arguments[0] not in SPEAKING or "error" in answer.out)
     validate("error" if failed else command, answer.out)
     return answer

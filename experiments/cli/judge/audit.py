@@ -52,9 +52,11 @@ def run(
 
 
 def _checks(output: AuditOutput) -> Table:
-    table = Table("check", "verdict", "value", "fails", "seen", title=f"{output.rows:,} rows of {output.log}")
+    from experiments.report.audit import limit_text, measured_text
+
+    table = Table("check", "verdict", "figure", "limit", "seen", title=f"{output.rows:,} rows of {output.log}")
     for found in output.findings:
-        figures = ["-" if value is None else f"{value:.3g}" for value in (found.value, found.fail)]
+        figures = (measured_text(found), "-" if found.value is None else limit_text(found))
         table.add_row(found.check, found.verdict, *figures, found.what, style=_STYLES[found.verdict])
     return table
 

@@ -14,7 +14,7 @@ from experiments.cli.inputs import Log, OptionalOutcomes
 if TYPE_CHECKING:
     from experiments.serve.monitor import MonitorOutput
 
-EXIT_CODES = {"fine": 0, "alert": 10, "pause": 11, "kill": 12}
+EXIT_CODES = {"fine": 0, "alert": 10, "pause": 11, "kill": 12, "unknown": 13}
 _STYLES = {"alert": "yellow", "pause_arm": "red", "pause_channel": "red", "kill": "bold red"}
 
 
@@ -38,8 +38,8 @@ def run(
 ) -> None:
     """Treatment against control and the uniform slice, with intervals that may be looked at every day, and escalations.
 
-    Leaves with 0 (fine), 10 (alert), 11 (an arm or a channel is paused) or 12 (kill switch). Overrides, for instance:
-    monitor.alpha=0.01.
+    Leaves with 0 (fine), 10 (alert), 11 (an arm or a channel is paused), 12 (kill switch) or 13 (cannot tell yet).
+    Overrides, for instance: monitor.alpha=0.01.
     """
     from engine.time.localtime import instant_of
     from experiments.serve.decide import parse_now
@@ -78,6 +78,11 @@ def _tables(output: MonitorOutput) -> list[Table]:
 
 
 def _lines(output: MonitorOutput) -> list[str]:
+    from experiments.report.monitor import answer, foreseen
+
+    waits = [f"against {effect.against}: {effect.missing}" for effect in output.effects if effect.missing]
     silent = [f"not judged: {name}: {why}" for name, why in output.silent.items()]
     files = [f"{name}: {path}" for name, path in output.files.items()]
-    return [*output.notes, *silent, *files, f"monitor: {output.state}"]
+    said = "" if output.foresight is None else foreseen(output.foresight)
+    lines = [*output.notes, *waits, *silent, *([said] if said else []), *files]
+    return [*lines, f"monitor: {output.state}: {answer(output)}"]

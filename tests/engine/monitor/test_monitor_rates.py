@@ -64,7 +64,7 @@ def judged(rates: RateSums, *rules: Escalation) -> list[tuple[str, str, str]]:
     rule = MonitorRule(escalations=rules)
     log = healthy(60, 1)
     feeds = FeedSums(log.meta.features, log.meta.catalog)
-    found = judge(rule, {one.name: rates for one in rules if one.watch == "rate"}, feeds, (), ())
+    found = judge(rule, {one.name: rates for one in rules if one.watch == "rate"}, feeds, (), (), "no propensities")
     return [(one.effect, one.name, one.scope) for one in found.raised]
 
 
@@ -100,7 +100,7 @@ def test_without_outcomes_a_rule_says_that_it_is_silent() -> None:
             Escalation(name="draw", watch="audit", effect="alert", check="mean_weight"),
         )
     )
-    found = judge(rule, None, feeds, (), ())
+    found = judge(rule, None, feeds, (), (), "no propensities")
     assert found.raised == ()
     assert found.strongest == ""
     assert set(found.silent) == {"stop", "loss", "draw"}
@@ -157,5 +157,5 @@ def test_a_feed_that_stands_still_and_contacts_who_are_lost(share: float, raised
             Escalation(name="stale", watch="stale", effect="alert", above=0.5),
         )
     )
-    found = judge(rule, {}, feeds, (), ())
+    found = judge(rule, {}, feeds, (), (), "no propensities")
     assert [one.name for one in found.raised] == (["reach", "stale"] if raised else [])

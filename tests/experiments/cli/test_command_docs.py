@@ -17,7 +17,7 @@ from experiments.outputs import CommandOutput
 from experiments.settings import BacktestConfig, DecideConfig, EvaluateConfig, compose_settings
 from experiments.simulate.run_spec import SimulateConfig
 
-OUTPUTS = {name: printed(name) for name in PRINTED if name.partition("-")[0] not in ("catalog", "guardrails", "state")}
+OUTPUTS = {name: printed(name) for name in PRINTED if "-" not in name}
 GROUPS = ("catalog", "guardrails", "state")
 STATE_OUTPUTS = {name: printed(name) for name in PRINTED if name.startswith("state-")}
 # Keys that several commands print are described once, before the first section.
@@ -44,7 +44,11 @@ def test_every_option_and_key_is_described(command: str, sections: dict[str, str
     assert {option for option in options - {"--help"} if option not in sections[command]} == set()
     # What a backtest shares with an evaluation is said there.
     said = sections[command] + (sections["evaluate"] if command == "backtest" else "")
-    assert {key for key in set(OUTPUTS[command].__struct_fields__) - SHARED if f"`{key}`" not in said} == set()
+    keys = {
+        *OUTPUTS[command].__struct_fields__,
+        *(printed("plan-learn").__struct_fields__ if command == "plan" else ()),
+    }
+    assert {key for key in keys - SHARED if f"`{key}`" not in said} == set()
 
 
 def test_keys_that_commands_share_are_described_once(root: Path) -> None:

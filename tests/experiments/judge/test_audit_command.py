@@ -42,9 +42,24 @@ def test_a_randomised_trial_passes(hillstrom: Path, tmp_path: Path) -> None:
     assert verdicts(out)["sample_ratio"] == verdicts(out)["mean_weight"] == verdicts(out)["leaked_features"] == "pass"
     assert out["readiness"] == {"permission": None, "resolved": None, "valid": None}
     page = (tmp_path / "report.html").read_text()
-    assert "Can" in page
+    assert f"Can {hillstrom.name} be trusted?" in page
+    assert str(hillstrom.parent) not in page
+    assert "p-value" in page
+    assert "fails below" in page
+    assert "To do:" not in page
+    assert all(not found["advice"] for found in out["findings"] if found["verdict"] == "pass")
     assert "<script" not in page
     assert strict_json((tmp_path / "report.json").read_text())["verdict"] == "pass"
+
+
+def test_the_page_says_first_what_failed_and_what_to_do(spoilt: Path, tmp_path: Path) -> None:
+    call("audit", spoilt, "--out", tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    first = page.split("</section>")[0]
+    assert "Not as it is" in first
+    assert "duplicates" in first
+    assert "To do:" in first
+    assert page.index("What to look at") < page.index("What is in order")
 
 
 def test_a_real_log_of_thompson_sampling_does_not_fail(imported: Imported) -> None:

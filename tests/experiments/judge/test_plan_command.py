@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.ope.plan import Need
-from experiments.judge.plan import PlanOutput
+from experiments.judge.planning.decisions import PlanOutput
 from experiments.report.plan import answer, curve
 from tests.experiments.commands import call, run
 
@@ -26,7 +26,8 @@ def test_a_plan_from_moments(tmp_path: Path) -> None:
     assert full["decisions"] == full["for_power"]
     assert (out["source"], out["difference"], out["design_effect"]) == ("moments", pytest.approx(0.01), 1.0)
     page = Path(out["files"]["report"]).read_text(encoding="utf-8")
-    assert f"{full['decisions']:,} decisions at 100 % exploration" in page
+    assert f"Draw 100 % of the decisions at random: {full['decisions']:,} decisions then show" in page
+    assert (out["recommended"], out["exploring_cost"]) == (1.0, None)
     assert "no number is enough" in page
     assert "<svg" in page
     assert not re.search(r"(src|href)=\"(http|//)", page)
@@ -42,6 +43,12 @@ def test_a_plan_from_a_pilot(hillstrom: Path) -> None:
     rare, full = planned["plan"]
     assert full["sd"] / math.sqrt(judged["n"]) == pytest.approx(judged["difference"]["stderr"], rel=0.01)
     assert rare["decisions"] > 5 * full["decisions"]
+    # A tenth at random of more than five times the decisions: fewer get a random message, but it takes far longer.
+    drawn = {row["exploration"]: row["exploration"] * row["decisions"] for row in (rare, full)}
+    assert planned["recommended"] == (1.0 if drawn[1.0] <= 1.15 * drawn[0.1] else 0.1)
+    even = run("evaluate", *asked[:-1], "uniform", *base, "--estimator", "snips")["results"][0]
+    lost = -even["difference"]["value"] * drawn[planned["recommended"]]
+    assert planned["exploring_cost"] == pytest.approx(lost, rel=1e-6)
     assert planned["baseline_value"] == pytest.approx(judged["value"] - judged["difference"]["value"])
     daily = run("plan", *asked, *base, "--difference", 0.01, "--exploration", "1",
                 "evaluation.interval=asymptotic_sequence")  # fmt: skip
@@ -65,6 +72,12 @@ def test_a_clustered_pilot_has_a_design_effect(imported) -> None:
         (("--mean", 0.1, "--lift", 0.1, "--difference", 0.1), 2, "difference"),
         (("--mean", 0.0, "--sd", 1.0, "--lift", 0.1), 2, "lift"),
         (("--mean", 3.0, "--lift", 0.1), 2, "sd"),
+        (("--mean", 0.1, "--lift", -1), 2, "lift"),
+        (("--mean", 30.0, "--sd", 9.0, "--lift", -1.5), 2, "lift"),
+        (("--mean", 0.4, "--lift", 2), 2, "0 to 1"),
+        (("--mean", 0.4, "--difference", 0.7), 2, "0 to 1"),
+        (("--mean", 0.4, "--difference", -0.5), 2, "0 to 1"),
+        (("--mean", 0.4, "--difference", "nan"), 2, "difference"),
         (("--mean", "nan", "--difference", 0.1), 2, "mean"),
         (("--lift", 0.1), 2, "log"),
         (("--mean", 0.1, "--lift", 0.1, "--exploration", "a"), 2, "exploration"),
@@ -75,7 +88,23 @@ def test_a_clustered_pilot_has_a_design_effect(imported) -> None:
         (("--log", "absent.parquet", "--lift", 0.1), 2, "metric"),
     ],
     ids=[
-        *("no-question", "two-questions", "lift-of-0", "no-sd", "nan", "no-source", "word", "above-1", "interval"),
+        *(
+            "no-question",
+            "two-questions",
+            "lift-of-0",
+            "no-sd",
+            "all-lost",
+            "more-than-all",
+            "lift-beyond",
+            "beyond",
+            "below-0",
+            "no-number",
+            "nan",
+            "no-source",
+            "word",
+            "above-1",
+            "interval",
+        ),
         *("power", "absent", "no-metric"),
     ],
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -136,6 +137,7 @@ def test_the_backtest_stands_beside(launched: Launched, tmp_path: Path) -> None:
 def test_without_outcomes_and_conditions_nothing_is_claimed(launched: Launched) -> None:
     out = run("monitor", "--log", launched(""), "--metric", "margin")
     assert "complaints" in out["silent"]
+    assert out["state"] == "fine"  # the effects are there
     assert "killed" not in out["conditions"]
 
 
@@ -150,3 +152,35 @@ def test_outcomes_with_a_slip_are_said(launched: Launched, sender: Path, tmp_pat
     assert "the event 'faild' (1 row) is not read: did you mean 'failed'?" in notes
     assert "the event 'unsubscibed' (1 row) is not read: did you mean 'unsubscribed'?" in notes
     assert not [one for one in watched(log, "--conditions", sender)[1]["notes"] if "is not read" in one]
+
+
+def test_where_nothing_could_be_judged_it_cannot_be_told_yet(launched: Launched, tmp_path: Path) -> None:
+    """Ninety rows, no outcomes: green would be a lie. It says what is missing, and until when."""
+    few = tmp_path / "few.parquet"
+    pq.write_table(pq.read_table(launched("")).slice(0, 90), few)
+    answer = call("monitor", "--log", few, "--metric", "margin", "--out", tmp_path / "watch")
+    assert (answer.code, answer.out["state"]) == (13, "unknown")
+    for effect in answer.out["effects"]:
+        assert effect["verdict"] == "insufficient"
+        assert "until" in effect["missing"]
+    page = (tmp_path / "watch" / "report.html").read_text()
+    assert "Cannot tell yet" in page
+    assert "Nothing asks for a step" not in page
+    assert "give the outcome file with --outcomes" in page
+
+
+def test_a_log_that_stops_exploring_is_said_before_it_is_blind(
+    launched: Launched, sender: Path, tmp_path: Path
+) -> None:
+    log = launched("")
+    healthy = watched(log, "--conditions", sender)[1]["foresight"]
+    assert healthy["planned_ess"] > healthy["needed_ess"]
+    assert healthy["actions_per_context"] > 1.01
+    table = pq.read_table(log)
+    certain = tmp_path / "certain.parquet"
+    place = table.schema.get_field_index("propensity")
+    p = table["propensity"].to_numpy(zero_copy_only=False)
+    pq.write_table(table.set_column(place, table.schema.field(place), pa.array(np.where(p > 0, 0.9999, p))), certain)
+    out = call("monitor", "--log", certain, "--metric", "margin", "--conditions", sender).out
+    assert "going_blind" in {one["name"] for one in out["raised"]}
+    assert out["foresight"]["actions_per_context"] < 1.001

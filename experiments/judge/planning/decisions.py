@@ -28,6 +28,8 @@ from experiments.report.plan import plan_page
 from experiments.settings import PlanConfig
 
 EXPLORATIONS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+# Uniform decisions so many times the fewest are as good as the fewest where they come sooner.
+_NEAR = 1.15
 
 
 class PlanOutput(Output, frozen=True, kw_only=True):
@@ -39,6 +41,9 @@ class PlanOutput(Output, frozen=True, kw_only=True):
         source: "pilot" or "moments".
         design_effect: how many times larger the variance is because rows of one contact depend on each other.
         plan: one row for each exploration.
+        recommended: the exploration to choose; null where no number of decisions is enough.
+        exploring_cost: what the uniform decisions of the recommended row lose against the baseline in all, in the
+            metric's unit; null where no pilot tells what a uniform choice is worth.
     """
 
     difference: float
@@ -49,6 +54,8 @@ class PlanOutput(Output, frozen=True, kw_only=True):
     source: str
     design_effect: float
     plan: tuple[Need, ...]
+    recommended: float | None = None
+    exploring_cost: float | None = None
     notes: tuple[str, ...] = ()
     files: dict[str, str] = {}
 
@@ -119,6 +126,8 @@ class _Told:
     terms: Sequence[Terms]
     design_effect: float = 1.0
     notes: tuple[str, ...] = ()
+    reward_range: tuple[float, float] = (-math.inf, math.inf)
+    uniform: float | None = None
 
 
 def plan_log(request: PlanRequest, config: PlanConfig) -> PlanOutput:
@@ -132,7 +141,7 @@ def plan_log(request: PlanRequest, config: PlanConfig) -> PlanOutput:
     """
     settings, source = config.evaluation, request.source
     told = _of_pilot(source, request, settings) if isinstance(source, PilotLog) else _of_moments(source, request)
-    difference = _difference(request, told.baseline)
+    difference = _difference(request, told)
     alpha, rule = settings.shared_alpha, SupportRule()
     needs = [
         needed(
@@ -148,6 +157,10 @@ def plan_log(request: PlanRequest, config: PlanConfig) -> PlanOutput:
         )
         for t in told.terms
     ]
+    best = recommended(needs)
+    cost = None
+    if best is not None and best.decisions is not None and told.uniform is not None:
+        cost = best.decisions * best.exploration * (told.baseline - told.uniform)
     output = PlanOutput(
         difference=difference,
         baseline_value=told.baseline,
@@ -157,28 +170,52 @@ def plan_log(request: PlanRequest, config: PlanConfig) -> PlanOutput:
         source=told.name,
         design_effect=told.design_effect,
         plan=tuple(needs),
+        recommended=None if best is None else best.exploration,
+        exploring_cost=cost,
         notes=told.notes,
     )
     return output if request.out is None else _write(output, request.out)
 
 
-def _difference(request: PlanRequest, baseline: float) -> float:
+def recommended(needs: Sequence[Need]) -> Need | None:
+    """The exploration that needs the fewest decisions, of those with hardly more uniform decisions than the fewest."""
+    possible = [(row.decisions, row.decisions * row.exploration, row) for row in needs if row.decisions is not None]
+    if not possible:
+        return None
+    fewest = min(drawn for _, drawn, _ in possible)
+    return min((one for one in possible if one[1] <= _NEAR * fewest), key=lambda one: one[0])[2]
+
+
+def _difference(request: PlanRequest, told: _Told) -> float:
     if (request.difference is None) == (request.lift is None):
         raise ParameterError(
             "difference", "plan", allowed="one of --difference and --lift", got=(request.difference, request.lift)
         )
-    if request.difference is not None:
-        return request.difference
-    lift = float(request.lift or 0.0) * baseline
-    if not math.isfinite(lift) or lift == 0:
+    difference, asked = request.difference, "difference"
+    if request.lift is not None:
+        difference, asked = request.lift * told.baseline, "lift"
+        if not request.lift > -1 or not math.isfinite(difference) or difference == 0:
+            raise ParameterError(
+                "lift",
+                "plan",
+                allowed="above -1 and not 0, of a baseline worth other than 0",
+                got=(request.lift, told.baseline),
+                hint="0.03 is 3 % more than the baseline's value",
+            )
+    low, high = told.reward_range
+    reached = told.baseline + float(difference or 0.0)
+    if not low <= reached <= high:
         raise ParameterError(
-            "lift", "plan", allowed="not 0, of a baseline worth other than 0", got=(request.lift, baseline)
+            asked,
+            "plan",
+            allowed=f"such that the policy's value lies in the metric's range, {low:g} to {high:g}",
+            got=f"{told.baseline:g} {float(difference or 0.0):+g} = {reached:g}",
         )
-    return lift
+    return float(difference or 0.0)
 
 
 def _of_moments(moments: Moments, request: PlanRequest) -> _Told:
-    mean, sd, kurtosis = moments.mean, moments.sd, math.nan
+    mean, sd, kurtosis, range_ = moments.mean, moments.sd, math.nan, (-math.inf, math.inf)
     if not math.isfinite(mean):
         raise ParameterError("mean", "plan", allowed="finite", got=mean)
     if sd is None:
@@ -187,13 +224,13 @@ def _of_moments(moments: Moments, request: PlanRequest) -> _Told:
                 "sd", "plan", allowed="given where the mean is no share in (0, 1)", got=None, hint="say --sd"
             )
         sd = math.sqrt(mean * (1 - mean))
-        kurtosis = 1 / (mean * (1 - mean)) - 3
+        kurtosis, range_ = 1 / (mean * (1 - mean)) - 3, (0.0, 1.0)
     terms = [
         of_moments(exploration, actions=moments.actions, sd=sd, disagreement=moments.disagreement)
         for exploration in request.explorations
     ]
     notes = ("planned from moments: both policies always take one action, and rows are independent",)
-    return _Told("moments", mean, kurtosis, terms, notes=notes)
+    return _Told("moments", mean, kurtosis, terms, notes=notes, reward_range=range_)
 
 
 def _of_pilot(source: PilotLog, request: PlanRequest, settings: EvaluationSettings) -> _Told:
@@ -219,7 +256,7 @@ def _of_pilot(source: PilotLog, request: PlanRequest, settings: EvaluationSettin
     pilot = sums.result()
     terms = _varying(pilot)
     said = (*reader.meta.notes, *learnt.values(), *notes, *_assured(terms))
-    return _Told("pilot", pilot.baseline, pilot.kurtosis, terms, effect, said)
+    return _Told("pilot", pilot.baseline, pilot.kurtosis, terms, effect, said, range_, pilot.uniform)
 
 
 def _assured(terms: Sequence[Terms]) -> tuple[str, ...]:
