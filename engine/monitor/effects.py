@@ -133,7 +133,9 @@ class EffectSums:
                 wait = max((_FEWEST_ROWS - rows) * span / rows, (_FEWEST_BUCKETS - units) * span / units)
                 until = day_name(days[-1] + math.ceil(wait))
                 have = f"{rows:.0f} decisions of {units} contacts in the group {name!r}"
-                said.append(f"{have}, {_FEWEST_ROWS} of {_FEWEST_BUCKETS} are needed: at this pace until about {until}")
+                said.append(
+                    f"{have}, {_FEWEST_ROWS} of {_FEWEST_BUCKETS} contacts are needed: about {until} at this pace"
+                )
         return "; ".join(said)
 
 

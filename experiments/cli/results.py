@@ -64,9 +64,11 @@ def plan_table(output: PlanOutput) -> Table:
 
 def learning_table(output: LearnOutput) -> Table:
     """What each exploration brings and costs."""
+    from experiments.report.plan_learn import cost_text
+
     table = Table(title=f"exploring to learn {output.metric}, {output.per_week:,.0f} decisions a week")
     for name in ("exploration", "80 % by week", "share at the end", "cost per 100,000", "smallest propensity",
-                 "effective rows next month", "next log answers"):  # fmt: skip
+                 "effective rows next month", "next log answers on"):  # fmt: skip
         table.add_column(name, justify="right", overflow="fold")
     for row in output.explorations:
         mark = " *" if row.exploration == output.recommended else ""
@@ -74,10 +76,10 @@ def learning_table(output: LearnOutput) -> Table:
             f"{100 * row.exploration:g} %{mark}",
             "not in time" if row.by_week is None else str(row.by_week),
             percent(row.share),
-            figure_text(row.cost),
+            cost_text(row, output.unit),
             figure_text(row.smallest_propensity),
             f"{row.next_month_ess:,.0f}",
-            "yes" if row.next_log_answers else "no",
+            ", ".join(row.answers) or "nothing",
         )
     return table
 

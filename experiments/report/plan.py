@@ -33,13 +33,16 @@ def reasons(output: PlanOutput) -> list[str]:
     if best is None or best.decisions is None:
         return ["What the policy does is never logged without exploring: plan for an exploration above 0."]
     drawn = round(best.decisions * best.exploration)
-    said = [f"{drawn:,} of them are drawn at random: hardly more than at any other share, and it takes the fewest."]
-    for row in output.plan:
-        if row.decisions is not None and row is not best:
-            at = round(row.decisions * row.exploration)
-            said.append(
-                f"At {100 * row.exploration:g} % it takes {row.decisions:,} decisions, {at:,} of them at random."
-            )
+    near = min(
+        ((row.decisions * row.exploration, row) for row in output.plan if row.decisions is not None),
+        key=lambda one: one[0],
+    )
+    said = [
+        f"{drawn:,} of them are drawn at random, hardly more than the fewest "
+        f"({near[0]:,.0f} of {near[1].decisions:,} at {100 * near[1].exploration:g} %), and the answer comes sooner."
+        if near[1] is not best
+        else f"{drawn:,} of them are drawn at random, the fewest of the shares that were compared."
+    ]
     if best.for_support is not None and best.for_power is not None and best.for_support > best.for_power:
         said.append("The number is that of the support, not of the power: fewer decisions would give no answer at all.")
     cost = output.exploring_cost

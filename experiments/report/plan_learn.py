@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from experiments.report.figures import GRID, INK, MUTED, STYLE, svg_text
 from experiments.report.page import Card, Picture, Sheet, environment
-from experiments.report.words import figure_text, percent
+from experiments.report.words import GLUE, amount, figure_text, percent
 
 if TYPE_CHECKING:
     from experiments.judge.planning.learning import ExploringRow, LearnOutput
@@ -26,24 +26,29 @@ def answer(output: LearnOutput) -> str:
     best, gain = _recommended(output), percent(output.gain)
     if output.answer == "not shown":
         return (
-            f"The log does not show that its arms differ in {output.metric} (p = {figure_text(output.p_value, 2)}): "
+            f"The log does not show that its arms differ in {output.metric} (p = {p_value_text(output.p_value)}): "
             "whether the best one can be learnt cannot be promised."
         )
     reached = f"{percent(best.share)} of the gain is expected after {output.weeks[-1]} weeks"
     if output.answer == "not in time":
         return f"The best arms cannot be learnt in time: at {_share(best)} exploration {reached}."
-    when = "the log already tells 80 %" if best.by_week == 0 else f"80 % is expected {week_text(best.by_week)}"
-    return f"The best arms can be learnt: at {_share(best)} exploration {when} of a gain of {gain}."
+    when = (
+        f"the log already tells 80{GLUE}%" if best.by_week == 0 else f"80{GLUE}% is expected {week_text(best.by_week)}"
+    )
+    return f"The best arms can be learnt: at {_share(best)} exploration {when} of a gain of {gain} over today."
 
 
 def actions(output: LearnOutput) -> list[str]:
     """What to do, and what it costs."""
     best = _recommended(output)
     dropped = [arm.name for arm in output.arms if arm.drop]
-    cost = f"It costs at most {figure_text(best.cost)} per 100,000 decisions, in the unit of {output.metric}."
+    cost = f"It costs at most {cost_text(best, output.unit)} per 100,000 decisions."
     said = [f"Draw {_share(best)} of the decisions at random. {cost}"]
-    if best.next_log_answers:
-        said.append(f"Next month's log still answers: {best.next_month_ess:,.0f} effective rows for any arm.")
+    if best.answers:
+        said.append(
+            f"Next month's log still answers: {best.next_month_ess:,.0f} effective rows for any arm, "
+            f"enough to judge one on {' and '.join(best.answers)}."
+        )
     else:
         said.append("Next month's log goes blind at every exploration compared: take fewer arms.")
     said.append(
@@ -83,14 +88,25 @@ def learn_page(output: LearnOutput) -> str:
         ],
     )
     made = environment()
-    made.filters.update(week=week_text, percent=percent)
+    made.filters.update(week=week_text, percent=percent, p_value=p_value_text)
+    costs = {row.exploration: cost_text(row, output.unit) for row in output.explorations}
     picture = Picture(_curves(output), answer(output))
-    return made.get_template("plan_learn.html.j2").render(output=output, sheet=sheet, picture=picture)
+    return made.get_template("plan_learn.html.j2").render(output=output, sheet=sheet, picture=picture, costs=costs)
+
+
+def cost_text(row: ExploringRow, unit: str) -> str:
+    """What exploring costs per 100,000 decisions, by the unit of the metric; a share is counted."""
+    return f"{row.cost:,.0f}" if unit != "usd" else amount(row.cost, unit)
 
 
 def week_text(week: int | None) -> str:
     """A week in words."""
     return "not in time" if week is None else "already today" if week == 0 else f"by week {week}"
+
+
+def p_value_text(value: float | None) -> str:
+    """A p-value for people."""
+    return "n/a" if value is None else "below 0.001" if value < 0.001 else f"{value:.2g}"
 
 
 def _recommended(output: LearnOutput) -> ExploringRow:
@@ -107,7 +123,7 @@ def _count(contacts: int | None) -> str:
 
 
 def _share(row: ExploringRow) -> str:
-    return f"{100 * row.exploration:g} %"
+    return f"{100 * row.exploration:g}{GLUE}%"
 
 
 def _curves(output: LearnOutput) -> str:

@@ -103,7 +103,7 @@ class ExploringRow(Output, frozen=True, kw_only=True):
             arms.
         smallest_propensity: of an arm that is not favoured.
         next_month_ess: effective sample size in next month's log of a policy that always takes such an arm.
-        next_log_answers: whether next month's log supports a judgement of it.
+        answers: the metric and the stages on which next month's log supports a judgement of it.
     """
 
     exploration: float
@@ -112,7 +112,7 @@ class ExploringRow(Output, frozen=True, kw_only=True):
     cost: float
     smallest_propensity: float
     next_month_ess: float
-    next_log_answers: bool
+    answers: tuple[str, ...]
 
 
 class CurveRow(Output, frozen=True, kw_only=True):
@@ -168,7 +168,7 @@ class LearnOutput(Output, frozen=True, kw_only=True):
 
     Attributes:
         answer: yes, not in time, or not shown (the arms of the log differ by no more than chance).
-        metric / mean / per_week: what was planned for.
+        metric / unit / mean / per_week: what was planned for.
         groups: whose best arm is learnt.
         spread: of the arms' values, as a share of the mean.
         p_value: of arms that are all alike; null without a log.
@@ -181,6 +181,7 @@ class LearnOutput(Output, frozen=True, kw_only=True):
     answer: str
     source: str
     metric: str
+    unit: str
     mean: float
     per_week: float
     groups: tuple[str, ...]
@@ -218,6 +219,7 @@ class _Source:
     per_week: float
     per_contact: float
     notes: tuple[str, ...]
+    unit: str = ""
 
 
 def plan_learning(request: LearnRequest, config: PlanConfig) -> LearnOutput:
@@ -241,7 +243,6 @@ def plan_learning(request: LearnRequest, config: PlanConfig) -> LearnOutput:
     rows, found = [], {}
     for exploration in sorted(request.explorations):
         found[exploration] = learnt = simulated(told.cells, exploration)
-        need = _need(told, LIFTS[-1], exploration, arms, request, config)
         month = source.per_week * _MONTH_WEEKS
         rows.append(
             ExploringRow(
@@ -251,7 +252,11 @@ def plan_learning(request: LearnRequest, config: PlanConfig) -> LearnOutput:
                 cost=exploration * learnt.uniform_loss * 100_000,
                 smallest_propensity=exploration / arms,
                 next_month_ess=month * exploration / arms,
-                next_log_answers=need.for_support is not None and month >= need.for_support,
+                answers=tuple(
+                    name
+                    for name, one in source.told.items()
+                    if month >= (_need(one, LIFTS[-1], exploration, arms, request, config).for_support or math.inf)
+                ),
             )
         )
     best = _recommended(rows)
@@ -267,6 +272,7 @@ def plan_learning(request: LearnRequest, config: PlanConfig) -> LearnOutput:
         answer="not shown" if not shown else "yes" if best.by_week is not None else "not in time",
         source=source.name,
         metric=source.metric,
+        unit=source.unit,
         mean=told.mean,
         per_week=source.per_week,
         groups=source.groups,
@@ -316,8 +322,8 @@ def _by_week(shares: FloatArray) -> int | None:
 
 def _recommended(rows: Sequence[ExploringRow]) -> ExploringRow:
     """The least exploration that learns in time and leaves a log that answers; else the nearest to it."""
-    both = [row for row in rows if row.by_week is not None and row.next_log_answers]
-    some = [row for row in rows if row.next_log_answers]
+    both = [row for row in rows if row.by_week is not None and row.answers]
+    some = [row for row in rows if row.answers]
     if both or some:
         return both[0] if both else max(some, key=lambda row: row.share or 0.0)
     return max(rows, key=lambda row: row.next_month_ess)
@@ -445,6 +451,7 @@ def _of_log(asked: LearnLog, per_week: float | None) -> _Source:
             if batch.n:
                 rows.add(batch, metrics)
         notes, catalog, clustered = reader.meta.notes, reader.meta.catalog, reader.meta.clustered
+        unit = reader.meta.rewards[asked.metric].unit
     if not rows.filled:
         raise DataError(f"{named(asked.log)} has no usable row whose {asked.metric} is known")
     group, arm, p, cluster, at, rewards = rows.joined()
@@ -461,7 +468,7 @@ def _of_log(asked: LearnLog, per_week: float | None) -> _Source:
     rate = _rate(at) if per_week is None else per_week
     said.append("an arm's value is that of a uniform choice among its channels and hours")
     arms = tuple(names[place] for place in present)
-    return _Source("log", asked.metric, told, arms, rows.groups, rate, len(cluster) / contacts, tuple(said))
+    return _Source("log", asked.metric, told, arms, rows.groups, rate, len(cluster) / contacts, tuple(said), unit)
 
 
 def _check_feature(reader: LogReader, by: str) -> None:

@@ -19,7 +19,7 @@ def test_a_team_with_its_rates_is_told_when_what_and_at_what_cost(tmp_path: Path
     by = {row["exploration"]: row for row in out["explorations"]}
     assert out["answer"] == "yes"
     assert by[0.02]["by_week"] is None
-    assert not by[0.02]["next_log_answers"]
+    assert by[0.02]["answers"] == ["clicked"]
     assert by[1.0]["by_week"] < by[0.2]["by_week"]
     assert by[1.0]["cost"] == pytest.approx(50 * by[0.02]["cost"])
     assert by[0.2]["smallest_propensity"] == pytest.approx(0.025)
@@ -30,7 +30,12 @@ def test_a_team_with_its_rates_is_told_when_what_and_at_what_cost(tmp_path: Path
     assert needs["clicked", 0.03] < needs["metric", 0.03]
     page = Path(out["files"]["report"]).read_text(encoding="utf-8")
     first = page.split("</section>")[0]
-    for said in ("It can be learnt", "Draw 20 % of the decisions at random", "It costs at most", "Learn from clicked"):
+    for said in (
+        "It can be learnt",
+        "Draw 20\xa0% of the decisions at random",
+        "It costs at most",
+        "Learn from clicked",
+    ):
         assert said in first
     assert "<svg" in page
     assert "<script" not in page
@@ -40,7 +45,7 @@ def test_a_team_with_its_rates_is_told_when_what_and_at_what_cost(tmp_path: Path
 def test_too_few_decisions_are_not_in_time() -> None:
     out = run("plan", *RATES[:-1], 500)
     assert out["answer"] == "not in time"
-    assert not out["explorations"][0]["next_log_answers"]
+    assert out["explorations"][0]["answers"] == []
 
 
 def test_a_log_of_arms_that_differ(hillstrom: Path) -> None:

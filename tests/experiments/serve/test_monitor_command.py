@@ -162,7 +162,7 @@ def test_where_nothing_could_be_judged_it_cannot_be_told_yet(launched: Launched,
     assert (answer.code, answer.out["state"]) == (13, "unknown")
     for effect in answer.out["effects"]:
         assert effect["verdict"] == "insufficient"
-        assert "until" in effect["missing"]
+        assert "100 of 30 contacts are needed: about 2026-" in effect["missing"]
     page = (tmp_path / "watch" / "report.html").read_text()
     assert "Cannot tell yet" in page
     assert "Nothing asks for a step" not in page
