@@ -8,6 +8,7 @@ from typing import TypeAlias
 from engine.ope.choose import Chosen, choose, influence, stderr_of
 from engine.ope.estimate import Difference, Estimate, finite
 from engine.ope.estimators.named import Asked
+from engine.ope.estimators.weighting import Clipped
 from engine.ope.intervals.figure import Figure, part_of
 from engine.ope.intervals.methods import Found, interval_of
 from engine.ope.intervals.simultaneous import Gap, Together, together
@@ -59,6 +60,8 @@ def estimate_of(setup: Setup, totals: Totals, target: Target, estimator: Asked, 
     reasons = _reasons(setup, totals, unit, value, (estimator, judge))
     if covered:
         reasons += _decided_by_few(setup, totals, own.judged, other.judged)
+    reasons += _cut_off(setup, estimator, own, value, (gap_low, gap_high))
+    reasons += _outside(setup, (low, high))
     unknown = dict.fromkeys(found.reason for found in (alone, gap) if found.reason)
     estimate = Estimate(
         policy=target.name,
@@ -141,6 +144,33 @@ def _reasons(setup: Setup, totals: Totals, unit: int, value: float, judges: tupl
         found = _support(setup, totals, 0, judges[1].weight)
         base = tuple(f"baseline {setup.baseline.name}: {reason}" for reason in found)
     return own + base
+
+
+def _cut_off(setup: Setup, estimator: Asked, own: Chosen, value: float, gap: Interval) -> tuple[str, ...]:
+    """Where clipping takes more off the value than the interval of the difference is wide to either side.
+
+    What is cut is taken to have the mean reward of what is kept, so the bias is about value x cut / kept.
+    """
+    if not isinstance(estimator, Clipped) or estimator.clip != setup.settings.clip:
+        return ()
+    low, high = gap
+    kept = own.weights.kept
+    if low is None or high is None or not 0.0 < kept < 1.0:
+        return ()
+    bias, half = abs(value) * (1.0 - kept) / kept, (high - low) / 2.0
+    if not bias > half:
+        return ()
+    said = f"clipping cuts {1 - kept:.1%} of the sum of weights, which moves the value by about {bias:.3g}"
+    return (f"{said}: more than the interval's {half:.3g} to either side",)
+
+
+def _outside(setup: Setup, interval: Interval) -> tuple[str, ...]:
+    """Where the whole interval of the value lies beyond what a reward can be."""
+    least, most = setup.question.reward_range
+    low, high = interval
+    if low is None or high is None or (low <= most and high >= least):
+        return ()
+    return (f"the interval of the value lies outside the metric's range, {least:g} to {most:g}",)
 
 
 def _decided_by_few(setup: Setup, totals: Totals, own: Ratios, other: Ratios) -> tuple[str, ...]:

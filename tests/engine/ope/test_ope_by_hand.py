@@ -11,7 +11,7 @@ import pytest
 from engine.ope.estimators.doubly_robust import Dm, Dr
 from engine.ope.estimators.weighting import Clipped, Ips, Snips
 from engine.ope.support import SupportRule
-from engine.ope.target import PolicyTarget
+from engine.ope.target import LoggedTarget, PolicyTarget
 from tests.engine.ope.asking import estimate_of, evaluate
 
 WEIGHT = np.array([2.0, 0.0, 4.0])
@@ -116,3 +116,33 @@ def test_json_keeps_every_digit_and_turns_what_is_not_finite_to_none(ope) -> Non
         *("policy", "metric", "estimator", "value", "stderr", "low", "high", "alpha", "n", "ess", "mean_weight"),
         *("max_weight", "unsupported_mass", "verdict", "difference", "exact", "interval", "notes"),
     }
+
+
+def test_clipping_that_takes_off_more_than_the_interval_gives_no_verdict(ope) -> None:
+    """40 actions alike, nothing to tell them apart: at 20 half of every constant's weight is cut, which is no harm."""
+    rng, n = np.random.default_rng(3), 40_000
+    action = rng.integers(40, size=n)
+    batches = ope.batches(action.tolist(), [1 / 40] * n, {"r": (rng.random(n) < 0.4).astype(float)}, k=40)
+    target = PolicyTarget(ope.TablePolicy("always", [0.0] * 7 + [1.0] + [0.0] * 32))
+    asked = {"metric": "r", "reward_range": (0, 1), "baseline": LoggedTarget(), "clip": 20.0}
+    ips, clipped = evaluate(batches, [target], estimators=("ips", "clipped"), **asked).results
+    assert clipped.difference.high < 0.0
+    assert (ips.verdict, clipped.verdict) == ("no difference", "insufficient")
+    assert "clipping cuts 50.0% of the sum of weights" in clipped.notes[0]
+    # Where it cuts nothing it may speak.
+    whole = evaluate(batches, [target], estimators=("clipped",), **{**asked, "clip": 40.0}).results[0]
+    assert whole.verdict == "no difference"
+
+
+def test_a_value_that_no_reward_can_have_is_never_better(ope) -> None:
+    """34 rows of an action where 20 were to be expected, all of them rewarded: IPS says 1.7 of at most 1."""
+    action, reward = np.zeros(400, dtype=int), np.zeros(400)
+    action[:34], reward[:34] = 1, 1.0
+    propensity = np.where(action == 1, 0.05, 0.95)
+    batches = ope.batches(action.tolist(), propensity.tolist(), {"r": reward}, k=2)
+    target = PolicyTarget(ope.TablePolicy("always", [0.0, 1.0]))
+    asked = {"metric": "r", "reward_range": (0, 1), "estimators": ("ips",), "baseline": LoggedTarget()}
+    (found,) = evaluate(batches, [target], **asked).results
+    assert found.low > 1.0
+    assert found.verdict == "insufficient"
+    assert "outside the metric's range, 0 to 1" in " ".join(found.notes)
