@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -138,7 +138,8 @@ class ArmRow(Output, frozen=True, kw_only=True):
         name: of the arm.
         value: its mean by inverse propensities; null without a log.
         chance_best: chance to be the best arm, over all decisions.
-        drop: whether it is hardly ever the best, in any group.
+        drop: whether it is hardly ever the best, in any group; never true of sending nothing, which messages are held
+            against.
     """
 
     name: str
@@ -220,6 +221,7 @@ class _Source:
     per_contact: float
     notes: tuple[str, ...]
     unit: str = ""
+    hold: str = ""
 
 
 def plan_learning(request: LearnRequest, config: PlanConfig) -> LearnOutput:
@@ -262,6 +264,8 @@ def plan_learning(request: LearnRequest, config: PlanConfig) -> LearnOutput:
     best = _recommended(rows)
     learnt = found[best.exploration]
     dropped = set() if told.cells.spread == 0 else set(to_drop(learnt.best).tolist())
+    # Silence is what messages are held against, whatever it brings by itself.
+    dropped = {place for place in dropped if source.arms[place] != source.hold}
     order = np.argsort(-(told.cells.weight[:, None] * learnt.best).sum(axis=0), kind="stable")
     counts = sorted({count for count in (2, 3, 4, 6, 8, 12, 20, arms - len(dropped), arms) if 2 <= count <= arms})
     kept = {count: simulated(told.cells, best.exploration, sorted(order[:count].tolist())) for count in counts}
@@ -458,7 +462,7 @@ def _of_log(asked: LearnLog, per_week: float | None) -> _Source:
     present, arm = np.unique(arm, return_inverse=True)
     if len(present) < 2:
         raise DataError("the log took one arm only: there is nothing to learn between", hint="explore more arms")
-    names = ("hold", *catalog.arm_ids)
+    names = (catalog.hold_name, *catalog.arm_ids)
     told = {
         name: _of_rewards(group, arm, p, cluster, rewards[place], len(rows.groups), len(present))
         for place, name in enumerate(metrics)
@@ -468,7 +472,8 @@ def _of_log(asked: LearnLog, per_week: float | None) -> _Source:
     rate = _rate(at) if per_week is None else per_week
     said.append("an arm's value is that of a uniform choice among its channels and hours")
     arms = tuple(names[place] for place in present)
-    return _Source("log", asked.metric, told, arms, rows.groups, rate, len(cluster) / contacts, tuple(said), unit)
+    source = _Source("log", asked.metric, told, arms, rows.groups, rate, len(cluster) / contacts, tuple(said), unit)
+    return replace(source, hold=catalog.hold_name)
 
 
 def _check_feature(reader: LogReader, by: str) -> None:
