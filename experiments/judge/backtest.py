@@ -158,6 +158,7 @@ class Prepared:
         judge: the side of the log that nothing was learnt from.
         groups: cuts by single features, to say who is treated differently.
         missing: peers that this log cannot make, with the reason.
+        practice: the user's own rule; None where the baseline has a name.
     """
 
     reader: LogReader
@@ -169,6 +170,7 @@ class Prepared:
     judge: Side
     groups: Segmentation
     missing: tuple[Skipped, ...] = ()
+    practice: RulePolicy | None = None
 
 
 def prepare(request: BacktestRequest, config: BacktestConfig, reader: LogReader | None = None) -> Prepared:
@@ -220,7 +222,8 @@ def prepare(request: BacktestRequest, config: BacktestConfig, reader: LogReader 
     if matched is not None:
         targets[MATCHED] = matched
     groups = fit_cuts(reader.meta.features, reader.meta.features.names, (batch.context for batch in rounds), GROUP_BINS)
-    return Prepared(reader, metric, learner, segments, remembered(targets), train, judge, groups, everybody.missing)
+    known = remembered(targets)
+    return Prepared(reader, metric, learner, segments, known, train, judge, groups, everybody.missing, practice)
 
 
 def backtest(request: BacktestRequest, config: BacktestConfig, advance: Advance | None = None) -> BacktestOutput:
@@ -270,8 +273,8 @@ def judge_prepared(
     comparisons = run.comparisons()
     gate = _gate(rows, also, config)
     log = _summary(prepared.reader, prepared.metric)
-    if NEVER_HELD in source:
-        log = msgspec.structs.replace(log, notes=(*log.notes, NEVER_HELD_WORDS))
+    said = (*((NEVER_HELD_WORDS,) if NEVER_HELD in source else ()), *_unmatched(prepared))
+    log = msgspec.structs.replace(log, notes=(*log.notes, *said))
     output = BacktestOutput(
         log=log,
         audit=audit,
@@ -311,6 +314,21 @@ def judge_prepared(
     rounds = Selection(prepared.reader, prepared.metric, side=prepared.judge)
     volume = volumes(prepared.targets, rounds, prepared.reader.meta.catalog, request.baseline)
     return _write(msgspec.structs.replace(output, volume=volume), request, config, folder)
+
+
+def _unmatched(prepared: Prepared) -> tuple[str, ...]:
+    """A sentence for every rule of the practice that decides for nobody: a misspelt level says nothing else."""
+    practice = prepared.practice
+    if practice is None:
+        return ()
+    count = np.zeros(len(practice.rule.rules) + 1, dtype=np.int64)
+    for batch in Selection(prepared.reader, prepared.metric):
+        count += np.bincount(practice.matched(batch.context), minlength=len(count))
+    return tuple(
+        f"Rule {number} of {practice.name!r} ({in_words(clause.when)}) decides for nobody in this log."
+        for number, (clause, rows) in enumerate(zip(practice.rule.rules, count[:-1], strict=True), 1)
+        if not rows
+    )
 
 
 def _segment_rows(prepared: Prepared) -> tuple[SegmentRow, ...]:

@@ -64,6 +64,8 @@ def test_the_tuned_segments_are_a_rule_that_is_read_and_judged_again(
     assert by[str(rule)]["value"] == by["static_segments"]["value"]
     assert by["vw"]["difference"]["baseline"] == str(rule)
     assert "your rule (segments.yaml)" in (tmp_path / "again" / "report.html").read_text()
+    assert any("decides for nobody" in note for note in again["log"]["notes"])
+    assert not any("decides for nobody" in note for note in answer["log"]["notes"])
     alone = run("evaluate", *of, "--policy", rule, "--estimator", "ips")
     assert alone["results"][0]["policy"] == str(rule)
 
