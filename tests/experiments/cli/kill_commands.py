@@ -170,7 +170,10 @@ def make_inputs(folder: Path) -> int:
 def prepare() -> None:
     """Import what commands import when they run, and run one, so that no fork has to do it for the first time."""
     for name in (
-        *(f"judge.{name}" for name in ("train", "backtest", "evaluate", "plan", "audit", "ablate", "promotion")),
+        *(
+            f"judge.{name}"
+            for name in ("train", "backtest", "evaluate", "planning.decisions", "audit", "ablate", "promotion")
+        ),
         *("settings", "serve.monitor", "simulate.run", "season.run", "report.season"),
     ):
         import_module(f"experiments.{name}")
