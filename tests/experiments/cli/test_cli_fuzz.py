@@ -29,7 +29,7 @@ TAKEN = float(os.environ.get("TACTFUL_FUZZ_SHARE", "0.03"))
 # They work for seconds whatever the value is, so they are asked for help alone.
 LONG = {"demo", "calibrate", "experiment", "simulate"}
 # States that a command reports by its exit code; its section of the documents lists them.
-OWN = {"monitor": {10, 11, 12}}
+OWN = {"monitor": {10, 11, 12, 13}}
 NOW = "2026-11-03T12:00:00Z"
 
 
