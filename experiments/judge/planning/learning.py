@@ -15,6 +15,7 @@ from engine.features import PRESENT
 from engine.log.parquet import LogReader
 from engine.log.selection import Selection
 from engine.names import did_you_mean
+from engine.numeric.matmul import matmul
 from engine.ope.learnable import Cells, Learning, cells_of, cells_of_rates, learning, to_drop
 from engine.ope.plan import Need, needed, of_moments
 from engine.ope.support import SupportRule
@@ -269,7 +270,7 @@ def plan_learning(request: LearnRequest, config: PlanConfig) -> LearnOutput:
     order = np.argsort(-(told.cells.weight[:, None] * learnt.best).sum(axis=0), kind="stable")
     counts = sorted({count for count in (2, 3, 4, 6, 8, 12, 20, arms - len(dropped), arms) if 2 <= count <= arms})
     kept = {count: simulated(told.cells, best.exploration, sorted(order[:count].tolist())) for count in counts}
-    chance = told.cells.weight @ learnt.best
+    chance = matmul(told.cells.weight, learnt.best)
     from_log = source.name == "log"
     shown = not from_log or (told.cells.p_value <= config.evaluation.shared_alpha and told.cells.spread > 0)
     output = LearnOutput(
@@ -345,7 +346,7 @@ def _plain(value: float | None) -> float | None:
 def _value(cells: Cells, place: int) -> float | None:
     seen = np.isfinite(cells.mean[:, place])
     weight = cells.weight[seen]
-    return float(weight @ cells.mean[seen, place] / weight.sum()) if weight.sum() > 0 else None
+    return float(matmul(weight, cells.mean[seen, place]) / weight.sum()) if weight.sum() > 0 else None
 
 
 def _need(told: _Told, lift: float, exploration: float, arms: int, request: LearnRequest, config: PlanConfig) -> Need:
