@@ -50,7 +50,8 @@ from experiments.report.launch import launch_page, render_launch
 from experiments.settings import BacktestConfig
 from policies.parts.learner import PartsLearner
 from policies.parts.surrogate import STAGE_WORTH, SurrogateLog
-from policies.peers.rule import RulePolicy, in_words, is_rule, read_rule, rule_yaml, segment_conditions, segments_rule
+from policies.peers.config import is_rule
+from policies.peers.rule import RulePolicy, in_words, read_rule, rule_yaml, segment_conditions, segments_rule
 from policies.peers.segmentation import Segmentation, fit_cuts
 from policies.peers.segments import StaticSegments, tune_segments
 from policies.prices.baseline import export_segments, kept_segments

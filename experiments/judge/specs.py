@@ -19,9 +19,9 @@ from engine.ope.target import ColumnActionTarget, ColumnTarget, LoggedTarget, Po
 from engine.protocols import Policy
 from engine.storage.versions import served_folder
 from engine.types import KeyArray
-from policies.peers.config import LEARNING, TUNED, PeerConfig
+from policies.peers.config import LEARNING, TUNED, PeerConfig, is_rule
 from policies.peers.constant import AlwaysPolicy, UniformPolicy
-from policies.peers.rule import is_rule, read_rule
+from policies.peers.rule import read_rule
 from policies.peers.segments import SegmentConfig
 from policies.registry import Setting, make
 from policies.trained import TrainedFolder

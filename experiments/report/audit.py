@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from engine.audit.findings import ADJUSTED, Finding
 from experiments.report.figures import ACCENT, GRID, INK, MUTED, STYLE, svg_text
 from experiments.report.page import Card, Picture, Sheet, environment
+from experiments.report.words import p_value_text
 
 if TYPE_CHECKING:
     from experiments.judge.audit import AuditOutput
@@ -91,8 +92,7 @@ def measured_text(found: Finding) -> str:
         return "n/a"
     kind = kind_of(found)
     if kind == "p-value":
-        small = found.value < 0.001
-        return "p-value below 0.001" if small else f"p-value {found.value:.2g}"
+        return f"p-value {p_value_text(found.value)}"
     if kind == "index":
         return f"stability index {found.value:.2g}"
     return f"count {found.value:,.0f}" if kind == "count" else f"share {share_text(found.value)}"

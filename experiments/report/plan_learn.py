@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from experiments.report.figures import GRID, INK, MUTED, STYLE, svg_text
 from experiments.report.page import Card, Picture, Sheet, environment
-from experiments.report.words import GLUE, amount, figure_text, percent
+from experiments.report.words import GLUE, amount, figure_text, p_value_text, percent
 
 if TYPE_CHECKING:
     from experiments.judge.planning.learning import ExploringRow, LearnOutput
@@ -102,11 +102,6 @@ def cost_text(row: ExploringRow, unit: str) -> str:
 def week_text(week: int | None) -> str:
     """A week in words."""
     return "not in time" if week is None else "already today" if week == 0 else f"by week {week}"
-
-
-def p_value_text(value: float | None) -> str:
-    """A p-value for people."""
-    return "n/a" if value is None else "below 0.001" if value < 0.001 else f"{value:.2g}"
 
 
 def _recommended(output: LearnOutput) -> ExploringRow:

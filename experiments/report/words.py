@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from policies.peers.rule import is_rule
+from policies.peers.config import is_rule
 
 NAMES: Final[Mapping[str, str]] = {
     "vw": "the learned policy",
@@ -133,3 +133,8 @@ def figure_text(value: float | None, digits: int = 4) -> str:
 def interval_text(low: float | None, high: float | None) -> str:
     """An interval for people."""
     return "n/a" if low is None or high is None else f"{figure_text(low)} to {figure_text(high)}"
+
+
+def p_value_text(value: float | None) -> str:
+    """A p-value for people."""
+    return "n/a" if value is None else "below 0.001" if value < 0.001 else f"{value:.2g}"

@@ -57,7 +57,8 @@ from experiments.serve.prices import (
 from experiments.serve.remember import Recollection
 from experiments.settings import DecideConfig
 from policies.content.policy import BlockPolicy
-from policies.peers.rule import RulePolicy, is_rule, read_rule
+from policies.peers.config import is_rule
+from policies.peers.rule import RulePolicy, read_rule
 from policies.prices.pricing import Prices
 from policies.trained import TrainedFolder
 from policies.vw.scoring.compiled import CompiledPolicy

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
 from engine.errors import ParameterError
@@ -11,8 +13,15 @@ LEARNING = ("vw", "linucb", "lin_ts")
 RULES = ("recovering_softmax", "best_action", "calendar", "send_time", "volume_threshold")
 PEER_NAMES = ("linucb", "lin_ts", *RULES)
 TUNED = ("segments", "merge_tag", *RULES)
+# What a file of rules ends with (`policies.peers.rule`).
+RULE_SUFFIXES = (".yaml", ".yml")
 # Six hours each, on the contact's local clock, as the simulator and most senders' tools count them.
 DAY_PARTS = {"night": (0, 6), "morning": (6, 12), "afternoon": (12, 18), "evening": (18, 24)}
+
+
+def is_rule(spec: str) -> bool:
+    """Whether a specification of a policy names a file of rules."""
+    return Path(spec).suffix.lower() in RULE_SUFFIXES
 
 
 class PeerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -35,7 +35,6 @@ from policies.exploring.exploration import one_hot_best
 from policies.peers.segmentation import Cut, Segmentation
 from policies.peers.segments import StaticSegments
 
-SUFFIXES: Final = (".yaml", ".yml")
 # Words for a value that is not there, or too old. A level of the same name is meant by `{is: [missing]}`.
 _STATES: Final = {"missing": MISSING, "stale": STALE}
 
@@ -46,12 +45,58 @@ class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     start: float | None = None
     below: float | None = None
 
+    def met(self, column: Column) -> BoolArray:
+        """(n,) whether each value meets the condition."""
+        met: BoolArray = column.state == PRESENT
+        if self.start is not None:
+            met = met & (column.values >= self.start)
+        return met if self.below is None else met & (column.values < self.below)
+
+    def words(self, feature: str) -> str:
+        """The condition in words."""
+        if self.start is None:
+            return f"{feature} known" if self.below is None else f"{feature} below {self.below:g}"
+        return (
+            f"{feature} {self.start:g} or more" if self.below is None else f"{feature} {self.start:g} to {self.below:g}"
+        )
+
 
 class Levels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename={"only": "is", "no": "not"}):
     """Levels by their names alone: these (`is` in yaml), or every level but these (`not`)."""
 
     only: tuple[str, ...] | None = None
     no: tuple[str, ...] = ()
+
+    def met(self, column: Column) -> BoolArray:
+        """(n,) whether each value meets the condition."""
+        met: BoolArray = (column.state == PRESENT) & ~_is_any(column, self.no)
+        return met if self.only is None else met & _is_any(column, self.only)
+
+    def words(self, feature: str) -> str:
+        """The condition in words."""
+        if self.only is not None:
+            return f"{feature} {' or '.join(self.only)}"
+        return f"{feature} other than {', '.join(self.no)}" if self.no else f"{feature} known"
+
+
+class Values(msgspec.Struct, frozen=True):
+    """One of these levels or numbers, or a word for a value that is not there."""
+
+    values: tuple[Any, ...]
+
+    def met(self, column: Column) -> BoolArray:
+        """(n,) whether each value meets the condition; what is not there meets none but its own word."""
+        there = [value for value in self.values if value not in _STATES]
+        absent = np.isin(column.state, [_STATES[value] for value in self.values if value in _STATES])
+        met: BoolArray = ((column.state == PRESENT) & _is_any(column, there)) | absent
+        return met
+
+    def words(self, feature: str) -> str:
+        """The condition in words."""
+        return f"{feature} {' or '.join(f'{one:g}' if isinstance(one, float) else str(one) for one in self.values)}"
+
+
+Condition = Range | Levels | Values
 
 
 class Clause(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -101,16 +146,23 @@ class RulePolicy:
                     hint = f"{did_you_mean(feature, specs)}the log knows {', '.join(specs)}"
                     raise DataError(f"{where} names the unknown attribute {feature!r}", hint=hint)
                 _require(specs[feature], wanted, where)
+        self._conditions = [
+            [(feature, _read(wanted)) for feature, wanted in clause.when.items()] for clause in rule.rules
+        ]
         thens = [*(clause.then for clause in rule.rules), rule.otherwise]
         self._preference = np.stack([_preference(then, catalog) for then in thens])
 
     def matched(self, context: ContextBatch) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """(n,) number of the rule that decides each row, from 0 on; the number of rules where none matches."""
-        found = np.full(context.n, len(self.rule.rules), dtype=np.int64)
-        for number in range(len(self.rule.rules) - 1, -1, -1):
+        found = np.full(context.n, len(self._conditions), dtype=np.int64)
+        # The rules of segments ask the same few things over and over.
+        known: dict[tuple[str, Condition], BoolArray] = {}
+        for number, conditions in reversed(list(enumerate(self._conditions))):
             met = np.ones(context.n, dtype=np.bool_)
-            for feature, wanted in self.rule.rules[number].when.items():
-                met &= _met(context.columns[feature], wanted)
+            for asked in conditions:
+                if asked not in known:
+                    known[asked] = asked[1].met(context.columns[asked[0]])
+                met &= known[asked]
             found[met] = number
         return found
 
@@ -150,11 +202,6 @@ def read_rule(path: Path, catalog: Catalog | None = None, schema: FeatureSchema 
         raise DataError(f"{path}: {error.message}", hint=error.hint) from error
 
 
-def is_rule(spec: str) -> bool:
-    """Whether a specification of a policy names a file of rules."""
-    return Path(spec).suffix.lower() in SUFFIXES
-
-
 def segments_rule(segments: StaticSegments, catalog: Catalog, schema: FeatureSchema, name: str) -> Rule:
     """The rule of tuned segments, one clause per segment, which `RulePolicy` decides by as they do.
 
@@ -189,21 +236,19 @@ def rule_yaml(rule: Rule) -> str:
 
 def in_words(when: Mapping[str, Any]) -> str:
     """Conditions in words: `days_since_order 30 to 90, tier gold or silver`."""
-    return ", ".join(_words(feature, wanted) for feature, wanted in when.items()) or "everybody"
+    return ", ".join(_read(wanted).words(feature) for feature, wanted in when.items()) or "everybody"
 
 
-def _words(feature: str, wanted: Any) -> str:
+def _read(wanted: Any) -> Condition:
+    """A condition as its yaml says.
+
+    Raises:
+        msgspec.ValidationError: a mapping of other keys or values.
+    """
     if isinstance(wanted, Mapping):
-        if "is" in wanted:
-            return f"{feature} {' or '.join(wanted['is'])}"
-        if "not" in wanted:
-            return f"{feature} other than {', '.join(wanted['not'])}" if wanted["not"] else f"{feature} known"
-        start, below = wanted.get("from"), wanted.get("below")
-        if start is None:
-            return f"{feature} known" if below is None else f"{feature} below {below:g}"
-        return f"{feature} {start:g} or more" if below is None else f"{feature} {start:g} to {below:g}"
-    values = wanted if isinstance(wanted, Sequence) and not isinstance(wanted, str) else [wanted]
-    return f"{feature} {' or '.join(f'{value:g}' if isinstance(value, float) else str(value) for value in values)}"
+        kind: type[Range | Levels] = Levels if {"is", "not"} & wanted.keys() else Range
+        return msgspec.convert(wanted, kind)
+    return Values(tuple(wanted) if isinstance(wanted, list | tuple) else (wanted,))
 
 
 def _condition(cut: Cut, cell: int) -> Any:
@@ -233,54 +278,40 @@ def _preference(then: str | tuple[str, ...], catalog: Catalog) -> FloatArray:
 
 def _require(spec: FeatureSpec, wanted: Any, where: str) -> None:
     """Refuse a condition that this feature cannot meet."""
-    shown = f"{where}: {spec.name} {wanted!r}"
-    if isinstance(wanted, Mapping):
-        try:
-            if spec.type == "numeric":
-                own = msgspec.convert(wanted, Range)
-                low, high = (
-                    -math.inf if own.start is None else own.start,
-                    math.inf if own.below is None else own.below,
-                )
-                if not low < high:
-                    raise DataError(f"{shown} matches nobody", hint="`from` lies below `below`")
-                return
-            named = msgspec.convert(wanted, Levels)
-            levels: Sequence[Any] = [*(named.only or ()), *named.no]
-        except msgspec.ValidationError as error:
-            form = "{from: NUMBER, below: NUMBER}" if spec.type == "numeric" else "{is: [LEVEL, ..]} or {not: [..]}"
-            raise DataError(f"{shown} is no condition: {error}", hint=f"{spec.name} is {spec.type}: {form}") from error
+    shown, numeric = f"{where}: {spec.name} {wanted!r}", spec.type == "numeric"
+    form = "{from: NUMBER, below: NUMBER}" if numeric else "{is: [LEVEL, ..]} or {not: [..]}"
+    hint = f"{spec.name} is {spec.type}: {form}"
+    try:
+        condition = _read(wanted)
+    except msgspec.ValidationError as error:
+        raise DataError(f"{shown} is no condition: {error}", hint=hint) from error
+    if isinstance(condition, Range):
+        low = -math.inf if condition.start is None else condition.start
+        high = math.inf if condition.below is None else condition.below
+        if not numeric and condition != Range():
+            raise DataError(f"{shown} is no condition: a level has no range", hint=hint)
+        if not low < high:
+            raise DataError(f"{shown} matches nobody", hint="`from` lies below `below`")
+    elif isinstance(condition, Levels):
+        if numeric:
+            raise DataError(f"{shown} is no condition: a number has no levels", hint=hint)
+        for level in (*(condition.only or ()), *condition.no):
+            _require_value(spec, level, shown)
     else:
-        levels = wanted if isinstance(wanted, list | tuple) else [wanted]
-    for value in levels:
-        if value in _STATES and not isinstance(value, bool):
-            continue
-        if spec.type == "numeric":
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise DataError(f"{shown}: {value!r} is no number", hint="a number, {from: .., below: ..}, or missing")
-        elif not isinstance(value, str):
-            raise DataError(f"{shown}: {value!r} is no text", hint=f"in quotes: '{value}'")
-        elif spec.levels and value not in spec.levels:
-            hint = f"{did_you_mean(value, spec.levels)}one of {', '.join(spec.levels)}"
-            raise DataError(f"{shown}: the attribute has no level {value!r}", hint=hint)
+        for value in condition.values:
+            if not (isinstance(value, str) and value in _STATES):
+                _require_value(spec, value, shown)
 
 
-def _met(column: Column, wanted: Any) -> BoolArray:
-    """(n,) whether each value meets a condition; what is not there meets none but its own word."""
-    met: BoolArray = column.state == PRESENT
-    if isinstance(wanted, Mapping):
-        if "is" in wanted:
-            met = met & _is_any(column, wanted["is"])
-        if "not" in wanted:
-            met = met & ~_is_any(column, wanted["not"])
-        if (start := wanted.get("from")) is not None:
-            met = met & (column.values >= start)
-        if (below := wanted.get("below")) is not None:
-            met = met & (column.values < below)
-        return met
-    values = wanted if isinstance(wanted, list | tuple) else [wanted]
-    met = met & _is_any(column, [value for value in values if value not in _STATES])
-    return met | np.isin(column.state, [_STATES[value] for value in values if value in _STATES])
+def _require_value(spec: FeatureSpec, value: Any, shown: str) -> None:
+    if spec.type == "numeric":
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise DataError(f"{shown}: {value!r} is no number", hint="a number, {from: .., below: ..}, or missing")
+    elif not isinstance(value, str):
+        raise DataError(f"{shown}: {value!r} is no text", hint=f"in quotes: '{value}'")
+    elif spec.levels and value not in spec.levels:
+        hint = f"{did_you_mean(value, spec.levels)}one of {', '.join(spec.levels)}"
+        raise DataError(f"{shown}: the attribute has no level {value!r}", hint=hint)
 
 
 def _is_any(column: Column, values: Sequence[Any]) -> BoolArray:
@@ -288,5 +319,5 @@ def _is_any(column: Column, values: Sequence[Any]) -> BoolArray:
     if column.values.dtype.kind == "f":
         found: BoolArray = np.isin(column.values, np.asarray(values, dtype=np.float64))
     else:
-        found = np.isin(column.values, [code for code, level in enumerate(column.levels) if level in set(values)])
+        found = np.isin(column.values, [code for code, level in enumerate(column.levels) if level in values])
     return found

@@ -90,6 +90,8 @@ def test_what_may_not_be_sent_gives_way_to_the_next_and_then_to_hold(tmp_path: P
         ("rules: [{when: {recency: {above: 9}}, then: a}]", "above"),
         ("rules: [{when: {recency: true}, then: a}]", "no number"),
         ("rules: [{when: {tier: yes}, then: a}]", "in quotes"),
+        ("rules: [{when: {tier: [[gold]]}, then: a}]", "no text"),
+        ("rules: [{when: {recency: {is: [gold]}}, then: a}]", "no levels"),
         ("rules: [{when: {}, then: z}]", "'z'"),
         ("rules: [{when: {}, then: []}]", "no action"),
         ("rules: [{if: {}, then: a}]", "if"),
