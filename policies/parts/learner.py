@@ -332,10 +332,12 @@ def _terms(
     ):
         past = codings_of(log.whole_contacts(parts), log.catalog, log.stage)
     wide = [msgspec.structs.replace(one, codings=(*one.codings, *past)) for one in encoders]
-    plain = [Terms(log.catalog, one, matches(log.catalog, one, parts.match)) for one in wide]
-    # A curve of the context's own is tried before curves for every channel and arm.
-    straight = [replace(one, straight=True) for one in plain if one.plain.hats]
-    plain = [*plain[: len(plain) - len(straight)], *straight, *plain[len(plain) - len(straight) :]]
+    plain = [
+        Terms(log.catalog, one, matches(log.catalog, one, parts.match), straight=straight)
+        for one in wide
+        # A curve of the context's own is tried before curves for every channel and arm.
+        for straight in ((True, False) if one.hats else (False,))
+    ]
     if not past:
         return plain
     remembering = [replace(one, memory=recalls(one.encoder, log.catalog, log.stage)) for one in plain]

@@ -25,14 +25,14 @@ from policies.parts.memory.columns import arm_levels
 from policies.parts.memory.prior import Recall, without_memory
 from policies.vw import wall
 from policies.vw.arguments import VwConfig
-from policies.vw.examples import arm_features, channel_features, context_text, escape, hour_features
+from policies.vw.examples import Apart, arm_features, channel_features, context_text, escape, hour_features
 from policies.vw.scoring.compiler import compile_tables
 from policies.vw.scoring.tables import ScoreTables
 
 # So many levels that an attribute and a feature share are no accident.
 _SHARED_LEVELS: Final = 2
 # Hats are small where other columns have unit variance: so weighted, one penalty means the same to both.
-_BENDS: Final = ("s", 3.0)
+_BENDS: Final = Apart("s", 3.0)
 # Namespaces: x context, s bends of its curves, c channel, h hour slot, a arm, t attributes of the arm, m matches.
 PAIRS: Final = ("xc", "xh", "xa", "xt", "ch", "ca", "ha")
 
@@ -106,9 +106,9 @@ class Terms:
     straight: bool = False
 
     @property
-    def _hats(self) -> tuple[str, float]:
-        """Namespace and weight of the columns that bend lines into curves."""
-        return _BENDS if self.straight else ("", 1.0)
+    def _hats(self) -> Apart | None:
+        """Where the columns that bend lines into curves stand; None among the others."""
+        return _BENDS if self.straight else None
 
     @cached_property
     def plain(self) -> Encoder:
@@ -144,7 +144,7 @@ class Terms:
     def texts(self, context: ContextBatch, action: CodeArray | IntArray) -> pa.StringArray:
         """(n,) features of each row's context and action, without a label."""
         own = pa.array(self.lines).take(pa.array(action))
-        shown = context_text(self.plain, context, "{}:{:g}".format(*_BENDS) if self.straight else "")
+        shown = context_text(self.plain, context, self._hats)
         matched = self._matched(context, action)
         return pc.binary_join_element_wise(shown, own, *matched, "")
 

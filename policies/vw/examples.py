@@ -9,7 +9,7 @@ integers and indicators are exact. The parity check at export includes this.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -57,13 +57,20 @@ def action_lines(catalog: Catalog) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def context_text(encoder: Encoder, context: ContextBatch, hats: str = "") -> pa.StringArray:
+class Apart(NamedTuple):
+    """A namespace for columns that are in no pair, and what it multiplies them by."""
+
+    namespace: str
+    weight: float
+
+
+def context_text(encoder: Encoder, context: ContextBatch, hats: Apart | None = None) -> pa.StringArray:
     """(n,) texts `|x age:0.5 zip_code=Urban`; zeros are left out, indicators carry no value.
 
     Args:
         encoder / context: of the rows.
-        hats: namespace of the columns that bend lines into curves, with its weight where that is not 1, such as `s:2`:
-            it keeps them out of the pairs of x; "" leaves them in x.
+        hats: where the columns that bend lines into curves stand, so that they are in no pair of x; None leaves them
+            in x.
 
     Raises:
         DataError: the context has another schema than the encoder.
@@ -78,13 +85,13 @@ def context_text(encoder: Encoder, context: ContextBatch, hats: str = "") -> pa.
         for number, (name, column) in enumerate(zip(names, values.T, strict=False)):
             # Shortest decimals that give the float32 back, as VW reads text to float32.
             written = pc.binary_join_element_wise(f"{name}:", pc.cast(pa.array(column), pa.string()), "")
-            own = apart if number and hats else texts
+            own = apart if number and hats is not None else texts
             own.append(pc.if_else(pa.array(column == 0), "", written))
         absent = ["", *names[values.shape[1] :]]
         texts.append(pa.array(absent).take(pa.array(np.maximum(position - values.shape[1] + 1, 0))))
     if not texts:
         return pa.array(["|x"] * context.n, pa.string())
-    bends = (pa.scalar(f" |{hats}"), *apart) if apart else ()
+    bends = (pa.scalar(f" |{hats.namespace}:{hats.weight:g}"), *apart) if hats is not None and apart else ()
     return pc.binary_join_element_wise(pa.scalar("|x"), *texts, *bends, "")
 
 

@@ -16,6 +16,7 @@ from policies.vw import wall
 from policies.vw.arguments import VwConfig
 from policies.vw.examples import (
     HOLD_FEATURE,
+    Apart,
     action_lines,
     arm_features,
     channel_features,
@@ -39,7 +40,7 @@ def compile_tables(
     shift: float,
     limits: tuple[float, float] = (-np.inf, np.inf),
     position: int = 0,
-    hats: tuple[str, float] = ("", 1.0),
+    hats: Apart | None = None,
 ) -> ScoreTables:
     """Tables of a linear model.
 
@@ -51,13 +52,12 @@ def compile_tables(
         scale / shift: reward = shift + scale x the model's prediction; scale is negative where it predicts costs.
         limits: scores are clipped to this range.
         position: the position of the policy among those that the model interleaves.
-        hats: namespace and weight of the columns that bend lines into curves and are in no pair (`context_text`); ""
-            where they stand in x.
+        hats: where the columns that bend lines into curves stand (`context_text`); None is in x.
     """
-    names, (namespace, times) = encoder.column_names, hats
-    apart = encoder.hats if namespace else frozenset()
-    context = [model.hash_of(namespace if name in apart else "x", escape(name)) for name in names]
-    paired = [None if name in apart else feature for name, feature in zip(names, context, strict=True)]
+    names = encoder.column_names
+    of = [hats if hats is not None and name in encoder.hats else Apart("x", 1.0) for name in names]
+    context = [model.hash_of(own.namespace, escape(name)) for own, name in zip(of, names, strict=True)]
+    paired = [None if own is hats else feature for own, feature in zip(of, context, strict=True)]
     channels = _hashes(model, "c", channel_features(catalog))
     hours = _hashes(model, "h", hour_features(catalog))
     arms = _hashes(model, "a", arm_features(catalog))
@@ -79,7 +79,7 @@ def compile_tables(
         return out.astype(np.float32)
 
     base = scale * np.array([model.weight(own, position=position) for own in (*context, wall.CONSTANT_HASH)])
-    base[:-1] *= [times if name in apart else 1.0 for name in names]
+    base[:-1] *= [own.weight for own in of]
     base[-1] += shift
     return ScoreTables(
         base=base.astype(np.float32),
