@@ -16,6 +16,7 @@ import numpy as np
 from scipy.stats import linregress
 
 from engine.audit.windows import DaySums, day_name
+from engine.ope.sums.moments import kurtosis_of
 from engine.ope.support import SupportRule
 from engine.records.rounds import RoundBatch
 from engine.types import FloatArray, IntArray
@@ -119,12 +120,6 @@ def _fall(days: FloatArray, ess: FloatArray) -> float:
 
 
 def _needed(powers: FloatArray, rule: SupportRule) -> float:
-    n, total, square, third, fourth = powers.tolist()
-    if not n:
-        return rule.min_ess
-    mean = total / n
-    variance = square / n - mean**2
-    if variance <= 1e-12 * max(square / n, 1e-300):
-        return rule.min_ess
-    central = fourth / n - 4 * mean * third / n + 6 * mean**2 * square / n - 3 * mean**4
-    return max(rule.min_ess, float(rule.min_outcomes * central / variance**2))
+    """Effective rows that a judgement needs, by the sums of the powers 0 to 4 of the reward."""
+    kurtosis = kurtosis_of(powers.tolist())
+    return rule.min_ess if math.isnan(kurtosis) else max(rule.min_ess, rule.min_outcomes * kurtosis)

@@ -152,11 +152,19 @@ class Spread:
 
     def kurtosis(self) -> float:
         """Fourth central moment over the squared variance, at least 1; NaN where nothing varies."""
-        sums = [math.fsum(column) for column in self._table.stack(5).T]
-        if not sums[0]:
-            return math.nan
-        mean, second, third, fourth = (total / sums[0] for total in sums[1:])
-        variance = second - mean * mean
-        central = fourth - 4 * mean * third + 6 * mean * mean * second - 3 * mean**4
-        # Below this the difference of moments is rounding, not spread.
-        return central / variance**2 if variance > 1e-12 * max(second, 1e-300) else math.nan
+        return kurtosis_of([math.fsum(column) for column in self._table.stack(5).T])
+
+
+def kurtosis_of(sums: Sequence[float]) -> float:
+    """Fourth central moment over the squared variance, at least 1; NaN where nothing varies.
+
+    Args:
+        sums: of the powers 0 to 4 of n values.
+    """
+    if not sums[0]:
+        return math.nan
+    mean, second, third, fourth = (total / sums[0] for total in sums[1:])
+    variance = second - mean * mean
+    central = fourth - 4 * mean * third + 6 * mean * mean * second - 3 * mean**4
+    # Below this the difference of moments is rounding, not spread.
+    return central / variance**2 if variance > 1e-12 * max(second, 1e-300) else math.nan

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -30,6 +31,7 @@ from experiments.settings import PlanConfig
 EXPLORATIONS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 # Uniform decisions so many times the fewest are as good as the fewest where they come sooner.
 _NEAR = 1.15
+Planned = TypeVar("Planned", bound=Output)
 
 
 class PlanOutput(Output, frozen=True, kw_only=True):
@@ -174,7 +176,7 @@ def plan_log(request: PlanRequest, config: PlanConfig) -> PlanOutput:
         exploring_cost=cost,
         notes=told.notes,
     )
-    return output if request.out is None else _write(output, request.out)
+    return output if request.out is None else written(output, request.out, plan_page)
 
 
 def recommended(needs: Sequence[Need]) -> Need | None:
@@ -223,8 +225,8 @@ def _of_moments(moments: Moments, request: PlanRequest) -> _Told:
             raise ParameterError(
                 "sd", "plan", allowed="given where the mean is no share in (0, 1)", got=None, hint="say --sd"
             )
-        sd = math.sqrt(mean * (1 - mean))
-        kurtosis, range_ = 1 / (mean * (1 - mean)) - 3, (0.0, 1.0)
+        sd, kurtosis = of_share(mean)
+        range_ = (0.0, 1.0)
     terms = [
         of_moments(exploration, actions=moments.actions, sd=sd, disagreement=moments.disagreement)
         for exploration in request.explorations
@@ -310,10 +312,20 @@ def _check(
     )
 
 
-def _write(output: PlanOutput, out: Path) -> PlanOutput:
+def written(output: Planned, out: Path, page: Callable[[Planned], str]) -> Planned:
+    """A plan with its files: its page, and what is printed.
+
+    Raises:
+        StorageError: the files cannot be written.
+    """
     folder = make_folder(out)
     files = {"report": str(folder / "plan.html"), "json": str(folder / "plan.json")}
     output = msgspec.structs.replace(output, files=files)
     write_whole(folder / "plan.json", json_bytes(output))
-    write_whole(folder / "plan.html", plan_page(output))
+    write_whole(folder / "plan.html", page(output))
     return output
+
+
+def of_share(mean: float) -> tuple[float, float]:
+    """Standard deviation and kurtosis of a reward that is 1 with probability `mean`, else 0."""
+    return math.sqrt(mean * (1 - mean)), 1 / (mean * (1 - mean)) - 3

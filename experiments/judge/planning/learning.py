@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from engine.errors import DataError, MissingPropensityError, ParameterError
@@ -24,9 +23,8 @@ from engine.storage.given import Given, named
 from engine.time.localtime import DAY_US
 from engine.types import NOT_AN_INSTANT, FloatArray, IntArray, KeyArray
 from experiments.judge.extra_columns import with_columns
-from experiments.judge.planning.decisions import EXPLORATIONS
-from experiments.outputs import Output, json_bytes
-from experiments.report.files import make_folder, write_whole
+from experiments.judge.planning.decisions import EXPLORATIONS, of_share, written
+from experiments.outputs import Output
 from experiments.report.plan_learn import learn_page
 from experiments.settings import PlanConfig
 
@@ -302,7 +300,7 @@ def plan_learning(request: LearnRequest, config: PlanConfig) -> LearnOutput:
         ),
         notes=source.notes,
     )  # fmt: skip
-    return output if request.out is None else _write(output, request.out)
+    return output if request.out is None else written(output, request.out, learn_page)
 
 
 def _checked(request: LearnRequest) -> None:
@@ -399,8 +397,7 @@ def _of_rates(rates: LearnRates, per_week: float | None) -> _Source:
 
 
 def _of_rate(mean: float, sd: float | None, rates: LearnRates) -> _Told:
-    kurtosis = math.nan if sd is not None else 1 / (mean * (1 - mean)) - 3
-    sd = math.sqrt(mean * (1 - mean)) if sd is None else sd
+    sd, kurtosis = of_share(mean) if sd is None else (sd, math.nan)
     return _Told(cells_of_rates(mean, sd, rates.arms, rates.spread * abs(mean)), mean, sd, kurtosis)
 
 
@@ -473,8 +470,8 @@ def _of_log(asked: LearnLog, per_week: float | None) -> _Source:
     rate = _rate(at) if per_week is None else per_week
     said.append("an arm's value is that of a uniform choice among its channels and hours")
     arms = tuple(names[place] for place in present)
-    source = _Source("log", asked.metric, told, arms, rows.groups, rate, len(cluster) / contacts, tuple(said), unit)
-    return replace(source, hold=catalog.hold_name)
+    many, hold = len(cluster) / contacts, catalog.hold_name
+    return _Source("log", asked.metric, told, arms, rows.groups, rate, many, tuple(said), unit, hold)
 
 
 def _check_feature(reader: LogReader, by: str) -> None:
@@ -529,12 +526,3 @@ def _of_rewards(
     centred = reward - reward.mean()
     second = float((centred**2).mean())
     return _Told(cells, float(reward.mean()), math.sqrt(second * effect), float((centred**4).mean()) / second**2)
-
-
-def _write(output: LearnOutput, out: Path) -> LearnOutput:
-    folder = make_folder(out)
-    files = {"report": str(folder / "plan.html"), "json": str(folder / "plan.json")}
-    output = msgspec.structs.replace(output, files=files)
-    write_whole(folder / "plan.json", json_bytes(output))
-    write_whole(folder / "plan.html", learn_page(output))
-    return output
