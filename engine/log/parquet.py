@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -131,12 +132,24 @@ class LogReader:
             (_bits(batch.column("eligible"), width, self.path)[:, 0] & 1).any() for batch in self.batches(["eligible"])
         )
 
+    @cached_property
     def contacts(self) -> int:
-        """Number of distinct contacts; memory grows by 8 bytes per contact."""
+        """Number of distinct contacts; memory grows by at most 16 bytes per contact."""
         seen: KeyArray = np.zeros(0, dtype=np.uint64)
+        new: list[KeyArray] = []
         for batch in self.batches(["contact_id"]):
-            seen = np.union1d(seen, keyed_hash(_objects(batch, "contact_id"), "contacts"))
-        return len(seen)
+            new.append(np.unique(_contact_keys(batch)))
+            if sum(map(len, new)) > len(seen):
+                seen, new = np.unique(np.concatenate([seen, *new])), []
+        return len(np.unique(np.concatenate([seen, *new])))
+
+    @cached_property
+    def clustered(self) -> bool:
+        """Whether decisions depend on each other: the log declares clusters, or contacts come up more than once.
+
+        Where contacts repeat and no cluster is declared, the contact is the cluster.
+        """
+        return self.meta.clustered or self.contacts < self.rows
 
     def rounds(
         self, *, rewards: Sequence[str] = (), extra: Sequence[str] = (), context: bool = True
@@ -160,6 +173,8 @@ class LogReader:
                 wanted += [records.CONTEXT + name, records.STATE + name]
         wanted += [records.REWARD + metric for metric in rewards]
         wanted += [name for name in extra if name not in wanted]
+        if self.clustered and not self.meta.clustered and "contact_id" not in wanted:
+            wanted.append("contact_id")
         for chunk, batch in enumerate(self.batches(wanted)):
             yield self._block(chunk, batch, rewards, extra, context).sealed()
 
@@ -211,13 +226,23 @@ class LogReader:
             propensity=propensity,
             eligible=_bits(batch.column("eligible"), packed_width(self.meta.catalog), self.path),
             k=k,
-            cluster=_clusters(batch.column("cluster"), ids),
+            cluster=self._clusters(batch, ids),
             rewards={metric: _floats(batch, records.REWARD + metric) for metric in rewards},
             usable=usable,
             decided_at=instants(batch.column("decided_at")),
             extra={name: batch.column(name).to_numpy(zero_copy_only=False) for name in extra},
             modular=self.meta.catalog if is_modular(self.meta.catalog) else None,
         )
+
+    def _clusters(self, batch: pa.RecordBatch, ids: ObjectArray) -> KeyArray:
+        """(n,) the declared clusters; where none is, contacts that come up more than once, else each row its own."""
+        stored = batch.column("cluster")
+        if stored.null_count == 0:
+            return np.asarray(stored.to_numpy(zero_copy_only=False), dtype=np.uint64)
+        given = np.asarray(stored.fill_null(0).to_numpy(zero_copy_only=False), dtype=np.uint64)
+        by_contact = self.clustered and not self.meta.clustered
+        own = _contact_keys(batch) if by_contact else keyed_hash(ids, "cluster")
+        return np.where(np.asarray(stored.is_null()), own, given)
 
 
 def context_of(batch: pa.RecordBatch, meta: LogMeta) -> ContextBatch:
@@ -276,11 +301,8 @@ def _objects(batch: pa.RecordBatch, name: str) -> ObjectArray:
     return _numpy(batch, name).astype(object)
 
 
-def _clusters(stored: pa.Array, ids: ObjectArray) -> KeyArray:
-    if stored.null_count == 0:
-        return np.asarray(stored.to_numpy(zero_copy_only=False), dtype=np.uint64)
-    given = np.asarray(stored.fill_null(0).to_numpy(zero_copy_only=False), dtype=np.uint64)
-    return np.where(np.asarray(stored.is_null()), keyed_hash(ids, "cluster"), given)
+def _contact_keys(batch: pa.RecordBatch) -> KeyArray:
+    return keyed_hash(_objects(batch, "contact_id"), "contacts")
 
 
 def _bits(array: pa.BinaryArray, width: int, path: str) -> np.ndarray[Any, Any]:

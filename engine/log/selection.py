@@ -164,4 +164,4 @@ def count(reader: LogReader, metric: str) -> LogCounts:
         unusable += int((~batch.usable).sum())
         no_outcome += int((batch.usable & np.isnan(batch.rewards[metric])).sum())
     dropped = {"unavailable_or_not_dispatched": unusable, "no_outcome": no_outcome}
-    return LogCounts(reader.rows, reader.contacts(), {reason: rows for reason, rows in dropped.items() if rows})
+    return LogCounts(reader.rows, reader.contacts, {reason: rows for reason, rows in dropped.items() if rows})

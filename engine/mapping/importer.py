@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 import numpy as np
@@ -31,6 +32,12 @@ from engine.storage.artefact import sha256
 from engine.types import HOLD
 
 Progress = Callable[[int, int], None]
+# Columns that name a person, by their usual names, alone or before `id`, `key`, `no` and the like.
+_PERSON: Final = re.compile(
+    r"(?:user|customer|client|member|contact|person|subscriber|recipient|household|visitor|account|donor|patient|voter"
+    r"|e?mail|email_address|phone|msisdn)[_ -]?(?:id|key|no|nr|number|uuid|hash)?s?",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -181,9 +188,20 @@ def _meta(
         propensity="absent" if mapping.propensity.absent else "logged",
         clustered=mapping.cluster is not None,
         source=f"mapping {mapping.name}: {source}",
-        notes=(*mapping.notes, *hints),
+        notes=(*mapping.notes, *hints, *_no_contact(mapping, raw)),
         raw_columns=tuple(raw),
         contact_key=marked(contact_key),
+    )
+
+
+def _no_contact(mapping: Mapping, raw: Sequence[str]) -> tuple[str, ...]:
+    """A sentence where no contact is declared although a column looks like one: repeated contacts stay unseen then."""
+    looks = [name for name in raw if _PERSON.fullmatch(name)] if mapping.contact is None else []
+    if not looks:
+        return ()
+    return (
+        f"The mapping declares no contact, so each row is taken to be a contact of its own; the column {looks[0]!r} looks "
+        f"like one: `contact: {{column: {looks[0]}}}`.",
     )
 
 

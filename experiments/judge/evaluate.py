@@ -172,7 +172,7 @@ def evaluate_log(request: EvaluateRequest, config: EvaluateConfig, advance: Adva
             metrics=() if beside.stack is None else metric_rows(beside.stack, config.evaluation.alpha),
             skipped=found.skipped,
             quantiles=beside.quantiles_at(request.quantiles, config.evaluation.shared_alpha),
-            uplift=beside.uplift_of(config.evaluation.shared_alpha, clustered=reader.meta.clustered),
+            uplift=beside.uplift_of(config.evaluation.shared_alpha, clustered=reader.clustered),
             volume_curve=beside.curve_of(config.evaluation, reader.meta.rewards[request.metric].unit),
         )
     if request.out is None:
@@ -291,7 +291,7 @@ def question_of(
         reward_range=(spec.low, spec.high),
         estimators=tuple(estimators),
         baseline=baseline,
-        clustered=reader.meta.clustered,
+        clustered=reader.clustered,
         allow_inexact=allow_inexact,
         embedding=embedding_of(settings, reader),
         loggers=loggers_of(settings, rounds, reader),
@@ -343,6 +343,7 @@ def summary(
 ) -> LogSummary:
     """What the log is, and what else is to be said of it."""
     meta = reader.meta
+    repeated = (repeated_contacts(reader),) if reader.clustered and reader.contacts < reader.rows else ()
     return LogSummary(
         path=str(reader.path),
         rows=reader.rows,
@@ -351,11 +352,21 @@ def summary(
         metric=metric,
         dropped=dropped,
         propensity=meta.propensity,
-        clusters="contact" if meta.clustered else "row",
-        notes=(*meta.notes, *said),
+        clusters="contact" if reader.clustered else "row",
+        notes=(*meta.notes, *repeated, *said),
         unit=meta.rewards[metric].unit,
         description=meta.rewards[metric].description,
         hold=meta.catalog.hold_name,
+    )
+
+
+def repeated_contacts(reader: LogReader) -> str:
+    """What it means that contacts come up more than once, in a sentence."""
+    often = reader.rows / reader.contacts
+    unit = "cluster that the log declares" if reader.meta.clustered else "contact"
+    return (
+        f"{reader.rows:,} decisions are about {reader.contacts:,} contacts, {often:.1f} each: errors and intervals are by "
+        f"{unit}, as decisions about one depend on each other."
     )
 
 

@@ -127,7 +127,7 @@ def judge(
     for demand in demands:
         if demand.metric == SENDS and SENDS not in known:
             rounds = Selection(reader, metric, side=side)
-            alpha, clustered = 2 * config.error, reader.meta.clustered
+            alpha, clustered = 2 * config.error, reader.clustered
             found.append(sends_evidence(rounds, new, live, alpha, clustered=clustered))
         elif demand.metric in known:
             found.append(_evidence(reader, new, live, demand.metric, config, side, advance))

@@ -273,7 +273,7 @@ def _exploring(reader: LogReader, metric: str, policy: Policy) -> ExploringOutpu
     range_, logged = _range(reader, metric), LoggedTarget()
     sums = ExploringSums(explored, greedy, logged, policy.scores, metric, range_)
     question = Question(
-        metric=metric, reward_range=range_, estimators=("snips",), baseline=logged, clustered=reader.meta.clustered
+        metric=metric, reward_range=range_, estimators=("snips",), baseline=logged, clustered=reader.clustered
     )
     found = evaluate(Selection(reader, metric), [greedy], question, DEFAULTS, also=sums.add).results[0].difference
     return sums.result(1.0, None if found is None else found.stderr, DEFAULTS.shared_alpha)

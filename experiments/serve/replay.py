@@ -286,7 +286,7 @@ def _estimated(
             metric=metric,
             reward_range=(spec.low, spec.high),
             estimators=ESTIMATORS,
-            clustered=reader.meta.clustered,
+            clustered=reader.clustered,
         ),
         EvaluationSettings(alpha=request.alpha),
         progress=None if advance is None else (lambda _stage, _done: advance(1.0)),

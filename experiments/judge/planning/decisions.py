@@ -250,9 +250,7 @@ def _of_pilot(source: PilotLog, request: PlanRequest, settings: EvaluationSettin
         spec = reader.meta.rewards[source.metric]
         range_ = (spec.low, spec.high)
         sums = PilotSums(target, baseline, metric=source.metric, reward_range=range_, explorations=request.explorations)
-        effect, notes = _check(
-            rounds, target, baseline, source.metric, range_, settings, clustered=reader.meta.clustered
-        )
+        effect, notes = _check(rounds, target, baseline, source.metric, range_, settings, clustered=reader.clustered)
         for batch in rounds:
             sums.add(batch)
     pilot = sums.result()

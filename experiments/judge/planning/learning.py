@@ -452,7 +452,7 @@ def _of_log(asked: LearnLog, per_week: float | None) -> _Source:
         for batch in Selection(reader, asked.metric, rewards=metrics):
             if batch.n:
                 rows.add(batch, metrics)
-        notes, catalog, clustered = reader.meta.notes, reader.meta.catalog, reader.meta.clustered
+        notes, catalog, clustered = reader.meta.notes, reader.meta.catalog, reader.clustered
         unit = reader.meta.rewards[asked.metric].unit
     if not rows.filled:
         raise DataError(f"{named(asked.log)} has no usable row whose {asked.metric} is known")
@@ -465,7 +465,9 @@ def _of_log(asked: LearnLog, per_week: float | None) -> _Source:
         name: _of_rewards(group, arm, p, cluster, rewards[place], len(rows.groups), len(present))
         for place, name in enumerate(metrics)
     }
-    said = [*notes] if clustered else [*notes, "the log declares no contacts: rows are taken to be independent"]
+    said = (
+        [*notes] if clustered else [*notes, "no contact comes up twice in this log: rows are taken to be independent"]
+    )
     contacts = len(np.unique(cluster)) if clustered else len(cluster)
     rate = _rate(at) if per_week is None else per_week
     said.append("an arm's value is that of a uniform choice among its channels and hours")

@@ -102,7 +102,7 @@ def test_import_trims_ids_and_rejects_unseen_characters(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("id,user,variant,spend\na,u1,A,1\nb, u1 ,B,2\nc,u\u200b1,A,3\n a,u2,B,4\n")
     report = import_log(load_mapping(tmp_path / "m.yaml"), tmp_path / "l.csv", tmp_path / "o.parquet", contact_key="k")
     assert report.reasons == {"contact holds a character that no eye sees": 1, "duplicate decision id": 1}
-    assert LogReader(tmp_path / "o.parquet").contacts() == 1
+    assert LogReader(tmp_path / "o.parquet").contacts == 1
 
 
 def test_accents_are_composed_and_ascii_stays() -> None:
