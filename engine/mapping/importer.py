@@ -199,10 +199,10 @@ def _no_contact(mapping: Mapping, raw: Sequence[str]) -> tuple[str, ...]:
     looks = [name for name in raw if _PERSON.fullmatch(name)] if mapping.contact is None else []
     if not looks:
         return ()
-    return (
-        f"The mapping declares no contact, so each row is taken to be a contact of its own; the column {looks[0]!r} looks "
-        f"like one: `contact: {{column: {looks[0]}}}`.",
+    said = (
+        f"The mapping declares no contact, so each row is taken to be a contact of its own; {looks[0]!r} looks like one"
     )
+    return (f"{said}: `contact: {{column: {looks[0]}}}`.",)
 
 
 def _with_raw(schema: pa.Schema, raw: Sequence[str], found: Scan) -> pa.Schema:

@@ -42,7 +42,8 @@ def stderr(reader: LogReader) -> float:
     request = EvaluateRequest(reader.path, ("always:A",), "spend", estimators=("ips",), baseline="always:B")
     output = evaluate_log(request, compose_settings("evaluate", [], EvaluateConfig))
     difference = output.results[0].difference
-    assert difference is not None and difference.stderr is not None
+    assert difference is not None
+    assert difference.stderr is not None
     return difference.stderr
 
 
@@ -65,7 +66,8 @@ def test_a_split_keeps_repeated_contacts_whole(tmp_path: Path) -> None:
         for side in contact_split(0.5, 0)
     ]
     people = [{int(name) // OFTEN for name in side} for side in sides]
-    assert people[0] | people[1] == set(range(ROWS // OFTEN)) and not people[0] & people[1]
+    assert people[0] | people[1] == set(range(ROWS // OFTEN))
+    assert not people[0] & people[1]
 
 
 def test_reports_say_that_contacts_repeat(tmp_path: Path) -> None:
