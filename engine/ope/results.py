@@ -29,7 +29,7 @@ def estimates(setup: Setup, totals: Totals) -> tuple[Judged, ...]:
     """One estimate per target and estimator that is defined for it, in the order of the setup."""
     held = {estimator.name: _together(setup, totals, estimator) for estimator in setup.estimators}
     return tuple(
-        estimate_of(setup, totals, target, estimator, held[estimator.name])
+        estimate_of(setup, totals, target, estimator, _alone(setup, target) or held[estimator.name])
         for target in setup.targets
         for estimator in setup.estimators
         if setup.obstacle(target, estimator) is None
@@ -95,6 +95,11 @@ def estimate_of(setup: Setup, totals: Totals, target: Target, estimator: Asked, 
     return estimate, reasons
 
 
+def _alone(setup: Setup, target: Target) -> Together | None:
+    """Where nothing is corrected: for the policy that the question is about."""
+    return Together() if target.name == setup.question.primary else None
+
+
 def _together(setup: Setup, totals: Totals, estimator: Asked) -> Together:
     """What is needed for the differences of all targets by one estimator to hold together."""
     if not setup.settings.simultaneous:
@@ -103,7 +108,7 @@ def _together(setup: Setup, totals: Totals, estimator: Asked) -> Together:
     other = choose(setup, totals, 0, judge)
     gaps = []
     for unit, target in enumerate(setup.units):
-        if unit == 0 or setup.obstacle(target, estimator) is not None:
+        if unit == 0 or _alone(setup, target) or setup.obstacle(target, estimator) is not None:
             continue
         own = choose(setup, totals, unit, estimator)
         form = minus(influence(totals, own.judged), influence(totals, other.judged))
@@ -128,7 +133,7 @@ def _interval(
     values = [value_of(totals.sums, ratios) for _, ratios in sides]
     parts = tuple(part_of(setup, totals, unit, ratios) for unit, ratios in sides)
     value = values[0] - values[1] if len(values) == 2 else values[0]
-    alpha = setup.settings.shared_alpha if held.reach is not None else setup.settings.shared_alpha / held.count
+    alpha = setup.settings.shared_alpha * held.share / (1 if held.reach is not None else held.count)
     return interval_of(Figure(setup, totals, parts, value, stderr, alpha), held.reach)
 
 

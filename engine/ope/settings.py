@@ -70,7 +70,8 @@ class EvaluationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
             log is read; None where it is not known.
         largest_sd: A bound of the standard deviation of one row's term (weight x reward, or the difference of two),
             for Catoni's interval; the sample's own where None.
-        simultaneous: Whether the differences of all policies are to hold together, for each estimator.
+        simultaneous: Whether the differences of all policies hold together, for each estimator; else each stands alone,
+            and the best of many looks better than it is.
         comparisons: The number of evaluations (metrics, say) that are read together: alpha is divided by it.
         regressor: A scikit-learn class as reward model, by its dotted name; "" leaves it to the group `model`.
         regressor_options: Arguments of that class.
@@ -91,7 +92,7 @@ class EvaluationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     seed: int = 0
     largest_weight: float | None = None
     largest_sd: float | None = None
-    simultaneous: bool = False
+    simultaneous: bool = True
     comparisons: int = 1
     regressor: str = ""
     regressor_options: dict[str, Any] = {}

@@ -38,9 +38,11 @@ class Question:
         embedding: What is known of the actions' attributes, and the policy that decided the log; None skips MIPS and
             OffCEM.
         loggers: Who decided which row; None skips the estimators of several loggers.
+        primary: The policy that the question is about, named before any result is seen: its difference stands alone.
+        secondary_share: The share of the error that the differences of all others have together, in (0, 1].
 
     Raises:
-        ParameterError: an empty range, or `allow_inexact` with other estimators than dm.
+        ParameterError: an empty range or share, or `allow_inexact` with other estimators than dm.
     """
 
     metric: str
@@ -52,8 +54,12 @@ class Question:
     rule: SupportRule = field(default_factory=SupportRule)
     embedding: Embedding | None = None
     loggers: Loggers | None = None
+    primary: str = ""
+    secondary_share: float = 1.0
 
     def __post_init__(self) -> None:
+        if not 0.0 < self.secondary_share <= 1.0:
+            raise ParameterError("secondary_share", "evaluate", allowed="in (0, 1]", got=self.secondary_share)
         if not self.reward_range[0] < self.reward_range[1]:
             raise ParameterError("reward_range", "evaluate", allowed="(low, high), low < high", got=self.reward_range)
         if self.allow_inexact and any(name != "dm" for name in self.estimators):

@@ -113,9 +113,9 @@ class EvaluationState:
         self._exact = [not setup.question.allow_inexact for _ in setup.units]
         self._clusters = ClusterSums(layout.width) if clustered else None
         self._streams = Streams(setup)
-        resampled = (
-            setup.settings.interval in RESAMPLED or setup.settings.simultaneous
-        ) and not setup.question.clustered
+        # The baseline and one other policy are one difference, which nothing has to be corrected for.
+        several = setup.settings.simultaneous and len(setup.units) > 2
+        resampled = (setup.settings.interval in RESAMPLED or several) and not setup.question.clustered
         self._buckets = BucketSums(layout.width, settings.seed) if resampled else None
 
     def add(self, batch: RoundBatch) -> None:

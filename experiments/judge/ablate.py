@@ -271,7 +271,7 @@ class _Ablation:
     def _against(self, base: Target, policies: Mapping[str, Policy]) -> Evaluation:
         """Every policy beside one baseline, the intervals of their differences holding together."""
         config = self.config
-        settings = msgspec.structs.replace(config.evaluation, simultaneous=len(policies) > 1)
+        settings = config.evaluation
         estimators = (config.estimator,)
         found = evaluate(
             self.judge,

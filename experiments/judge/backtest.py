@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-import numpy as np
 
 from engine.content.eligibility import refuse_modular
 from engine.errors import DataError, ParameterError
@@ -19,14 +18,16 @@ from engine.ope.estimate import Estimate, Skipped
 from engine.ope.estimators.named import estimators_named
 from engine.ope.evaluate import Evaluation, evaluate
 from engine.ope.metrics.gate import Gate
-from engine.ope.target import PolicyTarget, Target
+from engine.ope.target import Target
 from engine.storage.given import Given, options
 from experiments.judge.audit import AuditGate, passed_gate
-from experiments.judge.contenders import BLAST, GREEDY, LEARNED, LOGGED, NAMED, SEGMENTS, contenders
+from experiments.judge.contenders import ANY_SEND, BLAST, GREEDY, LEARNED, LOGGED, SEGMENTS, contenders
 from experiments.judge.evaluate import columns_needed, each_step, model_factory, question_of, summary
+from experiments.judge.extra_columns import with_columns
 from experiments.judge.launch.exploring import ExploringOutput, ExploringSums, cause_of
 from experiments.judge.launch.metrics import gate_of, metric_rows
-from experiments.judge.launch.recommend import Contest, Launch, recommend
+from experiments.judge.launch.practice import SegmentRow, own_practice, segment_rows, unmatched
+from experiments.judge.launch.recommend import WORSE, Contest, Launch, recommend
 from experiments.judge.launch.rule_costs import RuleCost
 from experiments.judge.launch.sums import LaunchPass, launch_pass, remembered
 from experiments.judge.launch.support import SupportRow
@@ -43,15 +44,14 @@ from experiments.judge.volume_curve import (
     recency_feature,
     scored,
 )
-from experiments.outputs import CommandOutput, LogSummary, MetricRow, Output, json_bytes
+from experiments.outputs import CommandOutput, LogSummary, MetricRow, json_bytes
 from experiments.provenance import provenance
 from experiments.report.files import make_folder, tidy, write_table, write_whole
 from experiments.report.launch import launch_page, render_launch
 from experiments.settings import BacktestConfig
 from policies.parts.learner import PartsLearner
 from policies.parts.surrogate import STAGE_WORTH, SurrogateLog
-from policies.peers.config import is_rule
-from policies.peers.rule import RulePolicy, in_words, read_rule, rule_yaml, segment_conditions, segments_rule
+from policies.peers.rule import rule_yaml, segments_rule
 from policies.peers.segmentation import Segmentation, fit_cuts
 from policies.peers.segments import StaticSegments, tune_segments
 from policies.prices.baseline import export_segments, kept_segments
@@ -63,21 +63,10 @@ from policies.vw.scoring.compiled import CompiledPolicy
 GROUP_BINS = 4
 # The tuned segments as rules that people read and `evaluate` and `backtest` take.
 SEGMENTS_RULE = "segments.yaml"
+# The learned policy against the baseline is what a backtest asks. All further differences, of which there may be
+# hundreds, share this part of the error, so that they seldom add a false finding to the page.
+SECONDARY_SHARE: Final = 0.2
 Advance = Callable[[float], None]
-
-
-class SegmentRow(Output, frozen=True, kw_only=True):
-    """One segment of a rule.
-
-    Attributes:
-        who: what its contacts have in common, in words.
-        action: that they get where it may be sent.
-        share: of the decisions, in (0, 1].
-    """
-
-    who: str
-    action: str
-    share: float
 
 
 class BacktestOutput(CommandOutput, frozen=True, kw_only=True):
@@ -128,7 +117,9 @@ class BacktestRequest:
         out: folder for the report, the results and the trained policy.
         train_fraction: share of the log that trains, in (0, 1).
         split: "contact" (clusters are kept whole) or "time" (the past trains).
-        baseline: today's practice: one of the policies of the backtest, or a file of rules (`policies.peers.rule`).
+        baseline: today's practice: one of the policies of the backtest, a file of rules (`policies.peers.rule`), or a
+            column of actions, `column:NAME@action`.
+        columns: file with further columns keyed by decision_id, or None.
         override_audit: the reason to go on with a log whose audit fails; kept in the report and the manifest.
         volume: whether to draw the volume curve of the learned policy.
         recency: feature of its recency ranking; "" takes one that is known.
@@ -140,6 +131,7 @@ class BacktestRequest:
     train_fraction: float = 0.5
     split: str = "contact"
     baseline: str = LOGGED
+    columns: Path | None = None
     override_audit: str | None = None
     volume: bool = False
     recency: str = ""
@@ -159,7 +151,8 @@ class Prepared:
         judge: the side of the log that nothing was learnt from.
         groups: cuts by single features, to say who is treated differently.
         missing: peers that this log cannot make, with the reason.
-        practice: the user's own rule; None where the baseline has a name.
+        practice: the user's own practice; None where the baseline has a name.
+        columns: stored columns that it reads.
     """
 
     reader: LogReader
@@ -171,7 +164,8 @@ class Prepared:
     judge: Side
     groups: Segmentation
     missing: tuple[Skipped, ...] = ()
-    practice: RulePolicy | None = None
+    practice: Target | None = None
+    columns: tuple[str, ...] = ()
 
 
 def prepare(request: BacktestRequest, config: BacktestConfig, reader: LogReader | None = None) -> Prepared:
@@ -193,7 +187,7 @@ def prepare(request: BacktestRequest, config: BacktestConfig, reader: LogReader 
         )
     reader = LogReader(request.log) if reader is None else reader
     refuse_modular(reader.meta.catalog, "a backtest")
-    practice = _practice(request.baseline, reader, config.peers)
+    practice, columns = own_practice(request.baseline, reader, config.peers)
     recency_feature(reader.meta.features, request.recency, volume=request.volume)
     train, judge = _sides(request, reader, config.seed)
     learner = learn(reader, request.metric, config.learner, config.exploration, train)
@@ -205,13 +199,13 @@ def prepare(request: BacktestRequest, config: BacktestConfig, reader: LogReader 
     metric = request.metric
     if config.judged_by == STAGE_WORTH:
         reader, metric = _surrogate(reader, learner), STAGE_WORTH
-    rounds = Selection(reader, metric, side=train)
+    rounds = Selection(reader, metric, side=train, extra=columns)
     segments = tune_segments(rounds, metric, reader.meta.catalog, reader.meta.features, config.segments)
     setting = _setting(reader, metric, config)
     everybody = contenders(rounds, learner, segments, config.peers, setting)
     targets = dict(everybody.targets)
     if practice is not None:
-        targets[request.baseline] = PolicyTarget(practice, request.baseline)
+        targets[request.baseline] = practice
     if request.baseline not in targets:
         reasons = [one.reason for one in everybody.missing if one.policy == request.baseline]
         why = reasons[0] if reasons else "it was never logged there"
@@ -224,7 +218,9 @@ def prepare(request: BacktestRequest, config: BacktestConfig, reader: LogReader 
         targets[MATCHED] = matched
     groups = fit_cuts(reader.meta.features, reader.meta.features.names, (batch.context for batch in rounds), GROUP_BINS)
     known = remembered(targets)
-    return Prepared(reader, metric, learner, segments, known, train, judge, groups, everybody.missing, practice)
+    return Prepared(
+        reader, metric, learner, segments, known, train, judge, groups, everybody.missing, practice, columns
+    )
 
 
 def backtest(request: BacktestRequest, config: BacktestConfig, advance: Advance | None = None) -> BacktestOutput:
@@ -235,9 +231,9 @@ def backtest(request: BacktestRequest, config: BacktestConfig, advance: Advance 
         DataError, MissingPropensityError, LearnError, ParameterError: see `prepare`.
         StorageError: the folder cannot be written.
     """
-    reader = LogReader(request.log)
-    audit = passed_gate(reader, request.metric, config.audit, request.override_audit)
-    return judge_prepared(prepare(request, config, reader), request, config, advance, audit)
+    with with_columns(request.log, request.columns) as reader:
+        audit = passed_gate(reader, request.metric, config.audit, request.override_audit)
+        return judge_prepared(prepare(request, config, reader), request, config, advance, audit)
 
 
 def judge_prepared(
@@ -267,14 +263,17 @@ def judge_prepared(
         source |= _kept_segments(prepared, folder, learnt)
     manifest = export_learner(prepared.learner, folder / "policy", source=source or None, rows=learnt)
     models = SharedModels(model_factory(prepared.reader, prepared.metric, config.model, config.evaluation))
-    run = _Run(prepared.reader, prepared.metric, request, config, prepared.judge, prepared.targets, models, advance)
+    run = _Run(prepared, request, config, models, advance)
     also = _launch_pass(prepared, request, config)
     found = run.against(request.baseline, config.estimators, also=also)
     rows = found.results
     comparisons = run.comparisons()
     gate = _gate(rows, also, config)
     log = _summary(prepared.reader, prepared.metric)
-    said = (*((NEVER_HELD_WORDS,) if NEVER_HELD in source else ()), *_unmatched(prepared))
+    said = (
+        *((NEVER_HELD_WORDS,) if NEVER_HELD in source else ()),
+        *unmatched(prepared.practice, Selection(prepared.reader, prepared.metric)),
+    )
     log = msgspec.structs.replace(log, notes=(*log.notes, *said))
     output = BacktestOutput(
         log=log,
@@ -294,7 +293,9 @@ def judge_prepared(
             config.evaluation.shared_alpha,
             config.evaluation.replicates,
         ),
-        segments=_segment_rows(prepared),
+        segments=segment_rows(
+            prepared.segments, meta.catalog, Selection(prepared.reader, prepared.metric, side=prepared.judge)
+        ),
         exploring=_exploring(also, rows, run, prepared.learner.state.rounds),
         provenance=provenance(
             prepared.reader,
@@ -312,38 +313,9 @@ def judge_prepared(
             "segments": [cut.feature for cut in prepared.segments.segmentation.cuts],
         },
     )
-    rounds = Selection(prepared.reader, prepared.metric, side=prepared.judge)
+    rounds = Selection(prepared.reader, prepared.metric, side=prepared.judge, extra=prepared.columns)
     volume = volumes(prepared.targets, rounds, prepared.reader.meta.catalog, request.baseline)
     return _write(msgspec.structs.replace(output, volume=volume), request, config, folder)
-
-
-def _unmatched(prepared: Prepared) -> tuple[str, ...]:
-    """A sentence for every rule of the practice that decides for nobody: a misspelt level says nothing else."""
-    practice = prepared.practice
-    if practice is None:
-        return ()
-    count = np.zeros(len(practice.rule.rules) + 1, dtype=np.int64)
-    for batch in Selection(prepared.reader, prepared.metric):
-        count += np.bincount(practice.matched(batch.context), minlength=len(count))
-    return tuple(
-        f"Rule {number} of {practice.name!r} ({in_words(clause.when)}) decides for nobody in this log."
-        for number, (clause, rows) in enumerate(zip(practice.rule.rules, count[:-1], strict=True), 1)
-        if not rows
-    )
-
-
-def _segment_rows(prepared: Prepared) -> tuple[SegmentRow, ...]:
-    """Who gets what by the tuned segments, of the side that judges; segments that nobody belongs to are left out."""
-    segments, names = prepared.segments, prepared.reader.meta.catalog.action_names
-    count = np.zeros(segments.segmentation.segments, dtype=np.int64)
-    for batch in Selection(prepared.reader, prepared.metric, side=prepared.judge):
-        count += np.bincount(segments.segmentation.segment_of(batch.context), minlength=len(count))
-    conditions, best = segment_conditions(segments.segmentation), segments.preference.argmax(axis=1)
-    return tuple(
-        SegmentRow(who=in_words(conditions[one]), action=names[best[one]], share=float(count[one] / count.sum()))
-        for one in np.argsort(-count, kind="stable")
-        if count[one]
-    )
 
 
 def _kept_segments(prepared: Prepared, folder: Path, learnt: TrainingRows) -> dict[str, Any]:
@@ -353,52 +325,21 @@ def _kept_segments(prepared: Prepared, folder: Path, learnt: TrainingRows) -> di
     return kept_segments(prepared.segments)
 
 
-def practice_of(practice: Path, baseline: str) -> str:
-    """The baseline that `--practice` means.
-
-    Raises:
-        ParameterError: no file of rules, or another baseline was named beside it.
-    """
-    if not is_rule(str(practice)):
-        raise ParameterError("practice", "backtest", allowed="a file of rules, .yaml or .yml", got=str(practice))
-    if baseline != LOGGED:
-        hint = "give one of them"
-        raise ParameterError("baseline", "backtest", allowed="left out beside --practice", got=baseline, hint=hint)
-    return str(practice)
-
-
-def _practice(baseline: str, reader: LogReader, peers: Sequence[str]) -> RulePolicy | None:
-    """The user's own rule, None for a baseline by name; refuses what is neither before any work is done."""
-    if is_rule(baseline):
-        return read_rule(Path(baseline), reader.meta.catalog, reader.meta.features)
-    if baseline.startswith("always:"):
-        reader.meta.catalog.resolve(baseline.removeprefix("always:"))
-    elif baseline not in (*NAMED, *peers):
-        named = ", ".join((*NAMED, *peers))
-        raise DataError(
-            f"unknown baseline {baseline!r}", hint=f"one of {named}, always:ACTION, or a file of rules (.yaml)"
-        )
-    return None
-
-
 @dataclass(frozen=True)
 class _Run:
     """The evaluation part of a log, and everything to be judged on it."""
 
-    reader: LogReader
-    metric: str
+    prepared: Prepared
     request: BacktestRequest
     config: BacktestConfig
-    side: Side
-    targets: dict[str, Target]
     models: SharedModels
     advance: Advance | None
 
     @property
     def nothing(self) -> str:
         """Doing nothing: hold where the log held, else what the log did."""
-        name = f"always:{self.reader.meta.catalog.hold_name}"
-        return name if name in self.targets else LOGGED
+        name = f"always:{self.prepared.reader.meta.catalog.hold_name}"
+        return name if name in self.prepared.targets else LOGGED
 
     def against(
         self,
@@ -406,36 +347,54 @@ class _Run:
         estimators: Sequence[str],
         only: Sequence[str] | None = None,
         also: LaunchPass | None = None,
+        primary: str = LEARNED,
     ) -> Evaluation:
-        names = list(self.targets) if only is None else list(only)
-        asked = [*columns_needed(self.config.evaluation, self.reader), *(() if also is None else also.extra)]
+        """The policies against a baseline; all but the primary one hold together, by a share of the error."""
+        reader, metric, targets = self.prepared.reader, self.prepared.metric, self.prepared.targets
+        evaluation = self.config.evaluation
+        needed = (*columns_needed(evaluation, reader), *self.prepared.columns, *(() if also is None else also.extra))
         rewards = () if also is None else also.rewards
-        rounds = Selection(self.reader, self.metric, side=self.side, extra=asked, rewards=rewards)
-        evaluation, metric, base = self.config.evaluation, self.metric, self.targets[baseline]
+        asked = list(dict.fromkeys(needed))
+        rounds = Selection(reader, metric, side=self.prepared.judge, extra=asked, rewards=rewards)
+        question = question_of(
+            reader,
+            metric,
+            evaluation,
+            rounds,
+            estimators=estimators,
+            baseline=targets[baseline],
+            primary=targets[primary].name if primary in targets else "",
+            secondary_share=SECONDARY_SHARE,
+        )
         return evaluate(
             rounds,
-            [self.targets[name] for name in names],
-            question_of(self.reader, metric, evaluation, rounds, estimators=estimators, baseline=base),
+            [targets[name] for name in (targets if only is None else only)],
+            question,
             evaluation,
             reward_model_factory=self.models.factory(),
-            weighted_model_factory=model_factory(self.reader, metric, self.config.model, evaluation),
+            weighted_model_factory=model_factory(reader, metric, self.config.model, evaluation),
             progress=each_step(self.advance),
             also=None if also is None else also.add,
         )
 
     def comparisons(self) -> tuple[Estimate, ...]:
-        """The learned policy and the segments against the usual practices; the baseline against doing nothing."""
+        """The learned policy and the segments against the usual practices; the baseline against doing nothing.
+
+        Where doing nothing is known, any message is held against it too: whether messages help at all.
+        """
         today = self.request.baseline
+        quiet = (today, ANY_SEND) if self.nothing != LOGGED else (today,)
         pairs = [
             (name, other)
             for other in (self.nothing, LOGGED, BLAST, today)
-            for name in (LEARNED, SEGMENTS, *((today,) if other == self.nothing else ()))
+            for name in (LEARNED, SEGMENTS, *(quiet if other == self.nothing else ()))
             if name != other
         ]
         rows: list[Estimate] = []
         for other in dict.fromkeys(other for _, other in pairs):
             only = [name for name, against in dict.fromkeys(pairs) if against == other]
-            found = self.against(other, [self.config.deciding_estimator], only)
+            primary = LEARNED if other == today else today if other == self.nothing else ""
+            found = self.against(other, [self.config.deciding_estimator], only, primary=primary)
             rows += found.results
         return tuple(rows)
 
@@ -528,6 +487,10 @@ def _exploring(also: LaunchPass, rows: Sequence[Estimate], run: _Run, learnt: in
     deciding = run.config.deciding_estimator
     learned = next(row for row in rows if row.policy == LEARNED and row.estimator == deciding)
     greedy = next((row for row in rows if row.policy == GREEDY and row.estimator == deciding), None)
+    if greedy is not None and learned.verdict == WORSE:
+        # Where exploring may be why a policy loses, the policy without it is what is asked about.
+        alone = run.against(run.request.baseline, [deciding], [GREEDY], primary=GREEDY).results
+        greedy = next(iter(alone), greedy)
     shown = run.against(GREEDY, [deciding], [LEARNED]).results
     measured = shown[0].difference if shown else None
     gap, n = learned.difference, also.exploring.rows
@@ -560,13 +523,8 @@ def _launch(
     gate: Gate | None,
 ) -> Launch:
     learned = next(row for row in rows if row.policy == LEARNED and row.estimator == estimator)
-    against = (
-        row
-        for row in comparisons
-        if row.policy == request.baseline and row.difference and row.difference.baseline == nothing
-    )
-    today = next(against, None)
-    return recommend(Contest(learned, today, gate))
+    quiet = {row.policy: row for row in comparisons if row.difference and row.difference.baseline == nothing}
+    return recommend(Contest(learned, quiet.get(request.baseline), gate, quiet.get(ANY_SEND)))
 
 
 def _write(output: BacktestOutput, request: BacktestRequest, config: BacktestConfig, folder: Path) -> BacktestOutput:
@@ -583,8 +541,9 @@ def _write(output: BacktestOutput, request: BacktestRequest, config: BacktestCon
 def reproduce(request: BacktestRequest) -> str:
     """The command that asks the same again."""
     overridden = "" if request.override_audit is None else f' --override-audit "{request.override_audit}"'
+    columns = "" if request.columns is None else f" --columns {request.columns}"
     return (
-        f"tactful backtest {options('--log', request.log)} --metric {request.metric} --out {request.out} "
+        f"tactful backtest {options('--log', request.log)}{columns} --metric {request.metric} --out {request.out} "
         f'--train-fraction {request.train_fraction:g} --split {request.split} --baseline "{request.baseline}"'
         f"{overridden}" + asked_curve(request.volume, request.recency)
     )

@@ -11,7 +11,7 @@ from engine.log.selection import Selection
 from engine.ope.estimate import Skipped
 from engine.ope.target import LoggedTarget, PolicyTarget, Target
 from policies.exploring.config import ExplorationConfig
-from policies.peers.constant import AlwaysPolicy, MergeTagBlast, UniformPolicy
+from policies.peers.constant import AlwaysPolicy, AnySendPolicy, MergeTagBlast, UniformPolicy
 from policies.peers.segments import StaticSegments
 from policies.registry import Learned, Setting, action_values, make
 from policies.vw.scoring.compiled import CompiledPolicy
@@ -21,7 +21,8 @@ GREEDY: Final = "vw_greedy"
 SEGMENTS: Final = "static_segments"
 BLAST: Final = "merge_tag_blast"
 LOGGED: Final = "logged"
-NAMED: Final = (SEGMENTS, BLAST, LOGGED, "uniform", LEARNED, GREEDY)
+ANY_SEND: Final = AnySendPolicy.name
+NAMED: Final = (SEGMENTS, BLAST, LOGGED, "uniform", ANY_SEND, LEARNED, GREEDY)
 # More constant actions than this are not judged one by one: nobody would launch the winner of such a contest.
 MAX_CONSTANTS: Final = 120
 
@@ -64,6 +65,7 @@ def contenders(
         SEGMENTS: PolicyTarget(segments, SEGMENTS),
         BLAST: PolicyTarget(MergeTagBlast(values)),
         "uniform": PolicyTarget(UniformPolicy()),
+        ANY_SEND: PolicyTarget(AnySendPolicy()),
         LOGGED: LoggedTarget(),
     }
     missing = []

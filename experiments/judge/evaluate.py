@@ -279,8 +279,14 @@ def question_of(
     estimators: Sequence[str],
     baseline: Target,
     allow_inexact: bool = False,
+    primary: str = "",
+    secondary_share: float = 1.0,
 ) -> Question:
     """What is asked of a log, with the log's own range, clusters, attributes and loggers.
+
+    Args:
+        primary: the policy that the question is about, if any; see `Question`.
+        secondary_share: of the error, that the differences of the others have together.
 
     Raises:
         DataError: an unknown policy or column; see `experiments.judge.evaluate`.
@@ -295,6 +301,8 @@ def question_of(
         allow_inexact=allow_inexact,
         embedding=embedding_of(settings, reader),
         loggers=loggers_of(settings, rounds, reader),
+        primary=primary,
+        secondary_share=secondary_share,
     )
 
 
@@ -365,8 +373,8 @@ def repeated_contacts(reader: LogReader) -> str:
     often = reader.rows / reader.contacts
     unit = "cluster that the log declares" if reader.meta.clustered else "contact"
     return (
-        f"{reader.rows:,} decisions are about {reader.contacts:,} contacts, {often:.1f} each: errors and intervals are by "
-        f"{unit}, as decisions about one depend on each other."
+        f"{reader.rows:,} decisions are about {reader.contacts:,} contacts, {often:.1f} each: errors and intervals are "
+        f"by {unit}, as decisions about one depend on each other."
     )
 
 

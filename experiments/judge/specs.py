@@ -20,7 +20,7 @@ from engine.protocols import Policy
 from engine.storage.versions import served_folder
 from engine.types import KeyArray
 from policies.peers.config import LEARNING, TUNED, PeerConfig, is_rule
-from policies.peers.constant import AlwaysPolicy, UniformPolicy
+from policies.peers.constant import AlwaysPolicy, AnySendPolicy, UniformPolicy
 from policies.peers.rule import read_rule
 from policies.peers.segments import SegmentConfig
 from policies.registry import Setting, make
@@ -29,10 +29,11 @@ from policies.vw.arguments import VwConfig
 
 NAMES: Final = tuple(name for name in (*TUNED, *LEARNING) if name != "vw")
 FORMS = (
-    "always:ACTION, uniform, logged, column:NAME, column:NAME@action, RULE.yaml, the folder of a trained policy, or, "
-    f"tuned on another log, NAME@TRAINING_LOG with one of {', '.join(NAMES)}"
+    "always:ACTION, uniform, any_send, logged, column:NAME, column:NAME@action, RULE.yaml, the folder of a trained "
+    f"policy, or, tuned on another log, NAME@TRAINING_LOG with one of {', '.join(NAMES)}"
 )
-ACTION_SUFFIX = "@action"
+COLUMN: Final = "column:"
+ACTION_SUFFIX: Final = "@action"
 
 
 def parse_spec(spec: str, reader: LogReader, tuning: Tuning | None = None) -> tuple[Target, tuple[str, ...]]:
@@ -48,15 +49,17 @@ def parse_spec(spec: str, reader: LogReader, tuning: Tuning | None = None) -> tu
             log.
         ConfigError, MissingPropensityError, LearnError: see `experiments.judge.specs.tuned_target`.
     """
-    if is_modular(reader.meta.catalog) and not spec.startswith("column:") and spec != "logged":
+    if is_modular(reader.meta.catalog) and not spec.startswith(COLUMN) and spec != "logged":
         return _over_blocks(spec, reader), ()
     if spec == "uniform":
         return PolicyTarget(UniformPolicy()), ()
+    if spec == AnySendPolicy.name:
+        return PolicyTarget(AnySendPolicy()), ()
     if spec == "logged":
         return LoggedTarget(), ()
     if spec.startswith("always:"):
         return PolicyTarget(AlwaysPolicy(reader.meta.catalog, spec.removeprefix("always:"))), ()
-    if spec.startswith("column:"):
+    if spec.startswith(COLUMN):
         return _column(spec, reader)
     if is_rule(spec):
         return PolicyTarget(read_rule(Path(spec), reader.meta.catalog, reader.meta.features), spec), ()
@@ -64,7 +67,7 @@ def parse_spec(spec: str, reader: LogReader, tuning: Tuning | None = None) -> tu
         return PolicyTarget(load_for(served_folder(Path(spec)), reader), spec), ()
     if tuning is not None and is_tuned(spec):
         return tuned_target(spec, reader, tuning), ()
-    near = did_you_mean(spec.partition(MARK)[0], ("uniform", "logged", *NAMES))
+    near = did_you_mean(spec.partition(MARK)[0], ("uniform", AnySendPolicy.name, "logged", *NAMES))
     raise DataError(f"unknown policy {spec!r}", hint=f"{near}a policy is {FORMS}")
 
 
@@ -86,7 +89,7 @@ def _over_blocks(spec: str, reader: LogReader) -> Target:
 
 
 def _column(spec: str, reader: LogReader) -> tuple[Target, tuple[str, ...]]:
-    name = spec.removeprefix("column:")
+    name = spec.removeprefix(COLUMN)
     if name.endswith(ACTION_SUFFIX):
         if is_modular(reader.meta.catalog):
             raise DataError(f"{spec!r} is not defined on a modular catalog", hint="give a column of probabilities")

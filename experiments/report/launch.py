@@ -26,7 +26,7 @@ from experiments.report.launch_details import (
 from experiments.report.launch_metrics import GateLine, Layer, gate_lines, layers_of
 from experiments.report.page import Card, Picture, environment
 from experiments.report.volume_curve import curve_picture
-from experiments.report.words import VERDICTS, Names, amount, between, capital, interval_text, percent, unbroken
+from experiments.report.words import VERDICTS, Names, amount, between, capital, interval_text, percent, tried, unbroken
 
 if TYPE_CHECKING:
     from engine.ope.estimate import Estimate
@@ -90,6 +90,7 @@ class LaunchPage:
     facts: tuple[tuple[str, str], ...]
     provenance: tuple[tuple[str, str], ...]
     command: str
+    estimator: str
     rows: tuple[Estimate, ...]
     policy: str
     baseline: str
@@ -97,6 +98,20 @@ class LaunchPage:
     curve: Picture | None = None
     exploring: Exploring | None = None
     segments: tuple[tuple[str, str, str], ...] = ()
+    together: str = ""
+    messages: str = ""
+
+
+def single_messages(output: BacktestOutput, estimator: str) -> str:
+    """How many of the constant messages are shown to do better than the baseline."""
+    hold = (f"always:{output.log.hold}", "always:hold")
+    rows = [
+        row
+        for row in output.results
+        if row.policy.startswith("always:") and row.policy not in hold and row.estimator == estimator
+    ]
+    baseline = next((row.difference.baseline for row in rows if row.difference is not None), LOGGED)
+    return tried(rows, "single messages", Names(output.log.hold, baseline))
 
 
 def launch_page(output: BacktestOutput, baseline: str, estimator: str, command: str) -> LaunchPage:
@@ -137,10 +152,13 @@ def launch_page(output: BacktestOutput, baseline: str, estimator: str, command: 
         facts=_facts(output, baseline, estimator, names),
         provenance=tuple(output.provenance.items()),
         command=command,
+        estimator=estimator,
         rows=_figures(output.results, estimator),
         policy=names(LEARNED),
         baseline=names(baseline),
         confidence=f"{100 * (1 - learned.alpha):g} %",
+        together=_together(output.comparisons, deciding),
+        messages=single_messages(output, estimator),
         segments=tuple((row.who, row.action, percent(row.share)) for row in output.segments[:MOST_SEGMENTS]),
     )
 
@@ -260,6 +278,15 @@ def _chart(rows: Sequence[Estimate], unit: str, names: Names, *, others: bool = 
     lines = tuple(_line(row, scale, unit, names, others=others) for row in drawn)
     ends = tuple((place, amount(value, unit, signed=True)) for place, value in scale.labels)
     return Chart(lines, ends)
+
+
+def _together(*tables: Sequence[Estimate]) -> str:
+    """How the further differences are corrected, for people; "" where each stands alone."""
+    for row in (row for rows in tables for row in rows if row.policy != LEARNED):
+        said = next((note for note in row.notes if note.startswith("the intervals of")), "")
+        if said:
+            return f"The question's own interval stands alone; of all others, {said}."
+    return ""
 
 
 def _line(row: Estimate, scale: Scale, unit: str, names: Names, *, others: bool) -> Line:

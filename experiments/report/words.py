@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from policies.peers.config import is_rule
+
+if TYPE_CHECKING:
+    from engine.ope.estimate import Estimate
 
 NAMES: Final[Mapping[str, str]] = {
     "vw": "the learned policy",
@@ -18,6 +21,7 @@ NAMES: Final[Mapping[str, str]] = {
     "merge_tag_blast": "one message for all",
     "logged": "what the log did",
     "uniform": "a choice at random",
+    "any_send": "any message",
 }
 LAYERS: Final[Mapping[str, str]] = {
     "delivery": "Delivery quality",
@@ -38,6 +42,8 @@ VERDICTS: Final[Mapping[str, str]] = {
     "n/a": "not known",
 }
 MINUS: Final = "\u2212"
+# Of many policies that are shown to be better, so many are named in a sentence.
+MOST_NAMED: Final = 5
 # What keeps a line from breaking before a unit.
 GLUE: Final = "\u00a0"
 
@@ -58,6 +64,8 @@ class Names:
         """A policy in words."""
         if policy in (f"always:{self.hold}", "always:hold"):
             return "no message at all"
+        if policy.startswith("column:"):
+            return f"your own choice ({policy.removeprefix('column:').removesuffix('@action')})"
         if is_rule(policy):
             return f"your rule ({Path(policy).name})"
         if policy.startswith("always:"):
@@ -68,6 +76,40 @@ class Names:
 def capital(text: str) -> str:
     """The text with a capital first letter."""
     return text[:1].upper() + text[1:]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as people list them: a, b and c."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
+
+
+def tried(rows: Sequence[Estimate], what: str, names: Names) -> str:
+    """How many of many policies are shown to do better than the same baseline; "" for fewer than two.
+
+    Args:
+        rows: one estimate a policy, all by one estimator.
+        what: that is tried, in the plural.
+        names: policies in words.
+    """
+    against = [row for row in rows if row.difference is not None and row.difference.baseline != row.policy]
+    if len(against) < 2 or against[0].difference is None:
+        return ""
+    today = names(against[0].difference.baseline)
+    judged = [row for row in against if row.verdict != "insufficient"]
+    better = [names(row.policy) for row in judged if row.verdict == "better"]
+    if not judged:
+        return f"{capital(what)} tried: {len(against)}; the log holds too little to judge any of them."
+    some = (
+        f"{len(judged)} {what} tried"
+        if len(judged) == len(against)
+        else (f"{len(against)} {what} tried, {len(judged)} can be judged; of these")
+    )
+    if not better:
+        return f"Of {some}, none is shown to do better than {today}."
+    more = f" and {len(better) - MOST_NAMED} more" if len(better) > MOST_NAMED else ""
+    named = f"{', '.join(better[:MOST_NAMED])}{more}" if more else listed(better)
+    are = "is" if len(better) == 1 else "are"
+    return f"Of {some}, {len(better)} {are} shown to do better than {today}: {named}."
 
 
 def digits_of(value: float, significant: int = 3) -> int:

@@ -1,4 +1,4 @@
-"""Policies that know nothing of a contact: one constant action, the best of a log, a blast, and uniform chance."""
+"""Policies that know nothing of a contact: one constant action, the best of a log, a blast, and chance."""
 
 from __future__ import annotations
 
@@ -57,6 +57,27 @@ class UniformPolicy:
         # Divide once per row: 1 / count is the same double that a log with propensity 1 / k holds, so weights are 1.
         share = 1.0 / eligible.sum(axis=1)
         return np.where(eligible, share[:, None], 0.0)
+
+
+class AnySendPolicy:
+    """A message drawn alike from all that may be sent; hold only where nothing may be.
+
+    Whether messages help at all is asked of it against none, without picking the best of many messages first.
+    """
+
+    name = "any_send"
+
+    def distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:  # noqa: ARG002 - protocol
+        """(n, k) probabilities, 1 / (number of eligible messages) on each eligible message.
+
+        Raises:
+            EligibilityError: a row without an eligible action.
+        """
+        require_eligible(eligible)
+        sends = eligible.copy()
+        sends[:, HOLD] &= ~eligible[:, HOLD + 1 :].any(axis=1)
+        share = 1.0 / sends.sum(axis=1)
+        return np.where(sends, share[:, None], 0.0)
 
 
 class BestAction:

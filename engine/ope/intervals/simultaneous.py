@@ -71,18 +71,23 @@ class Together:
     Attributes:
         count: differences that hold together; 1 where nothing is corrected.
         reach: standard errors on each side, the same for all, or None where the error is divided among them.
+        share: of the evaluation's error that they have together, in (0, 1].
+        alpha: that error, in (0, 1).
     """
 
     count: int = 1
     reach: float | None = None
+    share: float = 1.0
+    alpha: float = 0.0
 
     @property
     def note(self) -> str:
         """What a reader must know, or nothing."""
+        level = f" at {100 * (1 - self.alpha):g} %" if self.alpha else ""
         if self.count < 2:
-            return ""
+            return f"the interval of the difference holds{level}" if self.share < 1.0 else ""
         how = "the largest of their errors (max-t)" if self.reach is not None else "an equal share of the error each"
-        return f"the intervals of {self.count} differences hold together, by {how}"
+        return f"the intervals of {self.count} differences hold together{level}, by {how}"
 
 
 @dataclass(frozen=True)
@@ -99,20 +104,24 @@ def together(setup: Setup, totals: Totals, gaps: Sequence[Gap]) -> Together:
     Resamples exist for the normal and the bootstrap intervals: there the largest |t| of a resample is taken, which uses
     how much the policies overlap. For the others the error is divided.
     """
-    if not setup.settings.simultaneous or len(gaps) < 2:
+    share = setup.question.secondary_share
+    alpha = setup.settings.shared_alpha * share
+    if not setup.settings.simultaneous or not gaps:
         return Together()
-    if setup.settings.interval not in (DELTA, BOOTSTRAP, STUDENTISED) or totals.units is None:
-        return Together(len(gaps))
+    if len(gaps) < 2 or setup.settings.interval not in (DELTA, BOOTSTRAP, STUDENTISED) or totals.units is None:
+        return Together(len(gaps), None, share, alpha)
     units = totals.units
     if totals.resamples is not None:
         drawn = np.abs([totals.resamples.pivots(gap.fractions) for gap in gaps])
         largest = np.where(np.isfinite(drawn), drawn, 0.0).max(axis=0)
-        return Together(len(gaps), float(np.quantile(largest, 1 - setup.settings.shared_alpha)))
+        return Together(len(gaps), float(np.quantile(largest, 1 - alpha)), share, alpha)
     influences = np.column_stack(
         [matmul(units[:, list(gap.influence)], np.array(list(gap.influence.values()))) for gap in gaps]
     )
-    reach = max_t_quantile(influences, setup.settings.replicates, setup.settings.seed, setup.settings.shared_alpha)
+    reach = max_t_quantile(influences, setup.settings.replicates, setup.settings.seed, alpha)
+    # Several differences cannot need less than one of them, which the noise of resampling may say.
+    reach = max(reach, float(ndtri(1 - alpha / 2.0)))
     # The resamples are normal in the limit; few units need Student's wider tail, at the level the reach stands for.
     tail = math.erfc(reach / math.sqrt(2.0)) / 2.0
     few = float(stdtrit(totals.clusters - 1, 1 - tail)) / float(ndtri(1 - tail)) if 0 < tail < 0.5 else 1.0
-    return Together(len(gaps), reach * few)
+    return Together(len(gaps), reach * few, share, alpha)

@@ -24,11 +24,15 @@ def run(
         str,
         typer.Option(
             help="What is replaced: logged (what the log did), static_segments (tuned on it), merge_tag_blast, "
-            "uniform, always:ACTION or RULE.yaml."
+            "uniform, any_send, always:ACTION, RULE.yaml or column:NAME@action (your choice per decision)."
         ),
     ] = "logged",
     practice: Annotated[
         Path | None, typer.Option(help="Your own rule as the baseline: a yaml of attributes and actions.")
+    ] = None,
+    columns: Annotated[
+        Path | None,
+        typer.Option(help="CSV or Parquet keyed by decision_id with further columns for column:NAME@action."),
     ] = None,
     override_audit: OverrideAudit = None,
     volume: Annotated[
@@ -52,8 +56,10 @@ def run(
     configuration before any result is seen.
     """
     from experiments.cli.results import curve_table, gate_table, metrics_table, results_table, volume_table
-    from experiments.judge.backtest import BacktestRequest, backtest, practice_of
+    from experiments.judge.backtest import BacktestRequest, backtest
     from experiments.judge.contenders import LEARNED
+    from experiments.judge.launch.practice import practice_of
+    from experiments.report.launch import single_messages
     from experiments.report.launch_details import exploring_cause
     from experiments.report.launch_metrics import missing_metrics
     from experiments.report.volume_curve import curve_lines
@@ -61,7 +67,7 @@ def run(
     from experiments.settings import BacktestConfig, compose_settings
 
     with guarded(as_json=as_json):
-        free_out(out, *REPORT, replace=replace, inputs=[log])
+        free_out(out, *REPORT, replace=replace, inputs=[log, columns])
         if practice is not None:
             baseline = practice_of(practice, baseline)
         config = compose_settings("backtest", overrides or [], BacktestConfig)
@@ -72,6 +78,7 @@ def run(
             train_fraction=train_fraction,
             split=split,
             baseline=baseline,
+            columns=columns,
             override_audit=override_audit,
             volume=volume,
             recency=recency,
@@ -81,7 +88,7 @@ def run(
         deciding = [row for row in output.results if row.estimator == config.deciding_estimator]
         lines = [*output.log.notes, f"launch: {output.launch.policy} ({output.launch.verdict})", output.launch.reason]
         cause = exploring_cause(output.exploring, output.log.unit, Names(output.log.hold, baseline))
-        lines += [cause] if cause else []
+        lines += [said for said in (cause, single_messages(output, config.deciding_estimator)) if said]
         lines += [f"{name}: {path}" for name, path in output.files.items()]
         tables = [results_table(deciding, f"{metric} on {file_names(log)}, by {config.deciding_estimator}")]
         if output.volume:

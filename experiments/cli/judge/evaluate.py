@@ -58,8 +58,10 @@ def run(
     """
     from experiments.cli.results import curve_table, metrics_table, quantiles_table, results_table, uplift_table
     from experiments.judge.evaluate import EvaluateRequest, evaluate_log, levels_of
+    from experiments.report.evaluation import drawn_rows
     from experiments.report.launch_metrics import missing_metrics
     from experiments.report.volume_curve import curve_lines
+    from experiments.report.words import Names, tried
     from experiments.settings import EvaluateConfig, compose_settings
 
     with guarded(as_json=as_json):
@@ -82,7 +84,9 @@ def run(
         )
         with progress("evaluating", None) as advance:
             output = evaluate_log(request, config, advance)
-        lines = [f"{name}: {path}" for name, path in output.files.items()]
+        said = tried(drawn_rows(output.results), "policies", Names(output.log.hold, baseline))
+        lines = [said] if said else []
+        lines += [f"{name}: {path}" for name, path in output.files.items()]
         lines += [f"skipped {s.policy} by {s.estimator}: {s.reason}" for s in output.skipped]
         tables = [results_table(output.results, f"{metric} on {file_names(log)}")]
         if output.metrics:

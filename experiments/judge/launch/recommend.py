@@ -34,21 +34,25 @@ class Contest:
         today: the baseline against doing nothing (hold, or the logged policy where the log never held); None where
             the baseline is that itself.
         gate: what the promotion gate says to the learned policy; None where no metrics were asked for.
+        any_send: a message drawn alike from all that may be sent, against doing nothing; None where nothing was never
+            done.
     """
 
     learned: Estimate
     today: Estimate | None
     gate: Gate | None = None
+    any_send: Estimate | None = None
 
 
 def recommend(contest: Contest) -> Launch:
     """Recommend the learned policy only where it is shown to be better, else today's practice.
 
     The order is fixed: (1) the learned policy, if better than the baseline and no guardrail metric stands against it;
-    (2) doing nothing, if the log can judge the learned policy and shows the baseline to be worse than doing nothing;
-    (3) the baseline. What a log cannot tell apart is no reason to change: doing nothing is an extreme like any other,
-    and it costs every sale that messages bring. So too little support, or intervals too wide to show a difference,
-    always leave things as they are.
+    (2) doing nothing, if the log can judge the learned policy and shows the baseline to be worse than doing nothing,
+    unless it shows any message at all, drawn by chance, to be better than none: there the practice is at fault, not the
+    sending; (3) the baseline. What a log cannot tell apart is no reason to change: doing nothing is an extreme like any
+    other, and it costs every sale that messages bring. So too little support, or intervals too wide to show a
+    difference, always leave things as they are.
     """
     learned, today = contest.learned, contest.today
     refused = refusals(contest.gate)
@@ -63,7 +67,8 @@ def recommend(contest: Contest) -> Launch:
     if today is None or today.difference is None:
         return Launch(policy=baseline, verdict=learned.verdict, reason=f"{why}; stay with {baseline}")
     nothing = today.difference.baseline
-    if today.verdict == WORSE and learned.verdict in (BETTER, WORSE, NO_DIFFERENCE):
+    helps = contest.any_send is not None and contest.any_send.verdict == BETTER
+    if today.verdict == WORSE and learned.verdict in (BETTER, WORSE, NO_DIFFERENCE) and not helps:
         reason = f"{why}; {_sentence(today, 'is worse than')}"
         return Launch(policy=nothing, verdict=learned.verdict, reason=reason)
     known = {
@@ -71,6 +76,10 @@ def recommend(contest: Contest) -> Launch:
         WORSE: f", although {_sentence(today, 'is worse than')}",
     }.get(today.verdict, f", which is not shown to be worse than {nothing}")
     reason = f"{why}; stay with {baseline}{known}"
+    if today.verdict == WORSE and helps and contest.any_send is not None:
+        reason += (
+            f", but {_sentence(contest.any_send, 'is better than')}: messages help, the choice among them does not"
+        )
     return Launch(policy=baseline, verdict=learned.verdict, reason=reason)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import ndtri
 
 from engine.errors import DataError, ParameterError
 from engine.ope.evaluate import finish
@@ -328,6 +329,32 @@ def test_one_difference_needs_no_correction(ope) -> None:
     batches = shares_log(ope)
     alone, held = (ask(ope, batches, "delta", simultaneous=together) for together in (False, True))
     assert alone == held
+
+
+@pytest.mark.parametrize("interval", ["delta", "bootstrap", "studentised", "clopper_pearson"])
+def test_the_policy_that_is_asked_about_stands_alone(ope, interval) -> None:
+    batches, targets = shares_log(ope, 4000), [arm(ope, 1), arm(ope, 2)]
+    asked = {"targets": targets, "baseline": arm(ope, 0), "simultaneous": True}
+    alone = ask(ope, batches, interval, **asked | {"simultaneous": False, "targets": targets[:1]}).results
+    held = ask(ope, batches, interval, **asked, primary="arm 1", secondary_share=0.2).results
+    assert [row.difference for row in held if row.policy == "arm 1"] == [row.difference for row in alone]
+    assert not any("hold" in note for row in held if row.policy == "arm 1" for note in row.notes)
+    assert all("holds at 99 %" in " ".join(row.notes) for row in held if row.policy == "arm 2")
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2, 1.0])
+def test_a_smaller_share_of_the_error_reaches_further(ope, share) -> None:
+    """By the normal quantile for one difference: z(0.05 * share / 2) standard errors."""
+    batches, targets = shares_log(ope, 4000), [arm(ope, 1), arm(ope, 2)]
+    rows = ask(ope, batches, "delta", targets=targets, baseline=arm(ope, 0), primary="arm 1", secondary_share=share)
+    gap = next(row.difference for row in rows.results if row.policy == "arm 2")
+    assert (gap.high - gap.value) / gap.stderr == pytest.approx(float(ndtri(1 - 0.025 * share)), rel=2e-3)
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 1.1])
+def test_a_share_of_the_error_is_a_share(ope, share) -> None:
+    with pytest.raises(ParameterError, match="secondary_share"):
+        ask(ope, shares_log(ope), "delta", secondary_share=share)
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200), st.integers(1, 5))

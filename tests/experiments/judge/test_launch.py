@@ -56,6 +56,17 @@ def test_only_what_is_shown_to_be_better_is_launched(learned: str, today: str, p
     assert launch.reason
 
 
+@pytest.mark.parametrize(
+    ("any_send", "policy"), [("better", "static_segments"), ("no difference", "hold"), ("worse", "hold")]
+)
+def test_silence_is_not_advised_where_messages_help(any_send: str, policy: str) -> None:
+    """A practice that does worse than silence, where any message does better, is a bad choice of messages."""
+    learned, today = row("vw", "no difference", "static_segments"), row("static_segments", "worse", "hold")
+    launch = recommend(Contest(learned, today, any_send=row("any_send", any_send, "hold")))
+    assert launch.policy == policy
+    assert ("messages help" in launch.reason) == (any_send == "better")
+
+
 def test_without_a_second_question_the_baseline_stays() -> None:
     launch = recommend(Contest(row("vw", "no difference", "logged"), None))
     assert launch.policy == "logged"

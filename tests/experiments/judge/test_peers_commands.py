@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from engine.errors import ArtefactError, ConfigError, DataError
@@ -70,6 +71,29 @@ def test_a_backtest_judges_peers_beside_a_live_policy(judged: dict[str, Any]) ->
         for row in judged["results"]
         if row["estimator"] == "dr" and row["policy"] in ("vw", "linucb", "lin_ts")
     )
+
+
+def test_your_own_choice_by_decision_is_what_is_replaced(logs: tuple[Path, Path], tmp_path: Path) -> None:
+    """A column that always says one message gives the figures of that message as the baseline, to all digits."""
+    rows = pq.read_table(logs[0]).column("decision_id").to_pylist()
+    (tmp_path / "mine.csv").write_text("decision_id,mine\n" + "".join(f"{name},mens\n" for name in rows))
+    asked = ("backtest", "--log", logs[0], "--metric", "bought", *QUICK)
+    mine = ("--baseline", "column:mine@action", "--columns", tmp_path / "mine.csv")
+    own = run(*asked, "--out", tmp_path / "own", *mine)
+    same = run(*asked, "--out", tmp_path / "same", "--baseline", "always:mens")
+    for policy in ("vw", "static_segments", "uniform"):
+        gaps = [result(out, policy, "dr")["difference"] for out in (own, same)]
+        assert gaps[0] == gaps[1] | {"baseline": "column:mine@action"}
+    page = (tmp_path / "own" / "report.html").read_text()
+    assert "your own choice (mine)" in page
+    assert "--columns" in page
+
+
+def test_a_column_that_is_not_there_is_refused(logs: tuple[Path, Path], tmp_path: Path) -> None:
+    asked = ("backtest", "--log", logs[0], "--metric", "bought", "--out", tmp_path / "out")
+    error = refused(DataError.exit_code, *asked, "--baseline", "column:mine@action")
+    assert "mine" in str(error)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_peer_that_a_log_cannot_make_is_named(judged: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from engine.records.rounds import RoundBatch
 from engine.sampling import check_distribution
 from policies.check import check_policy
 from policies.exploring.action_values import ActionSums
-from policies.peers.constant import AlwaysPolicy, MergeTagBlast, UniformPolicy
+from policies.peers.constant import AlwaysPolicy, AnySendPolicy, MergeTagBlast, UniformPolicy
 from policies.peers.segmentation import fit_cuts
 from policies.peers.segments import SegmentConfig, tune_segments
 
@@ -65,6 +65,7 @@ def test_every_baseline_passes_the_conformance_suite() -> None:
     sums.add(log)
     for policy in (
         UniformPolicy(),
+        AnySendPolicy(),
         AlwaysPolicy(CATALOG, "b"),
         MergeTagBlast(sums.result()),
         tune_segments([log], "r", CATALOG, SCHEMA, SegmentConfig()),
@@ -87,6 +88,7 @@ def test_every_baseline_gives_a_distribution_over_the_eligible(rows: list[list[b
     sums.add(log)
     policies = [
         UniformPolicy(),
+        AnySendPolicy(),
         AlwaysPolicy(CATALOG, "a"),
         MergeTagBlast(sums.result()),
         tune_segments([log], "r", CATALOG, SCHEMA, SegmentConfig(features=("place",))),
@@ -101,8 +103,14 @@ def test_always_takes_hold_where_its_action_was_removed_and_the_first_where_hold
     assert got.argmax(axis=1).tolist() == [1, 0, 2]
 
 
+def test_any_message_holds_only_where_nothing_may_be_sent() -> None:
+    eligible = np.array([[True, True, True], [True, False, True], [True, False, False], [False, True, True]])
+    got = AnySendPolicy().distribution(context([1, 1, 1, 1], [0, 0, 0, 0]), eligible)
+    assert got.tolist() == [[0, 0.5, 0.5], [0, 0, 1], [1, 0, 0], [0, 0.5, 0.5]]
+
+
 def test_an_empty_eligible_set_is_an_error() -> None:
-    for policy in (UniformPolicy(), AlwaysPolicy(CATALOG, "hold")):
+    for policy in (UniformPolicy(), AnySendPolicy(), AlwaysPolicy(CATALOG, "hold")):
         with pytest.raises(EligibilityError, match="empty eligible set"):
             policy.distribution(context([1], [0]), np.zeros((1, 3), dtype=bool))
 
