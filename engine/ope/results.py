@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from engine.ope.choose import Chosen, choose, influence, stderr_of
 from engine.ope.estimate import Difference, Estimate, finite
 from engine.ope.estimators.named import Asked
+from engine.ope.estimators.terms import WEIGHT
 from engine.ope.estimators.weighting import Clipped
 from engine.ope.intervals.figure import Figure, part_of
 from engine.ope.intervals.methods import Found, interval_of
@@ -19,6 +20,8 @@ from engine.ope.support import verdict_of
 from engine.ope.target import Target
 
 Interval = tuple[float | None, float | None]
+# Squares of weights that sum to less than this share are rounding.
+_SAME: Final = 1e-9
 
 
 # An estimate, and the reasons why its support is too little; they stand first in its notes too.
@@ -60,6 +63,7 @@ def estimate_of(setup: Setup, totals: Totals, target: Target, estimator: Asked, 
     reasons = _reasons(setup, totals, unit, value, (estimator, judge))
     if covered:
         reasons += _decided_by_few(setup, totals, own.judged, other.judged)
+    reasons += _model_alone(setup, totals, unit, estimator, value - base)
     reasons += _cut_off(setup, estimator, own, value, (gap_low, gap_high))
     reasons += _outside(setup, (low, high))
     unknown = dict.fromkeys(found.reason for found in (alone, gap) if found.reason)
@@ -149,6 +153,21 @@ def _reasons(setup: Setup, totals: Totals, unit: int, value: float, judges: tupl
         found = _support(setup, totals, 0, judges[1].weight)
         base = tuple(f"baseline {setup.baseline.name}: {reason}" for reason in found)
     return own + base
+
+
+def _model_alone(setup: Setup, totals: Totals, unit: int, estimator: Asked, gap: float) -> tuple[str, ...]:
+    """Where no row of the log weighs differently for the policy and the baseline, though the model tells them apart.
+
+    Their weighted residuals are the same then, and the difference has the spread of the contexts for an error, which
+    says nothing of the model's own.
+    """
+    if not unit or not estimator.needs_model or gap == 0.0:
+        return ()
+    own, base = (setup.layout.columns[one, WEIGHT] for one in (unit, 0))
+    apart, size = totals.raw_squares({own: 1.0, base: -1.0}), totals.raw_squares({base: 1.0})
+    if apart > _SAME * max(size, totals.n):
+        return ()
+    return (f"no decision of the log tells it from {setup.baseline.name}: the difference is the reward model's alone",)
 
 
 def _cut_off(setup: Setup, estimator: Asked, own: Chosen, value: float, gap: Interval) -> tuple[str, ...]:

@@ -222,6 +222,8 @@ class Layout:
             for name in self.weights[unit]:
                 weight = self.columns[unit, name]
                 needed[weight, weight] = None
+            # Whether the log's rows tell a policy from the baseline at all.
+            needed[self.columns[0, WEIGHT], self.columns[unit, WEIGHT]] = None
             for asked in self._setup.estimators:
                 judge = self.baseline_estimator(asked)
                 own = judge if unit == 0 else asked

@@ -68,6 +68,14 @@ class Totals:
         by_cluster = self._by_cluster(form)
         return float((by_cluster * by_cluster).sum())
 
+    def raw_squares(self, form: Mapping[int, float]) -> float:
+        """Sum over independent units of the square of a linear form, not centred."""
+        if self.cluster_sums is None:
+            total = sum(factor * float(self.sums[column]) for column, factor in form.items())
+            return quadratic(self.seconds, form) + total * total / self.n
+        by_cluster = self._by_cluster(form)
+        return float((by_cluster * by_cluster).sum())
+
     def largest_share(self, form: Mapping[int, float]) -> float:
         """Largest share of one independent unit in `sum_of_squares`; 0 where nothing varies.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from engine.catalog import one_axis_catalog
 from engine.eligibility import pack
@@ -76,3 +77,41 @@ def test_a_null_effect_is_no_difference() -> None:
         )
         verdicts += [row.verdict for row in found.results if row.estimator == "snips"]
     assert verdicts.count("no difference") >= 11
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+@pytest.mark.parametrize("estimator", ["dr", "sndr"])
+def test_a_difference_that_rests_on_the_model_alone_is_no_verdict(ope, estimator, clustered) -> None:
+    """In one context of 50 the log always took action 0; only a model compares the two others there."""
+    n = 4000
+    rng = np.random.default_rng(5)
+    rare = np.arange(n) % 50 == 0
+    action = np.where(rare, 0, rng.integers(3, size=n))
+    batches = ope.batches(
+        action,
+        np.where(rare, 1.0, 1 / 3),
+        {"r": (rng.random(n) < 0.1 + 0.3 * action).astype(float)},
+        k=3,
+        features={"x": rare.astype(float)},
+        cluster=np.arange(n) // 2 if clustered else None,
+    )
+
+    def elsewhere(name: str, there: int) -> PolicyTarget:
+        return PolicyTarget(ope.RulePolicy(name, lambda context: np.where(context.columns["x"].values > 0, there, 0)))
+
+    rows = evaluate(
+        batches,
+        [elsewhere("one", 1), elsewhere("both", 2)],
+        metric="r",
+        reward_range=(0.0, 1.0),
+        estimators=("ips", estimator),
+        baseline=elsewhere("base", 2),
+        clustered=clustered,
+        reward_model_factory=lambda: ope.Ridge("r", 3),
+    ).results
+    found = {(row.policy, row.estimator): row for row in rows}
+    told = found["one", estimator]
+    assert told.verdict == "insufficient"
+    assert told.difference.value != 0.0
+    assert "the difference is the reward model's alone" in told.notes[0]
+    assert not any("alone" in note for name in ("ips", estimator) for note in found["both", name].notes)
