@@ -79,6 +79,8 @@ class LogSummary(Output, frozen=True, kw_only=True):
         clusters: "contact" where rows of one cluster depend on each other, else "row".
         unit / description: of the metric, as the log declares them.
         hold: the catalog's name of sending nothing.
+        days: from the first decision to the last; null where the log knows no instants.
+        assigned: whether each contact got the same action in all of its decisions.
     """
 
     path: str
@@ -93,6 +95,8 @@ class LogSummary(Output, frozen=True, kw_only=True):
     unit: str = ""
     description: str = ""
     hold: str = "hold"
+    days: float | None = None
+    assigned: bool = False
 
 
 class KeyOutput(Output, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ policy, the learner, the response models and the record of training rows.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -21,6 +21,7 @@ from engine.records.rounds import RoundBatch
 from engine.storage.artefact import manifest_of
 from engine.types import HOLD
 from policies.content.policy import BlockManifest, BlockPolicy
+from policies.exploring.unseen import unseen_of
 from policies.linear.bandits import LinearManifest
 from policies.manifest import FORMAT, Exporting, Manifest
 from policies.parts.folder import PartsManifest
@@ -34,6 +35,8 @@ KINDS: Final[dict[str, type[Manifest]]] = {
 }
 
 
+# Key of `Manifest.source` for pairs of contacts and actions that the log never showed (`policies.exploring.unseen`).
+NEVER_TAKEN: Final = "never_taken"
 # Key of `Manifest.source` where the log that was learnt from held nobody.
 NEVER_HELD: Final = "never_held"
 NEVER_HELD_WORDS: Final = (
@@ -45,7 +48,27 @@ _Policy = TypeVar("_Policy", bound=Policy)
 
 def unknown_actions(rounds: Iterable[RoundBatch]) -> dict[str, bool]:
     """What `Manifest.source` says of a log that never held: a policy of it does not know what silence is worth."""
-    return {} if any((batch.action == HOLD).any() for batch in rounds) else {NEVER_HELD: True}
+    return {} if any(_held(batch) for batch in rounds) else {NEVER_HELD: True}
+
+
+def _held(batch: RoundBatch) -> bool:
+    """Whether some decision was to hold; where nothing may be sent there is none."""
+    held = batch.action == HOLD
+    if batch.modular is not None or not held.any():
+        return bool(held.any())
+    return bool(batch.take(held).eligible_dense()[:, HOLD + 1 :].any())
+
+
+def told(policy: _Policy, source: Mapping[str, Any]) -> _Policy:
+    """A policy with what the log that it learnt from never showed, by what `Manifest.source` says of it.
+
+    Raises:
+        ArtefactError: it says something else.
+    """
+    if not isinstance(policy, CompiledPolicy):
+        return policy
+    unseen = unseen_of(source.get(NEVER_TAKEN), policy.catalog.k)
+    return replace(policy, never_held=bool(source.get(NEVER_HELD)), unseen=unseen)
 
 
 class TrainedFolder:
@@ -97,9 +120,7 @@ class TrainedFolder:
 
     def _told(self, policy: _Policy) -> _Policy:
         """The policy with what the log that it learnt from never showed."""
-        if isinstance(policy, CompiledPolicy) and self.source.get(NEVER_HELD):
-            return replace(policy, never_held=True)
-        return policy
+        return told(policy, self.source)
 
     def compiled(self) -> CompiledPolicy | BlockPolicy:
         """The policy of a folder that is compiled to tables.

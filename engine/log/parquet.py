@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,8 @@ from engine.records.rounds import CHUNK_ROWS, RoundBatch
 from engine.records.schema import LogMeta
 from engine.state.sequence import Mark
 from engine.storage.given import Given, files_of, named
-from engine.types import CodeArray, FloatArray, KeyArray, ObjectArray
+from engine.time.localtime import DAY_US
+from engine.types import NOT_AN_INSTANT, CodeArray, FloatArray, KeyArray, ObjectArray
 
 __all__ = [
     "LogReader",
@@ -35,6 +36,10 @@ __all__ = [
     "instants",
     "labels",
 ]
+
+# Few decisions that repeat a contact may agree by chance.
+_FEW_REPEATS: Final = 20
+_ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
 class LogReader:
@@ -135,13 +140,33 @@ class LogReader:
     @cached_property
     def contacts(self) -> int:
         """Number of distinct contacts; memory grows by at most 16 bytes per contact."""
-        seen: KeyArray = np.zeros(0, dtype=np.uint64)
-        new: list[KeyArray] = []
-        for batch in self.batches(["contact_id"]):
-            new.append(np.unique(_contact_keys(batch)))
-            if sum(map(len, new)) > len(seen):
-                seen, new = np.unique(np.concatenate([seen, *new])), []
-        return len(np.unique(np.concatenate([seen, *new])))
+        return _distinct(_contact_keys(batch) for batch in self.batches(["contact_id"]))
+
+    @cached_property
+    def days(self) -> float | None:
+        """Days from the first decision to the last; None where some decision has no instant."""
+        low, high = np.inf, -np.inf
+        for batch in self.batches(["decided_at"]):
+            at = instants(batch.column("decided_at"))
+            if not len(at):
+                continue
+            if (at == NOT_AN_INSTANT).any():
+                return None
+            low, high = min(low, float(at.min())), max(high, float(at.max()))
+        return (high - low) / DAY_US if high >= low else None
+
+    @cached_property
+    def assigned(self) -> bool:
+        """Whether each contact got the same action in all of its decisions, and contacts come up more than once.
+
+        Then the contact was assigned to a group, and what happened to it in all is what the groups differ in.
+        """
+        if self.rows - self.contacts < _FEW_REPEATS:
+            return False
+        return self.contacts == _distinct(
+            _contact_keys(batch) + np.asarray(batch.column("action"), dtype=np.uint64) * _ODD
+            for batch in self.batches(["contact_id", "action"])
+        )
 
     @cached_property
     def clustered(self) -> bool:
@@ -299,6 +324,17 @@ def _floats(batch: pa.RecordBatch, name: str) -> FloatArray:
 
 def _objects(batch: pa.RecordBatch, name: str) -> ObjectArray:
     return _numpy(batch, name).astype(object)
+
+
+def _distinct(keys: Iterable[KeyArray]) -> int:
+    """Number of distinct keys; memory grows by at most 16 bytes for each."""
+    seen: KeyArray = np.zeros(0, dtype=np.uint64)
+    new: list[KeyArray] = []
+    for some in keys:
+        new.append(np.unique(some))
+        if sum(map(len, new)) > len(seen):
+            seen, new = np.unique(np.concatenate([seen, *new])), []
+    return len(np.unique(np.concatenate([seen, *new])))
 
 
 def _contact_keys(batch: pa.RecordBatch) -> KeyArray:

@@ -46,6 +46,8 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
         exact: False where the log has no propensities or the target's probabilities are estimates.
         interval: The method of the interval (`engine.ope.settings.INTERVALS`), or "" where there is no interval.
         notes: What a reader must know; the reasons of an insufficient support come first.
+        per_contact: The difference per cluster, all of its decisions together (intention to treat where groups were
+            assigned to contacts); None where rows are their own clusters, or no such figure is defined.
     """
 
     policy: str
@@ -66,6 +68,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     exact: bool = True
     interval: str = ""
     notes: tuple[str, ...] = ()
+    per_contact: Difference | None = None
 
     @property
     def trustworthy(self) -> bool:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from typing import Final, TypeAlias
 
+import numpy as np
+from scipy.special import stdtrit
+
+from engine.numeric.matmul import matmul
 from engine.ope.choose import Chosen, choose, influence, stderr_of
 from engine.ope.estimate import Difference, Estimate, finite
 from engine.ope.estimators.named import Asked
@@ -13,6 +17,7 @@ from engine.ope.estimators.weighting import Clipped
 from engine.ope.intervals.figure import Figure, part_of
 from engine.ope.intervals.methods import Found, interval_of
 from engine.ope.intervals.simultaneous import Gap, Together, together
+from engine.ope.settings import DELTA
 from engine.ope.setup import Setup
 from engine.ope.state import Totals
 from engine.ope.sums.ratios import ONE_COLUMN, Ratios, minus, standard_error, value_of
@@ -60,6 +65,7 @@ def estimate_of(setup: Setup, totals: Totals, target: Target, estimator: Asked, 
     gap = _interval(setup, totals, sides, gap_stderr, held)
     low, high = _holding(value, alone.bounds)
     gap_low, gap_high = _holding(value - base, gap.bounds)
+    each = _per_contact(setup, totals, (own.judged, other.judged), held) if covered else None
     reasons = _reasons(setup, totals, unit, value, (estimator, judge))
     if covered:
         reasons += _decided_by_few(setup, totals, own.judged, other.judged)
@@ -81,7 +87,7 @@ def estimate_of(setup: Setup, totals: Totals, target: Target, estimator: Asked, 
         mean_weight=finite(own.weights.mean),
         max_weight=finite(own.weights.largest),
         unsupported_mass=finite(own.weights.unsupported),
-        verdict=verdict_of(gap_low, gap_high, reasons),
+        verdict=verdict_of(*_verdict_interval(setup, (gap_low, gap_high), each), reasons),
         exact=totals.exact[unit],
         difference=Difference(
             baseline=setup.baseline.name,
@@ -95,8 +101,35 @@ def estimate_of(setup: Setup, totals: Totals, target: Target, estimator: Asked, 
         + _notes(setup, target, own, (estimator, judge), stderr)
         + tuple(f"no interval: {reason}" for reason in unknown)
         + ((held.note,) if held.note and unit else ()),
+        per_contact=each,
     )
     return estimate, reasons
+
+
+def _verdict_interval(setup: Setup, gap: Interval, each: Difference | None) -> Interval:
+    """The interval that the verdict rests on: per contact where an action was assigned to each, else per decision."""
+    return (each.low, each.high) if setup.question.assigned and each is not None else gap
+
+
+def _per_contact(setup: Setup, totals: Totals, sides: tuple[Ratios, Ratios], held: Together) -> Difference | None:
+    """The mean over clusters of the sum of a cluster's terms, for means over all rows with the normal interval.
+
+    Student's interval of independent clusters, or as wide as the differences need that are read with it.
+    """
+    sums = totals.cluster_sums
+    if sums is None or len(sums) < 2 or setup.settings.interval != DELTA:
+        return None
+    if any(below != ONE_COLUMN for ratios in sides for _, below, _ in ratios):
+        return None
+    own, base = (matmul(sums[:, [r.above for r in one]], np.array([r.factor for r in one])) for one in sides)
+    each = own - base
+    value, stderr = float(each.mean()), float(each.std(ddof=1)) / math.sqrt(len(each))
+    alpha = setup.settings.shared_alpha * held.share / (1 if held.reach is not None else held.count)
+    reach = held.reach if held.reach is not None else float(stdtrit(len(each) - 1, 1.0 - alpha / 2.0))
+    low, high = value - reach * stderr, value + reach * stderr
+    return Difference(
+        baseline=setup.baseline.name, value=finite(value), stderr=finite(stderr), low=finite(low), high=finite(high)
+    )
 
 
 def _alone(setup: Setup, target: Target) -> Together | None:

@@ -40,6 +40,8 @@ class Question:
         loggers: Who decided which row; None skips the estimators of several loggers.
         primary: The policy that the question is about, named before any result is seen: its difference stands alone.
         secondary_share: The share of the error that the differences of all others have together, in (0, 1].
+        assigned: Whether an action was assigned to each contact once and for all: the verdict is then on the
+            difference per contact (intention to treat), where it is defined.
 
     Raises:
         ParameterError: an empty range or share, or `allow_inexact` with other estimators than dm.
@@ -56,6 +58,7 @@ class Question:
     loggers: Loggers | None = None
     primary: str = ""
     secondary_share: float = 1.0
+    assigned: bool = False
 
     def __post_init__(self) -> None:
         if not 0.0 < self.secondary_share <= 1.0:

@@ -137,9 +137,11 @@ def curve_table(found: VolumeCurve) -> Table:
 
 
 def gate_table(gate: Gate) -> Table:
-    """The demands of the promotion gate and their answers."""
+    """The demands of the promotion gate and their answers, without those that the log knows nothing of."""
     table = Table("metric", "role", "answer", "why", title=f"promotion gate: {'pass' if gate.passed else 'stay'}")
     for check in gate.checks:
+        if check.verdict == "n/a" and not check.blocks:
+            continue
         style = {"pass": "green", "fail": "red", "undecided": "yellow"}.get(check.verdict, "dim")
         table.add_row(check.metric, check.role, check.verdict, check.reason.split(": ", 1)[-1], style=style)
     return table

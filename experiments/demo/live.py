@@ -60,7 +60,7 @@ def live_run(scenario: Scenario, prepared: Prepared, contacts: int, seed: int) -
     Each step counts its expected reward given the latents and what was done, so that luck hides less of a difference.
     """
     subjects: dict[str, Subject] = {
-        LEARNED: PolicyActor(prepared.learner.policy()),
+        LEARNED: PolicyActor(prepared.policy),
         SEGMENTS: PolicyActor(prepared.segments),
         SILENCE: HoldActor(),
     }

@@ -71,7 +71,7 @@ def _over_segments(turn: Turn, prepared: Prepared) -> FloatArray:
     worth = learner.state.tables.money.scores(x).astype(np.float64)
     worth[:, HOLD + 1 :] += _by_events(turn.world, turn.rows[some], learner.state, x)
     today = (prepared.segments.distribution(context, eligible) * worth).sum(axis=1)
-    learned = (learner.policy().distribution(context, eligible) * worth).sum(axis=1)
+    learned = (prepared.policy.distribution(context, eligible) * worth).sum(axis=1)
     best = np.where(eligible, worth, -np.inf).max(axis=1)
     return np.array([(learned - today).sum(), (best - today).sum()])
 

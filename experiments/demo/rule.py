@@ -71,7 +71,7 @@ def learned_rule(prepared: Prepared) -> tuple[RuleRow, ...]:
     Args:
         prepared: of a backtest; the groups are read off contacts that nothing was learnt from.
     """
-    policy = prepared.learner.policy()
+    policy = prepared.policy
     seen = _seen(prepared, policy)
     if not isinstance(policy, CompiledPolicy) or seen is None:
         return ()

@@ -19,6 +19,7 @@ from engine.ope.estimators.named import estimators_named
 from engine.ope.evaluate import Evaluation, evaluate
 from engine.ope.metrics.gate import Gate
 from engine.ope.target import Target
+from engine.protocols import Policy
 from engine.storage.given import Given, options
 from experiments.judge.audit import AuditGate, passed_gate
 from experiments.judge.contenders import ANY_SEND, BLAST, GREEDY, LEARNED, LOGGED, SEGMENTS, contenders
@@ -31,10 +32,11 @@ from experiments.judge.launch.recommend import WORSE, Contest, Launch, recommend
 from experiments.judge.launch.rule_costs import RuleCost
 from experiments.judge.launch.sums import LaunchPass, launch_pass, remembered
 from experiments.judge.launch.support import SupportRow
+from experiments.judge.launch.taken_apart import ApartOutput, ApartSums
 from experiments.judge.launch.treatment import TreatmentOutput
 from experiments.judge.launch.volume import MATCHED, VolumeRow, matched_target, volumes
 from experiments.judge.shared_models import SharedModels
-from experiments.judge.train import learn
+from experiments.judge.train import learn, never_shown, unseen_words
 from experiments.judge.volume_curve import (
     CurvePass,
     VolumeCurve,
@@ -47,6 +49,7 @@ from experiments.judge.volume_curve import (
 from experiments.outputs import CommandOutput, LogSummary, MetricRow, json_bytes
 from experiments.provenance import provenance
 from experiments.report.files import make_folder, tidy, write_table, write_whole
+from experiments.report.first_screen import too_good
 from experiments.report.launch import launch_page, render_launch
 from experiments.settings import BacktestConfig
 from policies.parts.learner import PartsLearner
@@ -56,7 +59,7 @@ from policies.peers.segmentation import Segmentation, fit_cuts
 from policies.peers.segments import StaticSegments, tune_segments
 from policies.prices.baseline import export_segments, kept_segments
 from policies.registry import Learned, Setting
-from policies.trained import NEVER_HELD, NEVER_HELD_WORDS, export_learner, unknown_actions
+from policies.trained import NEVER_HELD, NEVER_HELD_WORDS, export_learner, told
 from policies.vw.scoring.compiled import CompiledPolicy
 
 # Contacts are grouped by each feature in about so many bins to say who is treated differently.
@@ -84,6 +87,8 @@ class BacktestOutput(CommandOutput, frozen=True, kw_only=True):
         audit: what the audit of the log said before anything was learnt; null where none ran.
         volume_curve: value and harm against the share of sends kept; null where it was not asked for.
         exploring: what exploring costs beside what it will teach; null where the learned policy has no scores.
+        apart: the difference to the baseline as what was sent, answered and worth more; null where the log has
+            no stage on the way to the metric.
         segments: the rule of the segments that were tuned on the training side: who gets what, the largest first.
     """
 
@@ -101,6 +106,7 @@ class BacktestOutput(CommandOutput, frozen=True, kw_only=True):
     audit: AuditGate | None = None
     volume_curve: VolumeCurve | None = None
     exploring: ExploringOutput | None = None
+    apart: ApartOutput | None = None
     segments: tuple[SegmentRow, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     split: dict[str, Any] = {}
@@ -151,6 +157,7 @@ class Prepared:
         judge: the side of the log that nothing was learnt from.
         groups: cuts by single features, to say who is treated differently.
         missing: peers that this log cannot make, with the reason.
+        source: what the training side never showed, for the manifest.
         practice: the user's own practice; None where the baseline has a name.
         columns: stored columns that it reads.
     """
@@ -163,9 +170,15 @@ class Prepared:
     train: Side
     judge: Side
     groups: Segmentation
+    source: dict[str, Any]
     missing: tuple[Skipped, ...] = ()
     practice: Target | None = None
     columns: tuple[str, ...] = ()
+
+    @property
+    def policy(self) -> Policy:
+        """The learned policy, as its folder will serve it."""
+        return told(self.learner.policy(), self.source)
 
 
 def prepare(request: BacktestRequest, config: BacktestConfig, reader: LogReader | None = None) -> Prepared:
@@ -191,7 +204,9 @@ def prepare(request: BacktestRequest, config: BacktestConfig, reader: LogReader 
     recency_feature(reader.meta.features, request.recency, volume=request.volume)
     train, judge = _sides(request, reader, config.seed)
     learner = learn(reader, request.metric, config.learner, config.exploration, train)
-    if request.volume and scored(learner.policy()) is None:
+    source = never_shown(reader, request.metric, train)
+    learned = told(learner.policy(), source)
+    if request.volume and scored(learned) is None:
         raise no_scores(
             f"what {LEARNED} sends",
             "leave --volume out, or choose learner=mtr or learner=parts without learner.parts.safety",
@@ -202,7 +217,7 @@ def prepare(request: BacktestRequest, config: BacktestConfig, reader: LogReader 
     rounds = Selection(reader, metric, side=train, extra=columns)
     segments = tune_segments(rounds, metric, reader.meta.catalog, reader.meta.features, config.segments)
     setting = _setting(reader, metric, config)
-    everybody = contenders(rounds, learner, segments, config.peers, setting)
+    everybody = contenders(rounds, learned, segments, config.peers, setting)
     targets = dict(everybody.targets)
     if practice is not None:
         targets[request.baseline] = practice
@@ -213,13 +228,13 @@ def prepare(request: BacktestRequest, config: BacktestConfig, reader: LogReader 
             f"the baseline {request.baseline!r} cannot be made of the training part: {why}",
             hint=f"one of {', '.join(targets)}",
         )
-    matched = matched_target(learner.policy(), targets[request.baseline], rounds, config.prices)
+    matched = matched_target(learned, targets[request.baseline], rounds, config.prices)
     if matched is not None:
         targets[MATCHED] = matched
     groups = fit_cuts(reader.meta.features, reader.meta.features.names, (batch.context for batch in rounds), GROUP_BINS)
     known = remembered(targets)
     return Prepared(
-        reader, metric, learner, segments, known, train, judge, groups, everybody.missing, practice, columns
+        reader, metric, learner, segments, known, train, judge, groups, source, everybody.missing, practice, columns
     )
 
 
@@ -254,7 +269,7 @@ def judge_prepared(
     """
     folder = make_folder(request.out)
     source: dict[str, Any] = {} if audit is None else {"audit": msgspec.to_builtins(audit)}
-    source |= unknown_actions(Selection(prepared.reader, prepared.metric, side=prepared.train, context=False))
+    source |= prepared.source
     learnt = TrainingRows.of(Selection(prepared.reader, prepared.metric, side=prepared.train, context=False))
     meta = prepared.reader.meta
     rule = segments_rule(prepared.segments, meta.catalog, meta.features, "segments tuned on this log")
@@ -272,6 +287,7 @@ def judge_prepared(
     log = _summary(prepared.reader, prepared.metric)
     said = (
         *((NEVER_HELD_WORDS,) if NEVER_HELD in source else ()),
+        *unseen_words(prepared.policy, Selection(prepared.reader, prepared.metric, side=prepared.judge)),
         *unmatched(prepared.practice, Selection(prepared.reader, prepared.metric)),
     )
     log = msgspec.structs.replace(log, notes=(*log.notes, *said))
@@ -296,6 +312,7 @@ def judge_prepared(
         segments=segment_rows(
             prepared.segments, meta.catalog, Selection(prepared.reader, prepared.metric, side=prepared.judge)
         ),
+        apart=None if also.apart is None else also.apart.result(config.evaluation.shared_alpha),
         exploring=_exploring(also, rows, run, prepared.learner.state.rounds),
         provenance=provenance(
             prepared.reader,
@@ -313,6 +330,9 @@ def judge_prepared(
             "segments": [cut.feature for cut in prepared.segments.segmentation.cuts],
         },
     )
+    learned = next(row for row in rows if row.policy == LEARNED and row.estimator == config.deciding_estimator)
+    doubt = too_good(learned, log.unit)
+    output = msgspec.structs.replace(output, warnings=(doubt,) if doubt else ())
     rounds = Selection(prepared.reader, prepared.metric, side=prepared.judge, extra=prepared.columns)
     volume = volumes(prepared.targets, rounds, prepared.reader.meta.catalog, request.baseline)
     return _write(msgspec.structs.replace(output, volume=volume), request, config, folder)
@@ -439,7 +459,7 @@ def _launch_pass(prepared: Prepared, request: BacktestRequest, config: BacktestC
     """The sums of the policies with a name; constants are judged by the metric alone."""
     names = dict.fromkeys([request.baseline, *(name for name in prepared.targets if not name.startswith("always:"))])
     targets = [prepared.targets[name] for name in names]
-    learned = prepared.learner.policy()
+    learned = prepared.policy
     scores = learned.scores if isinstance(learned, CompiledPolicy) else None
     return launch_pass(
         prepared.reader,
@@ -450,12 +470,13 @@ def _launch_pass(prepared: Prepared, request: BacktestRequest, config: BacktestC
         scores,
         _curve(prepared, request, config) if request.volume else None,
         _exploring_sums(prepared, request),
+        _apart_sums(prepared, request, config),
     )
 
 
 def _curve(prepared: Prepared, request: BacktestRequest, config: BacktestConfig) -> CurvePass | None:
     """The volume curve, its rankings cut on the training side."""
-    meta, learned = prepared.reader.meta, scored(prepared.learner.policy())
+    meta, learned = prepared.reader.meta, scored(prepared.policy)
     if learned is None:
         return None
     recency = recency_feature(meta.features, request.recency)
@@ -466,7 +487,7 @@ def _curve(prepared: Prepared, request: BacktestRequest, config: BacktestConfig)
 
 def _exploring_sums(prepared: Prepared, request: BacktestRequest) -> ExploringSums | None:
     """Sums of what exploring costs; None for a policy without scores, or one that is the baseline itself."""
-    learned, spec = prepared.learner.policy(), prepared.reader.meta.rewards[prepared.metric]
+    learned, spec = prepared.policy, prepared.reader.meta.rewards[prepared.metric]
     if not isinstance(learned, CompiledPolicy) or request.baseline in (LEARNED, GREEDY):
         return None
     targets = prepared.targets
@@ -478,6 +499,15 @@ def _exploring_sums(prepared: Prepared, request: BacktestRequest) -> ExploringSu
         prepared.metric,
         (spec.low, spec.high),
     )
+
+
+def _apart_sums(prepared: Prepared, request: BacktestRequest, config: BacktestConfig) -> ApartSums | None:
+    """Sums that take the difference apart; None where the learner knows no stage on the way to the metric."""
+    stage = prepared.learner.state.stage if isinstance(prepared.learner, PartsLearner) else ""
+    if stage in ("", prepared.metric) or request.baseline == LEARNED:
+        return None
+    pair = (prepared.targets[request.baseline], prepared.targets[LEARNED])
+    return ApartSums(pair, stage, prepared.metric, config.evaluation.seed)
 
 
 def _exploring(also: LaunchPass, rows: Sequence[Estimate], run: _Run, learnt: int) -> ExploringOutput | None:

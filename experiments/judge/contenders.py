@@ -10,10 +10,11 @@ from engine.errors import ConfigError, LearnError, TactfulError
 from engine.log.selection import Selection
 from engine.ope.estimate import Skipped
 from engine.ope.target import LoggedTarget, PolicyTarget, Target
+from engine.protocols import Policy
 from policies.exploring.config import ExplorationConfig
 from policies.peers.constant import AlwaysPolicy, AnySendPolicy, MergeTagBlast, UniformPolicy
 from policies.peers.segments import StaticSegments
-from policies.registry import Learned, Setting, action_values, make
+from policies.registry import Setting, action_values, make
 from policies.vw.scoring.compiled import CompiledPolicy
 
 LEARNED: Final = "vw"
@@ -41,13 +42,13 @@ class Contenders:
 
 
 def contenders(
-    rounds: Selection, learner: Learned, segments: StaticSegments, peers: Sequence[str], setting: Setting
+    rounds: Selection, learned: Policy, segments: StaticSegments, peers: Sequence[str], setting: Setting
 ) -> Contenders:
     """Everything to be judged, learnt and tuned on the training rounds.
 
     Args:
         rounds: the training side.
-        learner: the trained bandit.
+        learned: the policy that was learnt.
         segments: the tuned segments.
         peers: names of `policies.registry.PEERS`.
         setting: what they are made for.
@@ -57,7 +58,6 @@ def contenders(
     """
     catalog = setting.catalog
     values = action_values(rounds, setting)
-    learned = learner.policy()
     targets: dict[str, Target] = {LEARNED: PolicyTarget(learned, LEARNED)}
     if isinstance(learned, CompiledPolicy):
         targets[GREEDY] = without_exploring(learned)

@@ -303,6 +303,7 @@ def question_of(
         loggers=loggers_of(settings, rounds, reader),
         primary=primary,
         secondary_share=secondary_share,
+        assigned=reader.assigned,
     )
 
 
@@ -365,6 +366,8 @@ def summary(
         unit=meta.rewards[metric].unit,
         description=meta.rewards[metric].description,
         hold=meta.catalog.hold_name,
+        days=reader.days,
+        assigned=reader.assigned,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -30,6 +30,7 @@ from experiments.settings import TrainConfig
 from policies.content.adopt import adopted
 from policies.content.learner import BlockLearner
 from policies.exploring.config import ExplorationConfig
+from policies.exploring.unseen import Unseen, unseen_in, unseen_of
 from policies.horizon.panel import WholeLogs
 from policies.manifest import Manifest
 from policies.parts.folder import PartsManifest
@@ -37,7 +38,14 @@ from policies.parts.learner import PartsLearner
 from policies.parts.memory.columns import GROUP as MEMORY
 from policies.prices.baseline import SOURCE as BASELINE
 from policies.registry import Learned, begin
-from policies.trained import NEVER_HELD_WORDS, TrainedFolder, export_learner, unknown_actions
+from policies.trained import (
+    NEVER_HELD_WORDS,
+    NEVER_TAKEN,
+    TrainedFolder,
+    export_learner,
+    told,
+    unknown_actions,
+)
 from policies.vw.arguments import VwConfig
 from policies.vw.folder import PolicyManifest
 from policies.vw.learner import VwLearner
@@ -45,6 +53,9 @@ from policies.vw.responses import Asked, ResponseModel
 from policies.vw.reward_model import VwResponseModel
 from policies.vw.scoring.compiled import CompiledPolicy
 from policies.vw.search import Search, choose
+
+# The share of decisions in which something else is chosen is counted on so many.
+_SHOWN_ROWS: Final = 50_000
 
 
 class TrainOutput(CommandOutput, frozen=True, kw_only=True):
@@ -92,6 +103,41 @@ def learn(
     made = begin(meta.catalog, meta.features, metric, _range(reader, metric), config, exploration)
     made.learn(training_rounds(reader, metric, config, side))
     return made
+
+
+def unseen_on(reader: LogReader, metric: str, side: Side | None = None) -> Unseen | None:
+    """What one side of a log never showed; None for a modular catalog, whose actions are not listed."""
+    if is_modular(reader.meta.catalog):
+        return None
+    often = reader.rows / reader.contacts if reader.clustered and reader.contacts else 1.0
+    return unseen_in(Selection(reader, metric, side=side), reader.meta.features, reader.meta.catalog.k, often)
+
+
+def never_shown(reader: LogReader, metric: str, side: Side) -> dict[str, Any]:
+    """What `Manifest.source` says of what one side of a log never showed."""
+    unseen = unseen_on(reader, metric, side)
+    found = {} if unseen is None else {NEVER_TAKEN: unseen.to_builtins()}
+    return found | unknown_actions(Selection(reader, metric, side=side, context=False))
+
+
+def unseen_words(policy: Policy, rounds: Iterable[RoundBatch]) -> tuple[str, ...]:
+    """How often the best by the model is an action that the log never took for such contacts; nothing where never."""
+    if not isinstance(policy, CompiledPolicy) or policy.unseen is None:
+        return ()
+    rows = changed = 0
+    for batch in rounds:
+        rows += batch.n
+        instead = policy.unseen.chosen_instead(policy.scores(batch.context), batch.context, batch.eligible_dense())
+        changed += int(instead.sum())
+        if rows >= _SHOWN_ROWS:
+            break
+    share, pairs = 100 * changed / max(rows, 1), policy.unseen.pairs
+    said = (
+        f"The log never took {pairs:,} pairs of a group of contacts and an action, so only a model speaks of them. In "
+        f"{share:.1f} % of the decisions such an action is the best by the model; the best of what the log showed is "
+        "taken instead."
+    )
+    return (said,)
 
 
 def training_rounds(reader: LogReader, metric: str, config: VwConfig, side: Side | None = None) -> Iterable[RoundBatch]:
@@ -221,6 +267,7 @@ def train_on_log(
     spans = span_of(reader, metric)
     rows = TrainingRows.of(Selection(reader, metric, context=False))
     known, unknown = 0, unknown_actions(Selection(reader, metric, context=False))
+    unseen = unseen_on(reader, metric)
     if start is None:
         found = chosen(reader, metric, config.learner)
         learner: Learner = learn(reader, metric, found.config, config.exploration)
@@ -235,9 +282,13 @@ def train_on_log(
         rows |= before
         spans = _joint_span(said.get(LEARNT_FROM, {}), spans)
         unknown = {name: True for name in unknown if said.get(name)}
+        earlier = unseen_of(said.get(NEVER_TAKEN), reader.meta.catalog.k)
+        unseen = None if earlier is None else earlier.without(Selection(reader, metric))
         # An update of a day is held to the same volume.
         source |= {BASELINE: said[BASELINE]} if BASELINE in said else {}
     source |= unknown
+    if unseen is not None and unseen.pairs:
+        source[NEVER_TAKEN] = unseen.to_builtins()
     if spans:
         source[LEARNT_FROM] = spans
     if reader.meta.memory:
@@ -259,9 +310,13 @@ def train_on_log(
         version=manifest.version,
         audit=audit,
         responses={} if compiled is None else {note.role: note.metric for note in compiled.responses},
-        said=(*parts.get("said", ()), *(NEVER_HELD_WORDS for _ in unknown)),
+        said=(
+            *parts.get("said", ()),
+            *(NEVER_HELD_WORDS for _ in unknown),
+            *unseen_words(told(learner.policy(), source), Selection(reader, metric)),
+        ),
         frequency=parts.get("frequency", {}),
-        exploring=_exploring(reader, metric, learner.policy()),
+        exploring=_exploring(reader, metric, told(learner.policy(), source)),
     )
 
 

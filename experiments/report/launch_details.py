@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from experiments.judge.launch.exploring import ExploringOutput
     from experiments.judge.launch.rule_costs import RuleCost
     from experiments.judge.launch.support import SupportRow, WeightBin
+    from experiments.judge.launch.taken_apart import ApartOutput
     from experiments.judge.launch.treatment import ShareRow, TreatmentOutput
 
 KINDS = {"treatment": "", "channel": "Channel", "hours": "Local hour", "arm": "Content"}
@@ -158,6 +159,55 @@ def exploring_sentence(found: ExploringOutput, unit: str, baseline: str) -> str:
     return f"{said}; this log does not tell how wide next month's interval will be."
 
 
+PARTS = {
+    "sends": ("Messages per decision", "what is sent more or less"),
+    "answers": ("Answered, of those sent", "what is answered more or less"),
+    "worth": ("Money per answered message", "what an answer is worth"),
+    "rest": ("Money per decision without an answer", "what comes by itself, and costs"),
+}
+
+
+@dataclass(frozen=True)
+class ApartLine:
+    """A part of the difference, as text."""
+
+    label: str
+    what: str
+    today: str
+    new: str
+    brings: str
+    interval: str
+
+
+@dataclass(frozen=True)
+class Apart:
+    """The difference taken apart."""
+
+    stage: str
+    lines: tuple[ApartLine, ...]
+    missing: str
+
+
+def apart_of(found: ApartOutput, unit: str, names: Names) -> Apart:
+    """One line for each part, in its own unit, with what its change brings."""
+    units = {"sends": "share", "answers": "share"}
+    lines = tuple(
+        ApartLine(
+            *PARTS[row.part],
+            amount(row.baseline, units.get(row.part, unit)),
+            amount(row.policy, units.get(row.part, unit)),
+            amount(row.value, unit, signed=True),
+            between(row.low, row.high, unit, signed=True),
+        )
+        for row in found.rows
+    )
+    who = {found.baseline: names(found.baseline), found.policy: names(found.policy)}
+    missing = found.missing
+    for policy, name in who.items():
+        missing = missing.replace(f"speak for {policy}:", f"speak for {name}:")
+    return Apart(readable(found.stage), lines, missing)
+
+
 def shares_of(treatment: TreatmentOutput) -> tuple[SharePair, ...]:
     """All decisions, kind by kind."""
     top = max([max(row.baseline, row.policy) for row in treatment.overall] or [1.0])
@@ -246,22 +296,24 @@ def _bin(one: WeightBin, row: SupportRow) -> Bin:
     )
 
 
-def unknown_of(output: BacktestOutput, policy: str, baseline: str, names: Names) -> tuple[tuple[str, str], ...]:
-    """(what, why) of everything that the log cannot say, each once."""
+def unknown_of(
+    output: BacktestOutput, policies: tuple[str, str], estimator: str, names: Names
+) -> tuple[tuple[str, str], ...]:
+    """(what, why) of everything that the log cannot say of two policies, each once; by the deciding estimator."""
     found: dict[tuple[str, str], None] = {}
     why_of: dict[str, list[str]] = {}
     for row in output.metrics:
-        if row.policy in (policy, baseline) and row.missing and row.label not in why_of.get(row.missing, []):
+        if row.policy in policies and row.missing and row.label not in why_of.get(row.missing, []):
             why_of.setdefault(row.missing, []).append(row.label)
     for why, labels in why_of.items():
         found[", ".join(labels), why] = None
     for result in output.results:
-        if result.policy in (policy, baseline) and result.verdict == "insufficient":
+        if result.policy in policies and result.estimator == estimator and result.verdict == "insufficient":
             for note in result.notes[:MAX_NOTES]:
-                found[f"{capital(names(result.policy))} by {result.estimator}", note] = None
+                found[capital(names(result.policy)), note] = None
     for skipped in output.skipped:
-        if skipped.policy in (policy, baseline, "logged"):
-            found[f"{capital(names(skipped.policy))} by {skipped.estimator}", skipped.reason] = None
+        if skipped.policy in policies and skipped.estimator in ("", estimator):
+            found[capital(names(skipped.policy)), skipped.reason] = None
     found[
         "Later effects", "single decisions are judged within their window; fatigue that builds up later is not seen"
     ] = None

@@ -31,7 +31,6 @@ class MetricLine:
     """A metric under today's and under the new policy.
 
     Attributes:
-        missing: why there is no figure of the new policy or of today's.
         mark: the change on the layer's common scale of relative changes; None where there is no interval.
     """
 
@@ -42,7 +41,6 @@ class MetricLine:
     interval: str
     verdict: str
     tone: str
-    missing: str
     mark: Mark | None
 
 
@@ -59,8 +57,17 @@ _GATE_TONES = {"pass": "good", "fail": "bad", "undecided": "warn", "n/a": "grey"
 
 
 def gate_lines(gate: Gate, primary_unit: str) -> tuple[GateLine, ...]:
-    """The demands of the gate, the primary metric first."""
-    return tuple(_gate_line(check, primary_unit) for check in gate.checks)
+    """The demands of the gate that the log can judge, the primary metric first."""
+    return tuple(_gate_line(check, primary_unit) for check in gate.checks if not _silent(check))
+
+
+def silent_demands(gate: Gate) -> str:
+    """Demands that the log knows nothing of, in one line; "" where it can judge all."""
+    return ", ".join(capital(check.label.replace("_", " ")) for check in gate.checks if _silent(check))
+
+
+def _silent(check: Check) -> bool:
+    return check.role == "guardrail" and check.verdict == "n/a" and not check.blocks
 
 
 def _gate_line(check: Check, primary_unit: str) -> GateLine:
@@ -95,7 +102,7 @@ def _allowed(check: Check, unit: str) -> str:
 
 
 def layers_of(rows: Sequence[MetricRow], policy: str, baseline: str) -> tuple[Layer, ...]:
-    """Layer by layer, each metric under both policies."""
+    """Layer by layer, each metric under both policies; those that the log cannot say are left out."""
     own = {row.metric: row for row in rows if row.policy == policy}
     today = {row.metric: row for row in rows if row.policy == baseline}
     found: dict[str, list[MetricLine]] = {}
@@ -108,7 +115,7 @@ def layers_of(rows: Sequence[MetricRow], policy: str, baseline: str) -> tuple[La
     scale = scale_of([min(max(end, -1.0), 1.0) for end in ends])
     for name, row in own.items():
         old = today.get(name)
-        if old is None:
+        if old is None or row.missing or old.missing:
             continue
         gap = _gap(own, name)
         drawn = None
@@ -116,6 +123,11 @@ def layers_of(rows: Sequence[MetricRow], policy: str, baseline: str) -> tuple[La
             drawn = mark(scale, row.difference.value / old.value, gap[0] / old.value, gap[1] / old.value)
         found.setdefault(row.layer, []).append(_line(row, old, drawn))
     return tuple(Layer(LAYERS[layer], tuple(lines)) for layer, lines in found.items())
+
+
+def absent_metrics(rows: Sequence[MetricRow], policies: Sequence[str]) -> str:
+    """Metrics that the log cannot say of some of the policies, in one line; "" where it can say all."""
+    return ", ".join(dict.fromkeys(row.label for row in rows if row.policy in policies and row.missing))
 
 
 def _gap(rows: dict[str, MetricRow], name: str) -> tuple[float, float] | None:
@@ -127,7 +139,6 @@ def _gap(rows: dict[str, MetricRow], name: str) -> tuple[float, float] | None:
 
 def _line(row: MetricRow, today: MetricRow, drawn: Mark | None) -> MetricLine:
     gap = row.difference
-    missing = row.missing or today.missing
     verdict = gap.verdict if gap is not None else "insufficient"
     return MetricLine(
         label=row.label,
@@ -137,7 +148,6 @@ def _line(row: MetricRow, today: MetricRow, drawn: Mark | None) -> MetricLine:
         interval="" if gap is None else between(gap.low, gap.high, row.unit, signed=True),
         verdict="not known" if gap is None else VERDICTS[verdict],
         tone=_TONES[verdict],
-        missing=missing,
         mark=drawn,
     )
 

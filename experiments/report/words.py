@@ -23,6 +23,15 @@ NAMES: Final[Mapping[str, str]] = {
     "uniform": "a choice at random",
     "any_send": "any message",
 }
+ESTIMATORS: Final[Mapping[str, str]] = {
+    "ips": "weighted outcomes",
+    "clipped": "weighted outcomes, weights clipped",
+    "snips": "weighted means",
+    "dm": "the reward model alone",
+    "dr": "doubly robust",
+    "sndr": "doubly robust, weighted means",
+    "mrdr": "doubly robust, model fitted for the policy",
+}
 LAYERS: Final[Mapping[str, str]] = {
     "delivery": "Delivery quality",
     "engagement": "Engagement",
@@ -44,6 +53,8 @@ VERDICTS: Final[Mapping[str, str]] = {
 MINUS: Final = "\u2212"
 # Of many policies that are shown to be better, so many are named in a sentence.
 MOST_NAMED: Final = 5
+# Smaller figures are rounding to people.
+_TINY: Final = 5e-7
 # What keeps a line from breaking before a unit.
 GLUE: Final = "\u00a0"
 
@@ -71,6 +82,11 @@ class Names:
         if policy.startswith("always:"):
             return f"always {policy.removeprefix('always:')}"
         return NAMES.get(policy, policy)
+
+
+def estimator_in_words(name: str) -> str:
+    """An estimator in words, with the name by which commands know it."""
+    return f"{ESTIMATORS[name]} ({name})" if name in ESTIMATORS else name
 
 
 def capital(text: str) -> str:
@@ -169,7 +185,12 @@ def figure_text(value: float | None, digits: int = 4) -> str:
     """A figure for people: `digits` significant digits (all those before the point), "n/a" where there is none."""
     if value is None:
         return "n/a"
-    return f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
+    if value and abs(value) < _TINY:
+        return "about 0"
+    if abs(value) >= 10**digits or not math.isfinite(value):
+        return f"{value:.0f}"
+    shown = f"{value:.{digits}g}"
+    return shown if "e" not in shown else f"{value:.7f}".rstrip("0")
 
 
 def interval_text(low: float | None, high: float | None) -> str:

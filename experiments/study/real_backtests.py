@@ -129,7 +129,7 @@ def everybody(
     rounds = Selection(reader, metric, side=train)
     learner = learn(reader, metric, config.learner, config.exploration, train)
     segments = tune_segments(rounds, metric, catalog, schema, config.segments)
-    made = contenders(rounds, learner, segments, PEER_NAMES, setting).targets
+    made = contenders(rounds, learner.policy(), segments, PEER_NAMES, setting).targets
     targets = {name: one for name, one in made.items() if not isinstance(one, LoggedTarget)}
     for name in only:
         other = compose_settings("train", [SQUARECB, *LEARNERS[name]], TrainConfig)

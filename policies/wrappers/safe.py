@@ -67,7 +67,10 @@ class SafePolicy(CompiledPolicy):
     def batch_distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         """`distribution` of a small batch."""
         today = unchecked_distribution(self.practice, context, eligible)
-        lower = np.where(eligible, self.lower(context, today), -np.inf)
+        lower = self.lower(context, today)
+        # What the practice does is done today, whatever the log showed of it.
+        shown = np.where(today > 0.0, lower, self.known_first(lower, context, eligible))
+        lower = np.where(eligible, shown, -np.inf)
         sure = (today == 1.0).any(axis=1)
         asked = np.flatnonzero(sure | (lower.max(axis=1) > 0.0))
         out = today.copy()

@@ -59,11 +59,9 @@ def run(
     from experiments.judge.backtest import BacktestRequest, backtest
     from experiments.judge.contenders import LEARNED
     from experiments.judge.launch.practice import practice_of
-    from experiments.report.launch import single_messages
-    from experiments.report.launch_details import exploring_cause
-    from experiments.report.launch_metrics import missing_metrics
+    from experiments.report.first_screen import first_screen
+    from experiments.report.launch_metrics import absent_metrics
     from experiments.report.volume_curve import curve_lines
-    from experiments.report.words import Names
     from experiments.settings import BacktestConfig, compose_settings
 
     with guarded(as_json=as_json):
@@ -86,10 +84,7 @@ def run(
         with progress("backtesting", None) as advance:
             output = backtest(request, config, advance)
         deciding = [row for row in output.results if row.estimator == config.deciding_estimator]
-        lines = [*output.log.notes, f"launch: {output.launch.policy} ({output.launch.verdict})", output.launch.reason]
-        cause = exploring_cause(output.exploring, output.log.unit, Names(output.log.hold, baseline))
-        lines += [said for said in (cause, single_messages(output, config.deciding_estimator)) if said]
-        lines += [f"{name}: {path}" for name, path in output.files.items()]
+        lines = [*first_screen(output, baseline, config.deciding_estimator).lines, *output.log.notes]
         tables = [results_table(deciding, f"{metric} on {file_names(log)}, by {config.deciding_estimator}")]
         if output.volume:
             tables.append(volume_table(output.volume))
@@ -98,10 +93,13 @@ def run(
             lines += curve_lines(output.volume_curve)
         if output.metrics:
             shown = [row for row in output.metrics if row.policy in (baseline, LEARNED)]
-            tables.append(metrics_table(shown, f"metrics, {baseline} first"))
-            lines = [*(f"n/a {line}" for line in missing_metrics(shown)), *lines]
+            absent = absent_metrics(shown, (baseline, LEARNED))
+            known = [row for row in shown if row.label not in absent.split(", ")]
+            tables.append(metrics_table(known, f"metrics, {baseline} first"))
+            lines += [f"The log cannot say: {absent}."] if absent else []
         if output.gate is not None:
             tables.append(gate_table(output.gate))
+        lines += [f"{name}: {path}" for name, path in output.files.items()]
         show(output, tables, lines, as_json=as_json)
         if exit_code and output.launch.policy != LEARNED:
             raise typer.Exit(STAY_EXIT_CODE)

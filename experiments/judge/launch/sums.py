@@ -15,6 +15,7 @@ from experiments.judge.launch.exploring import ExploringSums
 from experiments.judge.launch.metrics import bound_stack
 from experiments.judge.launch.rule_costs import RuleCosts, Scores, rule_costs
 from experiments.judge.launch.support import WeightHistogram
+from experiments.judge.launch.taken_apart import ApartSums
 from experiments.judge.launch.treatment import TreatmentSums
 from experiments.judge.volume_curve import CurvePass
 from policies.peers.segmentation import Segmentation
@@ -41,6 +42,7 @@ class LaunchPass:
         rewards / extra: what the pass must read.
         curve: the volume curve of the policy; None where it was not asked for.
         exploring: what exploring costs; None where the policy has no scores.
+        apart: the difference of the two taken apart; None where no stage stands between a message and its money.
     """
 
     stack: StackState | None
@@ -53,6 +55,7 @@ class LaunchPass:
     extra: tuple[str, ...]
     curve: CurvePass | None = None
     exploring: ExploringSums | None = None
+    apart: ApartSums | None = None
 
     def add(self, batch: RoundBatch) -> None:
         """Sum a batch."""
@@ -72,6 +75,8 @@ class LaunchPass:
             self.curve.add(batch)
         if self.exploring is not None:
             self.exploring.add(batch)
+        if self.apart is not None:
+            self.apart.add(batch)
 
 
 def launch_pass(
@@ -83,6 +88,7 @@ def launch_pass(
     scores: Scores | None,
     curve: CurvePass | None = None,
     exploring: ExploringSums | None = None,
+    apart: ApartSums | None = None,
 ) -> LaunchPass:
     """Prepare the sums.
 
@@ -95,6 +101,7 @@ def launch_pass(
         scores: predicted reward of every action under the policy's own model, or None.
         curve: the volume curve, where it was asked for.
         exploring: sums of what exploring costs, or None.
+        apart: sums by which the difference is taken apart, or None.
     """
     bound = None if stack is None else bound_stack(stack, reader)
     both = targets[0].knows_all and policy.knows_all and targets[0].name != policy.name
@@ -107,9 +114,16 @@ def launch_pass(
         policy=policy,
         weights=tuple(WeightHistogram(target) for target in dict.fromkeys((targets[0], policy))),
         rewards=tuple(
-            dict.fromkeys((*(() if bound is None else bound.needed), *(() if curve is None else curve.metrics)))
+            dict.fromkeys(
+                (
+                    *(() if bound is None else bound.needed),
+                    *(() if curve is None else curve.metrics),
+                    *(() if apart is None else (apart.stage,)),
+                )
+            )
         ),
         extra=COLUMNS if rules is not None else (),
         curve=curve,
         exploring=exploring,
+        apart=apart,
     )

@@ -19,6 +19,7 @@ from engine.types import HOLD, BoolArray, CodeArray, Float32Array, FloatArray
 from policies.exploring.bounds import bounded
 from policies.exploring.config import ExplorationConfig
 from policies.exploring.exploration import vote_shares, with_minimum
+from policies.exploring.unseen import Unseen
 from policies.parts.tables import PartTables
 from policies.vw.scoring import kernels
 from policies.vw.scoring.tables import BATCH_ROWS, ScoreTables
@@ -40,6 +41,8 @@ class CompiledPolicy:
             draw, propensities to 1e-12; so a job sets it once, from its size, never batch by batch.
         never_held: the log that was learnt from held nobody, so nothing is known of holding: it is chosen only where
             nothing may be sent, and what it scores plays no part.
+        unseen: actions that the log never took for some contacts: there they come after all that it took, whatever they
+            score, so that only exploring chooses them.
     """
 
     catalog: Catalog
@@ -51,11 +54,12 @@ class CompiledPolicy:
     version: str = ""
     fast: bool = True
     never_held: bool = False
+    unseen: Unseen | None = None
 
     @property
     def fused(self) -> bool:
-        """Whether `choose` runs in one kernel, for which hold is always eligible."""
-        return self.fast and kernels.AVAILABLE and not self.never_held
+        """Whether `choose` runs in one kernel, for which hold is always eligible and every score counts."""
+        return self.fast and kernels.AVAILABLE and not self.never_held and self.unseen is None
 
     def scores(self, context: ContextBatch) -> FloatArray:
         """(n, k) predicted rewards of every action, eligible or not.
@@ -98,7 +102,13 @@ class CompiledPolicy:
 
     def batch_distribution(self, context: ContextBatch, eligible: BoolArray) -> FloatArray:
         """`distribution` of a batch of at most some hundred rows, of checked shape."""
-        return self.exploration.distribution(self.scores(context), eligible, self.rounds)
+        return self.exploration.distribution(
+            self.known_first(self.scores(context), context, eligible), eligible, self.rounds
+        )
+
+    def known_first(self, scores: FloatArray, context: ContextBatch, eligible: BoolArray) -> FloatArray:
+        """(n, k) scores in which what the log never took for a contact is behind all else."""
+        return scores if self.unseen is None else self.unseen.known_first(scores, context, eligible)
 
     def choose(
         self, context: ContextBatch, eligibility: Eligibility, uniform: FloatArray
@@ -176,7 +186,8 @@ class EnsemblePolicy(CompiledPolicy):
         if not self.exploration.votes:
             return super().batch_distribution(context, eligible)
         x = self.encoder.encode(context)
-        shares = vote_shares((self._scores(member, x) for member in self.members), eligible)
+        scores = (self.known_first(self._scores(member, x), context, eligible) for member in self.members)
+        shares = vote_shares(scores, eligible)
         raised = with_minimum(shares, eligible, self.exploration.epsilon)
         return bounded(raised, raised, eligible, self.exploration.ceiling, self.exploration.floor)
 

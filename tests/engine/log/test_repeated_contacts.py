@@ -26,12 +26,16 @@ decision_id: {{column: id}}
 ROWS, OFTEN = 600, 6
 
 
-def imported(folder: Path, contact: str, rows: int = ROWS, often: int = OFTEN) -> LogReader:
-    """Each contact has a spend of its own, whatever it gets, and comes up `often` times with the same arm."""
+def imported(folder: Path, contact: str, rows: int = ROWS, often: int = OFTEN, changed: int = 0) -> LogReader:
+    """Each contact has a spend of its own, whatever it gets, and comes up `often` times with the same arm.
+
+    The first `changed` rows have the other one.
+    """
     rng = np.random.default_rng(3)
     person = np.arange(rows) // often
     level, arm = rng.uniform(0, 8, rows), rng.integers(2, size=rows)
-    lines = [f"{i},u{person[i]},{'AB'[arm[person[i]]]},{level[person[i]]:.3f}" for i in range(rows)]
+    given = np.where(np.arange(rows) < changed, 1 - arm[person], arm[person])
+    lines = [f"{i},u{person[i]},{'AB'[given[i]]},{level[person[i]]:.3f}" for i in range(rows)]
     (folder / "l.csv").write_text("\n".join(["id,user_id,variant,spend", *lines]) + "\n")
     (folder / "m.yaml").write_text(MAPPING.format(contact=contact))
     import_log(load_mapping(folder / "m.yaml"), folder / "l.csv", folder / "o.parquet", contact_key="k" * 16)
@@ -97,7 +101,7 @@ def test_contacts_that_come_up_once_stay_rows(tmp_path: Path) -> None:
 
 def test_an_import_says_which_column_looks_like_a_contact(tmp_path: Path) -> None:
     reader = imported(tmp_path, "")
-    assert any("the column 'user_id' looks like one" in note for note in reader.meta.notes)
+    assert any("'user_id' looks like one" in note for note in reader.meta.notes)
     (tmp_path / "named").mkdir()
     assert not imported(tmp_path / "named", "contact: {column: user_id}").meta.notes
 
@@ -107,3 +111,13 @@ def test_counting_contacts_is_exact_over_batches(tmp_path: Path) -> None:
     reader = imported(tmp_path, "contact: {column: user_id}")
     stored = pq.read_table(tmp_path / "o.parquet").column("contact_id").to_pylist()
     assert reader.contacts == len(set(stored))
+
+
+def test_groups_that_were_assigned_to_contacts_are_known(tmp_path: Path) -> None:
+    """Every contact of this log gets one arm for good; where a contact is a row, nothing is assigned to it."""
+    assert imported(tmp_path, "contact: {column: user_id}").assigned
+    assert not imported(tmp_path, "").assigned
+
+
+def test_one_contact_of_two_actions_is_no_assignment(tmp_path: Path) -> None:
+    assert not imported(tmp_path, "contact: {column: user_id}", changed=1).assigned

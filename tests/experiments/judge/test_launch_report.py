@@ -13,9 +13,10 @@ from experiments.judge.audit import AuditGate
 from experiments.judge.backtest import BacktestOutput
 from experiments.judge.launch.exploring import NOT, POSSIBLE, SHOWN, ExploringOutput, ExploringRow
 from experiments.report.bars import mark, scale_of
+from experiments.report.first_screen import first_screen, too_good
 from experiments.report.launch import launch_page, render_launch
 from experiments.report.words import Names, amount, between, percent
-from tests.experiments.judge.launch_examples import HOSTILE, check, example
+from tests.experiments.judge.launch_examples import HOSTILE, check, example, result
 
 COMMAND = "tactful backtest --log log.parquet --metric margin"
 CASES = {
@@ -111,8 +112,8 @@ def test_text_of_the_data_stays_text() -> None:
 
 
 def answer(output: BacktestOutput, baseline: str = "static_segments") -> tuple[str, str, str]:
-    page = launch_page(output, baseline, "dr", COMMAND)
-    return page.tone, page.badge, " ".join([page.answer, *page.because]).replace("\u00a0", " ")
+    first = first_screen(output, baseline, "dr")
+    return first.tone, first.badge, " ".join(first.lines[1:]).replace("\u00a0", " ").partition(": ")[2]
 
 
 def test_a_launch_is_a_clear_yes() -> None:
@@ -137,7 +138,7 @@ def test_too_little_data_is_no_answer() -> None:
     assert (tone, badge) == ("unknown", "Stay with segments tuned on this log")
     assert said.startswith("The log cannot say")
     assert "Nothing should change" in said
-    assert "no message at all is what the log supports" not in said
+    assert "No message at all is shown" not in said
     assert "$0.02" not in said
 
 
@@ -145,9 +146,8 @@ def test_silence_is_advised_only_where_it_is_shown_to_be_better() -> None:
     shown = example("no difference", launch="always:hold")
     _, badge, said = answer(shown)
     assert badge == "Do not launch"
-    assert (
-        "no message at all is what the log supports: it is shown to do better than segments tuned on this log" in said
-    )
+    assert "No message at all is shown to do better than segments tuned on this log." in said
+    assert "Stop what segments tuned on this log sends, but for a small share that is drawn by chance" in said
 
 
 def test_what_is_not_known_is_not_called_unharmed() -> None:
@@ -161,7 +161,7 @@ def test_what_is_not_known_is_not_called_unharmed() -> None:
     )
     said = answer(example("better", launch="vw", gate=gate))[2]
     assert "the one guardrail metric that the log knows" in said
-    assert "1 the log cannot say" in said
+    assert "The one guardrail metric that the log knows stays within its margin; of 1 more the log cannot say" in said
 
 
 def test_an_overridden_audit_stands_above_the_figures() -> None:
@@ -171,14 +171,14 @@ def test_an_overridden_audit_stands_above_the_figures() -> None:
     assert "propensities" in dict(page.facts)["Audit of the log"]
 
 
-def test_metrics_that_are_na_print_why_and_never_zero() -> None:
+def test_what_the_log_cannot_say_stands_in_one_line_with_its_reason_once() -> None:
     page = launch_page(CASES["launch"], "static_segments", "dr", COMMAND)
     lines = {line.label: line for layer in page.layers for line in layer.lines}
-    replies = lines["Reply rate"]
-    assert (replies.today, replies.new, replies.change) == ("n/a", "n/a", "n/a")
-    assert "no metric 'replied'" in replies.missing
-    assert any("Reply rate" in what and "replied" in why for what, why in page.unknown)
+    assert "Reply rate" not in lines
+    assert page.absent == "Reply rate"
+    assert sum("Reply rate" in what and "replied" in why for what, why in page.unknown) == 1
     assert lines["Unsubscribe rate"].verdict == "worse"
+    assert html_of(CASES["launch"]).count("no metric &#39;replied&#39;") == 1
 
 
 def test_names_call_nothing_the_users_that_is_not() -> None:
@@ -265,7 +265,7 @@ def losing(cause: str, high: float) -> BacktestOutput:
 
 @pytest.mark.parametrize(("cause", "high", "said"), [(SHOWN, -0.003, "is what"), (POSSIBLE, 0.003, "may be what")])
 def test_the_price_of_exploring_is_named_first_where_it_loses(cause: str, high: float, said: str) -> None:
-    because = launch_page(losing(cause, high), "logged", "dr", COMMAND).because
+    because = launch_page(losing(cause, high), "logged", "dr", COMMAND).first.because
     named = [sentence for sentence in because if sentence.startswith(f"The price of exploring {said} makes it lose")]
     assert len(named) == 1
     assert "\u2212$0.0200 per decision" in named[0]
@@ -273,5 +273,77 @@ def test_the_price_of_exploring_is_named_first_where_it_loses(cause: str, high: 
 
 
 def test_exploring_is_not_named_where_it_is_not_the_cause() -> None:
-    because = launch_page(losing(NOT, -0.003), "logged", "dr", COMMAND).because
+    because = launch_page(losing(NOT, -0.003), "logged", "dr", COMMAND).first.because
     assert not [sentence for sentence in because if "exploring" in sentence]
+
+
+def test_the_first_screen_says_what_to_do_what_it_is_worth_and_what_must_not_suffer() -> None:
+    """+0.085 (0.01 to 0.16) a decision; 128,000 decisions about 16,000 contacts are 8 each."""
+    steps = {
+        name: said.replace("\u00a0", " ") for name, said in first_screen(CASES["launch"], "static_segments", "dr").steps
+    }
+    assert list(steps) == [
+        "What to do on Monday",
+        "Worth per 100,000 contacts, 8 decisions each",
+        "What must not suffer",
+        "Held against",
+    ]
+    assert steps["Worth per 100,000 contacts, 8 decisions each"] == "+$68,000 (95 % interval +$8,000 to +$128,000)"
+    assert "tactful promote" in steps["What to do on Monday"]
+    assert "--practice RULE.yaml" in steps["Held against"]
+
+
+@pytest.mark.parametrize(
+    ("days", "label"),
+    [
+        (60.0, "Worth per 100,000 contacts and month, 4 decisions each"),
+        (14.2, "Worth per 100,000 contacts over the log's 14 days, 8 decisions each"),
+        (0.0, "Worth per 100,000 contacts, 8 decisions each"),
+    ],
+)
+def test_a_month_is_counted_only_where_the_log_is_that_long(days: float, label: str) -> None:
+    output = CASES["launch"]
+    output = replace(output, log=replace(output.log, days=days))
+    said = dict(first_screen(output, "static_segments", "dr").steps)[label]
+    assert said.startswith("+$34,000" if days > 30 else "+$68,000")
+
+
+def test_where_groups_were_assigned_the_worth_is_by_contact() -> None:
+    """Five dollars a contact are 500,000 per 100,000 contacts, whatever a decision is worth."""
+    output = CASES["launch"]
+    each = Difference(baseline="static_segments", value=5.0, stderr=1.0, low=3.0, high=7.0)
+    rows = tuple(replace(row, per_contact=each) for row in output.results)
+    output = replace(output, results=rows, log=replace(output.log, assigned=True))
+    first = first_screen(output, "static_segments", "dr")
+    worth = next(said for label, said in first.steps if label.startswith("Worth"))
+    assert worth.startswith("+$500,000 (")
+    assert any("per contact, as groups were assigned" in sentence for sentence in first.because)
+
+
+def test_the_question_has_real_names() -> None:
+    output = CASES["launch"]
+    some = result("vw", "better", low=0.0, high=0.1)
+    for names, said in (
+        (("Mens", "Womens"), "choose between Mens, Womens and no message, in place of"),
+        (("a", "b", "c", "d"), "choose among 4 messages and silence, in place of"),
+    ):
+        rows = (*output.results, *(replace(some, policy=f"always:{name}") for name in names))
+        question = first_screen(replace(output, results=rows), "static_segments", "dr").question
+        assert f"Judged by margin: should the learned policy {said}" in question
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "unit", "doubted"),
+    [(0.02, 0.04, "usd", True), (0.0, 0.04, "usd", False), (0.1, 0.2, "share", False)],
+)
+def test_a_gain_in_money_beyond_a_tenth_asks_for_a_check(low: float, high: float, unit: str, doubted: bool) -> None:
+    """Of a baseline at 0.25: 0.03 is 12 %, 0.02 is 8 %."""
+    row = result("vw", "better", low=low, high=high)
+    assert bool(too_good(row, unit)) == doubted
+    assert not too_good(replace(row, verdict="no difference"), unit)
+
+
+def test_without_a_difference_the_size_of_the_next_log_is_named() -> None:
+    """Standard error 0.035, baseline 0.25: 80,000 x (0.035 x 2.8016 / 0.0075)^2 = 13.7 million."""
+    monday = dict(first_screen(CASES["no-difference"], "static_segments", "dr").steps)["What to do on Monday"]
+    assert "takes about 14,000,000 decisions" in monday

@@ -42,7 +42,7 @@ def test_a_log_that_cannot_say_never_advises_silence(judged: tuple[dict[str, Any
     assert answer["launch"]["policy"] == "logged"
     assert "stay with logged" in answer["launch"]["reason"]
     page = (out / "report.html").read_text()
-    assert "Should the learned policy replace what the log did?" in page
+    assert "in place of what the log did?" in page
     assert "Stay with what the log did" in page
     assert "today&#39;s segments" not in page
     assert "is what the log supports" not in page
