@@ -37,9 +37,15 @@ class EvaluateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 class PlanConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Configuration of `tactful plan`."""
+    """Configuration of `tactful plan`.
+
+    Attributes:
+        evaluation: how the log to come will be judged.
+        learner: by which the figures are made that the log could be judged by.
+    """
 
     evaluation: EvaluationSettings
+    learner: VwConfig
 
 
 class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -57,9 +63,9 @@ class BacktestConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         deciding_estimator: the estimator that the launch verdict rests on, fixed before any result is seen; one of
             `estimators`.
         estimators: that every policy is judged by.
-        judged_by: what the verdict is about, fixed before any result is seen: `metric`, or `stage_worth`: what the
-            stages of the learner of parts are worth, whose noise is far smaller (docs/parts.md). The segments are tuned
-            on the same.
+        judged_by: what the verdict is about, fixed before any result is seen: `metric`; `stage_worth`, what the stages
+            of the learner of parts are worth; `credited`, the money of answered messages; `adjusted`, the money less
+            what the contact brings by itself (docs/parts.md). The segments are tuned on the same.
         metric_stack: the metrics of a campaign and what a launch must not do to them; None leaves them out.
         gate_error: one-sided error of each demand of the promotion gate, in (0, 0.5).
         prices: sample and tolerance of the volume-matched comparison.
@@ -76,7 +82,7 @@ class BacktestConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     gate_error: float = 0.05
     prices: PriceConfig = PriceConfig()
     deciding_estimator: str = "dr"
-    judged_by: Literal["metric", "stage_worth"] = "metric"
+    judged_by: Literal["metric", "stage_worth", "credited", "adjusted"] = "metric"
     estimators: tuple[str, ...] = ("ips", "clipped", "snips", "dm", "dr")
     seed: int = 0
     peers: tuple[str, ...] = ()

@@ -34,6 +34,7 @@ from experiments.judge.launch.sums import LaunchPass, launch_pass, remembered
 from experiments.judge.launch.support import SupportRow
 from experiments.judge.launch.taken_apart import ApartOutput, ApartSums
 from experiments.judge.launch.treatment import TreatmentOutput
+from experiments.judge.launch.views import METRIC, View, checked, views, with_figures
 from experiments.judge.launch.volume import MATCHED, VolumeRow, matched_target, volumes
 from experiments.judge.shared_models import SharedModels
 from experiments.judge.train import learn, never_shown, unseen_words
@@ -53,7 +54,7 @@ from experiments.report.first_screen import too_good
 from experiments.report.launch import launch_page, render_launch
 from experiments.settings import BacktestConfig
 from policies.parts.learner import PartsLearner
-from policies.parts.surrogate import STAGE_WORTH, SurrogateLog
+from policies.parts.surrogate import SurrogateLog
 from policies.peers.rule import rule_yaml, segments_rule
 from policies.peers.segmentation import Segmentation, fit_cuts
 from policies.peers.segments import StaticSegments, tune_segments
@@ -77,6 +78,7 @@ class BacktestOutput(CommandOutput, frozen=True, kw_only=True):
 
     Attributes:
         comparisons: further differences of the learned policy and the segments, by the deciding estimator.
+        views: the question by the metric itself and by figures that see more; empty where the log has no stage.
         volume: what each policy sends, expected over its exact distributions on the log's contexts.
         metrics: the stack of metrics of the policies with a name, the baseline's first.
         gate: whether the learned policy may take the place of the baseline; null without a stack of metrics.
@@ -96,6 +98,7 @@ class BacktestOutput(CommandOutput, frozen=True, kw_only=True):
     results: tuple[Estimate, ...]
     launch: Launch
     comparisons: tuple[Estimate, ...] = ()
+    views: tuple[View, ...] = ()
     volume: tuple[VolumeRow, ...] = ()
     metrics: tuple[MetricRow, ...] = ()
     gate: Gate | None = None
@@ -212,8 +215,9 @@ def prepare(request: BacktestRequest, config: BacktestConfig, reader: LogReader 
             "leave --volume out, or choose learner=mtr or learner=parts without learner.parts.safety",
         )
     metric = request.metric
-    if config.judged_by == STAGE_WORTH:
-        reader, metric = _surrogate(reader, learner), STAGE_WORTH
+    reader = with_figures(reader, learner, request.metric, config)
+    if config.judged_by != METRIC:
+        metric = config.judged_by
     rounds = Selection(reader, metric, side=train, extra=columns)
     segments = tune_segments(rounds, metric, reader.meta.catalog, reader.meta.features, config.segments)
     setting = _setting(reader, metric, config)
@@ -281,7 +285,8 @@ def judge_prepared(
     run = _Run(prepared, request, config, models, advance)
     also = _launch_pass(prepared, request, config)
     found = run.against(request.baseline, config.estimators, also=also)
-    rows = found.results
+    seen = run.views()
+    rows = checked(found.results, seen, config.deciding_estimator)
     comparisons = run.comparisons()
     gate = _gate(rows, also, config)
     log = _summary(prepared.reader, prepared.metric)
@@ -297,6 +302,7 @@ def judge_prepared(
         results=rows,
         launch=_launch(rows, comparisons, request, run.nothing, config.deciding_estimator, gate),
         comparisons=comparisons,
+        views=seen,
         metrics=() if also.stack is None else metric_rows(also.stack, config.evaluation.alpha),
         gate=gate,
         support=tuple(histogram.result() for histogram in also.weights),
@@ -397,6 +403,15 @@ class _Run:
             also=None if also is None else also.add,
         )
 
+    def views(self) -> tuple[View, ...]:
+        """The question by every figure that a verdict may rest on; nothing where the log knows the metric alone."""
+        prepared, targets = self.prepared, self.prepared.targets
+        if not isinstance(prepared.reader, SurrogateLog) or self.request.baseline == LEARNED:
+            return ()
+        pair = (targets[self.request.baseline], targets[LEARNED])
+        metric, columns = self.request.metric, prepared.columns
+        return views(prepared.reader, metric, pair, prepared.judge, self.config, columns, self.advance)
+
     def comparisons(self) -> tuple[Estimate, ...]:
         """The learned policy and the segments against the usual practices; the baseline against doing nothing.
 
@@ -417,18 +432,6 @@ class _Run:
             found = self.against(other, [self.config.deciding_estimator], only, primary=primary)
             rows += found.results
         return tuple(rows)
-
-
-def _surrogate(reader: LogReader, learner: Learned) -> SurrogateLog:
-    if not isinstance(learner, PartsLearner):
-        raise ParameterError(
-            "judged_by",
-            "backtest",
-            allowed="metric, unless the learner is parts",
-            got=STAGE_WORTH,
-            hint="choose learner=parts",
-        )
-    return SurrogateLog(reader, learner.state)
 
 
 def _sides(request: BacktestRequest, reader: LogReader, seed: int) -> tuple[Side, Side]:

@@ -26,6 +26,8 @@ MONTH_DAYS: Final = 30
 MOST_MESSAGES: Final = 3
 # The lift that a next log is planned for, and the chance to see it.
 LIFT, POWER = 0.03, 0.8
+# A figure is worth naming where its interval is so many times narrower.
+SHARPER: Final = 1.5
 # Beyond this share of today's value a gain in money is more likely a fault than a finding.
 MOST_GAIN: Final = 0.1
 
@@ -244,7 +246,7 @@ def _monday(screen: _Screen) -> str:
         return f"Keep {today}. If you try again, explore less: without exploring it is not shown to lose."
     if learned.verdict == "worse":
         return f"Keep {today}."
-    return f"Keep {today}. {_needed(screen)}".strip()
+    return " ".join(said for said in (f"Keep {today}.", _needed(screen), _sharper(screen)) if said)
 
 
 def _refused(screen: _Screen) -> str:
@@ -281,6 +283,20 @@ def _needed(screen: _Screen) -> str:
         f"To see a gain of {100 * LIFT:g} % with a chance of {100 * POWER:g} % takes about {_about(rows)} decisions "
         f"that judge; this log had {learned.n:,}."
     )
+
+
+def _sharper(screen: _Screen) -> str:
+    """A figure that this log does not refute and that sees much more, to be fixed before the next one."""
+    found = [
+        view
+        for view in screen.output.views
+        if not view.decides and view.check in ("unbiased", "not refuted") and (view.times or 0.0) >= SHARPER
+    ]
+    if not found:
+        return ""
+    best = max(found, key=lambda view: view.times or 0.0)
+    times = f"{best.times:.2g} times"
+    return f"Fix judged_by={best.judged_by} before the next log: its interval is {times} narrower on this one."
 
 
 def _about(value: float) -> str:

@@ -17,6 +17,7 @@ from experiments.report.launch_details import (
     Rule,
     SharePair,
     Support,
+    ViewLine,
     apart_of,
     exploring_of,
     groups_of,
@@ -24,6 +25,7 @@ from experiments.report.launch_details import (
     shares_of,
     supports_of,
     unknown_of,
+    views_of,
 )
 from experiments.report.launch_metrics import GateLine, Layer, absent_metrics, gate_lines, layers_of, silent_demands
 from experiments.report.page import Picture, environment
@@ -86,6 +88,7 @@ class LaunchPage:
     gate_silent: str
     gate_passed: bool | None
     apart: Apart | None
+    views: tuple[ViewLine, ...]
     absent: str
     layers: tuple[Layer, ...]
     distance: str
@@ -129,6 +132,7 @@ def launch_page(output: BacktestOutput, baseline: str, estimator: str, command: 
         gate=() if output.gate is None else gate_lines(output.gate, unit),
         gate_silent="" if output.gate is None else silent_demands(output.gate),
         apart=None if output.apart is None else apart_of(output.apart, unit, names),
+        views=views_of(output),
         absent=absent_metrics(output.metrics, (LEARNED, baseline)),
         gate_passed=None if output.gate is None else output.gate.passed,
         curve=None if output.volume_curve is None else curve_picture(output.volume_curve),

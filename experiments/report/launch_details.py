@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from experiments.judge.launch.exploring import NOT, SHOWN
-from experiments.report.words import Names, amount, between, capital, percent
+from experiments.report.words import VERDICTS, Names, amount, between, capital, percent
 
 if TYPE_CHECKING:
+    from engine.ope.estimate import Estimate
     from experiments.judge.backtest import BacktestOutput
     from experiments.judge.launch.exploring import ExploringOutput
     from experiments.judge.launch.rule_costs import RuleCost
@@ -206,6 +207,58 @@ def apart_of(found: ApartOutput, unit: str, names: Names) -> Apart:
     for policy, name in who.items():
         missing = missing.replace(f"speak for {policy}:", f"speak for {name}:")
     return Apart(readable(found.stage), lines, missing)
+
+
+FIGURES = {
+    "metric": "{metric} itself",
+    "stage_worth": "what answers are worth, by what was learnt",
+    "credited": "{metric} of answered messages, beyond the contact's own",
+    "adjusted": "{metric} less what the contact brings by itself",
+}
+CHECKS = {
+    "unbiased": "leaves nothing out that an action changes",
+    "not refuted": "what it leaves out is not shown to differ between the two",
+    "refuted": "refuted: what it leaves out differs between the two",
+    "unknown": "the log cannot check what it leaves out",
+}
+
+
+@dataclass(frozen=True)
+class ViewLine:
+    """The question by one figure, as text."""
+
+    name: str
+    setting: str
+    decides: bool
+    value: str
+    interval: str
+    verdict: str
+    tone: str
+    check: str
+
+
+def views_of(output: BacktestOutput) -> tuple[ViewLine, ...]:
+    """One line for each figure, the metric itself first."""
+    metric = readable(output.log.metric) if output.log.metric not in FIGURES else "money"
+    return tuple(
+        ViewLine(
+            capital(FIGURES[view.judged_by].format(metric=metric)),
+            view.judged_by,
+            view.decides,
+            *_gap_text(view.estimate),
+            {"better": "good", "worse": "bad", "no difference": "even"}.get(view.estimate.verdict, "grey"),
+            CHECKS[view.check],
+        )
+        for view in output.views
+    )
+
+
+def _gap_text(row: Estimate) -> tuple[str, str, str]:
+    """Difference, interval and verdict; the difference of no answer is not shown."""
+    gap, said = row.difference, VERDICTS[row.verdict]
+    if gap is None or row.verdict == "insufficient":
+        return "n/a", "", "no answer"
+    return amount(gap.value, "usd", signed=True), between(gap.low, gap.high, "usd", signed=True), said
 
 
 def shares_of(treatment: TreatmentOutput) -> tuple[SharePair, ...]:

@@ -45,6 +45,7 @@ def reasons(output: PlanOutput) -> list[str]:
     ]
     if best.for_support is not None and best.for_power is not None and best.for_support > best.for_power:
         said.append("The number is that of the support, not of the power: fewer decisions would give no answer at all.")
+    said += figures(output)
     cost = output.exploring_cost
     if cost is None:
         said.append("What exploring costs is not known without a pilot log: what a random choice is worth.")
@@ -53,6 +54,22 @@ def reasons(output: PlanOutput) -> list[str]:
     else:
         said.append("Exploring costs nothing on the pilot: a random choice was worth no less than the baseline.")
     return said
+
+
+def figures(output: PlanOutput) -> list[str]:
+    """Which figure should decide, where the pilot knows more than the metric."""
+    rows = {row.judged_by: row for row in output.judged_by}
+    own, best = rows.get("metric"), rows.get(output.judge_by)
+    if own is None or best is None or best.decisions is None:
+        return []
+    if best is own:
+        return ["Judge by the metric itself: no figure that this pilot does not refute needs fewer decisions."]
+    needs = "no number shows it" if own.decisions is None else f"{own.decisions:,}"
+    said = (
+        f"Judge by {best.judged_by} (judged_by={best.judged_by}), fixed before any result is seen: it needs about "
+        f"{best.decisions:,} decisions where the metric itself needs {needs}."
+    )
+    return [said]
 
 
 def plan_page(output: PlanOutput) -> str:

@@ -1,17 +1,26 @@
-"""A log with one more metric: what its stages are worth, by the parts that were learnt from other contacts.
+"""A log with more metrics, made of what was learnt from other contacts: figures that see more than the money does.
 
     stage_worth = [stage reached] worth(x, a) + past(x, a) - cost(a) - charge(a) - sum over losses [lost] price
+    credited    = [sent and stage reached] (money - organic(x)) - [sent and not reached] cost of the send
+    adjusted    = money - organic(x)
 
-Events are those that the log has, money is the model's: the orders that come by themselves, which are most of the money
-and nearly all of its noise, do not count. It is the surrogate index of Athey, Chetty, Imbens & Kang (NBER 26463, 2019).
-Its mean is the value of a policy where messages act through the stage, or as the parts say that they act past it.
+Events are those that the log has. Of `stage_worth` the money is the model's: the orders that come by themselves, which
+are most of the money and nearly all of its noise, do not count. It is the surrogate index of Athey, Chetty, Imbens &
+Kang (NBER 26463, 2019). Its mean is the value of a policy where messages act through the stage, or as the parts say
+that they act past it. `credited` counts the money of answered messages alone, less
+what these contacts bring anyway. Both are wrong where messages act past
+what they count, which `beyond_stage_worth` and `beyond_credited` show: the rest of the adjusted money, from which what
+is merely stated (the charge of a discount, the price of a lost permission) is taken to be no part. `adjusted` takes off
+what a contact spends by itself, by its past spending and all else that the context says; no action is in it, so a
+difference of policies is the same and only its noise is less (Deng, Xu, Kohavi & Walker 2013, "Improving the
+sensitivity of online controlled experiments by utilizing pre-experiment data").
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 import numpy as np
@@ -25,7 +34,18 @@ from engine.records.schema import RewardSpec
 from engine.types import HOLD, FloatArray
 from policies.parts.tables import PartTables, own_scores
 
+if TYPE_CHECKING:
+    from policies.parts.log import Tally
+    from policies.parts.regression import Fitted
+
 STAGE_WORTH: Final = "stage_worth"
+CREDITED: Final = "credited"
+ADJUSTED: Final = "adjusted"
+# Figures that a verdict may rest on beside the metric itself.
+FIGURES: Final = (STAGE_WORTH, CREDITED, ADJUSTED)
+# What a figure leaves out, by the figure.
+BEYOND: Final = {STAGE_WORTH: "beyond_stage_worth", CREDITED: "beyond_credited"}
+_ORGANIC: Final = "organic"
 
 
 class PartsOfStage(Protocol):
@@ -41,52 +61,122 @@ class PartsOfStage(Protocol):
     def stage(self) -> str: ...
 
 
+class PartsOfMoney(PartsOfStage, Protocol):
+    """The same, with the regression of money that comes by itself, and what is charged for discounts."""
+
+    @property
+    def fitted(self) -> Mapping[str, Fitted]: ...
+
+    @property
+    def charge(self) -> FloatArray: ...
+
+    @property
+    def tally(self) -> Tally: ...
+
+
 class SurrogateLog(LogReader):
-    """A log that also knows `STAGE_WORTH`; everything else is read from its files as they are.
+    """A log that also knows `FIGURES` and what they leave out; everything else is read from its files as they are.
 
     Args:
         reader: the log.
         state: what was learnt, of rows that are not judged by it.
+        metric: the money that was learnt.
+        cost: the metric that says what a send cost; "" where none does.
 
     Raises:
         LearnError: the parts have no stage, or the log no row whose stage is known.
     """
 
-    def __init__(self, reader: LogReader, state: PartsOfStage) -> None:
+    def __init__(self, reader: LogReader, state: PartsOfMoney, metric: str, cost: str = "") -> None:
         self.__dict__.update(reader.__dict__)
         if not state.stage:
             raise LearnError(
                 "what was learnt has no stage between a message and its money, so no stage has a worth",
                 hint="name the stage (learner.parts.stage=NAME), or judge by the money itself",
             )
-        self._parts = state
+        self._parts, self._metric = state, metric
+        self._cost = cost if cost in reader.meta.rewards and cost != metric else ""
         self._events = (state.stage, *(loss.name for loss in state.tables.losses))
-        low, high = np.inf, -np.inf
-        for batch in self._extended(super().rounds(rewards=self._events), ()):
-            known = batch.rewards[STAGE_WORTH][~np.isnan(batch.rewards[STAGE_WORTH])]
-            low, high = min(low, float(known.min(initial=low))), max(high, float(known.max(initial=high)))
-        if not low < high:
+        ends = dict.fromkeys((*FIGURES, *BEYOND.values()), (np.inf, -np.inf))
+        for batch in self._extended(super().rounds(rewards=self._read(tuple(ends))), tuple(ends)):
+            for name, (low, high) in ends.items():
+                known = batch.rewards[name][~np.isnan(batch.rewards[name])]
+                ends[name] = min(low, float(known.min(initial=low))), max(high, float(known.max(initial=high)))
+        if not ends[STAGE_WORTH][0] < ends[STAGE_WORTH][1]:
             raise LearnError(
                 f"{reader.path} has no rows that differ in {state.stage!r}", hint="join the outcomes first"
             )
-        spec = RewardSpec(low=low, high=high, unit="usd", description=f"{state.stage} x its modelled worth - costs")
-        self.meta = msgspec.structs.replace(self.meta, rewards={**self.meta.rewards, STAGE_WORTH: spec})
+        said = {
+            STAGE_WORTH: f"{state.stage} x its modelled worth - costs",
+            CREDITED: f"{metric} of messages with {state.stage} beyond the contact's own - costs of the others",
+            ADJUSTED: f"{metric} - what the contact was expected to bring by itself",
+        }
+        specs = {
+            name: RewardSpec(
+                low=low, high=high if high > low else low + 1.0, unit="usd", description=said.get(name, "")
+            )
+            for name, (low, high) in ends.items()
+            if low <= high
+        }
+        self.meta = msgspec.structs.replace(self.meta, rewards={**self.meta.rewards, **specs})
 
     def rounds(
         self, *, rewards: Sequence[str] = (), extra: Sequence[str] = (), context: bool = True
     ) -> Iterator[RoundBatch]:
-        """As `LogReader.rounds`; where `STAGE_WORTH` is asked for the context is read, whatever `context` says."""
-        if STAGE_WORTH not in rewards:
+        """As `LogReader.rounds`; where a figure is asked for the context is read, whatever `context` says."""
+        if not _made(rewards):
             yield from super().rounds(rewards=rewards, extra=extra, context=context)
             return
-        stored = dict.fromkeys((*(name for name in rewards if name != STAGE_WORTH), *self._events))
-        yield from self._extended(super().rounds(rewards=tuple(stored), extra=extra), rewards)
+        yield from self._extended(super().rounds(rewards=self._read(rewards), extra=extra), rewards)
+
+    def _read(self, rewards: Sequence[str]) -> tuple[str, ...]:
+        """The stored metrics that some metrics are made of."""
+        money = (self._metric, *((self._cost,) if self._cost else ())) if set(_made(rewards)) - {STAGE_WORTH} else ()
+        stored = (name for name in rewards if name not in _made(rewards))
+        return tuple(dict.fromkeys((*stored, *self._events, *money)))
 
     def _extended(self, batches: Iterator[RoundBatch], rewards: Sequence[str]) -> Iterator[RoundBatch]:
         for batch in batches:
-            known = {**batch.rewards, STAGE_WORTH: stage_worth(batch, self._parts, self.meta.catalog)}
-            asked = {name: known[name] for name in rewards} or {STAGE_WORTH: known[STAGE_WORTH]}
-            yield replace(batch, rewards=asked).sealed()
+            known = {**batch.rewards, **self._figures(batch, _made(rewards))}
+            yield replace(batch, rewards={name: known[name] for name in rewards}).sealed()
+
+    def _figures(self, batch: RoundBatch, wanted: Sequence[str]) -> dict[str, FloatArray]:
+        found: dict[str, FloatArray] = {}
+        state, left = self._parts, set(wanted)
+        if left & {STAGE_WORTH, BEYOND[STAGE_WORTH]}:
+            found[STAGE_WORTH] = stage_worth(batch, state, self.meta.catalog)
+        if left & {CREDITED, ADJUSTED, *BEYOND.values()}:
+            organic = state.fitted.get(_ORGANIC)
+            expected = 0.0 if organic is None else organic.own(batch.context, batch.action)
+            found[ADJUSTED] = batch.rewards[self._metric] - expected
+            found[CREDITED] = credited(batch, state.stage, found[ADJUSTED], self._cost)
+        if BEYOND[STAGE_WORTH] in left:
+            told = found[STAGE_WORTH] + stated_costs(batch, state, self.meta.catalog)
+            found[BEYOND[STAGE_WORTH]] = found[ADJUSTED] - told
+        if BEYOND[CREDITED] in left:
+            found[BEYOND[CREDITED]] = found[ADJUSTED] - found[CREDITED]
+        return found
+
+
+def _made(rewards: Sequence[str]) -> tuple[str, ...]:
+    """Those of some metrics that no file has."""
+    return tuple(name for name in rewards if name in (*FIGURES, *BEYOND.values()))
+
+
+def credited(batch: RoundBatch, stage: str, money: FloatArray, cost: str = "") -> FloatArray:
+    """(n,) money of answered messages less the cost of the others, USD; NaN where it is not known.
+
+    Args:
+        batch: with these metrics among its rewards.
+        stage: whether a message was answered.
+        money: (n,) without what the contact brings by itself; costs of the send are in it where the log says so.
+        cost: what a send cost; "" where the log has no such metric, and then nothing is taken off.
+    """
+    sent, answered = batch.action != HOLD, batch.rewards[stage]
+    # Logs write what a send cost as a part of the money, below 0, or as an amount.
+    spent = np.abs(np.nan_to_num(batch.rewards[cost])) if cost else np.zeros(batch.n)
+    out: FloatArray = np.where(sent, np.where(answered == 1.0, money, -spent), 0.0)
+    return np.where(np.isnan(answered), np.nan, out)
 
 
 def stage_worth(batch: RoundBatch, state: PartsOfStage, catalog: Catalog) -> FloatArray:
@@ -101,8 +191,27 @@ def stage_worth(batch: RoundBatch, state: PartsOfStage, catalog: Catalog) -> Flo
     x = state.encoder.encode(batch.context)
     out = batch.rewards[state.stage] * tables.own_worth(x, batch.action, catalog)
     out += own_scores(tables.money, x, batch.action, catalog)
+    return out - _losses(batch, state, catalog)
+
+
+def stated_costs(batch: RoundBatch, state: PartsOfMoney, catalog: Catalog) -> FloatArray:
+    """(n,) what `stage_worth` takes off that no money of the log shows: charges of discounts, prices of permissions.
+
+    Args:
+        batch: with the losses of the parts among its rewards.
+        state: what was learnt.
+        catalog: the actions.
+    """
+    channel, _, arm = catalog.split(batch.action)
+    charge = np.where(batch.action != HOLD, (state.charge * state.tally.opened[:, None])[channel, arm], 0.0)
+    return charge + _losses(batch, state, catalog)
+
+
+def _losses(batch: RoundBatch, state: PartsOfStage, catalog: Catalog) -> FloatArray:
+    """(n,) prices of the permissions that were lost."""
+    out = np.zeros(batch.n)
     channel = np.maximum(catalog.split(batch.action)[0], 0)
-    for loss in tables.losses:
+    for loss in state.tables.losses:
         price = np.where(batch.action != HOLD, loss.price[channel], 0.0)
-        out -= np.nan_to_num(batch.rewards[loss.name]) * price
+        out += np.nan_to_num(batch.rewards[loss.name]) * price
     return out

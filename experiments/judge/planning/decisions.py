@@ -22,6 +22,7 @@ from engine.ope.target import Target
 from engine.storage.given import Given, named
 from experiments.judge.extra_columns import with_columns
 from experiments.judge.learnt_rows import marked
+from experiments.judge.planning.judge_by import JudgedBy, advised, judged_by
 from experiments.judge.specs import parse_spec
 from experiments.outputs import Output, json_bytes
 from experiments.report.files import make_folder, write_whole
@@ -46,6 +47,9 @@ class PlanOutput(Output, frozen=True, kw_only=True):
         recommended: the exploration to choose; null where no number of decisions is enough.
         exploring_cost: what the uniform decisions of the recommended row lose against the baseline in all, in the
             metric's unit; null where no pilot tells what a uniform choice is worth.
+        judged_by: the decisions that each figure needs which a backtest can be judged by; empty where the pilot knows
+            the metric alone.
+        judge_by: the one to choose of them; "" where there is none.
     """
 
     difference: float
@@ -58,6 +62,8 @@ class PlanOutput(Output, frozen=True, kw_only=True):
     plan: tuple[Need, ...]
     recommended: float | None = None
     exploring_cost: float | None = None
+    judged_by: tuple[JudgedBy, ...] = ()
+    judge_by: str = ""
     notes: tuple[str, ...] = ()
     files: dict[str, str] = {}
 
@@ -163,6 +169,7 @@ def plan_log(request: PlanRequest, config: PlanConfig) -> PlanOutput:
     cost = None
     if best is not None and best.decisions is not None and told.uniform is not None:
         cost = best.decisions * best.exploration * (told.baseline - told.uniform)
+    figures = _figures(source, best, difference, request.power, config)
     output = PlanOutput(
         difference=difference,
         baseline_value=told.baseline,
@@ -174,9 +181,24 @@ def plan_log(request: PlanRequest, config: PlanConfig) -> PlanOutput:
         plan=tuple(needs),
         recommended=None if best is None else best.exploration,
         exploring_cost=cost,
+        judged_by=figures,
+        judge_by=advised(figures),
         notes=told.notes,
     )
     return output if request.out is None else written(output, request.out, plan_page)
+
+
+def _figures(
+    source: PilotLog | Moments, best: Need | None, difference: float, power: float, config: PlanConfig
+) -> tuple[JudgedBy, ...]:
+    """What each figure needs at the exploration that is recommended; nothing without a pilot."""
+    if best is None or not isinstance(source, PilotLog):
+        return ()
+    with with_columns(source.log, None) as reader:
+        target, columns = parse_spec(source.policy, reader)
+        baseline, more = parse_spec(source.baseline, reader)
+        read = tuple(sorted({*columns, *more}))
+        return judged_by(reader, source.metric, (baseline, target), (best.exploration, difference, power), config, read)
 
 
 def recommended(needs: Sequence[Need]) -> Need | None:

@@ -1,0 +1,188 @@
+"""The question by other figures: what answers are worth, what messages are credited with, money less the contact's own.
+
+One of them decides, fixed in the configuration before any result is seen; the others stand beside it. A figure that
+leaves something of the money out is checked: where that differs between the policies too, it gives no verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from engine.errors import ParameterError
+from engine.log.parquet import LogReader
+from engine.log.selection import Selection, Side
+from engine.ope.estimate import INSUFFICIENT, Estimate
+from engine.ope.evaluate import evaluate
+from engine.ope.settings import EvaluationSettings
+from engine.ope.target import Target
+from experiments.judge.contenders import LEARNED
+from experiments.judge.evaluate import columns_needed, model_factory, question_of
+from experiments.judge.shared_models import Factory
+from experiments.outputs import Output
+from experiments.settings import BacktestConfig
+from policies.parts.learner import PartsLearner
+from policies.parts.surrogate import ADJUSTED, BEYOND, FIGURES, SurrogateLog
+from policies.registry import Learned
+from policies.vw.arguments import VwConfig
+
+# `judged_by` of the metric itself.
+METRIC: Final = "metric"
+# Without a reward model, on money from which the model of the contact was taken off.
+CHECKING: Final = "snips"
+NOT_REFUTED, REFUTED, UNBIASED, UNKNOWN = "not refuted", "refuted", "unbiased", "unknown"
+Advance = Callable[[float], None]
+
+
+class View(Output, frozen=True, kw_only=True):
+    """The learned policy against the baseline by one figure.
+
+    Attributes:
+        judged_by: value of the setting `judged_by` that lets it decide.
+        decides: whether it did.
+        estimate: by the deciding estimator; its verdict is `insufficient` where the check refutes the figure.
+        check: unbiased (nothing that an action changes is left out), not refuted, refuted, or unknown: whether what
+            the figure leaves out differs between the policies.
+        left_out: that difference, in money; null where nothing is left out, or it was not estimated.
+        times: how many times narrower the interval is than that of the metric itself; null where either is not known.
+    """
+
+    judged_by: str
+    decides: bool
+    estimate: Estimate
+    check: str
+    left_out: Estimate | None = None
+    times: float | None = None
+
+
+def views(
+    reader: LogReader,
+    metric: str,
+    pair: tuple[Target, Target],
+    side: Side,
+    config: BacktestConfig,
+    columns: tuple[str, ...] = (),
+    advance: Advance | None = None,
+) -> tuple[View, ...]:
+    """The metric itself first, then the figures, each by the deciding estimator.
+
+    Args:
+        reader: a log that has the figures (`policies.parts.surrogate.SurrogateLog`).
+        metric: the money.
+        pair: the baseline and the learned policy.
+        side: that judges.
+        config: what decides, and how.
+        columns: stored columns that the policies read.
+    """
+
+    def asked(name: str, estimator: str) -> Estimate | None:
+        model = model_factory(reader, name, config.model, config.evaluation) if name in reader.meta.rewards else None
+        found = difference_by(reader, name, pair, side, config.evaluation, estimator, columns, model)
+        if found is not None and advance is not None:
+            advance(1.0)
+        return found
+
+    estimator = config.deciding_estimator
+    rows = {METRIC: asked(metric, estimator)} | {name: asked(name, estimator) for name in FIGURES}
+    left = {name: asked(rest, CHECKING) for name, rest in BEYOND.items()}
+    width = _width(rows[METRIC])
+    found = []
+    for name, row in rows.items():
+        if row is None:
+            continue
+        check = UNBIASED if name in (METRIC, ADJUSTED) else check_of(left[name])
+        own = _width(row)
+        found.append(
+            View(
+                judged_by=name,
+                decides=name == config.judged_by,
+                estimate=refuted(row, left[name]) if check == REFUTED else row,
+                check=check,
+                left_out=left.get(name),
+                times=width / own if width and own else None,
+            )
+        )
+    return tuple(found)
+
+
+def with_figures(reader: LogReader, learner: Learned, metric: str, config: BacktestConfig) -> LogReader:
+    """The log with the figures that a verdict may rest on, where the parts know a stage on the way to money.
+
+    Raises:
+        ParameterError: one of them is to decide, and cannot be made.
+        LearnError: the log has no row whose stage is known.
+    """
+    known = figures_known(reader, learner, metric, config.learner)
+    if known is not None:
+        return known
+    if config.judged_by == METRIC:
+        return reader
+    why = "the learner is parts and the log has a stage between a message and its money"
+    hint = "choose learner=parts" if not isinstance(learner, PartsLearner) else "name it: learner.parts.stage=NAME"
+    raise ParameterError("judged_by", "backtest", allowed=f"{METRIC}, unless {why}", got=config.judged_by, hint=hint)
+
+
+def figures_known(reader: LogReader, learner: Learned, metric: str, config: VwConfig) -> SurrogateLog | None:
+    """The log with the figures; None where the learner knows no stage between a message and its money.
+
+    Raises:
+        LearnError: the log has no row whose stage is known.
+    """
+    if not isinstance(learner, PartsLearner) or learner.state.stage in ("", metric):
+        return None
+    return SurrogateLog(reader, learner.state, metric, "" if config.parts is None else config.parts.cost)
+
+
+def checked(rows: tuple[Estimate, ...], seen: Sequence[View], deciding: str) -> tuple[Estimate, ...]:
+    """The rows, the learned policy's without a verdict where the figure that decides is refuted."""
+    wrong = next((view for view in seen if view.decides and view.check == REFUTED), None)
+    if wrong is None:
+        return rows
+    return tuple(wrong.estimate if row.policy == LEARNED and row.estimator == deciding else row for row in rows)
+
+
+def refuted(row: Estimate, left: Estimate | None) -> Estimate:
+    """The row of a figure that leaves out what the policies differ in."""
+    gap = None if left is None else left.difference
+    low, high = (None, None) if gap is None else (gap.low, gap.high)
+    said = "what this figure leaves out of the money differs between the policies too"
+    figures = "" if low is None or high is None else f", by {low:+.4g} to {high:+.4g} per decision"
+    why = f"{said}{figures}: it is no answer here"
+    return msgspec.structs.replace(row, verdict=INSUFFICIENT, notes=(why, *row.notes))
+
+
+def check_of(left: Estimate | None) -> str:
+    """Whether what a figure leaves out differs between the policies, by its own interval."""
+    gap = None if left is None else left.difference
+    if left is None or gap is None or gap.low is None or gap.high is None:
+        return UNKNOWN
+    if not gap.low <= 0.0 <= gap.high:
+        return REFUTED
+    return UNKNOWN if left.verdict == INSUFFICIENT else NOT_REFUTED
+
+
+def _width(row: Estimate | None) -> float:
+    gap = None if row is None else row.difference
+    return 0.0 if gap is None or gap.low is None or gap.high is None else gap.high - gap.low
+
+
+def difference_by(
+    reader: LogReader,
+    name: str,
+    pair: tuple[Target, Target],
+    side: Side,
+    settings: EvaluationSettings,
+    estimator: str = CHECKING,
+    columns: Sequence[str] = (),
+    model: Factory | None = None,
+) -> Estimate | None:
+    """The second policy less the first by one metric; None where the log lacks the metric, or it is not defined."""
+    if name not in reader.meta.rewards:
+        return None
+    extra = list(dict.fromkeys((*columns_needed(settings, reader), *columns)))
+    rounds = Selection(reader, name, side=side, extra=extra)
+    question = question_of(reader, name, settings, rounds, estimators=[estimator], baseline=pair[0])
+    found = evaluate(rounds, [pair[1]], question, settings, reward_model_factory=model)
+    return next(iter(found.results), None)
