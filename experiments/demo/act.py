@@ -17,11 +17,12 @@ from engine.ope.evaluate import evaluate
 from experiments.demo.acts import LIVE_DAYS, LOG_DAYS, METRIC, Act, backtest_config, known_days, log_config
 from experiments.demo.live import LivePolicy, Pace, live_rows, live_run
 from experiments.demo.possible import Possible, possible
-from experiments.demo.rule import RuleRow, learned_rule
 from experiments.demo.words import Told, sentences
-from experiments.judge.backtest import BacktestOutput, BacktestRequest, Prepared, judge_prepared, prepare
+from experiments.judge.backtest import BacktestOutput, BacktestRequest, judge_prepared, prepare
 from experiments.judge.contenders import LEARNED, SEGMENTS
 from experiments.judge.evaluate import question_of
+from experiments.judge.launch.learned_rule import RuleRow
+from experiments.judge.launch.prepared import Prepared
 from experiments.outputs import Output
 from experiments.report.files import make_folder
 from experiments.serve.decide import DecideOutput, DecideRequest, decide_file
@@ -124,7 +125,7 @@ def play_act(act: Act, folder: Path, contacts: int, seed: int, say: Say) -> ActO
         live=live,
         live_days=LIVE_DAYS,
         live_contacts=contacts,
-        rule=learned_rule(prepared),
+        rule=() if judged.learned_rule is None else judged.learned_rule.rows,
         said=sentences(told),
         decisions=decided(folder, scenario, config),
         curves={

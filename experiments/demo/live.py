@@ -7,8 +7,9 @@ from typing import Final
 
 from engine.guardrails.conditions import Conditions
 from experiments.demo.acts import LIVE_DAYS
-from experiments.judge.backtest import BacktestOutput, Prepared
+from experiments.judge.backtest import BacktestOutput
 from experiments.judge.contenders import LEARNED, SEGMENTS
+from experiments.judge.launch.prepared import Prepared
 from experiments.judge.launch.recommend import BETTER, NO_DIFFERENCE, WORSE
 from experiments.outputs import Output
 from simulator.rollout import HoldActor, PolicyActor

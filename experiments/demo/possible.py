@@ -7,7 +7,7 @@ import numpy as np
 from engine.guardrails.conditions import Conditions
 from engine.types import HOLD, Float32Array, FloatArray, IntArray
 from experiments.demo.acts import known_days
-from experiments.judge.backtest import Prepared
+from experiments.judge.launch.prepared import Prepared
 from experiments.outputs import Output
 from experiments.season.actors import sendable_rows
 from policies.parts.learner import PartsLearner, PartsState

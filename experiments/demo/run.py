@@ -21,6 +21,7 @@ from experiments.demo.act import ActOutput, Say, play_act
 from experiments.demo.acts import ACTS, Act, act_named
 from experiments.demo.picture import story_picture
 from experiments.outputs import CommandOutput
+from experiments.report.demo import demo_page
 from experiments.report.files import make_folder, write_whole
 from experiments.report.words import amount, percent
 from experiments.simulate.run_spec import NOTE
@@ -72,7 +73,9 @@ def demo(folder: Path, contacts: int, seed: int, say: Say, only: str = "", proce
         played = [play_act(act, folder / act.name, contacts, seed, _named(act, say)) for act in acts]
     by_name = {act.name: output for act, output in zip(acts, played, strict=True)}
     said = tuple(line for output in played for line in (f"{output.title}. {output.story}", *output.said))
-    files = {"story": str(write_whole(folder / "story.svg", story_picture(played)))}
+    picture = story_picture(played)
+    files = {"story": str(write_whole(folder / "story.svg", picture))}
+    files["page"] = str(write_whole(folder / "index.html", demo_page(list(by_name.items()), NOTE, picture)))
     files["result"] = str(folder / "result.txt")
     output = DemoOutput(acts=by_name, said=said, folder=str(folder), files=files)
     write_whole(folder / "result.txt", text_of(output))
@@ -124,7 +127,7 @@ def text_of(output: DemoOutput) -> str:
         lines += ["", f"{act.title} ({name})", act.story, "", *act.said, "", "Who gets what, by the learned policy:"]
         lines += [
             f"- {row.who} ({percent(row.share)} of decisions): {row.gets} ({percent(row.gets_share)} of them); "
-            f"the segments: {row.segments_send}; {amount(row.gain, 'usd', signed=True)} a decision by the model. "
+            f"the segments: {row.today}; {amount(row.gain, 'usd', signed=True)} a decision by the model. "
             f"{row.why}"
             for row in act.rule
         ]

@@ -95,7 +95,7 @@ def _decision(told: Told) -> str:
         BETTER: "the learned policy is shown to be better, but a guardrail metric stands against it",
         WORSE: "the learned policy is shown to be worse",
         NO_DIFFERENCE: "the learned policy is not shown to be better",
-    }.get(told.launch.verdict, "the log holds too little to judge the learned policy")
+    }.get(told.launch.verdict, "the log cannot judge the learned policy")
     if launched == SEGMENTS:
         return f"Decision: the segments stay, because {reason}."
     return f"Decision: {_NAMES.get(launched, launched)}. {capital(reason)}, and the segments are shown to be worse."

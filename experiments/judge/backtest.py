@@ -18,16 +18,17 @@ from engine.ope.estimate import Estimate, Skipped
 from engine.ope.estimators.named import estimators_named
 from engine.ope.evaluate import Evaluation, evaluate
 from engine.ope.metrics.gate import Gate
-from engine.ope.target import Target
-from engine.protocols import Policy
+from engine.ope.target import PolicyTarget
 from engine.storage.given import Given, options
 from experiments.judge.audit import AuditGate, passed_gate
 from experiments.judge.contenders import ANY_SEND, BLAST, GREEDY, LEARNED, LOGGED, SEGMENTS, contenders
 from experiments.judge.evaluate import columns_needed, each_step, model_factory, question_of, summary
 from experiments.judge.extra_columns import with_columns
 from experiments.judge.launch.exploring import ExploringOutput, ExploringSums, cause_of
+from experiments.judge.launch.learned_rule import LEARNED_RULE, LearnedRule, grown, learned_rule
 from experiments.judge.launch.metrics import gate_of, metric_rows
 from experiments.judge.launch.practice import SegmentRow, own_practice, segment_rows, unmatched
+from experiments.judge.launch.prepared import Prepared
 from experiments.judge.launch.recommend import WORSE, Contest, Launch, recommend
 from experiments.judge.launch.rule_costs import RuleCost
 from experiments.judge.launch.sums import LaunchPass, launch_pass, remembered
@@ -56,10 +57,10 @@ from experiments.settings import BacktestConfig
 from policies.parts.learner import PartsLearner
 from policies.parts.surrogate import SurrogateLog
 from policies.peers.rule import rule_yaml, segments_rule
-from policies.peers.segmentation import Segmentation, fit_cuts
-from policies.peers.segments import StaticSegments, tune_segments
+from policies.peers.segmentation import fit_cuts
+from policies.peers.segments import tune_segments
 from policies.prices.baseline import export_segments, kept_segments
-from policies.registry import Learned, Setting
+from policies.registry import Setting
 from policies.trained import NEVER_HELD, NEVER_HELD_WORDS, export_learner, told
 from policies.vw.scoring.compiled import CompiledPolicy
 
@@ -67,6 +68,8 @@ from policies.vw.scoring.compiled import CompiledPolicy
 GROUP_BINS = 4
 # The tuned segments as rules that people read and `evaluate` and `backtest` take.
 SEGMENTS_RULE = "segments.yaml"
+# The learned policy as a rule, in the same form.
+RULE: Final = "learned_rule.yaml"
 # The learned policy against the baseline is what a backtest asks. All further differences, of which there may be
 # hundreds, share this part of the error, so that they seldom add a false finding to the page.
 SECONDARY_SHARE: Final = 0.2
@@ -91,6 +94,7 @@ class BacktestOutput(CommandOutput, frozen=True, kw_only=True):
         exploring: what exploring costs beside what it will teach; null where the learned policy has no scores.
         apart: the difference to the baseline as what was sent, answered and worth more; null where the log has
             no stage on the way to the metric.
+        learned_rule: the learned policy as a rule of a few groups; null of a policy without scores.
         segments: the rule of the segments that were tuned on the training side: who gets what, the largest first.
     """
 
@@ -110,6 +114,7 @@ class BacktestOutput(CommandOutput, frozen=True, kw_only=True):
     volume_curve: VolumeCurve | None = None
     exploring: ExploringOutput | None = None
     apart: ApartOutput | None = None
+    learned_rule: LearnedRule | None = None
     segments: tuple[SegmentRow, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     split: dict[str, Any] = {}
@@ -144,44 +149,6 @@ class BacktestRequest:
     override_audit: str | None = None
     volume: bool = False
     recency: str = ""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What a backtest judges, learnt and tuned on the training side alone.
-
-    Attributes:
-        reader: the log.
-        metric: what the verdict is about.
-        learner: the trained bandit.
-        segments: the tuned segments.
-        targets: everything to be judged, by name.
-        train: the side of the log that was learnt from.
-        judge: the side of the log that nothing was learnt from.
-        groups: cuts by single features, to say who is treated differently.
-        missing: peers that this log cannot make, with the reason.
-        source: what the training side never showed, for the manifest.
-        practice: the user's own practice; None where the baseline has a name.
-        columns: stored columns that it reads.
-    """
-
-    reader: LogReader
-    metric: str
-    learner: Learned
-    segments: StaticSegments
-    targets: dict[str, Target]
-    train: Side
-    judge: Side
-    groups: Segmentation
-    source: dict[str, Any]
-    missing: tuple[Skipped, ...] = ()
-    practice: Target | None = None
-    columns: tuple[str, ...] = ()
-
-    @property
-    def policy(self) -> Policy:
-        """The learned policy, as its folder will serve it."""
-        return told(self.learner.policy(), self.source)
 
 
 def prepare(request: BacktestRequest, config: BacktestConfig, reader: LogReader | None = None) -> Prepared:
@@ -236,9 +203,23 @@ def prepare(request: BacktestRequest, config: BacktestConfig, reader: LogReader 
     if matched is not None:
         targets[MATCHED] = matched
     groups = fit_cuts(reader.meta.features, reader.meta.features.names, (batch.context for batch in rounds), GROUP_BINS)
-    known = remembered(targets)
+    tree = grown(learned, rounds, groups.cuts, reader.meta.catalog, reader.meta.features)
+    if tree is not None:
+        targets[LEARNED_RULE] = PolicyTarget(tree.policy, LEARNED_RULE)
     return Prepared(
-        reader, metric, learner, segments, known, train, judge, groups, source, everybody.missing, practice, columns
+        reader,
+        metric,
+        learner,
+        segments,
+        remembered(targets),
+        train,
+        judge,
+        groups,
+        source,
+        everybody.missing,
+        practice,
+        columns,
+        tree,
     )
 
 
@@ -278,6 +259,8 @@ def judge_prepared(
     meta = prepared.reader.meta
     rule = segments_rule(prepared.segments, meta.catalog, meta.features, "segments tuned on this log")
     write_whole(folder / SEGMENTS_RULE, rule_yaml(rule).encode())
+    if prepared.tree is not None:
+        write_whole(folder / RULE, rule_yaml(prepared.tree.rule).encode())
     if request.baseline == SEGMENTS:
         source |= _kept_segments(prepared, folder, learnt)
     manifest = export_learner(prepared.learner, folder / "policy", source=source or None, rows=learnt)
@@ -285,14 +268,15 @@ def judge_prepared(
     run = _Run(prepared, request, config, models, advance)
     also = _launch_pass(prepared, request, config)
     found = run.against(request.baseline, config.estimators, also=also)
-    seen = run.views()
+    seen = run.views(found.results)
     rows = checked(found.results, seen, config.deciding_estimator)
     comparisons = run.comparisons()
     gate = _gate(rows, also, config)
     log = _summary(prepared.reader, prepared.metric)
+    rounds = Selection(prepared.reader, prepared.metric, side=prepared.judge, extra=prepared.columns)
     said = (
         *((NEVER_HELD_WORDS,) if NEVER_HELD in source else ()),
-        *unseen_words(prepared.policy, Selection(prepared.reader, prepared.metric, side=prepared.judge)),
+        *unseen_words(prepared.policy, rounds),
         *unmatched(prepared.practice, Selection(prepared.reader, prepared.metric)),
     )
     log = msgspec.structs.replace(log, notes=(*log.notes, *said))
@@ -315,9 +299,10 @@ def judge_prepared(
             config.evaluation.shared_alpha,
             config.evaluation.replicates,
         ),
-        segments=segment_rows(
-            prepared.segments, meta.catalog, Selection(prepared.reader, prepared.metric, side=prepared.judge)
+        learned_rule=learned_rule(
+            prepared.tree, prepared.policy, rounds, prepared.targets[request.baseline], prepared.groups.cuts
         ),
+        segments=segment_rows(prepared.segments, meta.catalog, rounds),
         apart=None if also.apart is None else also.apart.result(config.evaluation.shared_alpha),
         exploring=_exploring(also, rows, run, prepared.learner.state.rounds),
         provenance=provenance(
@@ -339,7 +324,6 @@ def judge_prepared(
     learned = next(row for row in rows if row.policy == LEARNED and row.estimator == config.deciding_estimator)
     doubt = too_good(learned, log.unit)
     output = msgspec.structs.replace(output, warnings=(doubt,) if doubt else ())
-    rounds = Selection(prepared.reader, prepared.metric, side=prepared.judge, extra=prepared.columns)
     volume = volumes(prepared.targets, rounds, prepared.reader.meta.catalog, request.baseline)
     return _write(msgspec.structs.replace(output, volume=volume), request, config, folder)
 
@@ -403,14 +387,16 @@ class _Run:
             also=None if also is None else also.add,
         )
 
-    def views(self) -> tuple[View, ...]:
+    def views(self, rows: Sequence[Estimate]) -> tuple[View, ...]:
         """The question by every figure that a verdict may rest on; nothing where the log knows the metric alone."""
         prepared, targets = self.prepared, self.prepared.targets
         if not isinstance(prepared.reader, SurrogateLog) or self.request.baseline == LEARNED:
             return ()
         pair = (targets[self.request.baseline], targets[LEARNED])
+        deciding = self.config.deciding_estimator
+        decided = next(row for row in rows if row.policy == LEARNED and row.estimator == deciding)
         metric, columns = self.request.metric, prepared.columns
-        return views(prepared.reader, metric, pair, prepared.judge, self.config, columns, self.advance)
+        return views(prepared.reader, metric, pair, prepared.judge, self.config, decided, columns)
 
     def comparisons(self) -> tuple[Estimate, ...]:
         """The learned policy and the segments against the usual practices; the baseline against doing nothing.
@@ -562,7 +548,7 @@ def _launch(
 
 def _write(output: BacktestOutput, request: BacktestRequest, config: BacktestConfig, folder: Path) -> BacktestOutput:
     names = {"report": "report.html", "json": "report.json", "results": "results.parquet", "policy": "policy"}
-    names["segments"] = SEGMENTS_RULE
+    names |= {"segments": SEGMENTS_RULE} | ({} if output.learned_rule is None else {"learned_rule": RULE})
     output = msgspec.structs.replace(output, files={name: str(folder / file) for name, file in names.items()})
     write_table(folder / names["results"], tidy(output.results, msgspec.to_builtins(config)))
     write_whole(folder / names["json"], json_bytes(output))

@@ -42,9 +42,8 @@ from experiments.judge.volume_curve import (
     scored_policy,
 )
 from experiments.outputs import CommandOutput, LogSummary, MetricRow, json_bytes
-from experiments.report.evaluation import evaluation_report
+from experiments.report.evaluation import evaluation_page
 from experiments.report.files import make_folder, tidy, write_table, write_whole
-from experiments.report.page import render
 from experiments.settings import EvaluateConfig
 from policies.vw.arguments import VwConfig
 from policies.vw.reward_model import VwRewardModel
@@ -389,7 +388,7 @@ def _write(output: EvaluateOutput, request: EvaluateRequest, config: EvaluateCon
     settings = msgspec.to_builtins(config)
     write_table(folder / names["results"], tidy(output.results, settings))
     write_whole(folder / names["json"], json_bytes(output))
-    write_whole(folder / names["report"], render(evaluation_report(output, request.baseline, reproduce(request))))
+    write_whole(folder / names["report"], evaluation_page(output, request.baseline, reproduce(request)))
     return output
 
 

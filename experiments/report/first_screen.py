@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from experiments.judge.contenders import ANY_SEND, LEARNED, LOGGED, SEGMENTS
 from experiments.judge.launch.exploring import SHOWN
+from experiments.judge.launch.views import NOT_REFUTED, REFUTED, UNBIASED
 from experiments.judge.launch.volume import MATCHED
 from experiments.report.launch_details import exploring_cause
 from experiments.report.page import Card
@@ -203,6 +204,9 @@ def _answer(screen: _Screen) -> tuple[str, str, str]:
         return STAY, stay, f"No. {capital(new)} does worse on {metric} than {today}."
     if learned.verdict == "no difference":
         return STAY, stay, f"No. The log does not show that {new} does better on {metric} than {today}."
+    if any(view.decides and view.check == REFUTED for view in output.views):
+        why = f"what {metric} leaves out of the money differs between the two"
+        return UNKNOWN, stay, f"The log cannot say: {why}. Nothing should change."
     return UNKNOWN, stay, f"The log cannot say: it holds too little that speaks for {new}. Nothing should change."
 
 
@@ -290,7 +294,7 @@ def _sharper(screen: _Screen) -> str:
     found = [
         view
         for view in screen.output.views
-        if not view.decides and view.check in ("unbiased", "not refuted") and (view.times or 0.0) >= SHARPER
+        if not view.decides and view.check in (UNBIASED, NOT_REFUTED) and (view.times or 0.0) >= SHARPER
     ]
     if not found:
         return ""

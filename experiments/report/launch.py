@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from experiments.judge.audit import gate_sentence
 from experiments.judge.contenders import LEARNED
+from experiments.judge.launch.learned_rule import LEARNED_RULE
 from experiments.report.bars import Mark, Scale, mark, scale_of
 from experiments.report.first_screen import FirstScreen, first_screen, practice_in_words
 from experiments.report.launch_details import (
@@ -28,6 +29,7 @@ from experiments.report.launch_details import (
     views_of,
 )
 from experiments.report.launch_metrics import GateLine, Layer, absent_metrics, gate_lines, layers_of, silent_demands
+from experiments.report.learned_rule import RulePart, rule_part
 from experiments.report.page import Picture, environment
 from experiments.report.volume_curve import curve_picture
 from experiments.report.words import (
@@ -89,6 +91,7 @@ class LaunchPage:
     gate_passed: bool | None
     apart: Apart | None
     views: tuple[ViewLine, ...]
+    rule: RulePart | None
     absent: str
     layers: tuple[Layer, ...]
     distance: str
@@ -133,6 +136,7 @@ def launch_page(output: BacktestOutput, baseline: str, estimator: str, command: 
         gate_silent="" if output.gate is None else silent_demands(output.gate),
         apart=None if output.apart is None else apart_of(output.apart, unit, names),
         views=views_of(output),
+        rule=_rule(output, deciding, names),
         absent=absent_metrics(output.metrics, (LEARNED, baseline)),
         gate_passed=None if output.gate is None else output.gate.passed,
         curve=None if output.volume_curve is None else curve_picture(output.volume_curve),
@@ -173,6 +177,14 @@ def _chart(rows: Sequence[Estimate], unit: str, names: Names, *, others: bool = 
     lines = tuple(_line(row, scale, unit, names, others=others) for row in drawn)
     ends = tuple((place, amount(value, unit, signed=True)) for place, value in scale.labels)
     return Chart(lines, ends)
+
+
+def _rule(output: BacktestOutput, deciding: Sequence[Estimate], names: Names) -> RulePart | None:
+    """The learned policy as a rule, with its own difference."""
+    if output.learned_rule is None:
+        return None
+    own = next((row for row in deciding if row.policy == LEARNED_RULE), None)
+    return rule_part(output.learned_rule, own, output.log.unit, names)
 
 
 def _together(*tables: Sequence[Estimate]) -> str:

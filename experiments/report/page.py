@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from experiments.outputs import LogSummary
 from experiments.report.figures import with_prefix
-from experiments.report.launch_metrics import MetricLines
-from experiments.report.words import figure_text, interval_text
-
-if TYPE_CHECKING:
-    from engine.ope.estimate import Estimate, Skipped
+from experiments.report.words import figure_text
 
 
 def environment() -> Environment:
@@ -70,36 +64,3 @@ class Sheet:
     because: Sequence[str] = ()
     notes: Sequence[str] = ()
     cards: Sequence[Card] = ()
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a page shows.
-
-    Attributes:
-        title: the question.
-        answer: the answer in a sentence.
-        log: what was evaluated.
-        rows: results in the order to be shown.
-        pictures: pictures in the order to be shown.
-        facts: name -> value lines about the run.
-        reproduce: the command that makes the page again.
-        cautions: what is not known, and why.
-        metrics: the stack of metrics, or None.
-    """
-
-    title: str
-    answer: str
-    log: LogSummary
-    rows: Sequence[Estimate]
-    pictures: Sequence[Picture]
-    facts: Mapping[str, Any]
-    reproduce: str
-    cautions: Sequence[str] = ()
-    skipped: Sequence[Skipped] = ()
-    metrics: MetricLines | None = None
-
-
-def render(report: Report) -> str:
-    """The page as HTML; every text is escaped, only our own SVG is trusted."""
-    return environment().get_template("page.html.j2").render(report=report, interval=interval_text)

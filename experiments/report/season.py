@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -13,8 +14,8 @@ from matplotlib.ticker import MaxNLocator
 
 from experiments.report.figures import GRID, INK, MUTED, STYLE, png_bytes
 from experiments.report.files import write_whole
-from experiments.report.page import environment
-from experiments.report.words import interval_text
+from experiments.report.page import Card, Sheet, environment
+from experiments.report.words import VERDICTS, Names, amount, between, capital, percent
 from experiments.season.outputs import ExperimentOutput, ScenarioGap, SeasonRow
 
 _VERDICTS: Final = {"better": "#11734b", "worse": "#b3261e", "no difference": INK, "insufficient": "#a0a8b0"}
@@ -34,7 +35,95 @@ def season_page(output: ExperimentOutput, picture: str, command: str) -> str:
         command: that makes it again.
     """
     template = environment().get_template("season.html.j2")
-    return template.render(output=output, picture=picture, command=command, interval=interval_text)
+    lines = [(gap, [_season_line(row) for row in _rows_of(output, gap)]) for gap in output.gaps]
+    sheet = _sheet(output)
+    page = template.render(sheet=sheet, output=output, lines=lines, picture=picture, command=command, room=_room)
+    return page.lstrip()
+
+
+@dataclass(frozen=True)
+class _SeasonLine:
+    """A policy in one scenario, as text."""
+
+    policy: str
+    profit: str
+    difference: str
+    interval: str
+    verdict: str
+    tone: str
+    sends: str
+    unsubscribes: str
+    complaints: str
+    discounted: str
+    regret: str
+    closed: str
+
+
+def _sheet(output: ExperimentOutput) -> Sheet:
+    """The first screen: what was found, of how many scenarios."""
+    judged = [row for row in output.rows if row.verdict]
+    better = sum(row.verdict == "better" for row in judged)
+    worse = sum(row.verdict == "worse" for row in judged)
+    places = len({row.scenario for row in output.rows})
+    contacts = max((row.contacts for row in output.rows), default=0)
+    tone, badge = ("go", f"{better} of {len(judged)} better") if better else ("stay", "None is shown to be better")
+    if not judged or all(row.verdict == "insufficient" for row in judged):
+        tone, badge = "unknown", "Cannot tell"
+    first, *rest = output.said or ("Nothing was compared.",)
+    return Sheet(
+        question=output.question or output.experiment.capitalize().replace("_", " "),
+        eyebrow="Experiment, SIMULATED: seasons in made-up worlds",
+        tone=tone,
+        badge=badge,
+        answer=first,
+        because=rest,
+        notes=output.notes,
+        cards=[
+            Card("Better than what they are held against", f"{better} of {len(judged)}", f"{worse} are worse"),
+            Card("Scenarios", f"{places}", f"{output.days} days each"),
+            Card("Contacts of a world", f"{contacts:,}", f"{len(output.seeds)} seeds"),
+        ],
+    )
+
+
+def _rows_of(output: ExperimentOutput, gap: ScenarioGap) -> list[SeasonRow]:
+    return [row for row in output.rows if (row.scenario, row.variant) == (gap.scenario, gap.variant)]
+
+
+def _season_line(row: SeasonRow) -> _SeasonLine:
+    more = ", more than the baseline"
+    low, high = row.difference_low, row.difference_high
+    return _SeasonLine(
+        policy=capital(Names()(row.policy)),
+        profit=amount(row.profit, "usd"),
+        difference=amount(row.difference, "usd", signed=True) if row.difference is not None else "",
+        interval="" if low is None else between(low, high, "usd", signed=True),
+        verdict=VERDICTS.get(row.verdict, "") or "held against",
+        tone={"better": "good", "worse": "bad", "no difference": "even"}.get(row.verdict, "grey"),
+        sends=f"{row.sends:.3g}{more if row.more_sends else ''}",
+        unsubscribes=f"{amount(row.unsubscribes, 'share')}{more if row.more_unsubscribes else ''}",
+        complaints=amount(row.complaints, "share"),
+        discounted=amount(row.discount_share, "share"),
+        regret=amount(row.regret_per_day, "usd"),
+        closed=percent(row.gap_closed),
+    )
+
+
+def _room(output: ExperimentOutput, gap: ScenarioGap) -> str:
+    """What there is to gain in a scenario, in sentences."""
+    said = []
+    reference, baseline = Names()(output.reference), Names()(output.baseline)
+    if gap.gap is not None:
+        bounds = "" if gap.gap_low is None else f" ({between(gap.gap_low, gap.gap_high, 'usd', signed=True)})"
+        said.append(
+            f"{capital(reference)} earns {amount(gap.gap, 'usd', signed=True)}{bounds} a contact over {baseline}."
+        )
+    if gap.bound is not None:
+        said.append(f"Nobody can pass {baseline} by more than {amount(gap.bound, 'usd')}.")
+    if gap.silence_off is not None:
+        off, error = amount(gap.silence_off, "usd", signed=True), amount(gap.silence_stderr, "usd")
+        said.append(f"Silence less its closed form: {off} (standard error {error}).")
+    return " ".join(said)
 
 
 def write_docs(output: ExperimentOutput, path: Path) -> Path:

@@ -17,11 +17,32 @@ NAMES: Final[Mapping[str, str]] = {
     "vw": "the learned policy",
     "vw_greedy": "the learned policy, without exploring",
     "vw_matched": "the learned policy, at today's volume",
+    "learned_rule": "the learned policy as a rule",
     "static_segments": "segments tuned on this log",
     "merge_tag_blast": "one message for all",
     "logged": "what the log did",
     "uniform": "a choice at random",
     "any_send": "any message",
+    "best_action": "the best single message",
+    "calendar": "a sending calendar",
+    "send_time": "the best hour for each",
+    "volume_threshold": "the best message above a threshold",
+    "recovering_softmax": "scores that recover with rest",
+    "linucb": "a linear bandit (LinUCB)",
+    "lin_ts": "a linear bandit (Thompson sampling)",
+    "segments": "tuned segments",
+    "merge_tag": "one message for all, by merge tags",
+    "never": "no message at all",
+    "segments_undiscounted": "tuned segments without discounts",
+    "segments_of_parts": "segments tuned on what answers are worth",
+    "best_observable": "the most that can be observed",
+    "planner": "a planner that knows the world",
+    "myopic_oracle": "an oracle of single days",
+    "vw_parts_greedy": "the learned policy (parts), without exploring",
+    "vw_parts": "the learned policy (parts)",
+    "vw_parts_safe": "the learned policy (parts), kept safe",
+    "vw_parts_memory": "the learned policy (parts), remembering",
+    "vw_parts_memory_greedy": "the learned policy (parts), remembering, without exploring",
 }
 ESTIMATORS: Final[Mapping[str, str]] = {
     "ips": "weighted outcomes",
@@ -81,6 +102,11 @@ class Names:
             return f"your rule ({Path(policy).name})"
         if policy.startswith("always:"):
             return f"always {policy.removeprefix('always:')}"
+        tuned, mark, _ = policy.partition("@")
+        if mark and tuned in NAMES:
+            return f"{NAMES[tuned]}, tuned on another log"
+        if policy not in NAMES and ("/" in policy or "\\" in policy):
+            return f"the policy in {Path(policy).name}"
         return NAMES.get(policy, policy)
 
 

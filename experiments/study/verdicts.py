@@ -27,8 +27,9 @@ from engine.mapping.dialect import load_mapping
 from engine.mapping.importer import import_log
 from engine.storage.parts import scratch_folder
 from engine.types import FloatArray
-from experiments.judge.backtest import BacktestOutput, BacktestRequest, Prepared, judge_prepared, prepare
+from experiments.judge.backtest import BacktestOutput, BacktestRequest, judge_prepared, prepare
 from experiments.judge.contenders import LEARNED, LOGGED
+from experiments.judge.launch.prepared import Prepared
 from experiments.settings import BacktestConfig, compose_settings
 from policies.parts.surrogate import STAGE_WORTH
 

@@ -203,7 +203,9 @@ def _contrary(split: _Split) -> Any:
         return {} if cut.numeric else {"not": []}
     if cut.numeric:
         return {"from": cut.edges[len(inside) - 1]}
-    return {"not": [cut.levels[level] for level in inside]}
+    gone = [cut.levels[level] for level in inside]
+    left = [level for level in cut.levels if level not in gone]
+    return {"is": left} if len(left) <= len(gone) else {"not": gone}
 
 
 def _both(conditions: Mapping[str, Any], feature: str, asked: Any) -> dict[str, Any]:

@@ -74,6 +74,6 @@ def rule_table(act: ActOutput) -> Table:
     for row in act.rule:
         table.add_row(
             *(row.who, f"{100 * row.share:.0f} %", f"{row.gets} ({100 * row.gets_share:.0f} % of them)"),
-            *(row.segments_send, f"{row.gain:+.4f}", row.why),
+            *(row.today, "-" if row.gain is None else f"{row.gain:+.4f}", row.why),
         )
     return table

@@ -6,10 +6,11 @@ leaves something of the money out is checked: where that differs between the pol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from engine.errors import ParameterError
 from engine.log.parquet import LogReader
@@ -18,6 +19,7 @@ from engine.ope.estimate import INSUFFICIENT, Estimate
 from engine.ope.evaluate import evaluate
 from engine.ope.settings import EvaluationSettings
 from engine.ope.target import Target
+from engine.records.rounds import RoundBatch
 from experiments.judge.contenders import LEARNED
 from experiments.judge.evaluate import columns_needed, model_factory, question_of
 from experiments.judge.shared_models import Factory
@@ -33,7 +35,8 @@ METRIC: Final = "metric"
 # Without a reward model, on money from which the model of the contact was taken off.
 CHECKING: Final = "snips"
 NOT_REFUTED, REFUTED, UNBIASED, UNKNOWN = "not refuted", "refuted", "unbiased", "unknown"
-Advance = Callable[[float], None]
+# Longer logs are read anew for every figure.
+_AT_ONCE: Final = 400_000
 
 
 class View(Output, frozen=True, kw_only=True):
@@ -63,8 +66,8 @@ def views(
     pair: tuple[Target, Target],
     side: Side,
     config: BacktestConfig,
+    decided: Estimate,
     columns: tuple[str, ...] = (),
-    advance: Advance | None = None,
 ) -> tuple[View, ...]:
     """The metric itself first, then the figures, each by the deciding estimator.
 
@@ -74,19 +77,23 @@ def views(
         pair: the baseline and the learned policy.
         side: that judges.
         config: what decides, and how.
+        decided: what the figure that decides says; it is not asked again.
         columns: stored columns that the policies read.
     """
+    settings, estimator = config.evaluation, config.deciding_estimator
+    every = (metric, *FIGURES, *BEYOND.values())
+    rounds = KnownRounds(reader, tuple(name for name in every if name in reader.meta.rewards), side, settings, columns)
 
-    def asked(name: str, estimator: str) -> Estimate | None:
-        model = model_factory(reader, name, config.model, config.evaluation) if name in reader.meta.rewards else None
-        found = difference_by(reader, name, pair, side, config.evaluation, estimator, columns, model)
-        if found is not None and advance is not None:
-            advance(1.0)
-        return found
+    def asked(judged_by: str) -> Estimate | None:
+        if judged_by == config.judged_by:
+            return decided
+        name = metric if judged_by == METRIC else judged_by
+        if name not in rounds.names:
+            return None
+        return difference_by(rounds, name, pair, estimator, model_factory(reader, name, config.model, settings))
 
-    estimator = config.deciding_estimator
-    rows = {METRIC: asked(metric, estimator)} | {name: asked(name, estimator) for name in FIGURES}
-    left = {name: asked(rest, CHECKING) for name, rest in BEYOND.items()}
+    rows = {name: asked(name) for name in (METRIC, *FIGURES)}
+    left = {name: difference_by(rounds, rest, pair) if rest in rounds.names else None for name, rest in BEYOND.items()}
     width = _width(rows[METRIC])
     found = []
     for name, row in rows.items():
@@ -105,6 +112,41 @@ def views(
             )
         )
     return tuple(found)
+
+
+class KnownRounds:
+    """The rows of one side that know all of some metrics; short logs are read once, long ones each time anew.
+
+    Args:
+        reader: the log.
+        names: metrics.
+        side: of the log; None is all of it.
+        settings: of the evaluation, whose columns are read too.
+        columns: stored columns that policies read.
+    """
+
+    def __init__(
+        self,
+        reader: LogReader,
+        names: tuple[str, ...],
+        side: Side | None,
+        settings: EvaluationSettings,
+        columns: Sequence[str] = (),
+    ) -> None:
+        self.reader, self.names, self.settings = reader, names, settings
+        extra = list(dict.fromkeys((*columns_needed(settings, reader), *columns)))
+        self._rounds = Selection(reader, names[0], side=side, extra=extra, rewards=names[1:])
+        self._kept: list[RoundBatch] | None = None
+
+    def __iter__(self) -> Iterator[RoundBatch]:
+        if self._kept is None and self.reader.rows <= _AT_ONCE:
+            self._kept = list(self._known())
+        return iter(self._kept) if self._kept is not None else self._known()
+
+    def _known(self) -> Iterator[RoundBatch]:
+        for batch in self._rounds:
+            known = np.flatnonzero(~np.isnan(np.stack([batch.rewards[name] for name in self.names])).any(axis=0))
+            yield batch if len(known) == batch.n else batch.take(known)
 
 
 def with_figures(reader: LogReader, learner: Learned, metric: str, config: BacktestConfig) -> LogReader:
@@ -169,20 +211,13 @@ def _width(row: Estimate | None) -> float:
 
 
 def difference_by(
-    reader: LogReader,
+    rounds: KnownRounds,
     name: str,
     pair: tuple[Target, Target],
-    side: Side,
-    settings: EvaluationSettings,
     estimator: str = CHECKING,
-    columns: Sequence[str] = (),
     model: Factory | None = None,
 ) -> Estimate | None:
-    """The second policy less the first by one metric; None where the log lacks the metric, or it is not defined."""
-    if name not in reader.meta.rewards:
-        return None
-    extra = list(dict.fromkeys((*columns_needed(settings, reader), *columns)))
-    rounds = Selection(reader, name, side=side, extra=extra)
-    question = question_of(reader, name, settings, rounds, estimators=[estimator], baseline=pair[0])
-    found = evaluate(rounds, [pair[1]], question, settings, reward_model_factory=model)
+    """The second policy less the first by one metric; None where the estimator is not defined for it."""
+    question = question_of(rounds.reader, name, rounds.settings, rounds, estimators=[estimator], baseline=pair[0])
+    found = evaluate(rounds, [pair[1]], question, rounds.settings, reward_model_factory=model)
     return next(iter(found.results), None)

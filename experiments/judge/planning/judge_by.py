@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from engine.log.parquet import LogReader
-from engine.log.selection import Selection, contact_split
+from engine.log.selection import contact_split
 from engine.ope.plan import Need, PilotSums, needed
 from engine.ope.support import SupportRule
 from engine.ope.target import Target
-from experiments.judge.launch.views import METRIC, NOT_REFUTED, UNBIASED, check_of, difference_by, figures_known
+from experiments.judge.launch.views import (
+    METRIC,
+    NOT_REFUTED,
+    UNBIASED,
+    KnownRounds,
+    check_of,
+    difference_by,
+    figures_known,
+)
 from experiments.judge.train import learn
 from experiments.outputs import Output
 from experiments.settings import PlanConfig
@@ -57,12 +65,15 @@ def judged_by(
     known = figures_known(reader, learner, metric, config.learner)
     if known is None:
         return ()
+    every = tuple(name for name in (metric, *FIGURES, *BEYOND.values()) if name in known.meta.rewards)
+    rounds = KnownRounds(known, every, judging, config.evaluation, columns)
     found = []
-    for name in (metric, *FIGURES):
-        need = _need(known, name, pair, asked, config, Selection(known, name, side=judging, extra=columns))
+    for name in (one for one in (metric, *FIGURES) if one in every):
+        need = _need(rounds, name, pair, asked)
         check = UNBIASED
         if name in BEYOND:
-            check = check_of(difference_by(known, BEYOND[name], pair, judging, config.evaluation, columns=columns))
+            rest = BEYOND[name]
+            check = check_of(difference_by(rounds, rest, pair) if rest in every else None)
         found.append(JudgedBy(judged_by=METRIC if name == metric else name, decisions=need.decisions, check=check))
     return tuple(found)
 
@@ -74,16 +85,9 @@ def advised(rows: tuple[JudgedBy, ...]) -> str:
     return "" if best is None else best.judged_by
 
 
-def _need(
-    reader: LogReader,
-    name: str,
-    pair: tuple[Target, Target],
-    asked: tuple[float, float, float],
-    config: PlanConfig,
-    rounds: Selection,
-) -> Need:
+def _need(rounds: KnownRounds, name: str, pair: tuple[Target, Target], asked: tuple[float, float, float]) -> Need:
     exploration, difference, power = asked
-    spec, settings = reader.meta.rewards[name], config.evaluation
+    spec, settings = rounds.reader.meta.rewards[name], rounds.settings
     sums = PilotSums(pair[1], pair[0], metric=name, reward_range=(spec.low, spec.high), explorations=(exploration,))
     for batch in rounds:
         sums.add(batch)

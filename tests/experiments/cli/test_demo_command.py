@@ -48,7 +48,7 @@ def test_every_file_is_there(demo: Demo) -> None:
         *("log.parquet", "log.outcomes.parquet", "log.metrics.parquet", "log.metrics.json", "log.curves.svg"),
         *("backtest", "fresh_contacts.parquet", "decisions.parquet"),
     }
-    assert {path.name for path in whole.iterdir()} == {ACT, "story.svg", "result.txt", "result.json"}
+    assert {path.name for path in whole.iterdir()} == {ACT, "index.html", "story.svg", "result.txt", "result.json"}
     assert json.loads((demo.folder / "backtest" / "report.json").read_text()) == out["backtest"]
     assert out["decisions"]["contacts"] == pq.read_metadata(demo.folder / "decisions.parquet").num_rows
     assert json.loads((whole / "result.json").read_text())["acts"][ACT]["live"] == out["live"]
@@ -127,7 +127,14 @@ def test_another_process_makes_the_same_files(tmp_path: Path, root: Path) -> Non
     out = strict_json(done.stdout)
     validate("demo", out)
     assert without_paths(out["acts"][ACT], Path(OTHER) / ACT) == without_paths(here, folder)
-    for name in ("log.parquet", "log.outcomes.parquet", "log.curves.svg", "../story.svg", "../result.json"):
+    for name in (
+        "log.parquet",
+        "log.outcomes.parquet",
+        "log.curves.svg",
+        "../story.svg",
+        "../index.html",
+        "../result.json",
+    ):
         assert (tmp_path / OTHER / ACT / name).read_bytes() == (folder / name).read_bytes(), name
 
 
@@ -169,14 +176,12 @@ def test_what_is_possible_bounds_what_is_true(demo: Demo) -> None:
 def test_the_rule_names_groups_and_adds_up(demo: Demo) -> None:
     rule = demo.out["rule"]
     assert 1 <= len(rule) <= 8
-    assert sum(row["share"] for row in rule) <= 1 + 1e-9
-    shares = [row["share"] for row in rule]
-    assert shares == sorted(shares, reverse=True)
+    assert sum(row["share"] for row in rule) == pytest.approx(1.0)
     for row in rule:
         assert row["who"]
-        assert 0 < row["gets_share"] <= 1
-        # The learned policy takes what its model likes best, so the model never thinks less of it.
-        assert row["gain"] >= 0
+        assert 0 <= row["gets_share"] <= 1
+    # The groups take what the model likes best for most of them, so it thinks no less of them than of the segments.
+    assert sum(row["share"] * row["gain"] for row in rule) >= 0
 
 
 def test_the_decision_is_fixed_before_anything_is_seen() -> None:

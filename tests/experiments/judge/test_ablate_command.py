@@ -114,8 +114,12 @@ def test_the_decision_that_pays_is_found_and_no_other(found: dict[str, Any]) -> 
 
 def test_files(found: dict[str, Any]) -> None:
     page = Path(found["files"]["report"]).read_text()
-    assert page.count("<svg") == 2
+    assert page.count("<figure") == 2
     assert "carries value: motive" in page
+    first = page[: page.index("</section>")]
+    assert "What carries the value of a learnt policy on order?" in first
+    assert "The full context against a context-free bandit" in first
+    assert str(Path(found["log"]["path"]).parent) not in page[: page.index("Reproduce")]
     assert "http" not in page.replace("http://www.w3.org", "")
     assert Path(found["files"]["json"]).is_file()
 

@@ -58,6 +58,7 @@ def test_every_policy_is_judged_by_every_estimator(against_nothing: dict[str, An
         "merge_tag_blast",
         "uniform",
         "any_send",
+        "learned_rule",
         "logged",
         NOTHING,
         BEST,

@@ -229,7 +229,7 @@ def test_both_have_a_table_on_the_screen_and_lines_in_the_report(trial, tmp_path
     for words in ("Qini", "rule - everybody", "quantiles of order, logged first"):
         assert words in shown
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    for words in (f"Qini of {trial.policy}", "quantile 0.5 under logged", "--quantiles 0.5 --uplift"):
+    for words in (f"Qini of {trial.policy}", "Quantile 0.5 under logged", "--quantiles 0.5 --uplift"):
         assert words in page
 
 
