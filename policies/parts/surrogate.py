@@ -1,19 +1,20 @@
 """A log with more metrics, made of what was learnt from other contacts: figures that see more than the money does.
 
-    stage_worth = [stage reached] worth(x, a) + past(x, a) - cost(a) - charge(a) - sum over losses [lost] price
+    stage_worth = [stage reached] worth(x) - cost(a) - charge(a) - sum over losses [lost] price
     credited    = [sent and stage reached] (money - organic(x)) - [sent and not reached] cost of the send
     adjusted    = money - organic(x)
 
 Events are those that the log has. Of `stage_worth` the money is the model's: the orders that come by themselves, which
 are most of the money and nearly all of its noise, do not count. It is the surrogate index of Athey, Chetty, Imbens &
-Kang (NBER 26463, 2019). Its mean is the value of a policy where messages act through the stage, or as the parts say
-that they act past it. `credited` counts the money of answered messages alone, less
-what these contacts bring anyway. Both are wrong where messages act past
-what they count, which `beyond_stage_worth` and `beyond_credited` show: the rest of the adjusted money, from which what
-is merely stated (the charge of a discount, the price of a lost permission) is taken to be no part. `adjusted` takes off
-what a contact spends by itself, by its past spending and all else that the context says; no action is in it, so a
-difference of policies is the same and only its noise is less (Deng, Xu, Kohavi & Walker 2013, "Improving the
-sensitivity of online controlled experiments by utilizing pre-experiment data").
+Kang (NBER 26463, 2019): what an answer is worth by its contact, whatever brought it about. The worths by arm and what
+acts past the stage, which the policy was learnt from, are no part of it, or the luck of the same contacts would choose
+the messages and praise them. Its mean is the value of a policy where messages act through the stage. `credited` counts
+the money of answered messages alone, less what these contacts bring anyway. Both are wrong where messages act past what
+they count, which `beyond_stage_worth` and `beyond_credited` show: the rest of the adjusted money, of which what is merely
+stated (the charge of a discount, the price of a lost permission) is taken to be no part. `adjusted` takes off what a
+contact spends by itself, by its past spending and all else that the context says; no action is in it, so a difference of
+policies is the same and only its noise is less (Deng, Xu, Kohavi & Walker 2013, "Improving the sensitivity of online
+controlled experiments by utilizing pre-experiment data").
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ from engine.catalog import Catalog
 from engine.encoder import Encoder
 from engine.errors import LearnError
 from engine.log.parquet import LogReader
+from engine.numeric.matmul import matmul
 from engine.records.rounds import RoundBatch
 from engine.records.schema import RewardSpec
-from engine.types import HOLD, FloatArray
+from engine.types import HOLD, Float32Array, FloatArray
 from policies.parts.tables import PartTables, own_scores
 
 if TYPE_CHECKING:
@@ -144,7 +146,7 @@ class SurrogateLog(LogReader):
         found: dict[str, FloatArray] = {}
         state, left = self._parts, set(wanted)
         if left & {STAGE_WORTH, BEYOND[STAGE_WORTH]}:
-            found[STAGE_WORTH] = stage_worth(batch, state, self.meta.catalog)
+            found[STAGE_WORTH] = surrogate_index(batch, state, self.meta.catalog)
         if left & {CREDITED, ADJUSTED, *BEYOND.values()}:
             organic = state.fitted.get(_ORGANIC)
             expected = 0.0 if organic is None else organic.own(batch.context, batch.action)
@@ -179,8 +181,41 @@ def credited(batch: RoundBatch, stage: str, money: FloatArray, cost: str = "") -
     return np.where(np.isnan(answered), np.nan, out)
 
 
+def surrogate_index(batch: RoundBatch, state: PartsOfMoney, catalog: Catalog) -> FloatArray:
+    """(n,) `STAGE_WORTH` of each decision, USD; NaN where it is not known whether the stage was reached.
+
+    Args:
+        batch: with the stage and the losses of the parts among its rewards.
+        state: what was learnt, with a stage.
+        catalog: the actions.
+    """
+    tables = state.tables
+    counts = (batch.action != HOLD) | (tables.held is not None)
+    worth = np.where(counts, worth_of_contact(tables, state.encoder.encode(batch.context)), 0.0)
+    channel, _, arm = catalog.split(batch.action)
+    fees = sum(tables.fees.values(), np.zeros((len(catalog.channels), len(catalog.arms))))
+    cost = np.where(batch.action != HOLD, fees[channel, arm], 0.0)
+    out: FloatArray = batch.rewards[state.stage] * worth - cost - _losses(batch, state, catalog)
+    return out
+
+
+def worth_of_contact(tables: PartTables, x: Float32Array) -> FloatArray:
+    """(n,) USD of an answer, the mean over all messages, not below 0."""
+    own = tables.worth
+    if own is None:
+        return np.zeros(len(x))
+    linear = own.base.astype(np.float64) + sum(
+        part.astype(np.float64).mean(axis=0) for part in (own.channel, own.hour, own.arm)
+    )
+    level = sum(float(pair.mean()) for pair in (own.channel_hour, own.channel_arm, own.hour_arm))
+    scores: FloatArray = matmul(np.column_stack([x.astype(np.float64), np.ones(len(x))]), linear) + level
+    return np.maximum(scores, 0.0)
+
+
 def stage_worth(batch: RoundBatch, state: PartsOfStage, catalog: Catalog) -> FloatArray:
-    """(n,) the metric of each decision, USD; NaN where it is not known whether the stage was reached.
+    """(n,) what each decision is worth by all parts, USD; NaN where it is not known whether the stage was reached.
+
+    Segments are tuned on it: it has the worths by arm and what acts past the stage, which a judge must not have.
 
     Args:
         batch: with the stage and the losses of the parts among its rewards.

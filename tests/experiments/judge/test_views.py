@@ -25,6 +25,8 @@ from policies.parts.surrogate import (
     credited,
     stage_worth,
     stated_costs,
+    surrogate_index,
+    worth_of_contact,
 )
 from policies.parts.tables import own_scores
 from tests.experiments.commands import refused, result, run
@@ -177,6 +179,21 @@ def test_stated_costs_are_no_part_of_the_check() -> None:
     charge = np.where(batch.action > 0, (state.charge * state.tally.opened[:, None])[channel, arm], 0.0)
     expected = worth + own_scores(state.tables.money, x, batch.action, learnt().catalog) + charge
     assert whole == pytest.approx(expected)
+
+
+def test_the_judge_knows_the_contact_not_the_message() -> None:
+    """Another arm brings about the same answer: by the same contact it is worth the same, but for costs and charges."""
+    state, catalog = learnt(discount_factor=3.0).state, learnt().catalog
+    batch = parts_log(seed=9)
+    x = state.encoder.encode(batch.context)
+    mean = np.mean([state.tables.worth.scores(x)[:, action] for action in range(1, catalog.k)], axis=0)
+    assert worth_of_contact(state.tables, x) == pytest.approx(np.maximum(mean, 0.0), rel=1e-5, abs=1e-6)
+    index = surrogate_index(batch, state, catalog)
+    lost = stated_costs(batch, state, catalog)
+    sent = batch.action > 0
+    cost = -np.minimum(batch.rewards["send_cost"], 0.0)
+    answered = np.where(sent, batch.rewards["clicked"] * np.maximum(mean, 0.0), 0.0)
+    assert index + lost + cost == pytest.approx(answered, rel=1e-4, abs=1e-4)
 
 
 def test_money_of_answered_messages_by_hand() -> None:
