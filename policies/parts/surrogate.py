@@ -9,12 +9,12 @@ are most of the money and nearly all of its noise, do not count. It is the surro
 Kang (NBER 26463, 2019): what an answer is worth by its contact, whatever brought it about. The worths by arm and what
 acts past the stage, which the policy was learnt from, are no part of it, or the luck of the same contacts would choose
 the messages and praise them. Its mean is the value of a policy where messages act through the stage. `credited` counts
-the money of answered messages alone, less what these contacts bring anyway. Both are wrong where messages act past what
-they count, which `beyond_stage_worth` and `beyond_credited` show: the rest of the adjusted money, of which what is merely
-stated (the charge of a discount, the price of a lost permission) is taken to be no part. `adjusted` takes off what a
-contact spends by itself, by its past spending and all else that the context says; no action is in it, so a difference of
-policies is the same and only its noise is less (Deng, Xu, Kohavi & Walker 2013, "Improving the sensitivity of online
-controlled experiments by utilizing pre-experiment data").
+the money of answered messages alone, less what these contacts bring anyway. Both are wrong where messages act past
+what they count, which `beyond_stage_worth` and `beyond_credited` show: the rest of the adjusted money, of which what is
+merely stated (the charge of a discount, the price of a lost permission) is taken to be no part. `adjusted` takes off
+what a contact spends by itself, by its past spending and all else that the context says; no action is in it, so a
+difference of policies is the same and only its noise is less (Deng, Xu, Kohavi & Walker 2013, "Improving the
+sensitivity of online controlled experiments by utilizing pre-experiment data").
 """
 
 from __future__ import annotations
@@ -79,6 +79,8 @@ class PartsOfMoney(PartsOfStage, Protocol):
 class SurrogateLog(LogReader):
     """A log that also knows `FIGURES` and what they leave out; everything else is read from its files as they are.
 
+    A figure that does not differ between decisions is left out.
+
     Args:
         reader: the log.
         state: what was learnt, of rows that are not judged by it.
@@ -86,7 +88,7 @@ class SurrogateLog(LogReader):
         cost: the metric that says what a send cost; "" where none does.
 
     Raises:
-        LearnError: the parts have no stage, or the log no row whose stage is known.
+        LearnError: the parts have no stage.
     """
 
     def __init__(self, reader: LogReader, state: PartsOfMoney, metric: str, cost: str = "") -> None:
@@ -104,21 +106,16 @@ class SurrogateLog(LogReader):
             for name, (low, high) in ends.items():
                 known = batch.rewards[name][~np.isnan(batch.rewards[name])]
                 ends[name] = min(low, float(known.min(initial=low))), max(high, float(known.max(initial=high)))
-        if not ends[STAGE_WORTH][0] < ends[STAGE_WORTH][1]:
-            raise LearnError(
-                f"{reader.path} has no rows that differ in {state.stage!r}", hint="join the outcomes first"
-            )
         said = {
             STAGE_WORTH: f"{state.stage} x its modelled worth - costs",
             CREDITED: f"{metric} of messages with {state.stage} beyond the contact's own - costs of the others",
             ADJUSTED: f"{metric} - what the contact was expected to bring by itself",
         }
+        # A figure that is the same for everybody, as where an answer is worth nothing, is none.
         specs = {
-            name: RewardSpec(
-                low=low, high=high if high > low else low + 1.0, unit="usd", description=said.get(name, "")
-            )
+            name: RewardSpec(low=low, high=high, unit="usd", description=said.get(name, ""))
             for name, (low, high) in ends.items()
-            if low <= high
+            if low < high
         }
         self.meta = msgspec.structs.replace(self.meta, rewards={**self.meta.rewards, **specs})
 

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from engine.errors import ParameterError
+from engine.errors import LearnError, ParameterError
 from engine.log.parquet import LogReader
 from engine.log.selection import Selection, Side
 from engine.ope.estimate import INSUFFICIENT, Estimate
@@ -154,11 +154,16 @@ def with_figures(reader: LogReader, learner: Learned, metric: str, config: Backt
 
     Raises:
         ParameterError: one of them is to decide, and cannot be made.
-        LearnError: the log has no row whose stage is known.
+        LearnError: the figure that is to decide does not differ between decisions.
     """
     known = figures_known(reader, learner, metric, config.learner)
-    if known is not None:
+    if known is not None and config.judged_by in (METRIC, *known.meta.rewards):
         return known
+    if known is not None:
+        raise LearnError(
+            f"{config.judged_by!r} is the same for all decisions of {reader.path}: what was learnt sees no worth in it",
+            hint=f"judge by the money itself (judged_by={METRIC}), or join the outcomes first",
+        )
     if config.judged_by == METRIC:
         return reader
     why = "the learner is parts and the log has a stage between a message and its money"
@@ -167,11 +172,7 @@ def with_figures(reader: LogReader, learner: Learned, metric: str, config: Backt
 
 
 def figures_known(reader: LogReader, learner: Learned, metric: str, config: VwConfig) -> SurrogateLog | None:
-    """The log with the figures; None where the learner knows no stage between a message and its money.
-
-    Raises:
-        LearnError: the log has no row whose stage is known.
-    """
+    """The log with the figures; None where the learner knows no stage between a message and its money."""
     if not isinstance(learner, PartsLearner) or learner.state.stage in ("", metric):
         return None
     return SurrogateLog(reader, learner.state, metric, "" if config.parts is None else config.parts.cost)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.errors import ParameterError
+from engine.errors import LearnError, ParameterError
 from engine.log.parquet import LogReader
 from engine.records.schema import RewardSpec
 from experiments.judge.launch.views import NOT_REFUTED, REFUTED, UNKNOWN, check_of, refuted
@@ -40,8 +40,8 @@ QUICK = ("evaluation.replicates=100", "learner.parts.worth_ridges=[300]", "learn
          "learner.parts.smooth=false", "exploration=greedy")  # fmt: skip
 
 
-def shop(path: Path, *, past: float, rows: int = 8000, seed: int = 3) -> Path:
-    """Women's offers are clicked by 0.3, men's by 0.1; a click brings 5; orders of 3 a decision come by themselves.
+def shop(path: Path, *, past: float, rows: int = 8000, seed: int = 3, click: float = 5.0) -> Path:
+    """Women's offers are clicked by 0.3, men's by 0.1; a click brings `click`; orders come by themselves too.
 
     A women's offer brings `past` without any click. What comes by itself is mostly known from the contact's spending.
     """
@@ -55,7 +55,7 @@ def shop(path: Path, *, past: float, rows: int = 8000, seed: int = 3) -> Path:
     for number in range(rows):
         action, spend = int(rng.integers(3)), float(rng.gamma(2.0, 1.0))
         clicked = float(rng.random() < (0.0, 0.1, 0.3)[action])
-        margin = 5.0 * clicked + 1.5 * spend + rng.normal(0.0, 2.0) + past * (action == 2)
+        margin = click * clicked + 1.5 * spend + rng.normal(0.0, 2.0) + past * (action == 2)
         sends = (
             {"channel": "email", "send_hour": "now", "arm": names[action]}
             if action
@@ -246,3 +246,14 @@ def test_a_plan_of_an_event_is_of_the_event(hillstrom: Path) -> None:
     asked = ("--log", hillstrom, "--metric", "visit", "--policy", "always:Mens E-Mail", "--difference", "0.05")
     plan = run("plan", *asked)
     assert (plan["judged_by"], plan["judge_by"]) == ([], "")
+
+
+def test_answers_that_are_worth_nothing_are_no_figure(tmp_path: Path) -> None:
+    """Clicks that bring nothing: the question is asked by the others, and not judged by what answers are worth."""
+    path = shop(tmp_path / "log.parquet", past=1.0, rows=3000, click=0.0)
+    _, seen = views(path, tmp_path / "out", "learner.parts.past=false")
+    assert list(seen) == ["metric", "credited", "adjusted"]
+    asked = ("backtest", "--log", path, "--metric", "margin", "--out", tmp_path / "no", *QUICK, "judged_by=stage_worth")
+    error, hint = refused(LearnError.exit_code, *asked)
+    assert "sees no worth" in error
+    assert "judged_by=metric" in hint
