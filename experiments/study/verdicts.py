@@ -30,8 +30,9 @@ from engine.types import FloatArray
 from experiments.judge.backtest import BacktestOutput, BacktestRequest, judge_prepared, prepare
 from experiments.judge.contenders import LEARNED, LOGGED
 from experiments.judge.launch.prepared import Prepared
+from experiments.judge.launch.views import METRIC
 from experiments.settings import BacktestConfig, compose_settings
-from policies.parts.surrogate import STAGE_WORTH
+from policies.parts.surrogate import ADJUSTED, STAGE_WORTH
 
 DOC: Final = Path(__file__).parents[2] / "docs" / "verdicts.md"
 LOGS: Final = 200
@@ -79,8 +80,8 @@ NULLS: Final = (
     World("null, 10 arms, 6 decisions a contact", 6_000, 10, often=6),
 )
 POWERS: Final = (
-    World("gain, by the money", 24_000, 4, effect=1.0, logs=100),
-    World("gain, by what answers are worth", 24_000, 4, effect=1.0, logs=100, overrides=("judged_by=stage_worth",)),
+    World("a gain of 3 %", 24_000, 4, effect=0.6, logs=100),
+    World("a gain of 9 %", 24_000, 4, effect=1.0, logs=100),
 )
 ADVICE: Final = (
     World("no effect, with holds", 6_000, 4, holds=True, logs=100),
@@ -279,16 +280,20 @@ def share(hits: int, logs: int) -> str:
     return f"{hits} of {logs}: {100 * hits / logs:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
 
 
-def promised(rows: Sequence[dict[str, Any]]) -> float:
-    """The power of the planning formula for the mean true gain, at the mean error of these logs.
+def promised(rows: Sequence[dict[str, Any]], figure: str = METRIC) -> float:
+    """The power of the planning formula for the mean true gain, at the mean squared error of these logs.
 
     Phi(gain / error - z(1 - alpha / 2)): what `engine.ope.plan` solves for the number of decisions.
+
+    Args:
+        rows: lines of a case.
+        figure: that decides; its error is that of the metric over how much narrower its interval is.
     """
-    known = [row for row in rows if row["stderr"]]
+    known = [row for row in rows if row["stderr"] and row["figures"].get(figure, (0, 0, 0))[2]]
     if not known:
         return math.nan
     gain = float(np.mean([row["gain"] for row in known]))
-    error = math.sqrt(float(np.mean([row["stderr"] ** 2 for row in known])))
+    error = math.sqrt(float(np.mean([(row["stderr"] / row["figures"][figure][2]) ** 2 for row in known])))
     return NormalDist().cdf(gain / error - NormalDist().inv_cdf(1 - known[0]["alpha"] / 2))
 
 
@@ -312,8 +317,9 @@ def document(found: dict[str, list[dict[str, Any]]]) -> str:
             "",
             "## Power",
             "",
-            "Four letters; each kind of contact clicks one of them more. The planning formula of `tactful plan` is",
-            "asked with the mean true gain, and with the mean squared error that these logs showed.",
+            "Four letters; each kind of contact clicks one of them more. The same logs are judged by the money, by the",
+            "money less the contact's own, and by what answers are worth. The planning formula of `tactful plan` is",
+            "asked with the mean true gain of the learned policies, and with the mean squared error of the logs.",
             "",
             *_powers(found),
             "",
@@ -361,13 +367,17 @@ def _powers(found: dict[str, list[dict[str, Any]]]) -> list[str]:
     rows = []
     for world in POWERS:
         lines = found[world.name]
-        if lines:
-            gain = float(np.mean([line["gain"] / line["today"] for line in lines]))
-            size = round(float(np.mean([line["rows"] for line in lines])))
-            wins = sum(line["verdict"] == "better" for line in lines)
-            formula = f"{100 * promised(lines):.0f} %"
-            rows.append((world.name, f"{size:,}", f"{100 * gain:+.1f} %", share(wins, len(lines)), formula))
-    return _table(("judged", "decisions that judge", "true gain", "called better", "planning formula"), rows)
+        for figure in (METRIC, ADJUSTED, STAGE_WORTH) if lines else ():
+            judged_by = [line for line in lines if figure in line["figures"]]
+            if judged_by:
+                gain = float(np.mean([line["gain"] / line["today"] for line in judged_by]))
+                size = round(float(np.mean([line["rows"] for line in judged_by])))
+                wins = sum(line["figures"][figure][0] == "better" for line in judged_by)
+                formula = f"{100 * promised(judged_by, figure):.0f} %"
+                rows.append(
+                    (world.name, figure, f"{size:,}", f"{100 * gain:+.1f} %", share(wins, len(judged_by)), formula)
+                )
+    return _table(("case", "judged_by", "decisions that judge", "true gain", "called better", "planning formula"), rows)
 
 
 def _advice(found: dict[str, list[dict[str, Any]]]) -> list[str]:

@@ -69,8 +69,11 @@ def test_a_log_is_judged_and_gone_on_from(tmp_path: Path) -> None:
 
 def test_the_planning_formula_by_hand() -> None:
     """A gain of 2.8 errors is seen with a chance of Phi(2.8 - 1.96) = 0.8."""
-    rows = [{"gain": 0.28, "stderr": 0.1, "alpha": 0.05}] * 3
-    assert promised(rows) == pytest.approx(0.8, abs=1e-3)
+    rows = [
+        {"gain": 0.28, "stderr": 0.2, "alpha": 0.05, "figures": {"metric": ["", "", 1.0], "adjusted": ["", "", 2.0]}}
+    ]
+    assert promised(rows, "adjusted") == pytest.approx(0.8, abs=1e-3)
+    assert promised(rows) == pytest.approx(0.288, abs=1e-3)
 
 
 def test_shares_have_exact_intervals() -> None:
@@ -92,7 +95,7 @@ def test_the_document_counts_verdicts_pages_and_advice() -> None:
         "gain": 0.1,
         "today": 5.0,
         "followed": 0.0,
-        "figures": {"stage_worth": ["better", "not refuted", 3.0]},
+        "figures": {"metric": ["better", "unbiased", 1.0], "stage_worth": ["no difference", "not refuted", 3.0]},
     }
     found = {world.name: [] for world in CASES}
     found[NULLS[0].name] = [line, {**line, "seed": 1, "others": [], "verdict": "better"}]
@@ -100,5 +103,6 @@ def test_the_document_counts_verdicts_pages_and_advice() -> None:
     found[ADVICE[0].name] = [{**line, "followed": -0.2}]
     text = document(found)
     assert "| null, 2 arms | 1 of 2: 50.0 % (1.3 to 98.7) | 2 of 2: 100.0 % (15.8 to 100.0) |" in text
-    assert "| gain, by the money | 3,000 | +2.0 % | 1 of 1: 100.0 %" in text
+    assert "| a gain of 3 % | metric | 3,000 | +2.0 % | 1 of 1: 100.0 %" in text
+    assert "| a gain of 3 % | stage_worth | 3,000 | +2.0 % | 0 of 1: 0.0 %" in text
     assert "| no effect, with holds | 0 of 1: 0.0 % (0.0 to 97.5) | 1 of 1: 100.0 % (2.5 to 100.0) | -4.00 % |" in text
