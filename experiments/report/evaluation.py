@@ -167,7 +167,7 @@ def _cards(output: EvaluateOutput, best: Estimate, names: Names) -> list[Card]:
         value, bounds = amount(gap.value, unit, signed=True), between(gap.low, gap.high, unit, signed=True)
         cards.append(Card(f"Against {names(gap.baseline)}", value, bounds))
     share = f"{100 * best.ess / best.n:.0f} % of {best.n:,}" if best.ess is not None and best.n else ""
-    cards.append(Card("Decisions that speak for it", figure_text(best.ess, 6), share))
+    cards.append(Card("Decisions that speak for it", _count(best.ess), share))
     return cards
 
 
@@ -183,9 +183,13 @@ def _line(row: Estimate, unit: str, names: Names) -> _Line:
         bounds="" if silent or gap is None else between(gap.low, gap.high, unit, signed=True),
         verdict=VERDICTS[row.verdict],
         tone={"better": "good", "worse": "bad", "no difference": "even"}.get(row.verdict, "grey"),
-        effective=figure_text(row.ess, 6),
+        effective=_count(row.ess),
         weight=figure_text(row.max_weight),
     )
+
+
+def _count(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:,.0f}"
 
 
 def _pictures(output: EvaluateOutput, drawn: Sequence[Estimate], names: Names) -> list[Picture]:

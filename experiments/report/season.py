@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -64,12 +65,13 @@ def _sheet(output: ExperimentOutput) -> Sheet:
     judged = [row for row in output.rows if row.verdict]
     better = sum(row.verdict == "better" for row in judged)
     worse = sum(row.verdict == "worse" for row in judged)
+    one = len(output.seeds) == 1
     places = len({row.scenario for row in output.rows})
     contacts = max((row.contacts for row in output.rows), default=0)
     tone, badge = ("go", f"{better} of {len(judged)} better") if better else ("stay", "None is shown to be better")
     if not judged or all(row.verdict == "insufficient" for row in judged):
         tone, badge = "unknown", "Cannot tell"
-    first, *rest = output.said or ("Nothing was compared.",)
+    first, *rest = [_in_words(one, output) for one in output.said] or ["Nothing was compared."]
     return Sheet(
         question=output.question or output.experiment.capitalize().replace("_", " "),
         eyebrow="Experiment, SIMULATED: seasons in made-up worlds",
@@ -77,13 +79,21 @@ def _sheet(output: ExperimentOutput) -> Sheet:
         badge=badge,
         answer=first,
         because=rest,
-        notes=output.notes,
+        notes=[_in_words(one, output) for one in output.notes],
         cards=[
             Card("Better than what they are held against", f"{better} of {len(judged)}", f"{worse} are worse"),
             Card("Scenarios", f"{places}", f"{output.days} days each"),
-            Card("Contacts of a world", f"{contacts:,}", f"{len(output.seeds)} seeds"),
+            Card("Contacts of a world", f"{contacts:,}", f"{len(output.seeds)} {'seed' if one else 'seeds'}"),
         ],
     )
+
+
+def _in_words(sentence: str, output: ExperimentOutput) -> str:
+    """A sentence with its policies in words."""
+    names = {row.policy for row in output.rows} | {output.baseline, output.reference}
+    asked = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True) if name)
+    told = re.sub(rf"(?<![\w`])(?:{asked})(?![\w`])", lambda found: Names()(found[0]), sentence) if asked else sentence
+    return capital(told)
 
 
 def _rows_of(output: ExperimentOutput, gap: ScenarioGap) -> list[SeasonRow]:
