@@ -80,8 +80,8 @@ NULLS: Final = (
     World("null, 10 arms, 6 decisions a contact", 6_000, 10, often=6),
 )
 POWERS: Final = (
-    World("a gain of 3 %", 24_000, 4, effect=0.6, logs=100),
-    World("a gain of 9 %", 24_000, 4, effect=1.0, logs=100),
+    World("a gain of about 3 %", 24_000, 4, effect=0.5, logs=100),
+    World("a gain of about 9 %", 24_000, 4, effect=1.0, logs=100),
 )
 ADVICE: Final = (
     World("no effect, with holds", 6_000, 4, holds=True, logs=100),

@@ -103,6 +103,6 @@ def test_the_document_counts_verdicts_pages_and_advice() -> None:
     found[ADVICE[0].name] = [{**line, "followed": -0.2}]
     text = document(found)
     assert "| null, 2 arms | 1 of 2: 50.0 % (1.3 to 98.7) | 2 of 2: 100.0 % (15.8 to 100.0) |" in text
-    assert "| a gain of 3 % | metric | 3,000 | +2.0 % | 1 of 1: 100.0 %" in text
-    assert "| a gain of 3 % | stage_worth | 3,000 | +2.0 % | 0 of 1: 0.0 %" in text
+    assert "| a gain of about 3 % | metric | 3,000 | +2.0 % | 1 of 1: 100.0 %" in text
+    assert "| a gain of about 3 % | stage_worth | 3,000 | +2.0 % | 0 of 1: 0.0 %" in text
     assert "| no effect, with holds | 0 of 1: 0.0 % (0.0 to 97.5) | 1 of 1: 100.0 % (2.5 to 100.0) | -4.00 % |" in text
