@@ -155,7 +155,8 @@ def judged(study: Study, policies: Sequence[Mixture], seed: int, n: int) -> list
         rounds(study, seed, n),
         [PolicyTarget(policy) for policy in policies],
         Question(metric=REWARD, reward_range=RANGE, estimators=("snips",), baseline=PolicyTarget(study.logging)),
-        EvaluationSettings(alpha=ALPHA),
+        # Each policy is a question of its own, as the plan takes it.
+        EvaluationSettings(alpha=ALPHA, simultaneous=False),
     )
     return list(found.results)
 

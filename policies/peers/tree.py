@@ -27,8 +27,6 @@ LEAVES: Final = 8
 LEAST_SHARE: Final = 0.02
 # A split has to keep this share more of what the best single action loses against the policy.
 LEAST_GAIN: Final = 0.01
-# Of a group the best action is named, and the next best for those who may not get it.
-_NAMED: Final = 3
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Leaf:
         rows: of the sample that the tree was grown on.
         when: conditions that its contacts meet and those of earlier groups do not: a clause of a rule.
         path: all conditions on the way to it, for words: those that are not met stand as their contrary.
-        actions: the best first, by the mean worth for its contacts; hold where nothing is better.
+        actions: the best first, by the mean worth to those who may get them; hold where nothing is better.
         depth: number of splits above it.
     """
 
@@ -68,6 +66,7 @@ def grow(
     context: ContextBatch,
     worth: FloatArray,
     cuts: Sequence[Cut],
+    eligible: BoolArray | None = None,
     *,
     depth: int = DEPTH,
     leaves: int = LEAVES,
@@ -79,12 +78,14 @@ def grow(
         context: n contacts.
         worth: (n, k) what each action is worth for each; of one that may not be sent what the contact gets instead.
         cuts: the features, each cut into bins.
+        eligible: (n, k) what may be sent; everything where it is not given.
         depth: most splits above a group.
         leaves: most groups.
         least_share: smallest share of the contacts in a group.
     """
     cells = {cut.feature: cut.cell_of(context) for cut in cuts}
-    found = [Leaf(np.arange(context.n), {}, {}, _ranked(worth))]
+    may = np.ones(worth.shape, dtype=np.bool_) if eligible is None else eligible
+    found = [Leaf(np.arange(context.n), {}, {}, _ranked(worth, may))]
     most = float(worth.max(axis=1).sum())
     lost = most - float(worth.sum(axis=0).max()) if context.n else 0.0
     while len(found) < leaves and lost > 0.0:
@@ -99,7 +100,7 @@ def grow(
         gain, place, split = max(tried, key=lambda one: (one[0], -one[1]))
         if gain < LEAST_GAIN * lost:
             break
-        found[place : place + 1] = _halves(found[place], split, cells, worth)
+        found[place : place + 1] = _halves(found[place], split, cells, worth, may)
     return found
 
 
@@ -111,12 +112,17 @@ def rule_of(leaves: Sequence[Leaf], catalog: Catalog, schema: FeatureSchema, nam
     return Rule(rules=tuple(clauses), otherwise=thens[-1], name=name, **known)
 
 
-def _ranked(worth: FloatArray) -> tuple[int, ...]:
-    """The best actions of a group, those alone that are worth more than hold; ties go to the lower index."""
-    mean = worth.mean(axis=0) if len(worth) else np.zeros(worth.shape[1])
-    order = np.argsort(-mean, kind="stable")
-    better = [int(action) for action in order if mean[action] > mean[HOLD]][:_NAMED]
-    return tuple(better) or (HOLD,)
+def _ranked(worth: FloatArray, eligible: BoolArray) -> tuple[int, ...]:
+    """The actions of a group that are worth more than hold to those who may get them, the best first.
+
+    A contact that may not get the first gets the next, so each is held against hold among its own contacts alone; an
+    action that hardly anybody of the group may get stands last. Ties go to the lower index.
+    """
+    rows = np.maximum(eligible.sum(axis=0), 1)
+    over = np.where(eligible, worth - worth[:, [HOLD]], 0.0).sum(axis=0) / rows
+    rare = eligible.sum(axis=0) < LEAST_SHARE * len(worth)
+    order = np.lexsort((-over, rare))
+    return tuple(int(action) for action in order if over[action] > 0.0) or (HOLD,)
 
 
 def _splits(
@@ -162,7 +168,7 @@ def _sides(cut: Cut, sums: FloatArray, whole: FloatArray) -> Iterator[BoolArray]
         yield np.isin(place, order[:size])
 
 
-def _halves(leaf: Leaf, split: _Split, cells: Mapping[str, IntArray], worth: FloatArray) -> list[Leaf]:
+def _halves(leaf: Leaf, split: _Split, cells: Mapping[str, IntArray], worth: FloatArray, may: BoolArray) -> list[Leaf]:
     """Those who meet the condition, then the others."""
     feature = split.cut.feature
     met = split.inside[cells[feature][leaf.rows]]
@@ -173,14 +179,14 @@ def _halves(leaf: Leaf, split: _Split, cells: Mapping[str, IntArray], worth: Flo
         rows=inside,
         when=_both(leaf.when, feature, asked),
         path=_both(leaf.path, feature, asked),
-        actions=_ranked(worth[inside]),
+        actions=_ranked(worth[inside], may[inside]),
         depth=leaf.depth + 1,
     )
     no = replace(
         leaf,
         rows=outside,
         path=_both(leaf.path, feature, contrary),
-        actions=_ranked(worth[outside]),
+        actions=_ranked(worth[outside], may[outside]),
         depth=leaf.depth + 1,
     )
     return [yes, no]

@@ -39,7 +39,7 @@ class RuleRow(Output, frozen=True, kw_only=True):
     Attributes:
         who: the group, by what is known of it.
         share: of the decisions that have a choice.
-        gets: what the rule gives it.
+        gets: what the rule gives to most of it.
         gets_share: of the group, for whom the policy itself, without exploring, does the same.
         today: what the baseline does for most of it; "" where that is not known.
         gain: in the metric's unit a decision over that, by the model that was learnt: an opinion, not an estimate from
@@ -109,7 +109,8 @@ class _Seen:
     Attributes:
         context: n contacts.
         eligible: (n, k).
-        scores: (n, k) by the model, what the log never showed behind all else.
+        scores: (n, k) by the model.
+        shown: the same with what the log never showed behind all else, by which the policy chooses.
         best: (n,) what the policy does without exploring.
         today: (n,) what the baseline does most likely, or did; None where that is not known.
     """
@@ -117,13 +118,14 @@ class _Seen:
     context: ContextBatch
     eligible: BoolArray
     scores: FloatArray
+    shown: FloatArray
     best: IntArray
     today: IntArray | None
 
     @property
     def worth(self) -> FloatArray:
-        """(n, k) scores; of what may not be sent that of hold, which a contact gets instead."""
-        return np.where(self.eligible, self.scores, self.scores[:, [HOLD]])
+        """(n, k) scores to choose by; of what may not be sent that of hold, which a contact gets instead."""
+        return np.where(self.eligible, self.shown, self.shown[:, [HOLD]])
 
 
 def grown(
@@ -146,7 +148,7 @@ def grown(
         worth = np.eye(catalog.k)[seen.best]
     elif isinstance(policy, CompiledPolicy) and policy.never_held:
         worth[:, HOLD] = worth.min(axis=1)
-    leaves = grow(seen.context, worth, cuts)
+    leaves = grow(seen.context, worth, cuts, seen.eligible)
     rule = rule_of(leaves, catalog, schema, "the learned policy as a rule")
     return Grown(leaves, rule, RulePolicy(rule, catalog, schema))
 
@@ -188,7 +190,8 @@ def _seen(policy: object, rounds: Iterable[RoundBatch], baseline: Target | None)
     if not isinstance(policy, CompiledPolicy):
         return None
     greedy: PolicyTarget = without_exploring(policy)
-    contexts, may, scores, best, today = list[ContextBatch](), list[BoolArray](), list[FloatArray](), [], []
+    contexts, may, scores, shown = list[ContextBatch](), list[BoolArray](), list[FloatArray](), list[FloatArray]()
+    best, today = list[IntArray](), list[IntArray]()
     left = _ROWS
     for whole in rounds:
         eligible: BoolArray = whole.eligible_dense()
@@ -198,7 +201,8 @@ def _seen(policy: object, rounds: Iterable[RoundBatch], baseline: Target | None)
         batch, allowed = whole.take(some), eligible[some]
         contexts.append(batch.context)
         may.append(allowed)
-        scores.append(policy.known_first(policy.scores(batch.context), batch.context, allowed))
+        scores.append(policy.scores(batch.context))
+        shown.append(policy.known_first(scores[-1], batch.context, allowed))
         best.append(greedy.policy.distribution(batch.context, allowed).argmax(axis=1))
         full = None if baseline is None else baseline.probabilities(batch).full
         today.append(batch.action.astype(np.int64) if full is None else full.argmax(axis=1))
@@ -212,6 +216,7 @@ def _seen(policy: object, rounds: Iterable[RoundBatch], baseline: Target | None)
         stacked(contexts),
         np.concatenate(may),
         np.concatenate(scores),
+        np.concatenate(shown),
         np.concatenate(best),
         np.concatenate(today) if known else None,
     )
@@ -219,18 +224,18 @@ def _seen(policy: object, rounds: Iterable[RoundBatch], baseline: Target | None)
 
 def _row(leaf: Leaf, rows: IntArray, does: IntArray, seen: _Seen, policy: CompiledPolicy) -> RuleRow:
     catalog = policy.catalog
-    gain, today = None, ""
+    gain, today, mostly = None, "", _most(does[rows])
     if seen.today is not None:
         own = seen.scores[rows, does[rows]] - seen.scores[rows, seen.today[rows]]
         gain, today = float(own.mean()), action_in_words(catalog, _most(seen.today[rows]))
     return RuleRow(
         who=readable(in_words(leaf.path)),
         share=len(rows) / len(does),
-        gets=action_in_words(catalog, leaf.action),
+        gets=action_in_words(catalog, mostly),
         gets_share=float((seen.best[rows] == does[rows]).mean()),
         today=today,
         gain=gain,
-        why=_why(policy, seen.context.take(rows[seen.eligible[rows, leaf.action]]), leaf.action),
+        why=_why(policy, seen.context.take(rows[does[rows] == mostly]), mostly),
     )
 
 

@@ -21,8 +21,7 @@ from engine.ope.settings import EvaluationSettings
 from engine.ope.target import Target
 from engine.records.rounds import RoundBatch
 from experiments.judge.contenders import LEARNED
-from experiments.judge.evaluate import columns_needed, model_factory, question_of
-from experiments.judge.shared_models import Factory
+from experiments.judge.evaluate import columns_needed, question_of
 from experiments.outputs import Output
 from experiments.settings import BacktestConfig
 from policies.parts.learner import PartsLearner
@@ -45,11 +44,13 @@ class View(Output, frozen=True, kw_only=True):
     Attributes:
         judged_by: value of the setting `judged_by` that lets it decide.
         decides: whether it did.
-        estimate: by the deciding estimator; its verdict is `insufficient` where the check refutes the figure.
+        estimate: by the deciding estimator where the figure decides, else by weighted means (snips), which need no
+            reward model; its verdict is `insufficient` where the check refutes the figure.
         check: unbiased (nothing that an action changes is left out), not refuted, refuted, or unknown: whether what
             the figure leaves out differs between the policies.
         left_out: that difference, in money; null where nothing is left out, or it was not estimated.
-        times: how many times narrower the interval is than that of the metric itself; null where either is not known.
+        times: how many times narrower the interval is than that of the metric itself, both by weighted means; null
+            where either is not known.
     """
 
     judged_by: str
@@ -69,7 +70,7 @@ def views(
     decided: Estimate,
     columns: tuple[str, ...] = (),
 ) -> tuple[View, ...]:
-    """The metric itself first, then the figures, each by the deciding estimator.
+    """The metric itself first, then the figures, by weighted means; what decides as it was decided.
 
     Args:
         reader: a log that has the figures (`policies.parts.surrogate.SurrogateLog`).
@@ -77,35 +78,28 @@ def views(
         pair: the baseline and the learned policy.
         side: that judges.
         config: what decides, and how.
-        decided: what the figure that decides says; it is not asked again.
+        decided: what the figure that decides says, by the deciding estimator.
         columns: stored columns that the policies read.
     """
-    settings, estimator = config.evaluation, config.deciding_estimator
-    every = (metric, *FIGURES, *BEYOND.values())
-    rounds = KnownRounds(reader, tuple(name for name in every if name in reader.meta.rewards), side, settings, columns)
-
-    def asked(judged_by: str) -> Estimate | None:
-        if judged_by == config.judged_by:
-            return decided
-        name = metric if judged_by == METRIC else judged_by
-        if name not in rounds.names:
-            return None
-        return difference_by(rounds, name, pair, estimator, model_factory(reader, name, config.model, settings))
-
-    rows = {name: asked(name) for name in (METRIC, *FIGURES)}
-    left = {name: difference_by(rounds, rest, pair) if rest in rounds.names else None for name, rest in BEYOND.items()}
+    stored = {METRIC: metric, **{name: name for name in FIGURES}}
+    every = (*stored.values(), *BEYOND.values())
+    known = tuple(name for name in every if name in reader.meta.rewards)
+    rounds = KnownRounds(reader, known, side, config.evaluation, columns)
+    rows = {name: difference_by(rounds, stored[name], pair) for name in stored if stored[name] in known}
+    left = {name: difference_by(rounds, rest, pair) if rest in known else None for name, rest in BEYOND.items()}
     width = _width(rows[METRIC])
     found = []
     for name, row in rows.items():
         if row is None:
             continue
+        shown = decided if name == config.judged_by else row
         check = UNBIASED if name in (METRIC, ADJUSTED) else check_of(left[name])
         own = _width(row)
         found.append(
             View(
                 judged_by=name,
                 decides=name == config.judged_by,
-                estimate=refuted(row, left[name]) if check == REFUTED else row,
+                estimate=refuted(shown, left[name]) if check == REFUTED else shown,
                 check=check,
                 left_out=left.get(name),
                 times=width / own if width and own else None,
@@ -211,14 +205,7 @@ def _width(row: Estimate | None) -> float:
     return 0.0 if gap is None or gap.low is None or gap.high is None else gap.high - gap.low
 
 
-def difference_by(
-    rounds: KnownRounds,
-    name: str,
-    pair: tuple[Target, Target],
-    estimator: str = CHECKING,
-    model: Factory | None = None,
-) -> Estimate | None:
-    """The second policy less the first by one metric; None where the estimator is not defined for it."""
-    question = question_of(rounds.reader, name, rounds.settings, rounds, estimators=[estimator], baseline=pair[0])
-    found = evaluate(rounds, [pair[1]], question, rounds.settings, reward_model_factory=model)
-    return next(iter(found.results), None)
+def difference_by(rounds: KnownRounds, name: str, pair: tuple[Target, Target]) -> Estimate | None:
+    """The second policy less the first by one metric and weighted means; None where they are not defined."""
+    question = question_of(rounds.reader, name, rounds.settings, rounds, estimators=[CHECKING], baseline=pair[0])
+    return next(iter(evaluate(rounds, [pair[1]], question, rounds.settings).results), None)

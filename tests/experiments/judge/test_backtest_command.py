@@ -80,7 +80,7 @@ def test_the_split_leaves_nothing_out(against_nothing: dict[str, Any]) -> None:
 
 def test_files(against_nothing: dict[str, Any]) -> None:
     files = {name: Path(path) for name, path in against_nothing["files"].items()}
-    assert set(files) == {"report", "json", "results", "policy", "segments"}
+    assert set(files) == {"report", "json", "results", "policy", "segments", "learned_rule"}
     assert json.loads(files["json"].read_text()) == against_nothing
     assert {path.name for path in files["policy"].iterdir()} == {
         *("manifest.json", "training_rows.npy", "chance.npz", "chance.vw", "held.npz", "held.vw"),
